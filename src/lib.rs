@@ -1,0 +1,4 @@
+//! Multi-Paxos over UDP/IP multicast.
+
+pub mod protocol;
+pub mod rng;

@@ -1,0 +1,3 @@
+//! The `paxos` binary.
+
+fn main() {}

@@ -1,0 +1,172 @@
+//! What a role is to whoever runs it: events in, effects out.
+//!
+//! A role never waits, reads a clock, opens a file or sends: it fills [`Effects`]. The driver (the
+//! runtime, the simulator, a model checker) hands it every event of a turn, then calls
+//! [`Actor::on_turn_end`] once, then applies the effects of the whole turn in one order: persist,
+//! flush, send, timers, deliver. So nothing is answered that was not stored before.
+
+use super::message::{Interest, Message};
+use super::timer::Timer;
+use super::types::{Ballot, Entry, Instance, Role, Sender, Time, Value};
+
+/// A role of the protocol. Handlers must not do more than bounded work for one event.
+pub trait Actor {
+    /// Called once, before every other event.
+    fn on_start(&mut self, now: Time, fx: &mut Effects);
+
+    /// A message arrived; its header said it is from `from`.
+    fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects);
+
+    /// A timer that was set is due.
+    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects);
+
+    /// Standard input has something. Called only while [`Actor::input_room`] is above zero, and
+    /// for clients alone.
+    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects);
+
+    /// Every event of the turn was handed over: what has gathered goes out now, as runs.
+    fn on_turn_end(&mut self, now: Time, fx: &mut Effects);
+
+    /// What kinds of message the role has a use for right now.
+    fn interest(&self) -> Interest;
+
+    /// How many more values the role has room for.
+    fn input_room(&self) -> usize {
+        0
+    }
+
+    /// Whether the role's work is done and the process may end.
+    fn is_finished(&self) -> bool {
+        false
+    }
+}
+
+/// What standard input gives a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The next value.
+    Value(Value),
+    /// There are no more.
+    End,
+}
+
+/// What a role wants done. The lists are applied in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// Must be on stable storage before anything of `send` leaves.
+    pub persist: Vec<Record>,
+    /// Messages, each to the group of a role, in order.
+    pub send: Vec<(Role, Message)>,
+    /// Timers to set (with their deadline) or to cancel. The last word on a timer counts.
+    pub timers: Vec<(Timer, Option<Time>)>,
+    /// Values for the world outside.
+    pub deliver: Vec<Delivery>,
+    /// What was not acted on, and why. For counters and logs only.
+    pub ignored: Vec<Ignored>,
+}
+
+impl Effects {
+    /// Nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends `message` to the group of `role`.
+    pub fn send(&mut self, role: Role, message: Message) {
+        self.send.push((role, message));
+    }
+
+    /// Sets `timer`, or moves it when it is set already.
+    pub fn set_timer(&mut self, timer: Timer, deadline: Time) {
+        self.timers.push((timer, Some(deadline)));
+    }
+
+    /// Cancels `timer`; nothing happens when it is not set.
+    pub fn cancel_timer(&mut self, timer: Timer) {
+        self.timers.push((timer, None));
+    }
+
+    /// Says that the event at hand is not acted on.
+    pub fn ignore(&mut self, reason: Ignored) {
+        self.ignored.push(reason);
+    }
+
+    /// Forgets everything, and keeps the memory for the next turn.
+    pub fn clear(&mut self) {
+        self.persist.clear();
+        self.send.clear();
+        self.timers.clear();
+        self.deliver.clear();
+        self.ignored.clear();
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.persist.is_empty()
+            && self.send.is_empty()
+            && self.timers.is_empty()
+            && self.deliver.is_empty()
+            && self.ignored.is_empty()
+    }
+}
+
+/// What an acceptor must never forget.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Record {
+    /// No ballot below this one will be answered.
+    Promised(Ballot),
+    /// These entries were accepted in this ballot, which is thereby promised too.
+    Accepted {
+        /// The ballot.
+        ballot: Ballot,
+        /// The instance of the first entry; the others follow it.
+        from: Instance,
+        /// The entries.
+        entries: Vec<Entry>,
+    },
+}
+
+/// A value on its way out of a learner.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Delivery {
+    /// For the results file: client-assigned values when decided, leader-assigned ones when
+    /// delivered.
+    Decided {
+        /// The instance.
+        instance: Instance,
+        /// The value.
+        value: Value,
+    },
+    /// For standard output: every value in instance order, without a gap.
+    Delivered {
+        /// The instance.
+        instance: Instance,
+        /// The value.
+        value: Value,
+    },
+}
+
+/// Why an event was not acted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ignored {
+    /// A message of a kind this role never acts on.
+    Misdirected,
+    /// From another ballot than the current one.
+    StaleBallot,
+    /// An answer to nothing that is being asked now.
+    NotAsked,
+    /// From a process that cannot have sent this: wrong role, or an id out of range.
+    ImpossibleSender,
+    /// Only the leader acts on it.
+    NotLeading,
+    /// A queue is full; the sender will try again.
+    QueueFull,
+    /// Instance zero, a run that ends before it begins, or a message that contradicts itself.
+    Malformed,
+    /// An instance too far ahead of everything decided.
+    TooFarAhead,
+    /// Another process uses this node's id.
+    SameId,
+    /// A decided instance was claimed to hold something else. Somebody is broken or hostile.
+    Contradiction,
+}

@@ -1,0 +1,332 @@
+//! The messages, and how they follow each other.
+//!
+//! Every message goes to a whole group; who has no use for it drops it. Any of them may be lost,
+//! repeated, delayed or overtaken: no handler relies on order, and every answer can be asked for
+//! again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
+//!
+//! Taking over (phase 1, once for the whole log; "Paxos Made Simple", section 3):
+//!
+//! ```text
+//!   P1                 A1    A2    A3
+//!   |---- Prepare ----->|---->|---->|      ballot, from
+//!   |<--- Promise ------|     |     |      a page of what was accepted, and where the next begins
+//!   |<--- Promise ------------|     |
+//!   |---- Prepare ----->|                  the next page, from one acceptor
+//!   |<--- Promise ------|                  the last page: A1's promise is complete
+//! ```
+//!
+//! Deciding (phase 2):
+//!
+//! ```text
+//!   C1        P1              A1  A2  A3        L1  L2        P2
+//!   | Request |               |   |   |         |   |         |
+//!   |-------->|--- Accept --->|-->|-->|         |   |         |
+//!   |         |<-- Accepted --|   |   |         |   |         |
+//!   |         |<-- Accepted ------|   |         |   |         |
+//!   |         |--- Decide ------------------- ->|-->|-------->|  standbys follow
+//!   |<--------| RequestAck                      |   |         |
+//!   |         |<-- DecideAck (the leading learner, now and then)
+//! ```
+//!
+//! Refusing, and catching up:
+//!
+//! ```text
+//!   P1 --- Prepare or Accept --> A1 --- Nack (a higher ballot was promised) --> P1
+//!   L2 --- CatchUpRequest --> the leading learner, or the leader --- CatchUpReply ... --> L2
+//!   leader --- Heartbeat (what is decided so far) --> proposers, learners, clients
+//! ```
+
+use super::types::{AssignedBy, Ballot, Entry, Instance, Number, Run, Session, Value};
+
+/// Everything that travels. One variant for each struct below.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // Each struct has its own.
+pub enum Message {
+    Request(Request),
+    RequestAck(RequestAck),
+    Prepare(Prepare),
+    Promise(Promise),
+    Accept(Accept),
+    Accepted(Accepted),
+    Nack(Nack),
+    Decide(Decide),
+    DecideAck(DecideAck),
+    Heartbeat(Heartbeat),
+    CatchUpRequest(CatchUpRequest),
+    CatchUpReply(CatchUpReply),
+}
+
+/// Client to proposers: decide these values. The session is the sender's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Request {
+    /// Who gives the values their instances.
+    pub assignment: Assignment,
+    /// The number of the first value; the others follow it.
+    pub from: Number,
+    /// The values.
+    pub values: Vec<Value>,
+}
+
+/// How a client wants its values placed; the same for its whole session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Assignment {
+    /// Value number n asks for instance `first + n - 1`.
+    Client {
+        /// The instance of value number 1.
+        first: Instance,
+    },
+    /// The leader chooses.
+    Leader,
+}
+
+impl Assignment {
+    /// The same without the first instance.
+    pub fn assigned_by(self) -> AssignedBy {
+        match self {
+            Assignment::Client { .. } => AssignedBy::Client,
+            Assignment::Leader => AssignedBy::Leader,
+        }
+    }
+}
+
+/// Leader to one client: what became of its values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestAck {
+    /// The client's session.
+    pub session: Session,
+    /// Values the leader holds. It may die with them, so this only paces retries.
+    pub received: Vec<Run<Number>>,
+    /// Values that are decided in their instance, or delivered. Final.
+    pub delivered: Vec<Run<Number>>,
+    /// Values whose instance holds something else. Final.
+    pub lost: Vec<Run<Number>>,
+}
+
+/// Phase 1a, leader to acceptors: promise this ballot, and say what you accepted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prepare {
+    /// The leader's ballot.
+    pub ballot: Ballot,
+    /// The first instance asked about.
+    pub from: Instance,
+    /// The end of what is asked about; none means the whole rest of the log.
+    pub until: Option<Instance>,
+    /// The one acceptor whose next page is wanted; none means all of them.
+    pub acceptor: Option<u32>,
+}
+
+/// Phase 1b, acceptor to proposers: promised, and here is a page of what was accepted.
+///
+/// A promise counts once its last page is there: pages are pulled one at a time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Promise {
+    /// The promised ballot.
+    pub ballot: Ballot,
+    /// The first instance of this page, as asked.
+    pub from: Instance,
+    /// The end of what was asked about, as asked.
+    pub until: Option<Instance>,
+    /// What was accepted on this page, in instance order.
+    pub accepted: Vec<AcceptedEntry>,
+    /// Where the next page begins; none on the last page.
+    pub next: Option<Instance>,
+}
+
+/// What one acceptor accepted last in one instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AcceptedEntry {
+    /// The instance.
+    pub instance: Instance,
+    /// The ballot it was accepted in.
+    pub ballot: Ballot,
+    /// What was accepted.
+    pub entry: Entry,
+}
+
+/// Phase 2a, leader to acceptors: accept these entries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Accept {
+    /// The leader's ballot.
+    pub ballot: Ballot,
+    /// The leader's watermark: everything below it is decided.
+    pub watermark: Instance,
+    /// The instance of the first entry; the others follow it.
+    pub from: Instance,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+/// Phase 2b, acceptor to proposers: accepted and stored.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Accepted {
+    /// The ballot of the entries.
+    pub ballot: Ballot,
+    /// Their instances.
+    pub runs: Vec<Run<Instance>>,
+}
+
+/// Acceptor to proposers: refused, because a higher ballot was promised.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nack {
+    /// The ballot that was refused.
+    pub rejected: Ballot,
+    /// The ballot that stands.
+    pub promised: Ballot,
+}
+
+/// Leader to learners and to standby proposers: these entries are decided.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Decide {
+    /// The leader's ballot.
+    pub ballot: Ballot,
+    /// The instance of the first entry; the others follow it.
+    pub from: Instance,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+/// Leading learner to proposers: how far the learners are. It stops the re-sending of Decide.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DecideAck {
+    /// What the learner holds.
+    pub progress: Progress,
+}
+
+/// How much of the log somebody holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Progress {
+    /// Every instance below it is decided.
+    pub watermark: Instance,
+    /// How many instances are decided, also above the watermark. Who counts fewer misses some.
+    pub decided: u64,
+    /// Above every decided instance.
+    pub end: Instance,
+}
+
+/// To the sender's own group, and from the leader to learners and clients too: alive.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Heartbeat {
+    /// What the sender is to its group.
+    pub standing: Standing,
+    /// The leader's ballot; [`Ballot::ZERO`] from everybody else.
+    pub ballot: Ballot,
+    /// What the sender holds, so that a lost last value is noticed.
+    pub progress: Progress,
+}
+
+/// What a member of a group is to the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Standing {
+    /// Leads.
+    Leads,
+    /// Would lead.
+    Stands,
+    /// Gave way a moment ago, and would rather not lead.
+    Abstains,
+}
+
+/// Learner or proposer to its own group or to the proposers: send what is decided here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CatchUpRequest {
+    /// What the sender misses, in order.
+    pub missing: Vec<Run<Instance>>,
+}
+
+/// Leading learner or leader to the group of who asked: decided entries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CatchUpReply {
+    /// The instance of the first entry; the others follow it.
+    pub from: Instance,
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Whether this is the last datagram of the answer; what is still missing must be asked for.
+    pub last: bool,
+}
+
+/// The kind of a message: what stands in a datagram's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // As the messages.
+pub enum Kind {
+    Request,
+    RequestAck,
+    Prepare,
+    Promise,
+    Accept,
+    Accepted,
+    Nack,
+    Decide,
+    DecideAck,
+    Heartbeat,
+    CatchUpRequest,
+    CatchUpReply,
+}
+
+impl Kind {
+    /// Every kind, in the order of their numbers on the wire.
+    pub const ALL: [Kind; 12] = [
+        Kind::Request,
+        Kind::RequestAck,
+        Kind::Prepare,
+        Kind::Promise,
+        Kind::Accept,
+        Kind::Accepted,
+        Kind::Nack,
+        Kind::Decide,
+        Kind::DecideAck,
+        Kind::Heartbeat,
+        Kind::CatchUpRequest,
+        Kind::CatchUpReply,
+    ];
+}
+
+impl Message {
+    /// The message's kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Message::Request(_) => Kind::Request,
+            Message::RequestAck(_) => Kind::RequestAck,
+            Message::Prepare(_) => Kind::Prepare,
+            Message::Promise(_) => Kind::Promise,
+            Message::Accept(_) => Kind::Accept,
+            Message::Accepted(_) => Kind::Accepted,
+            Message::Nack(_) => Kind::Nack,
+            Message::Decide(_) => Kind::Decide,
+            Message::DecideAck(_) => Kind::DecideAck,
+            Message::Heartbeat(_) => Kind::Heartbeat,
+            Message::CatchUpRequest(_) => Kind::CatchUpRequest,
+            Message::CatchUpReply(_) => Kind::CatchUpReply,
+        }
+    }
+}
+
+/// A set of kinds: what a role has a use for right now. The rest is dropped undecoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Interest(u32);
+
+impl Interest {
+    /// The set of these kinds.
+    pub const fn of(kinds: &[Kind]) -> Self {
+        let mut bits = 0;
+        let mut index = 0;
+        while index < kinds.len() {
+            bits |= 1 << kinds[index] as u32;
+            index += 1;
+        }
+        Interest(bits)
+    }
+
+    /// Whether `kind` is in the set.
+    pub fn includes(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u32) != 0
+    }
+
+    /// The set as bits, one a kind, to be shared between threads.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// The set of these bits.
+    pub fn from_bits(bits: u32) -> Self {
+        Interest(bits)
+    }
+}

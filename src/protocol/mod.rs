@@ -1,0 +1,12 @@
+//! The protocol: pure functions of (state, now, event) to effects.
+//!
+//! No sockets, clocks, threads, files or environment, no randomness but the generator a role is
+//! given, and no iteration over a hash map: the same events in the same order give the same
+//! effects. So the code that runs in production is the code the simulator and the model checker
+//! run.
+
+pub mod actor;
+pub mod message;
+pub mod settings;
+pub mod timer;
+pub mod types;

@@ -1,0 +1,100 @@
+//! What the protocol can be told: intervals, time-outs and limits, each with its default.
+//!
+//! Defaults suit a LAN, where an answer takes well under a millisecond.
+
+use std::time::Duration;
+
+use super::types::{ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
+
+/// Settings of the protocol; all processes of a cluster should agree on them.
+///
+/// A cluster is safe also when they do not agree, except on `acceptor_count`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Settings {
+    /// How many acceptors there are, 1 to 64. A quorum is a majority of them.
+    pub acceptor_count: u32,
+    /// Between two heartbeats.
+    pub heartbeat_interval: Duration,
+    /// A leader that was not heard for this long is replaced.
+    pub leader_timeout: Duration,
+    /// A leader that no quorum has answered for this long gives way.
+    pub progress_timeout: Duration,
+    /// Before an unanswered Prepare is sent again. Doubles up to `retry_max`, as all retries do.
+    pub retry_prepare: Duration,
+    /// Before an unanswered Accept is sent again.
+    pub retry_accept: Duration,
+    /// Before an unacknowledged Decide is sent again.
+    pub retry_decide: Duration,
+    /// Before a client sends a request again.
+    pub retry_request: Duration,
+    /// Before a learner asks again for what it misses.
+    pub retry_catch_up: Duration,
+    /// The longest wait between two tries.
+    pub retry_max: Duration,
+    /// How long a hole is given to fill by itself before it is asked about.
+    pub catch_up_delay: Duration,
+    /// How long a hole below a leader-assigned value is left open.
+    pub hole_delay: Duration,
+    /// How long a leader may wait before it tells a client what it received.
+    pub request_ack_delay: Duration,
+    /// How long the leading learner may wait before it tells the proposers what it holds.
+    pub decide_ack_delay: Duration,
+    /// The largest datagram, in bytes of UDP payload.
+    pub datagram_bytes: usize,
+    /// The longest value, in bytes.
+    pub value_bytes: usize,
+    /// How many values a client keeps in flight.
+    pub client_window: usize,
+    /// How many instances a leader keeps in flight.
+    pub leader_window: usize,
+    /// How many bytes of values a client, and a leader, keep in flight.
+    pub window_bytes: usize,
+    /// How many requested values a leader holds that are not in flight yet.
+    pub request_queue: usize,
+    /// How far above the watermark a client may ask for an instance.
+    pub instances_ahead: u64,
+    /// How many bytes answer one catch-up request.
+    pub catch_up_bytes: usize,
+}
+
+impl Settings {
+    /// How many bytes of entries fit into one datagram.
+    pub fn page_bytes(&self) -> usize {
+        self.datagram_bytes.saturating_sub(MESSAGE_BYTES_MAX)
+    }
+
+    /// The longest value that fits into a datagram of `datagram_bytes`.
+    pub fn value_bytes_for(datagram_bytes: usize) -> usize {
+        datagram_bytes.saturating_sub(MESSAGE_BYTES_MAX + ENTRY_BYTES_MAX)
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let datagram_bytes = 1472;
+        Settings {
+            acceptor_count: 3,
+            heartbeat_interval: Duration::from_millis(20),
+            leader_timeout: Duration::from_millis(150),
+            progress_timeout: Duration::from_millis(1000),
+            retry_prepare: Duration::from_millis(20),
+            retry_accept: Duration::from_millis(20),
+            retry_decide: Duration::from_millis(50),
+            retry_request: Duration::from_millis(50),
+            retry_catch_up: Duration::from_millis(20),
+            retry_max: Duration::from_millis(500),
+            catch_up_delay: Duration::from_millis(5),
+            hole_delay: Duration::from_millis(10),
+            request_ack_delay: Duration::from_millis(10),
+            decide_ack_delay: Duration::from_millis(10),
+            datagram_bytes,
+            value_bytes: Settings::value_bytes_for(datagram_bytes),
+            client_window: 4096,
+            leader_window: 16384,
+            window_bytes: 1 << 20,
+            request_queue: 65536,
+            instances_ahead: 1 << 20,
+            catch_up_bytes: 1 << 18,
+        }
+    }
+}

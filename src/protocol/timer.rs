@@ -1,0 +1,47 @@
+//! Every timer there is.
+//!
+//! A role has at most one of each. Setting a timer that is set moves it.
+
+/// A timer's name. "When to ..." completes each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// When to say "alive" to the own group.
+    Heartbeat,
+    /// When to look whether the leader of the own group is still there.
+    Election,
+    /// When to ask for a promise again (proposer).
+    RetryPrepare,
+    /// When to send Accepts again that too few acceptors answered (proposer).
+    RetryAccept,
+    /// When to send Decides again that no learner acknowledged (proposer).
+    RetryDecide,
+    /// When to give way, unless a quorum has answered by then (proposer).
+    Progress,
+    /// When to close holes below leader-assigned values (proposer).
+    CloseHoles,
+    /// When to tell clients what was received and is not decided yet (proposer).
+    RequestAck,
+    /// When to tell proposers what the learners hold (leading learner).
+    DecideAck,
+    /// When to ask for decided values that are missing (learner, standby proposer).
+    CatchUp,
+    /// When to send requests again (client).
+    RetryRequest,
+}
+
+impl Timer {
+    /// Every timer.
+    pub const ALL: [Timer; 11] = [
+        Timer::Heartbeat,
+        Timer::Election,
+        Timer::RetryPrepare,
+        Timer::RetryAccept,
+        Timer::RetryDecide,
+        Timer::Progress,
+        Timer::CloseHoles,
+        Timer::RequestAck,
+        Timer::DecideAck,
+        Timer::CatchUp,
+        Timer::RetryRequest,
+    ];
+}

@@ -1,0 +1,418 @@
+//! The nouns of the protocol: nodes, instances, ballots, values.
+//!
+//! Plain data with a derived total order and a short printed form. Nothing here acts.
+
+use std::fmt;
+use std::ops::Add;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a process does. Each role has a multicast group of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Asks for values to be decided.
+    Client,
+    /// Runs the ballots; one proposer leads at a time.
+    Proposer,
+    /// Votes, and remembers.
+    Acceptor,
+    /// Learns what was decided and hands it out in order.
+    Learner,
+}
+
+impl Role {
+    /// Every role, in the order of the configuration file.
+    pub const ALL: [Role; 4] = [Role::Client, Role::Proposer, Role::Acceptor, Role::Learner];
+
+    /// The role as a word of the command line: `client`, `proposer`, ...
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Client => "client",
+            Role::Proposer => "proposer",
+            Role::Acceptor => "acceptor",
+            Role::Learner => "learner",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One process: a role and an id that is unique within the role, from 1. Prints as `P1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId {
+    /// What the process does.
+    pub role: Role,
+    /// Its number within the role, from 1.
+    pub id: u32,
+}
+
+impl NodeId {
+    /// The node `id` of `role`.
+    pub fn new(role: Role, id: u32) -> Self {
+        NodeId { role, id }
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = match self.role {
+            Role::Client => 'C',
+            Role::Proposer => 'P',
+            Role::Acceptor => 'A',
+            Role::Learner => 'L',
+        };
+        write!(f, "{letter}{}", self.id)
+    }
+}
+
+/// Who sent a message: the node, and which life of it.
+///
+/// `boot` is drawn from the operating system at every start, so two processes that use one id, or
+/// one that was started again, can be told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sender {
+    /// The node.
+    pub node: NodeId,
+    /// Its boot number.
+    pub boot: u64,
+}
+
+/// One position of the log, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instance(pub u64);
+
+impl Instance {
+    /// The first position of every log.
+    pub const FIRST: Instance = Instance(1);
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The number of a line within a client's session, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Number(pub u64);
+
+impl Number {
+    /// The first line of every session.
+    pub const FIRST: Number = Number(1);
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// Something that is counted: [`Instance`] and [`Number`], so that both can stand in a [`Run`].
+pub trait Counted: Copy + Ord + fmt::Display {
+    /// The plain number.
+    fn get(self) -> u64;
+    /// From the plain number.
+    fn new(number: u64) -> Self;
+    /// The one after, or the same at the end of the numbers.
+    #[must_use]
+    fn next(self) -> Self {
+        self.plus(1)
+    }
+    /// The one `count` further, or the last number there is.
+    #[must_use]
+    fn plus(self, count: u64) -> Self {
+        Self::new(self.get().saturating_add(count))
+    }
+}
+
+impl Counted for Instance {
+    fn get(self) -> u64 {
+        self.0
+    }
+    fn new(number: u64) -> Self {
+        Instance(number)
+    }
+}
+
+impl Counted for Number {
+    fn get(self) -> u64 {
+        self.0
+    }
+    fn new(number: u64) -> Self {
+        Number(number)
+    }
+}
+
+/// Consecutive instances or numbers: `from` included, `until` not. Prints as `1..4`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Run<T> {
+    /// The first one.
+    pub from: T,
+    /// The first one that no longer belongs to the run.
+    pub until: T,
+}
+
+impl<T: Counted> Run<T> {
+    /// The run `from..until`; empty when `until <= from`.
+    pub fn new(from: T, until: T) -> Self {
+        Run { from, until }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        self.until.get().saturating_sub(self.from.get())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `item` is one of them.
+    pub fn contains(&self, item: T) -> bool {
+        self.from <= item && item < self.until
+    }
+
+    /// Each of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = T> + use<T> {
+        (self.from.get()..self.until.get()).map(T::new)
+    }
+
+    /// Gathers ascending items into runs. An item that repeats the one before is ignored.
+    pub fn gather(items: impl IntoIterator<Item = T>) -> Vec<Run<T>> {
+        let mut runs: Vec<Run<T>> = Vec::new();
+        for item in items {
+            match runs.last_mut() {
+                Some(run) if run.until == item => run.until = item.next(),
+                Some(run) if run.contains(item) => {}
+                _ => runs.push(Run::new(item, item.next())),
+            }
+        }
+        runs
+    }
+}
+
+impl<T: Counted> fmt::Display for Run<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.from, self.until)
+    }
+}
+
+/// An attempt's number, in a total order. Prints as `3.P1`.
+///
+/// Two proposers never share a ballot because it carries the proposer, and two lives of one
+/// proposer never share one because it carries the boot number ("Paxos Made Simple", section 2.4:
+/// proposers choose their numbers from disjoint sets). So a ballot is never used again, also not
+/// by a proposer that crashed and came back without a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ballot {
+    /// Raised above every round heard of, for each new attempt.
+    pub round: u64,
+    /// The proposer that owns the ballot.
+    pub proposer: u32,
+    /// The owner's boot number.
+    pub boot: u64,
+}
+
+impl Ballot {
+    /// Below every ballot that is ever used.
+    pub const ZERO: Ballot = Ballot { round: 0, proposer: 0, boot: 0 };
+}
+
+impl fmt::Display for Ballot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.P{}", self.round, self.proposer)
+    }
+}
+
+/// One run of one client process. A client that is started again is a new session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Session {
+    /// The client's id.
+    pub client: u32,
+    /// The client's boot number.
+    pub boot: u64,
+}
+
+impl fmt::Display for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "C{}", self.client)
+    }
+}
+
+/// The bytes of one line. Opaque: any bytes, also none. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Value(Arc<[u8]>);
+
+impl Value {
+    /// A value of these bytes.
+    pub fn new(bytes: &[u8]) -> Self {
+        Value(bytes.into())
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 24;
+        let shown = &self.0[..self.0.len().min(SHOWN)];
+        write!(f, "\"{}\"", shown.escape_ascii())?;
+        if self.0.len() > SHOWN {
+            write!(f, "...({} bytes)", self.0.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Who gives a value its instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AssignedBy {
+    /// The client asked for this very instance. Another client may ask for it too; one wins.
+    Client,
+    /// The leader chose an instance above all others. The value is delivered exactly once.
+    Leader,
+}
+
+/// Where a value comes from. It travels with the value, so every leader can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// The client's session.
+    pub session: Session,
+    /// The line of the session.
+    pub number: Number,
+    /// Who chose the instance.
+    pub assigned_by: AssignedBy,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.assigned_by == AssignedBy::Leader { "*" } else { "" };
+        write!(f, "{}{}{mark}", self.session, self.number)
+    }
+}
+
+/// What an instance can hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Entry {
+    /// Nothing: a leader closed a hole below a leader-assigned value.
+    Noop,
+    /// A client's value.
+    Value {
+        /// Where it comes from.
+        origin: Origin,
+        /// The bytes.
+        value: Value,
+    },
+}
+
+impl Entry {
+    /// Where the entry comes from, unless it is a no-op.
+    pub fn origin(&self) -> Option<Origin> {
+        match self {
+            Entry::Noop => None,
+            Entry::Value { origin, .. } => Some(*origin),
+        }
+    }
+
+    /// Whether the leader chose the instance.
+    pub fn is_leader_assigned(&self) -> bool {
+        self.origin().is_some_and(|origin| origin.assigned_by == AssignedBy::Leader)
+    }
+
+    /// An upper bound of the entry's bytes in a datagram.
+    pub fn wire_bytes_max(&self) -> usize {
+        match self {
+            Entry::Noop => 1,
+            Entry::Value { value, .. } => ENTRY_BYTES_MAX + value.as_bytes().len(),
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::Noop => f.write_str("no-op"),
+            Entry::Value { origin, value } => write!(f, "{origin} {value}"),
+        }
+    }
+}
+
+/// No entry costs more bytes in a datagram than its value and this; tested in `wire`.
+pub const ENTRY_BYTES_MAX: usize = 32;
+
+/// Everything in a datagram but its entries, values and runs fits this; tested in `wire`.
+pub const MESSAGE_BYTES_MAX: usize = 128;
+
+/// No [`Run`] costs more bytes in a datagram than this; tested in `wire`.
+pub const RUN_BYTES_MAX: usize = 18;
+
+/// A moment, in microseconds since a start that the runtime chose. Never the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// The start.
+    pub const ZERO: Time = Time(0);
+
+    /// How long ago `earlier` was; zero when it lies ahead.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Time {
+    type Output = Time;
+    fn add(self, duration: Duration) -> Time {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Time(self.0.saturating_add(micros))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}ms", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// "Paxos Made Simple", 2.4: ballots of different proposers, and of different lives of one
+    /// proposer, differ and are ordered.
+    #[test]
+    fn ballots_order_by_round_first_and_never_tie() {
+        let low = Ballot { round: 1, proposer: 9, boot: 9 };
+        let high = Ballot { round: 2, proposer: 1, boot: 0 };
+        assert!(low < high);
+        assert_ne!(Ballot { boot: 1, ..high }, Ballot { boot: 2, ..high });
+        assert!(Ballot::ZERO < low);
+    }
+
+    #[test]
+    fn runs_gather_neighbours_and_skip_repeats() {
+        let runs = Run::gather([1, 2, 2, 3, 7, 9, 10].map(Instance));
+        assert_eq!(runs.iter().map(Run::to_string).collect::<Vec<_>>(), ["1..4", "7..8", "9..11"]);
+    }
+
+    #[test]
+    fn names_print_short() {
+        assert_eq!(NodeId::new(Role::Proposer, 1).to_string(), "P1");
+        assert_eq!(Ballot { round: 3, proposer: 1, boot: 77 }.to_string(), "3.P1");
+        assert_eq!(Value::new(b"a\tb").to_string(), "\"a\\tb\"");
+    }
+}
