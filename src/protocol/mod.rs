@@ -5,8 +5,19 @@
 //! effects. So the code that runs in production is the code the simulator and the model checker
 //! run.
 
+pub mod acceptor;
 pub mod actor;
+pub mod catch_up;
+pub mod client;
+pub mod decided_log;
+pub mod election;
+pub mod instance_map;
+pub mod learner;
 pub mod message;
+pub mod packing;
+pub mod proposer;
+pub mod quorum;
+pub mod retry;
 pub mod settings;
 pub mod timer;
 pub mod types;

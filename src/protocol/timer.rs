@@ -15,8 +15,6 @@ pub enum Timer {
     RetryAccept,
     /// When to send Decides again that no learner acknowledged (proposer).
     RetryDecide,
-    /// When to give way, unless a quorum has answered by then (proposer).
-    Progress,
     /// When to close holes below leader-assigned values (proposer).
     CloseHoles,
     /// When to tell clients what was received and is not decided yet (proposer).
@@ -31,13 +29,12 @@ pub enum Timer {
 
 impl Timer {
     /// Every timer.
-    pub const ALL: [Timer; 11] = [
+    pub const ALL: [Timer; 10] = [
         Timer::Heartbeat,
         Timer::Election,
         Timer::RetryPrepare,
         Timer::RetryAccept,
         Timer::RetryDecide,
-        Timer::Progress,
         Timer::CloseHoles,
         Timer::RequestAck,
         Timer::DecideAck,

@@ -1,0 +1,353 @@
+//! The acceptor: promises, accepts, and remembers.
+//!
+//! It holds one promise for the whole log, so that one Prepare covers every instance. Whatever it
+//! answers is in [`Effects::persist`] of the same turn: the driver stores before it sends.
+
+use log::{debug, warn};
+
+use super::actor::{Actor, Effects, Ignored, Input, Record};
+use super::instance_map::InstanceMap;
+use super::message::{
+    Accept, Accepted, AcceptedEntry, Interest, Kind, Message, Nack, Prepare, Promise,
+};
+use super::settings::Settings;
+use super::timer::Timer;
+use super::types::{
+    Ballot, Counted, ENTRY_BYTES_MAX, Entry, Instance, NodeId, Role, Run, Sender, Time,
+};
+
+/// No honest round is this far above the one before: a larger jump is broken or hostile, and
+/// storing it would use up the rounds.
+pub const ROUND_JUMP_MAX: u64 = 1 << 32;
+
+/// One acceptor's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Acceptor {
+    id: u32,
+    settings: Settings,
+    /// The highest ballot answered: nothing below it is promised or accepted any more.
+    promised: Ballot,
+    /// What was accepted last in each instance.
+    accepted: InstanceMap<Vote>,
+    /// Accepted in this turn under `promised`, not answered yet.
+    unanswered: Vec<Run<Instance>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Vote {
+    ballot: Ballot,
+    entry: Entry,
+}
+
+impl Acceptor {
+    /// Acceptor `id` (1 to `acceptor_count`), which has not promised anything yet.
+    pub fn new(id: u32, settings: Settings) -> Self {
+        Acceptor {
+            id,
+            settings,
+            promised: Ballot::ZERO,
+            accepted: InstanceMap::new(),
+            unanswered: Vec::new(),
+        }
+    }
+
+    /// Takes back a record that was stored in an earlier life, in the order of storing.
+    pub fn restore(&mut self, record: Record) {
+        match record {
+            Record::Promised(ballot) => self.promised = self.promised.max(ballot),
+            Record::Accepted { ballot, from, entries } => {
+                self.promised = self.promised.max(ballot);
+                for (instance, entry) in (from.0..).map(Instance).zip(entries) {
+                    self.accepted.insert(instance, Vote { ballot, entry });
+                }
+            }
+        }
+    }
+
+    /// The ballot promised.
+    pub fn promised(&self) -> Ballot {
+        self.promised
+    }
+
+    /// Phase 1b ("Paxos Made Simple", 2.2): promise the ballot unless a higher one is promised,
+    /// and report what was accepted.
+    fn on_prepare(&mut self, prepare: Prepare, fx: &mut Effects) {
+        if prepare.acceptor.is_some_and(|acceptor| acceptor != self.id) {
+            return; // The next page of somebody else.
+        }
+        if !self.admit(prepare.ballot, fx) {
+            return;
+        }
+        if prepare.ballot > self.promised {
+            // What was accepted before the promise is answered before it.
+            self.answer_accepts(fx);
+            self.promised = prepare.ballot;
+            fx.persist.push(Record::Promised(prepare.ballot));
+        }
+        assert_eq!(self.promised, prepare.ballot);
+        let promise = self.promise_page(prepare);
+        fx.send(Role::Proposer, Message::Promise(promise));
+    }
+
+    /// The page of accepted entries that begins at `prepare.from`.
+    fn promise_page(&self, prepare: Prepare) -> Promise {
+        let until = prepare.until.unwrap_or(Instance(u64::MAX));
+        let page_bytes = self.settings.page_bytes();
+        let mut promise = Promise {
+            ballot: prepare.ballot,
+            from: prepare.from,
+            until: prepare.until,
+            accepted: Vec::new(),
+            next: None,
+        };
+        let mut bytes = 0;
+        for (instance, vote) in self.accepted.range(Run::new(prepare.from, until)) {
+            // An accepted entry costs its instance and ballot on top.
+            bytes += vote.entry.wire_bytes_max() + ENTRY_BYTES_MAX;
+            if bytes > page_bytes && !promise.accepted.is_empty() {
+                promise.next = Some(instance);
+                break;
+            }
+            let Vote { ballot, entry } = vote.clone();
+            promise.accepted.push(AcceptedEntry { instance, ballot, entry });
+        }
+        promise
+    }
+
+    /// Phase 2b ("Paxos Made Simple", 2.2): accept unless a higher ballot is promised.
+    fn on_accept(&mut self, accept: Accept, fx: &mut Effects) {
+        if accept.from < Instance::FIRST || accept.entries.is_empty() {
+            return fx.ignore(Ignored::Malformed);
+        }
+        // Judged by the sender's watermark, not by what was accepted here: this acceptor may have
+        // slept through a million instances.
+        let until = accept.from.plus(accept.entries.len() as u64);
+        if until > accept.watermark.plus(self.settings.instances_ahead.saturating_mul(2)) {
+            return fx.ignore(Ignored::TooFarAhead);
+        }
+        if !self.admit(accept.ballot, fx) {
+            return;
+        }
+        if accept.ballot > self.promised {
+            // Accepting promises, too: or a lower ballot could be accepted afterwards.
+            self.answer_accepts(fx);
+            self.promised = accept.ballot;
+        }
+        assert_eq!(self.promised, accept.ballot);
+        self.store(&accept, fx);
+        self.unanswered.push(Run::new(accept.from, until));
+    }
+
+    /// Remembers the entries of `accept`; those that are stored already are not stored again.
+    fn store(&mut self, accept: &Accept, fx: &mut Effects) {
+        let ballot = accept.ballot;
+        let instances = Run::new(accept.from, accept.from.plus(accept.entries.len() as u64));
+        let is_known = |instance: Instance| {
+            self.accepted.get(instance).is_some_and(|vote| vote.ballot == ballot)
+        };
+        if instances.iter().all(is_known) {
+            return;
+        }
+        for (instance, entry) in instances.iter().zip(&accept.entries) {
+            // A ballot proposes one entry an instance, so storing it again changes nothing.
+            self.accepted.insert(instance, Vote { ballot, entry: entry.clone() });
+        }
+        fx.persist.push(Record::Accepted {
+            ballot,
+            from: accept.from,
+            entries: accept.entries.clone(),
+        });
+    }
+
+    /// Whether `ballot` may be answered; refuses it otherwise.
+    fn admit(&self, ballot: Ballot, fx: &mut Effects) -> bool {
+        if ballot.round > self.promised.round.saturating_add(ROUND_JUMP_MAX) {
+            warn!("refused the absurd ballot {ballot}; {} is promised", self.promised);
+            fx.ignore(Ignored::TooFarAhead);
+            return false;
+        }
+        if ballot < self.promised {
+            debug!("refused {ballot}; {} is promised", self.promised);
+            let nack = Nack { rejected: ballot, promised: self.promised };
+            fx.send(Role::Proposer, Message::Nack(nack));
+            return false;
+        }
+        true
+    }
+
+    /// One Accepted for everything accepted in this turn.
+    fn answer_accepts(&mut self, fx: &mut Effects) {
+        if self.unanswered.is_empty() {
+            return;
+        }
+        self.unanswered.sort_unstable();
+        let mut runs: Vec<Run<Instance>> = Vec::new();
+        for run in self.unanswered.drain(..) {
+            match runs.last_mut() {
+                Some(last) if run.from <= last.until => last.until = last.until.max(run.until),
+                _ => runs.push(run),
+            }
+        }
+        for runs in runs.chunks(super::packing::runs_per_page(self.settings.page_bytes())) {
+            let accepted = Accepted { ballot: self.promised, runs: runs.to_vec() };
+            fx.send(Role::Proposer, Message::Accepted(accepted));
+        }
+    }
+}
+
+impl Actor for Acceptor {
+    fn on_start(&mut self, _now: Time, _fx: &mut Effects) {}
+
+    fn on_message(&mut self, _now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        if from.node.role != Role::Proposer {
+            return fx.ignore(Ignored::ImpossibleSender);
+        }
+        match message {
+            Message::Prepare(prepare) => self.on_prepare(prepare, fx),
+            Message::Accept(accept) => self.on_accept(accept, fx),
+            Message::Request(_)
+            | Message::RequestAck(_)
+            | Message::Promise(_)
+            | Message::Accepted(_)
+            | Message::Nack(_)
+            | Message::Decide(_)
+            | Message::DecideAck(_)
+            | Message::Heartbeat(_)
+            | Message::CatchUpRequest(_)
+            | Message::CatchUpReply(_) => fx.ignore(Ignored::Misdirected),
+        }
+    }
+
+    fn on_timer(&mut self, _now: Time, timer: Timer, _fx: &mut Effects) {
+        unreachable!("{} sets no timer, not {timer:?}", NodeId::new(Role::Acceptor, self.id));
+    }
+
+    fn on_input(&mut self, _now: Time, _input: Input, _fx: &mut Effects) {
+        unreachable!("an acceptor has no input room");
+    }
+
+    fn on_turn_end(&mut self, _now: Time, fx: &mut Effects) {
+        self.answer_accepts(fx);
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::of(&[Kind::Prepare, Kind::Accept])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ballot(round: u64, proposer: u32) -> Ballot {
+        Ballot { round, proposer, boot: 1 }
+    }
+
+    fn prepare(ballot: Ballot) -> Message {
+        Message::Prepare(Prepare { ballot, from: Instance(1), until: None, acceptor: None })
+    }
+
+    fn accept(ballot: Ballot, from: u64, count: usize) -> Message {
+        let (from, entries) = (Instance(from), vec![Entry::Noop; count]);
+        Message::Accept(Accept { ballot, watermark: Instance(1), from, entries })
+    }
+
+    fn turn(acceptor: &mut Acceptor, messages: impl IntoIterator<Item = Message>) -> Effects {
+        let mut fx = Effects::new();
+        let from = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+        for message in messages {
+            acceptor.on_message(Time::ZERO, from, message, &mut fx);
+        }
+        acceptor.on_turn_end(Time::ZERO, &mut fx);
+        fx
+    }
+
+    fn answers(fx: &Effects) -> Vec<Kind> {
+        fx.send.iter().map(|(_, message)| message.kind()).collect()
+    }
+
+    fn acceptor() -> Acceptor {
+        Acceptor::new(1, Settings::default())
+    }
+
+    /// "Paxos Made Simple", 2.2, P1a: an acceptor accepts a proposal numbered n iff it has not
+    /// responded to a prepare request having a number greater than n.
+    #[test]
+    fn below_its_promise_it_accepts_nothing_and_says_so() {
+        let mut acceptor = acceptor();
+        turn(&mut acceptor, [prepare(ballot(2, 1))]);
+        let fx = turn(&mut acceptor, [accept(ballot(1, 9), 1, 1), prepare(ballot(1, 9))]);
+        assert_eq!(answers(&fx), [Kind::Nack, Kind::Nack]);
+        assert!(fx.persist.is_empty());
+        let Message::Nack(nack) = &fx.send[0].1 else { panic!("a Nack") };
+        assert_eq!(nack.promised, ballot(2, 1));
+    }
+
+    /// Accepting raises the promise: otherwise a lower ballot could be accepted later.
+    #[test]
+    fn accepting_promises() {
+        let mut acceptor = acceptor();
+        turn(&mut acceptor, [accept(ballot(3, 1), 1, 1)]);
+        let fx = turn(&mut acceptor, [accept(ballot(2, 2), 1, 1)]);
+        assert_eq!(answers(&fx), [Kind::Nack]);
+    }
+
+    #[test]
+    fn what_is_answered_is_to_be_stored_in_the_same_turn() {
+        let mut acceptor = acceptor();
+        let fx = turn(&mut acceptor, [prepare(ballot(1, 1)), accept(ballot(1, 1), 5, 2)]);
+        assert_eq!(answers(&fx), [Kind::Promise, Kind::Accepted]);
+        assert_eq!(fx.persist[0], Record::Promised(ballot(1, 1)));
+        let mut restored = Acceptor::new(1, Settings::default());
+        fx.persist.into_iter().for_each(|record| restored.restore(record));
+        assert_eq!(restored, acceptor);
+    }
+
+    #[test]
+    fn an_accept_that_is_repeated_is_answered_and_not_stored_again() {
+        let mut acceptor = acceptor();
+        turn(&mut acceptor, [accept(ballot(1, 1), 1, 3)]);
+        let fx = turn(&mut acceptor, [accept(ballot(1, 1), 1, 3)]);
+        assert_eq!(answers(&fx), [Kind::Accepted]);
+        assert!(fx.persist.is_empty());
+    }
+
+    #[test]
+    fn one_answer_covers_all_the_accepts_of_a_turn() {
+        let mut acceptor = acceptor();
+        let accepts = [4, 1, 2, 9].map(|from| accept(ballot(1, 1), from, 1));
+        let fx = turn(&mut acceptor, accepts);
+        let Message::Accepted(accepted) = &fx.send[0].1 else { panic!("an Accepted") };
+        let runs: Vec<_> = accepted.runs.iter().map(Run::to_string).collect();
+        assert_eq!(runs, ["1..3", "4..5", "9..10"]);
+        assert_eq!(fx.send.len(), 1);
+    }
+
+    #[test]
+    fn a_promise_comes_in_pages_that_fit_a_datagram() {
+        let settings = Settings { datagram_bytes: 512, ..Settings::default() };
+        let mut acceptor = Acceptor::new(1, settings);
+        turn(&mut acceptor, [accept(ballot(1, 1), 1, 100)]);
+        let (mut from, mut reported) = (Instance(1), Vec::new());
+        loop {
+            let ask = Prepare { ballot: ballot(2, 2), from, until: None, acceptor: Some(1) };
+            let fx = turn(&mut acceptor, [Message::Prepare(ask)]);
+            let Message::Promise(promise) = &fx.send[0].1 else { panic!("a Promise") };
+            reported.extend(promise.accepted.iter().map(|accepted| accepted.instance.0));
+            let Some(next) = promise.next else { break };
+            from = next;
+        }
+        assert_eq!(reported, (1..=100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn absurd_rounds_and_instances_are_refused_and_never_stored() {
+        let mut acceptor = acceptor();
+        let fx = turn(
+            &mut acceptor,
+            [prepare(ballot(u64::MAX, 1)), accept(ballot(1, 1), u64::MAX - 1, 1)],
+        );
+        assert_eq!(fx.ignored, [Ignored::TooFarAhead, Ignored::TooFarAhead]);
+        assert!(fx.persist.is_empty() && fx.send.is_empty());
+    }
+}

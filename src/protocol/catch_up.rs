@@ -1,0 +1,169 @@
+//! Fetching decided entries that were missed, and handing them to those who missed them.
+//!
+//! Learners and standby proposers ask; the leading learner and the leader answer. A request names
+//! what is missing, by runs; an answer is a burst of datagrams whose last one says so, and what is
+//! still missing then is asked for at once. Whatever is lost is asked for again after a time-out,
+//! from the other source. Entries are final, so answers may come twice, late or in any order.
+
+use log::debug;
+
+use super::actor::Effects;
+use super::decided_log::DecidedLog;
+use super::message::{CatchUpReply, CatchUpRequest, Message, Progress};
+use super::packing::{pages, runs_per_page};
+use super::retry::backoff;
+use super::settings::Settings;
+use super::timer::Timer;
+use super::types::{Instance, Role, Time};
+
+/// How many runs one request names, at most.
+const RUNS_MAX: usize = 64;
+
+/// What one process still has to fetch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CatchUp {
+    /// The most that anybody was heard to hold.
+    heard: Progress,
+    /// Holes below it were asked about, and may be open for good.
+    asked_until: Instance,
+    /// Whether the timer is set.
+    waiting: bool,
+    /// Requests in a row without anything new.
+    tries: u32,
+}
+
+impl Default for CatchUp {
+    fn default() -> Self {
+        CatchUp {
+            heard: DecidedLog::new().progress(),
+            asked_until: Instance::FIRST,
+            waiting: false,
+            tries: 0,
+        }
+    }
+}
+
+impl CatchUp {
+    /// Somebody holds `heard`.
+    pub fn on_progress(&mut self, heard: Progress) {
+        self.heard.end = self.heard.end.max(heard.end);
+        self.heard.decided = self.heard.decided.max(heard.decided);
+    }
+
+    /// Starts the timer when `log` lacks something. To be called once a turn.
+    pub fn on_turn_end(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        // A short wait lets datagrams arrive that are under way.
+        if !self.waiting && self.is_behind(log) {
+            self.waiting = true;
+            fx.set_timer(Timer::CatchUp, now + settings.catch_up_delay);
+        }
+    }
+
+    /// The timer is due: asks `sources` in turn for what is missing.
+    pub fn on_timer(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        sources: [Role; 2],
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        self.waiting = false;
+        if !self.is_behind(log) {
+            self.tries = 0;
+            return;
+        }
+        self.ask(now, log, sources[self.tries as usize % 2], settings, fx);
+    }
+
+    /// An answer was taken into `log`; `gained` tells whether it held anything new.
+    pub fn on_reply(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        from: Role,
+        answer: (bool, bool),
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        let (gained, last) = answer;
+        if gained {
+            self.tries = 0;
+        }
+        if gained && last && self.is_behind(log) {
+            self.ask(now, log, from, settings, fx);
+        }
+    }
+
+    /// Forgets what was heard: its owner has another way to learn, or starts over.
+    pub fn stop(&mut self, fx: &mut Effects) {
+        if self.waiting {
+            fx.cancel_timer(Timer::CatchUp);
+        }
+        *self = CatchUp::default();
+    }
+
+    /// Whether `log` lacks something that somebody holds, or has a hole nobody was asked about.
+    ///
+    /// A hole between client-assigned values may be open for ever, so holes alone are asked about
+    /// once; after that only the number of decided entries tells.
+    fn is_behind(&self, log: &DecidedLog) -> bool {
+        let held = log.progress();
+        self.heard.decided > held.decided
+            || (held.watermark < held.end && self.asked_until < held.end)
+    }
+
+    fn ask(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        source: Role,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        let end = self.heard.end.max(log.end());
+        let limit = RUNS_MAX.min(runs_per_page(settings.page_bytes()));
+        let missing = log.missing(end, limit);
+        self.asked_until = log.end();
+        if missing.is_empty() {
+            return;
+        }
+        debug!("asks the {source}s for {} runs from {}", missing.len(), missing[0].from);
+        fx.send(source, Message::CatchUpRequest(CatchUpRequest { missing }));
+        let wait = backoff(settings.retry_catch_up, self.tries, settings.retry_max);
+        self.tries = self.tries.saturating_add(1);
+        self.waiting = true;
+        fx.set_timer(Timer::CatchUp, now + wait);
+    }
+}
+
+/// Answers `request` from `log`, to the group of who asked: at most `catch_up_bytes`.
+pub fn answer(
+    log: &DecidedLog,
+    request: &CatchUpRequest,
+    asker: Role,
+    settings: &Settings,
+    fx: &mut Effects,
+) {
+    let mut bytes = 0;
+    let held = request.missing.iter().flat_map(|run| log.range(*run));
+    let entries = held
+        .take_while(|(_, entry)| {
+            // The first entry always goes, however long: or nobody could ever fetch it.
+            let is_first = bytes == 0;
+            bytes += entry.wire_bytes_max();
+            is_first || bytes <= settings.catch_up_bytes
+        })
+        .map(|(instance, entry)| (instance, entry.clone()));
+    let mut pages = pages(entries, settings.page_bytes()).peekable();
+    while let Some(page) = pages.next() {
+        let (from, entries, last) = (page.from, page.entries, pages.peek().is_none());
+        fx.send(asker, Message::CatchUpReply(CatchUpReply { from, entries, last }));
+    }
+}

@@ -1,0 +1,423 @@
+//! The client: numbers its inputs, and asks for each until it knows what became of it.
+//!
+//! It keeps a bounded window in flight and has room for no more input than that, so standard
+//! input waits for the cluster and not the other way round.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::actor::{Actor, Effects, Ignored, Input};
+use super::message::{
+    Assignment, Heartbeat, Interest, Kind, Message, Request, RequestAck, Standing,
+};
+use super::retry::{RoundTrip, backoff};
+use super::settings::Settings;
+use super::timer::Timer;
+use super::types::{
+    Ballot, Counted, ENTRY_BYTES_MAX, Number, Role, Run, Sender, Session, Time, Value,
+};
+
+/// One client session's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Client {
+    session: Session,
+    assignment: Assignment,
+    settings: Settings,
+    /// The number of the front of `window`.
+    front: Number,
+    /// Values from the first whose fate is not known.
+    window: VecDeque<Asked>,
+    bytes: usize,
+    ended: bool,
+    tally: ClientTally,
+    /// The ballot of the last leader heard of.
+    leader: Ballot,
+    round_trip: RoundTrip,
+    retry_armed: bool,
+    /// Whether something in the window is to be sent in this turn.
+    has_unsent: bool,
+}
+
+/// What became of a client's values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ClientTally {
+    /// How many values standard input held so far.
+    pub asked: u64,
+    /// How many are decided where they were asked for, or delivered.
+    pub delivered: u64,
+    /// How many lost their instance to another client.
+    pub lost: u64,
+}
+
+impl ClientTally {
+    /// How many have an unknown fate.
+    pub fn undecided(&self) -> u64 {
+        self.asked - self.delivered - self.lost
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    value: Value,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
+    /// To be sent at the end of this turn; `retries` counts earlier times.
+    Unsent { retries: u32 },
+    /// On its way.
+    Sent { at: Time, retries: u32 },
+    /// The leader has it.
+    Received { at: Time, retries: u32 },
+    /// Its fate is known.
+    Final,
+}
+
+impl Client {
+    /// The client of `session`, whose values are placed by `assignment`.
+    pub fn new(session: Session, assignment: Assignment, settings: Settings) -> Self {
+        Client {
+            session,
+            assignment,
+            settings,
+            front: Number::FIRST,
+            window: VecDeque::new(),
+            bytes: 0,
+            ended: false,
+            tally: ClientTally::default(),
+            leader: Ballot::ZERO,
+            round_trip: RoundTrip::default(),
+            retry_armed: false,
+            has_unsent: false,
+        }
+    }
+
+    /// What became of the values so far.
+    pub fn tally(&self) -> ClientTally {
+        self.tally
+    }
+
+    fn on_request_ack(&mut self, now: Time, ack: RequestAck, fx: &mut Effects) {
+        if ack.session != self.session {
+            return fx.ignore(Ignored::NotAsked); // Another client's, on the same group.
+        }
+        for run in &ack.delivered {
+            self.tally.delivered += self.settle(now, *run);
+        }
+        for run in &ack.lost {
+            self.tally.lost += self.settle(now, *run);
+        }
+        for run in &ack.received {
+            self.note_received(now, *run);
+        }
+        if let Some(last) = ack.received.last() {
+            self.resend_before(now, last.from);
+        }
+        while self.window.front().is_some_and(|asked| asked.state == State::Final) {
+            self.window.pop_front();
+            self.front = self.front.next();
+        }
+    }
+
+    /// The positions in the window of the numbers of `run`.
+    fn positions(&self, run: Run<Number>) -> std::ops::Range<usize> {
+        let position = |number: Number| {
+            let offset = number.0.saturating_sub(self.front.0);
+            usize::try_from(offset).unwrap_or(usize::MAX).min(self.window.len())
+        };
+        let from = position(run.from);
+        from..position(run.until).max(from)
+    }
+
+    /// The fate of these values is known. Returns for how many that is news.
+    fn settle(&mut self, now: Time, run: Run<Number>) -> u64 {
+        let mut settled = 0;
+        for position in self.positions(run) {
+            let asked = &mut self.window[position];
+            match asked.state {
+                State::Final => continue,
+                State::Sent { at, retries: 0 } if settled == 0 => self.round_trip.measure(at, now),
+                State::Sent { .. } | State::Received { .. } | State::Unsent { .. } => {}
+            }
+            asked.state = State::Final;
+            self.bytes -= asked.value.as_bytes().len();
+            asked.value = Value::new(b"");
+            settled += 1;
+        }
+        settled
+    }
+
+    fn note_received(&mut self, now: Time, run: Run<Number>) {
+        for position in self.positions(run) {
+            let state = &mut self.window[position].state;
+            if let State::Sent { at, retries } = *state {
+                if retries == 0 {
+                    self.round_trip.measure(at, now);
+                }
+                *state = State::Received { at: now, retries: 0 };
+            }
+        }
+    }
+
+    /// What was sent before something that arrived, and did not arrive, was lost.
+    fn resend_before(&mut self, now: Time, number: Number) {
+        let settle_down = self.settings.catch_up_delay;
+        for position in self.positions(Run::new(self.front, number)) {
+            let state = &mut self.window[position].state;
+            if let State::Sent { at, retries } = *state
+                && now.since(at) > settle_down
+            {
+                *state = State::Unsent { retries: retries.saturating_add(1) };
+                self.has_unsent = true;
+            }
+        }
+    }
+
+    /// A new leader does not have what the old one received.
+    fn on_heartbeat(&mut self, heartbeat: &Heartbeat, fx: &mut Effects) {
+        if heartbeat.standing != Standing::Leads || heartbeat.ballot <= self.leader {
+            return fx.ignore(Ignored::StaleBallot);
+        }
+        self.leader = heartbeat.ballot;
+        for asked in &mut self.window {
+            if let State::Sent { .. } | State::Received { .. } = asked.state {
+                asked.state = State::Unsent { retries: 1 };
+                self.has_unsent = true;
+            }
+        }
+    }
+
+    /// How long to wait for an answer: what the leader has needs less urgency.
+    fn patience(&self, state: State) -> Option<(Time, Duration)> {
+        let first = self.round_trip.timeout(self.settings.retry_request);
+        let longest = self.settings.retry_max.max(first);
+        match state {
+            State::Sent { at, retries } => Some((at, backoff(first, retries, longest))),
+            State::Received { at, retries } => {
+                Some((at, backoff(first * 4, retries, longest.max(first * 4))))
+            }
+            State::Unsent { .. } | State::Final => None,
+        }
+    }
+
+    /// Asks again for what was not answered in time.
+    fn on_retry_request(&mut self, now: Time) {
+        self.retry_armed = false;
+        for position in 0..self.window.len() {
+            let state = self.window[position].state;
+            let is_due = self.patience(state).is_some_and(|(at, wait)| at + wait <= now);
+            if let State::Sent { retries, .. } | State::Received { retries, .. } = state
+                && is_due
+            {
+                let retries = retries.saturating_add(1);
+                self.window[position].state = State::Unsent { retries };
+                self.has_unsent = true;
+            }
+        }
+    }
+
+    /// Sends what is unsent, in runs that fit a datagram.
+    fn send_unsent(&mut self, now: Time, fx: &mut Effects) {
+        if !self.has_unsent {
+            return;
+        }
+        self.has_unsent = false;
+        let page_bytes = self.settings.page_bytes();
+        let (mut run, mut run_bytes) = (None::<Request>, 0);
+        let numbers = (self.front.0..).map(Number);
+        for (number, asked) in numbers.zip(&mut self.window) {
+            let State::Unsent { retries } = asked.state else {
+                flush(&mut run, fx);
+                continue;
+            };
+            asked.state = State::Sent { at: now, retries };
+            let bytes = asked.value.as_bytes().len() + ENTRY_BYTES_MAX;
+            if run_bytes + bytes > page_bytes {
+                flush(&mut run, fx);
+            }
+            let request = run.get_or_insert_with(|| {
+                run_bytes = 0;
+                Request { assignment: self.assignment, from: number, values: Vec::new() }
+            });
+            run_bytes += bytes;
+            request.values.push(asked.value.clone());
+        }
+        flush(&mut run, fx);
+    }
+}
+
+/// Sends `run`, if there is one.
+fn flush(run: &mut Option<Request>, fx: &mut Effects) {
+    if let Some(request) = run.take() {
+        fx.send(Role::Proposer, Message::Request(request));
+    }
+}
+
+impl Actor for Client {
+    fn on_start(&mut self, _now: Time, _fx: &mut Effects) {}
+
+    fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        if from.node.role != Role::Proposer {
+            return fx.ignore(Ignored::ImpossibleSender);
+        }
+        match message {
+            Message::RequestAck(ack) => self.on_request_ack(now, ack, fx),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(&heartbeat, fx),
+            Message::Request(_)
+            | Message::Prepare(_)
+            | Message::Promise(_)
+            | Message::Accept(_)
+            | Message::Accepted(_)
+            | Message::Nack(_)
+            | Message::Decide(_)
+            | Message::DecideAck(_)
+            | Message::CatchUpRequest(_)
+            | Message::CatchUpReply(_) => fx.ignore(Ignored::Misdirected),
+        }
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer, _fx: &mut Effects) {
+        match timer {
+            Timer::RetryRequest => self.on_retry_request(now),
+            Timer::Heartbeat
+            | Timer::Election
+            | Timer::RetryPrepare
+            | Timer::RetryAccept
+            | Timer::RetryDecide
+            | Timer::CloseHoles
+            | Timer::RequestAck
+            | Timer::DecideAck
+            | Timer::CatchUp => unreachable!("a client does not set {timer:?}"),
+        }
+    }
+
+    fn on_input(&mut self, _now: Time, input: Input, _fx: &mut Effects) {
+        match input {
+            Input::Value(value) => {
+                self.bytes += value.as_bytes().len();
+                self.tally.asked += 1;
+                self.window.push_back(Asked { value, state: State::Unsent { retries: 0 } });
+                self.has_unsent = true;
+            }
+            Input::End => self.ended = true,
+        }
+    }
+
+    fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        self.send_unsent(now, fx);
+        if self.window.is_empty() && self.retry_armed {
+            self.retry_armed = false;
+            fx.cancel_timer(Timer::RetryRequest);
+        } else if !self.window.is_empty() && !self.retry_armed {
+            self.retry_armed = true;
+            fx.set_timer(Timer::RetryRequest, now + self.settings.retry_request);
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::of(&[Kind::RequestAck, Kind::Heartbeat])
+    }
+
+    fn input_room(&self) -> usize {
+        if self.ended || self.bytes >= self.settings.window_bytes {
+            return 0;
+        }
+        self.settings.client_window.saturating_sub(self.window.len())
+    }
+
+    fn is_finished(&self) -> bool {
+        self.ended && self.window.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::NodeId;
+
+    const SESSION: Session = Session { client: 1, boot: 5 };
+
+    fn client(count: usize) -> (Client, Effects) {
+        let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let mut fx = Effects::new();
+        for _ in 0..count {
+            client.on_input(Time::ZERO, Input::Value(Value::new(b"v")), &mut fx);
+        }
+        client.on_turn_end(Time::ZERO, &mut fx);
+        (client, fx)
+    }
+
+    fn runs(runs: &[(u64, u64)]) -> Vec<Run<Number>> {
+        runs.iter().map(|(from, until)| Run::new(Number(*from), Number(*until))).collect()
+    }
+
+    /// One turn with one acknowledgement; returns the numbers that are sent again.
+    fn acknowledge(client: &mut Client, now: Time, ack: RequestAck) -> Vec<(u64, usize)> {
+        let mut fx = Effects::new();
+        let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+        client.on_message(now, leader, Message::RequestAck(ack), &mut fx);
+        client.on_turn_end(now, &mut fx);
+        sent(&fx)
+    }
+
+    fn sent(fx: &Effects) -> Vec<(u64, usize)> {
+        fx.send
+            .iter()
+            .map(|(_, message)| match message {
+                Message::Request(request) => (request.from.0, request.values.len()),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn ack() -> RequestAck {
+        let (received, delivered, lost) = (Vec::new(), Vec::new(), Vec::new());
+        RequestAck { session: SESSION, received, delivered, lost }
+    }
+
+    #[test]
+    fn it_is_finished_when_the_fate_of_every_value_is_known() {
+        let (mut client, fx) = client(3);
+        assert_eq!(sent(&fx), [(1, 3)]);
+        client.on_input(Time::ZERO, Input::End, &mut Effects::new());
+        let ack = RequestAck { delivered: runs(&[(1, 2)]), lost: runs(&[(3, 4)]), ..ack() };
+        acknowledge(&mut client, Time::ZERO, ack.clone());
+        acknowledge(&mut client, Time::ZERO, ack);
+        assert_eq!((client.tally().undecided(), client.is_finished()), (1, false));
+        let rest = RequestAck { delivered: runs(&[(1, u64::MAX)]), ..self::ack() };
+        acknowledge(&mut client, Time::ZERO, rest);
+        assert_eq!(client.tally(), ClientTally { asked: 3, delivered: 2, lost: 1 });
+        assert!(client.is_finished());
+    }
+
+    #[test]
+    fn what_is_missing_before_something_that_arrived_is_sent_again() {
+        let (mut client, _) = client(5);
+        let now = Time::ZERO + Duration::from_millis(20);
+        let ack = RequestAck { received: runs(&[(1, 2), (4, 6)]), ..ack() };
+        assert_eq!(acknowledge(&mut client, now, ack), [(2, 2)]);
+    }
+
+    #[test]
+    fn a_new_leader_is_asked_again_at_once() {
+        let (mut client, mut fx) = client(2);
+        fx.clear();
+        let ballot = Ballot { round: 2, proposer: 2, boot: 1 };
+        let progress = crate::protocol::decided_log::DecidedLog::new().progress();
+        let heartbeat = Heartbeat { standing: Standing::Leads, ballot, progress };
+        let leader = Sender { node: NodeId::new(Role::Proposer, 2), boot: 1 };
+        for _ in 0..2 {
+            client.on_message(Time::ZERO, leader, Message::Heartbeat(heartbeat.clone()), &mut fx);
+            client.on_turn_end(Time::ZERO, &mut fx);
+        }
+        assert_eq!(sent(&fx), [(1, 2)]);
+    }
+
+    #[test]
+    fn it_has_room_for_a_window_and_no_more() {
+        let window = Settings::default().client_window;
+        let (client, _) = client(window - 1);
+        assert_eq!(client.input_room(), 1);
+    }
+}

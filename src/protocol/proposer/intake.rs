@@ -1,0 +1,274 @@
+//! What clients have asked for and is not in flight yet, and what they are told.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::protocol::actor::Effects;
+use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::message::{Message, RequestAck};
+use crate::protocol::packing::{gather_unordered, runs_per_page};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{
+    AssignedBy, Counted, Entry, Instance, Number, Origin, Role, Session, Value,
+};
+
+/// The leader-assigned values of one session, from the first that is not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Queue {
+    session: Session,
+    /// The number of the front: the next of the session to be delivered.
+    front: Number,
+    values: VecDeque<Queued>,
+    /// How many of `values`, from the front, are proposed.
+    proposed: usize,
+    /// Values that came before one that is still missing.
+    early: BTreeMap<Number, Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Queued {
+    value: Value,
+    /// Where it is proposed; set for the first `proposed` values.
+    instance: Option<Instance>,
+}
+
+/// What the leader did with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It holds it.
+    Received,
+    /// It was delivered before.
+    Delivered,
+    /// There is no room; the client will ask again.
+    Refused,
+}
+
+impl Queue {
+    /// An empty queue for a session whose values below `front` are delivered.
+    pub fn new(session: Session, front: Number) -> Self {
+        let (values, early) = (VecDeque::new(), BTreeMap::new());
+        Queue { session, front, values, proposed: 0, early }
+    }
+
+    /// How many values are held.
+    pub fn len(&self) -> usize {
+        self.values.len() + self.early.len()
+    }
+
+    /// Takes in value `number` of the session.
+    pub fn push(&mut self, number: Number, value: Value, limit: usize) -> Fate {
+        let end = self.front.plus(self.values.len() as u64);
+        if number < self.front {
+            return Fate::Delivered;
+        }
+        if number < end {
+            return Fate::Received;
+        }
+        if number > end.plus(limit as u64) || self.len() >= limit {
+            return Fate::Refused;
+        }
+        self.early.insert(number, value);
+        self.join_early();
+        Fate::Received
+    }
+
+    /// The next value to propose, in the session's order.
+    pub fn next(&self) -> Option<Entry> {
+        let queued = self.values.get(self.proposed)?;
+        let origin = Origin {
+            session: self.session,
+            number: self.front.plus(self.proposed as u64),
+            assigned_by: AssignedBy::Leader,
+        };
+        Some(Entry::Value { origin, value: queued.value.clone() })
+    }
+
+    /// The value of [`Queue::next`] is proposed at `instance`.
+    pub fn propose_next(&mut self, instance: Instance) {
+        self.values[self.proposed].instance = Some(instance);
+        self.proposed += 1;
+    }
+
+    /// Everything up to `number` is delivered.
+    pub fn on_delivered(&mut self, number: Number) {
+        while self.front <= number {
+            if self.values.pop_front().is_some() {
+                self.proposed = self.proposed.saturating_sub(1);
+            }
+            self.front = self.front.next();
+        }
+        self.early = self.early.split_off(&self.front);
+        self.join_early();
+    }
+
+    /// A later value of the session was skipped at `instance`. Unless the front is still under
+    /// way to a later instance, everything has to be proposed again.
+    pub fn on_skipped(&mut self, instance: Instance) {
+        let is_under_way = self
+            .values
+            .front()
+            .is_some_and(|front| front.instance.is_some_and(|proposed| proposed > instance));
+        if !is_under_way {
+            self.propose_again_from(self.front);
+        }
+    }
+
+    /// Value `number` and what follows it must be proposed (again).
+    pub fn propose_again_from(&mut self, number: Number) {
+        let index = number.0.saturating_sub(self.front.0) as usize;
+        if index < self.proposed {
+            self.proposed = index;
+            self.values.iter_mut().skip(index).for_each(|queued| queued.instance = None);
+        }
+    }
+
+    fn join_early(&mut self) {
+        while let Some(value) = self.early.remove(&self.front.plus(self.values.len() as u64)) {
+            self.values.push_back(Queued { value, instance: None });
+        }
+    }
+}
+
+/// What has to be told to the clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Notes {
+    sessions: BTreeMap<Session, Note>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Note {
+    /// Received, with the instance asked for, if the client asked for one.
+    received: Vec<(Number, Option<Instance>)>,
+    delivered: Vec<Number>,
+    lost: Vec<Number>,
+}
+
+impl Notes {
+    /// A value is held, and will be decided if this leader lives. `asked` is the instance, if the
+    /// client asked for one.
+    pub fn received(&mut self, session: Session, number: Number, asked: Option<Instance>) {
+        self.sessions.entry(session).or_default().received.push((number, asked));
+    }
+
+    /// A value is decided where its client asked for it, or delivered.
+    pub fn delivered(&mut self, session: Session, number: Number) {
+        self.sessions.entry(session).or_default().delivered.push(number);
+    }
+
+    /// The value's instance holds something else.
+    pub fn lost(&mut self, session: Session, number: Number) {
+        self.sessions.entry(session).or_default().lost.push(number);
+    }
+
+    /// Whether there is anything that was received and not told yet.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Tells what is final. What was merely received can wait: mostly it is final soon.
+    pub fn send_final(&mut self, settings: &Settings, fx: &mut Effects) {
+        for (session, note) in &mut self.sessions {
+            if !note.delivered.is_empty() || !note.lost.is_empty() {
+                let delivered = std::mem::take(&mut note.delivered);
+                let lost = std::mem::take(&mut note.lost);
+                send(*session, Vec::new(), delivered, lost, settings, fx);
+            }
+        }
+        self.sessions.retain(|_, note| !note.received.is_empty());
+    }
+
+    /// Tells what was received and is still not final, so that clients need not ask again soon.
+    pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
+        for (session, note) in std::mem::take(&mut self.sessions) {
+            let next = log.next_number(session);
+            let is_open = |(number, asked): &(Number, Option<Instance>)| match asked {
+                Some(instance) => log.get(*instance).is_none(),
+                None => *number >= next,
+            };
+            let open: Vec<Number> =
+                note.received.into_iter().filter(is_open).map(|(number, _)| number).collect();
+            if !open.is_empty() {
+                send(session, open, Vec::new(), Vec::new(), settings, fx);
+            }
+        }
+    }
+}
+
+/// Sends acknowledgements, each within a datagram.
+fn send(
+    session: Session,
+    received: Vec<Number>,
+    delivered: Vec<Number>,
+    lost: Vec<Number>,
+    settings: &Settings,
+    fx: &mut Effects,
+) {
+    let mut received = gather_unordered(received);
+    let mut delivered = gather_unordered(delivered);
+    let mut lost = gather_unordered(lost);
+    // A third of a datagram for each list.
+    let most = (runs_per_page(settings.page_bytes()) / 3).max(1);
+    while !(received.is_empty() && delivered.is_empty() && lost.is_empty()) {
+        let ack = RequestAck {
+            session,
+            received: received.drain(..most.min(received.len())).collect(),
+            delivered: delivered.drain(..most.min(delivered.len())).collect(),
+            lost: lost.drain(..most.min(lost.len())).collect(),
+        };
+        fx.send(Role::Client, Message::RequestAck(ack));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: Session = Session { client: 1, boot: 1 };
+
+    fn queue(numbers: impl IntoIterator<Item = u64>) -> Queue {
+        let mut queue = Queue::new(SESSION, Number::FIRST);
+        for number in numbers {
+            queue.push(Number(number), Value::new(b"v"), 100);
+        }
+        queue
+    }
+
+    fn propose_all(queue: &mut Queue, from: u64) -> Vec<u64> {
+        let mut instances = from..;
+        let mut numbers = Vec::new();
+        while let Some(entry) = queue.next() {
+            numbers.extend(entry.origin().map(|origin| origin.number.0));
+            queue.propose_next(Instance(instances.next().unwrap_or(from)));
+        }
+        numbers
+    }
+
+    #[test]
+    fn values_are_proposed_in_the_order_of_the_session() {
+        let mut queue = queue([2, 4, 1]);
+        assert_eq!(propose_all(&mut queue, 10), [1, 2]);
+        queue.push(Number(3), Value::new(b"v"), 100);
+        assert_eq!(propose_all(&mut queue, 12), [3, 4]);
+    }
+
+    #[test]
+    fn what_was_skipped_is_proposed_again_once() {
+        let mut queue = queue(1..=3);
+        propose_all(&mut queue, 10);
+        // Number 1 did not make it at instance 10: 2 and 3 are skipped at 11 and 12.
+        queue.on_skipped(Instance(11));
+        assert_eq!(propose_all(&mut queue, 13), [1, 2, 3]);
+        queue.on_skipped(Instance(12));
+        assert_eq!(propose_all(&mut queue, 16), []);
+    }
+
+    #[test]
+    fn a_value_is_told_apart_by_what_became_of_it() {
+        let mut queue = queue(1..=2);
+        propose_all(&mut queue, 10);
+        queue.on_delivered(Number(1));
+        assert_eq!(queue.push(Number(1), Value::new(b"v"), 100), Fate::Delivered);
+        assert_eq!(queue.push(Number(2), Value::new(b"v"), 100), Fate::Received);
+        assert_eq!(queue.push(Number(900), Value::new(b"v"), 100), Fate::Refused);
+        assert_eq!(queue.len(), 1);
+    }
+}

@@ -1,0 +1,640 @@
+//! The proposer: stands by, campaigns, or leads.
+//!
+//! Read it in this order: `phase1` (what may be proposed), `phase2` (what is in flight),
+//! `intake` (what clients asked for), `leadership` (all of it, while leading), and this file:
+//! election, following, and who gets which message.
+
+mod intake;
+mod leadership;
+mod phase1;
+mod phase2;
+
+use std::time::Duration;
+
+use log::{debug, info, warn};
+
+use self::leadership::Leadership;
+use self::phase1::{Attempt, PageOutcome};
+use super::acceptor::ROUND_JUMP_MAX;
+use super::actor::{Actor, Effects, Ignored, Input};
+use super::catch_up::{self, CatchUp};
+use super::decided_log::{DecidedLog, Decision};
+use super::election::{Election, Verdict};
+use super::message::{
+    Accepted, CatchUpReply, CatchUpRequest, Decide, Heartbeat, Interest, Kind, Message, Nack,
+    Progress, Promise, Request, Standing,
+};
+use super::packing::pages;
+use super::quorum::Quorum;
+use super::retry::backoff;
+use super::settings::Settings;
+use super::timer::Timer;
+use super::types::{Ballot, Entry, Instance, NodeId, Role, Run, Sender, Session, Time};
+use crate::rng::Rng;
+
+/// What a proposer is started with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProposerOptions {
+    /// Its id, from 1.
+    pub id: u32,
+    /// Its boot number, from the operating system.
+    pub boot: u64,
+    /// Never send an Accept or a Decide twice.
+    pub no_timeouts: bool,
+    /// Run phase 1 for each instance as values arrive, not once for the whole log.
+    pub no_preexecution: bool,
+    /// For jitter.
+    pub seed: u64,
+}
+
+/// One proposer's state.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Proposer {
+    options: ProposerOptions,
+    settings: Settings,
+    quorum: Quorum,
+    rng: Rng,
+    election: Election,
+    phase: Phase,
+    /// The highest round heard of.
+    round: u64,
+    /// The ballot of the leader that is followed.
+    followed: Ballot,
+    /// Would rather not lead until then.
+    abstains_until: Time,
+    log: DecidedLog,
+    catch_up: CatchUp,
+    learners: Learners,
+    /// Decided by this leader in this turn, to be told at its end.
+    decided_now: Vec<Instance>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Standby,
+    Campaign { ballot: Ballot, attempt: Attempt, since: Time, tries: u32 },
+    Leading(Box<Leadership>),
+}
+
+/// What the leader knows of the learners: when to send Decides again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Learners {
+    /// What the leading learner said last.
+    acknowledged: Option<Progress>,
+    /// How much was decided when it was looked at last: it should be acknowledged by now.
+    due: u64,
+    tries: u32,
+    armed: bool,
+}
+
+impl Proposer {
+    /// A proposer at its start.
+    pub fn new(options: ProposerOptions, settings: Settings, now: Time) -> Self {
+        let listen = settings.heartbeat_interval * 2;
+        Proposer {
+            rng: Rng::new(options.seed),
+            election: Election::new(options.id, settings.leader_timeout, listen, now),
+            quorum: Quorum::majority_of(settings.acceptor_count),
+            options,
+            settings,
+            phase: Phase::Standby,
+            round: 0,
+            followed: Ballot::ZERO,
+            abstains_until: Time::ZERO,
+            log: DecidedLog::new(),
+            catch_up: CatchUp::default(),
+            learners: Learners::default(),
+            decided_now: Vec::new(),
+        }
+    }
+
+    /// Whether it leads.
+    pub fn is_leading(&self) -> bool {
+        matches!(self.phase, Phase::Leading(_))
+    }
+
+    /// What it knows to be decided.
+    pub fn log(&self) -> &DecidedLog {
+        &self.log
+    }
+
+    // Becoming, and ceasing to be, the leader.
+
+    /// Takes a ballot above everything heard of, and asks for promises.
+    fn campaign(&mut self, now: Time, fx: &mut Effects) {
+        assert!(!self.is_leading(), "a leader need not campaign");
+        self.round = self.round.saturating_add(1);
+        let (proposer, boot) = (self.options.id, self.options.boot);
+        let ballot = Ballot { round: self.round, proposer, boot };
+        self.catch_up.stop(fx);
+        if self.options.no_preexecution {
+            let leadership = Leadership::unprepared(
+                now,
+                ballot,
+                self.quorum,
+                self.settings.clone(),
+                self.options.no_timeouts,
+                &self.log,
+            );
+            return self.become_leader(now, leadership, fx);
+        }
+        info!("campaigns with {ballot} from {}", self.log.watermark());
+        let attempt = Attempt::new(ballot, self.log.watermark(), None);
+        fx.send(Role::Acceptor, Message::Prepare(attempt.prepare()));
+        fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
+        self.phase = Phase::Campaign { ballot, attempt, since: now, tries: 0 };
+    }
+
+    fn become_leader(&mut self, now: Time, leadership: Leadership, fx: &mut Effects) {
+        leadership.announce();
+        self.followed = leadership.ballot();
+        self.phase = Phase::Leading(Box::new(leadership));
+        self.learners = Learners { due: self.log.progress().decided, ..Learners::default() };
+        self.send_heartbeat(now, fx);
+    }
+
+    /// Leads no more, and forgets everything that only a leader needs. Clients ask the next one.
+    fn step_down(&mut self, fx: &mut Effects) {
+        self.phase = Phase::Standby;
+        self.learners = Learners::default();
+        for timer in [
+            Timer::RetryPrepare,
+            Timer::RetryAccept,
+            Timer::RetryDecide,
+            Timer::CloseHoles,
+            Timer::RequestAck,
+        ] {
+            fx.cancel_timer(timer);
+        }
+    }
+
+    /// Nobody answers: lets somebody else try, who may be better connected.
+    fn give_way(&mut self, now: Time, fx: &mut Effects) {
+        warn!("gives way: no quorum of acceptors answers");
+        self.step_down(fx);
+        self.abstains_until = now + self.settings.progress_timeout * 4;
+        self.election.give_way(now);
+        self.send_heartbeat(now, fx);
+    }
+
+    /// When nothing has been answered for too long, and there is somebody to give way to.
+    fn check_progress(&mut self, now: Time, fx: &mut Effects) {
+        let since = match &self.phase {
+            Phase::Standby => None,
+            Phase::Campaign { since, .. } => Some(*since),
+            Phase::Leading(leadership) => leadership.stalled_since(),
+        };
+        let stalled = since.is_some_and(|since| now.since(since) >= self.settings.progress_timeout);
+        if stalled && self.election.has_company(now) {
+            self.give_way(now, fx);
+        }
+    }
+
+    /// The leader's ballot must be above every round heard of.
+    fn hear_ballot(&mut self, ballot: Ballot) -> bool {
+        let is_sane = ballot.round <= self.round.saturating_add(ROUND_JUMP_MAX);
+        if is_sane {
+            self.round = self.round.max(ballot.round);
+        }
+        is_sane
+    }
+
+    fn own_ballot(&self) -> Option<Ballot> {
+        match &self.phase {
+            Phase::Standby => None,
+            Phase::Campaign { ballot, .. } => Some(*ballot),
+            Phase::Leading(leadership) => Some(leadership.ballot()),
+        }
+    }
+
+    fn standing(&self, now: Time) -> Standing {
+        match &self.phase {
+            Phase::Leading(_) => Standing::Leads,
+            Phase::Standby | Phase::Campaign { .. } if now < self.abstains_until => {
+                Standing::Abstains
+            }
+            Phase::Standby | Phase::Campaign { .. } => Standing::Stands,
+        }
+    }
+
+    fn send_heartbeat(&mut self, now: Time, fx: &mut Effects) {
+        let standing = self.standing(now);
+        let ballot = match &self.phase {
+            Phase::Leading(leadership) => leadership.ballot(),
+            Phase::Standby | Phase::Campaign { .. } => Ballot::ZERO,
+        };
+        let heartbeat = Heartbeat { standing, ballot, progress: self.log.progress() };
+        fx.send(Role::Proposer, Message::Heartbeat(heartbeat.clone()));
+        if standing == Standing::Leads {
+            fx.send(Role::Learner, Message::Heartbeat(heartbeat.clone()));
+            fx.send(Role::Client, Message::Heartbeat(heartbeat));
+        }
+        fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval);
+    }
+
+    // Messages of other proposers.
+
+    fn on_heartbeat(&mut self, now: Time, id: u32, heartbeat: Heartbeat, fx: &mut Effects) {
+        if heartbeat.standing != Standing::Leads {
+            return self.election.on_heartbeat(now, id, heartbeat.standing);
+        }
+        let ballot = heartbeat.ballot;
+        if ballot.proposer != id || !self.hear_ballot(ballot) {
+            return fx.ignore(Ignored::Malformed);
+        }
+        if ballot < self.followed {
+            // It does not know yet that it was replaced.
+            self.election.on_heartbeat(now, id, Standing::Stands);
+            return fx.ignore(Ignored::StaleBallot);
+        }
+        match &self.phase {
+            Phase::Standby => {}
+            // A leader that works is not displaced, whatever ballot was taken meanwhile.
+            Phase::Campaign { ballot: mine, .. } => {
+                debug!("gives up its campaign with {mine}: P{id} leads with {ballot}");
+                self.step_down(fx);
+            }
+            Phase::Leading(leadership) => {
+                info!("is replaced: {ballot} leads, {} is over", leadership.ballot());
+                self.step_down(fx);
+            }
+        }
+        self.followed = ballot;
+        self.election.on_heartbeat(now, id, Standing::Leads);
+        self.catch_up.on_progress(heartbeat.progress);
+    }
+
+    fn on_decide(&mut self, now: Time, id: u32, decide: Decide, fx: &mut Effects) {
+        let is_leaders = decide.ballot.proposer == id && self.hear_ballot(decide.ballot);
+        if is_leaders && decide.ballot >= self.followed && !self.is_leading() {
+            self.followed = decide.ballot;
+            self.election.on_leader(now, id);
+        }
+        self.learn(decide.from, decide.entries, fx);
+    }
+
+    /// Takes in decided entries from elsewhere. Returns whether any was new.
+    fn learn(&mut self, from: Instance, entries: Vec<Entry>, fx: &mut Effects) -> bool {
+        let mut gained = false;
+        for (instance, entry) in (from.0..).map(Instance).zip(entries) {
+            gained |= self.decide(instance, entry, fx);
+        }
+        self.deliver();
+        gained
+    }
+
+    /// Takes in one decision. Returns whether it was new.
+    fn decide(&mut self, instance: Instance, entry: Entry, fx: &mut Effects) -> bool {
+        match self.log.decide(instance, entry) {
+            Decision::Known => false,
+            Decision::Contradiction => {
+                log::error!(
+                    "instance {instance} is decided, and was claimed to hold another value"
+                );
+                fx.ignore(Ignored::Contradiction);
+                false
+            }
+            Decision::New => {
+                if let (Phase::Leading(leadership), Some(entry)) =
+                    (&mut self.phase, self.log.get(instance))
+                {
+                    leadership.on_decided(instance, entry);
+                }
+                true
+            }
+        }
+    }
+
+    /// Moves delivery on, so that the session table is that of the whole decided prefix.
+    fn deliver(&mut self) {
+        while let Some((instance, entry, occurrence)) = self.log.deliver_next() {
+            if let (Phase::Leading(leadership), Some(origin)) = (&mut self.phase, entry.origin()) {
+                leadership.on_delivery(instance, origin, occurrence);
+            }
+        }
+    }
+
+    // Messages of clients, acceptors and learners.
+
+    fn on_request(&mut self, from: Sender, request: Request, fx: &mut Effects) {
+        let Phase::Leading(leadership) = &mut self.phase else {
+            return fx.ignore(Ignored::NotLeading);
+        };
+        let session = Session { client: from.node.id, boot: from.boot };
+        leadership.on_request(session, request, &self.log, fx);
+    }
+
+    fn on_promise(&mut self, now: Time, acceptor: u32, promise: Promise, fx: &mut Effects) {
+        match &mut self.phase {
+            Phase::Standby => fx.ignore(Ignored::NotLeading),
+            Phase::Leading(leadership) => {
+                let decided = leadership.on_promise(now, acceptor, promise, &self.log, fx);
+                self.on_chosen(decided, fx);
+            }
+            Phase::Campaign { attempt, tries, .. } => match attempt.on_promise(acceptor, promise) {
+                PageOutcome::NotAsked => fx.ignore(Ignored::NotAsked),
+                PageOutcome::NextPage(next) => {
+                    *tries = 0;
+                    let prepare = attempt.prepare_page(acceptor, next);
+                    fx.send(Role::Acceptor, Message::Prepare(prepare));
+                    fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
+                }
+                PageOutcome::Complete => {
+                    if attempt.is_won(self.quorum) {
+                        self.win_campaign(now, fx);
+                    }
+                }
+            },
+        }
+    }
+
+    /// A quorum has promised: leads, beginning with what earlier leaders left behind.
+    fn win_campaign(&mut self, now: Time, fx: &mut Effects) {
+        let Phase::Campaign { ballot, attempt, .. } =
+            std::mem::replace(&mut self.phase, Phase::Standby)
+        else {
+            unreachable!("only a campaign is won");
+        };
+        fx.cancel_timer(Timer::RetryPrepare);
+        let promised = attempt.promised();
+        info!("has promises of {} of {}", promised.count(), self.settings.acceptor_count);
+        let (leadership, chosen) = Leadership::prepared(
+            now,
+            ballot,
+            self.quorum,
+            self.settings.clone(),
+            self.options.no_timeouts,
+            &self.log,
+            attempt.into_reports(),
+        );
+        self.become_leader(now, leadership, fx);
+        self.on_chosen(chosen, fx);
+    }
+
+    fn on_accepted(&mut self, now: Time, acceptor: u32, accepted: &Accepted, fx: &mut Effects) {
+        let Phase::Leading(leadership) = &mut self.phase else {
+            return fx.ignore(Ignored::NotLeading);
+        };
+        let chosen = leadership.on_accepted(now, acceptor, accepted, fx);
+        self.on_chosen(chosen, fx);
+    }
+
+    /// A quorum has accepted these: they are decided here, and told at the end of the turn.
+    fn on_chosen(&mut self, chosen: Vec<(Instance, Entry)>, fx: &mut Effects) {
+        for (instance, entry) in chosen {
+            if self.decide(instance, entry, fx) {
+                self.decided_now.push(instance);
+            }
+        }
+        self.deliver();
+    }
+
+    fn on_nack(&mut self, now: Time, nack: Nack, fx: &mut Effects) {
+        if self.own_ballot() != Some(nack.rejected) || nack.promised <= nack.rejected {
+            return fx.ignore(Ignored::StaleBallot);
+        }
+        if !self.hear_ballot(nack.promised) {
+            return fx.ignore(Ignored::TooFarAhead);
+        }
+        debug!("gives up {}: {} is promised", nack.rejected, nack.promised);
+        self.step_down(fx);
+        // Whoever took the higher ballot gets a while to lead with it. The jitter keeps two
+        // proposers from outbidding each other for ever.
+        let owner = nack.promised.proposer;
+        let jitter = self.rng.up_to(self.settings.leader_timeout / 2);
+        let patience =
+            if owner == self.options.id { Duration::ZERO } else { self.settings.leader_timeout };
+        self.election.expect(now, owner, patience + jitter);
+    }
+
+    fn on_decide_ack(&mut self, progress: Progress) {
+        self.learners.acknowledged = Some(progress);
+    }
+
+    fn on_catch_up_request(&mut self, asker: Role, request: &CatchUpRequest, fx: &mut Effects) {
+        if !self.is_leading() {
+            return fx.ignore(Ignored::NotLeading);
+        }
+        catch_up::answer(&self.log, request, asker, &self.settings, fx);
+    }
+
+    fn on_catch_up_reply(&mut self, now: Time, role: Role, reply: CatchUpReply, fx: &mut Effects) {
+        let gained = self.learn(reply.from, reply.entries, fx);
+        if matches!(self.phase, Phase::Standby) {
+            let answer = (gained, reply.last);
+            self.catch_up.on_reply(now, &self.log, role, answer, &self.settings, fx);
+        }
+    }
+
+    // Timers.
+
+    fn on_election(&mut self, now: Time, fx: &mut Effects) {
+        fx.set_timer(Timer::Election, now + self.settings.heartbeat_interval);
+        self.check_progress(now, fx);
+        if self.is_leading() {
+            return self.election.rest(now);
+        }
+        let willing = now >= self.abstains_until;
+        if self.election.check(now, willing) == Verdict::Campaign {
+            self.campaign(now, fx);
+        }
+    }
+
+    fn on_retry_prepare(&mut self, now: Time, fx: &mut Effects) {
+        match &mut self.phase {
+            Phase::Standby => {}
+            Phase::Leading(leadership) => leadership.on_retry_prepare(now, fx),
+            Phase::Campaign { attempt, tries, .. } => {
+                for prepare in attempt.unanswered(self.quorum) {
+                    fx.send(Role::Acceptor, Message::Prepare(prepare));
+                }
+                *tries = tries.saturating_add(1);
+                let wait = backoff(self.settings.retry_prepare, *tries, self.settings.retry_max);
+                fx.set_timer(Timer::RetryPrepare, now + wait);
+            }
+        }
+    }
+
+    /// Sends Decides again from where the learners are, unless they have moved since the last
+    /// look. It backs off, for there may be no learner.
+    fn on_retry_decide(&mut self, now: Time, fx: &mut Effects) {
+        self.learners.armed = false;
+        let Some(ballot) = self.own_ballot().filter(|_| self.is_leading()) else { return };
+        let decided = self.log.progress().decided;
+        let acknowledged = self.learners.acknowledged.map_or(0, |progress| progress.decided);
+        if acknowledged >= decided {
+            self.learners.tries = 0;
+            return;
+        }
+        if acknowledged >= self.learners.due {
+            self.learners.tries = 0;
+        } else {
+            self.learners.tries = self.learners.tries.saturating_add(1);
+            let from = self.learners.acknowledged.map_or(Instance::FIRST, |held| held.watermark);
+            let entries = self.log.range(Run::new(from, self.log.end()));
+            let entries = entries.map(|(instance, entry)| (instance, entry.clone()));
+            // A little of it: a learner that lacks more catches up by itself.
+            for page in pages(entries, self.settings.page_bytes()).take(2) {
+                let decide = Decide { ballot, from: page.from, entries: page.entries };
+                fx.send(Role::Learner, Message::Decide(decide));
+            }
+        }
+        self.learners.due = decided;
+        self.arm_retry_decide(now, fx);
+    }
+
+    fn arm_retry_decide(&mut self, now: Time, fx: &mut Effects) {
+        let wait =
+            backoff(self.settings.retry_decide, self.learners.tries, self.settings.retry_max);
+        self.learners.armed = true;
+        fx.set_timer(Timer::RetryDecide, now + wait);
+    }
+
+    /// Tells learners and standbys what was decided in this turn.
+    fn send_decides(&mut self, now: Time, ballot: Ballot, fx: &mut Effects) {
+        if self.decided_now.is_empty() {
+            return;
+        }
+        let mut decided = std::mem::take(&mut self.decided_now);
+        decided.sort_unstable();
+        let entries = decided
+            .iter()
+            .filter_map(|instance| self.log.get(*instance).map(|entry| (*instance, entry.clone())));
+        let has_standbys = self.election.has_company(now);
+        for page in pages(entries, self.settings.page_bytes()) {
+            let decide = Decide { ballot, from: page.from, entries: page.entries };
+            if has_standbys {
+                fx.send(Role::Proposer, Message::Decide(decide.clone()));
+            }
+            fx.send(Role::Learner, Message::Decide(decide));
+        }
+        decided.clear();
+        self.decided_now = decided;
+        if !self.options.no_timeouts && !self.learners.armed {
+            self.learners.due = self.log.progress().decided;
+            self.arm_retry_decide(now, fx);
+        }
+    }
+
+    /// Whether `from` may have sent a message of this kind.
+    fn is_possible(&self, from: Sender, kind: Kind) -> bool {
+        let NodeId { role, id } = from.node;
+        match kind {
+            Kind::Request => role == Role::Client,
+            Kind::Promise | Kind::Accepted | Kind::Nack => {
+                role == Role::Acceptor && self.quorum.includes(id)
+            }
+            Kind::Heartbeat | Kind::Decide => role == Role::Proposer,
+            Kind::DecideAck => role == Role::Learner,
+            Kind::CatchUpRequest | Kind::CatchUpReply => {
+                role == Role::Proposer || role == Role::Learner
+            }
+            Kind::RequestAck | Kind::Prepare | Kind::Accept => false,
+        }
+    }
+}
+
+impl Actor for Proposer {
+    fn on_start(&mut self, now: Time, fx: &mut Effects) {
+        self.send_heartbeat(now, fx);
+        fx.set_timer(Timer::Election, now + self.settings.heartbeat_interval);
+    }
+
+    fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        let NodeId { role, id } = from.node;
+        if !self.is_possible(from, message.kind()) {
+            return fx.ignore(Ignored::ImpossibleSender);
+        }
+        if role == Role::Proposer && id == self.options.id {
+            if from.boot != self.options.boot {
+                warn!("another process runs as P{id}: give each its own id");
+                fx.ignore(Ignored::SameId);
+            }
+            return;
+        }
+        match message {
+            Message::Request(request) => self.on_request(from, request, fx),
+            Message::Promise(promise) => self.on_promise(now, id, promise, fx),
+            Message::Accepted(accepted) => self.on_accepted(now, id, &accepted, fx),
+            Message::Nack(nack) => self.on_nack(now, nack, fx),
+            Message::Decide(decide) => self.on_decide(now, id, decide, fx),
+            Message::DecideAck(ack) => self.on_decide_ack(ack.progress),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, id, heartbeat, fx),
+            Message::CatchUpRequest(request) => self.on_catch_up_request(role, &request, fx),
+            Message::CatchUpReply(reply) => self.on_catch_up_reply(now, role, reply, fx),
+            Message::RequestAck(_) | Message::Prepare(_) | Message::Accept(_) => {
+                fx.ignore(Ignored::Misdirected);
+            }
+        }
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
+        match (timer, &mut self.phase) {
+            (Timer::Heartbeat, _) => self.send_heartbeat(now, fx),
+            (Timer::Election, _) => self.on_election(now, fx),
+            (Timer::RetryPrepare, _) => self.on_retry_prepare(now, fx),
+            (Timer::RetryDecide, _) => self.on_retry_decide(now, fx),
+            (Timer::CatchUp, Phase::Standby) => {
+                // The leader first; then the learners, for it may just have died.
+                let sources = [Role::Proposer, Role::Learner];
+                self.catch_up.on_timer(now, &self.log, sources, &self.settings, fx);
+            }
+            (Timer::RetryAccept, Phase::Leading(leadership)) => {
+                leadership.on_retry_accept(now, &self.log, fx);
+            }
+            (Timer::CloseHoles, Phase::Leading(leadership)) => leadership.on_close_holes(&self.log),
+            (Timer::RequestAck, Phase::Leading(leadership)) => {
+                leadership.on_request_ack(&self.log, fx);
+            }
+            // Set by a leader that stepped down in the turn in which it was due.
+            (
+                Timer::CatchUp | Timer::RetryAccept | Timer::CloseHoles | Timer::RequestAck,
+                Phase::Standby | Phase::Campaign { .. } | Phase::Leading(_),
+            ) => {}
+            (Timer::DecideAck | Timer::RetryRequest, _) => {
+                unreachable!("a proposer does not set {timer:?}")
+            }
+        }
+    }
+
+    fn on_input(&mut self, _now: Time, _input: Input, _fx: &mut Effects) {
+        unreachable!("a proposer has no input room");
+    }
+
+    fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        match &mut self.phase {
+            Phase::Leading(leadership) => {
+                leadership.on_turn_end(now, &self.log, fx);
+                let ballot = leadership.ballot();
+                self.send_decides(now, ballot, fx);
+            }
+            Phase::Campaign { .. } => self.decided_now.clear(),
+            Phase::Standby => {
+                self.decided_now.clear();
+                self.catch_up.on_turn_end(now, &self.log, &self.settings, fx);
+            }
+        }
+    }
+
+    fn interest(&self) -> Interest {
+        const ALWAYS: [Kind; 2] = [Kind::Heartbeat, Kind::Decide];
+        const STANDBY: Interest = Interest::of(&[ALWAYS[0], ALWAYS[1], Kind::CatchUpReply]);
+        const CAMPAIGN: Interest =
+            Interest::of(&[ALWAYS[0], ALWAYS[1], Kind::CatchUpReply, Kind::Promise, Kind::Nack]);
+        const LEADING: Interest = Interest::of(&[
+            ALWAYS[0],
+            ALWAYS[1],
+            Kind::Request,
+            Kind::Promise,
+            Kind::Accepted,
+            Kind::Nack,
+            Kind::DecideAck,
+            Kind::CatchUpRequest,
+        ]);
+        match &self.phase {
+            Phase::Standby => STANDBY,
+            Phase::Campaign { .. } => CAMPAIGN,
+            Phase::Leading(_) => LEADING,
+        }
+    }
+}

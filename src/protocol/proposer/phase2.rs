@@ -1,0 +1,226 @@
+//! Phase 2: what is in flight under the leader's ballot, until a quorum has accepted it.
+
+use crate::protocol::actor::Effects;
+use crate::protocol::instance_map::InstanceMap;
+use crate::protocol::message::{Accept, Accepted, Message};
+use crate::protocol::packing::pages;
+use crate::protocol::quorum::{Quorum, Tally};
+use crate::protocol::retry::{RoundTrip, backoff};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Ballot, Entry, Instance, Role, Time};
+
+/// The instances proposed and not decided.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Phase2 {
+    ballot: Ballot,
+    quorum: Quorum,
+    in_flight: InstanceMap<InFlight>,
+    bytes: usize,
+    /// Proposed in this turn and not sent yet.
+    fresh: Vec<Instance>,
+    round_trip: RoundTrip,
+    /// When a quorum answered last, or when there was nothing it could have answered.
+    progressed: Time,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct InFlight {
+    entry: Entry,
+    accepted: Tally,
+    sent: Time,
+    /// How often it was sent again.
+    retries: u32,
+}
+
+impl Phase2 {
+    /// Nothing in flight under `ballot`, which a quorum has promised or is being asked to.
+    pub fn new(ballot: Ballot, quorum: Quorum, now: Time) -> Self {
+        Phase2 {
+            ballot,
+            quorum,
+            in_flight: InstanceMap::new(),
+            bytes: 0,
+            fresh: Vec::new(),
+            round_trip: RoundTrip::default(),
+            progressed: now,
+        }
+    }
+
+    /// How many instances are in flight.
+    pub fn len(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// How many bytes of entries are in flight.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What is in flight for `instance`.
+    pub fn get(&self, instance: Instance) -> Option<&Entry> {
+        self.in_flight.get(instance).map(|flight| &flight.entry)
+    }
+
+    /// Proposes `entry`; it goes out at the end of the turn.
+    ///
+    /// One ballot never proposes two entries for an instance: that is what makes an acceptance of
+    /// (instance, ballot) speak for one entry.
+    pub fn propose(&mut self, now: Time, instance: Instance, entry: Entry) {
+        if self.in_flight.is_empty() {
+            self.progressed = now;
+        }
+        self.bytes += entry.wire_bytes_max();
+        self.fresh.push(instance);
+        let flight = InFlight { entry, accepted: Tally::default(), sent: now, retries: 0 };
+        let before = self.in_flight.insert(instance, flight);
+        assert!(before.is_none(), "instance {instance} is proposed once in a ballot");
+    }
+
+    /// Counts what `acceptor` accepted in this ballot; returns what is chosen by that, in order
+    /// of the message's runs.
+    pub fn on_accepted(
+        &mut self,
+        now: Time,
+        acceptor: u32,
+        accepted: &Accepted,
+    ) -> Vec<(Instance, Entry)> {
+        assert_eq!(accepted.ballot, self.ballot, "the caller drops other ballots");
+        let mut chosen = Vec::new();
+        for run in &accepted.runs {
+            // Over what is in flight, not over the run: a forged run may be endless.
+            let instances: Vec<Instance> =
+                self.in_flight.range(*run).map(|(instance, _)| instance).collect();
+            for instance in instances {
+                let Some(flight) = self.in_flight.get_mut(instance) else { continue };
+                flight.accepted.vote(acceptor);
+                if flight.accepted.is_won(self.quorum)
+                    && let Some(flight) = self.remove(instance)
+                {
+                    if flight.retries == 0 && chosen.is_empty() {
+                        self.round_trip.measure(flight.sent, now);
+                    }
+                    chosen.push((instance, flight.entry));
+                }
+            }
+        }
+        if !chosen.is_empty() {
+            self.progressed = now;
+        }
+        chosen
+    }
+
+    /// Takes `instance` out of flight: it is decided by other means. Returns what was proposed.
+    pub fn forget(&mut self, instance: Instance) -> Option<Entry> {
+        self.remove(instance).map(|flight| flight.entry)
+    }
+
+    /// Sends what was proposed in this turn.
+    pub fn send_fresh(&mut self, watermark: Instance, settings: &Settings, fx: &mut Effects) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let mut fresh = std::mem::take(&mut self.fresh);
+        fresh.sort_unstable();
+        self.send_accepts(&fresh, watermark, settings, fx);
+        fresh.clear();
+        self.fresh = fresh;
+    }
+
+    /// Sends again what was not answered in time: at most `window_bytes` of it.
+    pub fn retry(&mut self, now: Time, watermark: Instance, settings: &Settings, fx: &mut Effects) {
+        let first = self.round_trip.timeout(settings.retry_accept);
+        let mut bytes = 0;
+        let due: Vec<Instance> = self
+            .in_flight
+            .iter()
+            .filter(|(_, flight)| {
+                let wait = backoff(first, flight.retries, settings.retry_max.max(first));
+                flight.sent + wait <= now
+            })
+            .take_while(|(_, flight)| {
+                let is_first = bytes == 0;
+                bytes += flight.entry.wire_bytes_max();
+                is_first || bytes <= settings.window_bytes
+            })
+            .map(|(instance, _)| instance)
+            .collect();
+        for instance in &due {
+            if let Some(flight) = self.in_flight.get_mut(*instance) {
+                flight.sent = now;
+                flight.retries = flight.retries.saturating_add(1);
+            }
+        }
+        self.send_accepts(&due, watermark, settings, fx);
+    }
+
+    /// Since when no quorum has answered anything, while something is in flight.
+    pub fn stalled_since(&self) -> Option<Time> {
+        (!self.in_flight.is_empty()).then_some(self.progressed)
+    }
+
+    fn remove(&mut self, instance: Instance) -> Option<InFlight> {
+        let flight = self.in_flight.remove(instance)?;
+        self.bytes -= flight.entry.wire_bytes_max();
+        Some(flight)
+    }
+
+    fn send_accepts(
+        &self,
+        instances: &[Instance],
+        watermark: Instance,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        let entries = instances.iter().filter_map(|instance| {
+            self.in_flight.get(*instance).map(|flight| (*instance, flight.entry.clone()))
+        });
+        for page in pages(entries, settings.page_bytes()) {
+            let (ballot, from, entries) = (self.ballot, page.from, page.entries);
+            fx.send(Role::Acceptor, Message::Accept(Accept { ballot, watermark, from, entries }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::Run;
+
+    const BALLOT: Ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+
+    fn accepted(from: u64, until: u64) -> Accepted {
+        let runs = vec![Run::new(Instance(from), Instance(until))];
+        Accepted { ballot: BALLOT, runs }
+    }
+
+    fn in_flight(count: u64) -> Phase2 {
+        let mut phase2 = Phase2::new(BALLOT, Quorum::majority_of(3), Time::ZERO);
+        for instance in 1..=count {
+            phase2.propose(Time::ZERO, Instance(instance), Entry::Noop);
+        }
+        phase2
+    }
+
+    /// "Paxos Made Simple", 2.2: chosen when a majority of the acceptors accepted it.
+    #[test]
+    fn an_entry_is_chosen_by_a_majority_of_different_acceptors() {
+        let mut phase2 = in_flight(3);
+        assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3)), []);
+        assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3)), []);
+        let chosen = phase2.on_accepted(Time::ZERO, 3, &accepted(2, u64::MAX));
+        assert_eq!(chosen, [(Instance(2), Entry::Noop)]);
+        assert_eq!(phase2.len(), 2);
+    }
+
+    #[test]
+    fn only_what_is_overdue_is_sent_again() {
+        let settings = Settings::default();
+        let (mut phase2, mut fx) = (in_flight(2), Effects::new());
+        phase2.send_fresh(Instance(1), &settings, &mut fx);
+        assert_eq!(fx.send.len(), 1);
+        phase2.retry(Time::ZERO + settings.retry_accept / 2, Instance(1), &settings, &mut fx);
+        assert_eq!(fx.send.len(), 1);
+        phase2.retry(Time::ZERO + settings.retry_accept, Instance(1), &settings, &mut fx);
+        assert_eq!(fx.send.len(), 2);
+    }
+}
