@@ -1,0 +1,243 @@
+//! The judge: sees every message and every delivery, and knows nothing of the roles' state.
+//!
+//! It keeps its own record of who promised and accepted what. A violation is a sentence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::protocol::actor::Delivery;
+use crate::protocol::message::Message;
+use crate::protocol::quorum::{Quorum, Tally};
+use crate::protocol::types::{
+    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Sender, Session, Value,
+};
+
+/// What has been seen so far.
+#[derive(Clone, Debug)]
+pub struct Checker {
+    quorum: Quorum,
+    /// What each ballot proposed in each instance.
+    proposed: BTreeMap<(Instance, Ballot), (Entry, Tally)>,
+    promises: BTreeMap<Ballot, Tally>,
+    /// The highest ballot each acceptor answered.
+    promised: BTreeMap<u32, Ballot>,
+    chosen: BTreeMap<Instance, Entry>,
+    asked: BTreeMap<(Session, Number), (Value, Option<Instance>)>,
+    /// What each life of each learner delivered, in order.
+    delivered: BTreeMap<Sender, Vec<(Instance, Value)>>,
+    /// The order of delivery that the longest learner saw.
+    order: Vec<(Instance, Value)>,
+    /// The numbers of each session that are proposed at all.
+    sent: u64,
+}
+
+/// What is wrong, in one sentence.
+pub type Violation = String;
+
+impl Checker {
+    /// A judge of a cluster with `acceptor_count` acceptors.
+    pub fn new(acceptor_count: u32) -> Self {
+        Checker {
+            quorum: Quorum::majority_of(acceptor_count),
+            proposed: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            promised: BTreeMap::new(),
+            chosen: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            delivered: BTreeMap::new(),
+            order: Vec::new(),
+            sent: 0,
+        }
+    }
+
+    /// A client was given a value; `asked` is the instance it will ask for, if it does.
+    pub fn on_input(
+        &mut self,
+        session: Session,
+        number: Number,
+        value: Value,
+        asked: Option<Instance>,
+    ) {
+        self.asked.insert((session, number), (value, asked));
+    }
+
+    /// How many messages were sent.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// What is chosen, as the judge counted it.
+    pub fn chosen(&self) -> &BTreeMap<Instance, Entry> {
+        &self.chosen
+    }
+
+    /// A node sent a message.
+    pub fn on_send(&mut self, from: NodeId, message: &Message) -> Result<(), Violation> {
+        self.sent += 1;
+        match message {
+            Message::Promise(promise) => {
+                self.answer(from, promise.ballot)?;
+                if promise.next.is_none() {
+                    self.promises.entry(promise.ballot).or_default().vote(from.id);
+                }
+            }
+            Message::Accept(accept) => {
+                let promises = self.promises.get(&accept.ballot).copied().unwrap_or_default();
+                if !promises.is_won(self.quorum) {
+                    return Err(format!("{from} proposes in {} without a quorum", accept.ballot));
+                }
+                for (instance, entry) in (accept.from.0..).map(Instance).zip(&accept.entries) {
+                    self.on_proposal(from, instance, accept.ballot, entry)?;
+                }
+            }
+            Message::Accepted(accepted) => {
+                self.answer(from, accepted.ballot)?;
+                for instance in accepted.runs.iter().flat_map(|run| run.iter()) {
+                    self.on_vote(from, instance, accepted.ballot)?;
+                }
+            }
+            Message::Decide(decide) => {
+                for (instance, entry) in (decide.from.0..).map(Instance).zip(&decide.entries) {
+                    self.expect_chosen(from, instance, entry)?;
+                }
+            }
+            Message::CatchUpReply(reply) => {
+                for (instance, entry) in (reply.from.0..).map(Instance).zip(&reply.entries) {
+                    self.expect_chosen(from, instance, entry)?;
+                }
+            }
+            Message::Nack(nack) => {
+                if nack.rejected >= nack.promised {
+                    return Err(format!("{from} refused {} for nothing", nack.rejected));
+                }
+            }
+            Message::Request(_)
+            | Message::RequestAck(_)
+            | Message::Prepare(_)
+            | Message::DecideAck(_)
+            | Message::Heartbeat(_)
+            | Message::CatchUpRequest(_) => {}
+        }
+        Ok(())
+    }
+
+    /// An acceptor answers a ballot: its promises never go back.
+    fn answer(&mut self, from: NodeId, ballot: Ballot) -> Result<(), Violation> {
+        let promised = self.promised.entry(from.id).or_insert(Ballot::ZERO);
+        if ballot < *promised {
+            return Err(format!("{from} answers {ballot} after {promised}"));
+        }
+        *promised = ballot;
+        Ok(())
+    }
+
+    fn on_proposal(
+        &mut self,
+        from: NodeId,
+        instance: Instance,
+        ballot: Ballot,
+        entry: &Entry,
+    ) -> Result<(), Violation> {
+        let (first, _) = self
+            .proposed
+            .entry((instance, ballot))
+            .or_insert_with(|| (entry.clone(), Tally::default()));
+        if first != entry {
+            return Err(format!("{from} proposes {first} and {entry} at {instance} in {ballot}"));
+        }
+        let Entry::Value { origin, value } = entry else { return Ok(()) };
+        self.expect_asked(*origin, value, instance)
+    }
+
+    fn on_vote(
+        &mut self,
+        from: NodeId,
+        instance: Instance,
+        ballot: Ballot,
+    ) -> Result<(), Violation> {
+        let Some((entry, votes)) = self.proposed.get_mut(&(instance, ballot)) else {
+            return Err(format!("{from} accepted {instance} in {ballot}; nobody proposed it"));
+        };
+        votes.vote(from.id);
+        if votes.is_won(self.quorum) {
+            let chosen = self.chosen.entry(instance).or_insert_with(|| entry.clone());
+            if chosen != entry {
+                return Err(format!("{instance} is chosen twice: {chosen} and {entry}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_asked(
+        &self,
+        origin: Origin,
+        value: &Value,
+        instance: Instance,
+    ) -> Result<(), Violation> {
+        let key = (origin.session, origin.number);
+        let is_asked = self.asked.get(&key).is_some_and(|(asked, place)| {
+            let is_placed = match origin.assigned_by {
+                AssignedBy::Client => *place == Some(instance),
+                AssignedBy::Leader => place.is_none(),
+            };
+            asked == value && is_placed
+        });
+        if is_asked { Ok(()) } else { Err(format!("nobody asked for {origin} at {instance}")) }
+    }
+
+    fn expect_chosen(
+        &self,
+        from: NodeId,
+        instance: Instance,
+        entry: &Entry,
+    ) -> Result<(), Violation> {
+        match self.chosen.get(&instance) {
+            Some(chosen) if chosen == entry => Ok(()),
+            Some(chosen) => Err(format!("{from} says {instance} is {entry}, not {chosen}")),
+            None => Err(format!("{from} says {instance} is {entry}; nothing is chosen")),
+        }
+    }
+
+    /// A learner handed out a value.
+    pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
+        let Delivery::Delivered { instance, value } = delivery else { return Ok(()) };
+        let mine = self.delivered.entry(from).or_default();
+        let position = mine.len();
+        mine.push((*instance, value.clone()));
+        match self.order.get(position) {
+            None => self.order.push((*instance, value.clone())),
+            Some(first) if *first == (*instance, value.clone()) => {}
+            Some((first, other)) => {
+                return Err(format!(
+                    "{} delivers {value} of {instance} where others delivered {other} of {first}",
+                    from.node
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What `learner` delivered in its life `boot`.
+    pub fn delivered(&self, learner: Sender) -> &[(Instance, Value)] {
+        self.delivered.get(&learner).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every leader-assigned value that was delivered was delivered once, in its client's order.
+    pub fn check_order(&self) -> Result<(), Violation> {
+        let mut numbers: BTreeMap<Session, u64> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for (instance, _) in &self.order {
+            let Some(origin) = self.chosen.get(instance).and_then(Entry::origin) else { continue };
+            if !seen.insert((origin.session, origin.number)) {
+                return Err(format!("{origin} is delivered twice"));
+            }
+            if origin.assigned_by == AssignedBy::Leader {
+                let last = numbers.entry(origin.session).or_insert(0);
+                if origin.number.0 != *last + 1 {
+                    return Err(format!("{origin} is delivered right after #{last}"));
+                }
+                *last = origin.number.0;
+            }
+        }
+        Ok(())
+    }
+}

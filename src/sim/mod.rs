@@ -1,0 +1,8 @@
+//! A deterministic world for the roles that run in production.
+
+pub mod checker;
+pub mod cluster;
+pub mod network;
+
+#[cfg(test)]
+mod tests;

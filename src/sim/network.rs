@@ -1,0 +1,84 @@
+//! The simulated network: datagrams are lost, repeated, delayed and cut off, by one seed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::protocol::message::Kind;
+use crate::protocol::types::{NodeId, Time};
+use crate::rng::Rng;
+
+/// How bad the network is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weather {
+    /// How likely a datagram is lost, for each receiver on its own.
+    pub loss: f64,
+    /// How likely it arrives twice.
+    pub duplication: f64,
+    /// The shortest delay.
+    pub delay_min: Duration,
+    /// The longest delay; datagrams overtake each other within the two.
+    pub delay_max: Duration,
+}
+
+impl Default for Weather {
+    fn default() -> Self {
+        Weather {
+            loss: 0.0,
+            duplication: 0.0,
+            delay_min: Duration::from_micros(20),
+            delay_max: Duration::from_micros(60),
+        }
+    }
+}
+
+/// The network between the nodes of one cluster.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// How bad it is now.
+    pub weather: Weather,
+    /// Nothing gets from the first to the second.
+    cuts: BTreeSet<(NodeId, NodeId)>,
+    /// Kinds that do not get through at all.
+    filtered: BTreeSet<Kind>,
+    rng: Rng,
+}
+
+impl Network {
+    /// A network that draws from `seed`.
+    pub fn new(weather: Weather, seed: u64) -> Self {
+        let (cuts, filtered) = (BTreeSet::new(), BTreeSet::new());
+        Network { weather, cuts, filtered, rng: Rng::new(seed) }
+    }
+
+    /// Lets nothing through from `from` to `to`; the other direction stays as it is.
+    pub fn cut(&mut self, from: NodeId, to: NodeId) {
+        self.cuts.insert((from, to));
+    }
+
+    /// Lets no message of `kind` through.
+    pub fn filter(&mut self, kind: Kind) {
+        self.filtered.insert(kind);
+    }
+
+    /// Ends every cut and filter.
+    pub fn heal(&mut self) {
+        self.cuts.clear();
+        self.filtered.clear();
+    }
+
+    /// When a datagram that leaves now arrives: never, once, or twice.
+    pub fn arrivals(&mut self, now: Time, from: NodeId, to: NodeId, kind: Kind) -> Vec<Time> {
+        if self.cuts.contains(&(from, to)) || self.filtered.contains(&kind) {
+            return Vec::new();
+        }
+        let copies = 1 + usize::from(self.rng.chance(self.weather.duplication));
+        let mut arrivals = Vec::with_capacity(copies);
+        for _ in 0..copies {
+            if !self.rng.chance(self.weather.loss) {
+                let spread = self.weather.delay_max.saturating_sub(self.weather.delay_min);
+                arrivals.push(now + self.weather.delay_min + self.rng.up_to(spread));
+            }
+        }
+        arrivals
+    }
+}

@@ -1,0 +1,164 @@
+//! Scenarios of whole clusters: what must hold, and how soon.
+
+use std::time::Duration;
+
+use super::cluster::{Cluster, Plan, from_instance, values};
+use super::network::Weather;
+use crate::protocol::message::Assignment;
+use crate::protocol::types::{NodeId, Role, Time};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn after(cluster: &Cluster, length: Duration) -> Time {
+    cluster.now() + length
+}
+
+/// Runs until clients and learners have everything, for at most `limit`.
+fn finish(cluster: &mut Cluster, limit: Duration) {
+    let deadline = after(cluster, limit);
+    let done = cluster
+        .run_until(deadline, |cluster| cluster.clients_finished() && cluster.learners_complete())
+        .unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(done, "not finished by {deadline}: {:?} {:?}", cluster.tally(1), cluster.tally(2));
+}
+
+fn lossy(loss: f64) -> Weather {
+    Weather {
+        loss,
+        duplication: 0.05,
+        delay_min: Duration::from_micros(20),
+        delay_max: Duration::from_millis(2),
+    }
+}
+
+fn proposer(id: u32) -> NodeId {
+    NodeId::new(Role::Proposer, id)
+}
+
+#[test]
+fn a_clean_run_decides_everything_in_milliseconds() {
+    let mut cluster = Cluster::new(Plan::default());
+    cluster.start_client(1, from_instance(1), values(1, 1000));
+    cluster.start_client(2, from_instance(1), values(2, 1000));
+    finish(&mut cluster, SECOND / 2);
+    let (first, second) = (cluster.tally(1), cluster.tally(2));
+    let (Some(first), Some(second)) = (first, second) else { panic!("two clients") };
+    assert_eq!(first.delivered + second.delivered, 1000);
+    assert_eq!(first.lost + second.lost, 1000);
+    assert_eq!(cluster.delivered(1).len(), 1000);
+    assert_eq!(cluster.delivered(1), cluster.delivered(2));
+}
+
+#[test]
+fn leader_assigned_values_are_delivered_once_under_loss() {
+    for seed in 1..=20 {
+        for no_preexecution in [false, true] {
+            let weather = lossy(0.1 * (seed % 4) as f64);
+            let mut cluster =
+                Cluster::new(Plan { seed, weather, no_preexecution, ..Plan::default() });
+            cluster.start_client(1, Assignment::Leader, values(1, 300));
+            cluster.start_client(2, Assignment::Leader, values(2, 300));
+            finish(&mut cluster, 20 * SECOND);
+            assert_eq!(cluster.delivered(1).len(), 600, "seed {seed}");
+            assert_eq!(cluster.delivered(1), cluster.delivered(2), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_leader_is_replaced_and_nothing_is_lost() {
+    for seed in 1..=20 {
+        for no_preexecution in [false, true] {
+            let weather = lossy(0.05 * (seed % 3) as f64);
+            let mut cluster =
+                Cluster::new(Plan { seed, weather, no_preexecution, ..Plan::default() });
+            cluster.start_client(1, Assignment::Leader, values(1, 20_000));
+            cluster.start_client(2, from_instance(1), values(2, 200));
+            let deadline = after(&cluster, SECOND);
+            let early = |cluster: &Cluster| cluster.delivered(1).len() > 100;
+            cluster.run_until(deadline, early).unwrap_or_else(|violation| panic!("{violation}"));
+            cluster.kill(proposer(1));
+            finish(&mut cluster, 20 * SECOND);
+            assert_eq!(cluster.leader(), Some(proposer(2)), "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_paused_leader_comes_back_and_does_no_harm() {
+    for seed in 1..=10 {
+        let mut cluster = Cluster::new(Plan { seed, ..Plan::default() });
+        cluster.start_client(1, Assignment::Leader, values(1, 5000));
+        cluster
+            .run_for(Duration::from_millis(55))
+            .unwrap_or_else(|violation| panic!("{violation}"));
+        cluster.pause(proposer(1), 3 * SECOND);
+        cluster.start_client(2, Assignment::Leader, values(2, 5000));
+        finish(&mut cluster, 2 * SECOND);
+        cluster.run_for(4 * SECOND).unwrap_or_else(|violation| panic!("{violation}"));
+        assert_eq!(cluster.leader(), Some(proposer(2)));
+        assert_eq!(cluster.delivered(2).len(), 10_000);
+    }
+}
+
+#[test]
+fn a_late_learner_fetches_a_long_log_quickly() {
+    let mut cluster = Cluster::new(Plan { learners: 1, ..Plan::default() });
+    cluster.start_client(1, Assignment::Leader, values(1, 20_000));
+    finish(&mut cluster, 10 * SECOND);
+    cluster.network.weather = lossy(0.3);
+    cluster.start(NodeId::new(Role::Learner, 2));
+    finish(&mut cluster, 4 * SECOND);
+    assert_eq!(cluster.delivered(2), cluster.delivered(1));
+}
+
+#[test]
+fn without_a_quorum_nothing_is_decided() {
+    let mut cluster = Cluster::new(Plan::default());
+    cluster.kill(NodeId::new(Role::Acceptor, 1));
+    cluster.kill(NodeId::new(Role::Acceptor, 2));
+    cluster.start_client(1, from_instance(1), values(1, 10));
+    cluster.run_for(5 * SECOND).unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(cluster.checker().chosen().is_empty());
+    // With the second acceptor, everything is decided soon.
+    cluster.start(NodeId::new(Role::Acceptor, 2));
+    finish(&mut cluster, 2 * SECOND);
+}
+
+#[test]
+fn a_leader_cut_off_from_the_acceptors_gives_way() {
+    let mut cluster = Cluster::new(Plan { proposers: 3, ..Plan::default() });
+    cluster.run_for(SECOND / 2).unwrap_or_else(|violation| panic!("{violation}"));
+    for id in 1..=3 {
+        cluster.network.cut(proposer(1), NodeId::new(Role::Acceptor, id));
+    }
+    cluster.start_client(1, Assignment::Leader, values(1, 100));
+    finish(&mut cluster, 4 * SECOND);
+    assert_eq!(cluster.leader(), Some(proposer(2)));
+}
+
+#[test]
+fn when_everything_is_decided_only_heartbeats_remain() {
+    let mut cluster = Cluster::new(Plan { weather: lossy(0.2), ..Plan::default() });
+    cluster.start_client(1, from_instance(5), values(1, 100));
+    cluster.start_client(2, Assignment::Leader, values(2, 100));
+    finish(&mut cluster, 10 * SECOND);
+    cluster.run_for(2 * SECOND).unwrap_or_else(|violation| panic!("{violation}"));
+    let before = cluster.checker().sent();
+    cluster.run_for(SECOND).unwrap_or_else(|violation| panic!("{violation}"));
+    // 50 a second from the standby and from each learner, three times 50 from the leader.
+    let heartbeats = 50 * (1 + 2 + 3);
+    let sent = cluster.checker().sent() - before;
+    assert!(sent <= heartbeats + 10, "{sent} messages in a quiet second");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let run = || {
+        let mut cluster = Cluster::new(Plan { weather: lossy(0.3), ..Plan::default() });
+        cluster.start_client(1, Assignment::Leader, values(1, 200));
+        finish(&mut cluster, 20 * SECOND);
+        (cluster.now(), cluster.checker().sent())
+    };
+    assert_eq!(run(), run());
+}
