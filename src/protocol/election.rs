@@ -68,12 +68,17 @@ impl Election {
         if self.silent == Some(id) {
             self.silent = None;
         }
-        if standing == Standing::Leads {
-            self.on_leader(now, id);
-        } else if self.leader == Some(id) && self.confirmed {
-            // It led, and does so no more: there is nothing to wait for.
-            self.confirmed = false;
-            self.deadline = now;
+        match standing {
+            Standing::Leads => self.on_leader(now, id),
+            // A long log takes a while to page through. Who gets nowhere gives way by itself.
+            Standing::Campaigns if !self.confirmed => self.expect(now, id, self.timeout),
+            Standing::Campaigns | Standing::Stands | Standing::Abstains => {
+                if self.leader == Some(id) && self.confirmed {
+                    // It led, and does so no more: there is nothing to wait for.
+                    self.confirmed = false;
+                    self.deadline = now;
+                }
+            }
         }
     }
 
@@ -209,6 +214,15 @@ mod tests {
         second.on_heartbeat(at(5), 1, Standing::Leads);
         second.on_heartbeat(at(10), 1, Standing::Abstains);
         assert_eq!(second.check(at(10), true), Verdict::Campaign);
+    }
+
+    #[test]
+    fn a_long_campaign_is_not_cut_short() {
+        let mut third = Election::new(3, TIMEOUT, LISTEN, at(0));
+        for ms in (0..1000).step_by(10) {
+            third.on_heartbeat(at(ms), 2, Standing::Campaigns);
+            assert_eq!(third.check(at(ms), true), Verdict::Wait);
+        }
     }
 
     #[test]

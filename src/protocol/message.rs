@@ -219,6 +219,8 @@ pub struct Heartbeat {
 pub enum Standing {
     /// Leads.
     Leads,
+    /// Is gathering promises, and would like to be left to it.
+    Campaigns,
     /// Would lead.
     Stands,
     /// Gave way a moment ago, and would rather not lead.

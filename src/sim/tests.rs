@@ -72,7 +72,7 @@ fn a_killed_leader_is_replaced_and_nothing_is_lost() {
             let weather = lossy(0.05 * (seed % 3) as f64);
             let mut cluster =
                 Cluster::new(Plan { seed, weather, no_preexecution, ..Plan::default() });
-            cluster.start_client(1, Assignment::Leader, values(1, 20_000));
+            cluster.start_client(1, Assignment::Leader, values(1, 5000));
             cluster.start_client(2, from_instance(1), values(2, 200));
             let deadline = after(&cluster, SECOND);
             let early = |cluster: &Cluster| cluster.delivered(1).len() > 100;

@@ -22,6 +22,10 @@ use crate::protocol::types::{
 /// How many holes are closed in one go: bounded work for one event.
 const HOLES_MAX: usize = 16384;
 
+/// How many instances one Prepare asks about when phase 1 runs per instance: few enough that a
+/// promise seldom needs a second page.
+const ATTEMPT_INSTANCES: u64 = 64;
+
 /// A leader's state; it dies with the leadership.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leadership {
@@ -302,8 +306,10 @@ impl Leadership {
         match attempts[index].on_promise(acceptor, promise) {
             PageOutcome::NotAsked => fx.ignore(Ignored::NotAsked),
             PageOutcome::NextPage(next) => {
+                (*tries, *progressed) = (0, now);
                 let prepare = attempts[index].prepare_page(acceptor, next);
                 fx.send(Role::Acceptor, Message::Prepare(prepare));
+                fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
             }
             PageOutcome::Complete if attempts[index].is_won(self.quorum) => {
                 (*tries, *progressed) = (0, now);
@@ -588,9 +594,14 @@ impl Leadership {
         }
         fresh.sort_unstable();
         for run in Run::gather(fresh.drain(..)) {
-            let attempt = Attempt::new(self.ballot, run.from, Some(run.until));
-            fx.send(Role::Acceptor, Message::Prepare(attempt.prepare()));
-            attempts.push(attempt);
+            let mut from = run.from;
+            while from < run.until {
+                let until = from.plus(ATTEMPT_INSTANCES).min(run.until);
+                let attempt = Attempt::new(self.ballot, from, Some(until));
+                fx.send(Role::Acceptor, Message::Prepare(attempt.prepare()));
+                attempts.push(attempt);
+                from = until;
+            }
         }
     }
 

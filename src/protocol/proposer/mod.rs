@@ -72,7 +72,13 @@ pub struct Proposer {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     Standby,
-    Campaign { ballot: Ballot, attempt: Attempt, since: Time, tries: u32 },
+    Campaign {
+        ballot: Ballot,
+        attempt: Attempt,
+        /// When an acceptor answered last.
+        since: Time,
+        tries: u32,
+    },
     Leading(Box<Leadership>),
 }
 
@@ -122,7 +128,7 @@ impl Proposer {
 
     /// Takes a ballot above everything heard of, and asks for promises.
     fn campaign(&mut self, now: Time, fx: &mut Effects) {
-        assert!(!self.is_leading(), "a leader need not campaign");
+        assert!(matches!(self.phase, Phase::Standby), "only a standby campaigns");
         self.round = self.round.saturating_add(1);
         let (proposer, boot) = (self.options.id, self.options.boot);
         let ballot = Ballot { round: self.round, proposer, boot };
@@ -143,6 +149,7 @@ impl Proposer {
         fx.send(Role::Acceptor, Message::Prepare(attempt.prepare()));
         fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
         self.phase = Phase::Campaign { ballot, attempt, since: now, tries: 0 };
+        self.send_heartbeat(now, fx);
     }
 
     fn become_leader(&mut self, now: Time, leadership: Leadership, fx: &mut Effects) {
@@ -210,10 +217,9 @@ impl Proposer {
     fn standing(&self, now: Time) -> Standing {
         match &self.phase {
             Phase::Leading(_) => Standing::Leads,
-            Phase::Standby | Phase::Campaign { .. } if now < self.abstains_until => {
-                Standing::Abstains
-            }
-            Phase::Standby | Phase::Campaign { .. } => Standing::Stands,
+            Phase::Campaign { .. } => Standing::Campaigns,
+            Phase::Standby if now < self.abstains_until => Standing::Abstains,
+            Phase::Standby => Standing::Stands,
         }
     }
 
@@ -331,20 +337,22 @@ impl Proposer {
                 let decided = leadership.on_promise(now, acceptor, promise, &self.log, fx);
                 self.on_chosen(decided, fx);
             }
-            Phase::Campaign { attempt, tries, .. } => match attempt.on_promise(acceptor, promise) {
-                PageOutcome::NotAsked => fx.ignore(Ignored::NotAsked),
-                PageOutcome::NextPage(next) => {
-                    *tries = 0;
-                    let prepare = attempt.prepare_page(acceptor, next);
-                    fx.send(Role::Acceptor, Message::Prepare(prepare));
-                    fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
-                }
-                PageOutcome::Complete => {
-                    if attempt.is_won(self.quorum) {
-                        self.win_campaign(now, fx);
+            Phase::Campaign { attempt, tries, since, .. } => {
+                match attempt.on_promise(acceptor, promise) {
+                    PageOutcome::NotAsked => fx.ignore(Ignored::NotAsked),
+                    PageOutcome::NextPage(next) => {
+                        (*tries, *since) = (0, now);
+                        let prepare = attempt.prepare_page(acceptor, next);
+                        fx.send(Role::Acceptor, Message::Prepare(prepare));
+                        fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
+                    }
+                    PageOutcome::Complete => {
+                        if attempt.is_won(self.quorum) {
+                            self.win_campaign(now, fx);
+                        }
                     }
                 }
-            },
+            }
         }
     }
 
@@ -431,7 +439,7 @@ impl Proposer {
     fn on_election(&mut self, now: Time, fx: &mut Effects) {
         fx.set_timer(Timer::Election, now + self.settings.heartbeat_interval);
         self.check_progress(now, fx);
-        if self.is_leading() {
+        if !matches!(self.phase, Phase::Standby) {
             return self.election.rest(now);
         }
         let willing = now >= self.abstains_until;
