@@ -98,9 +98,9 @@ impl Client {
         self.tally
     }
 
-    fn on_request_ack(&mut self, now: Time, ack: RequestAck, fx: &mut Effects) {
+    fn on_request_ack(&mut self, now: Time, ack: RequestAck) {
         if ack.session != self.session {
-            return fx.ignore(Ignored::NotAsked); // Another client's, on the same group.
+            return; // Another client's, on the same group.
         }
         for run in &ack.delivered {
             self.tally.delivered += self.settle(now, *run);
@@ -176,7 +176,10 @@ impl Client {
 
     /// A new leader does not have what the old one received.
     fn on_heartbeat(&mut self, heartbeat: &Heartbeat, fx: &mut Effects) {
-        if heartbeat.standing != Standing::Leads || heartbeat.ballot <= self.leader {
+        if heartbeat.standing != Standing::Leads || heartbeat.ballot == self.leader {
+            return;
+        }
+        if heartbeat.ballot < self.leader {
             return fx.ignore(Ignored::StaleBallot);
         }
         self.leader = heartbeat.ballot;
@@ -262,7 +265,7 @@ impl Actor for Client {
             return fx.ignore(Ignored::ImpossibleSender);
         }
         match message {
-            Message::RequestAck(ack) => self.on_request_ack(now, ack, fx),
+            Message::RequestAck(ack) => self.on_request_ack(now, ack),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(&heartbeat, fx),
             Message::Request(_)
             | Message::Prepare(_)

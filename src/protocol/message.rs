@@ -36,7 +36,9 @@
 //!   leader --- Heartbeat (what is decided so far) --> proposers, learners, clients
 //! ```
 
-use super::types::{AssignedBy, Ballot, Entry, Instance, Number, Run, Session, Value};
+use std::fmt;
+
+use super::types::{AssignedBy, Ballot, Counted, Entry, Instance, Number, Run, Session, Value};
 
 /// Everything that travels. One variant for each struct below.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -301,6 +303,87 @@ impl Message {
     }
 }
 
+/// `1..4, 7..8`, or `-` for none.
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "-".to_owned();
+    }
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `4 no-op, 5 C1#2 "b"`: entries with their instances.
+fn numbered(from: Instance, entries: &[Entry]) -> String {
+    let numbered = (from.0..).zip(entries);
+    list(&numbered.map(|(instance, entry)| format!("{instance} {entry}")).collect::<Vec<_>>())
+}
+
+/// One line, for traces and logs.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Message::Request(Request { assignment, from, values }) => {
+                write!(f, "Request {from}")?;
+                if let Assignment::Client { first } = assignment {
+                    write!(f, " for {}", first.plus(from.0.saturating_sub(1)))?;
+                }
+                write!(f, ": {}", list(values))
+            }
+            Message::RequestAck(RequestAck { session, received, delivered, lost }) => {
+                let (received, delivered) = (list(received), list(delivered));
+                let lost = list(lost);
+                write!(
+                    f,
+                    "RequestAck {session} received {received} delivered {delivered} lost {lost}"
+                )
+            }
+            Message::Prepare(Prepare { ballot, from, until, acceptor }) => {
+                write!(f, "Prepare {ballot} from {from}")?;
+                until.map_or(Ok(()), |until| write!(f, " until {until}"))?;
+                acceptor.map_or(Ok(()), |acceptor| write!(f, ", page of A{acceptor}"))
+            }
+            Message::Promise(Promise { ballot, from, accepted, next, .. }) => {
+                write!(f, "Promise {ballot} from {from}: {}", list(accepted))?;
+                next.map_or(Ok(()), |next| write!(f, ", more from {next}"))
+            }
+            Message::Accept(Accept { ballot, from, entries, .. }) => {
+                write!(f, "Accept {ballot}: {}", numbered(*from, entries))
+            }
+            Message::Accepted(Accepted { ballot, runs }) => {
+                write!(f, "Accepted {ballot}: {}", list(runs))
+            }
+            Message::Nack(Nack { rejected, promised }) => {
+                write!(f, "Nack {rejected}: promised {promised}")
+            }
+            Message::Decide(Decide { ballot, from, entries }) => {
+                write!(f, "Decide {ballot}: {}", numbered(*from, entries))
+            }
+            Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
+            Message::Heartbeat(Heartbeat { standing, progress, .. }) => {
+                write!(f, "Heartbeat {standing:?} {progress}")
+            }
+            Message::CatchUpRequest(CatchUpRequest { missing }) => {
+                write!(f, "CatchUpRequest {}", list(missing))
+            }
+            Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
+                let end = if *last { ", the last" } else { "" };
+                write!(f, "CatchUpReply {}{end}", numbered(*from, entries))
+            }
+        }
+    }
+}
+
+impl fmt::Display for AcceptedEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} in {}", self.instance, self.entry, self.ballot)
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "watermark {} decided {}", self.watermark, self.decided)
+    }
+}
+
 /// A set of kinds: what a role has a use for right now. The rest is dropped undecoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interest(u32);
@@ -315,6 +398,11 @@ impl Interest {
             index += 1;
         }
         Interest(bits)
+    }
+
+    /// The set and `kind`.
+    pub const fn with(self, kind: Kind) -> Self {
+        Interest(self.0 | 1 << kind as u32)
     }
 
     /// Whether `kind` is in the set.

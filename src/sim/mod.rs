@@ -3,6 +3,7 @@
 pub mod checker;
 pub mod cluster;
 pub mod network;
+pub mod script;
 
 #[cfg(test)]
 mod tests;

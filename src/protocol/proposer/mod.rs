@@ -629,11 +629,11 @@ impl Actor for Proposer {
         const STANDBY: Interest = Interest::of(&[ALWAYS[0], ALWAYS[1], Kind::CatchUpReply]);
         const CAMPAIGN: Interest =
             Interest::of(&[ALWAYS[0], ALWAYS[1], Kind::CatchUpReply, Kind::Promise, Kind::Nack]);
+        const LEADING_UNPREPARED: Interest = LEADING.with(Kind::Promise);
         const LEADING: Interest = Interest::of(&[
             ALWAYS[0],
             ALWAYS[1],
             Kind::Request,
-            Kind::Promise,
             Kind::Accepted,
             Kind::Nack,
             Kind::DecideAck,
@@ -642,7 +642,9 @@ impl Actor for Proposer {
         match &self.phase {
             Phase::Standby => STANDBY,
             Phase::Campaign { .. } => CAMPAIGN,
-            Phase::Leading(_) => LEADING,
+            // Who has the promises of a quorum does not need those of the rest.
+            Phase::Leading(_) if !self.options.no_preexecution => LEADING,
+            Phase::Leading(_) => LEADING_UNPREPARED,
         }
     }
 }

@@ -1,0 +1,350 @@
+//! Transcripts: scenarios of the pure roles as text files, in `src/protocol/testdata`.
+//!
+//! A file is a head comment, then blocks: commands, a line `----`, and what they led to, up to an
+//! empty line. Messages stay in transit until a command delivers or drops them, so a file can show
+//! any order. Run the tests with `REWRITE=1` to write what happens now into the files; commit that
+//! only if you understand the difference.
+//!
+//! Commands: `settings acceptors=3 page=512`, `start P1 [no-preexecution] [no-timeouts]`,
+//! `tick 20ms`, `input C1 [at N] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`,
+//! `drop [Kind] [from X] [to Y]`, `kill P1`, `restart A1`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::protocol::acceptor::Acceptor;
+use crate::protocol::actor::{Actor, Delivery, Effects, Input, Record};
+use crate::protocol::client::Client;
+use crate::protocol::learner::Learner;
+use crate::protocol::message::{Assignment, Kind, Message};
+use crate::protocol::proposer::{Proposer, ProposerOptions};
+use crate::protocol::settings::Settings;
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{Instance, NodeId, Role, Sender, Session, Time, Value};
+
+/// One node on the stage.
+struct Actress {
+    sender: Sender,
+    role: Box<dyn Actor>,
+    timers: BTreeMap<Timer, Time>,
+    disk: Vec<Record>,
+}
+
+/// A message in transit.
+struct InTransit {
+    from: Sender,
+    to: NodeId,
+    message: Message,
+}
+
+/// The stage on which a transcript plays.
+pub struct Stage {
+    settings: Settings,
+    now: Time,
+    boots: u64,
+    nodes: BTreeMap<NodeId, Actress>,
+    in_transit: Vec<InTransit>,
+    output: String,
+}
+
+impl Default for Stage {
+    fn default() -> Self {
+        Stage {
+            settings: Settings::default(),
+            now: Time::ZERO,
+            boots: 0,
+            nodes: BTreeMap::new(),
+            in_transit: Vec::new(),
+            output: String::new(),
+        }
+    }
+}
+
+impl Stage {
+    /// Plays `text` and returns it with what happened in the place of what it says.
+    pub fn play(text: &str) -> Result<String, String> {
+        let mut stage = Stage::default();
+        let mut played = String::new();
+        let mut lines = text.lines().enumerate().peekable();
+        while let Some((number, line)) = lines.next() {
+            let _ = writeln!(played, "{line}");
+            if line == "----" {
+                played += &std::mem::take(&mut stage.output);
+                while lines.next_if(|(_, line)| !line.is_empty()).is_some() {}
+            } else if !line.is_empty() && !line.starts_with('#') {
+                stage.command(line).map_err(|what| format!("line {}: {what}", number + 1))?;
+            }
+        }
+        Ok(played)
+    }
+
+    fn command(&mut self, line: &str) -> Result<(), String> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (verb, words) = words.split_first().ok_or("an empty command")?;
+        match *verb {
+            "settings" => self.set(words),
+            "start" => self.start(words),
+            "tick" => self.tick(words),
+            "input" => self.input(words),
+            "end" => {
+                let client = node(words.first().ok_or("end which client?")?)?;
+                self.turn(client, |role, now, fx| role.on_input(now, Input::End, fx))
+            }
+            "deliver" => self.deliver(words),
+            "drop" => {
+                let filter = Filter::parse(words)?;
+                self.in_transit.retain(|transit| !filter.matches(transit));
+                Ok(())
+            }
+            "kill" => {
+                let id = node(words.first().ok_or("kill whom?")?)?;
+                self.nodes.remove(&id).map(|_| ()).ok_or_else(|| format!("{id} is not there"))
+            }
+            "restart" => {
+                let id = node(words.first().ok_or("restart whom?")?)?;
+                let disk = self.nodes.remove(&id).map(|node| node.disk).unwrap_or_default();
+                self.insert(id, words, disk)
+            }
+            _ => Err(format!("unknown command {verb}")),
+        }
+    }
+
+    fn set(&mut self, words: &[&str]) -> Result<(), String> {
+        for word in words {
+            let (key, number) = word.split_once('=').ok_or("settings are key=number")?;
+            let number: usize = number.parse().map_err(|_| format!("{number} is no number"))?;
+            match key {
+                "acceptors" => self.settings.acceptor_count = number as u32,
+                "page" => self.settings.datagram_bytes = number,
+                _ => return Err(format!("unknown setting {key}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, words: &[&str]) -> Result<(), String> {
+        for word in words.iter().filter(|word| !word.starts_with("no-")) {
+            self.insert(node(word)?, words, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, id: NodeId, words: &[&str], disk: Vec<Record>) -> Result<(), String> {
+        self.boots += 1;
+        let (boot, settings) = (self.boots, self.settings.clone());
+        let role: Box<dyn Actor> = match id.role {
+            Role::Acceptor => {
+                let mut acceptor = Acceptor::new(id.id, settings);
+                disk.iter().for_each(|record| acceptor.restore(record.clone()));
+                Box::new(acceptor)
+            }
+            Role::Proposer => {
+                let options = ProposerOptions {
+                    id: id.id,
+                    boot,
+                    no_timeouts: words.contains(&"no-timeouts"),
+                    no_preexecution: words.contains(&"no-preexecution"),
+                    seed: boot,
+                };
+                Box::new(Proposer::new(options, settings, self.now))
+            }
+            Role::Learner => Box::new(Learner::new(id.id, boot, settings, self.now)),
+            Role::Client => return Err("a client starts with its first input".to_owned()),
+        };
+        self.enter(Sender { node: id, boot }, role, disk)
+    }
+
+    fn enter(
+        &mut self,
+        sender: Sender,
+        role: Box<dyn Actor>,
+        disk: Vec<Record>,
+    ) -> Result<(), String> {
+        self.nodes.insert(sender.node, Actress { sender, role, timers: BTreeMap::new(), disk });
+        self.turn(sender.node, |role, now, fx| role.on_start(now, fx))
+    }
+
+    fn input(&mut self, words: &[&str]) -> Result<(), String> {
+        let (client, mut words) = words.split_first().ok_or("input to which client?")?;
+        let id = node(client)?;
+        let mut assignment = Assignment::Leader;
+        if words.first() == Some(&"at") {
+            let first = words.get(1).and_then(|first| first.parse().ok());
+            let first = Instance(first.ok_or("at which instance?")?);
+            assignment = Assignment::Client { first };
+            words = &words[2..];
+        }
+        if !self.nodes.contains_key(&id) {
+            self.boots += 1;
+            let boot = self.boots;
+            let session = Session { client: id.id, boot };
+            let client = Client::new(session, assignment, self.settings.clone());
+            self.enter(Sender { node: id, boot }, Box::new(client), Vec::new())?;
+        }
+        self.turn(id, |role, now, fx| {
+            for word in words {
+                role.on_input(now, Input::Value(Value::new(word.as_bytes())), fx);
+            }
+        })
+    }
+
+    /// Moves time on in steps of a millisecond, and fires what is due.
+    fn tick(&mut self, words: &[&str]) -> Result<(), String> {
+        let word = words.first().ok_or("tick how long?")?;
+        let millis = word.strip_suffix("ms").and_then(|number| number.parse::<u64>().ok());
+        for _ in 0..millis.ok_or("a tick is a number of ms")? {
+            self.now = self.now + Duration::from_millis(1);
+            let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+            for id in ids {
+                let Some(actress) = self.nodes.get_mut(&id) else { continue };
+                let now = self.now;
+                let due: Vec<Timer> = actress
+                    .timers
+                    .iter()
+                    .filter(|(_, at)| **at <= now)
+                    .map(|(due, _)| *due)
+                    .collect();
+                actress.timers.retain(|_, at| *at > now);
+                if !due.is_empty() {
+                    self.turn(id, |role, now, fx| {
+                        due.iter().for_each(|timer| role.on_timer(now, *timer, fx));
+                    })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers what is in transit and matches, and what follows from it, a message a turn.
+    fn deliver(&mut self, words: &[&str]) -> Result<(), String> {
+        let filter = Filter::parse(words)?;
+        for _ in 0..10_000 {
+            let Some(next) = self.in_transit.iter().position(|transit| filter.matches(transit))
+            else {
+                return Ok(());
+            };
+            let InTransit { from, to, message } = self.in_transit.remove(next);
+            let Some(actress) = self.nodes.get(&to) else { continue };
+            if !actress.role.interest().includes(message.kind()) {
+                continue;
+            }
+            if message.kind() != Kind::Heartbeat {
+                let _ = writeln!(self.output, "{} -> {to} {message}", from.node);
+            }
+            self.turn(to, |role, now, fx| role.on_message(now, from, message, fx))?;
+        }
+        Err("the messages never end".to_owned())
+    }
+
+    /// One turn of one node, and its effects.
+    fn turn(
+        &mut self,
+        id: NodeId,
+        events: impl FnOnce(&mut dyn Actor, Time, &mut Effects),
+    ) -> Result<(), String> {
+        let actress = self.nodes.get_mut(&id).ok_or_else(|| format!("{id} is not there"))?;
+        let mut fx = Effects::new();
+        events(actress.role.as_mut(), self.now, &mut fx);
+        actress.role.on_turn_end(self.now, &mut fx);
+        actress.disk.append(&mut fx.persist);
+        for (timer, deadline) in fx.timers {
+            match deadline {
+                Some(deadline) => actress.timers.insert(timer, deadline),
+                None => actress.timers.remove(&timer),
+            };
+        }
+        for ignored in fx.ignored {
+            let _ = writeln!(self.output, "  {id} ignores it: {ignored:?}");
+        }
+        for delivery in fx.deliver {
+            let _ = match delivery {
+                Delivery::Decided { instance, value } => {
+                    writeln!(self.output, "  {id} records {instance} {value}")
+                }
+                Delivery::Delivered { instance, value } => {
+                    writeln!(self.output, "  {id} delivers {instance} {value}")
+                }
+            };
+        }
+        let from = actress.sender;
+        for (group, message) in fx.send {
+            let members = self.nodes.keys().filter(|to| to.role == group && **to != id);
+            let copies = members.map(|to| InTransit { from, to: *to, message: message.clone() });
+            self.in_transit.extend(copies);
+        }
+        Ok(())
+    }
+}
+
+/// Which messages a command is about.
+#[derive(Default)]
+struct Filter {
+    kind: Option<Kind>,
+    from: Option<NodeId>,
+    to: Option<NodeId>,
+}
+
+impl Filter {
+    fn parse(words: &[&str]) -> Result<Self, String> {
+        let mut filter = Filter::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            match *word {
+                "from" => filter.from = Some(node(words.next().ok_or("from whom?")?)?),
+                "to" => filter.to = Some(node(words.next().ok_or("to whom?")?)?),
+                kind => {
+                    let known = Kind::ALL.iter().find(|known| format!("{known:?}") == kind);
+                    filter.kind = Some(*known.ok_or_else(|| format!("no message is a {kind}"))?);
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    fn matches(&self, transit: &InTransit) -> bool {
+        self.kind.is_none_or(|kind| transit.message.kind() == kind)
+            && self.from.is_none_or(|from| transit.from.node == from)
+            && self.to.is_none_or(|to| transit.to == to)
+    }
+}
+
+/// `P1` and the like.
+fn node(word: &str) -> Result<NodeId, String> {
+    let role = match word.as_bytes().first() {
+        Some(b'C') => Role::Client,
+        Some(b'P') => Role::Proposer,
+        Some(b'A') => Role::Acceptor,
+        Some(b'L') => Role::Learner,
+        Some(_) | None => return Err(format!("{word} is no node")),
+    };
+    let id = word[1..].parse().map_err(|_| format!("{word} is no node"))?;
+    Ok(NodeId::new(role, id))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Plays every file of `src/protocol/testdata`.
+    #[test]
+    fn transcripts_play_as_written() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol/testdata");
+        let mut count = 0;
+        for file in fs::read_dir(&folder).unwrap() {
+            let path = file.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let played = Stage::play(&text).unwrap_or_else(|what| panic!("{path:?}: {what}"));
+            if std::env::var_os("REWRITE").is_some() {
+                fs::write(&path, &played).unwrap();
+            } else {
+                assert_eq!(played, text, "{path:?} plays differently; see src/sim/script.rs");
+            }
+            count += 1;
+        }
+        assert!(count >= 8, "only {count} transcripts");
+    }
+}
