@@ -3,3 +3,4 @@
 pub mod protocol;
 pub mod rng;
 pub mod sim;
+pub mod wire;

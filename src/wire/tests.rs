@@ -1,0 +1,278 @@
+//! Round trips, bounds, and every way a datagram can be broken.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, RUN_BYTES_MAX};
+
+/// The largest numbers everywhere, so that sizes are upper bounds.
+const BIG: Ballot = Ballot { round: u64::MAX, proposer: u32::MAX, boot: u64::MAX };
+const SESSION: Session = Session { client: u32::MAX, boot: u64::MAX };
+
+fn value(assigned_by: AssignedBy, number: u64, bytes: &[u8]) -> Entry {
+    let origin = Origin { session: SESSION, number: Number(number), assigned_by };
+    Entry::Value { origin, value: Value::new(bytes) }
+}
+
+fn entries() -> Vec<Entry> {
+    vec![
+        value(AssignedBy::Client, u64::MAX - 9, b"a\0\xff"),
+        value(AssignedBy::Client, u64::MAX - 8, b""),
+        Entry::Noop,
+        value(AssignedBy::Leader, u64::MAX, b"c\r"),
+        value(AssignedBy::Leader, 1, b"d"),
+    ]
+}
+
+fn runs<T: Counted>() -> Vec<Run<T>> {
+    vec![Run::new(T::new(1), T::new(2)), Run::new(T::new(u64::MAX - 1), T::new(u64::MAX))]
+}
+
+fn progress() -> Progress {
+    let last = Instance(u64::MAX);
+    Progress { watermark: last, decided: u64::MAX, end: last }
+}
+
+/// A sample of each kind. A new kind does not compile without one.
+fn sample(kind: Kind) -> Message {
+    let from = Instance(u64::MAX - 100);
+    let until = Some(Instance(u64::MAX));
+    match kind {
+        Kind::Request => Message::Request(Request {
+            assignment: Assignment::Client { first: Instance(1 << 62) },
+            from: Number(1 << 62),
+            values: vec![Value::new(b"a"), Value::new(b""), Value::new(&[0, 255, 13])],
+        }),
+        Kind::RequestAck => Message::RequestAck(RequestAck {
+            session: SESSION,
+            received: runs(),
+            delivered: runs(),
+            lost: runs(),
+        }),
+        Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
+        Kind::Promise => {
+            let accepted = entries()
+                .into_iter()
+                .map(|entry| AcceptedEntry { instance: from, ballot: BIG, entry })
+                .collect();
+            Message::Promise(Promise { ballot: BIG, from, until, accepted, next: until })
+        }
+        Kind::Accept => {
+            let watermark = Instance(u64::MAX);
+            Message::Accept(Accept { ballot: BIG, watermark, from, entries: entries() })
+        }
+        Kind::Accepted => Message::Accepted(Accepted { ballot: BIG, runs: runs() }),
+        Kind::Nack => Message::Nack(Nack { rejected: BIG, promised: BIG }),
+        Kind::Decide => Message::Decide(Decide { ballot: BIG, from, entries: entries() }),
+        Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress() }),
+        Kind::Heartbeat => {
+            let standing = Standing::Abstains;
+            Message::Heartbeat(Heartbeat { standing, ballot: BIG, progress: progress() })
+        }
+        Kind::CatchUpRequest => Message::CatchUpRequest(CatchUpRequest { missing: runs() }),
+        Kind::CatchUpReply => {
+            Message::CatchUpReply(CatchUpReply { from, entries: entries(), last: true })
+        }
+    }
+}
+
+fn codec_of(kind: Kind) -> Codec {
+    let role = Role::ALL.into_iter().find(|role| may_send(*role, kind)).unwrap();
+    let sender = Sender { node: NodeId::new(role, u32::MAX), boot: u64::MAX };
+    Codec::new("test", sender, 65507)
+}
+
+fn datagram(kind: Kind) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    codec_of(kind).encode(&sample(kind), &mut buffer).unwrap();
+    buffer
+}
+
+#[test]
+fn every_kind_makes_the_round_trip() {
+    for kind in Kind::ALL {
+        let codec = codec_of(kind);
+        let datagram = datagram(kind);
+        assert_eq!(codec.header(&datagram).unwrap().kind, kind);
+        assert_eq!(codec.decode(&datagram), Ok((codec.sender, sample(kind))));
+        assert!(codec.is_own(codec.header(&datagram).unwrap().sender));
+    }
+}
+
+#[test]
+fn kinds_and_roles_stand_in_the_header_by_their_place() {
+    assert!(Kind::ALL.iter().enumerate().all(|(place, kind)| *kind as usize == place));
+    assert!(Role::ALL.iter().enumerate().all(|(place, role)| *role as usize == place));
+}
+
+#[test]
+fn a_truncated_datagram_is_refused() {
+    for kind in Kind::ALL {
+        let datagram = datagram(kind);
+        for length in 0..datagram.len() {
+            assert!(
+                codec_of(kind).decode(&datagram[..length]).is_err(),
+                "{kind:?} cut at {length}"
+            );
+        }
+    }
+}
+
+#[test]
+fn trailing_bytes_are_refused() {
+    for kind in Kind::ALL {
+        let mut datagram = datagram(kind);
+        datagram.push(0);
+        assert_eq!(codec_of(kind).decode(&datagram), Err(Refusal::TrailingBytes), "{kind:?}");
+    }
+}
+
+#[test]
+fn no_flipped_bit_panics() {
+    for kind in Kind::ALL {
+        let datagram = datagram(kind);
+        for bit in 0..datagram.len() * 8 {
+            let mut broken = datagram.clone();
+            broken[bit / 8] ^= 1 << (bit % 8);
+            let _ = codec_of(kind).decode(&broken);
+        }
+    }
+}
+
+#[test]
+fn each_refusal_has_its_reason() {
+    let codec = codec_of(Kind::Prepare);
+    let good = datagram(Kind::Prepare);
+    let with = |place: usize, byte: u8| {
+        let mut datagram = good.clone();
+        datagram[place] = byte;
+        codec.decode(&datagram)
+    };
+    assert_eq!(codec.decode(&good[..HEADER_BYTES - 1]), Err(Refusal::TooShort));
+    assert_eq!(with(0, b'x'), Err(Refusal::Foreign));
+    assert_eq!(with(4, VERSION + 1), Err(Refusal::OtherVersion));
+    assert_eq!(with(5, 12), Err(Refusal::UnknownKind));
+    assert_eq!(with(5, Kind::Promise as u8), Err(Refusal::WrongRole));
+    assert_eq!(with(6, 4), Err(Refusal::UnknownSender));
+    assert_eq!(with(HEADER_BYTES, 255), Err(Refusal::BadBody));
+    let other = Codec::new("other", codec.sender, 65507);
+    assert_eq!(other.decode(&good), Err(Refusal::OtherCluster));
+    let mut anonymous = good.clone();
+    anonymous[7..11].fill(0);
+    assert_eq!(codec.decode(&anonymous), Err(Refusal::UnknownSender));
+    let from_nowhere = Prepare { ballot: BIG, from: Instance(0), until: None, acceptor: None };
+    let mut buffer = Vec::new();
+    codec.encode(&Message::Prepare(from_nowhere), &mut buffer).unwrap();
+    assert_eq!(codec.decode(&buffer), Err(Refusal::Impossible));
+}
+
+/// A dozen bytes that claim four billion entries are refused before memory is taken for them.
+#[test]
+fn a_claimed_length_takes_no_memory() {
+    let codec = codec_of(Kind::Decide);
+    let mut datagram = datagram(Kind::Decide);
+    datagram.truncate(HEADER_BYTES);
+    put(DecideHead { ballot: wire_ballot(BIG), from: 1, entries: u32::MAX }, &mut datagram);
+    assert_eq!(codec.decode(&datagram), Err(Refusal::BadBody));
+    // A value that claims to be longer than what follows.
+    datagram.truncate(HEADER_BYTES);
+    put(DecideHead { ballot: wire_ballot(BIG), from: 1, entries: 1 }, &mut datagram);
+    datagram.extend_from_slice(&[3, 253, 255, 255, 255, 255, 255, 255, 255, 127]);
+    assert_eq!(codec.decode(&datagram), Err(Refusal::BadBody));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_the_sender() {
+    let codec = Codec::new("test", codec_of(Kind::Request).sender, 64);
+    let values = vec![Value::new(&[0; 64])];
+    let request = Request { assignment: Assignment::Leader, from: Number(1), values };
+    let mut buffer = Vec::new();
+    let refused = codec.encode(&Message::Request(request), &mut buffer);
+    assert!(refused.is_err_and(|TooLong { bytes, limit }| bytes > limit));
+}
+
+/// The protocol packs datagrams by these bounds.
+#[test]
+fn the_bounds_of_the_protocol_hold() {
+    let bytes = |item: &WireEntry<'_>| bincode::encode_to_vec(item, CONFIG).unwrap().len();
+    for entry in entries() {
+        assert!(bytes(&wire_entry(&entry, None)) <= entry.wire_bytes_max(), "{entry}");
+    }
+    let long = value(AssignedBy::Client, u64::MAX, &[7; 65000]);
+    assert!(bytes(&wire_entry(&long, None)) <= 65000 + ENTRY_BYTES_MAX);
+    let ballot = bincode::encode_to_vec(wire_ballot(BIG), CONFIG).unwrap().len();
+    let instance = 9;
+    assert!(ballot + instance <= ENTRY_BYTES_MAX, "the place and ballot of an accepted entry");
+    let run = WireRun { from: u64::MAX, length: u64::MAX };
+    assert!(bincode::encode_to_vec(run, CONFIG).unwrap().len() <= RUN_BYTES_MAX);
+    for kind in Kind::ALL {
+        let items: usize = match sample(kind) {
+            Message::Request(request) => {
+                request.values.iter().map(|value| value.as_bytes().len() + 1).sum()
+            }
+            Message::RequestAck(_) => 6 * RUN_BYTES_MAX,
+            Message::Accepted(_) | Message::CatchUpRequest(_) => 2 * RUN_BYTES_MAX,
+            Message::Promise(promise) => promise
+                .accepted
+                .iter()
+                .map(|accepted| accepted.entry.wire_bytes_max() + ENTRY_BYTES_MAX)
+                .sum(),
+            Message::Accept(Accept { entries, .. })
+            | Message::Decide(Decide { entries, .. })
+            | Message::CatchUpReply(CatchUpReply { entries, .. }) => {
+                entries.iter().map(Entry::wire_bytes_max).sum()
+            }
+            Message::Prepare(_)
+            | Message::Nack(_)
+            | Message::DecideAck(_)
+            | Message::Heartbeat(_) => 0,
+        };
+        assert!(datagram(kind).len() <= MESSAGE_BYTES_MAX + items, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_longest_value_fits_a_datagram() {
+    for datagram_bytes in [256, 1472, 65507] {
+        let bytes = vec![1; Settings::value_bytes_for(datagram_bytes)];
+        let entries = vec![value(AssignedBy::Leader, u64::MAX, &bytes)];
+        let codec = Codec::new("test", codec_of(Kind::Accept).sender, datagram_bytes);
+        let (watermark, from) = (Instance(u64::MAX), Instance(u64::MAX - 1));
+        let accept = Accept { ballot: BIG, watermark, from, entries };
+        assert_eq!(codec.encode(&Message::Accept(accept), &mut Vec::new()), Ok(()));
+    }
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..2000), kind in 0..12usize) {
+        let kind = Kind::ALL[kind];
+        let mut datagram = datagram(kind);
+        datagram.truncate(HEADER_BYTES);
+        datagram.extend_from_slice(&body);
+        let _ = codec_of(kind).decode(&datagram);
+        let _ = codec_of(kind).decode(&body);
+    }
+
+    #[test]
+    fn arbitrary_entries_make_the_round_trip(
+        from in 1..u64::MAX / 2,
+        drawn in prop::collection::vec((0..3u8, 0..3u32, 1..4u64, prop::collection::vec(any::<u8>(), 0..40)), 1..60),
+    ) {
+        let entries: Vec<Entry> = drawn
+            .into_iter()
+            .map(|(kind, client, number, bytes)| {
+                let assigned_by = if kind == 1 { AssignedBy::Client } else { AssignedBy::Leader };
+                let session = Session { client, boot: 7 };
+                let origin = Origin { session, number: Number(number), assigned_by };
+                if kind == 0 { Entry::Noop } else { Entry::Value { origin, value: Value::new(&bytes) } }
+            })
+            .collect();
+        let message = Message::Decide(Decide { ballot: BIG, from: Instance(from), entries });
+        let codec = codec_of(Kind::Decide);
+        let mut buffer = Vec::new();
+        codec.encode(&message, &mut buffer).unwrap();
+        prop_assert_eq!(codec.decode(&buffer), Ok((codec.sender, message)));
+    }
+}
