@@ -1,5 +1,6 @@
 //! Multi-Paxos over UDP/IP multicast.
 
+pub mod net;
 pub mod protocol;
 pub mod rng;
 pub mod sim;

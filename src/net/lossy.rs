@@ -1,0 +1,72 @@
+//! Simulated loss: a wrapper around any receiver.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::DatagramReceiver;
+use crate::rng::Rng;
+
+/// Drops each datagram that arrives with a given probability.
+pub struct Lossy<R> {
+    inner: R,
+    /// In [0, 1).
+    loss: f64,
+    rng: Rng,
+    lost: Arc<AtomicU64>,
+}
+
+impl<R: DatagramReceiver> Lossy<R> {
+    /// Wraps `inner`. `loss` is in [0, 1); what is lost is counted in `lost`.
+    pub fn new(inner: R, loss: f64, seed: u64, lost: Arc<AtomicU64>) -> Self {
+        Lossy { inner, loss, rng: Rng::new(seed), lost }
+    }
+}
+
+impl<R: DatagramReceiver> DatagramReceiver for Lossy<R> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let received = self.inner.receive(buffer)?;
+        if received.is_some() && self.rng.chance(self.loss) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return Ok(None);
+        }
+        Ok(received)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.inner.dropped()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Always has a datagram.
+    struct Endless;
+
+    impl DatagramReceiver for Endless {
+        fn receive(&mut self, _buffer: &mut [u8]) -> io::Result<Option<usize>> {
+            Ok(Some(1))
+        }
+        fn dropped(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn it_drops_as_much_as_it_was_told_and_the_same_each_time() {
+        let run = |seed| {
+            let lost = Arc::new(AtomicU64::new(0));
+            let mut lossy = Lossy::new(Endless, 0.2, seed, lost.clone());
+            let received: Vec<bool> =
+                (0..10_000).map(|_| lossy.receive(&mut []).unwrap().is_some()).collect();
+            (received, lost.load(Ordering::Relaxed))
+        };
+        let (received, lost) = run(1);
+        assert!((1_800..2_200).contains(&lost), "{lost}");
+        assert_eq!(received.iter().filter(|received| !**received).count() as u64, lost);
+        assert_eq!(run(1).0, received);
+        assert_ne!(run(2).0, received);
+    }
+}
