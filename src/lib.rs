@@ -1,4 +1,19 @@
-//! Multi-Paxos over UDP/IP multicast.
+//! Multi-Paxos over UDP/IP multicast: processes agree on one ordered log of values while datagrams
+//! are lost, repeated and reordered and processes crash, pause and come back.
+//!
+//! ```text
+//!             Request              Accept               (3 of them; a majority is enough)
+//!   client ------------> leader ------------> acceptors
+//!      ^                 |    ^                  |
+//!      |   RequestAck    |    |     Accepted     |
+//!      +-----------------+    +------------------+
+//!                        |  Decide
+//!                        +------------> learners ------> results file, standard output
+//! ```
+//!
+//! A role is a function of events to effects ([`protocol`]); threads, sockets and files are the
+//! business of `runtime`, [`net`] and `storage`. `ARCHITECTURE.md` tells in which order to read
+//! the modules, which invariants there are, and where a change goes.
 
 pub mod net;
 pub mod protocol;
