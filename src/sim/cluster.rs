@@ -221,6 +221,11 @@ impl Cluster {
         }
     }
 
+    /// Whether a node is there and was not killed.
+    pub fn is_up(&self, id: NodeId) -> bool {
+        self.nodes.get(&id).is_some_and(|node| node.is_up)
+    }
+
     /// Lets a node sleep; what arrives waits in its inbox.
     pub fn pause(&mut self, id: NodeId, length: Duration) {
         let until = self.now + length;
@@ -269,6 +274,26 @@ impl Cluster {
             AnyRole::Learner(learner) => learner.log().progress().decided == chosen,
             AnyRole::Proposer(_) | AnyRole::Acceptor(_) | AnyRole::Client(_) => true,
         })
+    }
+
+    /// Who leads and what is missing, for reports.
+    pub fn describe(&self) -> String {
+        let mut parts = vec![
+            format!("no_preexecution {}", self.plan.no_preexecution),
+            format!("chosen {}", self.checker.chosen().len()),
+        ];
+        for (id, node) in self.nodes.iter().filter(|(_, node)| node.is_up) {
+            parts.push(match &node.role {
+                AnyRole::Client(client) => format!("{id} {:?}", client.tally()),
+                AnyRole::Proposer(proposer) if proposer.is_leading() => {
+                    format!("{id} leads, {}", proposer.log().progress())
+                }
+                AnyRole::Proposer(proposer) => format!("{id} {}", proposer.log().progress()),
+                AnyRole::Learner(learner) => format!("{id} {}", learner.log().progress()),
+                AnyRole::Acceptor(acceptor) => format!("{id} promised {}", acceptor.promised()),
+            });
+        }
+        parts.join("; ")
     }
 
     /// The judge.
@@ -344,10 +369,14 @@ impl Cluster {
     fn turn(&mut self, id: NodeId) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        if !node.is_up || now < node.paused_until || node.turn != Some(now) {
-            return; // Killed, paused, or moved to another time.
+        if !node.is_up || node.turn != Some(now) {
+            return; // Killed, or moved to another time.
         }
         node.turn = None;
+        if now < node.paused_until {
+            let later = node.paused_until;
+            return self.schedule_turn(id, later);
+        }
         let actor = node.role.actor();
         for _ in 0..TURN_EVENTS {
             let Some((from, message)) = node.inbox.pop_front() else { break };

@@ -1,5 +1,6 @@
 //! A deterministic world for the roles that run in production.
 
+pub mod chaos;
 pub mod checker;
 pub mod cluster;
 pub mod network;

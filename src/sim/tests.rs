@@ -162,3 +162,15 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn chaos_breaks_nothing() {
+    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(60);
+    let first: u64 = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let mut chosen = 0;
+    for seed in first..first + seeds {
+        let outcome = super::chaos::run(seed).unwrap_or_else(|violation| panic!("{violation}"));
+        chosen += outcome.chosen;
+    }
+    assert!(chosen > 0, "a run that decides nothing shows nothing");
+}

@@ -68,7 +68,8 @@ struct Armed {
 enum Preparation {
     /// It was executed for the whole rest of the log when the leader took over.
     Done,
-    /// It is executed for each run of instances as values arrive for them.
+    /// It is executed for each run of instances as values arrive for them, as a study of what
+    /// pre-execution saves.
     PerInstance {
         /// Entries that wait for phase 1.
         unprepared: InstanceMap<Entry>,
@@ -84,52 +85,30 @@ enum Preparation {
 }
 
 impl Leadership {
-    /// A leader under `ballot` whose phase 1 is done for everything from `log`'s watermark on;
-    /// `reports` is what it brought up.
-    pub fn prepared(
+    /// A leader under `ballot`, for which phase 1 brought up `reports` from `log`'s watermark on.
+    /// Returns it, and what turned out to be chosen already.
+    ///
+    /// With `per_instance`, phase 1 runs again for each instance as values arrive.
+    pub fn new(
         now: Time,
         ballot: Ballot,
-        quorum: Quorum,
-        settings: Settings,
-        no_timeouts: bool,
+        (settings, no_timeouts, per_instance): (Settings, bool, bool),
         log: &DecidedLog,
         reports: InstanceMap<Report>,
     ) -> (Self, Vec<(Instance, Entry)>) {
-        let preparation = Preparation::Done;
-        let mut leader = Self::new(now, ballot, quorum, settings, no_timeouts, log, preparation);
-        let decided = leader.inherit(log, reports);
-        (leader, decided)
-    }
-
-    /// A leader under `ballot` that runs phase 1 for each instance as values arrive.
-    pub fn unprepared(
-        now: Time,
-        ballot: Ballot,
-        quorum: Quorum,
-        settings: Settings,
-        no_timeouts: bool,
-        log: &DecidedLog,
-    ) -> Self {
-        let preparation = Preparation::PerInstance {
-            unprepared: InstanceMap::new(),
-            fresh: Vec::new(),
-            attempts: Vec::new(),
-            tries: 0,
-            progressed: now,
+        let quorum = Quorum::majority_of(settings.acceptor_count);
+        let preparation = if per_instance {
+            Preparation::PerInstance {
+                unprepared: InstanceMap::new(),
+                fresh: Vec::new(),
+                attempts: Vec::new(),
+                tries: 0,
+                progressed: now,
+            }
+        } else {
+            Preparation::Done
         };
-        Self::new(now, ballot, quorum, settings, no_timeouts, log, preparation)
-    }
-
-    fn new(
-        now: Time,
-        ballot: Ballot,
-        quorum: Quorum,
-        settings: Settings,
-        no_timeouts: bool,
-        log: &DecidedLog,
-        preparation: Preparation,
-    ) -> Self {
-        Leadership {
+        let mut leadership = Leadership {
             ballot,
             quorum,
             settings,
@@ -145,7 +124,9 @@ impl Leadership {
             inherited_end: log.leader_assigned_end(),
             holes_until: Instance::FIRST,
             timers: Armed::default(),
-        }
+        };
+        let chosen = leadership.inherit(log, reports);
+        (leadership, chosen)
     }
 
     /// The ballot.

@@ -133,30 +133,11 @@ impl Proposer {
         let (proposer, boot) = (self.options.id, self.options.boot);
         let ballot = Ballot { round: self.round, proposer, boot };
         self.catch_up.stop(fx);
-        if self.options.no_preexecution {
-            let leadership = Leadership::unprepared(
-                now,
-                ballot,
-                self.quorum,
-                self.settings.clone(),
-                self.options.no_timeouts,
-                &self.log,
-            );
-            return self.become_leader(now, leadership, fx);
-        }
         info!("campaigns with {ballot} from {}", self.log.watermark());
         let attempt = Attempt::new(ballot, self.log.watermark(), None);
         fx.send(Role::Acceptor, Message::Prepare(attempt.prepare()));
         fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
         self.phase = Phase::Campaign { ballot, attempt, since: now, tries: 0 };
-        self.send_heartbeat(now, fx);
-    }
-
-    fn become_leader(&mut self, now: Time, leadership: Leadership, fx: &mut Effects) {
-        leadership.announce();
-        self.followed = leadership.ballot();
-        self.phase = Phase::Leading(Box::new(leadership));
-        self.learners = Learners { due: self.log.progress().decided, ..Learners::default() };
         self.send_heartbeat(now, fx);
     }
 
@@ -366,16 +347,15 @@ impl Proposer {
         fx.cancel_timer(Timer::RetryPrepare);
         let promised = attempt.promised();
         info!("has promises of {} of {}", promised.count(), self.settings.acceptor_count);
-        let (leadership, chosen) = Leadership::prepared(
-            now,
-            ballot,
-            self.quorum,
-            self.settings.clone(),
-            self.options.no_timeouts,
-            &self.log,
-            attempt.into_reports(),
-        );
-        self.become_leader(now, leadership, fx);
+        let ProposerOptions { no_timeouts, no_preexecution, .. } = self.options;
+        let how = (self.settings.clone(), no_timeouts, no_preexecution);
+        let (leadership, chosen) =
+            Leadership::new(now, ballot, how, &self.log, attempt.into_reports());
+        leadership.announce();
+        self.followed = ballot;
+        self.phase = Phase::Leading(Box::new(leadership));
+        self.learners = Learners { due: self.log.progress().decided, ..Learners::default() };
+        self.send_heartbeat(now, fx);
         self.on_chosen(chosen, fx);
     }
 
