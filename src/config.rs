@@ -1,0 +1,452 @@
+//! The configuration file: text to groups and settings.
+//!
+//! Parsing is pure; [`load`] alone reads a file. Every error is one sentence that names the place
+//! and the cure. [`KEYS`] is the one list of settings: the parser, the hints and the test over the
+//! shipped file all go by it.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+use std::{fmt, fs};
+
+use crate::net::{Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::Role;
+
+/// What a configuration file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The group of each role.
+    pub groups: Groups,
+    /// Datagrams of other clusters on the same groups are dropped.
+    pub cluster: String,
+    /// The address of the interface for multicast.
+    pub interface: Ipv4Addr,
+    /// How many networks a datagram may cross.
+    pub ttl: u32,
+    /// How many bytes of socket buffer are asked for.
+    pub socket_buffer_bytes: usize,
+    /// How long threads poll before they block.
+    pub busy_poll: Duration,
+    /// How many datagrams wait for the role loop, at most.
+    pub inbox_datagrams: usize,
+    /// The largest datagram, if the file says so; else the interface's MTU decides.
+    datagram_bytes: Option<usize>,
+    /// The longest value, if the file says so; else what fits a datagram.
+    value_bytes: Option<usize>,
+    settings: Settings,
+    path: String,
+}
+
+/// What is wrong with a configuration file, in one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The word that names the group of each role, with the address of the shipped file.
+const GROUPS: [(Role, &str, &str); 4] = [
+    (Role::Client, "clients", "239.0.0.1 5000"),
+    (Role::Proposer, "proposers", "239.0.0.1 6000"),
+    (Role::Acceptor, "acceptors", "239.0.0.1 7000"),
+    (Role::Learner, "learners", "239.0.0.1 8000"),
+];
+
+/// One setting.
+struct Key {
+    name: &'static str,
+    form: Form,
+}
+
+/// What a setting's value looks like, and where it goes.
+enum Form {
+    /// A whole number within bounds.
+    Number(RangeInclusive<u64>, fn(&mut Config, u64)),
+    /// A number of milliseconds.
+    Millis(fn(&mut Config) -> &mut Duration),
+    /// An IPv4 address.
+    Address(fn(&mut Config, Ipv4Addr)),
+    /// A word.
+    Word(fn(&mut Config, &str)),
+    /// Known, and refused: what it needs is not there. Says what that is.
+    Missing(&'static str),
+}
+
+const fn number(name: &'static str, range: RangeInclusive<u64>, set: fn(&mut Config, u64)) -> Key {
+    Key { name, form: Form::Number(range, set) }
+}
+
+const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> Key {
+    Key { name, form: Form::Millis(field) }
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// Every setting there is, in the order of the shipped file.
+const KEYS: [Key; 30] = [
+    number("acceptor_count", 1..=64, |config, count| {
+        config.settings.acceptor_count = count as u32;
+    }),
+    Key { name: "interface", form: Form::Address(|config, address| config.interface = address) },
+    number("ttl", 0..=255, |config, ttl| config.ttl = ttl as u32),
+    Key { name: "cluster", form: Form::Word(|config, name| config.cluster = name.to_owned()) },
+    Key { name: "data", form: Form::Missing("durable acceptors") },
+    millis("heartbeat_interval_ms", |config| &mut config.settings.heartbeat_interval),
+    millis("leader_timeout_ms", |config| &mut config.settings.leader_timeout),
+    millis("progress_timeout_ms", |config| &mut config.settings.progress_timeout),
+    millis("retry_prepare_ms", |config| &mut config.settings.retry_prepare),
+    millis("retry_accept_ms", |config| &mut config.settings.retry_accept),
+    millis("retry_decide_ms", |config| &mut config.settings.retry_decide),
+    millis("retry_request_ms", |config| &mut config.settings.retry_request),
+    millis("retry_catch_up_ms", |config| &mut config.settings.retry_catch_up),
+    millis("retry_max_ms", |config| &mut config.settings.retry_max),
+    millis("catch_up_delay_ms", |config| &mut config.settings.catch_up_delay),
+    millis("hole_delay_ms", |config| &mut config.settings.hole_delay),
+    millis("request_ack_delay_ms", |config| &mut config.settings.request_ack_delay),
+    millis("decide_ack_delay_ms", |config| &mut config.settings.decide_ack_delay),
+    number("datagram_bytes", 256..=UDP_PAYLOAD_MAX as u64, |config, bytes| {
+        config.datagram_bytes = Some(bytes as usize);
+    }),
+    number("value_bytes", 1..=UDP_PAYLOAD_MAX as u64, |config, bytes| {
+        config.value_bytes = Some(bytes as usize);
+    }),
+    number("socket_buffer_bytes", 4096..=1 << 30, |config, bytes| {
+        config.socket_buffer_bytes = bytes as usize;
+    }),
+    number("busy_poll_us", 0..=1_000_000, |config, micros| {
+        config.busy_poll = Duration::from_micros(micros);
+    }),
+    number("inbox_datagrams", 16..=1 << 20, |config, count| {
+        config.inbox_datagrams = count as usize;
+    }),
+    number("client_window_values", 1..=1 << 20, |config, count| {
+        config.settings.client_window = count as usize;
+    }),
+    number("leader_window_instances", 1..=1 << 20, |config, count| {
+        config.settings.leader_window = count as usize;
+    }),
+    number("window_bytes", 1024..=1 << 30, |config, bytes| {
+        config.settings.window_bytes = bytes as usize;
+    }),
+    number("request_queue_values", 1..=1 << 24, |config, count| {
+        config.settings.request_queue = count as usize;
+    }),
+    number("instances_ahead", 1024..=1 << 40, |config, count| {
+        config.settings.instances_ahead = count;
+    }),
+    number("catch_up_bytes", 1024..=1 << 24, |config, bytes| {
+        config.settings.catch_up_bytes = bytes as usize;
+    }),
+    Key { name: "key_file", form: Form::Missing("authentication") },
+];
+
+/// Reads the file at `path`.
+pub fn load(path: &str) -> Result<Config, ConfigError> {
+    let bytes =
+        fs::read(path).map_err(|error| ConfigError(format!("{path}: cannot read it: {error}")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| ConfigError(format!("{path}: the file is not UTF-8 text")))?;
+    parse(path, &text)
+}
+
+/// Understands `text`; `path` is what errors call it.
+pub fn parse(path: &str, text: &str) -> Result<Config, ConfigError> {
+    let mut parser = Parser { config: Config::new(path), groups: BTreeMap::new() };
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let fail = |what: String| ConfigError(format!("{path}:{number}: {what}"));
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let Some((key, values)) = words.split_first() else { continue };
+        if let Some(first) = seen.insert(key, number) {
+            return Err(fail(format!("{key} is given again; it stands on line {first} already")));
+        }
+        parser.line(key, values).map_err(fail)?;
+    }
+    parser.finish()
+}
+
+/// What has been understood so far.
+struct Parser {
+    config: Config,
+    groups: BTreeMap<Role, SocketAddrV4>,
+}
+
+impl Parser {
+    fn line(&mut self, key: &str, values: &[&str]) -> Result<(), String> {
+        if let Some((role, _, _)) = GROUPS.iter().find(|(_, name, _)| *name == key) {
+            let group = parse_group(key, values)?;
+            if let Some((other, _)) = self.groups.iter().find(|(_, taken)| **taken == group) {
+                return Err(format!(
+                    "{group} is the group of the {other}s already; give each role its own port"
+                ));
+            }
+            self.groups.insert(*role, group);
+            return Ok(());
+        }
+        let Some(known) = KEYS.iter().find(|known| known.name == key) else {
+            return Err(format!("unknown key {key}; did you mean {}?", nearest(key)));
+        };
+        let [value] = values else {
+            return Err(format!("{key} takes one value, and {} are given", values.len()));
+        };
+        self.set(known, value)
+    }
+
+    fn set(&mut self, key: &Key, value: &str) -> Result<(), String> {
+        let name = key.name;
+        let config = &mut self.config;
+        match &key.form {
+            Form::Number(range, set) => set(config, parse_number(name, value, range)?),
+            Form::Millis(field) => {
+                let millis = parse_number(name, value, &(1..=HOUR_MS))?;
+                *field(config) = Duration::from_millis(millis);
+            }
+            Form::Address(set) => {
+                let address: Ipv4Addr = value.parse().map_err(|_| {
+                    format!("{name} {value} is not an IPv4 address, such as 127.0.0.1")
+                })?;
+                if address.is_multicast() {
+                    return Err(format!("{name} {value} is a group, and not an address of a host"));
+                }
+                set(config, address);
+            }
+            Form::Word(set) => set(config, value),
+            Form::Missing(what) => {
+                return Err(format!("{name} needs {what}, which this version lacks; remove it"));
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Config, ConfigError> {
+        let mut config = self.config;
+        let path = &config.path;
+        for (role, name, address) in GROUPS {
+            let Some(group) = self.groups.get(&role) else {
+                return Err(ConfigError(format!(
+                    "{path}: there is no line for the {name}; add one, such as `{name} {address}`"
+                )));
+            };
+            match role {
+                Role::Client => config.groups.clients = *group,
+                Role::Proposer => config.groups.proposers = *group,
+                Role::Acceptor => config.groups.acceptors = *group,
+                Role::Learner => config.groups.learners = *group,
+            }
+        }
+        let Settings { heartbeat_interval, leader_timeout, .. } = config.settings;
+        if leader_timeout < heartbeat_interval * 3 {
+            return Err(ConfigError(format!(
+                "{path}: leader_timeout_ms {} is below three heartbeats of {} ms; raise it, or \
+                 every lost heartbeat costs a leader",
+                leader_timeout.as_millis(),
+                heartbeat_interval.as_millis()
+            )));
+        }
+        Ok(config)
+    }
+}
+
+impl Config {
+    /// The defaults, without groups.
+    fn new(path: &str) -> Self {
+        let nowhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        Config {
+            groups: Groups {
+                clients: nowhere,
+                proposers: nowhere,
+                acceptors: nowhere,
+                learners: nowhere,
+            },
+            cluster: "paxos".to_owned(),
+            interface: Ipv4Addr::LOCALHOST,
+            ttl: 0,
+            socket_buffer_bytes: 4 << 20,
+            busy_poll: Duration::from_micros(50),
+            inbox_datagrams: 1024,
+            datagram_bytes: None,
+            value_bytes: None,
+            settings: Settings::default(),
+            path: path.to_owned(),
+        }
+    }
+
+    /// How many acceptors the cluster has.
+    pub fn acceptor_count(&self) -> u32 {
+        self.settings.acceptor_count
+    }
+
+    /// The protocol's settings on an interface of this MTU; none is taken for Ethernet's.
+    pub fn settings(&self, mtu: Option<usize>) -> Result<Settings, ConfigError> {
+        const ETHERNET_MTU: usize = 1500;
+        let carried = payload_of_mtu(mtu.unwrap_or(ETHERNET_MTU));
+        let datagram_bytes = self.datagram_bytes.unwrap_or(carried);
+        let fitting = Settings::value_bytes_for(datagram_bytes);
+        let value_bytes = self.value_bytes.unwrap_or(fitting);
+        if value_bytes > fitting {
+            return Err(ConfigError(format!(
+                "{}: value_bytes {value_bytes} do not fit a datagram of {datagram_bytes} bytes; \
+                 set it to {fitting} or less",
+                self.path
+            )));
+        }
+        Ok(Settings { datagram_bytes, value_bytes, ..self.settings.clone() })
+    }
+}
+
+fn parse_group(name: &str, values: &[&str]) -> Result<SocketAddrV4, String> {
+    let [address, port] = values else {
+        return Err(format!("{name} takes an address and a port, such as `{name} 239.0.0.1 5000`"));
+    };
+    let group: Ipv4Addr =
+        address.parse().map_err(|_| format!("{address} is not an IPv4 address"))?;
+    if !group.is_multicast() {
+        return Err(format!(
+            "{address} is not a multicast address; choose one in 224.0.0.0 to 239.255.255.255 \
+             (members without multicast will be listed as `{name} unicast IP:PORT IP:PORT ...`, \
+             which this version lacks)"
+        ));
+    }
+    let port = parse_number("port", port, &(1..=65535))?;
+    Ok(SocketAddrV4::new(group, port as u16))
+}
+
+fn parse_number(name: &str, value: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
+    let (least, most) = (range.start(), range.end());
+    match value.parse::<u64>() {
+        Ok(number) if range.contains(&number) => Ok(number),
+        Ok(_) => Err(format!("{name} {value} is not in {least}..{most}")),
+        Err(_) => Err(format!("{name} {value} is not a whole number in {least}..{most}")),
+    }
+}
+
+/// The known key that looks most like `key`.
+fn nearest(key: &str) -> &'static str {
+    let known = GROUPS.iter().map(|(_, name, _)| *name).chain(KEYS.iter().map(|key| key.name));
+    known.min_by_key(|known| edits(key, known)).unwrap_or_default()
+}
+
+/// How many letters have to be put in, left out or changed (Levenshtein's distance).
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, letter) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = index + 1;
+        for (column, other) in to.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOUR: &str = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
+                        acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n";
+    const SHIPPED: &str = include_str!("../conf/paxos.conf");
+
+    fn error(text: &str) -> String {
+        parse("paxos.conf", text).map(|_| "accepted".to_owned()).unwrap_or_else(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_four_groups_are_enough() {
+        let config = parse("paxos.conf", FOUR).unwrap();
+        assert_eq!(config.groups.of(Role::Learner).to_string(), "239.0.0.1:8000");
+        assert_eq!(config.acceptor_count(), 3);
+    }
+
+    #[test]
+    fn tabs_comments_and_crlf_are_fine() {
+        let text = "# head\r\n\r\nclients\t239.0.0.1 \t5000 # tail\r\nproposers 239.0.0.1 6000\r\n\
+                    acceptors 239.0.0.1 7000\r\nlearners 239.0.0.1 8000\r\nacceptor_count 5\r\n";
+        assert_eq!(parse("paxos.conf", text).unwrap().acceptor_count(), 5);
+    }
+
+    #[test]
+    fn errors_name_the_place_and_the_cure() {
+        let cases = [
+            ("clients 239.0.0.1 70000", "paxos.conf:1: port 70000 is not in 1..65535"),
+            ("clients 10.0.0.1 5000", "clients unicast IP:PORT"),
+            ("clients 239.0.0.1", "takes an address and a port"),
+            ("clients 239.0.0.256 5000", "239.0.0.256 is not an IPv4 address"),
+            (
+                "acceptor_cuont 3",
+                "paxos.conf:1: unknown key acceptor_cuont; did you mean acceptor_count?",
+            ),
+            ("ttl 1\nttl 1", "paxos.conf:2: ttl is given again; it stands on line 1"),
+            ("ttl", "ttl takes one value, and 0 are given"),
+            ("ttl 256", "ttl 256 is not in 0..255"),
+            ("ttl -1", "ttl -1 is not a whole number in 0..255"),
+            ("acceptor_count 65", "acceptor_count 65 is not in 1..64"),
+            ("retry_accept_ms 0", "retry_accept_ms 0 is not in 1..3600000"),
+            ("interface lo", "interface lo is not an IPv4 address"),
+            ("interface 239.0.0.1", "is a group"),
+            ("data here", "data needs durable acceptors"),
+            ("", "paxos.conf: there is no line for the clients"),
+            (
+                "clients 239.0.0.1 5000\nlearners 239.0.0.1 5000",
+                "paxos.conf:2: 239.0.0.1:5000 is the group of the clients already",
+            ),
+        ];
+        for (text, expected) in cases {
+            let error = error(text);
+            assert!(error.contains(expected) && !error.contains('\n'), "{text:?}: {error}");
+        }
+        let tight = format!("{FOUR}leader_timeout_ms 50");
+        assert!(error(&tight).contains("below three heartbeats"));
+    }
+
+    #[test]
+    fn the_shipped_file_shows_every_setting_with_its_default() {
+        let shipped = parse("conf/paxos.conf", SHIPPED).unwrap();
+        for key in &KEYS {
+            if matches!(key.form, Form::Missing(_)) {
+                continue;
+            }
+            let commented = SHIPPED.lines().find_map(|line| {
+                let line = line.strip_prefix("# ")?;
+                line.strip_prefix(key.name)?.starts_with(' ').then_some(line)
+            });
+            let line = commented.unwrap_or_else(|| panic!("{} is not shown", key.name));
+            // Saying the default aloud changes nothing.
+            let mut said = parse("conf/paxos.conf", &format!("{FOUR}{line}")).unwrap();
+            said.path.clone_from(&shipped.path);
+            let (shipped, said) = (shipped.settings(Some(65536)), said.settings(Some(65536)));
+            assert_eq!(said, shipped, "{line}");
+        }
+        let uncommented: Vec<_> =
+            SHIPPED.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+        assert_eq!(uncommented.len(), 4, "{uncommented:?}");
+    }
+
+    #[test]
+    fn the_mtu_decides_how_long_datagrams_and_values_are() {
+        let config = parse("paxos.conf", FOUR).unwrap();
+        assert_eq!(config.settings(Some(1500)).unwrap().datagram_bytes, 1472);
+        assert_eq!(config.settings(None).unwrap().datagram_bytes, 1472);
+        assert_eq!(config.settings(Some(65536)).unwrap().datagram_bytes, UDP_PAYLOAD_MAX);
+        let long = parse("paxos.conf", &format!("{FOUR}value_bytes 2000")).unwrap();
+        assert!(long.settings(Some(1500)).is_err());
+        assert_eq!(long.settings(Some(65536)).unwrap().value_bytes, 2000);
+    }
+
+    #[test]
+    fn a_missing_file_is_one_sentence() {
+        let error = load("/nowhere/paxos.conf").unwrap_err().to_string();
+        assert!(error.starts_with("/nowhere/paxos.conf: cannot read it"), "{error}");
+    }
+}
