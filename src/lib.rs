@@ -12,12 +12,14 @@
 //! ```
 //!
 //! A role is a function of events to effects ([`protocol`]); threads, sockets and files are the
-//! business of `runtime`, [`net`] and `storage`. `ARCHITECTURE.md` tells in which order to read
+//! business of [`runtime`], [`net`] and [`storage`]. `ARCHITECTURE.md` tells in which order to read
 //! the modules, which invariants there are, and where a change goes.
 
 pub mod config;
 pub mod net;
 pub mod protocol;
 pub mod rng;
+pub mod runtime;
 pub mod sim;
+pub mod storage;
 pub mod wire;

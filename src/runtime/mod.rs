@@ -1,0 +1,26 @@
+//! What makes a role a process: threads, a queue, timers, standard input and output.
+//!
+//! ```text
+//!   socket --- receiver --.                       .--> store     persist, one flush
+//!   socket --- receiver --+-> inbox -> role loop -+--> network   send
+//!   stdin  --- stdin -----'      ^         |      `--> output    deliver -> printer -> stdout
+//!              ^  credits        |         |
+//!              `-----------------+---------'
+//! ```
+//!
+//! Each thread blocks in one place. Receive threads and standard input block on what they read and
+//! feed one bounded inbox; the role loop alone touches the role, and sleeps until the inbox or the
+//! timer wheel has something. No async, no `select!`: one queue and one deadline need neither.
+//!
+//! Nothing in here knows what a message means. Time is read in `clock`, once a turn; randomness
+//! comes from `entropy`, once a start.
+
+pub mod clock;
+pub mod entropy;
+pub mod inbox;
+pub mod printer;
+pub mod receiver;
+pub mod role_loop;
+pub mod stats;
+pub mod stdin;
+pub mod timer_wheel;

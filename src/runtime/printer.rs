@@ -1,0 +1,258 @@
+//! Standard output of a learner: the values, one a line.
+//!
+//! A thread of its own writes, so that a reader that does not read never blocks the role loop.
+//! What was not written yet is kept in memory, all of it: dropping a value would break the order
+//! that readers rely on, and a learner keeps its log anyway. A reader that went away is said once;
+//! nothing is printed from then on, and the learner goes on learning.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::role_loop::Output;
+use crate::protocol::actor::Delivery;
+
+/// The most bytes of one write: small enough to see progress of a slow reader.
+const WRITE_BYTES: usize = 64 * 1024;
+/// A buffer that grew beyond this is given back after it was written.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// The thread that prints.
+#[derive(Debug)]
+pub struct Printer {
+    shared: Arc<Shared>,
+}
+
+/// The role loop's end of a printer.
+#[derive(Debug)]
+pub struct PrinterOutput {
+    shared: Arc<Shared>,
+    /// The lines of this turn.
+    lines: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// There are lines, or there will be no more.
+    to_print: Condvar,
+    /// Something was written, or nothing more will be.
+    printed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whole lines that wait for the thread.
+    backlog: Vec<u8>,
+    /// Whether the thread ends once the backlog is empty.
+    is_closing: bool,
+    /// Whether the thread has ended.
+    has_ended: bool,
+    /// Whether writing failed; the backlog stays empty from then on.
+    is_broken: bool,
+    /// How many writes there were.
+    writes: u64,
+}
+
+impl Printer {
+    /// Starts to print to `output`. The second half is for the role loop.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system gives no thread.
+    pub fn spawn(output: impl Write + Send + 'static) -> io::Result<(Printer, PrinterOutput)> {
+        let shared = Arc::new(Shared::default());
+        let for_thread = Arc::clone(&shared);
+        thread::Builder::new().name("printer".to_owned()).spawn(move || {
+            if let Err(error) = print_all(&for_thread, output) {
+                log::warn!("standard output is gone ({error}); nothing is printed any more");
+                let mut state = for_thread.state.lock();
+                state.is_broken = true;
+                state.backlog = Vec::new();
+            }
+            for_thread.state.lock().has_ended = true;
+            for_thread.printed.notify_all();
+        })?;
+        let lines = Vec::new();
+        Ok((Printer { shared: Arc::clone(&shared) }, PrinterOutput { shared, lines }))
+    }
+
+    /// Prints what is left, and gives up once nothing could be written for `patience`. Says
+    /// whether everything was printed.
+    pub fn finish(self, patience: Duration) -> bool {
+        let mut state = self.shared.state.lock();
+        state.is_closing = true;
+        self.shared.to_print.notify_one();
+        while !state.has_ended {
+            let before = state.writes;
+            let no_progress = |state: &mut State| !state.has_ended && state.writes == before;
+            let wait = self.shared.printed.wait_while_for(&mut state, no_progress, patience);
+            if wait.timed_out() && no_progress(&mut state) {
+                log::warn!("standard output is blocked; values that wait for it are not printed");
+                return false;
+            }
+        }
+        !state.is_broken
+    }
+}
+
+impl Output for PrinterOutput {
+    fn deliver(&mut self, delivery: &Delivery) {
+        match delivery {
+            Delivery::Delivered { value, .. } => {
+                self.lines.extend_from_slice(value.as_bytes());
+                self.lines.push(b'\n');
+            }
+            // For the results file.
+            Delivery::Decided { .. } => {}
+        }
+    }
+
+    /// Hands the lines of the turn to the thread. Never waits for it, and never fails.
+    fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let mut state = self.shared.state.lock();
+        if state.is_broken {
+            self.lines.clear();
+            return Ok(());
+        }
+        if state.backlog.is_empty() {
+            std::mem::swap(&mut state.backlog, &mut self.lines);
+        } else {
+            state.backlog.append(&mut self.lines);
+        }
+        drop(state);
+        self.shared.to_print.notify_one();
+        Ok(())
+    }
+}
+
+/// What the thread does: swap the backlog out, write it, until there will be no more.
+fn print_all(shared: &Shared, mut output: impl Write) -> io::Result<()> {
+    let mut lines = Vec::new();
+    loop {
+        lines.clear();
+        if lines.capacity() > KEPT_BYTES {
+            lines = Vec::new();
+        }
+        let mut state = shared.state.lock();
+        shared
+            .to_print
+            .wait_while(&mut state, |state| state.backlog.is_empty() && !state.is_closing);
+        if state.backlog.is_empty() {
+            return Ok(());
+        }
+        std::mem::swap(&mut lines, &mut state.backlog);
+        drop(state);
+        for part in lines.chunks(WRITE_BYTES) {
+            output.write_all(part)?;
+            shared.state.lock().writes += 1;
+            shared.printed.notify_all();
+        }
+        output.flush()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::protocol::types::{Instance, Value};
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// An output whose every write waits until it is told what to do.
+    struct Gate {
+        orders: mpsc::Receiver<io::Result<()>>,
+        written: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.orders.recv().unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))?;
+            self.written.send(bytes.to_vec()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn gate() -> (Gate, mpsc::Sender<io::Result<()>>, mpsc::Receiver<Vec<u8>>) {
+        let (order, orders) = mpsc::channel();
+        let (written, seen) = mpsc::channel();
+        (Gate { orders, written }, order, seen)
+    }
+
+    fn deliver(output: &mut PrinterOutput, value: &[u8]) {
+        let (instance, value) = (Instance::FIRST, Value::new(value));
+        output.deliver(&Delivery::Delivered { instance, value: value.clone() });
+        output.deliver(&Delivery::Decided { instance, value });
+        output.flush().unwrap();
+    }
+
+    #[test]
+    fn values_come_out_in_order_one_a_line_and_once() {
+        let (gate, order, seen) = gate();
+        for _ in 0..3 {
+            order.send(Ok(())).unwrap();
+        }
+        let (printer, mut output) = Printer::spawn(gate).unwrap();
+        for value in [&b"a"[..], b"", b"\0\r"] {
+            deliver(&mut output, value);
+        }
+        assert!(printer.finish(PATIENCE));
+        assert_eq!(seen.iter().collect::<Vec<_>>().concat(), b"a\n\n\0\r\n");
+    }
+
+    /// Nobody reads for the time of a thousand turns; then everything arrives.
+    #[test]
+    fn a_blocked_standard_output_blocks_nobody() {
+        let (gate, order, seen) = gate();
+        let (printer, mut output) = Printer::spawn(gate).unwrap();
+        for _ in 0..1000 {
+            deliver(&mut output, b"value");
+        }
+        assert!(seen.try_recv().is_err());
+        order.send(Ok(())).unwrap();
+        order.send(Ok(())).unwrap();
+        assert!(printer.finish(PATIENCE));
+        assert_eq!(seen.iter().collect::<Vec<_>>().concat(), b"value\n".repeat(1000));
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_blocked_reader() {
+        let (gate, order, seen) = gate();
+        let (printer, mut output) = Printer::spawn(gate).unwrap();
+        deliver(&mut output, b"value");
+        assert!(!printer.finish(Duration::from_millis(20)));
+        assert!(seen.try_recv().is_err());
+        drop(order);
+    }
+
+    #[test]
+    fn after_a_broken_pipe_nothing_is_kept() {
+        let (gate, order, _seen) = gate();
+        let (printer, mut output) = Printer::spawn(gate).unwrap();
+        deliver(&mut output, b"value");
+        order.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
+        let mut state = printer.shared.state.lock();
+        let timed_out = printer
+            .shared
+            .printed
+            .wait_while_for(&mut state, |state| !state.has_ended, PATIENCE)
+            .timed_out();
+        assert!(!timed_out && state.is_broken);
+        drop(state);
+        deliver(&mut output, b"value");
+        assert!(printer.shared.state.lock().backlog.is_empty());
+        assert!(!printer.finish(PATIENCE));
+    }
+}

@@ -1,0 +1,373 @@
+//! The one thread that runs a role.
+//!
+//! A turn waits for the inbox or the next timer, hands everything that gathered to the role, and
+//! then applies the effects of the whole turn in one order: persist, one flush, send, timers,
+//! deliver. So nothing is answered that was not stored before, and what gathered while the last
+//! turn ran shares one flush and few datagrams. Every turn does a bounded amount of work.
+//!
+//! The loop knows no protocol. Nothing in here may block but the wait, the store and the output.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::clock::{Clock, Pace};
+use super::inbox::{Event, Inbox};
+use super::stats::Stats;
+use super::stdin::Credits;
+use super::timer_wheel::TimerWheel;
+use crate::net::DatagramSender;
+use crate::protocol::actor::{Actor, Delivery, Effects, Input};
+use crate::protocol::message::Message;
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{Role, Time};
+use crate::storage::AcceptorStore;
+use crate::wire::Codec;
+
+/// The most events of one turn.
+const EVENTS_PER_TURN: usize = 256;
+/// The most timers of one turn; what is left over fires in the next.
+const TIMERS_PER_TURN: usize = 64;
+
+/// Where delivered values go.
+pub trait Output: Send {
+    /// Takes one delivery. Cheap; what can fail waits for [`Output::flush`].
+    fn deliver(&mut self, delivery: &Delivery);
+
+    /// Hands on what was taken since the last flush. Called once a turn that delivered.
+    ///
+    /// # Errors
+    ///
+    /// When the values cannot be kept; the process ends then.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// The output of roles that deliver nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoOutput;
+
+impl Output for NoOutput {
+    fn deliver(&mut self, _delivery: &Delivery) {}
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Two outputs, each told everything.
+impl<A: Output, B: Output> Output for (A, B) {
+    fn deliver(&mut self, delivery: &Delivery) {
+        self.0.deliver(delivery);
+        self.1.deliver(delivery);
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()?;
+        self.1.flush()
+    }
+}
+
+/// What a role loop has to do with.
+pub struct Surroundings {
+    /// Where events come from.
+    pub inbox: Inbox,
+    /// Datagrams to messages and back.
+    pub codec: Arc<Codec>,
+    /// Where datagrams go.
+    pub network: Box<dyn DatagramSender>,
+    /// What an acceptor must not forget.
+    pub store: Box<dyn AcceptorStore>,
+    /// Where values go.
+    pub output: Box<dyn Output>,
+    /// What standard input may read; a client's.
+    pub credits: Option<Credits>,
+    /// Where the role's interest is published for the receive threads.
+    pub interest: Arc<AtomicU32>,
+    /// Counts.
+    pub stats: Arc<Stats>,
+    /// The time.
+    pub clock: Clock,
+    /// How long to look for events before going to sleep. Trades a core for a wake-up's latency.
+    pub busy_poll: Duration,
+}
+
+/// Why a role loop ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The role's work is done.
+    Finished,
+    /// It was asked to.
+    Stopped,
+}
+
+/// Why a role loop could not go on.
+#[derive(Debug)]
+pub enum Failure {
+    /// The store failed.
+    Store(io::Error),
+    /// The output failed.
+    Output(io::Error),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Store(error) => write!(
+                f,
+                "the acceptor's records cannot be stored ({error}); it stops, because it must not \
+                 answer what it might forget: make room for the data directory and start it again"
+            ),
+            Failure::Output(error) => write!(
+                f,
+                "the decided values cannot be written ({error}): make room for the results \
+                 directory and start the learner again"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// A role and everything around it.
+pub struct RoleLoop<A> {
+    actor: A,
+    around: Surroundings,
+    wheel: TimerWheel<Timer>,
+    fx: Effects,
+    /// Values the role had no room for yet; as many as two credits bring.
+    input: VecDeque<Input>,
+    /// The datagram being built, reused.
+    datagram: Vec<u8>,
+    send_pace: Pace,
+    is_stopped: bool,
+}
+
+impl<A: Actor> RoleLoop<A> {
+    /// A loop that has not started. Publishes the role's interest, so that receive threads may
+    /// start before the loop does.
+    pub fn new(actor: A, around: Surroundings) -> Self {
+        let role_loop = RoleLoop {
+            wheel: TimerWheel::new(around.clock.now()),
+            actor,
+            around,
+            fx: Effects::new(),
+            input: VecDeque::new(),
+            datagram: Vec::new(),
+            send_pace: Pace::default(),
+            is_stopped: false,
+        };
+        role_loop.publish_interest();
+        role_loop
+    }
+
+    /// Runs the role until its work is done, or it is stopped, or it cannot go on. The role comes
+    /// back for a last report. The effects of a turn that was begun are applied in any case but a
+    /// failure.
+    pub fn run(mut self) -> (A, Result<Ended, Failure>) {
+        let ended = self.run_turns();
+        (self.actor, ended)
+    }
+
+    fn run_turns(&mut self) -> Result<Ended, Failure> {
+        let mut now = self.around.clock.now();
+        self.actor.on_start(now, &mut self.fx);
+        loop {
+            self.end_turn(now)?;
+            if self.actor.is_finished() {
+                return Ok(Ended::Finished);
+            }
+            if self.is_stopped || self.around.inbox.is_stopped() {
+                return Ok(Ended::Stopped);
+            }
+            let event = self.wait();
+            now = self.around.clock.now();
+            self.drain(now, event);
+            self.feed(now);
+            // After the messages: a process that was paused hears what waited for it before it
+            // concludes that nobody has spoken.
+            self.expire(now);
+        }
+    }
+
+    /// Waits for an event or for the next timer.
+    fn wait(&self) -> Option<Event> {
+        let Surroundings { inbox, clock, busy_poll, .. } = &self.around;
+        if let Some(event) = inbox.poll() {
+            return Some(event);
+        }
+        if !self.input.is_empty() && self.actor.input_room() > 0 {
+            return None;
+        }
+        let deadline = self.wheel.next_expiry();
+        if !busy_poll.is_zero() {
+            let give_up = clock.now() + *busy_poll;
+            let give_up = deadline.map_or(give_up, |deadline| deadline.min(give_up));
+            while clock.now() < give_up {
+                thread::yield_now();
+                if let Some(event) = inbox.poll() {
+                    return Some(event);
+                }
+            }
+        }
+        inbox.wait(deadline.and_then(|deadline| clock.instant(deadline)))
+    }
+
+    /// Hands the role what has gathered in the inbox.
+    fn drain(&mut self, now: Time, first: Option<Event>) {
+        let mut next = first;
+        for taken in 1..=EVENTS_PER_TURN {
+            match next {
+                None => return,
+                Some(Event::Datagram(datagram)) => self.on_datagram(now, &datagram),
+                Some(Event::Input(batch)) => {
+                    self.input.extend(batch);
+                    if let Some(credits) = &mut self.around.credits {
+                        credits.spent();
+                    }
+                }
+                Some(Event::Stop) => {
+                    self.is_stopped = true;
+                    return;
+                }
+            }
+            // What lies beyond the bound stays where it is.
+            next = if taken < EVENTS_PER_TURN { self.around.inbox.poll() } else { None };
+        }
+    }
+
+    fn on_datagram(&mut self, now: Time, datagram: &[u8]) {
+        let (from, message) = match self.around.codec.decode(datagram) {
+            Ok(decoded) => decoded,
+            Err(reason) => {
+                self.around.stats.refused.increment(reason);
+                log::debug!("refused a datagram: {reason}");
+                return;
+            }
+        };
+        log::trace!("from {}: {message}", from.node);
+        let kind = message.kind();
+        self.actor.on_message(now, from, message, &mut self.fx);
+        for reason in self.fx.ignored.drain(..) {
+            self.around.stats.ignored.increment(reason);
+            log::debug!("ignored {kind:?} from {}: {reason:?}", from.node);
+        }
+    }
+
+    /// Hands the role what standard input gave, as far as it has room.
+    fn feed(&mut self, now: Time) {
+        while self.actor.input_room() > 0 {
+            let Some(input) = self.input.pop_front() else { return };
+            self.actor.on_input(now, input, &mut self.fx);
+        }
+    }
+
+    /// Fires the timers that are due and that nothing in this turn has cancelled or moved.
+    fn expire(&mut self, now: Time) {
+        self.apply_timers();
+        for _ in 0..TIMERS_PER_TURN {
+            // One at a time, because a timer may cancel another that is due as well.
+            let Some(timer) = self.wheel.expire(now, 1).next() else { return };
+            log::trace!("timer {timer:?}");
+            self.actor.on_timer(now, timer, &mut self.fx);
+            self.apply_timers();
+        }
+    }
+
+    /// Applies the effects of the whole turn, in the one order there is, and opens the doors for
+    /// the next.
+    fn end_turn(&mut self, now: Time) -> Result<(), Failure> {
+        self.actor.on_turn_end(now, &mut self.fx);
+        // 1. What must not be forgotten is stored before anything can be known outside.
+        if !self.fx.persist.is_empty() {
+            self.persist().map_err(Failure::Store)?;
+        }
+        // 2. Only then it is said.
+        let mut messages = std::mem::take(&mut self.fx.send);
+        for (group, message) in messages.drain(..) {
+            self.send(now, group, &message);
+        }
+        self.fx.send = messages;
+        // 3. Timers.
+        self.apply_timers();
+        // 4. What is delivered is known to be decided, so it can come last.
+        if !self.fx.deliver.is_empty() {
+            self.deliver().map_err(Failure::Output)?;
+        }
+        for reason in self.fx.ignored.drain(..) {
+            self.around.stats.ignored.increment(reason);
+            log::debug!("ignored: {reason:?}");
+        }
+        debug_assert!(self.fx.is_empty(), "every effect of a turn is applied in that turn");
+        self.publish_interest();
+        self.give_credits();
+        Ok(())
+    }
+
+    fn persist(&mut self) -> io::Result<()> {
+        for record in self.fx.persist.drain(..) {
+            self.around.store.append(&record)?;
+        }
+        self.around.store.flush()
+    }
+
+    /// A datagram that cannot be sent is a datagram that was lost: the roles live with it.
+    fn send(&mut self, now: Time, group: Role, message: &Message) {
+        let Surroundings { codec, network, stats, .. } = &self.around;
+        log::trace!("to {group}s: {message}");
+        if codec.encode(message, &mut self.datagram).is_err() {
+            stats.too_long.increment();
+            if self.send_pace.allows(now).is_some() {
+                let kind = message.kind();
+                log::error!("{kind:?} does not fit a datagram; this is a mistake in the program");
+            }
+            return;
+        }
+        match network.send(group, &self.datagram) {
+            Ok(()) => stats.sent.increment(),
+            Err(error) => {
+                stats.send_errors.increment();
+                if let Some(more) = self.send_pace.allows(now) {
+                    log::warn!("cannot send to the {group}s ({error}); {more} more before");
+                }
+            }
+        }
+    }
+
+    /// Sets, moves and cancels timers. Earlier in a turn than its end too: nobody outside can
+    /// tell, and a timer that was cancelled must not fire.
+    fn apply_timers(&mut self) {
+        for (timer, deadline) in self.fx.timers.drain(..) {
+            match deadline {
+                Some(deadline) => self.wheel.schedule(timer, deadline),
+                None => self.wheel.cancel(timer),
+            }
+        }
+    }
+
+    fn deliver(&mut self) -> io::Result<()> {
+        for delivery in self.fx.deliver.drain(..) {
+            self.around.output.deliver(&delivery);
+        }
+        self.around.output.flush()
+    }
+
+    fn publish_interest(&self) {
+        // Late by a moment is as good: the interest spares work and decides nothing.
+        self.around.interest.store(self.actor.interest().bits(), Ordering::Relaxed);
+    }
+
+    /// Lets standard input go on once everything it gave is used up and the role has room.
+    fn give_credits(&mut self) {
+        let Some(credits) = &mut self.around.credits else { return };
+        if self.input.is_empty() && self.actor.input_room() > 0 {
+            credits.give();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

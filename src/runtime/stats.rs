@@ -1,0 +1,148 @@
+//! Counters of one process: what came, what went, what was dropped and why.
+//!
+//! Shared by its threads. They say what happened and decide nothing: no code may branch on them.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug, Display};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::protocol::actor::Ignored;
+use crate::wire::Refusal;
+
+/// Everything that is counted. One for the whole process, in an [`Arc`].
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Datagrams that a receive thread got, before any of them was dropped.
+    pub received: Counter,
+    /// Datagrams this process sent to a group it is in, and got back.
+    pub own: Counter,
+    /// Datagrams the role had no use for at the moment, dropped undecoded.
+    pub uninteresting: Counter,
+    /// Datagrams dropped because the role loop did not keep up.
+    pub inbox_full: Counter,
+    /// Datagrams the kernel dropped because a receive thread did not keep up.
+    pub kernel_dropped: Counter,
+    /// Datagrams dropped on purpose. An [`Arc`] of its own, for who simulates the loss.
+    pub loss: Arc<AtomicU64>,
+    /// Times that receiving failed.
+    pub receive_errors: Counter,
+    /// Datagrams sent.
+    pub sent: Counter,
+    /// Datagrams that could not be sent.
+    pub send_errors: Counter,
+    /// Messages that did not fit a datagram. Always a mistake in this program.
+    pub too_long: Counter,
+    /// Datagrams that were not understood, by reason.
+    pub refused: Reasons<Refusal>,
+    /// Messages that were not acted on, by reason.
+    pub ignored: Reasons<Ignored>,
+}
+
+impl Stats {
+    /// Says all of it in one line, at the end.
+    pub fn log_summary(&self) {
+        log::info!("{self}");
+    }
+}
+
+/// Counters that are zero are left out, except for what was received and sent.
+impl Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "received {}, sent {}", self.received.count(), self.sent.count())?;
+        let rest = [
+            (self.own.count(), "own"),
+            (self.uninteresting.count(), "of no interest"),
+            (self.loss.load(Ordering::Relaxed), "lost on purpose"),
+            (self.kernel_dropped.count(), "dropped by the kernel"),
+            (self.inbox_full.count(), "dropped at a full inbox"),
+            (self.receive_errors.count(), "failures to receive"),
+            (self.send_errors.count(), "failures to send"),
+            (self.too_long.count(), "too long to send"),
+        ];
+        for (count, what) in rest.into_iter().filter(|&(count, _)| count > 0) {
+            write!(f, ", {count} {what}")?;
+        }
+        for (reason, count) in self.refused.counts() {
+            write!(f, ", {count} refused ({reason})")?;
+        }
+        for (reason, count) in self.ignored.counts() {
+            write!(f, ", {count} ignored ({reason:?})")?;
+        }
+        Ok(())
+    }
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// One more.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// That many more.
+    pub fn add(&self, count: u64) {
+        // Nothing is ordered by a counter.
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The number.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A count for each reason. Behind a lock, because what is counted here is rare.
+#[derive(Debug)]
+pub struct Reasons<R>(Mutex<BTreeMap<R, u64>>);
+
+impl<R> Default for Reasons<R> {
+    fn default() -> Self {
+        Reasons(Mutex::new(BTreeMap::new()))
+    }
+}
+
+impl<R: Copy + Ord> Reasons<R> {
+    /// One more for this reason.
+    pub fn increment(&self, reason: R) {
+        *self.0.lock().entry(reason).or_insert(0) += 1;
+    }
+
+    /// The count of this reason.
+    pub fn count(&self, reason: R) -> u64 {
+        self.0.lock().get(&reason).copied().unwrap_or(0)
+    }
+
+    /// Each reason that came up, with its count.
+    pub fn counts(&self) -> Vec<(R, u64)> {
+        self.0.lock().iter().map(|(&reason, &count)| (reason, count)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_names_what_happened_and_nothing_else() {
+        let stats = Stats::default();
+        assert_eq!(stats.to_string(), "received 0, sent 0");
+        stats.received.add(12);
+        stats.inbox_full.increment();
+        stats.ignored.increment(Ignored::StaleBallot);
+        stats.ignored.increment(Ignored::StaleBallot);
+        stats.loss.fetch_add(3, Ordering::Relaxed);
+        assert_eq!(
+            stats.to_string(),
+            "received 12, sent 0, 3 lost on purpose, 1 dropped at a full inbox, \
+             2 ignored (StaleBallot)"
+        );
+        assert_eq!(stats.ignored.count(Ignored::StaleBallot), 2);
+        assert_eq!(stats.ignored.count(Ignored::QueueFull), 0);
+    }
+}

@@ -1,0 +1,27 @@
+//! What an acceptor must not forget, and where it is kept.
+//!
+//! A store keeps records in order and knows nothing of messages. The role loop appends the records
+//! of a turn, flushes once, and only then sends what the turn wants sent.
+
+pub mod memory;
+
+use std::io;
+
+use crate::protocol::actor::Record;
+
+/// Keeps the records of one acceptor.
+pub trait AcceptorStore: Send {
+    /// Takes one record. It is safe only after the next [`AcceptorStore::flush`].
+    ///
+    /// # Errors
+    ///
+    /// When the record cannot be kept. The acceptor must not answer anything from then on.
+    fn append(&mut self, record: &Record) -> io::Result<()>;
+
+    /// Returns once everything appended will survive whatever the store promises to survive.
+    ///
+    /// # Errors
+    ///
+    /// As [`AcceptorStore::append`]; what is on disk is then unknown, so it must not be repeated.
+    fn flush(&mut self) -> io::Result<()>;
+}
