@@ -13,15 +13,16 @@ use super::clock::{Clock, Pace};
 use super::inbox::{InboxSender, Offered};
 use super::stats::Stats;
 use crate::net::DatagramReceiver;
-use crate::protocol::message::{Interest, Kind};
-use crate::protocol::types::{Role, Sender};
-use crate::wire::{Codec, Refusal};
+use crate::protocol::message::Interest;
+use crate::protocol::types::Role;
+use crate::wire::{Codec, Header, Refusal};
 
 /// Room for every datagram there can be: one that is cut off would be misread.
 const BUFFER_BYTES: usize = 1 << 16;
 /// After a failure, so that one that stays does not burn a core.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How many datagrams pass between two looks at what the kernel dropped.
+/// How many datagrams may pass before it is time to think of what the kernel dropped. The look
+/// itself costs a system call or more, and happens once a second at most.
 const LOOK_EVERY: u32 = 256;
 
 /// A thread that receives.
@@ -34,10 +35,8 @@ pub struct Receiver {
 /// What all receive threads of a process have in common.
 #[derive(Clone)]
 pub struct Reception {
-    /// Reads headers.
+    /// Reads headers, and knows who this process is.
     pub codec: Arc<Codec>,
-    /// This process: what it sent itself is dropped.
-    pub own: Sender,
     /// [`Interest::bits`] of the role, as the role loop publishes it.
     pub interest: Arc<AtomicU32>,
     /// Where datagrams go.
@@ -66,7 +65,7 @@ impl Receiver {
             network,
             reception,
             kernel_dropped: 0,
-            drop_pace: Pace::default(),
+            look_pace: Pace::default(),
             error_pace: Pace::default(),
         };
         let thread = thread::Builder::new()
@@ -96,7 +95,7 @@ struct Reading<N> {
     reception: Reception,
     /// What was counted already.
     kernel_dropped: u64,
-    drop_pace: Pace,
+    look_pace: Pace,
     error_pace: Pace,
 }
 
@@ -108,8 +107,10 @@ impl<N: DatagramReceiver> Reading<N> {
             let received = self.network.receive(&mut buffer);
             since_look += 1;
             if since_look >= LOOK_EVERY || !matches!(received, Ok(Some(_))) {
-                self.look_for_drops();
                 since_look = 0;
+                if self.look_pace.allows(self.reception.clock.now()).is_some() {
+                    self.look_for_drops();
+                }
             }
             match received {
                 Ok(Some(length)) => {
@@ -125,11 +126,9 @@ impl<N: DatagramReceiver> Reading<N> {
     }
 
     fn on_datagram(&self, datagram: &[u8]) -> Offered {
-        let Reception { codec, own, interest, inbox, stats, .. } = &self.reception;
+        let Reception { inbox, stats, .. } = &self.reception;
         stats.received.increment();
-        let header = codec.header(datagram).map(|header| (header.sender, header.kind));
-        let interest = Interest::from_bits(interest.load(Ordering::Relaxed));
-        match sort(header, *own, interest) {
+        match self.judge(datagram) {
             Verdict::Wanted => {
                 let offered = inbox.offer(datagram);
                 if offered == Offered::Full {
@@ -145,6 +144,18 @@ impl<N: DatagramReceiver> Reading<N> {
             }
         }
         Offered::Taken
+    }
+
+    /// Judges a datagram by its header.
+    fn judge(&self, datagram: &[u8]) -> Verdict {
+        let Reception { codec, interest, .. } = &self.reception;
+        let interest = Interest::from_bits(interest.load(Ordering::Relaxed));
+        match codec.header(datagram) {
+            Err(reason) => Verdict::Refused(reason),
+            Ok(Header { sender, .. }) if codec.is_own(sender) => Verdict::Own,
+            Ok(Header { kind, .. }) if !interest.includes(kind) => Verdict::Uninteresting,
+            Ok(_) => Verdict::Wanted,
+        }
     }
 
     fn on_error(&mut self, error: &io::Error) {
@@ -163,13 +174,11 @@ impl<N: DatagramReceiver> Reading<N> {
         }
         self.kernel_dropped = dropped;
         self.reception.stats.kernel_dropped.add(more);
-        if self.drop_pace.allows(self.reception.clock.now()).is_some() {
-            log::warn!(
-                "the kernel has dropped {dropped} datagrams to the {}s by now: the machine is too \
-                 slow or the socket buffer too small",
-                self.group
-            );
-        }
+        log::warn!(
+            "the kernel has dropped {dropped} datagrams to the {}s by now: the machine is too \
+             slow or the socket buffer too small",
+            self.group
+        );
     }
 }
 
@@ -182,24 +191,14 @@ enum Verdict {
     Refused(Refusal),
 }
 
-/// Judges a datagram by its header.
-fn sort(header: Result<(Sender, Kind), Refusal>, own: Sender, interest: Interest) -> Verdict {
-    match header {
-        Err(reason) => Verdict::Refused(reason),
-        Ok((sender, _)) if sender == own => Verdict::Own,
-        Ok((_, kind)) if !interest.includes(kind) => Verdict::Uninteresting,
-        Ok(_) => Verdict::Wanted,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
 
     use super::super::inbox::{Event, inbox};
     use super::*;
-    use crate::protocol::message::{Message, Nack};
-    use crate::protocol::types::{Ballot, NodeId};
+    use crate::protocol::message::{Kind, Message, Nack};
+    use crate::protocol::types::{Ballot, NodeId, Sender};
 
     const OWN: Sender = Sender { node: NodeId { role: Role::Acceptor, id: 1 }, boot: 7 };
     const DATAGRAM_BYTES: usize = 1472;
@@ -243,7 +242,6 @@ mod tests {
         let stats = Arc::new(Stats::default());
         let reception = Reception {
             codec: Arc::new(Codec::new("test", OWN, DATAGRAM_BYTES)),
-            own: OWN,
             interest: Arc::new(AtomicU32::new(interest.bits())),
             inbox: sender,
             stats: Arc::clone(&stats),
@@ -256,7 +254,7 @@ mod tests {
             network,
             reception,
             kernel_dropped: 0,
-            drop_pace: Pace::default(),
+            look_pace: Pace::default(),
             error_pace: Pace::default(),
         };
         reading.run(&done);
@@ -301,7 +299,6 @@ mod tests {
         let (sender, _inbox) = inbox(2);
         let reception = Reception {
             codec: Arc::new(Codec::new("test", OWN, DATAGRAM_BYTES)),
-            own: OWN,
             interest: Arc::new(AtomicU32::new(0)),
             inbox: sender,
             stats: Arc::new(Stats::default()),

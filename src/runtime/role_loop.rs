@@ -318,11 +318,11 @@ impl<A: Actor> RoleLoop<A> {
     fn send(&mut self, now: Time, group: Role, message: &Message) {
         let Surroundings { codec, network, stats, .. } = &self.around;
         log::trace!("to {group}s: {message}");
-        if codec.encode(message, &mut self.datagram).is_err() {
+        if let Err(error) = codec.encode(message, &mut self.datagram) {
             stats.too_long.increment();
             if self.send_pace.allows(now).is_some() {
                 let kind = message.kind();
-                log::error!("{kind:?} does not fit a datagram; this is a mistake in the program");
+                log::error!("{kind:?} cannot be sent: {error}; this is a mistake in the program");
             }
             return;
         }

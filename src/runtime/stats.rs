@@ -15,7 +15,7 @@ use crate::wire::Refusal;
 /// Everything that is counted. One for the whole process, in an [`Arc`].
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Datagrams that a receive thread got, before any of them was dropped.
+    /// Datagrams that a receive thread got. What is lost on purpose never comes that far.
     pub received: Counter,
     /// Datagrams this process sent to a group it is in, and got back.
     pub own: Counter,

@@ -17,8 +17,8 @@ use crate::protocol::types::{Ballot, Instance, NodeId, Run, Sender, Value};
 /// What a test waits at most for what must happen.
 const PATIENCE: Duration = Duration::from_secs(10);
 const DATAGRAM_BYTES: usize = 1472;
-const OWN: Sender = Sender { node: NodeId { role: Role::Acceptor, id: 1 }, boot: 7 };
-const PEER: Sender = Sender { node: NodeId { role: Role::Proposer, id: 1 }, boot: 8 };
+const OWN: Sender = Sender { node: NodeId { role: Role::Proposer, id: 1 }, boot: 7 };
+const PEER: Sender = Sender { node: NodeId { role: Role::Acceptor, id: 1 }, boot: 8 };
 
 type Log = mpsc::Sender<String>;
 /// What the role does about an event.
