@@ -209,15 +209,12 @@ impl<K: TimerKey> TimerWheel<K> {
         let start = slot_of(tick);
         let (start_word, start_bit) = (start / WORD_BITS, start % WORD_BITS);
         let words = self.occupied.len();
-        // The first word is looked at twice: from its bit on, and at the end up to its bit.
+        // The first word is looked at twice: from its bit on, and at the end for what is below.
         for step in 0..=words {
             let word_index = (start_word + step) % words;
             let mut word = self.occupied[word_index];
             if step == 0 {
                 word &= u64::MAX << start_bit;
-            }
-            if step == words {
-                word &= !(u64::MAX << start_bit);
             }
             if word != 0 {
                 let slot = word_index * WORD_BITS + word.trailing_zeros() as usize;

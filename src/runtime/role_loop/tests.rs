@@ -4,7 +4,6 @@
 use std::io::Read;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
 
 use super::super::inbox::{InboxSender, inbox};
 use super::super::printer::Printer;
@@ -145,7 +144,7 @@ struct Handles {
 
 struct Running {
     handles: Handles,
-    thread: JoinHandle<(Toy, Result<Ended, Failure>)>,
+    ended: Receiver<(Toy, Result<Ended, Failure>)>,
 }
 
 fn setup(
@@ -182,8 +181,9 @@ fn setup(
 
 impl Setup {
     fn start(self) -> Running {
-        let thread = thread::spawn(move || self.role_loop.run());
-        Running { handles: self.running, thread }
+        let (end, ended) = mpsc::channel();
+        thread::spawn(move || end.send(self.role_loop.run()));
+        Running { handles: self.running, ended }
     }
 }
 
@@ -214,7 +214,7 @@ impl Handles {
 impl Running {
     /// The rest of the log, and how the loop ended.
     fn end(self) -> (Vec<String>, Result<Ended, Failure>) {
-        let (toy, ended) = self.thread.join().unwrap();
+        let (toy, ended) = self.ended.recv_timeout(PATIENCE).unwrap();
         drop(toy);
         (self.handles.events.iter().collect(), ended)
     }
@@ -333,13 +333,13 @@ fn a_timer_that_a_waiting_message_cancels_does_not_fire() {
             fx.set_timer(Timer::Election, now);
             fx.set_timer(Timer::RetryAccept, now);
         }
-        "message 99" => fx.cancel_timer(Timer::Election),
-        "timer Heartbeat" => fx.cancel_timer(Timer::RetryAccept),
+        "message 99" => fx.cancel_timer(Timer::Heartbeat),
+        "timer Election" => fx.cancel_timer(Timer::RetryAccept),
         _ => {}
     });
     setup.running.message(99);
     let (log, _) = setup.start().end();
-    assert_eq!(log, ["start", "turn ends", "message 99", "timer Heartbeat", "turn ends"]);
+    assert_eq!(log, ["start", "turn ends", "message 99", "timer Election", "turn ends"]);
 }
 
 #[test]
