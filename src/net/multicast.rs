@@ -6,14 +6,15 @@
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, fs, thread};
 
 use log::warn;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{DatagramReceiver, DatagramSender, Groups};
-use crate::protocol::types::Role;
+use crate::clock::Clock;
+use crate::protocol::types::{Role, Time};
 
 /// How long a receiver waits before it lets its caller look around.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -67,7 +68,8 @@ pub struct MulticastReceiver {
     busy_poll: Duration,
     /// Whether the socket is set not to block.
     is_polling: bool,
-    last_datagram: Instant,
+    clock: Clock,
+    last_datagram: Time,
     /// The kernel's number for the socket, to find its line in /proc/net/udp.
     inode: Option<String>,
 }
@@ -93,7 +95,8 @@ impl MulticastReceiver {
             socket,
             busy_poll: options.busy_poll,
             is_polling: false,
-            last_datagram: Instant::now(),
+            clock: Clock::start(),
+            last_datagram: Time::ZERO,
             inode,
         })
     }
@@ -118,7 +121,7 @@ impl MulticastReceiver {
         loop {
             match self.socket.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.last_datagram.elapsed() >= self.busy_poll {
+                    if self.clock.now().since(self.last_datagram) >= self.busy_poll {
                         return Ok(None);
                     }
                     thread::yield_now();
@@ -155,7 +158,7 @@ impl DatagramReceiver for MulticastReceiver {
             None => self.block(buffer)?,
         };
         if received.is_some() && !self.busy_poll.is_zero() {
-            self.last_datagram = Instant::now();
+            self.last_datagram = self.clock.now();
         }
         Ok(received)
     }

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::clock::{Clock, Pace};
 use super::inbox::{InboxSender, Offered};
 use super::stats::Stats;
+use crate::clock::{Clock, Pace};
 use crate::net::DatagramReceiver;
 use crate::protocol::message::Interest;
 use crate::protocol::types::Role;

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::clock::{Clock, Pace};
 use super::inbox::{Event, Inbox};
 use super::stats::Stats;
 use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
+use crate::clock::{Clock, Pace};
 use crate::net::DatagramSender;
 use crate::protocol::actor::{Actor, Delivery, Effects, Input};
 use crate::protocol::message::Message;
