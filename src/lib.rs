@@ -15,10 +15,12 @@
 //! business of [`runtime`], [`net`] and [`storage`]. `ARCHITECTURE.md` tells in which order to read
 //! the modules, which invariants there are, and where a change goes.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod net;
 pub mod protocol;
+pub mod results;
 pub mod rng;
 pub mod runtime;
 pub mod sim;

@@ -1,0 +1,418 @@
+//! The command line: what was typed, and what it means.
+//!
+//! Everything wrong with it becomes one line; nothing is opened here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::protocol::message::Assignment;
+use crate::protocol::types::{Instance, NodeId, Role};
+
+/// What the user wants done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Run a role.
+    Node(NodeOptions),
+    /// Print random values.
+    Generate(GenerateOptions),
+    /// Judge the result files.
+    Check(CheckOptions),
+    /// Wait until the result files are complete.
+    Watch(WatchOptions),
+}
+
+/// How to run a role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeOptions {
+    /// The configuration file, as typed.
+    pub conf: String,
+    /// The role and the id, from 1.
+    pub node: NodeId,
+    /// How likely each received datagram is dropped, in [0, 1).
+    pub loss: f64,
+    /// How long to run; none means until killed.
+    pub lifetime: Option<Duration>,
+    /// The seed of loss and jitter; none means one from the operating system.
+    pub seed: Option<u64>,
+    /// Never send an Accept or a Decide twice (proposers).
+    pub no_timeouts: bool,
+    /// Run phase 1 for each instance as values arrive (proposers).
+    pub no_preexecution: bool,
+    /// Who gives values their instances (clients).
+    pub assignment: Assignment,
+    /// Where learners write.
+    pub results: PathBuf,
+}
+
+/// What to generate.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct GenerateOptions {
+    /// How many values, one a line
+    #[arg(value_name = "COUNT")]
+    pub count: u64,
+    /// Seed of the values; by default one from the operating system
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// What to judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// How many learners there are, from 1.
+    pub learners: u32,
+    /// How every client had its instances assigned.
+    pub clients: Vec<Assignment>,
+    /// Whether to print the decided values.
+    pub print: bool,
+    /// Where the files are.
+    pub results: PathBuf,
+}
+
+/// What to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchOptions {
+    /// What must be complete.
+    pub check: CheckOptions,
+    /// How long to wait; none means for ever.
+    pub timeout: Option<Duration>,
+}
+
+/// The command line cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// Help or the version was asked for: print this and end well.
+    Help(String),
+    /// One line that says what is wrong.
+    Wrong(String),
+}
+
+/// Multi-Paxos over UDP/IP multicast.
+///
+/// Processes of four roles agree on one ordered log of values, while datagrams are lost and
+/// processes crash. Start acceptors, learners and proposers, and feed values to clients:
+///
+///     paxos --conf conf/paxos.conf acceptor 1
+///     seq 100 | paxos --conf conf/paxos.conf client 1
+///
+/// `bash/run.sh . 1000 30` starts a whole cluster and prints a verdict.
+#[derive(Parser)]
+#[command(name = "paxos", version, verbatim_doc_comment, disable_help_subcommand = true)]
+struct Typed {
+    /// The configuration file; every role needs it
+    #[arg(long, value_name = "PATH")]
+    conf: Option<String>,
+    #[command(subcommand)]
+    command: TypedCommand,
+}
+
+#[derive(Subcommand)]
+enum TypedCommand {
+    /// Ask for the lines of standard input to be decided
+    ///
+    /// Ends with status 0 when the fate of every line is known, with 1 at its lifetime.
+    Client {
+        #[command(flatten)]
+        node: TypedNode,
+        /// The instance that the first line asks for, or `auto`: the leader chooses, and every
+        /// line is delivered exactly once
+        #[arg(long, value_name = "N|auto", default_value = "1", value_parser = first_instance)]
+        first_instance: Assignment,
+    },
+    /// Run ballots; one proposer leads, the others stand by
+    Proposer {
+        #[command(flatten)]
+        node: TypedNode,
+        /// 1: never send an Accept or a Decide twice
+        #[arg(long, value_name = "0|1", default_value = "0", value_parser = flag(), action = clap::ArgAction::Set)]
+        no_timeouts: bool,
+        /// 1: run phase 1 for each instance as values arrive
+        #[arg(long, value_name = "0|1", default_value = "0", value_parser = flag(), action = clap::ArgAction::Set)]
+        no_preexecution: bool,
+    },
+    /// Vote, and remember; a majority of the acceptors must be alive
+    Acceptor {
+        #[command(flatten)]
+        node: TypedNode,
+    },
+    /// Print decided values in order, and write them to results/learner<ID>_decided_value
+    Learner {
+        #[command(flatten)]
+        node: TypedNode,
+        /// Where the file goes
+        #[arg(long, value_name = "DIR", default_value = "results")]
+        results: PathBuf,
+    },
+    /// Print random values, one a line
+    Generate(GenerateOptions),
+    /// Judge integrity, agreement and termination by the result files
+    ///
+    /// Status 0: all hold. 1: integrity or agreement is broken. 2: unusable input. 3: safe, but not
+    /// everything was decided.
+    Check {
+        #[command(flatten)]
+        files: TypedFiles,
+        /// Print the decided values: true or false
+        #[arg(value_name = "PRINT", default_value = "false", value_parser = yes_or_no, action = clap::ArgAction::Set)]
+        print: bool,
+        /// The first instance of each client, or `auto`; by default 1 for each
+        #[arg(value_name = "FIRST_INSTANCE", value_parser = first_instance)]
+        first_instances: Vec<Assignment>,
+    },
+    /// Wait until every learner's file holds everything that clients were fed
+    ///
+    /// Status 0: complete. 3: the time-out came first.
+    Watch {
+        #[command(flatten)]
+        files: TypedFiles,
+        /// The first instance of each client, or `auto`; by default 1 for each
+        #[arg(value_name = "FIRST_INSTANCE", value_parser = first_instance)]
+        first_instances: Vec<Assignment>,
+        /// Give up after this long; 0 waits for ever
+        #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+        timeout: Duration,
+    },
+}
+
+#[derive(Args)]
+struct TypedNode {
+    /// The process's number within its role, from 1
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
+    id: u32,
+    /// Drop each received datagram with this probability, in [0, 1)
+    #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
+    loss: f64,
+    /// End after this long; 0 runs until killed
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    lifetime: Duration,
+    /// Seed of loss and jitter; by default one from the operating system
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+#[derive(Args)]
+struct TypedFiles {
+    /// How many learners there are
+    #[arg(value_name = "LEARNERS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    learners: u32,
+    /// How many clients there are
+    #[arg(value_name = "CLIENTS", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    clients: u32,
+    /// Where the files are
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+}
+
+/// Understands the command line, the program's name first.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
+    let Typed { conf, command } = Typed::try_parse_from(arguments).map_err(explain)?;
+    let node = |role, typed: TypedNode| {
+        let conf = conf.clone().ok_or_else(|| {
+            Usage::Wrong(format!("paxos: a {role} needs --conf PATH, before its role"))
+        })?;
+        Ok(NodeOptions {
+            conf,
+            node: NodeId::new(role, typed.id),
+            loss: typed.loss,
+            lifetime: Some(typed.lifetime).filter(|lifetime| !lifetime.is_zero()),
+            seed: typed.seed,
+            no_timeouts: false,
+            no_preexecution: false,
+            assignment: Assignment::Leader,
+            results: PathBuf::new(),
+        })
+    };
+    Ok(match command {
+        TypedCommand::Client { node: typed, first_instance } => {
+            let options = node(Role::Client, typed)?;
+            Command::Node(NodeOptions { assignment: first_instance, ..options })
+        }
+        TypedCommand::Proposer { node: typed, no_timeouts, no_preexecution } => {
+            let options = node(Role::Proposer, typed)?;
+            Command::Node(NodeOptions { no_timeouts, no_preexecution, ..options })
+        }
+        TypedCommand::Acceptor { node: typed } => Command::Node(node(Role::Acceptor, typed)?),
+        TypedCommand::Learner { node: typed, results } => {
+            Command::Node(NodeOptions { results, ..node(Role::Learner, typed)? })
+        }
+        TypedCommand::Generate(options) => Command::Generate(options),
+        TypedCommand::Check { files, print, first_instances } => {
+            Command::Check(check_options(files, print, first_instances)?)
+        }
+        TypedCommand::Watch { files, first_instances, timeout } => Command::Watch(WatchOptions {
+            check: check_options(files, false, first_instances)?,
+            timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+        }),
+    })
+}
+
+fn check_options(
+    files: TypedFiles,
+    print: bool,
+    first_instances: Vec<Assignment>,
+) -> Result<CheckOptions, Usage> {
+    let TypedFiles { learners, clients, results } = files;
+    let given = first_instances.len();
+    let clients = match given {
+        0 => vec![Assignment::Client { first: Instance::FIRST }; clients as usize],
+        _ if given == clients as usize => first_instances,
+        _ => {
+            return Err(Usage::Wrong(format!(
+                "paxos: {given} first instances are given for {clients} clients; give one each, \
+                 or none"
+            )));
+        }
+    };
+    Ok(CheckOptions { learners, clients, print, results })
+}
+
+/// One line of what is wrong, or the help that was asked for.
+fn explain(error: clap::Error) -> Usage {
+    let text = error.render().to_string();
+    if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
+        return Usage::Help(text);
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Usage::Wrong("paxos: say what to do; `paxos --help` lists it".to_owned());
+    }
+    // The first paragraph says what is wrong; the others repeat the usage.
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    Usage::Wrong(format!("paxos: {line}; see `paxos --help`"))
+}
+
+/// Seconds, at most a hundred years of them.
+fn seconds(text: &str) -> Result<Duration, String> {
+    const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(_) | Err(_) => Err("not a number of seconds, 0 or more".to_owned()),
+    }
+}
+
+fn ratio(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ratio) if (0.0..1.0).contains(&ratio) => Ok(ratio),
+        Ok(_) | Err(_) => Err("not a ratio from 0 up to, but not including, 1".to_owned()),
+    }
+}
+
+fn first_instance(text: &str) -> Result<Assignment, String> {
+    if text == "auto" {
+        return Ok(Assignment::Leader);
+    }
+    match text.parse::<u64>() {
+        Ok(first) if first >= 1 => Ok(Assignment::Client { first: Instance(first) }),
+        Ok(_) | Err(_) => Err("neither an instance, 1 or more, nor `auto`".to_owned()),
+    }
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err("neither true nor false".to_owned()),
+    }
+}
+
+/// `0` or `1`.
+fn flag() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["0", "1"]).map(|text| text == "1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_words(words: &str) -> Result<Command, Usage> {
+        let words = std::iter::once("paxos").chain(words.split_whitespace());
+        parse(words.map(OsString::from))
+    }
+
+    fn wrong(words: &str) -> String {
+        match parse_words(words) {
+            Err(Usage::Wrong(line)) => line,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_agrees_with_itself() {
+        use clap::CommandFactory;
+        Typed::command().debug_assert();
+    }
+
+    #[test]
+    fn roles_take_their_options() {
+        let Ok(Command::Node(options)) =
+            parse_words("--conf c proposer 3 --loss 0.1 --lifetime 2.5 --no-timeouts 1 --seed 7")
+        else {
+            panic!("a node");
+        };
+        assert_eq!((options.node.to_string().as_str(), options.loss), ("P3", 0.1));
+        assert_eq!(options.lifetime, Some(Duration::from_millis(2500)));
+        assert_eq!(
+            (options.no_timeouts, options.no_preexecution, options.seed),
+            (true, false, Some(7))
+        );
+        let Ok(Command::Node(options)) = parse_words("--conf c client 1 --first-instance auto")
+        else {
+            panic!("a node");
+        };
+        assert_eq!((options.assignment, options.lifetime), (Assignment::Leader, None));
+    }
+
+    #[test]
+    fn the_checker_takes_a_first_instance_for_each_client_or_none() {
+        let Ok(Command::Check(options)) = parse_words("check 2 2 no 1 auto") else {
+            panic!("check");
+        };
+        let first = Assignment::Client { first: Instance(1) };
+        assert_eq!((options.clients, options.print), (vec![first, Assignment::Leader], false));
+        assert!(matches!(parse_words("check 2 2 TRUE"), Ok(Command::Check(o)) if o.print));
+        assert!(wrong("check 2 2 true 1").contains("1 first instances are given for 2 clients"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_one_line() {
+        for words in [
+            "",
+            "--conf c",
+            "acceptor 1",
+            "--conf c acceptor",
+            "--conf c acceptor 0",
+            "--conf c acceptor x",
+            "--conf c acceptor 1 2",
+            "--conf c acceptor 1 --loss 1",
+            "--conf c acceptor 1 --loss -0.1",
+            "--conf c acceptor 1 --loss NaN",
+            "--conf c acceptor 1 --lifetime -1",
+            "--conf c acceptor 1 --lifetime inf",
+            "--conf c acceptor 1 --no-timeouts 1",
+            "--conf c proposer 1 --no-timeouts 2",
+            "--conf c client 1 --first-instance 0",
+            "--conf c client 1 --first-instance maybe",
+            "generate",
+            "generate -1",
+            "check 0 1",
+            "check 1",
+            "check 1 1 perhaps",
+            "watch 1 1 1 2",
+            "dance",
+        ] {
+            let line = wrong(words);
+            assert!(line.starts_with("paxos: ") && !line.contains('\n'), "{words}: {line}");
+        }
+    }
+
+    #[test]
+    fn help_is_no_error() {
+        assert!(matches!(parse_words("--help"), Err(Usage::Help(text)) if text.contains("run.sh")));
+        assert!(matches!(parse_words("client --help"), Err(Usage::Help(_))));
+    }
+}

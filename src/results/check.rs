@@ -1,0 +1,518 @@
+//! The verdict: integrity, agreement and termination, by the files of a run.
+//!
+//! * Integrity: each decided value was asked for; a client-assigned one for that very instance; a
+//!   leader-assigned one is delivered once, right after its client's value before it.
+//! * Agreement: no learner contradicts itself or another, and all deliver the leader-assigned
+//!   values in one order: who lags holds a prefix.
+//! * Termination: the share of requested instances and values that every learner has.
+//!
+//! Equal lines are different values. Which client an entry came from is then ambiguous, so the
+//! checker follows all explanations at once, up to [`EXPLANATIONS_MAX`] of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+
+use super::files::{Content, Unusable, learner_file, propose_file};
+use crate::cli::CheckOptions;
+use crate::protocol::message::Assignment;
+
+/// How many explanations of an ambiguous log are followed.
+const EXPLANATIONS_MAX: usize = 200_000;
+
+/// What the files say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The first value that nobody asked for like that, if there is one.
+    pub integrity: Option<Offence>,
+    /// The first instance on which learners differ, if there is one.
+    pub agreement: Option<Offence>,
+    /// How many requested instances and values every learner has.
+    pub complete: u64,
+    /// How many were requested.
+    pub requested: u64,
+    /// The decided values, if they were wanted.
+    pub table: String,
+}
+
+/// A broken promise: where, and a sentence with the values and files.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Offence {
+    /// The instance.
+    pub instance: u64,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Verdict {
+    /// How much is complete, in percent. Only everything is 100.
+    pub fn percent(&self) -> u64 {
+        if self.requested == 0 { 100 } else { self.complete * 100 / self.requested }
+    }
+
+    /// The exit status: 0 all holds, 1 broken, 3 safe and not complete.
+    pub fn status(&self) -> u8 {
+        if self.integrity.is_some() || self.agreement.is_some() {
+            1
+        } else if self.percent() < 100 {
+            3
+        } else {
+            0
+        }
+    }
+
+    /// The three lines, in colour or not.
+    pub fn lines(&self, colour: bool) -> String {
+        let word = |holds: bool| match (holds, colour) {
+            (true, false) => "True",
+            (false, false) => "False",
+            (true, true) => "\x1b[32mTrue\x1b[0m",
+            (false, true) => "\x1b[31mFalse\x1b[0m",
+        };
+        let percent = self.percent();
+        format!(
+            "Integrity: {}\nAgreement: {}\nTermination: {} ({percent}%)\n",
+            word(self.integrity.is_none()),
+            word(self.agreement.is_none()),
+            word(percent == 100)
+        )
+    }
+}
+
+/// Judges the files.
+pub fn check(options: &CheckOptions) -> Result<Verdict, Unusable> {
+    let read = |name: String| Content::read(&options.results, &name);
+    let proposed: Vec<Content> =
+        (1..=options.clients.len() as u32).map(propose_file).map(read).collect::<Result<_, _>>()?;
+    let learned: Vec<Content> =
+        (1..=options.learners).map(learner_file).map(read).collect::<Result<_, _>>()?;
+    let fed: Vec<Vec<&[u8]>> = proposed.iter().map(Content::all_lines).collect();
+    let logs: Vec<Log<'_>> = learned.iter().map(Log::read).collect::<Result<_, _>>()?;
+    Judge { clients: &options.clients, fed: &fed, logs: &logs }.judge(options.print)
+}
+
+/// What one learner wrote.
+struct Log<'a> {
+    path: String,
+    /// In the order of the file, without harmless repeats.
+    entries: Vec<(u64, &'a [u8])>,
+    by_instance: HashMap<u64, &'a [u8]>,
+    contradiction: Option<Offence>,
+}
+
+impl<'a> Log<'a> {
+    fn read(content: &'a Content) -> Result<Self, Unusable> {
+        let path = content.path.display().to_string();
+        let all = content.entries()?;
+        let mut log = Log {
+            path,
+            entries: Vec::with_capacity(all.len()),
+            by_instance: HashMap::with_capacity(all.len()),
+            contradiction: None,
+        };
+        for (instance, value) in all {
+            let first = *log.by_instance.entry(instance).or_insert(value);
+            if first != value && log.contradiction.is_none() {
+                let (path, first, value) = (&log.path, shown(first), shown(value));
+                let what = format!("instance {instance} is {first} and {value} in {path}");
+                log.contradiction = Some(Offence { instance, what });
+            }
+            let is_repeat = log.by_instance.len() == log.entries.len();
+            if !is_repeat {
+                log.entries.push((instance, value));
+            }
+        }
+        Ok(log)
+    }
+}
+
+/// A value for people.
+fn shown(value: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    let more = if value.len() > SHOWN { "..." } else { "" };
+    format!("\"{}{more}\"", value[..value.len().min(SHOWN)].escape_ascii())
+}
+
+struct Judge<'a> {
+    clients: &'a [Assignment],
+    fed: &'a [Vec<&'a [u8]>],
+    logs: &'a [Log<'a>],
+}
+
+/// What one learner's log shows.
+struct Explained {
+    offence: Option<Offence>,
+    /// How many leader-assigned values it holds.
+    leader_assigned: u64,
+}
+
+impl<'a> Judge<'a> {
+    fn judge(&self, print: bool) -> Result<Verdict, Unusable> {
+        let explained =
+            self.logs.iter().map(|log| self.explain(log)).collect::<Result<Vec<_>, _>>()?;
+        let integrity = explained.iter().filter_map(|log| log.offence.clone()).min();
+        let differing = [self.contradictions(), self.differences(), self.orders()];
+        let agreement = differing.into_iter().flatten().min();
+        let (instances, complete_instances) = self.requested_instances();
+        let values: u64 = self.auto().map(|client| self.fed[client].len() as u64).sum();
+        let least = explained.iter().map(|log| log.leader_assigned).min().unwrap_or(0);
+        Ok(Verdict {
+            integrity,
+            agreement,
+            complete: complete_instances + least.min(values),
+            requested: instances + values,
+            table: if print { self.table() } else { String::new() },
+        })
+    }
+
+    /// The clients that leave instances to the leader.
+    fn auto(&self) -> impl Iterator<Item = usize> {
+        (0..self.clients.len()).filter(|client| self.clients[*client] == Assignment::Leader)
+    }
+
+    /// Whether a client asked for `value` at this very instance.
+    fn is_asked(&self, instance: u64, value: &[u8]) -> bool {
+        self.clients.iter().zip(self.fed).any(|(assignment, lines)| match assignment {
+            Assignment::Client { first } => {
+                let line =
+                    instance.checked_sub(first.0).and_then(|line| usize::try_from(line).ok());
+                line.and_then(|line| lines.get(line)).is_some_and(|asked| *asked == value)
+            }
+            Assignment::Leader => false,
+        })
+    }
+
+    /// Explains each entry of `log` by what clients were fed, or names the first that has no
+    /// explanation.
+    fn explain(&self, log: &Log<'a>) -> Result<Explained, Unusable> {
+        let auto: Vec<usize> = self.auto().collect();
+        // How many lines of each of these clients have been delivered: all that is possible.
+        let mut states = BTreeSet::from([vec![0usize; auto.len()]]);
+        let mut last = 0;
+        for (instance, value) in &log.entries {
+            let is_asked = self.is_asked(*instance, value);
+            let mut next = BTreeSet::new();
+            for state in &states {
+                for (place, client) in auto.iter().enumerate() {
+                    if self.fed[*client].get(state[place]) == Some(value) && *instance > last {
+                        let mut advanced = state.clone();
+                        advanced[place] += 1;
+                        next.insert(advanced);
+                    }
+                }
+            }
+            if is_asked {
+                next.append(&mut states);
+            } else if next.is_empty() {
+                let what = self.unexplained(log, *instance, value, last);
+                let offence = Some(Offence { instance: *instance, what });
+                return Ok(Explained { offence, leader_assigned: most_delivered(&states) });
+            } else {
+                last = *instance;
+            }
+            if next.len() > EXPLANATIONS_MAX {
+                return Err(Unusable(format!(
+                    "{}: too many equal lines: more than {EXPLANATIONS_MAX} ways to explain the \
+                     log at instance {instance}; feed values that differ",
+                    log.path
+                )));
+            }
+            states = next;
+        }
+        Ok(Explained { offence: None, leader_assigned: most_delivered(&states) })
+    }
+
+    /// Why nothing explains this entry.
+    fn unexplained(&self, log: &Log<'_>, instance: u64, value: &[u8], last: u64) -> String {
+        let (path, text) = (&log.path, shown(value));
+        let is_fed = self.auto().any(|client| self.fed[client].contains(&value));
+        if !is_fed {
+            return format!("nobody asked for {text} at instance {instance}, in {path}");
+        }
+        if instance <= last {
+            return format!("{text} of instance {instance} is delivered after {last}, in {path}");
+        }
+        format!(
+            "{text} at instance {instance} is delivered twice or out of its client's order, in \
+             {path}"
+        )
+    }
+
+    /// Learners that contradict themselves.
+    fn contradictions(&self) -> Option<Offence> {
+        self.logs.iter().filter_map(|log| log.contradiction.clone()).min()
+    }
+
+    /// Instances on which two learners differ.
+    fn differences(&self) -> Option<Offence> {
+        let mut first: HashMap<u64, (&[u8], &str)> = HashMap::new();
+        let mut worst: Option<Offence> = None;
+        for log in self.logs {
+            for (instance, value) in &log.entries {
+                let (known, path) = *first.entry(*instance).or_insert((value, &log.path));
+                if known == *value || worst.as_ref().is_some_and(|w| w.instance <= *instance) {
+                    continue;
+                }
+                let what = format!(
+                    "instance {instance} is {} in {path} and {} in {}",
+                    shown(known),
+                    shown(value),
+                    log.path
+                );
+                worst = Some(Offence { instance: *instance, what });
+            }
+        }
+        worst
+    }
+
+    /// Leader-assigned values that learners deliver in different orders: who lags must hold a
+    /// prefix of what the others hold.
+    fn orders(&self) -> Option<Offence> {
+        self.auto().next()?;
+        let delivered = |log: &Log<'a>| -> Vec<(u64, &'a [u8])> {
+            let entries = log.entries.iter().copied();
+            entries.filter(|(instance, value)| !self.is_asked(*instance, value)).collect()
+        };
+        let orders: Vec<_> = self.logs.iter().map(delivered).collect();
+        let longest = (0..orders.len()).max_by_key(|index| orders[*index].len())?;
+        let differing = |index: usize| {
+            let mut pairs = orders[index].iter().zip(&orders[longest]);
+            let (mine, other) = pairs.find(|(mine, other)| mine != other)?;
+            let what = format!(
+                "{} delivers {} of instance {} where {} delivers {} of instance {}",
+                self.logs[index].path,
+                shown(mine.1),
+                mine.0,
+                self.logs[longest].path,
+                shown(other.1),
+                other.0
+            );
+            Some(Offence { instance: mine.0.min(other.0), what })
+        };
+        (0..orders.len()).filter_map(differing).min()
+    }
+
+    /// How many different instances clients asked for, and how many of them every learner has.
+    fn requested_instances(&self) -> (u64, u64) {
+        let mut runs: Vec<(u64, u64)> = self
+            .clients
+            .iter()
+            .zip(self.fed)
+            .filter_map(|(assignment, lines)| match assignment {
+                Assignment::Client { first } => {
+                    Some((first.0, first.0.saturating_add(lines.len() as u64)))
+                }
+                Assignment::Leader => None,
+            })
+            .collect();
+        runs.sort_unstable();
+        let (mut requested, mut complete, mut counted_until) = (0, 0, 0);
+        for (from, until) in runs {
+            for instance in from.max(counted_until)..until {
+                requested += 1;
+                let has = |log: &Log<'_>| log.by_instance.contains_key(&instance);
+                complete += u64::from(self.logs.iter().all(has));
+            }
+            counted_until = counted_until.max(until);
+        }
+        (requested, complete)
+    }
+
+    /// A line for each instance: its value, or what each learner says.
+    fn table(&self) -> String {
+        let instances: BTreeSet<u64> =
+            self.logs.iter().flat_map(|log| log.by_instance.keys().copied()).collect();
+        let mut table = String::new();
+        for instance in instances {
+            let values: Vec<String> = self
+                .logs
+                .iter()
+                .map(|log| log.by_instance.get(&instance).map_or("-".to_owned(), |v| shown(v)))
+                .collect();
+            let is_one = values.windows(2).all(|pair| pair[0] == pair[1]);
+            let values = if is_one { values[0].clone() } else { values.join(" | ") };
+            table += &format!("{instance}\t{values}\n");
+        }
+        table
+    }
+}
+
+/// How many values the best explanation delivers.
+fn most_delivered(states: &BTreeSet<Vec<usize>>) -> u64 {
+    states.iter().map(|state| state.iter().sum::<usize>() as u64).max().unwrap_or(0)
+}
+
+impl fmt::Display for Offence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::protocol::types::Instance;
+
+    const FROM_1: Assignment = Assignment::Client { first: Instance(1) };
+    const AUTO: Assignment = Assignment::Leader;
+
+    /// Judges clients that were fed and learners that wrote these.
+    fn judge(clients: &[(Assignment, &str)], learners: &[&str]) -> Result<Verdict, Unusable> {
+        let folder = tempfile::tempdir().unwrap();
+        for (id, (_, fed)) in (1..).zip(clients) {
+            fs::write(folder.path().join(propose_file(id)), fed).unwrap();
+        }
+        for (id, wrote) in (1..).zip(learners) {
+            fs::write(folder.path().join(learner_file(id)), wrote).unwrap();
+        }
+        check(&CheckOptions {
+            learners: learners.len() as u32,
+            clients: clients.iter().map(|(assignment, _)| *assignment).collect(),
+            print: true,
+            results: folder.path().to_owned(),
+        })
+    }
+
+    fn verdict(clients: &[(Assignment, &str)], learners: &[&str]) -> Verdict {
+        judge(clients, learners).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn integrity(clients: &[(Assignment, &str)], learners: &[&str]) -> String {
+        verdict(clients, learners).integrity.map_or("holds".to_owned(), |offence| offence.what)
+    }
+
+    fn agreement(clients: &[(Assignment, &str)], learners: &[&str]) -> String {
+        verdict(clients, learners).agreement.map_or("holds".to_owned(), |offence| offence.what)
+    }
+
+    #[test]
+    fn a_good_run_is_good() {
+        let clients = [(FROM_1, "a\nb\nc\n"), (FROM_1, "x\ny\nz")];
+        let good = verdict(&clients, &["1\ta\n2\ty\n3\tc\n", "3\tc\n1\ta\n2\ty\n"]);
+        assert_eq!(
+            good.lines(false),
+            "Integrity: True\nAgreement: True\nTermination: True (100%)\n"
+        );
+        assert_eq!(good.status(), 0);
+        assert_eq!(good.table, "1\t\"a\"\n2\t\"y\"\n3\t\"c\"\n");
+        assert!(good.lines(true).contains("\x1b[32mTrue"));
+    }
+
+    #[test]
+    fn a_wrong_value_mid_run_breaks_integrity() {
+        let clients = [(FROM_1, "a\nb\nc\n")];
+        let what = integrity(&clients, &["1\ta\n2\tB\n3\tc\n"]);
+        assert!(what.contains("nobody asked for \"B\" at instance 2"), "{what}");
+        // The right value at the wrong place is wrong, too.
+        assert_ne!(integrity(&clients, &["1\ta\n2\tc\n"]), "holds");
+        assert_ne!(integrity(&clients, &["4\ta\n"]), "holds");
+        assert_eq!(verdict(&clients, &["2\tB\n"]).status(), 1);
+    }
+
+    #[test]
+    fn disagreement_needs_no_hole() {
+        let clients = [(FROM_1, "a\nb\n"), (FROM_1, "x\ny\n")];
+        let learners = ["1\ta\n2\tb\n", "1\ta\n2\ty\n"];
+        assert_eq!(integrity(&clients, &learners), "holds");
+        let what = agreement(&clients, &learners);
+        assert!(what.contains("instance 2 is \"b\" in") && what.contains("\"y\" in"), "{what}");
+    }
+
+    #[test]
+    fn a_learner_that_contradicts_itself_breaks_agreement() {
+        let clients = [(FROM_1, "a\n"), (FROM_1, "x\n")];
+        let what = agreement(&clients, &["1\ta\n1\tx\n"]);
+        assert!(what.contains("instance 1 is \"a\" and \"x\""), "{what}");
+        assert_eq!(agreement(&clients, &["1\ta\n1\ta\n"]), "holds");
+    }
+
+    #[test]
+    fn a_torn_last_line_is_ignored() {
+        let clients = [(FROM_1, "a\nb\n")];
+        let torn = verdict(&clients, &["1\ta\n2\tb"]);
+        assert_eq!((torn.status(), torn.percent()), (3, 50));
+        assert_eq!(verdict(&clients, &["1\ta\n2"]).status(), 3);
+    }
+
+    #[test]
+    fn unusable_files_are_named() {
+        let name = |learner: &str| judge(&[(FROM_1, "a\n")], &[learner]).unwrap_err().0;
+        assert!(name("1\ta\nrubbish\n").contains("learner1_decided_value:2: "));
+        assert!(name("0\ta\n").contains(":1: "));
+        assert!(name("x\ta\n").contains(":1: "));
+        let folder = tempfile::tempdir().unwrap();
+        let results = folder.path().to_owned();
+        let options = CheckOptions { learners: 1, clients: vec![FROM_1], print: false, results };
+        assert!(check(&options).unwrap_err().0.contains("propose1.txt: cannot read it"));
+    }
+
+    #[test]
+    fn less_than_everything_is_never_100_percent() {
+        let fed: String = (0..10_000).map(|line| format!("v{line}\n")).collect();
+        let lines: Vec<String> = (1..10_000).map(|i| format!("{i}\tv{}\n", i - 1)).collect();
+        let almost = verdict(&[(FROM_1, &fed)], &[&lines.concat()]);
+        assert_eq!((almost.percent(), almost.status()), (99, 3));
+        // Termination is about every learner.
+        let one = verdict(&[(FROM_1, "a\nb\n")], &["1\ta\n2\tb\n", "1\ta\n"]);
+        assert_eq!(one.percent(), 50);
+        assert_eq!(verdict(&[(FROM_1, "")], &[""]).percent(), 100);
+    }
+
+    #[test]
+    fn late_clients_have_first_instances_of_their_own() {
+        let late = Assignment::Client { first: Instance(3) };
+        let clients = [(FROM_1, "a\nb\n"), (late, "c\nd\n")];
+        assert_eq!(verdict(&clients, &["3\tc\n1\ta\n4\td\n2\tb\n"]).status(), 0);
+        assert_eq!(verdict(&clients, &["1\tc\n"]).status(), 1);
+    }
+
+    #[test]
+    fn leader_assigned_values_come_once_and_in_their_order() {
+        let clients = [(AUTO, "a\nb\nc\n"), (AUTO, "x\ny\n")];
+        // Instances that are missing held a no-op or a skipped occurrence.
+        let good = ["1\ta\n3\tx\n4\tb\n9\ty\n10\tc\n", "1\ta\n3\tx\n"];
+        let good = verdict(&clients, &good);
+        assert_eq!((good.status(), good.complete, good.requested), (3, 2, 5));
+        let twice = integrity(&clients, &["1\ta\n2\ta\n"]);
+        assert!(twice.contains("twice or out of its client's order"), "{twice}");
+        assert!(integrity(&clients, &["1\tb\n"]).contains("out of its client's order"));
+        assert!(integrity(&clients, &["2\ta\n1\tb\n"]).contains("is delivered after 2"));
+        assert!(integrity(&clients, &["1\tq\n"]).contains("nobody asked"));
+    }
+
+    #[test]
+    fn equal_lines_are_different_values() {
+        let clients = [(AUTO, "a\na\nb\n"), (AUTO, "a\nc\n")];
+        let all = "1\ta\n2\ta\n3\tc\n4\ta\n5\tb\n";
+        assert_eq!(verdict(&clients, &[all, all]).status(), 0);
+        assert_ne!(integrity(&clients, &["1\ta\n2\ta\n3\ta\n4\ta\n"]), "holds");
+        // After one "a", the "b" cannot be next, whoever's "a" it was.
+        assert_ne!(integrity(&clients, &["1\ta\n2\tb\n"]), "holds");
+    }
+
+    #[test]
+    fn all_learners_deliver_in_one_order() {
+        let clients = [(AUTO, "a\n"), (AUTO, "x\n")];
+        let what = agreement(&clients, &["1\ta\n2\tx\n", "3\tx\n"]);
+        assert!(what.contains("delivers \"x\" of instance 3 where"), "{what}");
+        assert_eq!(agreement(&clients, &["1\ta\n2\tx\n", "1\ta\n"]), "holds");
+    }
+
+    #[test]
+    fn both_kinds_may_run_in_one_cluster() {
+        let clients = [(FROM_1, "a\nb\nc\n"), (AUTO, "x\ny\n")];
+        // Client-assigned values stand where they were decided, ahead of what is delivered.
+        let log = "3\tc\n1\ta\n2\tb\n4\tx\n5\ty\n";
+        assert_eq!(verdict(&clients, &[log, "1\ta\n2\tb\n3\tc\n4\tx\n5\ty\n"]).status(), 0);
+        assert_eq!(verdict(&clients, &["1\ta\n2\tb\n3\tc\n5\ty\n"]).status(), 1);
+    }
+
+    #[test]
+    fn a_long_log_is_judged() {
+        let fed: String = (0..100_000).map(|line| format!("v{line}\n")).collect();
+        let log: String = (0..100_000).map(|line| format!("{}\tv{line}\n", line + 1)).collect();
+        assert_eq!(verdict(&[(AUTO, &fed)], &[&log, &log]).status(), 0);
+        assert_eq!(verdict(&[(FROM_1, &fed)], &[&log, &log]).status(), 0);
+    }
+}
