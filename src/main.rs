@@ -1,3 +1,106 @@
-//! The `paxos` binary.
+//! The `paxos` binary: parse, run, and turn the outcome into an exit status.
+//!
+//! 0: done. 1: values are undecided, or a promise is broken. 2: unusable arguments, configuration
+//! or input. 3: safe, but not everything was decided.
 
-fn main() {}
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use env_logger::{Env, Target};
+use multi_paxos::cli::{self, CheckOptions, Command, GenerateOptions, Usage, WatchOptions};
+use multi_paxos::clock::Clock;
+use multi_paxos::results::{check, generate, watch};
+use multi_paxos::runtime::entropy;
+use multi_paxos::runtime::node::{self, Exit};
+
+/// Quiet, but for what is wrong and for what a person waits for. `RUST_LOG` overrides it.
+const LOG_FILTER: &str = "warn,paxos::report=info";
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(Usage::Help(text)) => {
+            // Whoever closes the pipe early has read enough.
+            let _ = io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(Usage::Wrong(line)) => return refuse(line),
+    };
+    let clock = Clock::start();
+    match command {
+        Command::Node(options) => {
+            start_log(clock, options.node.to_string());
+            match node::run(&options, clock) {
+                Ok(Exit::Well) => ExitCode::SUCCESS,
+                Ok(Exit::Undone) => ExitCode::from(1),
+                Ok(Exit::BadInput) => ExitCode::from(2),
+                Err(error) => refuse(error),
+            }
+        }
+        Command::Generate(options) => run_generate(&options),
+        Command::Check(options) => run_check(&options),
+        Command::Watch(options) => {
+            start_log(clock, "watch".to_owned());
+            run_watch(&options)
+        }
+    }
+}
+
+/// Says what is wrong in one line.
+fn refuse(what: impl std::fmt::Display) -> ExitCode {
+    // Standard error may be closed; the status tells it all the same.
+    let _ = writeln!(io::stderr(), "{what}");
+    ExitCode::from(2)
+}
+
+/// Every line: seconds since the start, who, how bad, what.
+fn start_log(clock: Clock, name: String) {
+    env_logger::Builder::from_env(Env::default().default_filter_or(LOG_FILTER))
+        .target(Target::Stderr)
+        .format(move |out, record| {
+            let seconds = clock.now().0 as f64 / 1e6;
+            writeln!(out, "{seconds:9.3} {name} {:5} {}", record.level(), record.args())
+        })
+        .init();
+}
+
+fn run_generate(options: &GenerateOptions) -> ExitCode {
+    let seed = match options.seed.map_or_else(entropy::random_u64, Ok) {
+        Ok(seed) => seed,
+        Err(error) => return refuse(error),
+    };
+    match generate::generate(options.count, seed, io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => refuse(format!("standard output: {error}")),
+    }
+}
+
+fn run_check(options: &CheckOptions) -> ExitCode {
+    let verdict = match check::check(options) {
+        Ok(verdict) => verdict,
+        Err(error) => return refuse(error),
+    };
+    let mut stdout = io::stdout();
+    let lines = verdict.lines(stdout.is_terminal());
+    let printed = stdout
+        .write_all(verdict.table.as_bytes())
+        .and_then(|()| stdout.write_all(lines.as_bytes()));
+    for offence in [&verdict.integrity, &verdict.agreement].into_iter().flatten() {
+        let _ = writeln!(io::stderr(), "{offence}");
+    }
+    match printed {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            refuse(format!("standard output: {error}"))
+        }
+        Ok(()) | Err(_) => ExitCode::from(verdict.status()),
+    }
+}
+
+fn run_watch(options: &WatchOptions) -> ExitCode {
+    match watch::watch(options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(3),
+        Err(error) => refuse(error),
+    }
+}

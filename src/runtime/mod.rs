@@ -17,7 +17,9 @@
 
 pub mod entropy;
 pub mod inbox;
+pub mod node;
 pub mod printer;
+pub mod progress;
 pub mod receiver;
 pub mod role_loop;
 pub mod stats;

@@ -1,0 +1,321 @@
+//! A process: opens what a role needs, starts its threads, waits for its end, and reports.
+//!
+//! Everything that can be wrong with the configuration is found before a socket is opened.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, bounded};
+use log::{error, info, warn};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::entropy;
+use super::inbox::{InboxSender, inbox};
+use super::printer::Printer;
+use super::progress::{ClientProgress, Counted};
+use super::receiver::{Receiver, Reception};
+use super::role_loop::{Ended, Failure, NoOutput, Output, RoleLoop, Surroundings};
+use super::stats::Stats;
+use super::stdin::{Credits, InputFailure, Stdin};
+use crate::cli::NodeOptions;
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::net::interface_mtu;
+use crate::net::lossy::Lossy;
+use crate::net::multicast::{MulticastReceiver, MulticastSender, Options};
+use crate::protocol::acceptor::Acceptor;
+use crate::protocol::actor::Actor;
+use crate::protocol::client::{Client, ClientTally};
+use crate::protocol::learner::Learner;
+use crate::protocol::proposer::{Proposer, ProposerOptions};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Role, Sender, Session};
+use crate::results::writer::ResultsWriter;
+use crate::storage::memory::MemoryStore;
+use crate::wire::Codec;
+
+/// How long a blocked standard output is waited for at the end.
+const LAST_PRINT: Duration = Duration::from_millis(200);
+
+/// How long the role loop may take to end once it is asked to.
+const LAST_TURN: Duration = Duration::from_secs(2);
+
+/// How often progress is shown.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Why a process could not start, in one sentence.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl StartError {
+    fn new(what: impl fmt::Display) -> Self {
+        StartError(what.to_string())
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// How a process ended; its exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Its work is done, or it was asked to end: 0.
+    Well,
+    /// It cannot go on, or, of a client, values are undecided: 1.
+    Undone,
+    /// Standard input could not be used to its end: 2.
+    BadInput,
+}
+
+/// Runs the process that `options` describe, to its end.
+pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
+    let config = config::load(&options.conf).map_err(StartError::new)?;
+    let settings = config.settings(interface_mtu(config.interface)).map_err(StartError::new)?;
+    let id = options.node.id;
+    if options.node.role == Role::Acceptor && id > config.acceptor_count() {
+        return Err(StartError(format!(
+            "{}: there is no acceptor {id}; acceptor_count is {}",
+            options.conf,
+            config.acceptor_count()
+        )));
+    }
+    let boot = entropy::random_u64().map_err(StartError::new)?;
+    let seed = options.seed.map_or_else(entropy::random_u64, Ok).map_err(StartError::new)?;
+    let sender = Sender { node: options.node, boot };
+    let process = Process::open(&config, &settings, sender, (options.loss, seed), clock)?;
+    let ending = Ending::new(options, process.inbox_sender.clone())?;
+    match options.node.role {
+        Role::Acceptor => process.run(Acceptor::new(id, settings), Box::new(NoOutput), ending),
+        Role::Proposer => {
+            let NodeOptions { no_timeouts, no_preexecution, .. } = *options;
+            let options = ProposerOptions { id, boot, no_timeouts, no_preexecution, seed };
+            let proposer = Proposer::new(options, settings, clock.now());
+            process.run(proposer, Box::new(NoOutput), ending)
+        }
+        Role::Learner => {
+            let results = &options.results;
+            let writer = ResultsWriter::create(results, id).map_err(|error| {
+                StartError(format!("{}: cannot write results: {error}", results.display()))
+            })?;
+            let (printer, output) = Printer::spawn(io::stdout()).map_err(no_thread)?;
+            let learner = Learner::new(id, boot, settings, clock.now());
+            let exit = process.run(learner, Box::new((writer, output)), ending);
+            if !printer.finish(LAST_PRINT) {
+                warn!("standard output takes nothing; what it did not take is in the results file");
+            }
+            exit
+        }
+        Role::Client => run_client(process, options, &settings, sender, ending),
+    }
+}
+
+fn run_client(
+    mut process: Process,
+    options: &NodeOptions,
+    settings: &Settings,
+    sender: Sender,
+    mut ending: Ending,
+) -> Result<Exit, StartError> {
+    let session = Session { client: sender.node.id, boot: sender.boot };
+    let client = Client::new(session, options.assignment, settings.clone());
+    let inbox = process.inbox_sender.clone();
+    let (stdin, credits) =
+        Stdin::spawn(io::stdin(), settings.value_bytes, inbox).map_err(no_thread)?;
+    process.credits = Some(credits);
+    let progress = ClientProgress::new();
+    ending.progress = Some(progress.clone());
+    let exit = process.run(Counted::new(client, progress.clone()), Box::new(NoOutput), ending)?;
+    progress.finish();
+    Ok(report_client(progress.tally(), stdin.failure(), exit))
+}
+
+/// Says what became of a client's values.
+fn report_client(tally: ClientTally, failure: Option<&InputFailure>, exit: Exit) -> Exit {
+    let ClientTally { asked, delivered, lost } = tally;
+    info!(target: "paxos::report", "{delivered} of {asked} values are decided");
+    if lost > 0 {
+        warn!(
+            target: "paxos::report",
+            "{lost} of {asked} values lost their instance to another client"
+        );
+    }
+    if let Some(failure) = failure {
+        error!(target: "paxos::report", "{failure}");
+    }
+    let undecided = tally.undecided();
+    if undecided > 0 {
+        error!(target: "paxos::report", "{undecided} of {asked} values are not known to be decided");
+        return Exit::Undone;
+    }
+    if failure.is_some() { Exit::BadInput } else { exit }
+}
+
+fn no_thread(error: io::Error) -> StartError {
+    StartError(format!("the system gives no thread: {error}"))
+}
+
+/// The sockets and threads of a process, before its role runs.
+struct Process {
+    inbox: super::inbox::Inbox,
+    inbox_sender: InboxSender,
+    codec: Arc<Codec>,
+    network: MulticastSender,
+    interest: Arc<AtomicU32>,
+    stats: Arc<Stats>,
+    clock: Clock,
+    busy_poll: Duration,
+    credits: Option<Credits>,
+    receiver: MulticastReceiver,
+    role: Role,
+    loss: (f64, u64),
+}
+
+impl Process {
+    fn open(
+        config: &Config,
+        settings: &Settings,
+        sender: Sender,
+        loss: (f64, u64),
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let role = sender.node.role;
+        let options = Options {
+            interface: config.interface,
+            ttl: config.ttl,
+            buffer_bytes: config.socket_buffer_bytes,
+            busy_poll: config.busy_poll,
+        };
+        let network = MulticastSender::open(config.groups, options).map_err(StartError::new)?;
+        let receiver =
+            MulticastReceiver::join(config.groups.of(role), options).map_err(StartError::new)?;
+        let (inbox_sender, inbox) = inbox(config.inbox_datagrams);
+        Ok(Process {
+            inbox,
+            inbox_sender,
+            codec: Arc::new(Codec::new(&config.cluster, sender, settings.datagram_bytes)),
+            network,
+            interest: Arc::new(AtomicU32::new(0)),
+            stats: Arc::new(Stats::default()),
+            clock,
+            busy_poll: config.busy_poll,
+            credits: None,
+            receiver,
+            role,
+            loss,
+        })
+    }
+
+    /// Runs `actor` until its end.
+    fn run(
+        self,
+        actor: impl Actor + Send + 'static,
+        output: Box<dyn Output>,
+        ending: Ending,
+    ) -> Result<Exit, StartError> {
+        let reception = Reception {
+            codec: Arc::clone(&self.codec),
+            interest: Arc::clone(&self.interest),
+            inbox: self.inbox_sender,
+            stats: Arc::clone(&self.stats),
+            clock: self.clock,
+        };
+        let surroundings = Surroundings {
+            inbox: self.inbox,
+            codec: self.codec,
+            network: Box::new(self.network),
+            store: Box::new(MemoryStore),
+            output,
+            credits: self.credits,
+            interest: self.interest,
+            stats: Arc::clone(&self.stats),
+            clock: self.clock,
+            busy_poll: self.busy_poll,
+        };
+        let role_loop = RoleLoop::new(actor, surroundings);
+        let (ratio, seed) = self.loss;
+        let lossy = Lossy::new(self.receiver, ratio, seed, Arc::clone(&self.stats.loss));
+        let receiver = Receiver::spawn(self.role, lossy, reception).map_err(no_thread)?;
+        let (ended_sender, ended) = bounded(1);
+        thread::Builder::new()
+            .name("role-loop".to_owned())
+            .spawn(move || {
+                let (_, end) = role_loop.run();
+                // Nobody waits any more when the process is ending anyway.
+                let _ = ended_sender.send(end);
+            })
+            .map_err(no_thread)?;
+        let end = ending.wait(&ended);
+        receiver.stop();
+        self.stats.log_summary();
+        Ok(match end {
+            Some(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
+            Some(Err(failure)) => {
+                error!("{failure}");
+                Exit::Undone
+            }
+            None => {
+                error!("the role loop does not end; this is a mistake in the program");
+                Exit::Undone
+            }
+        })
+    }
+}
+
+/// What ends a process: its lifetime, a signal, or its own end.
+struct Ending {
+    lifetime: Option<Duration>,
+    signals: Channel<i32>,
+    inbox: InboxSender,
+    progress: Option<ClientProgress>,
+    clock: Clock,
+}
+
+impl Ending {
+    fn new(options: &NodeOptions, inbox: InboxSender) -> Result<Self, StartError> {
+        let mut signals = Signals::new([SIGTERM, SIGINT])
+            .map_err(|error| StartError(format!("cannot listen for signals: {error}")))?;
+        let (sender, received) = bounded(1);
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    // A second signal while the first is being followed changes nothing.
+                    let _ = sender.try_send(signal);
+                }
+            })
+            .map_err(no_thread)?;
+        let (lifetime, clock) = (options.lifetime, Clock::start());
+        Ok(Ending { lifetime, signals: received, inbox, progress: None, clock })
+    }
+
+    /// Waits for the end, and gives the loop's reason; none when it does not end.
+    fn wait(self, ended: &Channel<Result<Ended, Failure>>) -> Option<Result<Ended, Failure>> {
+        loop {
+            match ended.recv_timeout(GLANCE) {
+                Ok(end) => return Some(end),
+                // The loop's thread is gone without a word: it panicked.
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let lived = self.clock.now().since(crate::protocol::types::Time::ZERO);
+            if let Some(progress) = &self.progress {
+                progress.show(lived);
+            }
+            let is_over = self.lifetime.is_some_and(|lifetime| lived >= lifetime);
+            if is_over || self.signals.try_recv().is_ok() {
+                self.inbox.stop();
+                return ended.recv_timeout(LAST_TURN).ok();
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! How far a client is: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use log::info;
+
+use crate::protocol::actor::{Actor, Effects, Input};
+use crate::protocol::client::{Client, ClientTally};
+use crate::protocol::message::{Interest, Message};
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{Sender, Time};
+
+/// Between two lines where there is no terminal.
+const REPORT: Duration = Duration::from_secs(2);
+
+/// What the role loop tells the thread that shows it.
+#[derive(Clone)]
+pub struct ClientProgress {
+    shared: Arc<Shared>,
+    bar: Option<ProgressBar>,
+}
+
+#[derive(Default)]
+struct Shared {
+    asked: AtomicU64,
+    delivered: AtomicU64,
+    lost: AtomicU64,
+    /// When the last line was logged, in seconds.
+    reported: AtomicU64,
+}
+
+impl ClientProgress {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::no_length();
+            let style = ProgressStyle::with_template("{spinner} {pos} decided, {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+            bar.set_style(style);
+            bar
+        });
+        ClientProgress { shared: Arc::new(Shared::default()), bar }
+    }
+
+    /// What became of the values so far.
+    pub fn tally(&self) -> ClientTally {
+        ClientTally {
+            asked: self.shared.asked.load(Ordering::Relaxed),
+            delivered: self.shared.delivered.load(Ordering::Relaxed),
+            lost: self.shared.lost.load(Ordering::Relaxed),
+        }
+    }
+
+    fn publish(&self, tally: ClientTally) {
+        self.shared.asked.store(tally.asked, Ordering::Relaxed);
+        self.shared.delivered.store(tally.delivered, Ordering::Relaxed);
+        self.shared.lost.store(tally.lost, Ordering::Relaxed);
+    }
+
+    /// Shows it, `lived` after the start.
+    pub fn show(&self, lived: Duration) {
+        let tally = self.tally();
+        if let Some(bar) = &self.bar {
+            bar.set_position(tally.delivered);
+            bar.set_message(format!("{} lost, {} in flight", tally.lost, tally.undecided()));
+            return;
+        }
+        let last = Duration::from_secs(self.shared.reported.load(Ordering::Relaxed));
+        if lived >= last + REPORT {
+            self.shared.reported.store(lived.as_secs(), Ordering::Relaxed);
+            let ClientTally { asked, delivered, lost } = tally;
+            info!(target: "paxos::report", "{delivered} of {asked} decided, {lost} lost so far");
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Default for ClientProgress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A client whose tally is published at the end of each turn.
+pub struct Counted {
+    client: Client,
+    progress: ClientProgress,
+}
+
+impl Counted {
+    /// `client`, publishing to `progress`.
+    pub fn new(client: Client, progress: ClientProgress) -> Self {
+        Counted { client, progress }
+    }
+}
+
+impl Actor for Counted {
+    fn on_start(&mut self, now: Time, fx: &mut Effects) {
+        self.client.on_start(now, fx);
+    }
+
+    fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        self.client.on_message(now, from, message, fx);
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
+        self.client.on_timer(now, timer, fx);
+    }
+
+    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        self.client.on_input(now, input, fx);
+    }
+
+    fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        self.client.on_turn_end(now, fx);
+        self.progress.publish(self.client.tally());
+    }
+
+    fn interest(&self) -> Interest {
+        self.client.interest()
+    }
+
+    fn input_room(&self) -> usize {
+        self.client.input_room()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.client.is_finished()
+    }
+}
