@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# What the scenarios share: a folder, a configuration and ports of their own. Sourced, never run.
+#
+# A scenario tells its story with start_acceptors, feed and the like, and ends with `judge`.
+
+source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+here=$PAXOS_HOME/bash
+PAXOS_BIN=$(find_paxos)
+export PAXOS_BIN
+
+folder=$(mktemp -d "${TMPDIR:-/tmp}/paxos-run.XXXXXX")
+cd "$folder" || exit 1
+mkdir results
+conf=$folder/paxos.conf
+# Ports and a cluster name of this run alone, so that runs side by side do not meet.
+base=$((20000 + $$ % 4000 * 4))
+cat >"$conf" <<CONF
+clients   239.0.0.1 $((base + 0))
+proposers 239.0.0.1 $((base + 1))
+acceptors 239.0.0.1 $((base + 2))
+learners  239.0.0.1 $((base + 3))
+cluster   run-$$-$RANDOM
+CONF
+acceptors=$(acceptor_count "$conf")
+
+# How long anything runs at most, in seconds.
+lifetime=60
+loss=0
+# The process of each name.
+declare -A pid_of
+
+clean_up() {
+    local status=$?
+    stop_all
+    if [ "$status" -eq 0 ]; then
+        rm -rf "$folder"
+    else
+        echo "the files of this run are in $folder" >&2
+    fi
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# start_node NAME COMMAND...: starts a process that is called NAME from then on.
+start_node() {
+    local name=$1
+    shift
+    start "results/$name.log" "$@"
+    pid_of[$name]=${STARTED[-1]}
+}
+
+# start_acceptors COUNT
+start_acceptors() {
+    local id
+    for ((id = 1; id <= $1; id++)); do
+        start_node "acceptor$id" "$here/acceptor.sh" "$id" "$conf" "$loss" "$lifetime"
+    done
+}
+
+# start_learner ID: its standard output goes to results/learner<ID>.out.
+start_learner() {
+    start_node "learner$1" "$here/learner.sh" "$1" "$conf" "$loss" "$lifetime" >"results/learner$1.out"
+}
+
+# start_proposers COUNT [NO_TIMEOUTS] [NO_PREEXECUTION]
+start_proposers() {
+    local id
+    for ((id = 1; id <= $1; id++)); do
+        start_node "proposer$id" "$here/proposer.sh" "$id" "$conf" "$loss" "$lifetime" "${2:-0}" "${3:-0}"
+    done
+}
+
+# start_client ID VALUES [FIRST_INSTANCE]: generates values and feeds them.
+start_client() {
+    "$here/generate.sh" "$2" >"results/propose$1.txt"
+    start_node "client$1" "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "${3:-1}" <"results/propose$1.txt"
+}
+
+# await_lines COUNT FILE: waits until a file has so many lines.
+await_lines() {
+    local waited
+    for ((waited = 0; waited < lifetime * 50; waited++)); do
+        if [ -e "$2" ] && [ "$(wc -l <"$2")" -ge "$1" ]; then
+            return 0
+        fi
+        sleep 0.02
+    done
+    echo "$2 does not get $1 lines" >&2
+    return 1
+}
+
+# slow_feed ID COUNT FIRST_INSTANCE: feeds a client over about two seconds, so that there is time
+# for something to happen.
+slow_feed() {
+    "$here/generate.sh" "$2" >"results/propose$1.txt"
+    local part=$((($2 + 19) / 20)) name=client$1
+    {
+        local from
+        for ((from = 1; from <= $2; from += part)); do
+            sed -n "${from},$((from + part - 1))p" "results/propose$1.txt"
+            sleep 0.1
+        done
+    } > >(exec "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "$3" 2>"results/$name.log") &
+    STARTED+=("$!")
+}
+
+# start_cluster NO_TIMEOUTS: the configured acceptors, two learners, four proposers.
+start_cluster() {
+    start_acceptors "$acceptors"
+    start_learner 1
+    start_learner 2
+    start_proposers 4 "$1"
+}
+
+# kill_node NAME: as a crash would, at once and without a word.
+kill_node() {
+    kill -KILL "${pid_of[$1]}"
+    { wait "${pid_of[$1]}" || true; } 2>/dev/null
+}
+
+# pause_node NAME, resume_node NAME
+pause_node() {
+    kill -STOP "${pid_of[$1]}"
+}
+resume_node() {
+    kill -CONT "${pid_of[$1]}"
+}
+
+# judge SECONDS LEARNERS CLIENTS [FIRST_INSTANCE...]: waits until the learners are complete, for at
+# most SECONDS, ends everything, and gives the checker's verdict and status.
+judge() {
+    local seconds=$1
+    shift
+    "$PAXOS_BIN" watch "$1" "$2" "${@:3}" --timeout "$seconds" 2>/dev/null || true
+    stop_all
+    "$here/check_results.sh" "$1" "$2" false "${@:3}"
+}

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Goal: each process loses 10 % of what it receives, and everything is decided all the same.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+loss=0.10
+start_cluster 0
+start_client 1 1000
+start_client 2 1000
+judge 30 2 2

@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Goal: two acceptors die mid-run. What was decided stays, and nothing more is: status 3.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+start_cluster 0
+slow_feed 1 2000 auto
+slow_feed 2 2000 auto
+await_lines 500 results/learner1.out
+kill_node acceptor2
+kill_node acceptor3
+judge 5 2 2 auto auto
