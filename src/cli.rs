@@ -12,6 +12,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
+use crate::results::check::CheckOptions;
+use crate::results::watch::WatchOptions;
+use crate::runtime::node::NodeOptions;
 
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,29 +29,6 @@ pub enum Command {
     Watch(WatchOptions),
 }
 
-/// How to run a role.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NodeOptions {
-    /// The configuration file, as typed.
-    pub conf: String,
-    /// The role and the id, from 1.
-    pub node: NodeId,
-    /// How likely each received datagram is dropped, in [0, 1).
-    pub loss: f64,
-    /// How long to run; none means until killed.
-    pub lifetime: Option<Duration>,
-    /// The seed of loss and jitter; none means one from the operating system.
-    pub seed: Option<u64>,
-    /// Never send an Accept or a Decide twice (proposers).
-    pub no_timeouts: bool,
-    /// Run phase 1 for each instance as values arrive (proposers).
-    pub no_preexecution: bool,
-    /// Who gives values their instances (clients).
-    pub assignment: Assignment,
-    /// Where learners write.
-    pub results: PathBuf,
-}
-
 /// What to generate.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct GenerateOptions {
@@ -58,28 +38,6 @@ pub struct GenerateOptions {
     /// Seed of the values; by default one from the operating system
     #[arg(long)]
     pub seed: Option<u64>,
-}
-
-/// What to judge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckOptions {
-    /// How many learners there are, from 1.
-    pub learners: u32,
-    /// How every client had its instances assigned.
-    pub clients: Vec<Assignment>,
-    /// Whether to print the decided values.
-    pub print: bool,
-    /// Where the files are.
-    pub results: PathBuf,
-}
-
-/// What to wait for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WatchOptions {
-    /// What must be complete.
-    pub check: CheckOptions,
-    /// How long to wait; none means for ever.
-    pub timeout: Option<Duration>,
 }
 
 /// The command line cannot be followed.

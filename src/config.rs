@@ -1,7 +1,7 @@
 //! The configuration file: text to groups and settings.
 //!
 //! Parsing is pure; [`load`] alone reads a file. Every error is one sentence that names the place
-//! and the cure. [`KEYS`] is the one list of settings: the parser, the hints and the test over the
+//! and the cure. `KEYS` is the one list of settings: the parser, the hints and the test over the
 //! shipped file all go by it.
 
 use std::collections::BTreeMap;

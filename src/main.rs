@@ -7,9 +7,11 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use env_logger::{Env, Target};
-use multi_paxos::cli::{self, CheckOptions, Command, GenerateOptions, Usage, WatchOptions};
+use multi_paxos::cli::{self, Command, GenerateOptions, Usage};
 use multi_paxos::clock::Clock;
-use multi_paxos::results::{check, generate, watch};
+use multi_paxos::results::check::{self, CheckOptions};
+use multi_paxos::results::generate;
+use multi_paxos::results::watch::{self, WatchOptions};
 use multi_paxos::runtime::entropy;
 use multi_paxos::runtime::node::{self, Exit};
 

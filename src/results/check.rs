@@ -7,17 +7,30 @@
 //! * Termination: the share of requested instances and values that every learner has.
 //!
 //! Equal lines are different values. Which client an entry came from is then ambiguous, so the
-//! checker follows all explanations at once, up to [`EXPLANATIONS_MAX`] of them.
+//! checker follows all explanations at once, up to `EXPLANATIONS_MAX` of them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::path::PathBuf;
 
 use super::files::{Content, Unusable, learner_file, propose_file};
-use crate::cli::CheckOptions;
 use crate::protocol::message::Assignment;
 
 /// How many explanations of an ambiguous log are followed.
 const EXPLANATIONS_MAX: usize = 200_000;
+
+/// What to judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// How many learners there are, from 1.
+    pub learners: u32,
+    /// How every client had its instances assigned.
+    pub clients: Vec<Assignment>,
+    /// Whether to print the decided values.
+    pub print: bool,
+    /// Where the files are.
+    pub results: PathBuf,
+}
 
 /// What the files say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +59,7 @@ pub struct Offence {
 impl Verdict {
     /// How much is complete, in percent. Only everything is 100.
     pub fn percent(&self) -> u64 {
-        if self.requested == 0 { 100 } else { self.complete * 100 / self.requested }
+        (self.complete * 100).checked_div(self.requested).unwrap_or(100)
     }
 
     /// The exit status: 0 all holds, 1 broken, 3 safe and not complete.

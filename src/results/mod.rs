@@ -5,5 +5,6 @@
 pub mod check;
 pub mod files;
 pub mod generate;
+pub mod output;
 pub mod watch;
 pub mod writer;

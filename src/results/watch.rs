@@ -13,11 +13,20 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use log::info;
 
+use super::check::CheckOptions;
 use super::files::{Content, Unusable, learner_file, parse_entry, propose_file};
-use crate::cli::WatchOptions;
 use crate::clock::Clock;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::Time;
+
+/// What to wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchOptions {
+    /// What must be complete.
+    pub check: CheckOptions,
+    /// How long to wait; none means for ever.
+    pub timeout: Option<Duration>,
+}
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_millis(20);
@@ -163,7 +172,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::cli::CheckOptions;
     use crate::protocol::types::Instance;
 
     #[test]

@@ -7,9 +7,9 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::output::Output;
 use crate::protocol::actor::Delivery;
 use crate::protocol::types::Instance;
-use crate::runtime::role_loop::Output;
 
 /// Lines that gather beyond this many bytes are written at once.
 const BATCH_BYTES: usize = 1 << 16;

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread;
@@ -19,10 +20,9 @@ use super::inbox::{InboxSender, inbox};
 use super::printer::Printer;
 use super::progress::{ClientProgress, Counted};
 use super::receiver::{Receiver, Reception};
-use super::role_loop::{Ended, Failure, NoOutput, Output, RoleLoop, Surroundings};
+use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
 use super::stats::Stats;
 use super::stdin::{Credits, InputFailure, Stdin};
-use crate::cli::NodeOptions;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::net::interface_mtu;
@@ -32,9 +32,11 @@ use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Actor;
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::Learner;
+use crate::protocol::message::Assignment;
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Role, Sender, Session};
+use crate::protocol::types::{NodeId, Role, Sender, Session, Time};
+use crate::results::output::{NoOutput, Output};
 use crate::results::writer::ResultsWriter;
 use crate::storage::memory::MemoryStore;
 use crate::wire::Codec;
@@ -47,6 +49,29 @@ const LAST_TURN: Duration = Duration::from_secs(2);
 
 /// How often progress is shown.
 const GLANCE: Duration = Duration::from_millis(100);
+
+/// How to run a role.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeOptions {
+    /// The configuration file, as typed.
+    pub conf: String,
+    /// The role and the id, from 1.
+    pub node: NodeId,
+    /// How likely each received datagram is dropped, in [0, 1).
+    pub loss: f64,
+    /// How long to run; none means until killed.
+    pub lifetime: Option<Duration>,
+    /// The seed of loss and jitter; none means one from the operating system.
+    pub seed: Option<u64>,
+    /// Never send an Accept or a Decide twice (proposers).
+    pub no_timeouts: bool,
+    /// Run phase 1 for each instance as values arrive (proposers).
+    pub no_preexecution: bool,
+    /// Who gives values their instances (clients).
+    pub assignment: Assignment,
+    /// Where learners write.
+    pub results: PathBuf,
+}
 
 /// Why a process could not start, in one sentence.
 #[derive(Debug)]
@@ -307,7 +332,7 @@ impl Ending {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let lived = self.clock.now().since(crate::protocol::types::Time::ZERO);
+            let lived = self.clock.now().since(Time::ZERO);
             if let Some(progress) = &self.progress {
                 progress.show(lived);
             }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::role_loop::Output;
 use crate::protocol::actor::Delivery;
+use crate::results::output::Output;
 
 /// The most bytes of one write: small enough to see progress of a slow reader.
 const WRITE_BYTES: usize = 64 * 1024;

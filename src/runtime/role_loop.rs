@@ -21,10 +21,11 @@ use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
 use crate::clock::{Clock, Pace};
 use crate::net::DatagramSender;
-use crate::protocol::actor::{Actor, Delivery, Effects, Input};
+use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::message::Message;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Role, Time};
+use crate::results::output::Output;
 use crate::storage::AcceptorStore;
 use crate::wire::Codec;
 
@@ -32,44 +33,6 @@ use crate::wire::Codec;
 const EVENTS_PER_TURN: usize = 256;
 /// The most timers of one turn; what is left over fires in the next.
 const TIMERS_PER_TURN: usize = 64;
-
-/// Where delivered values go.
-pub trait Output: Send {
-    /// Takes one delivery. Cheap; what can fail waits for [`Output::flush`].
-    fn deliver(&mut self, delivery: &Delivery);
-
-    /// Hands on what was taken since the last flush. Called once a turn that delivered.
-    ///
-    /// # Errors
-    ///
-    /// When the values cannot be kept; the process ends then.
-    fn flush(&mut self) -> io::Result<()>;
-}
-
-/// The output of roles that deliver nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoOutput;
-
-impl Output for NoOutput {
-    fn deliver(&mut self, _delivery: &Delivery) {}
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Two outputs, each told everything.
-impl<A: Output, B: Output> Output for (A, B) {
-    fn deliver(&mut self, delivery: &Delivery) {
-        self.0.deliver(delivery);
-        self.1.deliver(delivery);
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()?;
-        self.1.flush()
-    }
-}
 
 /// What a role loop has to do with.
 pub struct Surroundings {

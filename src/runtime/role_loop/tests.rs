@@ -9,9 +9,10 @@ use super::super::inbox::{InboxSender, inbox};
 use super::super::printer::Printer;
 use super::super::stdin::Stdin;
 use super::*;
-use crate::protocol::actor::{Ignored, Record};
+use crate::protocol::actor::{Delivery, Ignored, Record};
 use crate::protocol::message::{CatchUpRequest, Interest, Kind, Nack};
 use crate::protocol::types::{Ballot, Instance, NodeId, Run, Sender, Value};
+use crate::results::output::NoOutput;
 
 /// What a test waits at most for what must happen.
 const PATIENCE: Duration = Duration::from_secs(10);

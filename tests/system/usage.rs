@@ -1,0 +1,119 @@
+//! Everything that can be typed wrong: one line on standard error, and status 2.
+
+use std::fs;
+use std::process::Command;
+
+use crate::world::{PAXOS, World, script, text};
+
+/// Demands one line on standard error, nothing on standard output, and status 2.
+fn expect_refusal(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{command:?}: {said}");
+    assert!(output.stdout.is_empty(), "{command:?}: {}", text(&output.stdout));
+    said
+}
+
+#[test]
+fn the_scripts_refuse_what_they_cannot_follow() {
+    let world = World::new();
+    let conf = world.conf();
+    let conf = conf.to_str().unwrap();
+    let home = env!("CARGO_MANIFEST_DIR");
+    let wrong: &[(&str, &[&str])] = &[
+        ("acceptor.sh", &[]),
+        ("acceptor.sh", &["1"]),
+        ("acceptor.sh", &["0", conf]),
+        ("acceptor.sh", &["4", conf]),
+        ("acceptor.sh", &["one", conf]),
+        ("acceptor.sh", &["1", "/nowhere/paxos.conf"]),
+        ("acceptor.sh", &["1", conf, "1"]),
+        ("acceptor.sh", &["1", conf, "-0.1"]),
+        ("acceptor.sh", &["1", conf, "NaN"]),
+        ("acceptor.sh", &["1", conf, "lots"]),
+        ("acceptor.sh", &["1", conf, "0", "-1"]),
+        ("acceptor.sh", &["1", conf, "0", "1", "1"]),
+        ("learner.sh", &["1", conf, "0", "1", "1"]),
+        ("learner.sh", &["-1", conf]),
+        ("proposer.sh", &["1", conf, "0", "0", "2"]),
+        ("proposer.sh", &["1", conf, "0", "0", "0", "yes"]),
+        ("proposer.sh", &["1", conf, "0", "0", "0", "0", "0"]),
+        ("client.sh", &["1", conf, "0", "0", "0"]),
+        ("client.sh", &["1", conf, "0", "0", "-5"]),
+        ("client.sh", &["1", conf, "0", "0", "later"]),
+        ("client.sh", &["1", conf, "0", "0", "1", "1"]),
+        ("generate.sh", &[]),
+        ("generate.sh", &["-1"]),
+        ("generate.sh", &["1", "2"]),
+        ("check_results.sh", &["2"]),
+        ("check_results.sh", &["0", "2"]),
+        ("check_results.sh", &["2", "2", "perhaps"]),
+        ("check_results.sh", &["2", "2", "true", "1"]),
+        ("check_results.sh", &["2", "2"]),
+        ("run.sh", &[]),
+        ("run.sh", &[home]),
+        ("run.sh", &["/nowhere", "10"]),
+        ("run.sh", &[home, "ten"]),
+        ("run.sh", &[home, "10", "x"]),
+        ("run.sh", &[home, "10", "10", "1.5"]),
+        ("run.sh", &[home, "10", "10", "0", "2"]),
+        ("run.sh", &[home, "10", "10", "0", "0", "0", "0"]),
+        ("copy_results_from_containers.sh", &["2"]),
+        ("copy_results_from_containers.sh", &["2", "two"]),
+    ];
+    for (name, arguments) in wrong {
+        expect_refusal(world.command(name).args(*arguments));
+    }
+}
+
+#[test]
+fn the_binary_refuses_what_it_cannot_follow() {
+    for arguments in [&[][..], &["dance"], &["acceptor", "1"], &["--conf"], &["watch", "1"]] {
+        let said = expect_refusal(Command::new(PAXOS).args(arguments));
+        assert!(said.starts_with("paxos: "), "{said}");
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_refused_with_its_line() {
+    let world = World::new();
+    let good = fs::read_to_string(world.conf()).unwrap();
+    for (line, expected) in [
+        ("clients 239.0.0.1 1", "paxos.conf:7: clients is given again; it stands on line 1"),
+        (
+            "acceptor_cuont 3",
+            "paxos.conf:7: unknown key acceptor_cuont; did you mean acceptor_count?",
+        ),
+        ("interface 203.0.113.9", "203.0.113.9"),
+        ("data here", "paxos.conf:7: data needs durable acceptors"),
+    ] {
+        fs::write(world.conf(), format!("{good}{line}\n")).unwrap();
+        let said = expect_refusal(world.command("learner.sh").arg("1").arg(world.conf()));
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn without_a_binary_the_scripts_say_how_to_build_one() {
+    let world = World::new();
+    let said = expect_refusal(world.command("generate.sh").arg("1").env("PAXOS_BIN", "/nowhere"));
+    assert!(said.contains("/nowhere"), "{said}");
+}
+
+#[test]
+fn help_is_printed_and_no_error() {
+    for arguments in [&["--help"][..], &["client", "--help"], &["--version"]] {
+        let output = Command::new(PAXOS).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn generated_values_are_as_many_as_asked_for() {
+    let output = Command::new(script("generate.sh")).arg("500").env("PAXOS_BIN", PAXOS).output();
+    let printed = text(&output.unwrap().stdout);
+    let distinct: std::collections::BTreeSet<&str> = printed.lines().collect();
+    assert_eq!((printed.lines().count(), distinct.len()), (500, 500));
+}

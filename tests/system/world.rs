@@ -1,0 +1,301 @@
+//! A cluster of real processes in a directory of its own.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{SocketAddrV4, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The binary under test.
+pub const PAXOS: &str = env!("CARGO_BIN_EXE_paxos");
+
+/// How long anything may take that should take a moment. Generous: the machine may be busy.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// How many clusters run at a time; more would only measure the machine.
+const WORLDS_MAX: usize = 2;
+
+static WORLDS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// One cluster. Its processes die with it.
+pub struct World {
+    folder: TempDir,
+    ports: [u16; 4],
+    nodes: BTreeMap<String, Child>,
+}
+
+/// The path of a script of the project.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("bash").join(name)
+}
+
+/// Waits until `event` has happened, for at most `limit`. Returns whether it has.
+pub fn happens(limit: Duration, mut event: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if event() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// `count` different values, one a line.
+pub fn values(name: &str, count: usize) -> String {
+    (1..=count).map(|line| format!("{name}-{line}\n")).collect()
+}
+
+/// A sentence's worth of text from bytes.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+impl World {
+    /// An empty directory with a configuration.
+    pub fn new() -> Self {
+        let mut running = WORLDS.0.lock().unwrap();
+        while *running >= WORLDS_MAX {
+            running = WORLDS.1.wait(running).unwrap();
+        }
+        *running += 1;
+        drop(running);
+        let folder = tempfile::tempdir().unwrap();
+        // Ports that nobody holds now; the sockets are held together, so that they differ.
+        let sockets = [0; 4].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+        let ports = sockets.map(|socket| socket.local_addr().unwrap().port());
+        let world = World { folder, ports, nodes: BTreeMap::new() };
+        world.configure("");
+        world
+    }
+
+    /// Writes the configuration, with `more` settings.
+    pub fn configure(&self, more: &str) {
+        let [clients, proposers, acceptors, learners] = self.groups();
+        let cluster = self.ports[0];
+        let own =
+            if more.contains("cluster ") { String::new() } else { format!("cluster c{cluster}\n") };
+        let text = format!(
+            "clients {}\nproposers {}\nacceptors {}\nlearners {}\n{own}{more}\n",
+            line(clients),
+            line(proposers),
+            line(acceptors),
+            line(learners)
+        );
+        fs::write(self.conf(), text).unwrap();
+        fs::create_dir_all(self.path("results")).unwrap();
+    }
+
+    /// The groups of clients, proposers, acceptors and learners.
+    pub fn groups(&self) -> [SocketAddrV4; 4] {
+        self.ports.map(|port| SocketAddrV4::new([239, 0, 0, 1].into(), port))
+    }
+
+    /// A world on the same groups, in a directory of its own.
+    pub fn neighbour(&self) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        *WORLDS.0.lock().unwrap() += 1;
+        World { folder, ports: self.ports, nodes: BTreeMap::new() }
+    }
+
+    /// A path in the world's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The configuration's path.
+    pub fn conf(&self) -> PathBuf {
+        self.path("paxos.conf")
+    }
+
+    /// A command that runs a script in the world's directory.
+    pub fn command(&self, script_name: &str) -> Command {
+        let mut command = Command::new(script(script_name));
+        command.current_dir(self.folder.path()).env("PAXOS_BIN", PAXOS).env_remove("RUST_LOG");
+        command
+    }
+
+    /// Starts `name` (as `proposer1`) with these arguments after the configuration.
+    pub fn start(&mut self, name: &str, arguments: &[&str]) {
+        self.start_with(name, arguments, Stdio::null());
+    }
+
+    /// Starts `name` with `stdin`; standard output and error go to files.
+    pub fn start_with(&mut self, name: &str, arguments: &[&str], stdin: Stdio) {
+        let out = File::create(self.path(&format!("{name}.out"))).unwrap();
+        self.start_piped(name, arguments, stdin, out.into());
+    }
+
+    /// Starts `name` with `stdin` and `stdout`; standard error goes to a file.
+    pub fn start_piped(&mut self, name: &str, arguments: &[&str], stdin: Stdio, stdout: Stdio) {
+        let digit = name.find(|letter: char| letter.is_ascii_digit()).unwrap();
+        let (role, id) = name.split_at(digit);
+        let err = File::create(self.path(&format!("{name}.err"))).unwrap();
+        let child = self
+            .command(&format!("{role}.sh"))
+            .arg(id)
+            .arg(self.conf())
+            .args(arguments)
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(err)
+            .spawn()
+            .unwrap();
+        self.nodes.insert(name.to_owned(), child);
+    }
+
+    /// Starts `count` nodes of `role`, all with these arguments.
+    pub fn start_all(&mut self, role: &str, count: usize, arguments: &[&str]) {
+        for id in 1..=count {
+            self.start(&format!("{role}{id}"), arguments);
+        }
+    }
+
+    /// Three acceptors, two learners and `proposers` proposers that lose as much as they are told.
+    pub fn start_cluster(&mut self, proposers: usize, loss: &str) {
+        self.start_all("acceptor", 3, &[loss]);
+        self.start_all("learner", 2, &[loss]);
+        self.start_all("proposer", proposers, &[loss]);
+    }
+
+    /// Feeds client `id` with `fed`, and starts it.
+    pub fn feed(&mut self, id: u32, fed: &[u8], arguments: &[&str]) {
+        let path = self.path(&format!("results/propose{id}.txt"));
+        fs::write(&path, fed).unwrap();
+        let stdin = File::open(path).unwrap();
+        self.start_with(&format!("client{id}"), arguments, stdin.into());
+    }
+
+    /// Starts client `id` with a pipe for its standard input, which is returned. What goes through
+    /// it must be added to the client's file by `note_fed`.
+    pub fn feed_slowly(&mut self, id: u32, arguments: &[&str]) -> std::process::ChildStdin {
+        let name = format!("client{id}");
+        self.start_with(&name, arguments, Stdio::piped());
+        self.nodes.get_mut(&name).unwrap().stdin.take().unwrap()
+    }
+
+    /// Writes what client `id` is fed into its file.
+    pub fn note_fed(&self, id: u32, fed: &str) {
+        fs::write(self.path(&format!("results/propose{id}.txt")), fed).unwrap();
+    }
+
+    /// The process of a node.
+    pub fn pid(&self, name: &str) -> u32 {
+        self.nodes[name].id()
+    }
+
+    /// Sends a signal, as `-STOP`.
+    pub fn signal(&self, name: &str, signal: &str) {
+        let pid = self.pid(name).to_string();
+        assert!(Command::new("kill").arg(signal).arg(pid).status().unwrap().success());
+    }
+
+    /// Kills a node, as a crash would.
+    pub fn kill(&mut self, name: &str) {
+        let mut child = self.nodes.remove(name).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Waits for a node's end.
+    pub fn end_of(&mut self, name: &str, limit: Duration) -> ExitStatus {
+        let child = self.nodes.get_mut(name).unwrap();
+        let mut status = None;
+        let ended = happens(limit, || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended, "{name} does not end; it said: {}", self.said(name));
+        status.unwrap()
+    }
+
+    /// What a node wrote to standard output.
+    pub fn printed(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(&format!("{name}.out"))).unwrap_or_default()
+    }
+
+    /// What a node wrote to standard error.
+    pub fn said(&self, name: &str) -> String {
+        text(&fs::read(self.path(&format!("{name}.err"))).unwrap_or_default())
+    }
+
+    /// What is in a learner's results file.
+    pub fn decided(&self, learner: u32) -> Vec<u8> {
+        let path = self.path(&format!("results/learner{learner}_decided_value"));
+        fs::read(path).unwrap_or_default()
+    }
+
+    /// How many lines a learner has printed.
+    pub fn lines(&self, learner: u32) -> usize {
+        self.printed(&format!("learner{learner}")).iter().filter(|byte| **byte == b'\n').count()
+    }
+
+    /// Waits until each of these learners has printed `count` lines.
+    pub fn await_lines(&self, learners: &[u32], count: usize, limit: Duration) {
+        let done = happens(limit, || learners.iter().all(|id| self.lines(*id) >= count));
+        let have: Vec<usize> = learners.iter().map(|id| self.lines(*id)).collect();
+        assert!(done, "learners have {have:?} of {count} lines after {limit:?}");
+    }
+
+    /// The checker's verdict on two learners.
+    pub fn check(&self, arguments: &[&str]) -> Output {
+        self.command("check_results.sh").args(arguments).output().unwrap()
+    }
+
+    /// Demands verdict 0.
+    pub fn expect_verdict(&self, arguments: &[&str]) {
+        let output = self.check(arguments);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let expected = "Integrity: True\nAgreement: True\nTermination: True (100%)\n";
+        assert_eq!(text(&output.stdout), expected);
+    }
+
+    /// Demands that two learners printed the same, which is all of what both clients were fed, and
+    /// that the checker agrees.
+    pub fn expect_all_delivered(&self) {
+        assert_eq!(self.printed("learner1"), self.printed("learner2"));
+        let sorted = |bytes: &[u8]| {
+            let mut lines: Vec<Vec<u8>> =
+                bytes.split(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let mut fed = fs::read(self.path("results/propose1.txt")).unwrap();
+        fed.extend(fs::read(self.path("results/propose2.txt")).unwrap());
+        assert!(sorted(&fed) == sorted(&self.printed("learner1")), "every value exactly once");
+        self.expect_verdict(&["2", "2", "false", "auto", "auto"]);
+    }
+}
+
+/// `ADDRESS PORT`.
+fn line(group: SocketAddrV4) -> String {
+    format!("{} {}", group.ip(), group.port())
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in self.nodes.values_mut() {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            for name in self.nodes.keys() {
+                let _ = writeln!(std::io::stderr(), "{name}: {}", self.said(name));
+            }
+        }
+        if let Ok(mut running) = WORLDS.0.lock() {
+            *running -= 1;
+        }
+        WORLDS.1.notify_all();
+    }
+}

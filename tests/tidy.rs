@@ -1,0 +1,139 @@
+//! A test over the sources: what belongs where, and what belongs nowhere.
+
+// A test that cannot set itself up has failed.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A source file: its path from the project's root, and its text.
+struct Source {
+    path: String,
+    text: String,
+}
+
+/// The files below `folder` whose name ends in `ending`.
+fn sources(folder: &str, ending: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                let text = fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+                found.push(Source { path, text });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has no {ending} files");
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}
+
+fn rust() -> Vec<Source> {
+    ["src", "tests", "benches"].into_iter().flat_map(|folder| sources(folder, ".rs")).collect()
+}
+
+/// The part of a file that is not its tests.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap_or(text)
+}
+
+/// Demands that nothing but `allowed` mentions `word`.
+fn only(word: &str, allowed: &[&str]) {
+    for source in sources("src", ".rs") {
+        let is_allowed = allowed.iter().any(|path| source.path.starts_with(path));
+        let mentions = without_tests(&source.text).lines().any(|line| {
+            let code = line.split("//").next().unwrap_or_default();
+            code.contains(word)
+        });
+        assert!(is_allowed || !mentions, "{} uses {word}; see ARCHITECTURE.md", source.path);
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    for source in rust() {
+        assert!(source.text.starts_with("//! "), "{} does not begin with `//!`", source.path);
+    }
+}
+
+#[test]
+fn files_and_lines_are_short_enough_to_read() {
+    for source in rust() {
+        let lines = without_tests(&source.text).lines().count();
+        assert!(lines <= 700, "{} has {lines} lines; does it still do one thing?", source.path);
+        for (number, line) in (1..).zip(source.text.lines()) {
+            assert!(line.chars().count() <= 100, "{}:{number} is too long", source.path);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    // Put together, or this file would find itself.
+    let marks = ["todo", "unimplemented", "dbg"].map(|mark| format!("{mark}!("));
+    let notes =
+        ["FIX", "TO"].map(|start| format!("{start}{}", if start == "TO" { "DO" } else { "ME" }));
+    for source in rust().into_iter().chain(sources("bash", ".sh")) {
+        for mark in marks.iter().chain(&notes) {
+            assert!(!source.text.contains(mark), "{} contains {mark}", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_protocol_is_pure() {
+    for source in sources("src/protocol", ".rs") {
+        let code = without_tests(&source.text);
+        for word in [
+            "std::net",
+            "std::fs",
+            "std::io",
+            "std::thread",
+            "std::env",
+            "std::sync::Mutex",
+            "Instant::",
+            "SystemTime",
+            "HashMap",
+            "HashSet",
+            "crate::net",
+            "crate::runtime",
+            "crate::wire",
+            "crate::storage",
+            "crate::results",
+            "crate::config",
+            "crate::cli",
+            "crate::clock",
+            "crate::sim",
+        ] {
+            assert!(!code.contains(word), "{} uses {word}", source.path);
+        }
+    }
+}
+
+#[test]
+fn each_edge_has_one_place() {
+    only("bincode", &["src/wire"]);
+    only("socket2", &["src/net/multicast.rs"]);
+    only("Instant::now", &["src/clock.rs"]);
+    only("SystemTime", &[]);
+    only("unsafe", &[]);
+    only("crate::runtime", &["src/runtime", "src/cli.rs"]);
+    only("crate::cli", &[]);
+    only("crate::sim", &["src/sim"]);
+    only("HashMap", &["src/results"]);
+}
+
+#[test]
+fn scripts_stop_at_the_first_error() {
+    for source in sources("bash", ".sh") {
+        assert!(source.text.starts_with("#!/usr/bin/env bash\n#"), "{}", source.path);
+        let is_sourced = source.path.ends_with("lib.sh");
+        assert!(is_sourced || source.text.contains("set -euo pipefail"), "{}", source.path);
+    }
+}
