@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
@@ -49,17 +49,21 @@ pub enum Usage {
     Wrong(String),
 }
 
-/// Multi-Paxos over UDP/IP multicast.
-///
-/// Processes of four roles agree on one ordered log of values, while datagrams are lost and
-/// processes crash. Start acceptors, learners and proposers, and feed values to clients:
-///
-///     paxos --conf conf/paxos.conf acceptor 1
-///     seq 100 | paxos --conf conf/paxos.conf client 1
-///
-/// `bash/run.sh . 1000 30` starts a whole cluster and prints a verdict.
+/// What `--help` begins with.
+const ABOUT: &str = "\
+Multi-Paxos over UDP/IP multicast.
+
+Processes of four roles agree on one ordered log of values, while datagrams are lost and processes
+crash. Start acceptors, learners and proposers, and feed values to clients:
+
+    paxos --conf conf/paxos.conf acceptor 1
+    seq 100 | paxos --conf conf/paxos.conf client 1
+
+`bash/run.sh . 1000 30` starts a whole cluster and prints a verdict.";
+
+/// The whole command line, as typed.
 #[derive(Parser)]
-#[command(name = "paxos", version, verbatim_doc_comment, disable_help_subcommand = true)]
+#[command(name = "paxos", version, about = ABOUT, disable_help_subcommand = true)]
 struct Typed {
     /// The configuration file; every role needs it
     #[arg(long, value_name = "PATH")]
@@ -86,10 +90,22 @@ enum TypedCommand {
         #[command(flatten)]
         node: TypedNode,
         /// 1: never send an Accept or a Decide twice
-        #[arg(long, value_name = "0|1", default_value = "0", value_parser = flag(), action = clap::ArgAction::Set)]
+        #[arg(
+            long,
+            value_name = "0|1",
+            default_value = "0",
+            value_parser = flag(),
+            action = ArgAction::Set
+        )]
         no_timeouts: bool,
         /// 1: run phase 1 for each instance as values arrive
-        #[arg(long, value_name = "0|1", default_value = "0", value_parser = flag(), action = clap::ArgAction::Set)]
+        #[arg(
+            long,
+            value_name = "0|1",
+            default_value = "0",
+            value_parser = flag(),
+            action = ArgAction::Set
+        )]
         no_preexecution: bool,
     },
     /// Vote, and remember; a majority of the acceptors must be alive
@@ -115,7 +131,12 @@ enum TypedCommand {
         #[command(flatten)]
         files: TypedFiles,
         /// Print the decided values: true or false
-        #[arg(value_name = "PRINT", default_value = "false", value_parser = yes_or_no, action = clap::ArgAction::Set)]
+        #[arg(
+            value_name = "PRINT",
+            default_value = "false",
+            value_parser = yes_or_no,
+            action = ArgAction::Set
+        )]
         print: bool,
         /// The first instance of each client, or `auto`; by default 1 for each
         #[arg(value_name = "FIRST_INSTANCE", value_parser = first_instance)]

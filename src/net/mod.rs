@@ -57,6 +57,16 @@ pub trait DatagramReceiver: Send {
     fn dropped(&self) -> u64;
 }
 
+impl<R: DatagramReceiver + ?Sized> DatagramReceiver for Box<R> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        (**self).receive(buffer)
+    }
+
+    fn dropped(&self) -> u64 {
+        (**self).dropped()
+    }
+}
+
 /// The MTU of the interface that carries `address`, in bytes, where the system tells it.
 pub fn interface_mtu(address: Ipv4Addr) -> Option<usize> {
     let interfaces = if_addrs::get_if_addrs().ok()?;

@@ -148,7 +148,10 @@ mod tests {
         /// Whatever is done to it, it answers as an ordered map does.
         #[test]
         fn it_behaves_like_an_ordered_map(
-            steps in prop::collection::vec((0..3u8, prop_oneof![0..600u64, Just(u64::MAX - 1)]), 0..200),
+            steps in prop::collection::vec(
+                (0..3u8, prop_oneof![0..600u64, Just(u64::MAX - 1)]),
+                0..200,
+            ),
             from in 0..700u64,
             len in 0..700u64,
         ) {
@@ -157,7 +160,10 @@ mod tests {
             for (order, (action, key)) in steps.into_iter().enumerate() {
                 let instance = Instance(key);
                 match action {
-                    0 | 1 => prop_assert_eq!(map.insert(instance, order), model.insert(instance, order)),
+                    0 | 1 => prop_assert_eq!(
+                        map.insert(instance, order),
+                        model.insert(instance, order)
+                    ),
                     _ => prop_assert_eq!(map.remove(instance), model.remove(&instance)),
                 }
                 prop_assert_eq!(map.get(instance), model.get(&instance));
@@ -166,9 +172,10 @@ mod tests {
                 prop_assert_eq!(map.last(), model.keys().next_back().copied());
             }
             let run = Run { from: Instance(from), until: Instance(from + len) };
-            let ranged: Vec<_> = map.range(run).map(|(instance, value)| (instance, *value)).collect();
+            let ranged: Vec<_> =
+                map.range(run).map(|(instance, value)| (instance, *value)).collect();
             let expected: Vec<_> =
-                model.range(run.from..run.until).map(|(instance, value)| (*instance, *value)).collect();
+                model.range(run.from..run.until).map(|(key, value)| (*key, *value)).collect();
             prop_assert_eq!(ranged, expected);
             prop_assert_eq!(map.iter().count(), model.len());
         }

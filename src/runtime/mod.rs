@@ -12,8 +12,8 @@
 //! feed one bounded inbox; the role loop alone touches the role, and sleeps until the inbox or the
 //! timer wheel has something. No async, no `select!`: one queue and one deadline need neither.
 //!
-//! Nothing in here knows what a message means. Time is read in `crate::clock`, once a turn; randomness
-//! comes from `entropy`, once a start.
+//! Nothing in here knows what a message means. Time is read once a turn; randomness comes from
+//! `entropy`, once a start. `node` puts a process together.
 
 pub mod entropy;
 pub mod inbox;

@@ -179,7 +179,10 @@ fn report_client(tally: ClientTally, failure: Option<&InputFailure>, exit: Exit)
     }
     let undecided = tally.undecided();
     if undecided > 0 {
-        error!(target: "paxos::report", "{undecided} of {asked} values are not known to be decided");
+        error!(
+            target: "paxos::report",
+            "{undecided} of {asked} values are not known to be decided"
+        );
         return Exit::Undone;
     }
     if failure.is_some() { Exit::BadInput } else { exit }

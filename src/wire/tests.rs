@@ -246,7 +246,10 @@ fn the_longest_value_fits_a_datagram() {
 
 proptest! {
     #[test]
-    fn arbitrary_bytes_never_panic(body in prop::collection::vec(any::<u8>(), 0..2000), kind in 0..12usize) {
+    fn arbitrary_bytes_never_panic(
+        body in prop::collection::vec(any::<u8>(), 0..2000),
+        kind in 0..12usize,
+    ) {
         let kind = Kind::ALL[kind];
         let mut datagram = datagram(kind);
         datagram.truncate(HEADER_BYTES);
@@ -258,7 +261,10 @@ proptest! {
     #[test]
     fn arbitrary_entries_make_the_round_trip(
         from in 1..u64::MAX / 2,
-        drawn in prop::collection::vec((0..3u8, 0..3u32, 1..4u64, prop::collection::vec(any::<u8>(), 0..40)), 1..60),
+        drawn in prop::collection::vec(
+            (0..3u8, 0..3u32, 1..4u64, prop::collection::vec(any::<u8>(), 0..40)),
+            1..60,
+        ),
     ) {
         let entries: Vec<Entry> = drawn
             .into_iter()
@@ -266,7 +272,8 @@ proptest! {
                 let assigned_by = if kind == 1 { AssignedBy::Client } else { AssignedBy::Leader };
                 let session = Session { client, boot: 7 };
                 let origin = Origin { session, number: Number(number), assigned_by };
-                if kind == 0 { Entry::Noop } else { Entry::Value { origin, value: Value::new(&bytes) } }
+                let value = Value::new(&bytes);
+                if kind == 0 { Entry::Noop } else { Entry::Value { origin, value } }
             })
             .collect();
         let message = Message::Decide(Decide { ballot: BIG, from: Instance(from), entries });

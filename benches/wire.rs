@@ -1,0 +1,53 @@
+//! What a datagram costs to encode and to decode.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use multi_paxos::protocol::message::{Accept, Accepted, Message};
+use multi_paxos::protocol::types::{
+    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Value,
+};
+use multi_paxos::wire::Codec;
+
+const BALLOT: Ballot = Ballot { round: 3, proposer: 1, boot: 0x0123_4567_89ab_cdef };
+
+fn accept(count: u64, bytes: usize) -> Message {
+    let session = Session { client: 1, boot: 0xfedc_ba98_7654_3210 };
+    let entry = |number| Entry::Value {
+        origin: Origin { session, number: Number(number), assigned_by: AssignedBy::Leader },
+        value: Value::new(&vec![7; bytes]),
+    };
+    let entries = (1..=count).map(entry).collect();
+    let instance = Instance(1_000_000);
+    Message::Accept(Accept { ballot: BALLOT, watermark: instance, from: instance, entries })
+}
+
+fn bench(criterion: &mut Criterion) {
+    let run = Run::new(Instance(1_000_000), Instance(1_000_064));
+    let accepted = Message::Accepted(Accepted { ballot: BALLOT, runs: vec![run] });
+    let samples = [
+        ("accept 1 x 64 B", Role::Proposer, accept(1, 64), 1),
+        ("accept 64 x 64 B", Role::Proposer, accept(64, 64), 64),
+        ("accept 50 x 1 KiB", Role::Proposer, accept(50, 1024), 50),
+        ("accepted", Role::Acceptor, accepted, 64),
+    ];
+    for (name, role, message, values) in samples {
+        let sender = Sender { node: NodeId::new(role, 1), boot: 7 };
+        let codec = Codec::new("bench", sender, 65507);
+        let mut datagram = Vec::new();
+        codec.encode(&message, &mut datagram).expect("the sample fits a datagram");
+        let mut group = criterion.benchmark_group("wire");
+        group.throughput(Throughput::Elements(values));
+        group.bench_function(BenchmarkId::new("encode", name), |bencher| {
+            let mut buffer = Vec::new();
+            bencher.iter(|| codec.encode(black_box(&message), &mut buffer));
+        });
+        group.bench_function(BenchmarkId::new("decode", name), |bencher| {
+            bencher.iter(|| codec.decode(black_box(&datagram)));
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
