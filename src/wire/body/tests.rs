@@ -3,8 +3,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::*;
+
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, RUN_BYTES_MAX};
+use crate::protocol::types::{
+    ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, NodeId, RUN_BYTES_MAX, Role, Sender,
+};
 
 /// The largest numbers everywhere, so that sizes are upper bounds.
 const BIG: Ballot = Ballot { round: u64::MAX, proposer: u32::MAX, boot: u64::MAX };

@@ -1,0 +1,517 @@
+//! The bodies of datagrams: private mirrors of the messages, which bincode encodes and decodes.
+//!
+//! The messages themselves know nothing of bincode. Values are borrowed from the datagram until
+//! they are copied, once, into a `Value`.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
+use bincode::{BorrowDecode, Encode};
+
+use super::Refusal;
+use crate::protocol::message::{
+    Accept, Accepted, AcceptedEntry, Assignment, CatchUpReply, CatchUpRequest, Decide, DecideAck,
+    Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck, Standing,
+};
+use crate::protocol::types::{
+    AssignedBy, Ballot, Counted, Entry, Instance, Number, Origin, Run, Session, Value,
+};
+
+/// No single structure is larger than a datagram, whatever its length fields claim.
+const CONFIG: Configuration<LittleEndian, Varint, Limit<65536>> =
+    bincode::config::standard().with_limit::<65536>();
+
+// The mirrors: what bincode sees of the messages.
+
+#[derive(Encode, BorrowDecode)]
+struct WireBallot {
+    round: u64,
+    proposer: u32,
+    boot: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
+enum WireEntry<'a> {
+    Noop,
+    ClientAssigned {
+        client: u32,
+        boot: u64,
+        number: u64,
+        value: &'a [u8],
+    },
+    LeaderAssigned {
+        client: u32,
+        boot: u64,
+        number: u64,
+        value: &'a [u8],
+    },
+    /// The session's next number, after the entry before it.
+    Next {
+        value: &'a [u8],
+    },
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WireAccepted<'a> {
+    instance: u64,
+    ballot: WireBallot,
+    entry: WireEntry<'a>,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WireRun {
+    from: u64,
+    length: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct RequestHead {
+    first: Option<u64>,
+    from: u64,
+    values: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct RequestAckHead {
+    client: u32,
+    boot: u64,
+    received: u32,
+    delivered: u32,
+    lost: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct PrepareHead {
+    ballot: WireBallot,
+    from: u64,
+    until: Option<u64>,
+    acceptor: Option<u32>,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct PromiseHead {
+    ballot: WireBallot,
+    from: u64,
+    until: Option<u64>,
+    next: Option<u64>,
+    accepted: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct AcceptHead {
+    ballot: WireBallot,
+    watermark: u64,
+    from: u64,
+    entries: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct AcceptedHead {
+    ballot: WireBallot,
+    runs: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct NackHead {
+    rejected: WireBallot,
+    promised: WireBallot,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct DecideHead {
+    ballot: WireBallot,
+    from: u64,
+    entries: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WireProgress {
+    watermark: u64,
+    decided: u64,
+    end: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
+enum WireStanding {
+    Leads,
+    Campaigns,
+    Stands,
+    Abstains,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct HeartbeatHead {
+    standing: WireStanding,
+    ballot: WireBallot,
+    progress: WireProgress,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct CatchUpRequestHead {
+    missing: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct CatchUpReplyHead {
+    from: u64,
+    last: bool,
+    entries: u32,
+}
+
+// To the wire.
+
+/// Appends one structure.
+fn put(item: impl Encode, buffer: &mut Vec<u8>) {
+    // Writing to memory does not fail, and none of the mirrors refuses to be encoded.
+    let written = bincode::encode_into_std_write(item, buffer, CONFIG);
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
+/// Appends the body of `message`.
+pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
+    match message {
+        Message::Request(request) => {
+            let first = match request.assignment {
+                Assignment::Client { first } => Some(first.0),
+                Assignment::Leader => None,
+            };
+            let values = count(&request.values);
+            put(RequestHead { first, from: request.from.0, values }, buffer);
+            request.values.iter().for_each(|value| put(value.as_bytes(), buffer));
+        }
+        Message::RequestAck(ack) => {
+            let head = RequestAckHead {
+                client: ack.session.client,
+                boot: ack.session.boot,
+                received: count(&ack.received),
+                delivered: count(&ack.delivered),
+                lost: count(&ack.lost),
+            };
+            put(head, buffer);
+            let runs = ack.received.iter().chain(&ack.delivered).chain(&ack.lost);
+            runs.for_each(|run| put(wire_run(run), buffer));
+        }
+        Message::Prepare(prepare) => {
+            let Prepare { ballot, from, until, acceptor } = prepare;
+            let until = until.map(|until| until.0);
+            put(
+                PrepareHead {
+                    ballot: wire_ballot(*ballot),
+                    from: from.0,
+                    until,
+                    acceptor: *acceptor,
+                },
+                buffer,
+            );
+        }
+        Message::Promise(promise) => {
+            let head = PromiseHead {
+                ballot: wire_ballot(promise.ballot),
+                from: promise.from.0,
+                until: promise.until.map(|until| until.0),
+                next: promise.next.map(|next| next.0),
+                accepted: count(&promise.accepted),
+            };
+            put(head, buffer);
+            for AcceptedEntry { instance, ballot, entry } in &promise.accepted {
+                let ballot = wire_ballot(*ballot);
+                let entry = wire_entry(entry, None);
+                put(WireAccepted { instance: instance.0, ballot, entry }, buffer);
+            }
+        }
+        Message::Accept(accept) => {
+            let head = AcceptHead {
+                ballot: wire_ballot(accept.ballot),
+                watermark: accept.watermark.0,
+                from: accept.from.0,
+                entries: count(&accept.entries),
+            };
+            put(head, buffer);
+            put_entries(&accept.entries, buffer);
+        }
+        Message::Accepted(Accepted { ballot, runs }) => {
+            put(AcceptedHead { ballot: wire_ballot(*ballot), runs: count(runs) }, buffer);
+            runs.iter().for_each(|run| put(wire_run(run), buffer));
+        }
+        Message::Nack(Nack { rejected, promised }) => {
+            let (rejected, promised) = (wire_ballot(*rejected), wire_ballot(*promised));
+            put(NackHead { rejected, promised }, buffer);
+        }
+        Message::Decide(Decide { ballot, from, entries }) => {
+            let ballot = wire_ballot(*ballot);
+            put(DecideHead { ballot, from: from.0, entries: count(entries) }, buffer);
+            put_entries(entries, buffer);
+        }
+        Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
+        Message::Heartbeat(Heartbeat { standing, ballot, progress }) => {
+            let standing = match standing {
+                Standing::Leads => WireStanding::Leads,
+                Standing::Campaigns => WireStanding::Campaigns,
+                Standing::Stands => WireStanding::Stands,
+                Standing::Abstains => WireStanding::Abstains,
+            };
+            let (ballot, progress) = (wire_ballot(*ballot), wire_progress(*progress));
+            put(HeartbeatHead { standing, ballot, progress }, buffer);
+        }
+        Message::CatchUpRequest(CatchUpRequest { missing }) => {
+            put(CatchUpRequestHead { missing: count(missing) }, buffer);
+            missing.iter().for_each(|run| put(wire_run(run), buffer));
+        }
+        Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
+            let (from, last, entries_count) = (from.0, *last, count(entries));
+            put(CatchUpReplyHead { from, last, entries: entries_count }, buffer);
+            put_entries(entries, buffer);
+        }
+    }
+}
+
+/// The length of a list. No list of 2^32 items fits a datagram, which is checked afterwards.
+fn count<T>(items: &[T]) -> u32 {
+    u32::try_from(items.len()).unwrap_or(u32::MAX)
+}
+
+fn wire_ballot(ballot: Ballot) -> WireBallot {
+    WireBallot { round: ballot.round, proposer: ballot.proposer, boot: ballot.boot }
+}
+
+fn wire_progress(progress: Progress) -> WireProgress {
+    let Progress { watermark, decided, end } = progress;
+    WireProgress { watermark: watermark.0, decided, end: end.0 }
+}
+
+fn wire_run<T: Counted>(run: &Run<T>) -> WireRun {
+    WireRun { from: run.from.get(), length: run.len() }
+}
+
+fn put_entries(entries: &[Entry], buffer: &mut Vec<u8>) {
+    let mut before = None;
+    for entry in entries {
+        put(wire_entry(entry, before), buffer);
+        before = entry.origin();
+    }
+}
+
+/// The mirror of `entry`, which follows an entry of origin `before`.
+fn wire_entry(entry: &Entry, before: Option<Origin>) -> WireEntry<'_> {
+    let Entry::Value { origin, value } = entry else { return WireEntry::Noop };
+    let value = value.as_bytes();
+    if before.is_some_and(|before| follower(before) == Some(*origin)) {
+        return WireEntry::Next { value };
+    }
+    let Origin { session: Session { client, boot }, number: Number(number), .. } = *origin;
+    match origin.assigned_by {
+        AssignedBy::Client => WireEntry::ClientAssigned { client, boot, number, value },
+        AssignedBy::Leader => WireEntry::LeaderAssigned { client, boot, number, value },
+    }
+}
+
+/// The origin of the session's next value.
+fn follower(origin: Origin) -> Option<Origin> {
+    let number = Number(origin.number.0.checked_add(1)?);
+    Some(Origin { number, ..origin })
+}
+
+// From the wire.
+
+/// What is left of a body.
+struct Body<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Body<'a> {
+    /// Takes one structure off the front.
+    fn take<T: BorrowDecode<'a, ()>>(&mut self) -> Result<T, Refusal> {
+        let (item, used) =
+            bincode::borrow_decode_from_slice(self.rest, CONFIG).map_err(|_| Refusal::BadBody)?;
+        self.rest = self.rest.get(used..).ok_or(Refusal::BadBody)?;
+        Ok(item)
+    }
+
+    /// Takes `count` items off the front. Memory is taken for what is there, not for what is
+    /// claimed: every item takes at least a byte.
+    fn list<T>(
+        &mut self,
+        count: u32,
+        mut item: impl FnMut(&mut Self) -> Result<T, Refusal>,
+    ) -> Result<Vec<T>, Refusal> {
+        let count = usize::try_from(count).map_err(|_| Refusal::BadBody)?;
+        if count > self.rest.len() {
+            return Err(Refusal::BadBody);
+        }
+        let mut items = Vec::with_capacity(count.min(1024));
+        for _ in 0..count {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn runs<T: Counted>(&mut self, count: u32) -> Result<Vec<Run<T>>, Refusal> {
+        self.list(count, |body| {
+            let WireRun { from, length } = body.take()?;
+            let until = from.checked_add(length).ok_or(Refusal::Impossible)?;
+            if from == 0 || length == 0 {
+                return Err(Refusal::Impossible);
+            }
+            Ok(Run::new(T::new(from), T::new(until)))
+        })
+    }
+
+    /// The entries of a page that begins at `from`.
+    fn entries(&mut self, from: u64, count: u32) -> Result<Vec<Entry>, Refusal> {
+        instance(from)?;
+        from.checked_add(u64::from(count)).ok_or(Refusal::Impossible)?;
+        let mut before = None;
+        self.list(count, |body| {
+            let entry = entry(body.take()?, before)?;
+            before = entry.origin();
+            Ok(entry)
+        })
+    }
+}
+
+/// Reads the body of a message of this kind.
+pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
+    let mut body = Body { rest: bytes };
+    let message = match kind {
+        Kind::Request => {
+            let head: RequestHead = body.take()?;
+            let assignment = match head.first {
+                Some(first) => Assignment::Client { first: instance(first)? },
+                None => Assignment::Leader,
+            };
+            let last = head.from.checked_add(u64::from(head.values)).ok_or(Refusal::Impossible)?;
+            head.first.unwrap_or(0).checked_add(last).ok_or(Refusal::Impossible)?;
+            let values = body.list(head.values, |body| body.take().map(Value::new))?;
+            Message::Request(Request { assignment, from: number(head.from)?, values })
+        }
+        Kind::RequestAck => {
+            let head: RequestAckHead = body.take()?;
+            let session = Session { client: head.client, boot: head.boot };
+            let received = body.runs(head.received)?;
+            let delivered = body.runs(head.delivered)?;
+            let lost = body.runs(head.lost)?;
+            Message::RequestAck(RequestAck { session, received, delivered, lost })
+        }
+        Kind::Prepare => {
+            let head: PrepareHead = body.take()?;
+            Message::Prepare(Prepare {
+                ballot: ballot(head.ballot),
+                from: instance(head.from)?,
+                until: until(head.from, head.until)?,
+                acceptor: head.acceptor,
+            })
+        }
+        Kind::Promise => {
+            let head: PromiseHead = body.take()?;
+            let accepted = body.list(head.accepted, |body| {
+                let accepted: WireAccepted = body.take()?;
+                Ok(AcceptedEntry {
+                    instance: instance(accepted.instance)?,
+                    ballot: ballot(accepted.ballot),
+                    entry: entry(accepted.entry, None)?,
+                })
+            })?;
+            Message::Promise(Promise {
+                ballot: ballot(head.ballot),
+                from: instance(head.from)?,
+                until: until(head.from, head.until)?,
+                accepted,
+                next: until(head.from, head.next)?,
+            })
+        }
+        Kind::Accept => {
+            let head: AcceptHead = body.take()?;
+            Message::Accept(Accept {
+                ballot: ballot(head.ballot),
+                watermark: instance(head.watermark)?,
+                from: instance(head.from)?,
+                entries: body.entries(head.from, head.entries)?,
+            })
+        }
+        Kind::Accepted => {
+            let head: AcceptedHead = body.take()?;
+            let runs = body.runs(head.runs)?;
+            Message::Accepted(Accepted { ballot: ballot(head.ballot), runs })
+        }
+        Kind::Nack => {
+            let NackHead { rejected, promised } = body.take()?;
+            let (rejected, promised) = (ballot(rejected), ballot(promised));
+            Message::Nack(Nack { rejected, promised })
+        }
+        Kind::Decide => {
+            let head: DecideHead = body.take()?;
+            let entries = body.entries(head.from, head.entries)?;
+            let from = instance(head.from)?;
+            Message::Decide(Decide { ballot: ballot(head.ballot), from, entries })
+        }
+        Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
+        Kind::Heartbeat => {
+            let head: HeartbeatHead = body.take()?;
+            let standing = match head.standing {
+                WireStanding::Leads => Standing::Leads,
+                WireStanding::Campaigns => Standing::Campaigns,
+                WireStanding::Stands => Standing::Stands,
+                WireStanding::Abstains => Standing::Abstains,
+            };
+            let (ballot, progress) = (ballot(head.ballot), progress(head.progress)?);
+            Message::Heartbeat(Heartbeat { standing, ballot, progress })
+        }
+        Kind::CatchUpRequest => {
+            let head: CatchUpRequestHead = body.take()?;
+            Message::CatchUpRequest(CatchUpRequest { missing: body.runs(head.missing)? })
+        }
+        Kind::CatchUpReply => {
+            let head: CatchUpReplyHead = body.take()?;
+            let entries = body.entries(head.from, head.entries)?;
+            let from = instance(head.from)?;
+            Message::CatchUpReply(CatchUpReply { from, entries, last: head.last })
+        }
+    };
+    if body.rest.is_empty() { Ok(message) } else { Err(Refusal::TrailingBytes) }
+}
+
+fn instance(number: u64) -> Result<Instance, Refusal> {
+    if number == 0 { Err(Refusal::Impossible) } else { Ok(Instance(number)) }
+}
+
+fn number(number: u64) -> Result<Number, Refusal> {
+    if number == 0 { Err(Refusal::Impossible) } else { Ok(Number(number)) }
+}
+
+/// The end of what begins at `from`.
+fn until(from: u64, until: Option<u64>) -> Result<Option<Instance>, Refusal> {
+    match until {
+        Some(until) if until <= from => Err(Refusal::Impossible),
+        Some(until) => Ok(Some(Instance(until))),
+        None => Ok(None),
+    }
+}
+
+fn ballot(ballot: WireBallot) -> Ballot {
+    Ballot { round: ballot.round, proposer: ballot.proposer, boot: ballot.boot }
+}
+
+fn progress(progress: WireProgress) -> Result<Progress, Refusal> {
+    let WireProgress { watermark, decided, end } = progress;
+    Ok(Progress { watermark: instance(watermark)?, decided, end: instance(end)? })
+}
+
+fn entry(entry: WireEntry<'_>, before: Option<Origin>) -> Result<Entry, Refusal> {
+    let (assigned_by, client, boot, number, value) = match entry {
+        WireEntry::Noop => return Ok(Entry::Noop),
+        WireEntry::Next { value } => {
+            let origin = before.and_then(follower).ok_or(Refusal::Impossible)?;
+            return Ok(Entry::Value { origin, value: Value::new(value) });
+        }
+        WireEntry::ClientAssigned { client, boot, number, value } => {
+            (AssignedBy::Client, client, boot, number, value)
+        }
+        WireEntry::LeaderAssigned { client, boot, number, value } => {
+            (AssignedBy::Leader, client, boot, number, value)
+        }
+    };
+    let session = Session { client, boot };
+    let origin = Origin { session, number: self::number(number)?, assigned_by };
+    Ok(Entry::Value { origin, value: Value::new(value) })
+}
+
+#[cfg(test)]
+mod tests;
