@@ -141,6 +141,9 @@ enum TypedCommand {
         /// The first instance of each client, or `auto`; by default 1 for each
         #[arg(value_name = "FIRST_INSTANCE", value_parser = first_instance)]
         first_instances: Vec<Assignment>,
+        /// Print the verdict as JSON instead
+        #[arg(long)]
+        json: bool,
     },
     /// Wait until every learner's file holds everything that clients were fed
     ///
@@ -219,11 +222,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Command::Node(NodeOptions { results, ..node(Role::Learner, typed)? })
         }
         TypedCommand::Generate(options) => Command::Generate(options),
-        TypedCommand::Check { files, print, first_instances } => {
-            Command::Check(check_options(files, print, first_instances)?)
+        TypedCommand::Check { files, print, first_instances, json } => {
+            let options = check_options(files, first_instances)?;
+            Command::Check(CheckOptions { print, json, ..options })
         }
         TypedCommand::Watch { files, first_instances, timeout } => Command::Watch(WatchOptions {
-            check: check_options(files, false, first_instances)?,
+            check: check_options(files, first_instances)?,
             timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
         }),
     })
@@ -231,7 +235,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
 
 fn check_options(
     files: TypedFiles,
-    print: bool,
     first_instances: Vec<Assignment>,
 ) -> Result<CheckOptions, Usage> {
     let TypedFiles { learners, clients, results } = files;
@@ -246,7 +249,7 @@ fn check_options(
             )));
         }
     };
-    Ok(CheckOptions { learners, clients, print, results })
+    Ok(CheckOptions { learners, clients, print: false, json: false, results })
 }
 
 /// One line of what is wrong, or the help that was asked for.

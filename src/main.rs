@@ -84,7 +84,11 @@ fn run_check(options: &CheckOptions) -> ExitCode {
         Err(error) => return refuse(error),
     };
     let mut stdout = io::stdout();
-    let lines = verdict.lines(stdout.is_terminal());
+    let lines = if options.json {
+        format!("{}\n", serde_json::json!(verdict))
+    } else {
+        verdict.lines(stdout.is_terminal())
+    };
     let printed = stdout
         .write_all(verdict.table.as_bytes())
         .and_then(|()| stdout.write_all(lines.as_bytes()));

@@ -13,6 +13,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::files::{Content, Unusable, learner_file, propose_file};
 use crate::protocol::message::Assignment;
 
@@ -28,12 +30,14 @@ pub struct CheckOptions {
     pub clients: Vec<Assignment>,
     /// Whether to print the decided values.
     pub print: bool,
+    /// Whether to print the verdict as JSON.
+    pub json: bool,
     /// Where the files are.
     pub results: PathBuf,
 }
 
 /// What the files say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
     /// The first value that nobody asked for like that, if there is one.
     pub integrity: Option<Offence>,
@@ -43,12 +47,13 @@ pub struct Verdict {
     pub complete: u64,
     /// How many were requested.
     pub requested: u64,
-    /// The decided values, if they were wanted.
+    /// The decided values, if they were wanted; for people alone.
+    #[serde(skip)]
     pub table: String,
 }
 
 /// A broken promise: where, and a sentence with the values and files.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Offence {
     /// The instance.
     pub instance: u64,
@@ -383,6 +388,7 @@ mod tests {
             learners: learners.len() as u32,
             clients: clients.iter().map(|(assignment, _)| *assignment).collect(),
             print: true,
+            json: false,
             results: folder.path().to_owned(),
         })
     }
@@ -397,6 +403,15 @@ mod tests {
 
     fn agreement(clients: &[(Assignment, &str)], learners: &[&str]) -> String {
         verdict(clients, learners).agreement.map_or("holds".to_owned(), |offence| offence.what)
+    }
+
+    #[test]
+    fn machines_get_the_same_verdict() {
+        let bad = verdict(&[(FROM_1, "a\n")], &["1\tx\n"]);
+        let json = serde_json::to_value(&bad).unwrap();
+        assert_eq!(json["integrity"]["instance"], 1);
+        assert!(json["agreement"].is_null());
+        assert_eq!((&json["complete"], &json["requested"]), (&1.into(), &1.into()));
     }
 
     #[test]
@@ -456,7 +471,8 @@ mod tests {
         assert!(name("x\ta\n").contains(":1: "));
         let folder = tempfile::tempdir().unwrap();
         let results = folder.path().to_owned();
-        let options = CheckOptions { learners: 1, clients: vec![FROM_1], print: false, results };
+        let (clients, print, json) = (vec![FROM_1], false, false);
+        let options = CheckOptions { learners: 1, clients, print, json, results };
         assert!(check(&options).unwrap_err().0.contains("propose1.txt: cannot read it"));
     }
 

@@ -211,7 +211,8 @@ mod tests {
         fs::write(folder.path().join(propose_file(1)), "a\n").unwrap();
         let clients = vec![Assignment::Leader];
         let results = folder.path().to_owned();
-        let check = CheckOptions { learners: 1, clients, print: false, results };
+        let (print, json) = (false, false);
+        let check = CheckOptions { learners: 1, clients, print, json, results };
         let options = WatchOptions { check, timeout: Some(Duration::from_millis(1)) };
         assert_eq!(watch(&options), Ok(false));
         fs::write(folder.path().join(learner_file(1)), "7\ta\n").unwrap();
