@@ -13,6 +13,7 @@ mod body;
 
 use std::fmt;
 
+use crate::protocol::actor::Record;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::types::{NodeId, Role, Sender};
 
@@ -178,6 +179,16 @@ impl Codec {
         let message = body::decode(header.kind, body)?;
         Ok((header.sender, message))
     }
+}
+
+/// Appends a record of an acceptor's log, in the form that the wire has for the same thing.
+pub fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
+    body::encode_record(record, buffer);
+}
+
+/// Reads a record of an acceptor's log.
+pub fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
+    body::decode_record(bytes)
 }
 
 /// Which role sends which kind.

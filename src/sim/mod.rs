@@ -3,6 +3,7 @@
 pub mod chaos;
 pub mod checker;
 pub mod cluster;
+pub mod disk;
 pub mod network;
 pub mod script;
 

@@ -3,6 +3,8 @@
 //! A store keeps records in order and knows nothing of messages. The role loop appends the records
 //! of a turn, flushes once, and only then sends what the turn wants sent.
 
+pub mod disk;
+pub mod log;
 pub mod memory;
 
 use std::io;

@@ -7,6 +7,7 @@ use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
 
 use super::Refusal;
+use crate::protocol::actor::Record;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Assignment, CatchUpReply, CatchUpRequest, Decide, DecideAck,
     Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck, Standing,
@@ -307,6 +308,40 @@ fn wire_entry(entry: &Entry, before: Option<Origin>) -> WireEntry<'_> {
 fn follower(origin: Origin) -> Option<Origin> {
     let number = Number(origin.number.0.checked_add(1)?);
     Some(Origin { number, ..origin })
+}
+
+/// What precedes a record.
+#[derive(Encode, BorrowDecode)]
+enum RecordHead {
+    Promised { ballot: WireBallot },
+    Accepted { ballot: WireBallot, from: u64, entries: u32 },
+}
+
+/// Appends a record of an acceptor's log.
+pub(super) fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
+    match record {
+        Record::Promised(ballot) => {
+            put(RecordHead::Promised { ballot: wire_ballot(*ballot) }, buffer);
+        }
+        Record::Accepted { ballot, from, entries } => {
+            let (ballot, from) = (wire_ballot(*ballot), from.0);
+            put(RecordHead::Accepted { ballot, from, entries: count(entries) }, buffer);
+            put_entries(entries, buffer);
+        }
+    }
+}
+
+/// Reads a record of an acceptor's log.
+pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
+    let mut body = Body { rest: bytes };
+    let record = match body.take()? {
+        RecordHead::Promised { ballot: promised } => Record::Promised(ballot(promised)),
+        RecordHead::Accepted { ballot: accepted, from, entries } => {
+            let entries = body.entries(from, entries)?;
+            Record::Accepted { ballot: ballot(accepted), from: instance(from)?, entries }
+        }
+    };
+    if body.rest.is_empty() { Ok(record) } else { Err(Refusal::TrailingBytes) }
 }
 
 // From the wire.
