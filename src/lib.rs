@@ -15,14 +15,18 @@
 //! business of [`runtime`], [`net`] and [`storage`]. `ARCHITECTURE.md` tells in which order to read
 //! the modules, which invariants there are, and where a change goes.
 
+pub mod bugs;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod net;
 pub mod protocol;
 pub mod results;
 pub mod rng;
 pub mod runtime;
 pub mod sim;
+pub mod simulate;
 pub mod storage;
 pub mod wire;

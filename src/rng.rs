@@ -39,6 +39,9 @@ impl Rng {
 
     /// A length of time in `0..=most`.
     pub fn up_to(&mut self, most: Duration) -> Duration {
+        if most.is_zero() {
+            return most;
+        }
         let micros = u64::try_from(most.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.below(micros.saturating_add(1)))
     }

@@ -5,16 +5,17 @@
 
 use log::{debug, warn};
 
-use super::actor::{Actor, Effects, Ignored, Input, Record};
+use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
 use super::instance_map::InstanceMap;
 use super::message::{
-    Accept, Accepted, AcceptedEntry, Interest, Kind, Message, Nack, Prepare, Promise,
+    Accept, Accepted, AcceptedEntry, Disown, Interest, Kind, Message, Nack, Prepare, Promise,
 };
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
     Ballot, Counted, ENTRY_BYTES_MAX, Entry, Instance, NodeId, Role, Run, Sender, Time,
 };
+use crate::bugs::{self, Bug};
 
 /// No honest round is this far above the one before: a larger jump is broken or hostile, and
 /// storing it would use up the rounds.
@@ -24,6 +25,8 @@ pub const ROUND_JUMP_MAX: u64 = 1 << 32;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acceptor {
     id: u32,
+    /// Which life of this id it is: the same for as long as its data lives.
+    incarnation: u64,
     settings: Settings,
     /// The highest ballot answered: nothing below it is promised or accepted any more.
     promised: Ballot,
@@ -41,9 +44,10 @@ struct Vote {
 
 impl Acceptor {
     /// Acceptor `id` (1 to `acceptor_count`), which has not promised anything yet.
-    pub fn new(id: u32, settings: Settings) -> Self {
+    pub fn new(id: u32, incarnation: u64, settings: Settings) -> Self {
         Acceptor {
             id,
+            incarnation,
             settings,
             promised: Ballot::ZERO,
             accepted: InstanceMap::new(),
@@ -54,10 +58,12 @@ impl Acceptor {
     /// Takes back a record that was stored in an earlier life, in the order of storing.
     pub fn restore(&mut self, record: Record) {
         match record {
+            Record::Promised(_) if bugs::has(Bug::ForgetsPromises) => {}
+            Record::Accepted { .. } if bugs::has(Bug::ForgetsVotes) => {}
             Record::Promised(ballot) => self.promised = self.promised.max(ballot),
             Record::Accepted { ballot, from, entries } => {
                 self.promised = self.promised.max(ballot);
-                for (instance, entry) in (from.0..).map(Instance).zip(entries) {
+                for (instance, entry) in from.numbering(entries) {
                     self.accepted.insert(instance, Vote { ballot, entry });
                 }
             }
@@ -80,7 +86,9 @@ impl Acceptor {
         }
         if prepare.ballot > self.promised {
             // What was accepted before the promise is answered before it.
-            self.answer_accepts(fx);
+            if !bugs::has(Bug::AnswersUnderNextBallot) {
+                self.answer_accepts(fx);
+            }
             self.promised = prepare.ballot;
             fx.persist.push(Record::Promised(prepare.ballot));
         }
@@ -104,6 +112,9 @@ impl Acceptor {
         for (instance, vote) in self.accepted.range(Run::new(prepare.from, until)) {
             // An accepted entry costs its instance and ballot on top.
             bytes += vote.entry.wire_bytes_max() + ENTRY_BYTES_MAX;
+            if !promise.accepted.is_empty() && bugs::has(Bug::ReportsOneInstance) {
+                break;
+            }
             if bytes > page_bytes && !promise.accepted.is_empty() {
                 promise.next = Some(instance);
                 break;
@@ -128,13 +139,16 @@ impl Acceptor {
         if !self.admit(accept.ballot, fx) {
             return;
         }
-        if accept.ballot > self.promised {
+        if accept.ballot > self.promised && !bugs::has(Bug::AcceptKeepsPromise) {
             // Accepting promises, too: or a lower ballot could be accepted afterwards.
             self.answer_accepts(fx);
             self.promised = accept.ballot;
         }
         assert_eq!(self.promised, accept.ballot);
         self.store(&accept, fx);
+        if fx.persist.is_empty() && bugs::has(Bug::AnswersAcceptsOnce) {
+            return;
+        }
         self.unanswered.push(Run::new(accept.from, until));
     }
 
@@ -159,6 +173,14 @@ impl Acceptor {
         });
     }
 
+    /// A proposer remembers another acceptor of this id: this one has forgotten what that one
+    /// promised. It believes so only if its own incarnation is meant.
+    fn on_disown(&self, disown: &Disown, fx: &mut Effects) {
+        if disown.acceptor == self.id && disown.incarnation == self.incarnation {
+            fx.halt = Some(Halt::Forgotten);
+        }
+    }
+
     /// Whether `ballot` may be answered; refuses it otherwise.
     fn admit(&self, ballot: Ballot, fx: &mut Effects) -> bool {
         if ballot.round > self.promised.round.saturating_add(ROUND_JUMP_MAX) {
@@ -166,7 +188,7 @@ impl Acceptor {
             fx.ignore(Ignored::TooFarAhead);
             return false;
         }
-        if ballot < self.promised {
+        if ballot < self.promised && !bugs::has(Bug::AnswersBelowPromise) {
             debug!("refused {ballot}; {} is promised", self.promised);
             let nack = Nack { rejected: ballot, promised: self.promised };
             fx.send(Role::Proposer, Message::Nack(nack));
@@ -205,6 +227,7 @@ impl Actor for Acceptor {
         match message {
             Message::Prepare(prepare) => self.on_prepare(prepare, fx),
             Message::Accept(accept) => self.on_accept(accept, fx),
+            Message::Disown(disown) => self.on_disown(&disown, fx),
             Message::Request(_)
             | Message::RequestAck(_)
             | Message::Promise(_)
@@ -231,7 +254,7 @@ impl Actor for Acceptor {
     }
 
     fn interest(&self) -> Interest {
-        Interest::of(&[Kind::Prepare, Kind::Accept])
+        Interest::of(&[Kind::Prepare, Kind::Accept, Kind::Disown])
     }
 }
 
@@ -267,7 +290,7 @@ mod tests {
     }
 
     fn acceptor() -> Acceptor {
-        Acceptor::new(1, Settings::default())
+        Acceptor::new(1, 7, Settings::default())
     }
 
     /// "Paxos Made Simple", 2.2, P1a: an acceptor accepts a proposal numbered n iff it has not
@@ -298,7 +321,7 @@ mod tests {
         let fx = turn(&mut acceptor, [prepare(ballot(1, 1)), accept(ballot(1, 1), 5, 2)]);
         assert_eq!(answers(&fx), [Kind::Promise, Kind::Accepted]);
         assert_eq!(fx.persist[0], Record::Promised(ballot(1, 1)));
-        let mut restored = Acceptor::new(1, Settings::default());
+        let mut restored = Acceptor::new(1, 7, Settings::default());
         fx.persist.into_iter().for_each(|record| restored.restore(record));
         assert_eq!(restored, acceptor);
     }
@@ -326,7 +349,7 @@ mod tests {
     #[test]
     fn a_promise_comes_in_pages_that_fit_a_datagram() {
         let settings = Settings { datagram_bytes: 512, ..Settings::default() };
-        let mut acceptor = Acceptor::new(1, settings);
+        let mut acceptor = Acceptor::new(1, 7, settings);
         turn(&mut acceptor, [accept(ballot(1, 1), 1, 100)]);
         let (mut from, mut reported) = (Instance(1), Vec::new());
         loop {
@@ -349,5 +372,14 @@ mod tests {
         );
         assert_eq!(fx.ignored, [Ignored::TooFarAhead, Ignored::TooFarAhead]);
         assert!(fx.persist.is_empty() && fx.send.is_empty());
+    }
+
+    /// Only its own incarnation, echoed, convinces it that it has forgotten something.
+    #[test]
+    fn it_ends_when_it_is_disowned_by_its_incarnation() {
+        let disown = |acceptor, incarnation| Message::Disown(Disown { acceptor, incarnation });
+        let mut acceptor = acceptor();
+        assert_eq!(turn(&mut acceptor, [disown(1, 8), disown(2, 7)]).halt, None);
+        assert_eq!(turn(&mut acceptor, [disown(1, 7)]).halt, Some(Halt::Forgotten));
     }
 }

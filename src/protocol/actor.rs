@@ -63,6 +63,8 @@ pub struct Effects {
     pub deliver: Vec<Delivery>,
     /// What was not acted on, and why. For counters and logs only.
     pub ignored: Vec<Ignored>,
+    /// The process must end at the end of this turn, and not be started again as it is.
+    pub halt: Option<Halt>,
 }
 
 impl Effects {
@@ -98,6 +100,7 @@ impl Effects {
         self.timers.clear();
         self.deliver.clear();
         self.ignored.clear();
+        self.halt = None;
     }
 
     /// Whether there is nothing to do.
@@ -107,6 +110,7 @@ impl Effects {
             && self.timers.is_empty()
             && self.deliver.is_empty()
             && self.ignored.is_empty()
+            && self.halt.is_none()
     }
 }
 
@@ -146,6 +150,13 @@ pub enum Delivery {
     },
 }
 
+/// Why a role must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Halt {
+    /// An acceptor came back under its id without what it had promised.
+    Forgotten,
+}
+
 /// Why an event was not acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ignored {
@@ -167,6 +178,8 @@ pub enum Ignored {
     TooFarAhead,
     /// Another process uses this node's id.
     SameId,
+    /// From an acceptor that has lost what it promised in an earlier incarnation.
+    OtherIncarnation,
     /// A decided instance was claimed to hold something else. Somebody is broken or hostile.
     Contradiction,
 }

@@ -15,6 +15,7 @@ use super::retry::backoff;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Instance, Role, Time};
+use crate::bugs::{self, Bug};
 
 /// How many runs one request names, at most.
 const RUNS_MAX: usize = 64;
@@ -26,6 +27,8 @@ pub struct CatchUp {
     heard: Progress,
     /// Holes below it were asked about, and may be open for good.
     asked_until: Instance,
+    /// Where the next request begins: nobody may be able to fill the holes below.
+    next: Instance,
     /// Whether the timer is set.
     waiting: bool,
     /// Requests in a row without anything new.
@@ -37,6 +40,7 @@ impl Default for CatchUp {
         CatchUp {
             heard: DecidedLog::new().progress(),
             asked_until: Instance::FIRST,
+            next: Instance::FIRST,
             waiting: false,
             tries: 0,
         }
@@ -129,17 +133,22 @@ impl CatchUp {
     ) {
         let end = self.heard.end.max(log.end());
         let limit = RUNS_MAX.min(runs_per_page(settings.page_bytes()));
-        let missing = log.missing(end, limit);
-        self.asked_until = log.end();
+        let mut missing = log.missing(self.next, end, limit);
         if missing.is_empty() {
-            return;
+            missing = log.missing(Instance::FIRST, end, limit);
         }
+        self.asked_until = log.end();
+        let Some(last) = missing.last() else { return };
+        // Once round the log, and then from the start again.
+        self.next = if missing.len() < limit { Instance::FIRST } else { last.until };
         debug!("asks the {source}s for {} runs from {}", missing.len(), missing[0].from);
         fx.send(source, Message::CatchUpRequest(CatchUpRequest { missing }));
         let wait = backoff(settings.retry_catch_up, self.tries, settings.retry_max);
         self.tries = self.tries.saturating_add(1);
         self.waiting = true;
-        fx.set_timer(Timer::CatchUp, now + wait);
+        if !bugs::has(Bug::AsksOnce) {
+            fx.set_timer(Timer::CatchUp, now + wait);
+        }
     }
 }
 
@@ -165,5 +174,35 @@ pub fn answer(
     while let Some(page) = pages.next() {
         let (from, entries, last) = (page.from, page.entries, pages.peek().is_none());
         fx.send(asker, Message::CatchUpReply(CatchUpReply { from, entries, last }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::Entry;
+
+    /// Found by the simulator: with more holes that nobody can fill than a request has room for,
+    /// what lies behind them was never asked for.
+    #[test]
+    fn holes_that_stay_open_do_not_hide_what_lies_behind_them() {
+        let mut log = DecidedLog::new();
+        (1..200).for_each(|number| {
+            log.decide(Instance(number * 2), Entry::Noop);
+        });
+        let (mut catch_up, settings, mut fx) =
+            (CatchUp::default(), Settings::default(), Effects::new());
+        catch_up.on_progress(Progress { decided: 1000, ..log.progress() });
+        let mut asked = Vec::new();
+        for _ in 0..9 {
+            catch_up.on_timer(Time::ZERO, &log, [Role::Learner; 2], &settings, &mut fx);
+        }
+        for (_, message) in fx.send {
+            let Message::CatchUpRequest(request) = message else { panic!("{message}") };
+            asked.extend(request.missing.iter().map(|run| run.from.0));
+        }
+        let once: Vec<u64> = (0..199).map(|hole| hole * 2 + 1).collect();
+        assert_eq!(asked[..once.len()], once);
+        assert_eq!(asked[once.len()], 1, "and then from the start again");
     }
 }

@@ -16,6 +16,7 @@ use super::timer::Timer;
 use super::types::{
     Ballot, Counted, ENTRY_BYTES_MAX, Number, Role, Run, Sender, Session, Time, Value,
 };
+use crate::bugs::{self, Bug};
 
 /// One client session's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -193,8 +194,8 @@ impl Client {
 
     /// How long to wait for an answer: what the leader has needs less urgency.
     fn patience(&self, state: State) -> Option<(Time, Duration)> {
-        let first = self.round_trip.timeout(self.settings.retry_request);
-        let longest = self.settings.retry_max.max(first);
+        let first = self.round_trip.timeout(self.settings.retry_request, self.settings.retry_max);
+        let longest = self.settings.retry_max;
         match state {
             State::Sent { at, retries } => Some((at, backoff(first, retries, longest))),
             State::Received { at, retries } => {
@@ -207,6 +208,9 @@ impl Client {
     /// Asks again for what was not answered in time.
     fn on_retry_request(&mut self, now: Time) {
         self.retry_armed = false;
+        if bugs::has(Bug::NeverRetriesRequests) {
+            return;
+        }
         for position in 0..self.window.len() {
             let state = self.window[position].state;
             let is_due = self.patience(state).is_some_and(|(at, wait)| at + wait <= now);
@@ -241,7 +245,8 @@ impl Client {
             }
             let request = run.get_or_insert_with(|| {
                 run_bytes = 0;
-                Request { assignment: self.assignment, from: number, values: Vec::new() }
+                let (assignment, front) = (self.assignment, self.front);
+                Request { assignment, from: number, front, values: Vec::new() }
             });
             run_bytes += bytes;
             request.values.push(asked.value.clone());
@@ -276,7 +281,8 @@ impl Actor for Client {
             | Message::Decide(_)
             | Message::DecideAck(_)
             | Message::CatchUpRequest(_)
-            | Message::CatchUpReply(_) => fx.ignore(Ignored::Misdirected),
+            | Message::CatchUpReply(_)
+            | Message::Disown(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::instance_map::InstanceMap;
 use super::message::Progress;
 use super::types::{AssignedBy, Counted, Entry, Instance, Number, Run, Session};
+use crate::bugs::{self, Bug};
 
 /// The decided entries and the position of delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +77,10 @@ impl DecidedLog {
 
     /// Moves delivery one instance on, unless that instance is not decided yet.
     pub fn deliver_next(&mut self) -> Option<(Instance, &Entry, Occurrence)> {
-        let instance = self.watermark;
+        let mut instance = self.watermark;
+        if bugs::has(Bug::DeliversOverGaps) {
+            instance = self.entries.range(Run::new(instance, self.end)).next()?.0;
+        }
         let entry = self.entries.get(instance)?;
         self.watermark = instance.next();
         let occurrence = match entry.origin() {
@@ -84,7 +88,7 @@ impl DecidedLog {
             Some(origin) if origin.assigned_by == AssignedBy::Client => Occurrence::Delivered,
             Some(origin) => {
                 let next = self.sessions.entry(origin.session).or_insert(Number::FIRST);
-                if origin.number == *next {
+                if origin.number == *next || bugs::has(Bug::DeliversTwice) {
                     *next = next.next();
                     Occurrence::Delivered
                 } else {
@@ -130,11 +134,11 @@ impl DecidedLog {
         Progress { watermark: self.watermark, decided: self.entries.len() as u64, end: self.end }
     }
 
-    /// Up to `limit` runs of undecided instances below `until`, in order.
-    pub fn missing(&self, until: Instance, limit: usize) -> Vec<Run<Instance>> {
+    /// Up to `limit` runs of undecided instances from `from` and below `until`, in order.
+    pub fn missing(&self, from: Instance, until: Instance, limit: usize) -> Vec<Run<Instance>> {
         let mut holes = Vec::new();
-        let mut from = self.watermark;
-        let decided = self.entries.range(Run::new(self.watermark, until));
+        let mut from = from.max(self.watermark);
+        let decided = self.entries.range(Run::new(from, until));
         for (instance, _) in decided {
             if holes.len() == limit {
                 return holes;
@@ -215,8 +219,9 @@ mod tests {
         }
         delivered(&mut log);
         let named = |runs: Vec<Run<Instance>>| runs.iter().map(Run::to_string).collect::<Vec<_>>();
-        assert_eq!(named(log.missing(Instance(12), 9)), ["2..4", "6..9", "10..12"]);
-        assert_eq!(named(log.missing(Instance(12), 1)), ["2..4"]);
-        assert_eq!(named(log.missing(Instance(3), 9)), ["2..3"]);
+        assert_eq!(named(log.missing(Instance(1), Instance(12), 9)), ["2..4", "6..9", "10..12"]);
+        assert_eq!(named(log.missing(Instance(1), Instance(12), 1)), ["2..4"]);
+        assert_eq!(named(log.missing(Instance(1), Instance(3), 9)), ["2..3"]);
+        assert_eq!(named(log.missing(Instance(4), Instance(12), 9)), ["6..9", "10..12"]);
     }
 }

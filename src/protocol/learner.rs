@@ -14,7 +14,7 @@ use super::message::{
 };
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{AssignedBy, Ballot, Entry, Instance, NodeId, Role, Sender, Time};
+use super::types::{AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Role, Sender, Time};
 
 /// One learner's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +61,7 @@ impl Learner {
     /// Takes in decided entries. Returns whether any was new.
     fn learn(&mut self, from: Instance, entries: Vec<Entry>, fx: &mut Effects) -> bool {
         let mut gained = false;
-        for (instance, entry) in (from.0..).map(Instance).zip(entries) {
+        for (instance, entry) in from.numbering(entries) {
             gained |= self.decide(instance, entry, fx);
         }
         self.deliver(fx);
@@ -114,6 +114,8 @@ impl Learner {
     fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: Heartbeat, fx: &mut Effects) {
         self.catch_up.on_progress(heartbeat.progress);
         if from.role == Role::Proposer {
+            // A leader that knows less than its learners must hear of it.
+            self.owes_ack |= heartbeat.progress.decided < self.log.progress().decided;
             return;
         }
         self.election.on_heartbeat(now, from.id, heartbeat.standing);
@@ -192,7 +194,8 @@ impl Actor for Learner {
             | Message::Accept(_)
             | Message::Accepted(_)
             | Message::Nack(_)
-            | Message::DecideAck(_) => fx.ignore(Ignored::Misdirected),
+            | Message::DecideAck(_)
+            | Message::Disown(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 

@@ -32,13 +32,16 @@
 //!
 //! ```text
 //!   P1 --- Prepare or Accept --> A1 --- Nack (a higher ballot was promised) --> P1
+//!   A2, which lost its data --- Promise or Accepted --> P1 --- Disown --> A2, which ends
 //!   L2 --- CatchUpRequest --> the leading learner, or the leader --- CatchUpReply ... --> L2
 //!   leader --- Heartbeat (what is decided so far) --> proposers, learners, clients
 //! ```
 
 use std::fmt;
 
-use super::types::{AssignedBy, Ballot, Counted, Entry, Instance, Number, Run, Session, Value};
+use super::types::{
+    AssignedBy, Ballot, Counted, Entry, Instance, Number, Role, Run, Session, Value,
+};
 
 /// Everything that travels. One variant for each struct below.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +59,7 @@ pub enum Message {
     Heartbeat(Heartbeat),
     CatchUpRequest(CatchUpRequest),
     CatchUpReply(CatchUpReply),
+    Disown(Disown),
 }
 
 /// Client to proposers: decide these values. The session is the sender's.
@@ -65,6 +69,9 @@ pub struct Request {
     pub assignment: Assignment,
     /// The number of the first value; the others follow it.
     pub from: Number,
+    /// The first number whose fate the client does not know, at most `from`. A leader that lacks
+    /// what comes before it has missed another leader.
+    pub front: Number,
     /// The values.
     pub values: Vec<Value>,
 }
@@ -247,6 +254,16 @@ pub struct CatchUpReply {
     pub last: bool,
 }
 
+/// Proposer to acceptors: the acceptor of this id had another incarnation before. It has lost what
+/// it promised, so its votes do not count, and it must end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Disown {
+    /// The acceptor.
+    pub acceptor: u32,
+    /// The incarnation that is refused, as the acceptor itself said it.
+    pub incarnation: u64,
+}
+
 /// The kind of a message: what stands in a datagram's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // As the messages.
@@ -263,11 +280,12 @@ pub enum Kind {
     Heartbeat,
     CatchUpRequest,
     CatchUpReply,
+    Disown,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers on the wire.
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Request,
         Kind::RequestAck,
         Kind::Prepare,
@@ -280,7 +298,23 @@ impl Kind {
         Kind::Heartbeat,
         Kind::CatchUpRequest,
         Kind::CatchUpReply,
+        Kind::Disown,
     ];
+
+    /// Whether processes of `role` send it.
+    pub fn is_sent_by(self, role: Role) -> bool {
+        match self {
+            Kind::Request => role == Role::Client,
+            Kind::RequestAck | Kind::Prepare | Kind::Accept | Kind::Decide | Kind::Disown => {
+                role == Role::Proposer
+            }
+            Kind::Promise | Kind::Accepted | Kind::Nack => role == Role::Acceptor,
+            Kind::DecideAck => role == Role::Learner,
+            Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
+                matches!(role, Role::Proposer | Role::Learner)
+            }
+        }
+    }
 }
 
 impl Message {
@@ -299,6 +333,7 @@ impl Message {
             Message::Heartbeat(_) => Kind::Heartbeat,
             Message::CatchUpRequest(_) => Kind::CatchUpRequest,
             Message::CatchUpReply(_) => Kind::CatchUpReply,
+            Message::Disown(_) => Kind::Disown,
         }
     }
 }
@@ -321,7 +356,7 @@ fn numbered(from: Instance, entries: &[Entry]) -> String {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Message::Request(Request { assignment, from, values }) => {
+            Message::Request(Request { assignment, from, values, front: _ }) => {
                 write!(f, "Request {from}")?;
                 if let Assignment::Client { first } = assignment {
                     write!(f, " for {}", first.plus(from.0.saturating_sub(1)))?;
@@ -368,6 +403,7 @@ impl fmt::Display for Message {
                 let end = if *last { ", the last" } else { "" };
                 write!(f, "CatchUpReply {}{end}", numbered(*from, entries))
             }
+            Message::Disown(Disown { acceptor, .. }) => write!(f, "Disown A{acceptor}"),
         }
     }
 }

@@ -33,9 +33,10 @@ impl RoundTrip {
         self.smoothed = (self.smoothed * 7 + sample) / 8;
     }
 
-    /// How long an answer may take before it is missed, at least `least`.
-    pub fn timeout(&self, least: Duration) -> Duration {
-        (self.smoothed + self.variation * 4).max(least)
+    /// How long an answer may take before it is missed: at least `least`, and at most `most`, for
+    /// the longest samples are those of a process that slept.
+    pub fn timeout(&self, least: Duration, most: Duration) -> Duration {
+        (self.smoothed + self.variation * 4).min(most).max(least)
     }
 }
 
@@ -55,11 +56,20 @@ mod tests {
     #[test]
     fn the_timeout_follows_slow_answers() {
         let mut round_trip = RoundTrip::default();
-        assert_eq!(round_trip.timeout(20 * MS), 20 * MS);
+        let timeout = |round_trip: &RoundTrip| round_trip.timeout(20 * MS, 500 * MS);
+        assert_eq!(timeout(&round_trip), 20 * MS);
         for _ in 0..20 {
             round_trip.measure(Time::ZERO, Time::ZERO + 60 * MS);
         }
-        assert!(round_trip.timeout(20 * MS) >= 60 * MS);
-        assert!(round_trip.timeout(20 * MS) < 100 * MS);
+        assert!(timeout(&round_trip) >= 60 * MS);
+        assert!(timeout(&round_trip) < 100 * MS);
+    }
+
+    /// Found by the simulator: a leader that had slept for half an hour did not retry for another.
+    #[test]
+    fn a_sleep_is_not_taken_for_a_slow_network() {
+        let mut round_trip = RoundTrip::default();
+        round_trip.measure(Time::ZERO, Time::ZERO + Duration::from_secs(1800));
+        assert_eq!(round_trip.timeout(20 * MS, 500 * MS), 500 * MS);
     }
 }

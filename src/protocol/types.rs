@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::ops::Add;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,27 @@ impl fmt::Display for NodeId {
     }
 }
 
+impl FromStr for NodeId {
+    type Err = String;
+
+    /// Understands `P1` and the like.
+    fn from_str(word: &str) -> Result<Self, String> {
+        let refusal = || format!("{word} is no node such as P1, A2, L1 or C1");
+        let letter = word.chars().next().ok_or_else(refusal)?;
+        let role = match letter {
+            'C' => Role::Client,
+            'P' => Role::Proposer,
+            'A' => Role::Acceptor,
+            'L' => Role::Learner,
+            _ => return Err(refusal()),
+        };
+        match word[letter.len_utf8()..].parse() {
+            Ok(id) if id >= 1 => Ok(NodeId { role, id }),
+            Ok(_) | Err(_) => Err(refusal()),
+        }
+    }
+}
+
 /// Who sent a message: the node, and which life of it.
 ///
 /// `boot` is drawn from the operating system at every start, so two processes that use one id, or
@@ -126,6 +148,11 @@ pub trait Counted: Copy + Ord + fmt::Display {
     #[must_use]
     fn plus(self, count: u64) -> Self {
         Self::new(self.get().saturating_add(count))
+    }
+    /// Each of `items` with its number: the first has this one, and the others follow it. A run
+    /// may end at the last number there is, where an open range would step too far.
+    fn numbering<I: IntoIterator>(self, items: I) -> impl Iterator<Item = (Self, I::Item)> {
+        (0..).zip(items).map(move |(offset, item)| (self.plus(offset), item))
     }
 }
 
@@ -412,6 +439,10 @@ mod tests {
     #[test]
     fn names_print_short() {
         assert_eq!(NodeId::new(Role::Proposer, 1).to_string(), "P1");
+        assert_eq!("P1".parse(), Ok(NodeId::new(Role::Proposer, 1)));
+        assert!(
+            ["", "P", "P0", "X1", "P-1", "1"].iter().all(|word| word.parse::<NodeId>().is_err())
+        );
         assert_eq!(Ballot { round: 3, proposer: 1, boot: 77 }.to_string(), "3.P1");
         assert_eq!(Value::new(b"a\tb").to_string(), "\"a\\tb\"");
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::message::{Message, RequestAck};
@@ -115,7 +116,7 @@ impl Queue {
     /// Value `number` and what follows it must be proposed (again).
     pub fn propose_again_from(&mut self, number: Number) {
         let index = number.0.saturating_sub(self.front.0) as usize;
-        if index < self.proposed {
+        if index < self.proposed && !bugs::has(Bug::ForgetsSkipped) {
             self.proposed = index;
             self.values.iter_mut().skip(index).for_each(|queued| queued.instance = None);
         }
@@ -178,16 +179,17 @@ impl Notes {
 
     /// Tells what was received and is still not final, so that clients need not ask again soon.
     pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        for (session, note) in std::mem::take(&mut self.sessions) {
-            let next = log.next_number(session);
+        for (session, note) in &mut self.sessions {
+            let next = log.next_number(*session);
             let is_open = |(number, asked): &(Number, Option<Instance>)| match asked {
                 Some(instance) => log.get(*instance).is_none(),
                 None => *number >= next,
             };
+            let received = std::mem::take(&mut note.received);
             let open: Vec<Number> =
-                note.received.into_iter().filter(is_open).map(|(number, _)| number).collect();
+                received.into_iter().filter(is_open).map(|(number, _)| number).collect();
             if !open.is_empty() {
-                send(session, open, Vec::new(), Vec::new(), settings, fx);
+                send(*session, open, Vec::new(), Vec::new(), settings, fx);
             }
         }
     }
@@ -221,6 +223,8 @@ fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::protocol::types::Run;
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
@@ -259,6 +263,24 @@ mod tests {
         assert_eq!(propose_all(&mut queue, 13), [1, 2, 3]);
         queue.on_skipped(Instance(12));
         assert!(propose_all(&mut queue, 16).is_empty());
+    }
+
+    /// Found by measuring: the timer for what was received came in the turn of a delivery, and the
+    /// client was not told before it asked again.
+    #[test]
+    fn what_is_final_is_told_also_when_the_timer_for_the_rest_comes_first() {
+        let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
+        notes.received(SESSION, Number(1), None);
+        notes.delivered(SESSION, Number(1));
+        notes.send_received(&DecidedLog::new(), &settings, &mut fx);
+        notes.send_final(&settings, &mut fx);
+        let told = |(_, message): &(Role, Message)| match message {
+            Message::RequestAck(ack) => ack.delivered.clone(),
+            other => panic!("{other}"),
+        };
+        let told: Vec<_> = fx.send.iter().flat_map(told).collect();
+        assert_eq!(told, [Run::new(Number(1), Number(2))]);
+        assert!(notes.is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use log::{debug, info};
 use super::intake::{Fate, Notes, Queue};
 use super::phase1::{Attempt, PageOutcome, Report};
 use super::phase2::Phase2;
+use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::instance_map::InstanceMap;
@@ -147,10 +148,10 @@ impl Leadership {
                 self.leader_assigned_end = self.leader_assigned_end.max(instance.next());
                 self.inherited_end = self.inherited_end.max(instance.next());
             }
-            if log.get(instance).is_some() {
+            if log.get(instance).is_some() || bugs::has(Bug::SkipsReports) {
                 continue;
             }
-            if report.voters.is_won(self.quorum) {
+            if report.voters.is_won(self.quorum) || bugs::has(Bug::DecidesReports) {
                 // A quorum accepted it in one ballot: that is what chosen means.
                 decided.push((instance, report.entry.clone()));
             } else {
@@ -170,16 +171,16 @@ impl Leadership {
         log: &DecidedLog,
         fx: &mut Effects,
     ) {
-        let numbers = request.from.0..;
+        let numbered = request.from.numbering(request.values);
         match request.assignment {
             Assignment::Client { first } => {
-                for (number, value) in numbers.map(Number).zip(request.values) {
+                for (number, value) in numbered {
                     let instance = first.plus(number.0 - 1);
                     self.ask_for(session, number, instance, value, log, fx);
                 }
             }
             Assignment::Leader => {
-                for (number, value) in numbers.map(Number).zip(request.values) {
+                for (number, value) in numbered {
                     self.enqueue(session, number, value, log, fx);
                 }
             }
@@ -198,7 +199,7 @@ impl Leadership {
     ) {
         let origin = Origin { session, number, assigned_by: AssignedBy::Client };
         if let Some(decided) = log.get(instance) {
-            if decided.origin() == Some(origin) {
+            if decided.origin() == Some(origin) || bugs::has(Bug::TellsLosersTheyWon) {
                 self.notes.delivered(session, number);
             } else {
                 self.notes.lost(session, number);
@@ -235,6 +236,7 @@ impl Leadership {
             .entry(session)
             .or_insert_with(|| Queue::new(session, log.next_number(session)));
         match queue.push(number, value, self.settings.request_queue) {
+            Fate::Received if bugs::has(Bug::AcksTooEarly) => self.notes.delivered(session, number),
             Fate::Received => self.notes.received(session, number, None),
             Fate::Delivered => self.notes.delivered(session, number),
             Fate::Refused => fx.ignore(Ignored::QueueFull),
@@ -380,7 +382,7 @@ impl Leadership {
         accepted: &Accepted,
         fx: &mut Effects,
     ) -> Vec<(Instance, Entry)> {
-        if accepted.ballot != self.ballot {
+        if accepted.ballot != self.ballot && !bugs::has(Bug::CountsOtherBallots) {
             fx.ignore(Ignored::StaleBallot);
             return Vec::new();
         }
@@ -443,6 +445,15 @@ impl Leadership {
         self.phase2.retry(now, log.watermark(), &self.settings, fx);
     }
 
+    /// How many instances this leader has something for that is not decided.
+    pub fn open(&self) -> usize {
+        let unprepared = match &self.preparation {
+            Preparation::Done => 0,
+            Preparation::PerInstance { unprepared, .. } => unprepared.len(),
+        };
+        self.phase2.len() + self.waiting.len() + unprepared
+    }
+
     /// Since when nothing has moved although something should.
     pub fn stalled_since(&self) -> Option<Time> {
         let phase1 = match &self.preparation {
@@ -460,10 +471,13 @@ impl Leadership {
     /// Closes the holes below leader-assigned values that have been open for a while.
     pub fn on_close_holes(&mut self, log: &DecidedLog) {
         self.timers.close_holes = false;
+        if bugs::has(Bug::LeavesHoles) {
+            return;
+        }
         let mut closed = 0;
-        for hole in log.missing(self.holes_until, HOLES_MAX) {
+        for hole in log.missing(Instance::FIRST, self.holes_until, HOLES_MAX) {
             for instance in hole.iter() {
-                if self.under_way(instance).is_none() {
+                if self.under_way(instance).is_none() || bugs::has(Bug::ClosesHolesBlindly) {
                     self.waiting.insert(instance, Entry::Noop);
                     closed += 1;
                 }

@@ -1,35 +1,39 @@
 //! The proposer: stands by, campaigns, or leads.
 //!
 //! Read it in this order: `phase1` (what may be proposed), `phase2` (what is in flight),
-//! `intake` (what clients asked for), `leadership` (all of it, while leading), and this file:
-//! election, following, and who gets which message.
+//! `intake` (what clients asked for), `leadership` (all of it, while leading), `telling` (who hears
+//! what is decided), and this file: election, following, and who gets which message.
 
+mod incarnations;
 mod intake;
 mod leadership;
 mod phase1;
 mod phase2;
+mod telling;
 
 use std::time::Duration;
 
 use log::{debug, info, warn};
 
+use self::incarnations::Incarnations;
 use self::leadership::Leadership;
 use self::phase1::{Attempt, PageOutcome};
+use self::telling::Learners;
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::catch_up::{self, CatchUp};
 use super::decided_log::{DecidedLog, Decision};
 use super::election::{Election, Verdict};
 use super::message::{
-    Accepted, CatchUpReply, CatchUpRequest, Decide, Heartbeat, Interest, Kind, Message, Nack,
-    Progress, Promise, Request, Standing,
+    Accepted, Assignment, CatchUpReply, CatchUpRequest, Decide, Heartbeat, Interest, Kind, Message,
+    Nack, Progress, Promise, Request, Standing,
 };
-use super::packing::pages;
 use super::quorum::Quorum;
 use super::retry::backoff;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{Ballot, Entry, Instance, NodeId, Role, Run, Sender, Session, Time};
+use super::types::{Ballot, Counted, Entry, Instance, NodeId, Role, Sender, Session, Time};
+use crate::bugs::{self, Bug};
 use crate::rng::Rng;
 
 /// What a proposer is started with.
@@ -65,6 +69,7 @@ pub struct Proposer {
     log: DecidedLog,
     catch_up: CatchUp,
     learners: Learners,
+    incarnations: Incarnations,
     /// Decided by this leader in this turn, to be told at its end.
     decided_now: Vec<Instance>,
 }
@@ -80,17 +85,6 @@ enum Phase {
         tries: u32,
     },
     Leading(Box<Leadership>),
-}
-
-/// What the leader knows of the learners: when to send Decides again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Learners {
-    /// What the leading learner said last.
-    acknowledged: Option<Progress>,
-    /// How much was decided when it was looked at last: it should be acknowledged by now.
-    due: u64,
-    tries: u32,
-    armed: bool,
 }
 
 impl Proposer {
@@ -110,6 +104,7 @@ impl Proposer {
             log: DecidedLog::new(),
             catch_up: CatchUp::default(),
             learners: Learners::default(),
+            incarnations: Incarnations::default(),
             decided_now: Vec::new(),
         }
     }
@@ -131,6 +126,7 @@ impl Proposer {
         assert!(matches!(self.phase, Phase::Standby), "only a standby campaigns");
         self.round = self.round.saturating_add(1);
         let (proposer, boot) = (self.options.id, self.options.boot);
+        let boot = if bugs::has(Bug::ReusesBallots) { 0 } else { boot };
         let ballot = Ballot { round: self.round, proposer, boot };
         self.catch_up.stop(fx);
         info!("campaigns with {ballot} from {}", self.log.watermark());
@@ -165,6 +161,14 @@ impl Proposer {
         self.send_heartbeat(now, fx);
     }
 
+    /// Others know of decisions that this leader has neither made nor proposed. So another one has
+    /// led in the meantime, unheard, and may be gone again: only a new ballot brings that up.
+    fn make_up(&mut self, now: Time, fx: &mut Effects) {
+        info!("was replaced without hearing it: others know more");
+        self.step_down(fx);
+        self.election.give_way(now);
+    }
+
     /// When nothing has been answered for too long, and there is somebody to give way to.
     fn check_progress(&mut self, now: Time, fx: &mut Effects) {
         let since = match &self.phase {
@@ -173,7 +177,7 @@ impl Proposer {
             Phase::Leading(leadership) => leadership.stalled_since(),
         };
         let stalled = since.is_some_and(|since| now.since(since) >= self.settings.progress_timeout);
-        if stalled && self.election.has_company(now) {
+        if stalled && !bugs::has(Bug::LeadsWithoutQuorum) && self.election.has_company(now) {
             self.give_way(now, fx);
         }
     }
@@ -263,7 +267,7 @@ impl Proposer {
     /// Takes in decided entries from elsewhere. Returns whether any was new.
     fn learn(&mut self, from: Instance, entries: Vec<Entry>, fx: &mut Effects) -> bool {
         let mut gained = false;
-        for (instance, entry) in (from.0..).map(Instance).zip(entries) {
+        for (instance, entry) in from.numbering(entries) {
             gained |= self.decide(instance, entry, fx);
         }
         self.deliver();
@@ -303,11 +307,18 @@ impl Proposer {
 
     // Messages of clients, acceptors and learners.
 
-    fn on_request(&mut self, from: Sender, request: Request, fx: &mut Effects) {
+    fn on_request(&mut self, now: Time, from: Sender, request: Request, fx: &mut Effects) {
         let Phase::Leading(leadership) = &mut self.phase else {
             return fx.ignore(Ignored::NotLeading);
         };
         let session = Session { client: from.node.id, boot: from.boot };
+        // With nothing open, all that was delivered when this leadership began is delivered here.
+        let has_missed = request.assignment == Assignment::Leader
+            && request.front > self.log.next_number(session)
+            && leadership.open() == 0;
+        if has_missed {
+            return self.make_up(now, fx);
+        }
         leadership.on_request(session, request, &self.log, fx);
     }
 
@@ -395,8 +406,16 @@ impl Proposer {
         self.election.expect(now, owner, patience + jitter);
     }
 
-    fn on_decide_ack(&mut self, progress: Progress) {
-        self.learners.acknowledged = Some(progress);
+    /// The learners say what they hold.
+    fn on_decide_ack(&mut self, now: Time, progress: Progress, fx: &mut Effects) {
+        if !bugs::has(Bug::DeafToDecideAcks) {
+            self.learners.acknowledged = Some(progress);
+        }
+        if let Phase::Leading(leadership) = &self.phase
+            && progress.decided > self.log.progress().decided + leadership.open() as u64
+        {
+            self.make_up(now, fx);
+        }
     }
 
     fn on_catch_up_request(&mut self, asker: Role, request: &CatchUpRequest, fx: &mut Effects) {
@@ -443,82 +462,12 @@ impl Proposer {
         }
     }
 
-    /// Sends Decides again from where the learners are, unless they have moved since the last
-    /// look. It backs off, for there may be no learner.
-    fn on_retry_decide(&mut self, now: Time, fx: &mut Effects) {
-        self.learners.armed = false;
-        let Some(ballot) = self.own_ballot().filter(|_| self.is_leading()) else { return };
-        let decided = self.log.progress().decided;
-        let acknowledged = self.learners.acknowledged.map_or(0, |progress| progress.decided);
-        if acknowledged >= decided {
-            self.learners.tries = 0;
-            return;
-        }
-        if acknowledged >= self.learners.due {
-            self.learners.tries = 0;
-        } else {
-            self.learners.tries = self.learners.tries.saturating_add(1);
-            let from = self.learners.acknowledged.map_or(Instance::FIRST, |held| held.watermark);
-            let entries = self.log.range(Run::new(from, self.log.end()));
-            let entries = entries.map(|(instance, entry)| (instance, entry.clone()));
-            // A little of it: a learner that lacks more catches up by itself.
-            for page in pages(entries, self.settings.page_bytes()).take(2) {
-                let decide = Decide { ballot, from: page.from, entries: page.entries };
-                fx.send(Role::Learner, Message::Decide(decide));
-            }
-        }
-        self.learners.due = decided;
-        self.arm_retry_decide(now, fx);
-    }
-
-    fn arm_retry_decide(&mut self, now: Time, fx: &mut Effects) {
-        let wait =
-            backoff(self.settings.retry_decide, self.learners.tries, self.settings.retry_max);
-        self.learners.armed = true;
-        fx.set_timer(Timer::RetryDecide, now + wait);
-    }
-
-    /// Tells learners and standbys what was decided in this turn.
-    fn send_decides(&mut self, now: Time, ballot: Ballot, fx: &mut Effects) {
-        if self.decided_now.is_empty() {
-            return;
-        }
-        let mut decided = std::mem::take(&mut self.decided_now);
-        decided.sort_unstable();
-        let entries = decided
-            .iter()
-            .filter_map(|instance| self.log.get(*instance).map(|entry| (*instance, entry.clone())));
-        let has_standbys = self.election.has_company(now);
-        for page in pages(entries, self.settings.page_bytes()) {
-            let decide = Decide { ballot, from: page.from, entries: page.entries };
-            if has_standbys {
-                fx.send(Role::Proposer, Message::Decide(decide.clone()));
-            }
-            fx.send(Role::Learner, Message::Decide(decide));
-        }
-        decided.clear();
-        self.decided_now = decided;
-        if !self.options.no_timeouts && !self.learners.armed {
-            self.learners.due = self.log.progress().decided;
-            self.arm_retry_decide(now, fx);
-        }
-    }
-
-    /// Whether `from` may have sent a message of this kind.
+    /// Whether `from` may have sent a message of this kind to the proposers.
     fn is_possible(&self, from: Sender, kind: Kind) -> bool {
         let NodeId { role, id } = from.node;
-        match kind {
-            Kind::Request => role == Role::Client,
-            Kind::Promise | Kind::Accepted | Kind::Nack => {
-                role == Role::Acceptor && self.quorum.includes(id)
-            }
-            Kind::Heartbeat | Kind::Decide => role == Role::Proposer,
-            Kind::DecideAck => role == Role::Learner,
-            Kind::CatchUpRequest | Kind::CatchUpReply => {
-                role == Role::Proposer || role == Role::Learner
-            }
-            Kind::RequestAck | Kind::Prepare | Kind::Accept => false,
-        }
+        kind.is_sent_by(role)
+            && (role != Role::Acceptor || self.quorum.includes(id))
+            && (kind != Kind::Heartbeat || role == Role::Proposer)
     }
 }
 
@@ -540,17 +489,23 @@ impl Actor for Proposer {
             }
             return;
         }
+        if role == Role::Acceptor && !self.incarnations.admit(from, fx) {
+            return;
+        }
         match message {
-            Message::Request(request) => self.on_request(from, request, fx),
+            Message::Request(request) => self.on_request(now, from, request, fx),
             Message::Promise(promise) => self.on_promise(now, id, promise, fx),
             Message::Accepted(accepted) => self.on_accepted(now, id, &accepted, fx),
             Message::Nack(nack) => self.on_nack(now, nack, fx),
             Message::Decide(decide) => self.on_decide(now, id, decide, fx),
-            Message::DecideAck(ack) => self.on_decide_ack(ack.progress),
+            Message::DecideAck(ack) => self.on_decide_ack(now, ack.progress, fx),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, id, heartbeat, fx),
             Message::CatchUpRequest(request) => self.on_catch_up_request(role, &request, fx),
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, role, reply, fx),
-            Message::RequestAck(_) | Message::Prepare(_) | Message::Accept(_) => {
+            Message::RequestAck(_)
+            | Message::Prepare(_)
+            | Message::Accept(_)
+            | Message::Disown(_) => {
                 fx.ignore(Ignored::Misdirected);
             }
         }

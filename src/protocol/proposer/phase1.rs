@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::bugs::{self, Bug};
 use crate::protocol::instance_map::InstanceMap;
 use crate::protocol::message::{AcceptedEntry, Prepare, Promise};
 use crate::protocol::quorum::{Quorum, Tally};
@@ -87,10 +88,12 @@ impl Attempt {
     /// for: an older promise does not cover what was accepted since.
     pub fn on_promise(&mut self, acceptor: u32, promise: Promise) -> PageOutcome {
         let expected = self.pages.get(&acceptor).copied().unwrap_or(Some(self.from));
-        let is_asked = promise.ballot == self.ballot
+        let is_asked = (promise.ballot == self.ballot || bugs::has(Bug::CountsStalePromises))
             && promise.until == self.until
             && expected == Some(promise.from)
-            && promise.next.is_none_or(|next| next > promise.from);
+            && promise.next.is_none_or(|next| {
+                next > promise.from && self.until.is_none_or(|until| next < until)
+            });
         if !is_asked {
             return PageOutcome::NotAsked;
         }
@@ -99,8 +102,8 @@ impl Attempt {
         }
         self.pages.insert(acceptor, promise.next);
         match promise.next {
-            Some(next) => PageOutcome::NextPage(next),
-            None => {
+            Some(next) if !bugs::has(Bug::ForgetsLaterPages) => PageOutcome::NextPage(next),
+            _ => {
                 self.complete.vote(acceptor);
                 PageOutcome::Complete
             }
@@ -121,6 +124,7 @@ impl Attempt {
     fn report(&mut self, acceptor: u32, accepted: AcceptedEntry) {
         let AcceptedEntry { instance, ballot, entry } = accepted;
         match self.reports.get_mut(instance) {
+            Some(_) if bugs::has(Bug::KeepsAnyReport) => {}
             Some(report) if report.ballot > ballot => {}
             Some(report) if report.ballot == ballot => report.voters.vote(acceptor),
             _ => {
@@ -133,7 +137,7 @@ impl Attempt {
 
     /// Whether a quorum's promises are complete.
     pub fn is_won(&self, quorum: Quorum) -> bool {
-        self.complete.is_won(quorum)
+        self.complete.is_won(quorum) || bugs::has(Bug::OnePromiseIsEnough)
     }
 
     /// Whose promises are complete.

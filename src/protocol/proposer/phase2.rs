@@ -1,5 +1,6 @@
 //! Phase 2: what is in flight under the leader's ballot, until a quorum has accepted it.
 
+use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::instance_map::InstanceMap;
 use crate::protocol::message::{Accept, Accepted, Message};
@@ -93,9 +94,9 @@ impl Phase2 {
             for instance in instances {
                 let Some(flight) = self.in_flight.get_mut(instance) else { continue };
                 flight.accepted.vote(acceptor);
-                if flight.accepted.is_won(self.quorum)
-                    && let Some(flight) = self.remove(instance)
-                {
+                let is_chosen =
+                    flight.accepted.is_won(self.quorum) || bugs::has(Bug::OneVoteIsEnough);
+                if is_chosen && let Some(flight) = self.remove(instance) {
                     if flight.retries == 0 && chosen.is_empty() {
                         self.round_trip.measure(flight.sent, now);
                     }
@@ -128,13 +129,16 @@ impl Phase2 {
 
     /// Sends again what was not answered in time: at most `window_bytes` of it.
     pub fn retry(&mut self, now: Time, watermark: Instance, settings: &Settings, fx: &mut Effects) {
-        let first = self.round_trip.timeout(settings.retry_accept);
+        if bugs::has(Bug::NeverRetriesAccepts) {
+            return;
+        }
+        let first = self.round_trip.timeout(settings.retry_accept, settings.retry_max);
         let mut bytes = 0;
         let due: Vec<Instance> = self
             .in_flight
             .iter()
             .filter(|(_, flight)| {
-                let wait = backoff(first, flight.retries, settings.retry_max.max(first));
+                let wait = backoff(first, flight.retries, settings.retry_max);
                 flight.sent + wait <= now
             })
             .take_while(|(_, flight)| {

@@ -1,0 +1,148 @@
+//! Deliberate bugs, to prove that the tests can see.
+//!
+//! Each is a classic mistake of a Paxos implementation, one line at the place where it would be
+//! made. They exist only in the library's own tests, and only with the feature `bugs`: everywhere
+//! else [`has`] is the constant `false`, and the line is gone. `bash/bugs.sh` switches them on one
+//! after the other and shows what catches each.
+
+/// A mistake somebody has made before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A quorum is so many messages, not so many acceptors.
+    CountsMessages,
+    /// Half of the acceptors are taken for a majority.
+    HalfIsEnough,
+    /// Votes of different ballots are added up.
+    CountsOtherBallots,
+    /// An accepted ballot is not promised.
+    AcceptKeepsPromise,
+    /// A ballot below the promised one is answered.
+    AnswersBelowPromise,
+    /// What was accepted under one ballot is confirmed under the next.
+    AnswersUnderNextBallot,
+    /// The answer to an Accept that was lost is not repeated.
+    AnswersAcceptsOnce,
+    /// A promise reports one instance of many.
+    ReportsOneInstance,
+    /// The first report of an instance counts, not that of the highest ballot.
+    KeepsAnyReport,
+    /// Promises of another ballot count.
+    CountsStalePromises,
+    /// One promise is enough.
+    OnePromiseIsEnough,
+    /// A long promise counts after its first page.
+    ForgetsLaterPages,
+    /// A leader does not look at what was accepted before.
+    SkipsReports,
+    /// What a single acceptor had accepted is taken for chosen.
+    DecidesReports,
+    /// One acceptance decides.
+    OneVoteIsEnough,
+    /// A proposer that was started again may use its old ballots.
+    ReusesBallots,
+    /// A restarted acceptor has forgotten what it promised.
+    ForgetsPromises,
+    /// A restarted acceptor has forgotten what it accepted.
+    ForgetsVotes,
+    /// An acceptor answers before its disk has synced.
+    AnswersBeforeSync,
+    /// A torn frame at the end of the log is taken for a whole one.
+    TrustsTornFrames,
+    /// A client is told that it won an instance that somebody else won.
+    TellsLosersTheyWon,
+    /// A client is told that a value is decided as soon as the leader has it.
+    AcksTooEarly,
+    /// A value that was proposed twice is delivered twice.
+    DeliversTwice,
+    /// A learner does not wait for an instance that is missing.
+    DeliversOverGaps,
+    /// Nobody closes the holes that a dead leader left.
+    LeavesHoles,
+    /// A no-op may replace what is already proposed.
+    ClosesHolesBlindly,
+    /// A value that lost its place is not proposed again.
+    ForgetsSkipped,
+    /// What the learners acknowledge is not heard, and Decides are repeated for ever.
+    DeafToDecideAcks,
+    /// A lost Accept is not repeated.
+    NeverRetriesAccepts,
+    /// A lost request is not repeated.
+    NeverRetriesRequests,
+    /// A lost catch-up reply is not asked for again.
+    AsksOnce,
+    /// A leader that no acceptor answers holds on.
+    LeadsWithoutQuorum,
+    /// Datagrams are filled without regard to their limit.
+    OverfillsDatagrams,
+    /// Datagrams of another cluster are heard.
+    HearsOtherClusters,
+}
+
+/// Whether the code at hand is to have this bug.
+#[cfg(not(all(test, feature = "bugs")))]
+#[inline(always)]
+pub const fn has(_bug: Bug) -> bool {
+    false
+}
+
+#[cfg(all(test, feature = "bugs"))]
+pub use self::switch::{ALL, has, switch_to};
+
+#[cfg(all(test, feature = "bugs"))]
+mod switch {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::Bug;
+
+    /// Every bug.
+    pub const ALL: [Bug; 34] = [
+        Bug::CountsMessages,
+        Bug::HalfIsEnough,
+        Bug::CountsOtherBallots,
+        Bug::AcceptKeepsPromise,
+        Bug::AnswersBelowPromise,
+        Bug::AnswersUnderNextBallot,
+        Bug::AnswersAcceptsOnce,
+        Bug::ReportsOneInstance,
+        Bug::KeepsAnyReport,
+        Bug::CountsStalePromises,
+        Bug::OnePromiseIsEnough,
+        Bug::ForgetsLaterPages,
+        Bug::SkipsReports,
+        Bug::DecidesReports,
+        Bug::OneVoteIsEnough,
+        Bug::ReusesBallots,
+        Bug::ForgetsPromises,
+        Bug::ForgetsVotes,
+        Bug::AnswersBeforeSync,
+        Bug::TrustsTornFrames,
+        Bug::TellsLosersTheyWon,
+        Bug::AcksTooEarly,
+        Bug::DeliversTwice,
+        Bug::DeliversOverGaps,
+        Bug::LeavesHoles,
+        Bug::ClosesHolesBlindly,
+        Bug::ForgetsSkipped,
+        Bug::DeafToDecideAcks,
+        Bug::NeverRetriesAccepts,
+        Bug::NeverRetriesRequests,
+        Bug::AsksOnce,
+        Bug::LeadsWithoutQuorum,
+        Bug::OverfillsDatagrams,
+        Bug::HearsOtherClusters,
+    ];
+
+    /// The place of the present bug in [`ALL`].
+    static PRESENT: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+    /// Whether the code at hand is to have this bug.
+    pub fn has(bug: Bug) -> bool {
+        ALL.get(PRESENT.load(Ordering::Relaxed)) == Some(&bug)
+    }
+
+    /// From now on the code has this bug, or none.
+    pub fn switch_to(bug: Option<Bug>) {
+        let place = ALL.iter().position(|one| Some(*one) == bug).unwrap_or(usize::MAX);
+        PRESENT.store(place, Ordering::Relaxed);
+    }
+}
