@@ -13,6 +13,7 @@ mod body;
 
 use std::fmt;
 
+use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::types::{NodeId, Role, Sender};
@@ -24,7 +25,7 @@ const MAGIC: [u8; 4] = *b"mpxs";
 pub const VERSION: u8 = 1;
 
 /// magic 4, version 1, kind 1, role 1, id 4, boot 8, cluster 8.
-const HEADER_BYTES: usize = 27;
+pub(crate) const HEADER_BYTES: usize = 27;
 
 /// Encodes and decodes the datagrams of one process.
 #[derive(Clone, Debug)]
@@ -156,7 +157,7 @@ impl Codec {
             return Err(Refusal::OtherVersion);
         }
         let [i0, i1, i2, i3, b0, b1, b2, b3, b4, b5, b6, b7, cluster @ ..] = *rest;
-        if u64::from_le_bytes(cluster) != self.cluster {
+        if u64::from_le_bytes(cluster) != self.cluster && !bugs::has(Bug::HearsOtherClusters) {
             return Err(Refusal::OtherCluster);
         }
         let id = u32::from_le_bytes([i0, i1, i2, i3]);
@@ -166,7 +167,7 @@ impl Codec {
         if id == 0 {
             return Err(Refusal::UnknownSender);
         }
-        if !may_send(role, kind) {
+        if !kind.is_sent_by(role) {
             return Err(Refusal::WrongRole);
         }
         Ok(Header { sender: Sender { node: NodeId { role, id }, boot }, kind })
@@ -189,19 +190,6 @@ pub fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
 /// Reads a record of an acceptor's log.
 pub fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
     body::decode_record(bytes)
-}
-
-/// Which role sends which kind.
-fn may_send(role: Role, kind: Kind) -> bool {
-    match kind {
-        Kind::Request => role == Role::Client,
-        Kind::RequestAck | Kind::Prepare | Kind::Accept | Kind::Decide => role == Role::Proposer,
-        Kind::Promise | Kind::Accepted | Kind::Nack => role == Role::Acceptor,
-        Kind::DecideAck => role == Role::Learner,
-        Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
-            matches!(role, Role::Proposer | Role::Learner)
-        }
-    }
 }
 
 /// The 64-bit FNV-1a hash: short names to well-spread numbers. No secret depends on it.

@@ -10,7 +10,8 @@ use super::Refusal;
 use crate::protocol::actor::Record;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Assignment, CatchUpReply, CatchUpRequest, Decide, DecideAck,
-    Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck, Standing,
+    Disown, Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck,
+    Standing,
 };
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, Number, Origin, Run, Session, Value,
@@ -68,6 +69,8 @@ struct RequestHead {
     first: Option<u64>,
     from: u64,
     values: u32,
+    /// How far the client's front lies below `from`.
+    behind: u64,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -157,6 +160,12 @@ struct CatchUpReplyHead {
     entries: u32,
 }
 
+#[derive(Encode, BorrowDecode)]
+struct DisownHead {
+    acceptor: u32,
+    incarnation: u64,
+}
+
 // To the wire.
 
 /// Appends one structure.
@@ -175,7 +184,8 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 Assignment::Leader => None,
             };
             let values = count(&request.values);
-            put(RequestHead { first, from: request.from.0, values }, buffer);
+            let behind = request.from.0.saturating_sub(request.front.0);
+            put(RequestHead { first, from: request.from.0, values, behind }, buffer);
             request.values.iter().for_each(|value| put(value.as_bytes(), buffer));
         }
         Message::RequestAck(ack) => {
@@ -260,6 +270,10 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             let (from, last, entries_count) = (from.0, *last, count(entries));
             put(CatchUpReplyHead { from, last, entries: entries_count }, buffer);
             put_entries(entries, buffer);
+        }
+        Message::Disown(Disown { acceptor, incarnation }) => {
+            let (acceptor, incarnation) = (*acceptor, *incarnation);
+            put(DisownHead { acceptor, incarnation }, buffer);
         }
     }
 }
@@ -415,7 +429,8 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
             let last = head.from.checked_add(u64::from(head.values)).ok_or(Refusal::Impossible)?;
             head.first.unwrap_or(0).checked_add(last).ok_or(Refusal::Impossible)?;
             let values = body.list(head.values, |body| body.take().map(Value::new))?;
-            Message::Request(Request { assignment, from: number(head.from)?, values })
+            let front = number(head.from.saturating_sub(head.behind))?;
+            Message::Request(Request { assignment, from: number(head.from)?, front, values })
         }
         Kind::RequestAck => {
             let head: RequestAckHead = body.take()?;
@@ -439,7 +454,7 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
             let accepted = body.list(head.accepted, |body| {
                 let accepted: WireAccepted = body.take()?;
                 Ok(AcceptedEntry {
-                    instance: instance(accepted.instance)?,
+                    instance: holding(accepted.instance)?,
                     ballot: ballot(accepted.ballot),
                     entry: entry(accepted.entry, None)?,
                 })
@@ -499,6 +514,10 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
             let from = instance(head.from)?;
             Message::CatchUpReply(CatchUpReply { from, entries, last: head.last })
         }
+        Kind::Disown => {
+            let DisownHead { acceptor, incarnation } = body.take()?;
+            Message::Disown(Disown { acceptor, incarnation })
+        }
     };
     if body.rest.is_empty() { Ok(message) } else { Err(Refusal::TrailingBytes) }
 }
@@ -509,6 +528,11 @@ fn instance(number: u64) -> Result<Instance, Refusal> {
 
 fn number(number: u64) -> Result<Number, Refusal> {
     if number == 0 { Err(Refusal::Impossible) } else { Ok(Number(number)) }
+}
+
+/// Where something is. The last number there is can only be an end: no run would hold it.
+fn holding<T: Counted>(number: u64) -> Result<T, Refusal> {
+    if number == 0 || number == u64::MAX { Err(Refusal::Impossible) } else { Ok(T::new(number)) }
 }
 
 /// The end of what begins at `from`.
@@ -534,6 +558,7 @@ fn entry(entry: WireEntry<'_>, before: Option<Origin>) -> Result<Entry, Refusal>
         WireEntry::Noop => return Ok(Entry::Noop),
         WireEntry::Next { value } => {
             let origin = before.and_then(follower).ok_or(Refusal::Impossible)?;
+            let origin = Origin { number: holding(origin.number.0)?, ..origin };
             return Ok(Entry::Value { origin, value: Value::new(value) });
         }
         WireEntry::ClientAssigned { client, boot, number, value } => {
@@ -544,7 +569,7 @@ fn entry(entry: WireEntry<'_>, before: Option<Origin>) -> Result<Entry, Refusal>
         }
     };
     let session = Session { client, boot };
-    let origin = Origin { session, number: self::number(number)?, assigned_by };
+    let origin = Origin { session, number: holding(number)?, assigned_by };
     Ok(Entry::Value { origin, value: Value::new(value) })
 }
 

@@ -24,7 +24,7 @@ fn entries() -> Vec<Entry> {
         value(AssignedBy::Client, u64::MAX - 9, b"a\0\xff"),
         value(AssignedBy::Client, u64::MAX - 8, b""),
         Entry::Noop,
-        value(AssignedBy::Leader, u64::MAX, b"c\r"),
+        value(AssignedBy::Leader, u64::MAX - 1, b"c\r"),
         value(AssignedBy::Leader, 1, b"d"),
     ]
 }
@@ -46,6 +46,7 @@ fn sample(kind: Kind) -> Message {
         Kind::Request => Message::Request(Request {
             assignment: Assignment::Client { first: Instance(1 << 62) },
             from: Number(1 << 62),
+            front: Number(1),
             values: vec![Value::new(b"a"), Value::new(b""), Value::new(&[0, 255, 13])],
         }),
         Kind::RequestAck => Message::RequestAck(RequestAck {
@@ -75,6 +76,7 @@ fn sample(kind: Kind) -> Message {
             Message::Heartbeat(Heartbeat { standing, ballot: BIG, progress: progress() })
         }
         Kind::CatchUpRequest => Message::CatchUpRequest(CatchUpRequest { missing: runs() }),
+        Kind::Disown => Message::Disown(Disown { acceptor: u32::MAX, incarnation: u64::MAX }),
         Kind::CatchUpReply => {
             Message::CatchUpReply(CatchUpReply { from, entries: entries(), last: true })
         }
@@ -82,7 +84,7 @@ fn sample(kind: Kind) -> Message {
 }
 
 fn codec_of(kind: Kind) -> Codec {
-    let role = Role::ALL.into_iter().find(|role| may_send(*role, kind)).unwrap();
+    let role = Role::ALL.into_iter().find(|role| kind.is_sent_by(*role)).unwrap();
     let sender = Sender { node: NodeId::new(role, u32::MAX), boot: u64::MAX };
     Codec::new("test", sender, 65507)
 }
@@ -156,7 +158,7 @@ fn each_refusal_has_its_reason() {
     assert_eq!(codec.decode(&good[..HEADER_BYTES - 1]), Err(Refusal::TooShort));
     assert_eq!(with(0, b'x'), Err(Refusal::Foreign));
     assert_eq!(with(4, VERSION + 1), Err(Refusal::OtherVersion));
-    assert_eq!(with(5, 12), Err(Refusal::UnknownKind));
+    assert_eq!(with(5, 13), Err(Refusal::UnknownKind));
     assert_eq!(with(5, Kind::Promise as u8), Err(Refusal::WrongRole));
     assert_eq!(with(6, 4), Err(Refusal::UnknownSender));
     assert_eq!(with(HEADER_BYTES, 255), Err(Refusal::BadBody));
@@ -190,10 +192,24 @@ fn a_claimed_length_takes_no_memory() {
 fn what_does_not_fit_is_refused_by_the_sender() {
     let codec = Codec::new("test", codec_of(Kind::Request).sender, 64);
     let values = vec![Value::new(&[0; 64])];
-    let request = Request { assignment: Assignment::Leader, from: Number(1), values };
+    let (assignment, from, front) = (Assignment::Leader, Number(1), Number(1));
+    let request = Request { assignment, from, front, values };
     let mut buffer = Vec::new();
     let refused = codec.encode(&Message::Request(request), &mut buffer);
     assert!(refused.is_err_and(|TooLong { bytes, limit }| bytes > limit));
+}
+
+/// Nothing has the last number there is: whoever answered by a run could not name it.
+#[test]
+fn the_last_number_is_only_an_end() {
+    let from = Instance(1);
+    for numbers in [&[u64::MAX][..], &[u64::MAX - 1, u64::MAX]] {
+        let entry = |number: &u64| value(AssignedBy::Client, *number, b"v");
+        let entries = numbers.iter().map(entry).collect();
+        let mut bytes = Vec::new();
+        encode(&Message::Decide(Decide { ballot: BIG, from, entries }), &mut bytes);
+        assert_eq!(decode(Kind::Decide, &bytes), Err(Refusal::Impossible));
+    }
 }
 
 /// The protocol packs datagrams by these bounds.
@@ -203,7 +219,7 @@ fn the_bounds_of_the_protocol_hold() {
     for entry in entries() {
         assert!(bytes(&wire_entry(&entry, None)) <= entry.wire_bytes_max(), "{entry}");
     }
-    let long = value(AssignedBy::Client, u64::MAX, &[7; 65000]);
+    let long = value(AssignedBy::Client, u64::MAX - 1, &[7; 65000]);
     assert!(bytes(&wire_entry(&long, None)) <= 65000 + ENTRY_BYTES_MAX);
     let ballot = bincode::encode_to_vec(wire_ballot(BIG), CONFIG).unwrap().len();
     let instance = 9;
@@ -230,7 +246,8 @@ fn the_bounds_of_the_protocol_hold() {
             Message::Prepare(_)
             | Message::Nack(_)
             | Message::DecideAck(_)
-            | Message::Heartbeat(_) => 0,
+            | Message::Heartbeat(_)
+            | Message::Disown(_) => 0,
         };
         assert!(datagram(kind).len() <= MESSAGE_BYTES_MAX + items, "{kind:?}");
     }
@@ -240,7 +257,7 @@ fn the_bounds_of_the_protocol_hold() {
 fn the_longest_value_fits_a_datagram() {
     for datagram_bytes in [256, 1472, 65507] {
         let bytes = vec![1; Settings::value_bytes_for(datagram_bytes)];
-        let entries = vec![value(AssignedBy::Leader, u64::MAX, &bytes)];
+        let entries = vec![value(AssignedBy::Leader, u64::MAX - 1, &bytes)];
         let codec = Codec::new("test", codec_of(Kind::Accept).sender, datagram_bytes);
         let (watermark, from) = (Instance(u64::MAX), Instance(u64::MAX - 1));
         let accept = Accept { ballot: BIG, watermark, from, entries };
@@ -252,7 +269,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(
         body in prop::collection::vec(any::<u8>(), 0..2000),
-        kind in 0..12usize,
+        kind in 0..13usize,
     ) {
         let kind = Kind::ALL[kind];
         let mut datagram = datagram(kind);
