@@ -2,6 +2,8 @@
 //!
 //! Everything wrong with it becomes one line; nothing is opened here.
 
+mod scenario;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,11 +12,14 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use self::scenario::TypedScenario;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
 use crate::results::check::CheckOptions;
 use crate::results::watch::WatchOptions;
+use crate::runtime::load::LoadOptions;
 use crate::runtime::node::NodeOptions;
+use crate::simulate::SimulateOptions;
 
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +32,10 @@ pub enum Command {
     Check(CheckOptions),
     /// Wait until the result files are complete.
     Watch(WatchOptions),
+    /// Measure a running cluster.
+    Bench(BenchOptions),
+    /// Run a cluster in one thread, on virtual time.
+    Simulate(Box<SimulateOptions>),
 }
 
 /// What to generate.
@@ -38,6 +47,19 @@ pub struct GenerateOptions {
     /// Seed of the values; by default one from the operating system
     #[arg(long)]
     pub seed: Option<u64>,
+}
+
+/// What to measure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BenchOptions {
+    /// The first client; its lifetime ends what does not end by itself.
+    pub node: NodeOptions,
+    /// How many clients.
+    pub clients: u32,
+    /// What each of them does.
+    pub load: LoadOptions,
+    /// One JSON object instead of text.
+    pub json: bool,
 }
 
 /// The command line cannot be followed.
@@ -158,6 +180,61 @@ enum TypedCommand {
         #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
         timeout: Duration,
     },
+    /// Measure a running cluster: values decided a second, and how long each takes
+    ///
+    /// Clients of its own keep values in flight that the leader places. Status 0: measured. 1: the
+    /// cluster did not decide everything.
+    Bench {
+        /// How many clients
+        #[arg(long, value_name = "COUNT", default_value = "1",
+            value_parser = clap::value_parser!(u32).range(1..=1000))]
+        clients: u32,
+        /// The id of the first of them; no other client should have it
+        #[arg(long, value_name = "ID", default_value = "1001",
+            value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+        first_id: u32,
+        /// Bytes of a value
+        #[arg(long, value_name = "BYTES", default_value = "64",
+            value_parser = clap::value_parser!(u32).range(0..=65_507))]
+        size: u32,
+        /// Values that each client keeps in flight
+        #[arg(long, value_name = "COUNT", default_value = "1",
+            value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        outstanding: u32,
+        /// Values in a client's datagram at most; 0: as many as fit
+        #[arg(long, value_name = "COUNT", default_value = "0",
+            value_parser = clap::value_parser!(u32).range(0..=65_535))]
+        values_per_datagram: u32,
+        /// How long to measure
+        #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+        duration: Duration,
+        /// How long to run before that
+        #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
+        warm_up: Duration,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a whole cluster in one thread, on virtual time, and judge it
+    ///
+    /// The seed draws everything: cluster, clients, network and faults. As soon as an option of the
+    /// scenario is given, the scenario is what the options say and nothing more. The same seed and
+    /// options give the same run. Status 0: good. 1: a promise of safety is broken. 3: safe, but
+    /// not everything was decided.
+    Simulate {
+        /// The seed, or the first of several
+        #[arg(long, default_value = "1")]
+        seed: u64,
+        /// How many seeds; one is told, more are only judged
+        #[arg(long, value_name = "COUNT", default_value = "1",
+            value_parser = clap::value_parser!(u64).range(1..))]
+        seeds: u64,
+        /// Tell every message, timer and delivery
+        #[arg(long)]
+        trace: bool,
+        #[command(flatten)]
+        scenario: Box<TypedScenario>,
+    },
 }
 
 #[derive(Args)]
@@ -230,6 +307,33 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             check: check_options(files, first_instances)?,
             timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
         }),
+        TypedCommand::Bench {
+            clients,
+            first_id,
+            size,
+            outstanding,
+            values_per_datagram,
+            duration,
+            warm_up,
+            json,
+        } => {
+            // What is not decided this long after the end is not going to be.
+            let lifetime = warm_up + duration + Duration::from_secs(10);
+            let typed = TypedNode { id: first_id, loss: 0.0, lifetime, seed: None };
+            let load = LoadOptions {
+                value_bytes: size as usize,
+                outstanding: outstanding as usize,
+                values_per_datagram: values_per_datagram as usize,
+                warm_up,
+                duration,
+            };
+            let node = node(Role::Client, typed)?;
+            Command::Bench(BenchOptions { node, clients, load, json })
+        }
+        TypedCommand::Simulate { seed, seeds, trace, scenario } => {
+            let own = scenario.understood();
+            Command::Simulate(Box::new(SimulateOptions { seed, seeds, trace, own }))
+        }
     })
 }
 

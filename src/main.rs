@@ -7,13 +7,15 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use env_logger::{Env, Target};
-use multi_paxos::cli::{self, Command, GenerateOptions, Usage};
+use multi_paxos::cli::{self, BenchOptions, Command, GenerateOptions, Usage};
 use multi_paxos::clock::Clock;
 use multi_paxos::results::check::{self, CheckOptions};
 use multi_paxos::results::generate;
 use multi_paxos::results::watch::{self, WatchOptions};
 use multi_paxos::runtime::entropy;
+use multi_paxos::runtime::load::Measured;
 use multi_paxos::runtime::node::{self, Exit};
+use multi_paxos::simulate::{self, SimulateOptions, Verdict};
 
 /// Quiet, but for what is wrong and for what a person waits for. `RUST_LOG` overrides it.
 const LOG_FILTER: &str = "warn,paxos::report=info";
@@ -41,6 +43,11 @@ fn main() -> ExitCode {
         }
         Command::Generate(options) => run_generate(&options),
         Command::Check(options) => run_check(&options),
+        Command::Bench(options) => {
+            start_log(clock, "bench".to_owned());
+            run_bench(&options, clock)
+        }
+        Command::Simulate(options) => run_simulate(&options),
         Command::Watch(options) => {
             start_log(clock, "watch".to_owned());
             run_watch(&options)
@@ -109,4 +116,50 @@ fn run_watch(options: &WatchOptions) -> ExitCode {
         Ok(false) => ExitCode::from(3),
         Err(error) => refuse(error),
     }
+}
+
+fn run_simulate(options: &SimulateOptions) -> ExitCode {
+    match simulate::simulate(options) {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Unsafe) => ExitCode::from(1),
+        Ok(Verdict::Unfinished) => ExitCode::from(3),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => refuse(format!("standard output: {error}")),
+    }
+}
+
+fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
+    let BenchOptions { node, clients, load, json } = options;
+    let (measured, exit) = match node::measure(node, *clients, *load, clock) {
+        Ok(measured) => measured,
+        Err(error) => return refuse(error),
+    };
+    let (rate, bytes) = (measured.rate(), load.value_bytes);
+    let Measured { latency, elapsed } = measured;
+    let [p50, p90, p99, p999] =
+        [0.5, 0.9, 0.99, 0.999].map(|share| latency.value_at_quantile(share));
+    let (mega, max) = (rate * bytes as f64 / 1e6, latency.max());
+    let text = if *json {
+        let object = serde_json::json!({
+            "clients": clients, "outstanding": load.outstanding, "value_bytes": bytes,
+            "values_per_datagram": load.values_per_datagram, "seconds": elapsed.as_secs_f64(),
+            "values": latency.len(), "values_per_second": rate, "megabytes_per_second": mega,
+            "p50_us": p50, "p90_us": p90, "p99_us": p99, "p999_us": p999, "max_us": max,
+        });
+        format!("{object}\n")
+    } else {
+        format!(
+            "{} values of {bytes} bytes in {:.2} s: {rate:.0} a second, {mega:.1} MB/s\n\
+             microseconds: p50 {p50}, p90 {p90}, p99 {p99}, p99.9 {p999}, longest {max}\n",
+            latency.len(),
+            elapsed.as_secs_f64(),
+        )
+    };
+    // Standard output may be closed; the status tells how it went all the same.
+    let _ = io::stdout().write_all(text.as_bytes());
+    if exit == Exit::Well && !latency.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(io::stderr(), "bench: the cluster did not decide everything; does it run?");
+    ExitCode::from(1)
 }

@@ -5,29 +5,44 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::actor::Delivery;
-use crate::protocol::message::Message;
-use crate::protocol::quorum::{Quorum, Tally};
+use crate::protocol::message::{AcceptedEntry, Kind, Message};
 use crate::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Sender, Session, Value,
+    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Run, Sender, Session, Value,
 };
+
+/// Who voted. The judge counts for itself: it shares no code with those it judges.
+#[derive(Clone, Copy, Debug, Default)]
+struct Voters(u64);
+
+impl Voters {
+    fn add(&mut self, acceptor: u32) {
+        self.0 |= 1_u64.checked_shl(acceptor).unwrap_or(0);
+    }
+}
 
 /// What has been seen so far.
 #[derive(Clone, Debug)]
 pub struct Checker {
-    quorum: Quorum,
+    acceptor_count: u32,
     /// What each ballot proposed in each instance.
-    proposed: BTreeMap<(Instance, Ballot), (Entry, Tally)>,
-    promises: BTreeMap<Ballot, Tally>,
+    proposed: BTreeMap<(Instance, Ballot), (Entry, Voters)>,
+    /// The ballots that promises were asked for.
+    prepared: BTreeSet<Ballot>,
+    promises: BTreeMap<Ballot, Voters>,
     /// The highest ballot each acceptor answered.
     promised: BTreeMap<u32, Ballot>,
     chosen: BTreeMap<Instance, Entry>,
     asked: BTreeMap<(Session, Number), (Value, Option<Instance>)>,
     /// What each life of each learner delivered, in order.
     delivered: BTreeMap<Sender, Vec<(Instance, Value)>>,
+    /// Where each value is chosen.
+    placed: BTreeMap<(Session, Number), Instance>,
     /// The order of delivery that the longest learner saw.
     order: Vec<(Instance, Value)>,
-    /// The numbers of each session that are proposed at all.
+    /// How many messages were sent, ...
     sent: u64,
+    /// ... and how many of them were heartbeats.
+    heartbeats: u64,
 }
 
 /// What is wrong, in one sentence.
@@ -37,15 +52,18 @@ impl Checker {
     /// A judge of a cluster with `acceptor_count` acceptors.
     pub fn new(acceptor_count: u32) -> Self {
         Checker {
-            quorum: Quorum::majority_of(acceptor_count),
+            acceptor_count,
+            prepared: BTreeSet::new(),
             proposed: BTreeMap::new(),
             promises: BTreeMap::new(),
             promised: BTreeMap::new(),
             chosen: BTreeMap::new(),
             asked: BTreeMap::new(),
             delivered: BTreeMap::new(),
+            placed: BTreeMap::new(),
             order: Vec::new(),
             sent: 0,
+            heartbeats: 0,
         }
     }
 
@@ -65,24 +83,47 @@ impl Checker {
         self.sent
     }
 
+    /// How many messages were sent that are not heartbeats.
+    pub fn sent_but_heartbeats(&self) -> u64 {
+        self.sent - self.heartbeats
+    }
+
     /// What is chosen, as the judge counted it.
     pub fn chosen(&self) -> &BTreeMap<Instance, Entry> {
         &self.chosen
     }
 
     /// A node sent a message.
-    pub fn on_send(&mut self, from: NodeId, message: &Message) -> Result<(), Violation> {
+    pub fn on_send(&mut self, sender: Sender, message: &Message) -> Result<(), Violation> {
         self.sent += 1;
+        self.heartbeats += u64::from(message.kind() == Kind::Heartbeat);
+        let from = sender.node;
         match message {
+            Message::Prepare(prepare) => {
+                expect_own(sender, prepare.ballot)?;
+                self.prepared.insert(prepare.ballot);
+            }
             Message::Promise(promise) => {
                 self.answer(from, promise.ballot)?;
+                if !self.prepared.contains(&promise.ballot) {
+                    return Err(format!(
+                        "{from} promises {}, which nobody asked for",
+                        promise.ballot
+                    ));
+                }
+                // What it reports it has accepted, whether it could say so before or not.
+                for AcceptedEntry { instance, ballot, entry } in &promise.accepted {
+                    self.on_vote(from, *instance, *ballot)?;
+                    self.expect_proposed(from, *instance, *ballot, entry)?;
+                }
                 if promise.next.is_none() {
-                    self.promises.entry(promise.ballot).or_default().vote(from.id);
+                    self.promises.entry(promise.ballot).or_default().add(from.id);
                 }
             }
             Message::Accept(accept) => {
+                expect_own(sender, accept.ballot)?;
                 let promises = self.promises.get(&accept.ballot).copied().unwrap_or_default();
-                if !promises.is_won(self.quorum) {
+                if !is_majority(promises, self.acceptor_count) {
                     return Err(format!("{from} proposes in {} without a quorum", accept.ballot));
                 }
                 for (instance, entry) in (accept.from.0..).map(Instance).zip(&accept.entries) {
@@ -110,14 +151,44 @@ impl Checker {
                     return Err(format!("{from} refused {} for nothing", nack.rejected));
                 }
             }
+            Message::RequestAck(ack) => {
+                let numbers = ack.delivered.iter().flat_map(Run::iter);
+                for number in numbers {
+                    if !self.placed.contains_key(&(ack.session, number)) {
+                        return Err(format!("{from} says {number} is decided; it is not chosen"));
+                    }
+                }
+                for number in ack.lost.iter().flat_map(Run::iter) {
+                    self.expect_lost(from, ack.session, number)?;
+                }
+            }
             Message::Request(_)
-            | Message::RequestAck(_)
-            | Message::Prepare(_)
             | Message::DecideAck(_)
             | Message::Heartbeat(_)
-            | Message::CatchUpRequest(_) => {}
+            | Message::CatchUpRequest(_)
+            | Message::Disown(_) => {}
         }
         Ok(())
+    }
+
+    /// An acceptor came back, having promised `promised`: no less than it ever answered.
+    pub fn on_restart(&self, id: NodeId, promised: Ballot) -> Result<(), Violation> {
+        match self.promised.get(&id.id) {
+            Some(answered) if *answered > promised => {
+                Err(format!("{id} answered {answered} and came back with {promised}"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The instance that value `number` asked for holds something else.
+    fn expect_lost(&self, from: NodeId, session: Session, number: Number) -> Result<(), Violation> {
+        let asked = self.asked.get(&(session, number)).and_then(|(_, asked)| *asked);
+        let winner = asked.and_then(|asked| self.chosen.get(&asked)).map(Entry::origin);
+        let is_lost = winner.is_some_and(|origin| {
+            origin.is_none_or(|origin| (origin.session, origin.number) != (session, number))
+        });
+        if is_lost { Ok(()) } else { Err(format!("{from} says {number} has lost; it has not")) }
     }
 
     /// An acceptor answers a ballot: its promises never go back.
@@ -140,7 +211,7 @@ impl Checker {
         let (first, _) = self
             .proposed
             .entry((instance, ballot))
-            .or_insert_with(|| (entry.clone(), Tally::default()));
+            .or_insert_with(|| (entry.clone(), Voters::default()));
         if first != entry {
             return Err(format!("{from} proposes {first} and {entry} at {instance} in {ballot}"));
         }
@@ -157,14 +228,31 @@ impl Checker {
         let Some((entry, votes)) = self.proposed.get_mut(&(instance, ballot)) else {
             return Err(format!("{from} accepted {instance} in {ballot}; nobody proposed it"));
         };
-        votes.vote(from.id);
-        if votes.is_won(self.quorum) {
+        votes.add(from.id);
+        if is_majority(*votes, self.acceptor_count) {
             let chosen = self.chosen.entry(instance).or_insert_with(|| entry.clone());
             if chosen != entry {
                 return Err(format!("{instance} is chosen twice: {chosen} and {entry}"));
             }
+            if let Some(origin) = entry.origin() {
+                self.placed.entry((origin.session, origin.number)).or_insert(instance);
+            }
         }
         Ok(())
+    }
+
+    /// What an acceptor reports is what was proposed.
+    fn expect_proposed(
+        &self,
+        from: NodeId,
+        instance: Instance,
+        ballot: Ballot,
+        entry: &Entry,
+    ) -> Result<(), Violation> {
+        match self.proposed.get(&(instance, ballot)) {
+            Some((proposed, _)) if proposed == entry => Ok(()),
+            Some(_) | None => Err(format!("{from} reports {entry} at {instance} in {ballot}")),
+        }
     }
 
     fn expect_asked(
@@ -199,7 +287,17 @@ impl Checker {
 
     /// A learner handed out a value.
     pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
-        let Delivery::Delivered { instance, value } = delivery else { return Ok(()) };
+        let (Delivery::Decided { instance, value } | Delivery::Delivered { instance, value }) =
+            delivery;
+        match self.chosen.get(instance) {
+            Some(Entry::Value { value: chosen, .. }) if chosen == value => {}
+            Some(_) | None => {
+                return Err(format!("{} gives {value} for {instance}; not chosen", from.node));
+            }
+        }
+        if let Delivery::Decided { .. } = delivery {
+            return Ok(());
+        }
         let mine = self.delivered.entry(from).or_default();
         let position = mine.len();
         mine.push((*instance, value.clone()));
@@ -240,4 +338,16 @@ impl Checker {
         }
         Ok(())
     }
+}
+
+fn is_majority(voters: Voters, acceptor_count: u32) -> bool {
+    voters.0.count_ones() * 2 > acceptor_count
+}
+
+/// A ballot is used by the process that made it, in the life in which it made it.
+fn expect_own(sender: Sender, ballot: Ballot) -> Result<(), Violation> {
+    if (ballot.proposer, ballot.boot) == (sender.node.id, sender.boot) {
+        return Ok(());
+    }
+    Err(format!("{} uses {ballot}, which belongs to another life", sender.node))
 }

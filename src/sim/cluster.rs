@@ -1,43 +1,49 @@
 //! A whole cluster in one thread, on virtual time, from one seed.
 //!
 //! The roles are the ones that run in production. Effects are applied in the same order as by the
-//! role loop, messages travel encoded, and inboxes are bounded. The same seed gives the same run.
+//! role loop, messages travel encoded, inboxes are bounded, and acceptors keep the log that they
+//! keep in production, on a simulated disk. The same seed gives the same run.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
+use super::agenda::{Agenda, Event};
 use super::checker::{Checker, Violation};
+use super::fault::{Boundary, Fault};
 use super::network::{Network, Weather};
+use super::node::{AnyRole, Host, Node};
+use super::trace::{Detail, Trace};
 use crate::protocol::acceptor::Acceptor;
-use crate::protocol::actor::{Actor, Effects, Input, Record};
-use crate::protocol::client::Client;
+use crate::protocol::actor::Delivery;
+use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::Learner;
-use crate::protocol::message::{Assignment, Message};
+use crate::protocol::message::{Assignment, Message, Prepare};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
-use crate::protocol::timer::Timer;
 use crate::protocol::types::{
-    Counted, Instance, NodeId, Number, Role, Sender, Session, Time, Value,
+    Ballot, Counted, Instance, NodeId, Number, Role, Sender, Session, Time, Value,
 };
 use crate::rng::Rng;
+use crate::storage::log::{Identity, Log};
+use crate::wire::Codec;
 
-/// How many datagrams wait for a node, at most: about what a default socket buffer holds.
-const INBOX_DATAGRAMS: usize = 166;
+/// The name of every simulated cluster.
+const CLUSTER: &str = "sim";
 
-/// How many events one turn takes.
-const TURN_EVENTS: usize = 64;
+/// How many datagrams of the past are kept, to arrive again some day.
+const PAST_DATAGRAMS: usize = 64;
 
 /// What a simulated cluster is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Everything random comes from it.
     pub seed: u64,
-    /// How many proposers, acceptors (by `settings`) and learners start.
+    /// How many proposers start.
     pub proposers: u32,
     /// How many learners start.
     pub learners: u32,
-    /// The protocol's settings.
+    /// The protocol's settings, with the number of acceptors.
     pub settings: Settings,
     /// How bad the network is.
     pub weather: Weather,
@@ -61,61 +67,24 @@ impl Default for Plan {
     }
 }
 
-/// A role of any kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum AnyRole {
-    Client(Client),
-    Proposer(Box<Proposer>),
-    Acceptor(Acceptor),
-    Learner(Box<Learner>),
-}
-
-impl AnyRole {
-    fn actor(&mut self) -> &mut dyn Actor {
-        match self {
-            AnyRole::Client(client) => client,
-            AnyRole::Proposer(proposer) => proposer.as_mut(),
-            AnyRole::Acceptor(acceptor) => acceptor,
-            AnyRole::Learner(learner) => learner.as_mut(),
-        }
-    }
-}
-
-/// One process.
-#[derive(Debug)]
-struct Node {
-    sender: Sender,
-    role: AnyRole,
-    timers: BTreeMap<Timer, Time>,
-    inbox: VecDeque<(Sender, Message)>,
-    /// Standard input, of a client.
-    input: VecDeque<Value>,
-    /// What an acceptor stored.
-    disk: Vec<Record>,
-    is_up: bool,
-    paused_until: Time,
-    /// When its next turn is, if it has one coming.
-    turn: Option<Time>,
-    fx: Effects,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    Arrive { to: NodeId, from: Sender, message: Message },
-    Turn { node: NodeId },
-}
-
 /// The world.
+#[derive(Debug)]
 pub struct Cluster {
     plan: Plan,
     now: Time,
+    hosts: BTreeMap<NodeId, Host>,
     nodes: BTreeMap<NodeId, Node>,
-    events: BinaryHeap<Reverse<(Time, u64, Event)>>,
-    sequence: u64,
+    agenda: Agenda,
     /// The network; tests cut and heal it.
     pub network: Network,
     checker: Checker,
+    trace: Trace,
     rng: Rng,
+    /// Datagrams that were sent, and to whom.
+    past: Vec<(Role, Rc<[u8]>)>,
+    elections: u32,
+    /// A client or a learner has done something, or anybody has died or started.
+    has_moved: bool,
     violation: Option<Violation>,
 }
 
@@ -123,14 +92,23 @@ impl Cluster {
     /// Acceptors, learners and proposers, all just started; clients come when they are given
     /// values.
     pub fn new(plan: Plan) -> Self {
+        Self::traced(plan, Trace::silent())
+    }
+
+    /// The same, with somebody who reads along.
+    pub fn traced(plan: Plan, trace: Trace) -> Self {
         let mut cluster = Cluster {
             now: Time::ZERO,
+            hosts: BTreeMap::new(),
             nodes: BTreeMap::new(),
-            events: BinaryHeap::new(),
-            sequence: 0,
+            agenda: Agenda::default(),
             network: Network::new(plan.weather.clone(), plan.seed ^ 0x6e65_7477),
             checker: Checker::new(plan.settings.acceptor_count),
+            trace,
             rng: Rng::new(plan.seed),
+            past: Vec::new(),
+            elections: 0,
+            has_moved: false,
             violation: None,
             plan,
         };
@@ -151,20 +129,45 @@ impl Cluster {
         self.now
     }
 
-    /// Starts a node, or starts it again: an acceptor with what it stored, the others afresh.
+    /// How often a proposer became the leader.
+    pub fn elections(&self) -> u32 {
+        self.elections
+    }
+
+    /// The trace.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// Tells those who read along.
+    pub fn tell(&mut self, detail: Detail, what: std::fmt::Arguments<'_>) {
+        self.trace.tell(detail, self.now, what);
+    }
+
+    /// Starts a node, or starts it again: an acceptor with what its disk holds, the others afresh.
     pub fn start(&mut self, id: NodeId) {
-        let boot = self.rng.next_u64();
-        let disk = self.nodes.remove(&id).map(|node| node.disk).unwrap_or_default();
+        let mut boot = self.rng.next_u64();
+        let host = self.hosts.entry(id).or_default().clone();
         let settings = self.plan.settings.clone();
+        let local = host.clock.shows(self.now);
+        let mut log = None;
         let role = match id.role {
             Role::Acceptor => {
-                let mut acceptor = Acceptor::new(id.id, settings);
-                disk.iter().for_each(|record| acceptor.restore(record.clone()));
-                AnyRole::Acceptor(acceptor)
+                let mine = Identity { cluster: CLUSTER.into(), acceptor: id.id, incarnation: boot };
+                match Log::open(host.disk, &mine) {
+                    Ok((opened, recovered)) => {
+                        log = Some(opened);
+                        boot = recovered.incarnation;
+                        let mut acceptor = Acceptor::new(id.id, boot, settings);
+                        recovered.records.into_iter().for_each(|record| acceptor.restore(record));
+                        let verdict = self.checker.on_restart(id, acceptor.promised());
+                        self.note(verdict);
+                        AnyRole::Acceptor(acceptor)
+                    }
+                    Err(error) => return self.note(Err(format!("{id} cannot start: {error}"))),
+                }
             }
-            Role::Learner => {
-                AnyRole::Learner(Box::new(Learner::new(id.id, boot, settings, self.now)))
-            }
+            Role::Learner => AnyRole::Learner(Box::new(Learner::new(id.id, boot, settings, local))),
             Role::Proposer => {
                 let options = ProposerOptions {
                     id: id.id,
@@ -173,52 +176,79 @@ impl Cluster {
                     no_preexecution: self.plan.no_preexecution,
                     seed: boot,
                 };
-                AnyRole::Proposer(Box::new(Proposer::new(options, settings, self.now)))
+                AnyRole::Proposer(Box::new(Proposer::new(options, settings, local)))
             }
             Role::Client => panic!("clients start with their values, by start_client"),
         };
-        self.insert(Sender { node: id, boot }, role, disk, VecDeque::new());
+        let mut node = self.process(Sender { node: id, boot }, role);
+        node.log = log;
+        self.enter(node);
     }
 
     /// Starts client `id` with these values on its standard input.
     pub fn start_client(&mut self, id: u32, assignment: Assignment, values: Vec<Value>) {
+        self.start_typist(id, assignment, values, Duration::ZERO);
+    }
+
+    /// Starts client `id`, into which a value is typed after each `pause`.
+    pub fn start_typist(
+        &mut self,
+        id: u32,
+        assignment: Assignment,
+        values: Vec<Value>,
+        pause: Duration,
+    ) {
         let node = NodeId::new(Role::Client, id);
         let boot = self.rng.next_u64();
+        self.hosts.entry(node).or_default();
         let session = Session { client: id, boot };
-        for (number, value) in (1..).map(Number).zip(&values) {
+        let mut typed = self.now;
+        let client = Client::new(session, assignment, self.plan.settings.clone());
+        let mut client = self.process(Sender { node, boot }, AnyRole::Client(client));
+        for (number, value) in (1..).map(Number).zip(values) {
             let asked = match assignment {
                 Assignment::Client { first } => Some(first.plus(number.0 - 1)),
                 Assignment::Leader => None,
             };
             self.checker.on_input(session, number, value.clone(), asked);
+            client.input.push_back((typed, value));
+            typed = typed + pause;
         }
-        let client = Client::new(session, assignment, self.plan.settings.clone());
-        self.insert(Sender { node, boot }, AnyRole::Client(client), Vec::new(), values.into());
+        self.enter(client);
     }
 
-    fn insert(&mut self, sender: Sender, role: AnyRole, disk: Vec<Record>, input: VecDeque<Value>) {
-        let mut node = Node {
-            sender,
-            role,
-            timers: BTreeMap::new(),
-            inbox: VecDeque::new(),
-            input,
-            disk,
-            is_up: true,
-            paused_until: self.now,
-            turn: None,
-            fx: Effects::new(),
-        };
-        node.role.actor().on_start(self.now, &mut node.fx);
-        self.nodes.insert(sender.node, node);
-        self.schedule_turn(sender.node, self.now);
+    fn process(&self, sender: Sender, role: AnyRole) -> Node {
+        let codec = Codec::new(CLUSTER, sender, self.plan.settings.datagram_bytes);
+        Node::new(sender, role, codec, self.now)
     }
 
-    /// Kills a node. What it stored stays.
+    /// A process enters the world.
+    fn enter(&mut self, mut node: Node) {
+        let id = node.sender.node;
+        let local = self.hosts.entry(id).or_default().clock.shows(self.now);
+        node.role.actor().on_start(local, &mut node.fx);
+        self.trace.mix(node.sender.boot);
+        self.trace.tell(Detail::Story, self.now, format_args!("{id} starts"));
+        self.nodes.insert(id, node);
+        self.has_moved = true;
+        self.schedule_turn(id, self.now);
+    }
+
+    /// Kills a node. What it synced stays.
     pub fn kill(&mut self, id: NodeId) {
-        if let Some(node) = self.nodes.get_mut(&id) {
+        if let Some(node) = self.nodes.get_mut(&id).filter(|node| node.is_up) {
             node.is_up = false;
+            self.has_moved = true;
+            if let Some(host) = self.hosts.get(&id) {
+                host.disk.crash(&mut self.rng);
+            }
+            self.trace.tell(Detail::Story, self.now, format_args!("{id} is dead"));
         }
+    }
+
+    /// Takes away what an acceptor stored.
+    pub fn wipe(&mut self, id: NodeId) {
+        self.hosts.remove(&id);
     }
 
     /// Whether a node is there and was not killed.
@@ -233,6 +263,76 @@ impl Cluster {
             node.paused_until = until;
             self.schedule_turn(id, until);
         }
+    }
+
+    /// Lets a fault happen now.
+    pub fn inject(&mut self, fault: &Fault) {
+        self.trace.tell(Detail::Story, self.now, format_args!("fault: {fault}"));
+        match fault {
+            Fault::Kill(id) => self.kill(*id),
+            Fault::KillAt(id, boundary) => {
+                if let Some(node) = self.nodes.get_mut(id) {
+                    node.doom = Some(*boundary);
+                }
+            }
+            Fault::Restart(id) => {
+                self.kill(*id);
+                self.start(*id);
+            }
+            Fault::Pause(id, length) => self.pause(*id, *length),
+            Fault::KillLeader => self.leader().into_iter().for_each(|leader| self.kill(leader)),
+            Fault::PauseLeader(length) => {
+                self.leader().into_iter().for_each(|leader| self.pause(leader, *length));
+            }
+            Fault::Cut { pairs, .. } => {
+                pairs.iter().for_each(|(from, to)| self.network.cut(*from, *to));
+            }
+            Fault::Filter(kind) => self.network.filter(*kind),
+            Fault::Heal => self.network.heal(),
+            Fault::FillDisk(id, bytes) => {
+                let disk = &self.hosts.entry(*id).or_default().disk;
+                disk.limit(Some(disk.used() + bytes));
+            }
+            Fault::BreakDisk(id) => self.hosts.entry(*id).or_default().disk.set_broken(true),
+            Fault::ClockRate(id, permille) => {
+                let now = self.now;
+                self.hosts.entry(*id).or_default().clock.set_rate(now, *permille);
+                self.schedule_turn(*id, now);
+            }
+            Fault::ClockJump(id, length) => {
+                let now = self.now;
+                self.hosts.entry(*id).or_default().clock.jump(now, *length);
+                self.schedule_turn(*id, now);
+            }
+            Fault::Replay(count) => self.replay(*count),
+            Fault::Garbage(id) => (0..8).for_each(|_| self.throw_garbage(*id)),
+        }
+    }
+
+    /// Everything works again: the network, the disks, the clocks, and whoever slept is awake.
+    /// Acceptors, learners and proposers that died start again; clients stay dead.
+    pub fn heal(&mut self) {
+        self.network.heal();
+        self.network.weather = Weather::default();
+        let now = self.now;
+        for host in self.hosts.values_mut() {
+            host.disk.limit(None);
+            host.disk.set_broken(false);
+            host.clock.set_rate(now, 1000);
+        }
+        let everyone: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in everyone {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.doom = None;
+                node.paused_until = now;
+            }
+            if self.is_up(id) {
+                self.schedule_turn(id, now);
+            } else if id.role != Role::Client {
+                self.start(id);
+            }
+        }
+        self.trace.tell(Detail::Story, now, format_args!("all faults end"));
     }
 
     /// The proposer that leads, if exactly one does.
@@ -254,7 +354,7 @@ impl Cluster {
     }
 
     /// What became of the values of client `id`.
-    pub fn tally(&self, id: u32) -> Option<crate::protocol::client::ClientTally> {
+    pub fn tally(&self, id: u32) -> Option<ClientTally> {
         match &self.nodes.get(&NodeId::new(Role::Client, id))?.role {
             AnyRole::Client(client) => Some(client.tally()),
             AnyRole::Proposer(_) | AnyRole::Acceptor(_) | AnyRole::Learner(_) => None,
@@ -278,12 +378,10 @@ impl Cluster {
 
     /// Who leads and what is missing, for reports.
     pub fn describe(&self) -> String {
-        let mut parts = vec![
-            format!("no_preexecution {}", self.plan.no_preexecution),
-            format!("chosen {}", self.checker.chosen().len()),
-        ];
-        for (id, node) in self.nodes.iter().filter(|(_, node)| node.is_up) {
+        let mut parts = vec![format!("{} instances are chosen", self.checker.chosen().len())];
+        for (id, node) in &self.nodes {
             parts.push(match &node.role {
+                _ if !node.is_up => format!("{id} is dead"),
                 AnyRole::Client(client) => format!("{id} {:?}", client.tally()),
                 AnyRole::Proposer(proposer) if proposer.is_leading() => {
                     format!("{id} leads, {}", proposer.log().progress())
@@ -313,47 +411,45 @@ impl Cluster {
         deadline: Time,
         done: impl Fn(&Cluster) -> bool,
     ) -> Result<bool, Violation> {
-        while !done(self) {
-            match self.events.peek() {
-                Some(Reverse((time, _, _))) if *time <= deadline => self.step(),
+        let mut is_done = done(self);
+        self.has_moved = false;
+        while !is_done {
+            match self.agenda.next_time() {
+                Some(time) if time <= deadline => self.step(),
                 Some(_) | None => {
                     self.now = deadline;
-                    return Ok(done(self));
+                    break;
                 }
             }
             if let Some(violation) = &self.violation {
-                return Err(format!("seed {}, at {}: {violation}", self.plan.seed, self.now));
+                return Err(format!("{}: {violation}", self.now));
+            }
+            if std::mem::take(&mut self.has_moved) {
+                is_done = done(self);
             }
         }
-        self.checker.check_order().map_err(|what| format!("seed {}: {what}", self.plan.seed))?;
-        Ok(true)
+        is_done = is_done || done(self);
+        self.checker.check_order()?;
+        Ok(is_done)
     }
 
     fn step(&mut self) {
-        let Some(Reverse((time, _, event))) = self.events.pop() else { return };
+        let Some((time, event)) = self.agenda.pop() else { return };
         assert!(time >= self.now, "time does not go back");
         self.now = time;
         match event {
-            Event::Arrive { to, from, message } => self.arrive(to, from, message),
+            Event::Arrive { to, datagram } => self.arrive(to, datagram),
             Event::Turn { node } => self.turn(node),
         }
     }
 
-    fn arrive(&mut self, to: NodeId, from: Sender, message: Message) {
+    fn arrive(&mut self, to: NodeId, datagram: Rc<[u8]>) {
         let Some(node) = self.nodes.get_mut(&to).filter(|node| node.is_up) else { return };
-        let is_of_use = node.role.actor().interest().includes(message.kind());
-        if !is_of_use || node.inbox.len() >= INBOX_DATAGRAMS {
-            return;
+        if node.receive(datagram) {
+            // What arrives while a node works waits, and makes up its next turn.
+            let work = Duration::from_micros(5 + self.rng.below(20));
+            self.schedule_turn(to, self.now + work);
         }
-        node.inbox.push_back((from, message));
-        // What arrives while a node works waits, and makes up its next turn.
-        let work = Duration::from_micros(5 + self.rng.below(20));
-        self.schedule_turn(to, self.now + work);
-    }
-
-    fn schedule(&mut self, time: Time, event: Event) {
-        self.sequence += 1;
-        self.events.push(Reverse((time, self.sequence, event)));
     }
 
     fn schedule_turn(&mut self, id: NodeId, time: Time) {
@@ -361,11 +457,11 @@ impl Cluster {
         let time = time.max(node.paused_until);
         if node.turn.is_none_or(|turn| turn > time || turn < self.now) {
             node.turn = Some(time);
-            self.schedule(time, Event::Turn { node: id });
+            self.agenda.schedule(time, Event::Turn { node: id });
         }
     }
 
-    /// One turn of the loop of `id`: inbox, input, timers, end; then the effects.
+    /// One turn of the loop of `id`, and its effects.
     fn turn(&mut self, id: NodeId) {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(&id) else { return };
@@ -377,56 +473,83 @@ impl Cluster {
             let later = node.paused_until;
             return self.schedule_turn(id, later);
         }
-        let actor = node.role.actor();
-        for _ in 0..TURN_EVENTS {
-            let Some((from, message)) = node.inbox.pop_front() else { break };
-            actor.on_message(now, from, message, &mut node.fx);
+        let Some(host) = self.hosts.get(&id) else { return };
+        let led = leads(&node.role);
+        let clock = host.clock;
+        node.run_turn(now, &clock, &mut self.trace);
+        let leads = leads(&node.role);
+        if leads != led {
+            self.elections += u32::from(leads);
+            let what = if leads { "leads" } else { "leads no more" };
+            let chosen = self.checker.chosen().len();
+            let story = format_args!("{id} {what}; {chosen} instances are decided so far");
+            self.trace.tell(Detail::Story, now, story);
         }
-        while actor.input_room() > 0 {
-            let Some(value) = node.input.pop_front() else { break };
-            actor.on_input(now, Input::Value(value), &mut node.fx);
-        }
-        let due: Vec<Timer> =
-            node.timers.iter().filter(|(_, time)| **time <= now).map(|(timer, _)| *timer).collect();
-        for timer in due {
-            node.timers.remove(&timer);
-            actor.on_timer(now, timer, &mut node.fx);
-        }
-        actor.on_turn_end(now, &mut node.fx);
         self.apply(id);
     }
 
-    /// Persist, send, timers, deliver.
+    /// Store, send, timers, deliver: the role loop's order. It may end anywhere.
     fn apply(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        let mut fx = std::mem::take(&mut node.fx);
-        let sender = node.sender;
-        node.disk.append(&mut fx.persist);
-        for (timer, deadline) in fx.timers.drain(..) {
-            match deadline {
-                Some(deadline) => node.timers.insert(timer, deadline),
-                None => node.timers.remove(&timer),
-            };
+        let doom = node.doom.filter(|doom| match doom {
+            Boundary::BeforeStore | Boundary::BeforeSync => !node.fx.persist.is_empty(),
+            Boundary::BeforeSend | Boundary::MidSend => !node.fx.send.is_empty(),
+        });
+        if doom == Some(Boundary::BeforeStore) {
+            return self.kill(id);
         }
-        let has_more = !node.inbox.is_empty();
-        let next_timer = node.timers.values().min().copied();
-        for (group, message) in fx.send.drain(..) {
-            let verdict = self.checker.on_send(id, &message);
+        if let (Some(Boundary::BeforeSync), Some(host)) = (doom, self.hosts.get(&id)) {
+            host.disk.set_broken(true);
+        }
+        let stored = node.store();
+        if let (Some(Boundary::BeforeSync), Some(host)) = (doom, self.hosts.get(&id)) {
+            host.disk.set_broken(false);
+        }
+        if let Err(error) = stored {
+            self.trace.tell(Detail::Story, self.now, format_args!("{id} cannot store: {error}"));
+            return self.kill(id);
+        }
+        if doom == Some(Boundary::BeforeSend) {
+            return self.kill(id);
+        }
+        let (sender, codec) = (node.sender, node.codec.clone());
+        let messages = std::mem::take(&mut node.fx.send);
+        let count = if doom.is_some() { messages.len() / 2 } else { messages.len() };
+        for (group, message) in messages.into_iter().take(count) {
+            let verdict = self.checker.on_send(sender, &message);
             self.note(verdict);
-            self.send(sender, group, message);
+            self.send(sender, &codec, group, &message);
         }
-        for delivery in fx.deliver.drain(..) {
+        if doom.is_some() {
+            return self.kill(id);
+        }
+        self.finish(id);
+    }
+
+    /// Timers and deliveries, the end of a turn.
+    fn finish(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let Some(host) = self.hosts.get(&id) else { return };
+        node.set_timers();
+        let (sender, halt) = (node.sender, node.fx.halt);
+        let next = node.next_turn(self.now, &host.clock);
+        self.has_moved |= matches!(sender.node.role, Role::Client | Role::Learner);
+        let deliveries = std::mem::take(&mut node.fx.deliver);
+        node.fx.clear();
+        for delivery in deliveries {
+            let (Delivery::Decided { instance, .. } | Delivery::Delivered { instance, .. }) =
+                &delivery;
+            self.trace.mix(instance.0);
+            self.trace.tell(Detail::Everything, self.now, format_args!("  {id} {delivery:?}"));
             let verdict = self.checker.on_deliver(sender, &delivery);
             self.note(verdict);
         }
-        if has_more {
-            self.schedule_turn(id, self.now + Duration::from_micros(5));
-        } else if let Some(next) = next_timer {
-            self.schedule_turn(id, next);
+        if let Some(halt) = halt {
+            self.trace.tell(Detail::Story, self.now, format_args!("{id} ends: {halt:?}"));
+            return self.kill(id);
         }
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.fx = fx;
-            node.fx.clear();
+        if let Some(next) = next {
+            self.schedule_turn(id, next);
         }
     }
 
@@ -438,15 +561,82 @@ impl Cluster {
         }
     }
 
-    fn send(&mut self, from: Sender, group: Role, message: Message) {
-        let members: Vec<NodeId> =
-            self.nodes.keys().filter(|id| id.role == group && **id != from.node).copied().collect();
-        for to in members {
-            for time in self.network.arrivals(self.now, from.node, to, message.kind()) {
-                self.schedule(time, Event::Arrive { to, from, message: message.clone() });
+    fn send(&mut self, from: Sender, codec: &Codec, group: Role, message: &Message) {
+        let mut datagram = Vec::new();
+        if let Err(error) = codec.encode(message, &mut datagram) {
+            return self.note(Err(format!("{} cannot send {message}: {error}", from.node)));
+        }
+        self.trace.mix(self.now.0);
+        self.trace.mix_bytes(&datagram);
+        let node = from.node;
+        self.trace.tell(
+            Detail::Everything,
+            self.now,
+            format_args!("{node} -> {}s: {message}", group.name()),
+        );
+        let datagram: Rc<[u8]> = datagram.into();
+        if self.past.len() < PAST_DATAGRAMS {
+            self.past.push((group, Rc::clone(&datagram)));
+        } else if self.rng.below(16) == 0 {
+            let place = self.rng.below(PAST_DATAGRAMS as u64) as usize;
+            self.past[place] = (group, Rc::clone(&datagram));
+        }
+        for to in members(&self.nodes, group).filter(|to| *to != node) {
+            let arrivals = self.network.arrivals(self.now, node, to, message.kind());
+            for time in arrivals.into_iter().flatten() {
+                let event = Event::Arrive { to, datagram: Rc::clone(&datagram) };
+                self.agenda.schedule(time, event);
             }
         }
     }
+
+    /// Lets datagrams of the past arrive once more, some time within the next second.
+    fn replay(&mut self, count: u32) {
+        for _ in 0..count.min(self.past.len() as u32) {
+            let place = self.rng.below(self.past.len() as u64) as usize;
+            let (group, datagram) = self.past[place].clone();
+            let time = self.now + self.rng.up_to(Duration::from_secs(1));
+            for to in members(&self.nodes, group).collect::<Vec<_>>() {
+                self.agenda.schedule(time, Event::Arrive { to, datagram: Rc::clone(&datagram) });
+            }
+        }
+    }
+
+    /// Throws bytes at a node that no member of the cluster would send: random ones, a datagram of
+    /// the past that lost its end or grew, or one of another cluster. A flipped bit is not among
+    /// them: the checksum of UDP, and authentication where it is on, keep those away.
+    fn throw_garbage(&mut self, to: NodeId) {
+        let place = self.rng.below(self.past.len().max(1) as u64) as usize;
+        let mut bytes = match self.past.get(place) {
+            Some((_, datagram)) => datagram.to_vec(),
+            None => Vec::new(),
+        };
+        match self.rng.below(4) {
+            0 => {
+                let length = self.rng.below(bytes.len() as u64 + 1) as usize;
+                bytes = (0..length).map(|_| self.rng.next_u64() as u8).collect();
+            }
+            1 => bytes.truncate(self.rng.below(bytes.len() as u64 + 1) as usize),
+            2 => bytes.push(self.rng.next_u64() as u8),
+            _ => {
+                let sender = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+                let other = Codec::new("another", sender, self.plan.settings.datagram_bytes);
+                let ballot = Ballot { round: 1 << 20, proposer: 1, boot: 1 };
+                let prepare = Prepare { ballot, from: Instance(1), until: None, acceptor: None };
+                let _ = other.encode(&Message::Prepare(prepare), &mut bytes);
+            }
+        }
+        self.arrive(to, bytes.into());
+    }
+}
+
+/// The nodes of a group.
+fn members(nodes: &BTreeMap<NodeId, Node>, group: Role) -> impl Iterator<Item = NodeId> {
+    nodes.range(NodeId::new(group, 0)..=NodeId::new(group, u32::MAX)).map(|(id, _)| *id)
+}
+
+fn leads(role: &AnyRole) -> bool {
+    matches!(role, AnyRole::Proposer(proposer) if proposer.is_leading())
 }
 
 /// `count` values that name their client.

@@ -43,7 +43,10 @@ impl SimDisk {
     pub fn crash(&self, rng: &mut Rng) {
         for file in self.state().files.values_mut() {
             let loose = file.content.len() - file.stable;
-            let kept = file.stable + rng.below(loose as u64 + 1) as usize;
+            // The length may be on the disk before the bytes are.
+            let is_long = rng.chance(0.3);
+            let kept = if is_long { loose } else { rng.below(loose as u64 + 1) as usize };
+            let kept = file.stable + kept;
             file.content.truncate(kept);
             for byte in &mut file.content[file.stable..] {
                 if rng.chance(0.1) {

@@ -1,11 +1,19 @@
 //! A deterministic world for the roles that run in production.
 
-pub mod chaos;
+pub mod agenda;
 pub mod checker;
 pub mod cluster;
 pub mod disk;
+pub mod fault;
 pub mod network;
+pub mod node;
+pub mod scenario;
 pub mod script;
+pub mod trace;
 
+#[cfg(all(test, feature = "bugs"))]
+mod hunt;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

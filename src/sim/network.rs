@@ -67,18 +67,23 @@ impl Network {
     }
 
     /// When a datagram that leaves now arrives: never, once, or twice.
-    pub fn arrivals(&mut self, now: Time, from: NodeId, to: NodeId, kind: Kind) -> Vec<Time> {
+    pub fn arrivals(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        to: NodeId,
+        kind: Kind,
+    ) -> [Option<Time>; 2] {
         if self.cuts.contains(&(from, to)) || self.filtered.contains(&kind) {
-            return Vec::new();
+            return [None, None];
         }
-        let copies = 1 + usize::from(self.rng.chance(self.weather.duplication));
-        let mut arrivals = Vec::with_capacity(copies);
-        for _ in 0..copies {
-            if !self.rng.chance(self.weather.loss) {
-                let spread = self.weather.delay_max.saturating_sub(self.weather.delay_min);
-                arrivals.push(now + self.weather.delay_min + self.rng.up_to(spread));
-            }
-        }
-        arrivals
+        let is_twice = self.rng.chance(self.weather.duplication);
+        [self.arrival(now), if is_twice { self.arrival(now) } else { None }]
+    }
+
+    fn arrival(&mut self, now: Time) -> Option<Time> {
+        let spread = self.weather.delay_max.saturating_sub(self.weather.delay_min);
+        let is_lost = self.rng.chance(self.weather.loss);
+        (!is_lost).then(|| now + self.weather.delay_min + self.rng.up_to(spread))
     }
 }

@@ -31,6 +31,13 @@ struct Actress {
     disk: Vec<Record>,
 }
 
+/// What an acceptor finds on its disk.
+#[derive(Default)]
+struct Kept {
+    incarnation: Option<u64>,
+    records: Vec<Record>,
+}
+
 /// A message in transit.
 struct InTransit {
     from: Sender,
@@ -103,8 +110,9 @@ impl Stage {
             }
             "restart" => {
                 let id = node(words.first().ok_or("restart whom?")?)?;
-                let disk = self.nodes.remove(&id).map(|node| node.disk).unwrap_or_default();
-                self.insert(id, words, disk)
+                let node = self.nodes.remove(&id).ok_or_else(|| format!("{id} is not there"))?;
+                let kept = Kept { incarnation: Some(node.sender.boot), records: node.disk };
+                self.insert(id, words, kept)
             }
             _ => Err(format!("unknown command {verb}")),
         }
@@ -125,18 +133,21 @@ impl Stage {
 
     fn start(&mut self, words: &[&str]) -> Result<(), String> {
         for word in words.iter().filter(|word| !word.starts_with("no-")) {
-            self.insert(node(word)?, words, Vec::new())?;
+            self.insert(node(word)?, words, Kept::default())?;
         }
         Ok(())
     }
 
-    fn insert(&mut self, id: NodeId, words: &[&str], disk: Vec<Record>) -> Result<(), String> {
+    fn insert(&mut self, id: NodeId, words: &[&str], kept: Kept) -> Result<(), String> {
         self.boots += 1;
-        let (boot, settings) = (self.boots, self.settings.clone());
+        let (mut boot, settings) = (self.boots, self.settings.clone());
+        let Kept { incarnation, records: disk } = kept;
+        let incarnation = incarnation.unwrap_or(boot);
         let role: Box<dyn Actor> = match id.role {
             Role::Acceptor => {
-                let mut acceptor = Acceptor::new(id.id, settings);
+                let mut acceptor = Acceptor::new(id.id, incarnation, settings);
                 disk.iter().for_each(|record| acceptor.restore(record.clone()));
+                boot = incarnation;
                 Box::new(acceptor)
             }
             Role::Proposer => {
@@ -254,6 +265,9 @@ impl Stage {
                 None => actress.timers.remove(&timer),
             };
         }
+        if let Some(halt) = fx.halt {
+            let _ = writeln!(self.output, "  {id} ends: {halt:?}");
+        }
         for ignored in fx.ignored {
             let _ = writeln!(self.output, "  {id} ignores it: {ignored:?}");
         }
@@ -311,15 +325,7 @@ impl Filter {
 
 /// `P1` and the like.
 fn node(word: &str) -> Result<NodeId, String> {
-    let role = match word.as_bytes().first() {
-        Some(b'C') => Role::Client,
-        Some(b'P') => Role::Proposer,
-        Some(b'A') => Role::Acceptor,
-        Some(b'L') => Role::Learner,
-        Some(_) | None => return Err(format!("{word} is no node")),
-    };
-    let id = word[1..].parse().map_err(|_| format!("{word} is no node"))?;
-    Ok(NodeId::new(role, id))
+    word.parse()
 }
 
 #[cfg(test)]

@@ -1,0 +1,102 @@
+//! What can go wrong in a simulated world, one thing at a time.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::protocol::message::Kind;
+use crate::protocol::types::NodeId;
+
+/// One fault, or the end of some.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A process dies. Of what it had not synced, a part may be gone or torn.
+    Kill(NodeId),
+    /// It dies in the middle of its next turn that stores or sends something.
+    KillAt(NodeId, Boundary),
+    /// It dies, if it lives, and starts: an acceptor with what it stored, the others afresh.
+    Restart(NodeId),
+    /// It sleeps, and everything that arrives waits.
+    Pause(NodeId, Duration),
+    /// The proposer that leads dies.
+    KillLeader,
+    /// The proposer that leads sleeps.
+    PauseLeader(Duration),
+    /// Nothing gets from the first to the second any more, of each pair.
+    Cut {
+        /// What the shape of it is called.
+        shape: &'static str,
+        /// From whom to whom.
+        pairs: Vec<(NodeId, NodeId)>,
+    },
+    /// Messages of this kind do not get through.
+    Filter(Kind),
+    /// Cuts and filters end.
+    Heal,
+    /// So many more bytes fit on an acceptor's disk.
+    FillDisk(NodeId, usize),
+    /// An acceptor's disk does not sync any more.
+    BreakDisk(NodeId),
+    /// A node's clock runs at this many thousandths of its true speed.
+    ClockRate(NodeId, u64),
+    /// A node's clock jumps ahead.
+    ClockJump(NodeId, Duration),
+    /// So many datagrams of the past arrive again, at everybody in the group they were sent to.
+    Replay(u32),
+    /// A datagram that is not of this cluster, or not whole, arrives at a node.
+    Garbage(NodeId),
+}
+
+/// Where in the effects of a turn a process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Boundary {
+    /// Nothing is stored yet.
+    BeforeStore,
+    /// Written, and not synced.
+    BeforeSync,
+    /// Stored, and nothing sent.
+    BeforeSend,
+    /// Half of it is sent.
+    MidSend,
+}
+
+impl Boundary {
+    /// Every boundary.
+    pub const ALL: [Boundary; 4] =
+        [Boundary::BeforeStore, Boundary::BeforeSync, Boundary::BeforeSend, Boundary::MidSend];
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Kill(node) => write!(f, "{node} is killed"),
+            Fault::KillAt(node, Boundary::BeforeStore) => {
+                write!(f, "{node} will die before it stores")
+            }
+            Fault::KillAt(node, Boundary::BeforeSync) => {
+                write!(f, "{node} will die before what it stored is synced")
+            }
+            Fault::KillAt(node, Boundary::BeforeSend) => {
+                write!(f, "{node} will die before it sends")
+            }
+            Fault::KillAt(node, Boundary::MidSend) => write!(f, "{node} will die while it sends"),
+            Fault::Restart(node) => write!(f, "{node} is started again"),
+            Fault::Pause(node, length) => write!(f, "{node} sleeps for {length:?}"),
+            Fault::KillLeader => write!(f, "the leader is killed"),
+            Fault::PauseLeader(length) => write!(f, "the leader sleeps for {length:?}"),
+            Fault::Cut { shape, pairs } => {
+                write!(f, "{shape}:")?;
+                pairs.iter().try_for_each(|(from, to)| write!(f, " {from}-/->{to}"))
+            }
+            Fault::Filter(kind) => write!(f, "every {kind:?} is lost"),
+            Fault::Heal => write!(f, "the network is whole again"),
+            Fault::FillDisk(node, bytes) => write!(f, "{bytes} bytes are left on {node}'s disk"),
+            Fault::BreakDisk(node) => write!(f, "{node}'s disk does not sync any more"),
+            Fault::ClockRate(node, rate) => {
+                write!(f, "{node}'s clock runs {}.{:03} times as fast", rate / 1000, rate % 1000)
+            }
+            Fault::ClockJump(node, length) => write!(f, "{node}'s clock jumps by {length:?}"),
+            Fault::Replay(count) => write!(f, "{count} datagrams of the past arrive again"),
+            Fault::Garbage(node) => write!(f, "{node} receives garbage"),
+        }
+    }
+}

@@ -1,0 +1,625 @@
+//! The shipped proposers and acceptors under a model checker: every order of every message.
+//!
+//! The network is a set that never shrinks, so messages are lost (never delivered), repeated and
+//! overtaken in every way there is. Time stands still: time-outs are steps of their own. A proposer
+//! may campaign, anybody may crash and come back, an acceptor also between storing and answering,
+//! as often as the scope allows. Heartbeats are left out, and Decides are judged and not delivered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use crate::protocol::acceptor::Acceptor;
+use crate::protocol::actor::{Actor, Effects};
+use crate::protocol::message::{Accepted, Assignment, Kind, Message, Promise, Request};
+use crate::protocol::proposer::{Proposer, ProposerOptions};
+use crate::protocol::settings::Settings;
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{Ballot, Entry, Instance, NodeId, Number, Role, Sender, Time, Value};
+use crate::rng::Rng;
+
+/// How much happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope {
+    /// How many instances two clients ask for, both of them for the same ones.
+    pub instances: u64,
+    /// How often each proposer campaigns.
+    pub campaigns: [u8; 2],
+    /// How often anybody crashes and comes back.
+    pub crashes: u8,
+    /// Leaders run phase 1 for each instance.
+    pub no_preexecution: bool,
+}
+
+const ACCEPTORS: u32 = 3;
+const NOW: Time = Time::ZERO;
+
+/// The model of one scope.
+#[derive(Clone, Debug)]
+pub struct Paxos {
+    scope: Scope,
+    settings: Settings,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Envelope {
+    from: Sender,
+    group: Role,
+    message: Message,
+}
+
+/// One state of the world.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    proposers: Vec<Arc<Proposer>>,
+    acceptors: Vec<Arc<Acceptor>>,
+    /// What each acceptor would be if it crashed now and came back.
+    stored: Vec<Arc<Acceptor>>,
+    network: BTreeSet<Arc<Envelope>>,
+    campaigns: [u8; 2],
+    boots: [u64; 2],
+    /// Whether the leader has set its timer to close holes.
+    closes_holes: [bool; 2],
+    /// How many values the leader was asked for since it leads.
+    asked: [u64; 2],
+    crashes: u8,
+    /// What the messages of this world prove to be wrong.
+    wrong: Option<&'static str>,
+}
+
+/// What may happen next.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A message arrives.
+    Deliver(Delivery),
+    /// Two answers of acceptors, or one of them twice, reach a proposer in one turn.
+    Gather(Delivery, Delivery),
+    /// A message arrives at an acceptor, which stores, crashes, and comes back.
+    DeliverAndCrash(Delivery),
+    /// A proposer's time-out lets it campaign.
+    Campaign(usize),
+    /// A client asks a leader for its next value; the first is asked for as soon as it leads.
+    Ask(usize),
+    /// A leader's timer to close holes is due.
+    CloseHoles(usize),
+    /// A proposer crashes and comes back.
+    CrashProposer(usize),
+}
+
+/// A message on its way to one node.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Delivery {
+    to: NodeId,
+    envelope: Arc<Envelope>,
+}
+
+impl fmt::Debug for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let delivery = |Delivery { to, envelope }: &Delivery| {
+            format!("{} -> {to} {}", envelope.from.node, envelope.message)
+        };
+        match self {
+            Step::Deliver(one) => write!(f, "{}", delivery(one)),
+            Step::Gather(one, other) => write!(f, "{} and {}", delivery(one), delivery(other)),
+            Step::DeliverAndCrash(one) => write!(f, "{}, which crashes then", delivery(one)),
+            Step::Campaign(place) => write!(f, "P{} campaigns", place + 1),
+            Step::Ask(place) => write!(f, "P{} is asked for another value", place + 1),
+            Step::CloseHoles(place) => write!(f, "P{} closes holes", place + 1),
+            Step::CrashProposer(place) => write!(f, "P{} crashes", place + 1),
+        }
+    }
+}
+
+impl Paxos {
+    /// The model of `scope`.
+    pub fn new(scope: Scope) -> Self {
+        let settings = Settings {
+            acceptor_count: ACCEPTORS,
+            // Whoever is asked to campaign does, and nobody gives way: time stands still.
+            heartbeat_interval: Duration::ZERO,
+            leader_timeout: Duration::ZERO,
+            progress_timeout: Duration::MAX,
+            ..Settings::default()
+        };
+        Paxos { scope, settings }
+    }
+
+    fn proposer(&self, place: usize, boot: u64) -> Proposer {
+        let options = ProposerOptions {
+            id: place as u32 + 1,
+            boot,
+            no_timeouts: false,
+            no_preexecution: self.scope.no_preexecution,
+            seed: 1,
+        };
+        Proposer::new(options, self.settings.clone(), NOW)
+    }
+
+    /// One turn of a proposer.
+    fn proposer_turn(
+        &self,
+        world: &mut World,
+        place: usize,
+        event: impl FnOnce(&mut Proposer, &mut Effects),
+    ) {
+        let mut proposer = Proposer::clone(&world.proposers[place]);
+        let mut fx = Effects::new();
+        let led = proposer.is_leading();
+        event(&mut proposer, &mut fx);
+        if proposer.is_leading() != led {
+            world.asked[place] = 0;
+        }
+        if proposer.is_leading() && !led {
+            ask(&mut proposer, place, &mut world.asked[place], &mut fx);
+        }
+        proposer.on_turn_end(NOW, &mut fx);
+        for (timer, deadline) in &fx.timers {
+            if *timer == Timer::CloseHoles {
+                world.closes_holes[place] = deadline.is_some();
+            }
+        }
+        world.proposers[place] = Arc::new(proposer);
+        let node = NodeId::new(Role::Proposer, place as u32 + 1);
+        send(world, Sender { node, boot: world.boots[place] }, fx);
+    }
+
+    /// Whether anybody could do anything with an acceptor's answer. What is of no use is left out,
+    /// or there would be ten times as many worlds that do not differ in anything that matters.
+    fn is_of_use(&self, world: &World, answer: &Message) -> bool {
+        let place = |ballot: Ballot| ballot.proposer as usize - 1;
+        match answer {
+            // Whoever may not campaign again need not be told to give up.
+            Message::Nack(nack) => {
+                let owner = place(nack.rejected);
+                world.campaigns[owner] < self.scope.campaigns[owner]
+            }
+            // Who leads with a quorum's promises has no use for more of them.
+            Message::Promise(promise) => {
+                self.scope.no_preexecution || !world.proposers[place(promise.ballot)].is_leading()
+            }
+            _ => true,
+        }
+    }
+
+    /// Every pair of answers that could let a proposer go on: two are a quorum.
+    ///
+    /// Answers are taken in pairs only, and only when the pair shows any effect. Nothing is lost by
+    /// that: to take in an answer shows nothing to anybody until a quorum is complete, and a
+    /// network that never forgets still has the first answer when the second is there.
+    fn gatherings(&self, world: &World, steps: &mut Vec<Step>) {
+        for place in 0..2 {
+            let interest = world.proposers[place].interest();
+            let answers: Vec<&Arc<Envelope>> = world
+                .network
+                .iter()
+                .filter(|one| is_answer_to(place, one) && interest.includes(one.message.kind()))
+                .collect();
+            let to = NodeId::new(Role::Proposer, place as u32 + 1);
+            for (first, one) in answers.iter().enumerate() {
+                let delivery =
+                    |envelope: &Arc<Envelope>| Delivery { to, envelope: Arc::clone(envelope) };
+                let pairs = answers[first..].iter();
+                steps.extend(pairs.map(|other| Step::Gather(delivery(one), delivery(other))));
+            }
+        }
+    }
+
+    /// One turn of an acceptor. It stores before it answers, and may crash in between.
+    fn acceptor_turn(&self, world: &mut World, delivery: &Delivery, crashes: bool) {
+        let place = delivery.to.id as usize - 1;
+        let Envelope { from, message, .. } = &*delivery.envelope;
+        let mut acceptor = Acceptor::clone(&world.acceptors[place]);
+        let mut fx = Effects::new();
+        acceptor.on_message(NOW, *from, message.clone(), &mut fx);
+        acceptor.on_turn_end(NOW, &mut fx);
+        if !fx.persist.is_empty() {
+            let mut stored = Acceptor::clone(&world.stored[place]);
+            fx.persist.drain(..).for_each(|record| stored.restore(record));
+            world.stored[place] = Arc::new(stored);
+        }
+        if crashes {
+            world.acceptors[place] = Arc::clone(&world.stored[place]);
+        } else {
+            world.acceptors[place] = Arc::new(acceptor);
+            fx.send.retain(|(_, message)| self.is_of_use(world, message));
+            send(world, Sender { node: delivery.to, boot: 1 }, fx);
+        }
+    }
+}
+
+/// A client asks the leader for its next value. Every proposer has a client of its own, so that
+/// leaders differ in what they would propose.
+fn ask(proposer: &mut Proposer, place: usize, asked: &mut u64, fx: &mut Effects) {
+    *asked += 1;
+    let id = place as u32 + 1;
+    let request = Request {
+        assignment: Assignment::Client { first: Instance(1) },
+        from: Number(*asked),
+        front: Number(1),
+        values: vec![value(id, *asked)],
+    };
+    let from = Sender { node: NodeId::new(Role::Client, id), boot: 1 };
+    proposer.on_message(NOW, from, Message::Request(request), fx);
+}
+
+/// Whether it is an answer that a proposer gathers.
+fn is_answer(envelope: &Envelope) -> bool {
+    matches!(envelope.message.kind(), Kind::Promise | Kind::Accepted)
+}
+
+/// Whether it answers a ballot of this proposer, the present one or an earlier.
+fn is_answer_to(place: usize, envelope: &Envelope) -> bool {
+    match &envelope.message {
+        Message::Promise(Promise { ballot, .. }) | Message::Accepted(Accepted { ballot, .. }) => {
+            ballot.proposer as usize == place + 1
+        }
+        _ => false,
+    }
+}
+
+fn send(world: &mut World, from: Sender, fx: Effects) {
+    for (group, message) in fx.send {
+        if message.kind() != Kind::Heartbeat && message.kind() != Kind::RequestAck {
+            world.network.insert(Arc::new(Envelope { from, group, message }));
+        }
+    }
+}
+
+impl Model for Paxos {
+    type State = World;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<World> {
+        let proposers = (0..2).map(|place| Arc::new(self.proposer(place, 1))).collect();
+        let acceptors: Vec<_> = (1..=ACCEPTORS)
+            .map(|id| Arc::new(Acceptor::new(id, 1, self.settings.clone())))
+            .collect();
+        vec![World {
+            proposers,
+            stored: acceptors.clone(),
+            acceptors,
+            network: BTreeSet::new(),
+            campaigns: [0; 2],
+            boots: [1; 2],
+            closes_holes: [false; 2],
+            asked: [0; 2],
+            crashes: 0,
+            wrong: None,
+        }]
+    }
+
+    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+        let may_crash = world.crashes < self.scope.crashes;
+        for envelope in &world.network {
+            let count = match envelope.group {
+                Role::Proposer => 2,
+                Role::Acceptor => ACCEPTORS,
+                Role::Client | Role::Learner => 0,
+            };
+            for id in 1..=count {
+                let place = id as usize - 1;
+                let to = NodeId::new(envelope.group, id);
+                let interest = match to.role {
+                    Role::Proposer => world.proposers[place].interest(),
+                    _ => world.acceptors[place].interest(),
+                };
+                let is_gathered = is_answer(envelope) && to.role == Role::Proposer;
+                if to == envelope.from.node
+                    || is_gathered
+                    || !interest.includes(envelope.message.kind())
+                {
+                    continue;
+                }
+                let delivery = Delivery { to, envelope: Arc::clone(envelope) };
+                if may_crash && to.role == Role::Acceptor {
+                    steps.push(Step::DeliverAndCrash(delivery.clone()));
+                }
+                steps.push(Step::Deliver(delivery));
+            }
+        }
+        self.gatherings(world, steps);
+        for place in 0..2 {
+            if world.campaigns[place] < self.scope.campaigns[place] {
+                steps.push(Step::Campaign(place));
+            }
+            if (1..self.scope.instances).contains(&world.asked[place]) {
+                steps.push(Step::Ask(place));
+            }
+            if world.closes_holes[place] {
+                steps.push(Step::CloseHoles(place));
+            }
+            if may_crash && world.campaigns[place] > 0 {
+                steps.push(Step::CrashProposer(place));
+            }
+        }
+    }
+
+    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+        let mut next = world.clone();
+        match step {
+            Step::Deliver(Delivery { to, envelope }) if to.role == Role::Proposer => {
+                let Envelope { from, message, .. } = &*envelope;
+                self.proposer_turn(&mut next, to.id as usize - 1, |proposer, fx| {
+                    proposer.on_message(NOW, *from, message.clone(), fx);
+                });
+            }
+            Step::Gather(Delivery { to, envelope }, other) => {
+                let place = to.id as usize - 1;
+                self.proposer_turn(&mut next, place, |proposer, fx| {
+                    for one in [envelope, other.envelope] {
+                        proposer.on_message(NOW, one.from, one.message.clone(), fx);
+                    }
+                });
+                let has_shown = next.network.len() > world.network.len()
+                    || next.proposers[place].is_leading() != world.proposers[place].is_leading();
+                if !has_shown {
+                    return None;
+                }
+            }
+            Step::Deliver(delivery) => self.acceptor_turn(&mut next, &delivery, false),
+            Step::DeliverAndCrash(delivery) => {
+                next.crashes += 1;
+                self.acceptor_turn(&mut next, &delivery, true);
+                if next.acceptors == world.acceptors {
+                    return None; // It stored nothing, so it did not matter.
+                }
+            }
+            Step::Campaign(place) => {
+                self.proposer_turn(&mut next, place, |proposer, fx| {
+                    proposer.on_timer(NOW, Timer::Election, fx);
+                });
+                if next == *world {
+                    return None; // It leads, or campaigns already.
+                }
+                next.campaigns[place] += 1;
+            }
+            Step::Ask(place) => {
+                let mut asked = next.asked[place];
+                self.proposer_turn(&mut next, place, |proposer, fx| {
+                    ask(proposer, place, &mut asked, fx);
+                });
+                next.asked[place] = asked;
+            }
+            Step::CloseHoles(place) => {
+                next.closes_holes[place] = false;
+                self.proposer_turn(&mut next, place, |proposer, fx| {
+                    proposer.on_timer(NOW, Timer::CloseHoles, fx);
+                });
+            }
+            Step::CrashProposer(place) => {
+                next.crashes += 1;
+                next.boots[place] += 1;
+                next.closes_holes[place] = false;
+                next.asked[place] = 0;
+                next.proposers[place] = Arc::new(self.proposer(place, next.boots[place]));
+            }
+        }
+        if next.network.len() > world.network.len() {
+            next.wrong = Seen::in_world(&next).what_is_wrong();
+        }
+        (next != *world).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("nothing is wrong", |_, world: &World| world.wrong.is_none()),
+            Property::sometimes("something is decided", |_, world: &World| {
+                world.network.iter().any(|one| one.message.kind() == Kind::Decide)
+            }),
+        ]
+    }
+}
+
+/// The value that client `id` asks for in an instance.
+fn value(id: u32, instance: u64) -> Value {
+    Value::new(format!("c{id}-{instance}").as_bytes())
+}
+
+/// Whether a client asked for this entry in this instance, or it is a no-op.
+fn is_asked(instance: Instance, entry: &Entry) -> bool {
+    let Entry::Value { value: proposed, origin } = entry else { return true };
+    *proposed == value(origin.session.client, instance.0)
+}
+
+/// The judge counts for itself: it shares no code with those it judges.
+fn is_majority(voters: &BTreeSet<u32>) -> bool {
+    voters.len() * 2 > ACCEPTORS as usize
+}
+
+/// What the messages of a world say.
+#[derive(Default)]
+struct Seen {
+    proposed: BTreeMap<(Instance, Ballot), BTreeSet<Entry>>,
+    votes: BTreeMap<(Instance, Ballot), BTreeSet<u32>>,
+    promises: BTreeMap<Ballot, BTreeSet<u32>>,
+    decided: BTreeSet<(Instance, Entry)>,
+}
+
+impl Seen {
+    fn in_world(world: &World) -> Self {
+        let mut seen = Seen::default();
+        for envelope in &world.network {
+            let acceptor = envelope.from.node.id;
+            match &envelope.message {
+                Message::Accept(accept) => {
+                    for (instance, entry) in (accept.from.0..).map(Instance).zip(&accept.entries) {
+                        let entries = seen.proposed.entry((instance, accept.ballot)).or_default();
+                        entries.insert(entry.clone());
+                    }
+                }
+                Message::Accepted(accepted) => {
+                    for instance in accepted.runs.iter().flat_map(|run| run.iter()) {
+                        seen.votes.entry((instance, accepted.ballot)).or_default().insert(acceptor);
+                    }
+                }
+                Message::Promise(promise) => {
+                    if promise.next.is_none() {
+                        seen.promises.entry(promise.ballot).or_default().insert(acceptor);
+                    }
+                    for one in &promise.accepted {
+                        seen.votes.entry((one.instance, one.ballot)).or_default().insert(acceptor);
+                    }
+                }
+                Message::Decide(decide) => {
+                    let entries = decide.entries.iter().cloned();
+                    seen.decided.extend((decide.from.0..).map(Instance).zip(entries));
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    /// The first rule that is broken.
+    fn what_is_wrong(&self) -> Option<&'static str> {
+        let chosen = self.chosen();
+        let is_backed = |ballot: &Ballot| self.promises.get(ballot).is_some_and(is_majority);
+        if chosen.values().any(|entries| entries.len() > 1) {
+            return Some("two entries are chosen in one instance");
+        }
+        if self.proposed.values().any(|entries| entries.len() > 1) {
+            return Some("two entries are proposed in one instance and ballot");
+        }
+        if !self.proposed.keys().all(|(_, ballot)| is_backed(ballot)) {
+            return Some("something is proposed without a quorum of promises");
+        }
+        let mut proposed = self.proposed.iter();
+        if proposed.any(|((instance, _), all)| all.iter().any(|one| !is_asked(*instance, one))) {
+            return Some("something is proposed that nobody asked for");
+        }
+        let is_chosen = |(instance, entry): &(Instance, Entry)| {
+            chosen.get(instance).is_some_and(|entries| entries.contains(entry))
+        };
+        if !self.decided.iter().all(is_chosen) {
+            return Some("something is said to be decided that is not chosen");
+        }
+        None
+    }
+
+    /// What is chosen: one entry for each instance, if all is well.
+    fn chosen(&self) -> BTreeMap<Instance, BTreeSet<Entry>> {
+        let mut chosen: BTreeMap<Instance, BTreeSet<Entry>> = BTreeMap::new();
+        for ((instance, ballot), votes) in &self.votes {
+            if is_majority(votes) {
+                let entries = self.proposed.get(&(*instance, *ballot)).into_iter().flatten();
+                chosen.entry(*instance).or_default().extend(entries.cloned());
+            }
+        }
+        chosen
+    }
+}
+
+/// What a check found.
+#[derive(Debug)]
+pub struct Checked {
+    /// How many different states there are.
+    pub states: usize,
+    /// What is wrong, with the steps that lead there.
+    pub wrong: Option<String>,
+}
+
+/// Visits every state of a scope, or stops at the first thing that is wrong.
+pub fn check(scope: Scope) -> Checked {
+    let checker = Paxos::new(scope)
+        .checker()
+        .finish_when(HasDiscoveries::AnyFailures)
+        .threads(2)
+        .spawn_bfs()
+        .join();
+    let wrong = checker.discovery("nothing is wrong").map(|path| {
+        let what = path.last_state().wrong.unwrap_or_default();
+        tell(what, &path.into_actions())
+    });
+    Checked { states: checker.unique_state_count(), wrong }
+}
+
+/// Takes random walks through a scope that is too large to be visited, over so many states. A walk
+/// ends where nothing can happen any more, or after 200 steps.
+pub fn wander(scope: Scope, states: usize) -> Checked {
+    let paxos = Paxos::new(scope);
+    let mut rng = Rng::new(1);
+    let mut visited = 0;
+    while visited < states {
+        let mut world = paxos.init_states().remove(0);
+        let mut path = Vec::new();
+        while path.len() < 200 {
+            let mut steps = Vec::new();
+            paxos.actions(&world, &mut steps);
+            let next = loop {
+                if steps.is_empty() {
+                    break None;
+                }
+                let step = steps.swap_remove(rng.below(steps.len() as u64) as usize);
+                if let Some(next) = paxos.next_state(&world, step.clone()) {
+                    path.push(step);
+                    break Some(next);
+                }
+            };
+            let Some(next) = next else { break };
+            world = next;
+            visited += 1;
+            if let Some(what) = world.wrong {
+                return Checked { states: visited, wrong: Some(tell(what, &path)) };
+            }
+        }
+    }
+    Checked { states: visited, wrong: None }
+}
+
+/// What is wrong, and how to get there.
+fn tell(what: &str, path: &[Step]) -> String {
+    let steps: Vec<String> = path.iter().map(|step| format!("{step:?}")).collect();
+    format!("{what}, after {} steps:\n{}", steps.len(), steps.join("\n"))
+}
+
+/// A scope without crashes.
+const fn scope(instances: u64, campaigns: [u8; 2]) -> Scope {
+    Scope { instances, campaigns, crashes: 0, no_preexecution: false }
+}
+
+/// The scopes of every test run, visited completely.
+pub const SMALL: [Scope; 3] =
+    [scope(1, [1, 1]), Scope { crashes: 1, ..scope(1, [1, 1]) }, scope(2, [1, 1])];
+
+/// The scopes that take minutes and gigabytes.
+pub const LARGE: [Scope; 2] = [scope(1, [2, 1]), Scope { crashes: 1, ..scope(2, [1, 1]) }];
+
+/// The scopes of random walks.
+pub const WIDE: [Scope; 3] = [
+    Scope { crashes: 2, ..scope(2, [2, 2]) },
+    scope(1, [3, 3]),
+    Scope { crashes: 1, no_preexecution: true, ..scope(2, [2, 2]) },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(scope: Scope, check: impl Fn(Scope) -> Checked) {
+        let start = std::time::Instant::now();
+        let Checked { states, wrong } = check(scope);
+        if let Some(wrong) = wrong {
+            panic!("{scope:?}, after {states} states: {wrong}");
+        }
+        println!("{states} states in {:?}: {scope:?}", start.elapsed());
+    }
+
+    #[test]
+    fn small_scopes_hold() {
+        SMALL.into_iter().for_each(|scope| holds(scope, check));
+    }
+
+    #[test]
+    fn random_walks_through_wide_scopes_find_nothing() {
+        WIDE.into_iter().for_each(|scope| holds(scope, |scope| wander(scope, 100_000)));
+    }
+
+    #[test]
+    #[ignore = "takes minutes and gigabytes"]
+    fn large_scopes_hold() {
+        LARGE.into_iter().for_each(|scope| holds(scope, check));
+    }
+}

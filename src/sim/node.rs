@@ -1,0 +1,212 @@
+//! One simulated process: a role, what it stored, its inbox, its timers, and its clock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::disk::SimDisk;
+use super::fault::Boundary;
+use super::trace::{Detail, Trace};
+use crate::protocol::acceptor::Acceptor;
+use crate::protocol::actor::{Actor, Effects, Input};
+use crate::protocol::client::Client;
+use crate::protocol::learner::Learner;
+use crate::protocol::proposer::Proposer;
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{Sender, Time, Value};
+use crate::storage::AcceptorStore;
+use crate::storage::log::Log;
+use crate::wire::Codec;
+
+/// How many datagrams wait for a node, at most: about what a default socket buffer holds.
+const INBOX_DATAGRAMS: usize = 166;
+
+/// How many events one turn takes.
+const TURN_EVENTS: usize = 64;
+
+/// A role of any kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnyRole {
+    /// A client.
+    Client(Client),
+    /// A proposer.
+    Proposer(Box<Proposer>),
+    /// An acceptor.
+    Acceptor(Acceptor),
+    /// A learner.
+    Learner(Box<Learner>),
+}
+
+impl AnyRole {
+    /// What all roles have in common.
+    pub fn actor(&mut self) -> &mut dyn Actor {
+        match self {
+            AnyRole::Client(client) => client,
+            AnyRole::Proposer(proposer) => proposer.as_mut(),
+            AnyRole::Acceptor(acceptor) => acceptor,
+            AnyRole::Learner(learner) => learner.as_mut(),
+        }
+    }
+}
+
+/// A monotonic clock that may run fast or slow, and jump ahead.
+#[derive(Clone, Copy, Debug)]
+pub struct HostClock {
+    set_at: Time,
+    shown: Time,
+    permille: u64,
+}
+
+impl Default for HostClock {
+    fn default() -> Self {
+        HostClock { set_at: Time::ZERO, shown: Time::ZERO, permille: 1000 }
+    }
+}
+
+impl HostClock {
+    /// What it shows.
+    pub fn shows(&self, now: Time) -> Time {
+        Time(self.shown.0 + (now.0 - self.set_at.0) * self.permille / 1000)
+    }
+
+    /// When it will show `local`.
+    pub fn when(&self, local: Time) -> Time {
+        let ahead = local.0.saturating_sub(self.shown.0);
+        Time(self.set_at.0 + (ahead * 1000).div_ceil(self.permille))
+    }
+
+    /// From now on it runs at so many thousandths of its true speed.
+    pub fn set_rate(&mut self, now: Time, permille: u64) {
+        *self = HostClock { set_at: now, shown: self.shows(now), permille: permille.max(1) };
+    }
+
+    /// It jumps ahead.
+    pub fn jump(&mut self, now: Time, length: Duration) {
+        let shown = self.shows(now) + length;
+        *self = HostClock { set_at: now, shown, ..*self };
+    }
+}
+
+/// What outlives a process: its host's disk and clock.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// The disk.
+    pub disk: SimDisk,
+    /// The clock.
+    pub clock: HostClock,
+}
+
+/// One process.
+#[derive(Debug)]
+pub struct Node {
+    /// Who it is.
+    pub sender: Sender,
+    /// Its role.
+    pub role: AnyRole,
+    /// Its datagrams.
+    pub codec: Codec,
+    /// An acceptor's log.
+    pub log: Option<Log<SimDisk>>,
+    /// Standard input of a client, and when each value is typed.
+    pub input: VecDeque<(Time, Value)>,
+    /// Whether it lives.
+    pub is_up: bool,
+    /// Where it will die.
+    pub doom: Option<Boundary>,
+    /// It sleeps until then.
+    pub paused_until: Time,
+    /// When its next turn is, if it has one coming.
+    pub turn: Option<Time>,
+    /// What its last turn wants done.
+    pub fx: Effects,
+    /// By its own clock.
+    timers: BTreeMap<Timer, Time>,
+    inbox: VecDeque<Rc<[u8]>>,
+}
+
+impl Node {
+    /// A process that has just started.
+    pub fn new(sender: Sender, role: AnyRole, codec: Codec, now: Time) -> Self {
+        Node {
+            sender,
+            role,
+            codec,
+            log: None,
+            input: VecDeque::new(),
+            is_up: true,
+            doom: None,
+            paused_until: now,
+            turn: None,
+            fx: Effects::new(),
+            timers: BTreeMap::new(),
+            inbox: VecDeque::new(),
+        }
+    }
+
+    /// A datagram reaches its socket. Returns whether it waits in the inbox now.
+    pub fn receive(&mut self, datagram: Rc<[u8]>) -> bool {
+        let Ok(header) = self.codec.header(&datagram) else { return false };
+        let is_of_use = self.role.actor().interest().includes(header.kind);
+        if self.codec.is_own(header.sender) || !is_of_use || self.inbox.len() >= INBOX_DATAGRAMS {
+            return false;
+        }
+        self.inbox.push_back(datagram);
+        true
+    }
+
+    /// One turn of its loop: inbox, input, timers, end. The effects wait in `fx`.
+    pub fn run_turn(&mut self, now: Time, clock: &HostClock, trace: &mut Trace) {
+        let me = self.sender.node;
+        let local = clock.shows(now);
+        let actor = self.role.actor();
+        for _ in 0..TURN_EVENTS {
+            let Some(datagram) = self.inbox.pop_front() else { break };
+            let Ok((from, message)) = self.codec.decode(&datagram) else { continue };
+            trace.tell(Detail::Everything, now, format_args!("  {me} <- {} {message}", from.node));
+            actor.on_message(local, from, message, &mut self.fx);
+        }
+        while actor.input_room() > 0 {
+            if self.input.front().is_none_or(|(typed, _)| *typed > now) {
+                break;
+            }
+            let Some((_, value)) = self.input.pop_front() else { break };
+            actor.on_input(local, Input::Value(value), &mut self.fx);
+        }
+        let due = self.timers.iter().filter(|(_, time)| **time <= local);
+        for timer in due.map(|(timer, _)| *timer).collect::<Vec<_>>() {
+            self.timers.remove(&timer);
+            trace.tell(Detail::Everything, now, format_args!("  {me} {timer:?} is due"));
+            trace.mix(timer as u64);
+            actor.on_timer(local, timer, &mut self.fx);
+        }
+        actor.on_turn_end(local, &mut self.fx);
+    }
+
+    /// Stores what the last turn wants stored.
+    pub fn store(&mut self) -> std::io::Result<()> {
+        let Some(log) = &mut self.log else { return Ok(()) };
+        self.fx.persist.iter().try_for_each(|record| log.append(record))?;
+        log.flush()
+    }
+
+    /// Sets and cancels timers as the last turn wants.
+    pub fn set_timers(&mut self) {
+        for (timer, deadline) in self.fx.timers.drain(..) {
+            match deadline {
+                Some(deadline) => self.timers.insert(timer, deadline),
+                None => self.timers.remove(&timer),
+            };
+        }
+    }
+
+    /// When it has something to do next, if nothing else arrives.
+    pub fn next_turn(&mut self, now: Time, clock: &HostClock) -> Option<Time> {
+        if !self.inbox.is_empty() {
+            return Some(now + Duration::from_micros(5));
+        }
+        let timer = self.timers.values().min().map(|local| clock.when(*local));
+        let has_room = self.role.actor().input_room() > 0;
+        let typed = self.input.front().filter(|_| has_room).map(|(typed, _)| *typed);
+        timer.into_iter().chain(typed).min().map(|next| next.max(now))
+    }
+}
