@@ -1,0 +1,118 @@
+//! What must hold of a role's effects, whatever it was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::protocol::actor::{Delivery, Effects, Record};
+use crate::protocol::message::Message;
+use crate::protocol::types::{Ballot, Counted, Entry, Instance, Role, Run, Sender, Time};
+use crate::wire::Codec;
+
+/// Watches the effects of one role, turn by turn.
+pub struct Judge {
+    codec: Codec,
+    sender: Sender,
+    /// Whether it was told of a value that no process of its cluster can have sent. What it
+    /// passes on may then be too long for a datagram, and is not sent.
+    pub was_told_too_much: bool,
+    /// What an acceptor stored, in order.
+    pub stored: Vec<Record>,
+    /// The highest ballot that an acceptor stored, and where it stored an entry in which.
+    promised: Ballot,
+    accepted: BTreeSet<(Ballot, Instance)>,
+    /// What a leader proposed.
+    proposed: BTreeMap<(Ballot, Instance), Entry>,
+    /// What a learner put into its file, and up to where it printed.
+    filed: BTreeSet<Instance>,
+    printed: Option<Instance>,
+    /// The highest ballot that an acceptor answered in.
+    answered: Ballot,
+}
+
+impl Judge {
+    /// The judge of `sender`, whose datagrams are those of `codec`.
+    pub fn new(sender: Sender, codec: Codec) -> Self {
+        Judge {
+            codec,
+            sender,
+            was_told_too_much: false,
+            stored: Vec::new(),
+            promised: Ballot::ZERO,
+            accepted: BTreeSet::new(),
+            proposed: BTreeMap::new(),
+            filed: BTreeSet::new(),
+            printed: None,
+            answered: Ballot::ZERO,
+        }
+    }
+
+    /// Looks at the effects of a whole turn.
+    pub fn end_turn(&mut self, fx: &Effects, now: Time) {
+        fx.persist.iter().for_each(|record| self.store(record));
+        for (group, message) in &fx.send {
+            self.travels(message);
+            assert!(*group != self.sender.node.role || *group != Role::Acceptor, "{message}");
+            match message {
+                Message::Accept(accept) => {
+                    for (instance, entry) in accept.from.numbering(&accept.entries) {
+                        let key = (accept.ballot, instance);
+                        let before = self.proposed.entry(key).or_insert_with(|| entry.clone());
+                        assert_eq!(before, entry, "two entries for {instance} in one ballot");
+                    }
+                }
+                Message::Promise(promise) => self.answers(promise.ballot),
+                Message::Accepted(accepted) => {
+                    self.answers(accepted.ballot);
+                    for instance in accepted.runs.iter().flat_map(Run::iter) {
+                        let key = (accepted.ballot, instance);
+                        assert!(self.accepted.contains(&key), "{instance} is not stored");
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (timer, deadline) in &fx.timers {
+            assert!(deadline.is_none_or(|deadline| deadline >= now), "{timer:?} lies behind");
+        }
+        for delivery in &fx.deliver {
+            match delivery {
+                Delivery::Decided { instance, .. } => {
+                    assert!(self.filed.insert(*instance), "{instance} is in the file twice");
+                }
+                Delivery::Delivered { instance, .. } => {
+                    assert!(self.printed < Some(*instance), "{instance} is out of order");
+                    assert!(self.filed.contains(instance), "{instance} is not in the file");
+                    self.printed = Some(*instance);
+                }
+            }
+        }
+    }
+
+    /// Whatever is sent fits a datagram, and whoever receives it reads the same.
+    fn travels(&self, message: &Message) {
+        let mut datagram = Vec::new();
+        if let Err(error) = self.codec.encode(message, &mut datagram) {
+            assert!(self.was_told_too_much, "{message}: {error}");
+            return;
+        }
+        assert_eq!(self.codec.decode(&datagram), Ok((self.sender, message.clone())));
+    }
+
+    fn store(&mut self, record: &Record) {
+        match record {
+            Record::Promised(ballot) => self.promised = self.promised.max(*ballot),
+            Record::Accepted { ballot, from, entries } => {
+                self.promised = self.promised.max(*ballot);
+                let instances = from.numbering(entries).map(|(instance, _)| instance);
+                self.accepted.extend(instances.map(|instance| (*ballot, instance)));
+            }
+        }
+        self.stored.push(record.clone());
+    }
+
+    /// An acceptor answers in `ballot`: never below an earlier answer, and never before it stored.
+    fn answers(&mut self, ballot: Ballot) {
+        assert!(ballot <= self.promised, "answers {ballot} and stored {}", self.promised);
+        assert!(ballot >= self.answered, "answers {ballot} after {}", self.answered);
+        self.answered = ballot;
+    }
+}

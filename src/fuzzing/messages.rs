@@ -1,0 +1,230 @@
+//! Messages made of bytes: plausible enough to get past the first check of a role.
+
+use super::bytes::Bytes;
+use crate::protocol::message::{
+    Accept, Accepted, AcceptedEntry, Assignment, CatchUpReply, CatchUpRequest, Decide, DecideAck,
+    Disown, Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck,
+    Standing,
+};
+use crate::protocol::types::{
+    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender,
+    Session, Value,
+};
+
+/// What a role said last, so that answers to it can be made.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    /// The last Prepare.
+    pub prepare: Option<Prepare>,
+    /// The last Accept.
+    pub accept: Option<Accept>,
+}
+
+impl Said {
+    /// The role says `message`.
+    pub fn note(&mut self, message: &Message) {
+        match message {
+            Message::Prepare(prepare) => self.prepare = Some(prepare.clone()),
+            Message::Accept(accept) => self.accept = Some(accept.clone()),
+            _ => {}
+        }
+    }
+
+    fn ballot(&self) -> Option<Ballot> {
+        let accepting = self.accept.as_ref().map(|accept| accept.ballot);
+        accepting.max(self.prepare.as_ref().map(|prepare| prepare.ballot))
+    }
+
+    /// What an acceptor that holds nothing answers: to the Accept, or to the Prepare.
+    pub fn answer(&self, to_accept: bool) -> Option<Message> {
+        if to_accept {
+            let Accept { ballot, from, entries, .. } = self.accept.clone()?;
+            let runs = vec![Run::new(from, from.plus(entries.len() as u64))];
+            return Some(Message::Accepted(Accepted { ballot, runs }));
+        }
+        let Prepare { ballot, from, until, .. } = self.prepare.clone()?;
+        let (accepted, next) = (Vec::new(), None);
+        Some(Message::Promise(Promise { ballot, from, until, accepted, next }))
+    }
+}
+
+/// A process that may send messages of this kind, in one of two lives.
+pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
+    let role = match kind {
+        Kind::Request => Role::Client,
+        Kind::RequestAck | Kind::Prepare | Kind::Accept | Kind::Decide | Kind::Disown => {
+            Role::Proposer
+        }
+        Kind::Promise | Kind::Accepted | Kind::Nack => Role::Acceptor,
+        Kind::DecideAck => Role::Learner,
+        Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
+            if bytes.chance() {
+                Role::Proposer
+            } else {
+                Role::Learner
+            }
+        }
+    };
+    let choice = bytes.byte();
+    let id = 1 + u32::from(choice % 4);
+    Sender { node: NodeId::new(role, id), boot: 1 + u64::from(choice >= 240) }
+}
+
+/// A message of this kind. It may be one that does not decode.
+pub fn message(bytes: &mut Bytes<'_>, kind: Kind, said: &Said) -> Message {
+    match kind {
+        Kind::Request => {
+            let assignment = match bytes.byte() {
+                0..128 => Assignment::Leader,
+                _ => Assignment::Client { first: instance(bytes) },
+            };
+            let from = Number(bytes.number());
+            let front = if from.0.is_multiple_of(2) { Number::FIRST } else { from };
+            let values = (0..bytes.below(6)).map(|_| value(bytes)).collect();
+            Message::Request(Request { assignment, from, front, values })
+        }
+        Kind::RequestAck => Message::RequestAck(RequestAck {
+            session: session(bytes),
+            received: runs(bytes),
+            delivered: runs(bytes),
+            lost: runs(bytes),
+        }),
+        Kind::Prepare => Message::Prepare(Prepare {
+            ballot: ballot(bytes, said),
+            from: instance(bytes),
+            until: bytes.chance().then(|| instance(bytes)),
+            acceptor: bytes.chance().then(|| u32::from(bytes.below(4))),
+        }),
+        Kind::Promise => {
+            let asked = said.prepare.clone().filter(|_| bytes.byte() < 192);
+            let from = asked.as_ref().map_or_else(|| instance(bytes), |asked| asked.from);
+            let until = asked.map_or_else(|| None, |asked| asked.until);
+            let accepted = |bytes: &mut Bytes<'_>| AcceptedEntry {
+                instance: instance(bytes),
+                ballot: ballot(bytes, said),
+                entry: entry(bytes),
+            };
+            Message::Promise(Promise {
+                ballot: ballot(bytes, said),
+                from,
+                until,
+                accepted: (0..bytes.below(6)).map(|_| accepted(bytes)).collect(),
+                next: (bytes.byte() >= 192).then(|| instance(bytes)),
+            })
+        }
+        Kind::Accept => Message::Accept(Accept {
+            ballot: ballot(bytes, said),
+            watermark: instance(bytes),
+            from: instance(bytes),
+            entries: entries(bytes),
+        }),
+        Kind::Accepted => {
+            Message::Accepted(Accepted { ballot: ballot(bytes, said), runs: runs(bytes) })
+        }
+        Kind::Nack => Message::Nack(Nack {
+            rejected: ballot(bytes, said),
+            promised: ballot(bytes, &Said::default()),
+        }),
+        Kind::Decide => Message::Decide(Decide {
+            ballot: ballot(bytes, said),
+            from: instance(bytes),
+            entries: entries(bytes),
+        }),
+        Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(bytes) }),
+        Kind::Heartbeat => Message::Heartbeat(Heartbeat {
+            standing: match bytes.below(4) {
+                0 => Standing::Leads,
+                1 => Standing::Campaigns,
+                2 => Standing::Stands,
+                _ => Standing::Abstains,
+            },
+            ballot: ballot(bytes, &Said::default()),
+            progress: progress(bytes),
+        }),
+        Kind::CatchUpRequest => Message::CatchUpRequest(CatchUpRequest { missing: runs(bytes) }),
+        Kind::CatchUpReply => Message::CatchUpReply(CatchUpReply {
+            from: instance(bytes),
+            entries: entries(bytes),
+            last: bytes.chance(),
+        }),
+        Kind::Disown => Message::Disown(Disown {
+            acceptor: u32::from(bytes.below(4)),
+            incarnation: bytes.number(),
+        }),
+    }
+}
+
+fn instance(bytes: &mut Bytes<'_>) -> Instance {
+    Instance(bytes.number())
+}
+
+/// Mostly the ballot that the role uses itself, if it does.
+fn ballot(bytes: &mut Bytes<'_>, said: &Said) -> Ballot {
+    match (bytes.byte(), said.ballot()) {
+        (0..192, Some(ballot)) => ballot,
+        (choice, _) => {
+            let proposer = 1 + u32::from(choice % 4);
+            Ballot { round: bytes.number(), proposer, boot: 1 }
+        }
+    }
+}
+
+fn progress(bytes: &mut Bytes<'_>) -> Progress {
+    Progress { watermark: instance(bytes), decided: bytes.number() - 1, end: instance(bytes) }
+}
+
+fn session(bytes: &mut Bytes<'_>) -> Session {
+    let choice = bytes.byte();
+    Session { client: 1 + u32::from(choice % 2), boot: 1 + u64::from(choice >= 240) }
+}
+
+/// A value: mostly short, now and then the longest that fits, or longer.
+fn value(bytes: &mut Bytes<'_>) -> Value {
+    match bytes.byte() {
+        short @ 0..240 => Value::new(bytes.take(usize::from(short % 8))),
+        long => Value::new(&vec![b'v'; usize::from(long - 239) * 96]),
+    }
+}
+
+fn entry(bytes: &mut Bytes<'_>) -> Entry {
+    let assigned_by = match bytes.below(3) {
+        0 => return Entry::Noop,
+        1 => AssignedBy::Client,
+        _ => AssignedBy::Leader,
+    };
+    let origin = Origin { session: session(bytes), number: Number(bytes.number()), assigned_by };
+    Entry::Value { origin, value: value(bytes) }
+}
+
+fn entries(bytes: &mut Bytes<'_>) -> Vec<Entry> {
+    (0..bytes.below(6)).map(|_| entry(bytes)).collect()
+}
+
+fn runs<T: Counted>(bytes: &mut Bytes<'_>) -> Vec<Run<T>> {
+    let run = |bytes: &mut Bytes<'_>| {
+        let from = T::new(bytes.number());
+        Run::new(from, from.plus(bytes.number()))
+    };
+    (0..bytes.below(5)).map(|_| run(bytes)).collect()
+}
+
+/// The length of the longest value in `message`.
+pub fn longest_value(message: &Message) -> usize {
+    let of = |entry: &Entry| match entry {
+        Entry::Noop => 0,
+        Entry::Value { value, .. } => value.as_bytes().len(),
+    };
+    let longest = match message {
+        Message::Request(Request { values, .. }) => {
+            values.iter().map(|value| value.as_bytes().len()).max()
+        }
+        Message::Promise(Promise { accepted, .. }) => {
+            accepted.iter().map(|accepted| of(&accepted.entry)).max()
+        }
+        Message::Accept(Accept { entries, .. })
+        | Message::Decide(Decide { entries, .. })
+        | Message::CatchUpReply(CatchUpReply { entries, .. }) => entries.iter().map(of).max(),
+        _ => None,
+    };
+    longest.unwrap_or(0)
+}
