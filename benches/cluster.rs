@@ -129,7 +129,8 @@ fn start_cluster(net: &Net) -> Vec<(InboxSender, Receiver)> {
     let mut running = Vec::new();
     for id in 1..=3 {
         let node = Node::new(net, Role::Acceptor, id);
-        running.push(node.spawn(Acceptor::new(id, settings())));
+        let boot = node.sender.boot;
+        running.push(node.spawn(Acceptor::new(id, boot, settings())));
     }
     let node = Node::new(net, Role::Learner, 1);
     let (boot, now) = (node.sender.boot, node.around.clock.now());

@@ -31,7 +31,7 @@ impl Core {
         let (no_timeouts, no_preexecution) = (false, false);
         let options = ProposerOptions { id: 1, boot: 1, no_timeouts, no_preexecution, seed: 1 };
         let leader = Proposer::new(options, settings.clone(), Time::ZERO);
-        let acceptors = (1..=3).map(|id| Acceptor::new(id, settings.clone())).collect();
+        let acceptors = (1..=3).map(|id| Acceptor::new(id, 1, settings.clone())).collect();
         let mut core = Core { leader, acceptors, now: Time::ZERO };
         for _ in 0..10 {
             core.now = core.now + settings.heartbeat_interval;
@@ -79,7 +79,8 @@ impl Core {
     fn decide(&mut self, batch: u64, value: &Value) {
         for from in (1..=VALUES).step_by(batch as usize) {
             let values = vec![value.clone(); batch as usize];
-            let request = Request { assignment: Assignment::Leader, from: Number(from), values };
+            let (assignment, from) = (Assignment::Leader, Number(from));
+            let request = Request { assignment, from, front: Number(1), values };
             let mut fx = Effects::new();
             self.leader.on_message(
                 self.now,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, fs};
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub socket_buffer_bytes: usize,
     /// How long threads poll before they block.
     pub busy_poll: Duration,
+    /// Where acceptors keep what they must not forget; without it they are not durable.
+    pub data: Option<PathBuf>,
     /// How many datagrams wait for the role loop, at most.
     pub inbox_datagrams: usize,
     /// The largest datagram, if the file says so; else the interface's MTU decides.
@@ -97,7 +100,7 @@ const KEYS: [Key; 30] = [
     Key { name: "interface", form: Form::Address(|config, address| config.interface = address) },
     number("ttl", 0..=255, |config, ttl| config.ttl = ttl as u32),
     Key { name: "cluster", form: Form::Word(|config, name| config.cluster = name.to_owned()) },
-    Key { name: "data", form: Form::Missing("durable acceptors") },
+    Key { name: "data", form: Form::Word(|config, folder| config.data = Some(folder.into())) },
     millis("heartbeat_interval_ms", |config| &mut config.settings.heartbeat_interval),
     millis("leader_timeout_ms", |config| &mut config.settings.leader_timeout),
     millis("progress_timeout_ms", |config| &mut config.settings.progress_timeout),
@@ -271,6 +274,7 @@ impl Config {
             ttl: 0,
             socket_buffer_bytes: 4 << 20,
             busy_poll: Duration::from_micros(50),
+            data: None,
             inbox_datagrams: 1024,
             datagram_bytes: None,
             value_bytes: None,
@@ -395,7 +399,7 @@ mod tests {
             ("retry_accept_ms 0", "retry_accept_ms 0 is not in 1..3600000"),
             ("interface lo", "interface lo is not an IPv4 address"),
             ("interface 239.0.0.1", "is a group"),
-            ("data here", "data needs durable acceptors"),
+            ("key_file here", "key_file needs authentication"),
             ("", "paxos.conf: there is no line for the clients"),
             (
                 "clients 239.0.0.1 5000\nlearners 239.0.0.1 5000",
@@ -414,7 +418,8 @@ mod tests {
     fn the_shipped_file_shows_every_setting_with_its_default() {
         let shipped = parse("conf/paxos.conf", SHIPPED).unwrap();
         for key in &KEYS {
-            if matches!(key.form, Form::Missing(_)) {
+            // `data` has no default but none, so the shipped file says it aloud.
+            if matches!(key.form, Form::Missing(_)) || key.name == "data" {
                 continue;
             }
             let commented = SHIPPED.lines().find_map(|line| {
@@ -430,7 +435,8 @@ mod tests {
         }
         let uncommented: Vec<_> =
             SHIPPED.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
-        assert_eq!(uncommented.len(), 4, "{uncommented:?}");
+        assert_eq!(uncommented.len(), 5, "{uncommented:?}");
+        assert_eq!(shipped.data, Some("data".into()));
     }
 
     #[test]

@@ -17,6 +17,7 @@
 
 pub mod entropy;
 pub mod inbox;
+pub mod load;
 pub mod node;
 pub mod printer;
 pub mod progress;

@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, bounded};
 use log::{error, info, warn};
+use parking_lot::Mutex;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::entropy;
 use super::inbox::{InboxSender, inbox};
+use super::load::{Load, LoadOptions, Measured};
 use super::printer::Printer;
 use super::progress::{ClientProgress, Counted};
 use super::receiver::{Receiver, Reception};
@@ -29,7 +31,7 @@ use crate::net::interface_mtu;
 use crate::net::lossy::Lossy;
 use crate::net::multicast::{MulticastReceiver, MulticastSender, Options};
 use crate::protocol::acceptor::Acceptor;
-use crate::protocol::actor::Actor;
+use crate::protocol::actor::{Actor, Record};
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::Learner;
 use crate::protocol::message::Assignment;
@@ -38,6 +40,9 @@ use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role, Sender, Session, Time};
 use crate::results::output::{NoOutput, Output};
 use crate::results::writer::ResultsWriter;
+use crate::storage::AcceptorStore;
+use crate::storage::disk::Folder;
+use crate::storage::log::{Identity, Log, Recovered};
 use crate::storage::memory::MemoryStore;
 use crate::wire::Codec;
 
@@ -114,13 +119,24 @@ pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
             config.acceptor_count()
         )));
     }
-    let boot = entropy::random_u64().map_err(StartError::new)?;
+    let fresh = entropy::random_u64().map_err(StartError::new)?;
     let seed = options.seed.map_or_else(entropy::random_u64, Ok).map_err(StartError::new)?;
+    let memory = match options.node.role {
+        Role::Acceptor => Memory::open(&config, id, fresh)?,
+        Role::Client | Role::Proposer | Role::Learner => Memory::none(fresh),
+    };
+    let boot = memory.boot;
     let sender = Sender { node: options.node, boot };
     let process = Process::open(&config, &settings, sender, (options.loss, seed), clock)?;
     let ending = Ending::new(options, process.inbox_sender.clone())?;
     match options.node.role {
-        Role::Acceptor => process.run(Acceptor::new(id, settings), Box::new(NoOutput), ending),
+        Role::Acceptor => {
+            let mut acceptor = Acceptor::new(id, boot, settings);
+            memory.records.into_iter().for_each(|record| acceptor.restore(record));
+            info!("has promised {}", acceptor.promised());
+            let process = Process { store: memory.store, ..process };
+            process.run(acceptor, Box::new(NoOutput), ending)
+        }
         Role::Proposer => {
             let NodeOptions { no_timeouts, no_preexecution, .. } = *options;
             let options = ProposerOptions { id, boot, no_timeouts, no_preexecution, seed };
@@ -164,6 +180,47 @@ fn run_client(
     Ok(report_client(progress.tally(), stdin.failure(), exit))
 }
 
+/// Runs `clients` measuring clients at once, from the options' id on, and adds up what they saw.
+pub fn measure(
+    options: &NodeOptions,
+    clients: u32,
+    load: LoadOptions,
+    clock: Clock,
+) -> Result<(Measured, Exit), StartError> {
+    let config = config::load(&options.conf).map_err(StartError::new)?;
+    let settings = config.settings(interface_mtu(config.interface)).map_err(StartError::new)?;
+    if load.value_bytes > settings.value_bytes {
+        return Err(StartError(format!(
+            "a value of {} bytes does not fit a datagram; {} is the longest",
+            load.value_bytes, settings.value_bytes
+        )));
+    }
+    let first = options.node.id;
+    let mut running = Vec::new();
+    for id in first..first + clients {
+        let boot = entropy::random_u64().map_err(StartError::new)?;
+        let sender = Sender { node: NodeId::new(Role::Client, id), boot };
+        let process = Process::open(&config, &settings, sender, (0.0, boot), clock)?;
+        let ending = Ending::new(options, process.inbox_sender.clone())?;
+        let session = Session { client: id, boot };
+        let client = Client::new(session, Assignment::Leader, settings.clone());
+        let report = Arc::new(Mutex::new(Measured::new()));
+        let actor = Load::new(client, load, Arc::clone(&report));
+        let thread = thread::Builder::new()
+            .name(format!("client-{id}"))
+            .spawn(move || process.run(actor, Box::new(NoOutput), ending))
+            .map_err(no_thread)?;
+        running.push((thread, report));
+    }
+    let (mut sum, mut exit) = (Measured::new(), Exit::Well);
+    for (thread, report) in running {
+        let ended = thread.join().map_err(|_| StartError::new("a client failed"))??;
+        exit = if ended == Exit::Well { exit } else { ended };
+        sum.add(&report.lock());
+    }
+    Ok((sum, exit))
+}
+
 /// Says what became of a client's values.
 fn report_client(tally: ClientTally, failure: Option<&InputFailure>, exit: Exit) -> Exit {
     let ClientTally { asked, delivered, lost } = tally;
@@ -192,6 +249,43 @@ fn no_thread(error: io::Error) -> StartError {
     StartError(format!("the system gives no thread: {error}"))
 }
 
+/// What a process brings from an earlier life.
+struct Memory {
+    /// Its boot number. An acceptor with data keeps its incarnation instead.
+    boot: u64,
+    records: Vec<Record>,
+    store: Box<dyn AcceptorStore>,
+}
+
+impl Memory {
+    /// Nothing.
+    fn none(boot: u64) -> Self {
+        Memory { boot, records: Vec::new(), store: Box::new(MemoryStore) }
+    }
+
+    /// What acceptor `id` has stored, if the configuration says where.
+    fn open(config: &Config, id: u32, fresh: u64) -> Result<Self, StartError> {
+        let Some(data) = &config.data else { return Ok(Memory::none(fresh)) };
+        let path = data.join(format!("acceptor-{id}"));
+        let folder = Folder::open(path.clone()).map_err(|error| {
+            let path = path.display();
+            if error.kind() == io::ErrorKind::ResourceBusy {
+                StartError(format!("{path} is in use: another process runs as acceptor {id}"))
+            } else {
+                StartError(format!("{path}: cannot keep data there: {error}"))
+            }
+        })?;
+        let cluster = config.cluster.clone();
+        let identity = Identity { cluster, acceptor: id, incarnation: fresh };
+        let (log, recovered) = Log::open(folder, &identity).map_err(StartError::new)?;
+        let Recovered { incarnation: boot, records, cut_bytes } = recovered;
+        if cut_bytes > 0 {
+            warn!("cut {cut_bytes} bytes of a torn record, which was never answered");
+        }
+        Ok(Memory { boot, records, store: Box::new(log) })
+    }
+}
+
 /// The sockets and threads of a process, before its role runs.
 struct Process {
     inbox: super::inbox::Inbox,
@@ -203,6 +297,7 @@ struct Process {
     clock: Clock,
     busy_poll: Duration,
     credits: Option<Credits>,
+    store: Box<dyn AcceptorStore>,
     receiver: MulticastReceiver,
     role: Role,
     loss: (f64, u64),
@@ -237,6 +332,7 @@ impl Process {
             clock,
             busy_poll: config.busy_poll,
             credits: None,
+            store: Box::new(MemoryStore),
             receiver,
             role,
             loss,
@@ -261,7 +357,7 @@ impl Process {
             inbox: self.inbox,
             codec: self.codec,
             network: Box::new(self.network),
-            store: Box::new(MemoryStore),
+            store: self.store,
             output,
             credits: self.credits,
             interest: self.interest,

@@ -21,7 +21,7 @@ use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
 use crate::clock::{Clock, Pace};
 use crate::net::DatagramSender;
-use crate::protocol::actor::{Actor, Effects, Input};
+use crate::protocol::actor::{Actor, Effects, Halt, Input};
 use crate::protocol::message::Message;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Role, Time};
@@ -74,6 +74,8 @@ pub enum Failure {
     Store(io::Error),
     /// The output failed.
     Output(io::Error),
+    /// The role itself must not go on.
+    Halted(Halt),
 }
 
 impl fmt::Display for Failure {
@@ -88,6 +90,10 @@ impl fmt::Display for Failure {
                 f,
                 "the decided values cannot be written ({error}): make room for the results \
                  directory and start the learner again"
+            ),
+            Failure::Halted(Halt::Forgotten) => f.write_str(
+                "this acceptor came back without what it had promised, and must not vote: give it \
+                 its data back, or start the whole cluster afresh",
             ),
         }
     }
@@ -263,6 +269,9 @@ impl<A: Actor> RoleLoop<A> {
         for reason in self.fx.ignored.drain(..) {
             self.around.stats.ignored.increment(reason);
             log::debug!("ignored: {reason:?}");
+        }
+        if let Some(halt) = self.fx.halt.take() {
+            return Err(Failure::Halted(halt));
         }
         debug_assert!(self.fx.is_empty(), "every effect of a turn is applied in that turn");
         self.publish_interest();

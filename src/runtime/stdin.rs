@@ -144,7 +144,7 @@ fn read_all(
 }
 
 /// Cuts bytes into lines. Holds one read and one unfinished line, whatever the input.
-struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: R,
     value_bytes: usize,
     /// What the last read gave.
@@ -159,7 +159,7 @@ struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
-    fn new(input: R, value_bytes: usize) -> Self {
+    pub(crate) fn new(input: R, value_bytes: usize) -> Self {
         Lines {
             input,
             value_bytes,
@@ -171,9 +171,14 @@ impl<R: Read> Lines<R> {
         }
     }
 
+    /// Where the bytes come from.
+    pub(crate) fn input(&self) -> &R {
+        &self.input
+    }
+
     /// Appends what there is to `batch`, one value at least, and says whether there may be more.
     /// Waits only while no line is complete. The values are good also when it fails.
-    fn read_batch(&mut self, batch: &mut Vec<Input>) -> Result<bool, InputFailure> {
+    pub(crate) fn read_batch(&mut self, batch: &mut Vec<Input>) -> Result<bool, InputFailure> {
         loop {
             self.take_lines(batch)?;
             if !batch.is_empty() {

@@ -1,0 +1,330 @@
+//! The limit of this machine: the processes and datagrams of a decision, and no protocol at all.
+//!
+//! A client sends a request to the leader, the leader sends it on to three acceptors, they answer,
+//! and when two have answered, the leader tells the client and a learner. Each is a process of its
+//! own with the sockets, buffers and waits of `paxos`; nothing is decoded, kept or repeated. What
+//! `paxos` takes more than this is the price of the protocol.
+//!
+//! `cargo bench --bench limit -- --outstanding 64 --mode thread` prints one JSON object like that of
+//! `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
+//! `--mode thread|inline`, `--busy-poll-us 50`, `--seconds 2`. `thread` receives in a thread that
+//! feeds a channel, as `paxos` does; `inline` receives in the loop itself.
+
+use std::collections::VecDeque;
+use std::env;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded};
+use hdrhistogram::Histogram;
+use multi_paxos::net::multicast::{MulticastReceiver, MulticastSender, Options};
+use multi_paxos::net::{DatagramReceiver, DatagramSender, Groups};
+use multi_paxos::protocol::types::Role;
+
+/// How many acceptors there are.
+const ACCEPTORS: u64 = 3;
+/// The bytes of a real header, and what a real request and a real vote have beside values.
+const HEADER_BYTES: usize = 40;
+/// What a value costs beside itself on the wire.
+const VALUE_OVERHEAD_BYTES: usize = 3;
+/// The longest datagram.
+const DATAGRAM_BYTES: usize = 65_507;
+/// Nothing that is left out takes so long; somebody has lost a datagram.
+const STUCK: Duration = Duration::from_secs(2);
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    role: String,
+    size: usize,
+    outstanding: u64,
+    values_per_datagram: u64,
+    mode: String,
+    busy_poll: Duration,
+    seconds: f64,
+    port: u16,
+    id: u64,
+}
+
+impl Asked {
+    fn parse() -> Self {
+        let mut asked = Asked {
+            role: "all".to_owned(),
+            size: 64,
+            outstanding: 1,
+            values_per_datagram: 0,
+            mode: "thread".to_owned(),
+            busy_poll: Duration::from_micros(50),
+            seconds: 2.0,
+            port: 0,
+            id: 0,
+        };
+        let mut words = env::args().skip(1).filter(|word| word != "--bench");
+        while let Some(word) = words.next() {
+            let value = words.next().unwrap_or_else(|| panic!("{word} needs a value"));
+            let number = || value.parse().unwrap_or_else(|_| panic!("{word} is a number"));
+            match word.as_str() {
+                "--role" => asked.role = value,
+                "--mode" => asked.mode = value,
+                "--size" => asked.size = number() as usize,
+                "--outstanding" => asked.outstanding = number(),
+                "--values-per-datagram" => asked.values_per_datagram = number(),
+                "--busy-poll-us" => asked.busy_poll = Duration::from_micros(number()),
+                "--port" => asked.port = number() as u16,
+                "--id" => asked.id = number(),
+                "--seconds" => {
+                    asked.seconds = value.parse().unwrap_or_else(|_| panic!("{word} is a number"));
+                }
+                _ => panic!("{word} is unknown; see the head of benches/limit.rs"),
+            }
+        }
+        let fitting = (DATAGRAM_BYTES - HEADER_BYTES) / (asked.size + VALUE_OVERHEAD_BYTES);
+        let most = asked.values_per_datagram;
+        let fitting = fitting as u64;
+        asked.values_per_datagram = if most == 0 { fitting } else { most.min(fitting) };
+        asked
+    }
+}
+
+/// The datagrams that have arrived, in batches.
+enum Source {
+    Thread(Receiver<Vec<u8>>, Duration),
+    Inline(Box<MulticastReceiver>, Vec<u8>),
+}
+
+impl Source {
+    fn open(asked: &Asked, group: Role) -> Self {
+        let mut receiver = MulticastReceiver::join(groups(asked).of(group), options(asked))
+            .unwrap_or_else(|error| panic!("{error}"));
+        if asked.mode == "inline" {
+            return Source::Inline(Box::new(receiver), vec![0; 1 << 16]);
+        }
+        let (sender, channel) = bounded(16_384);
+        thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 16];
+            while let Ok(received) = receiver.receive(&mut buffer) {
+                if let Some(length) = received
+                    && sender.send(buffer[..length].to_vec()).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Source::Thread(channel, asked.busy_poll)
+    }
+
+    /// Waits for one datagram, and takes what has gathered behind it. Empty after 100 ms.
+    fn batch(&mut self, batch: &mut Vec<Vec<u8>>) {
+        batch.clear();
+        match self {
+            Source::Inline(receiver, buffer) => {
+                // The receiver polls, then blocks; it has no way to ask for more without waiting.
+                if let Ok(Some(length)) = receiver.receive(buffer) {
+                    batch.push(buffer[..length].to_vec());
+                }
+            }
+            Source::Thread(channel, busy_poll) => {
+                let give_up = Instant::now() + *busy_poll;
+                while channel.is_empty() && Instant::now() < give_up {
+                    thread::yield_now();
+                }
+                batch.extend(channel.recv_timeout(Duration::from_millis(100)));
+                batch.extend(channel.try_iter().take(1023));
+            }
+        }
+    }
+}
+
+fn options(asked: &Asked) -> Options {
+    Options {
+        interface: Ipv4Addr::LOCALHOST,
+        ttl: 0,
+        buffer_bytes: 4 << 20,
+        busy_poll: asked.busy_poll,
+    }
+}
+
+fn groups(asked: &Asked) -> Groups {
+    let group = |offset| SocketAddrV4::new(Ipv4Addr::new(239, 255, 78, 1), asked.port + offset);
+    Groups { clients: group(0), proposers: group(1), acceptors: group(2), learners: group(3) }
+}
+
+/// A datagram: who (0 for the client), the numbers it is about, and as many bytes as it would have.
+fn datagram(id: u64, from: u64, until: u64, value_bytes: usize, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    for number in [id, from, until] {
+        buffer.extend_from_slice(&number.to_le_bytes());
+    }
+    let values = (until - from) as usize * value_bytes;
+    buffer.resize(HEADER_BYTES + values, 0);
+}
+
+fn read(datagram: &[u8]) -> (u64, u64, u64) {
+    let number = |place: usize| {
+        let bytes = datagram[place * 8..place * 8 + 8].try_into().expect("eight bytes");
+        u64::from_le_bytes(bytes)
+    };
+    (number(0), number(1), number(2))
+}
+
+/// Sends the numbers to a group, in as many datagrams as they need.
+fn send_values(network: &MulticastSender, group: Role, asked: &Asked, from: u64, until: u64) {
+    let mut buffer = Vec::new();
+    let value_bytes = asked.size + VALUE_OVERHEAD_BYTES;
+    let most = ((DATAGRAM_BYTES - HEADER_BYTES) / value_bytes) as u64;
+    let mut next = from;
+    while next < until {
+        let end = until.min(next + most);
+        datagram(0, next, end, value_bytes, &mut buffer);
+        network.send(group, &buffer).expect("loopback sends");
+        next = end;
+    }
+}
+
+fn lead(asked: &Asked, network: &MulticastSender, mut source: Source) {
+    let (mut batch, mut buffer) = (Vec::new(), Vec::new());
+    let mut accepted = [0_u64; ACCEPTORS as usize];
+    let (mut proposed, mut decided) = (1, 1);
+    loop {
+        source.batch(&mut batch);
+        let mut asked_until = proposed;
+        for (id, _, until) in batch.iter().map(|datagram| read(datagram)) {
+            match id {
+                0 => asked_until = asked_until.max(until),
+                id => accepted[id as usize - 1] = accepted[id as usize - 1].max(until),
+            }
+        }
+        send_values(network, Role::Acceptor, asked, proposed, asked_until);
+        proposed = asked_until;
+        let mut sorted = accepted;
+        sorted.sort_unstable();
+        // The second of three: a quorum is there.
+        let chosen = sorted[1];
+        if chosen > decided {
+            datagram(1, decided, chosen, 0, &mut buffer);
+            network.send(Role::Client, &buffer).expect("loopback sends");
+            send_values(network, Role::Learner, asked, decided, chosen);
+            decided = chosen;
+        }
+    }
+}
+
+fn accept(asked: &Asked, network: &MulticastSender, mut source: Source) {
+    let (mut batch, mut buffer) = (Vec::new(), Vec::new());
+    loop {
+        source.batch(&mut batch);
+        let until = batch.iter().map(|datagram| read(datagram).2).max();
+        if let Some(until) = until {
+            datagram(asked.id, until, until, 0, &mut buffer);
+            network.send(Role::Proposer, &buffer).expect("loopback sends");
+        }
+    }
+}
+
+fn learn(mut source: Source) {
+    let mut batch = Vec::new();
+    loop {
+        source.batch(&mut batch);
+    }
+}
+
+/// Keeps values in flight, and prints what it measured.
+fn ask(asked: &Asked, network: &MulticastSender, mut source: Source) {
+    let mut latency = Histogram::<u64>::new_with_max(60_000_000, 3).expect("a histogram");
+    let (mut batch, mut buffer) = (Vec::new(), Vec::new());
+    let mut in_flight: VecDeque<Instant> = VecDeque::new();
+    let (mut next, mut known) = (1_u64, 1_u64);
+    let begin = Instant::now() + Duration::from_millis(300);
+    let end = begin + Duration::from_secs_f64(asked.seconds);
+    let (mut heard, mut last) = (Instant::now(), begin);
+    loop {
+        let now = Instant::now();
+        if now < end {
+            let until = known + asked.outstanding;
+            while next < until {
+                let most = until.min(next + asked.values_per_datagram);
+                datagram(0, next, most, asked.size + VALUE_OVERHEAD_BYTES, &mut buffer);
+                network.send(Role::Proposer, &buffer).expect("loopback sends");
+                in_flight.extend((next..most).map(|_| now));
+                next = most;
+            }
+        } else if in_flight.is_empty() {
+            break;
+        }
+        source.batch(&mut batch);
+        let now = Instant::now();
+        for (_, _, until) in batch.iter().map(|datagram| read(datagram)) {
+            heard = now;
+            for _ in known..until.max(known) {
+                let Some(submitted) = in_flight.pop_front() else { break };
+                if submitted >= begin && submitted < end {
+                    latency.saturating_record((now - submitted).as_micros() as u64);
+                    last = now;
+                }
+            }
+            known = known.max(until);
+        }
+        assert!(heard.elapsed() < STUCK, "a datagram is lost, and nobody repeats it here");
+    }
+    let seconds = (last - begin).as_secs_f64();
+    let [p50, p90, p99, p999] =
+        [0.5, 0.9, 0.99, 0.999].map(|share| latency.value_at_quantile(share));
+    let object = serde_json::json!({
+        "clients": 1, "outstanding": asked.outstanding, "value_bytes": asked.size,
+        "values_per_datagram": asked.values_per_datagram, "mode": asked.mode, "seconds": seconds,
+        "values": latency.len(), "values_per_second": latency.len() as f64 / seconds,
+        "p50_us": p50, "p90_us": p90, "p99_us": p99, "p999_us": p999, "max_us": latency.max(),
+    });
+    println!("{object}");
+}
+
+/// The other processes; they die with this one.
+struct Others(Vec<Child>);
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn main() {
+    // `cargo test` and a plain `cargo bench` start it without a word; there is nothing to do then.
+    if env::args().skip(1).all(|word| word == "--bench" || word == "--test") {
+        println!("limit: see the head of benches/limit.rs for what it can be asked");
+        return;
+    }
+    let mut asked = Asked::parse();
+    if asked.role != "all" {
+        let network = MulticastSender::open(groups(&asked), options(&asked))
+            .unwrap_or_else(|error| panic!("{error}"));
+        return match asked.role.as_str() {
+            "leader" => lead(&asked, &network, Source::open(&asked, Role::Proposer)),
+            "acceptor" => accept(&asked, &network, Source::open(&asked, Role::Acceptor)),
+            _ => learn(Source::open(&asked, Role::Learner)),
+        };
+    }
+    // Four ports in a row below the range from which sockets without a port get theirs.
+    let seed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    asked.port = 20_000 + seed.expect("a port").port() % 3000 * 4;
+    let network = MulticastSender::open(groups(&asked), options(&asked))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let roles = [("leader", 1), ("acceptor", 1), ("acceptor", 2), ("acceptor", 3), ("learner", 1)];
+    let this = env::current_exe().expect("this program");
+    let start = |(role, id): (&str, u64)| {
+        Command::new(&this)
+            .args(["--role", role, "--id", &id.to_string(), "--port", &asked.port.to_string()])
+            .args(["--size", &asked.size.to_string(), "--mode", &asked.mode])
+            .args(["--busy-poll-us", &asked.busy_poll.as_micros().to_string()])
+            .spawn()
+            .expect("this program starts again")
+    };
+    let others = Others(roles.into_iter().map(start).collect());
+    thread::sleep(Duration::from_millis(200));
+    ask(&asked, &network, Source::open(&asked, Role::Client));
+    drop(others);
+}

@@ -1,0 +1,87 @@
+//! An acceptor's log on this machine's disk: what a turn costs before it may answer, and how long a
+//! restart takes.
+//!
+//! `fdatasync` dominates; the same bytes appended and synced without any log are the floor.
+
+use std::fs::File;
+use std::io::Write;
+
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use multi_paxos::protocol::actor::Record;
+use multi_paxos::protocol::types::{
+    AssignedBy, Ballot, Entry, Instance, Number, Origin, Session, Value,
+};
+use multi_paxos::storage::AcceptorStore;
+use multi_paxos::storage::disk::Folder;
+use multi_paxos::storage::log::{Identity, Log};
+use multi_paxos::wire;
+use tempfile::TempDir;
+
+/// One accepted value of 64 bytes.
+fn record(instance: u64) -> Record {
+    let session = Session { client: 1, boot: 7 };
+    let origin = Origin { session, number: Number(instance), assigned_by: AssignedBy::Leader };
+    Record::Accepted {
+        ballot: Ballot { round: 1, proposer: 1, boot: 9 },
+        from: Instance(instance),
+        entries: vec![Entry::Value { origin, value: Value::new(&[b'x'; 64]) }],
+    }
+}
+
+fn open(folder: &TempDir) -> Log<Folder> {
+    let identity = Identity { cluster: "bench".to_owned(), acceptor: 1, incarnation: 1 };
+    let disk = Folder::open(folder.path().join("log")).expect("a folder of our own");
+    Log::open(disk, &identity).expect("a log of our own").0
+}
+
+/// `count` records, one flush.
+fn turn(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("storage/turn");
+    group.sample_size(50);
+    for count in [1_u64, 64, 1000] {
+        let records: Vec<Record> = (1..=count).map(record).collect();
+        group.throughput(Throughput::Elements(count));
+        let folder = TempDir::new().expect("a folder");
+        let mut log = open(&folder);
+        group.bench_function(BenchmarkId::new("log", count), |bencher| {
+            bencher.iter(|| {
+                records.iter().for_each(|record| log.append(record).expect("room"));
+                log.flush().expect("a disk that syncs");
+            });
+        });
+        let mut bytes = Vec::new();
+        records.iter().for_each(|record| wire::encode_record(record, &mut bytes));
+        let mut file = File::create(folder.path().join("floor")).expect("a file");
+        group.bench_function(BenchmarkId::new("floor", count), |bencher| {
+            bencher.iter(|| {
+                file.write_all(&bytes).expect("room");
+                file.sync_data().expect("a disk that syncs");
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A restart with 100,000 instances in turns of 64.
+fn recovery(criterion: &mut Criterion) {
+    const INSTANCES: u64 = 100_000;
+    let folder = TempDir::new().expect("a folder");
+    let mut log = open(&folder);
+    for instance in 1..=INSTANCES {
+        log.append(&record(instance)).expect("room");
+        if instance % 64 == 0 {
+            log.flush().expect("a disk that syncs");
+        }
+    }
+    log.flush().expect("a disk that syncs");
+    drop(log);
+    let mut group = criterion.benchmark_group("storage/recovery");
+    group.sample_size(10).throughput(Throughput::Elements(INSTANCES));
+    group.bench_function("100000", |bencher| {
+        bencher.iter_batched(|| (), |()| open(&folder), BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, turn, recovery);
+criterion_main!(benches);
