@@ -39,6 +39,12 @@ cargo build --release --bin paxos
 step "tests"
 cargo test --release --no-fail-fast
 
+step "deliberate bugs"
+bash/bugs.sh
+
+step "seeds of the simulator"
+target/release/paxos simulate --seeds 2000
+
 step "a short run"
 bash/run.sh . 200 30
 bash/run.sh . 200 30 0.1

@@ -35,7 +35,10 @@ fn sources(folder: &str, ending: &str) -> Vec<Source> {
 }
 
 fn rust() -> Vec<Source> {
-    ["src", "tests", "benches"].into_iter().flat_map(|folder| sources(folder, ".rs")).collect()
+    ["src", "tests", "benches", "fuzz/fuzz_targets"]
+        .into_iter()
+        .flat_map(|folder| sources(folder, ".rs"))
+        .collect()
 }
 
 /// The part of a file that is not its tests.
@@ -124,9 +127,11 @@ fn each_edge_has_one_place() {
     only("Instant::now", &["src/clock.rs"]);
     only("SystemTime", &[]);
     only("unsafe", &[]);
-    only("crate::runtime", &["src/runtime", "src/cli.rs"]);
+    only("crate::runtime", &["src/runtime", "src/cli.rs", "src/fuzzing"]);
+    only("crate::simulate", &["src/cli.rs"]);
     only("crate::cli", &[]);
-    only("crate::sim", &["src/sim"]);
+    only("crate::sim::", &["src/sim/", "src/simulate.rs", "src/cli/scenario.rs", "src/fuzzing"]);
+    only("crate::fuzzing", &["src/fuzzing"]);
     only("HashMap", &["src/results"]);
 }
 

@@ -12,8 +12,9 @@ folder=$(mktemp -d "${TMPDIR:-/tmp}/paxos-run.XXXXXX")
 cd "$folder" || exit 1
 mkdir results
 conf=$folder/paxos.conf
-# Ports and a cluster name of this run alone, so that runs side by side do not meet.
-base=$((20000 + $$ % 4000 * 4))
+# Ports and a cluster name of this run alone, so that runs side by side do not meet. Below 32768,
+# where the kernel begins to give ports to senders.
+base=$((20000 + $$ % 3000 * 4))
 cat >"$conf" <<CONF
 clients   239.0.0.1 $((base + 0))
 proposers 239.0.0.1 $((base + 1))
@@ -26,8 +27,8 @@ acceptors=$(acceptor_count "$conf")
 # How long anything runs at most, in seconds.
 lifetime=60
 loss=0
-# The process of each name.
-declare -A pid_of
+# The process of each name, what it was started with, and where its standard output goes.
+declare -A pid_of command_of output_of
 
 clean_up() {
     local status=$?
@@ -42,12 +43,25 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# durable: from now on acceptors keep their data, in the run's own folder.
+durable() {
+    echo "data $folder/data" >>"$conf"
+}
+
 # start_node NAME COMMAND...: starts a process that is called NAME from then on.
 start_node() {
     local name=$1
     shift
+    command_of[$name]=$(printf '%q ' "$@")
     start "results/$name.log" "$@"
     pid_of[$name]=${STARTED[-1]}
+}
+
+# restart_node NAME: starts a process again as it was started before, without its standard input.
+restart_node() {
+    local -a command
+    eval "command=(${command_of[$1]})"
+    start_node "$1" "${command[@]}" </dev/null >"${output_of[$1]:-/dev/null}"
 }
 
 # start_acceptors COUNT
@@ -60,6 +74,7 @@ start_acceptors() {
 
 # start_learner ID: its standard output goes to results/learner<ID>.out.
 start_learner() {
+    output_of[learner$1]=results/learner$1.out
     start_node "learner$1" "$here/learner.sh" "$1" "$conf" "$loss" "$lifetime" >"results/learner$1.out"
 }
 
@@ -90,18 +105,21 @@ await_lines() {
     return 1
 }
 
-# slow_feed ID COUNT FIRST_INSTANCE: feeds a client over about two seconds, so that there is time
-# for something to happen.
+# slow_feed ID COUNT FIRST_INSTANCE [SECONDS]: feeds a client over about two seconds, or so many, so
+# that there is time for something to happen.
 slow_feed() {
     "$here/generate.sh" "$2" >"results/propose$1.txt"
-    local part=$((($2 + 19) / 20)) name=client$1
+    local parts=$((${4:-2} * 10)) name=client$1
+    local part=$((($2 + parts - 1) / parts))
     {
         local from
         for ((from = 1; from <= $2; from += part)); do
-            sed -n "${from},$((from + part - 1))p" "results/propose$1.txt"
+            # It leaves what comes after these lines to the next.
+            head -n "$part"
             sleep 0.1
         done
-    } > >(exec "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "$3" 2>"results/$name.log") &
+    } <"results/propose$1.txt" > >(exec "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "$3" \
+        2>"results/$name.log") &
     STARTED+=("$!")
 }
 
@@ -113,10 +131,17 @@ start_cluster() {
     start_proposers 4 "$1"
 }
 
-# kill_node NAME: as a crash would, at once and without a word.
+# kill_node NAME...: as a crash would, all of them at once and without a word.
 kill_node() {
-    kill -KILL "${pid_of[$1]}"
-    { wait "${pid_of[$1]}" || true; } 2>/dev/null
+    local name
+    local -a pids=()
+    for name in "$@"; do
+        pids+=("${pid_of[$name]}")
+    done
+    kill -KILL "${pids[@]}"
+    for name in "$@"; do
+        { wait "${pid_of[$name]}" || true; } 2>/dev/null
+    done
 }
 
 # pause_node NAME, resume_node NAME
@@ -125,6 +150,27 @@ pause_node() {
 }
 resume_node() {
     kill -CONT "${pid_of[$1]}"
+}
+
+# line_count FILE: how many lines a file has; none if there is no file.
+line_count() {
+    if [ -e "$1" ]; then wc -l <"$1"; else echo 0; fi
+}
+
+# await_more COUNT FILE: waits until a file has COUNT lines more than now.
+await_more() {
+    await_lines $(($(line_count "$2") + $1)) "$2"
+}
+
+# expect_less COUNT FILE: demands that a file has fewer lines, so that what is to happen while
+# values flow does.
+expect_less() {
+    local lines
+    lines=$(line_count "$2")
+    if [ "$lines" -ge "$1" ]; then
+        echo "$2 has all $lines lines already: values no longer flow" >&2
+        return 1
+    fi
 }
 
 # judge SECONDS LEARNERS CLIENTS [FIRST_INSTANCE...]: waits until the learners are complete, for at

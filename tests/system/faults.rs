@@ -1,26 +1,40 @@
 //! Processes die, sleep and come back while values are decided.
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::world::{SOON, World, values};
+use crate::world::{SOON, World, happens, values};
 
-const COUNT: usize = 2000;
+/// How many values each of the two clients is fed.
+pub const COUNT: usize = 2000;
 
 /// A cluster in which both clients are fed over a second or two; `fault` strikes when a quarter is
 /// delivered.
 fn survive(fault: impl FnOnce(&mut World)) -> World {
     let mut world = World::new();
     world.start_cluster(4, "0");
+    strike(world, fault)
+}
+
+/// Feeds both clients of a cluster that runs; `fault` strikes when a quarter is delivered, and the
+/// last quarter is fed only after it, however long it takes.
+pub fn strike(mut world: World, fault: impl FnOnce(&mut World)) -> World {
+    let is_over = Arc::new(AtomicBool::new(false));
     let feeders: Vec<_> = (1..=2)
         .map(|id| {
             let fed = values(&format!("v{id}"), COUNT);
             world.note_fed(id, &fed);
             let mut stdin = world.feed_slowly(id, &["0", "0", "auto"]);
+            let is_over = Arc::clone(&is_over);
             thread::spawn(move || {
                 // Parts of no particular length, so that lines arrive torn, too.
-                for part in fed.as_bytes().chunks(997) {
+                for (number, part) in fed.as_bytes().chunks(997).enumerate() {
+                    if number * 997 > fed.len() * 3 / 4 {
+                        happens(2 * SOON, || is_over.load(Ordering::Relaxed));
+                    }
                     stdin.write_all(part).unwrap();
                     thread::sleep(Duration::from_millis(50));
                 }
@@ -29,6 +43,7 @@ fn survive(fault: impl FnOnce(&mut World)) -> World {
         .collect();
     world.await_lines(&[2], COUNT / 2, SOON);
     fault(&mut world);
+    is_over.store(true, Ordering::Relaxed);
     feeders.into_iter().for_each(|feeder| feeder.join().unwrap());
     world
 }

@@ -1,5 +1,5 @@
-//! Whole-system tests: real processes, started through the scripts, over real multicast on the
-//! loopback interface, and judged by the files they leave.
+//! Whole-system tests: real processes, started through the scripts, over real multicast, judged by
+//! the files they leave. The loopback interface carries it, or, in `hosts`, a network of their own.
 //!
 //! Every test has a directory, ports and a cluster name of its own. Tests wait for events, with a
 //! deadline, and never for a fixed time.
@@ -7,10 +7,13 @@
 // A test that cannot set itself up has failed.
 #![allow(clippy::unwrap_used)]
 
+mod durability;
 mod faults;
 mod files;
 mod hostile;
+mod hosts;
 mod input;
+mod soak;
 mod timing;
 mod usage;
 mod world;

@@ -69,7 +69,14 @@ fn the_scripts_refuse_what_they_cannot_follow() {
 
 #[test]
 fn the_binary_refuses_what_it_cannot_follow() {
-    for arguments in [&[][..], &["dance"], &["acceptor", "1"], &["--conf"], &["watch", "1"]] {
+    for arguments in [
+        &[][..],
+        &["dance"],
+        &["acceptor", "1"],
+        &["--conf"],
+        &["watch", "1"],
+        &["simulate", "--loss", "2"],
+    ] {
         let said = expect_refusal(Command::new(PAXOS).args(arguments));
         assert!(said.starts_with("paxos: "), "{said}");
     }
@@ -86,7 +93,7 @@ fn a_bad_configuration_is_refused_with_its_line() {
             "paxos.conf:7: unknown key acceptor_cuont; did you mean acceptor_count?",
         ),
         ("interface 203.0.113.9", "203.0.113.9"),
-        ("data here", "paxos.conf:7: data needs durable acceptors"),
+        ("key_file here", "paxos.conf:7: key_file needs authentication"),
     ] {
         fs::write(world.conf(), format!("{good}{line}\n")).unwrap();
         let said = expect_refusal(world.command("learner.sh").arg("1").arg(world.conf()));
@@ -116,4 +123,41 @@ fn generated_values_are_as_many_as_asked_for() {
     let printed = text(&output.unwrap().stdout);
     let distinct: std::collections::BTreeSet<&str> = printed.lines().collect();
     assert_eq!((printed.lines().count(), distinct.len()), (500, 500));
+}
+
+/// Runs `paxos simulate`; returns its status and what it printed.
+fn simulate(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(PAXOS).arg("simulate").args(arguments).output().unwrap();
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    (output.status.code(), text(&output.stdout))
+}
+
+#[test]
+fn a_simulation_tells_its_story_and_ends_with_a_hash() {
+    let asked = ["--seed", "7", "--loss", "0.3", "--kill-leader", "2s"];
+    let (status, told) = simulate(&asked);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.contains("fault: the leader is killed") && told.contains("P2 leads"), "{told}");
+    let last = told.lines().last().unwrap_or_default();
+    assert!(last.starts_with("trace hash ") && last.len() == 27, "{last}");
+    assert_eq!(simulate(&asked).1, told, "the same seed, another run");
+    assert_ne!(simulate(&["--seed", "8", "--loss", "0.3"]).1.lines().last(), Some(last));
+}
+
+#[test]
+fn a_simulation_that_cannot_finish_says_so() {
+    let asked = ["--kill", "A1@1s", "--kill", "A2@1s"];
+    let (status, told) = simulate(&asked);
+    assert_eq!(status, Some(3), "{told}");
+    assert!(told.contains("not finished: ") && told.contains("see it: paxos simulate --seed 1"));
+    assert!(told.lines().last().is_some_and(|line| line.starts_with("trace hash ")));
+    let (status, told) = simulate(&["--seeds", "3", "--kill", "A1@1s", "--kill", "A2@1s"]);
+    assert_eq!((status, told.lines().count()), (Some(3), 3), "{told}");
+}
+
+#[test]
+fn many_seeds_are_judged() {
+    let (status, told) = simulate(&["--seeds", "20"]);
+    assert_eq!(status, Some(0), "{told}");
+    assert!(told.starts_with("20 seeds, ") && told.contains("nothing broken"), "{told}");
 }

@@ -1,11 +1,13 @@
 //! A cluster of real processes in a directory of its own.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::{SocketAddrV4, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +23,13 @@ pub const SOON: Duration = Duration::from_secs(20);
 /// How many clusters run at a time; more would only measure the machine.
 const WORLDS_MAX: usize = 2;
 
+/// Where clusters have their ports: below 32768, where the kernel begins to give ports to senders.
+/// The scenarios of bash/test_runs have those from 20000 to 31999.
+const PORTS: std::ops::Range<u16> = 10_000..19_000;
+
+/// How many ports this process has taken.
+static PORTS_TAKEN: AtomicU16 = AtomicU16::new(0);
+
 static WORLDS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// One cluster. Its processes die with it.
@@ -28,6 +37,8 @@ pub struct World {
     folder: TempDir,
     ports: [u16; 4],
     nodes: BTreeMap<String, Child>,
+    /// The programs that nodes start through.
+    programs: BTreeMap<String, Vec<String>>,
 }
 
 /// The path of a script of the project.
@@ -59,6 +70,34 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Four ports of their own. Each process begins elsewhere, because others may test as well, and
+/// passes over what somebody holds.
+fn free_ports() -> [u16; 4] {
+    let start = (std::process::id() % 1000) as u16 * 9;
+    [0; 4].map(|_| {
+        loop {
+            let taken = PORTS_TAKEN.fetch_add(1, Ordering::Relaxed);
+            let port = PORTS.start + (start + taken) % PORTS.len() as u16;
+            if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
+}
+
+/// Says aloud, past the test harness, which shows nothing of tests that pass, that a test could not
+/// be done here.
+pub fn skip(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
+}
+
+/// Whether a command exists, is allowed, and succeeds.
+pub fn succeeds(words: &[&str]) -> bool {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
 impl World {
     /// An empty directory with a configuration.
     pub fn new() -> Self {
@@ -69,11 +108,20 @@ impl World {
         *running += 1;
         drop(running);
         let folder = tempfile::tempdir().unwrap();
-        // Ports that nobody holds now; the sockets are held together, so that they differ.
-        let sockets = [0; 4].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
-        let ports = sockets.map(|socket| socket.local_addr().unwrap().port());
-        let world = World { folder, ports, nodes: BTreeMap::new() };
+        let world = World {
+            folder,
+            ports: free_ports(),
+            nodes: BTreeMap::new(),
+            programs: BTreeMap::new(),
+        };
         world.configure("");
+        world
+    }
+
+    /// As `new`; acceptors keep their data in the world's directory.
+    pub fn durable() -> Self {
+        let world = Self::new();
+        world.configure(&format!("data {}", world.path("data").display()));
         world
     }
 
@@ -103,7 +151,7 @@ impl World {
     pub fn neighbour(&self) -> World {
         let folder = tempfile::tempdir().unwrap();
         *WORLDS.0.lock().unwrap() += 1;
-        World { folder, ports: self.ports, nodes: BTreeMap::new() }
+        World { folder, ports: self.ports, nodes: BTreeMap::new(), programs: BTreeMap::new() }
     }
 
     /// A path in the world's directory.
@@ -119,8 +167,13 @@ impl World {
     /// A command that runs a script in the world's directory.
     pub fn command(&self, script_name: &str) -> Command {
         let mut command = Command::new(script(script_name));
-        command.current_dir(self.folder.path()).env("PAXOS_BIN", PAXOS).env_remove("RUST_LOG");
+        self.settle(&mut command);
         command
+    }
+
+    /// Lets a command run in the world's directory, with the binary under test.
+    fn settle(&self, command: &mut Command) {
+        command.current_dir(self.folder.path()).env("PAXOS_BIN", PAXOS).env_remove("RUST_LOG");
     }
 
     /// Starts `name` (as `proposer1`) with these arguments after the configuration.
@@ -136,20 +189,35 @@ impl World {
 
     /// Starts `name` with `stdin` and `stdout`; standard error goes to a file.
     pub fn start_piped(&mut self, name: &str, arguments: &[&str], stdin: Stdio, stdout: Stdio) {
+        let mut command = self.node_command(name, arguments);
+        let err = File::create(self.path(&format!("{name}.err"))).unwrap();
+        let child = command.stdin(stdin).stdout(stdout).stderr(err).spawn().unwrap();
+        self.nodes.insert(name.to_owned(), child);
+    }
+
+    /// Lets `name` start through a program that becomes it, as `nice` does. No words: no program.
+    pub fn through(&mut self, name: &str, program: &[&str]) {
+        let program = program.iter().map(|word| (*word).to_owned()).collect();
+        self.programs.insert(name.to_owned(), program);
+    }
+
+    /// The configuration of a node: `paxos-<name>.conf` if it is there.
+    fn conf_of(&self, name: &str) -> PathBuf {
+        let own = self.path(&format!("paxos-{name}.conf"));
+        if own.exists() { own } else { self.conf() }
+    }
+
+    /// The command that starts `name`.
+    fn node_command(&self, name: &str, arguments: &[&str]) -> Command {
         let digit = name.find(|letter: char| letter.is_ascii_digit()).unwrap();
         let (role, id) = name.split_at(digit);
-        let err = File::create(self.path(&format!("{name}.err"))).unwrap();
-        let child = self
-            .command(&format!("{role}.sh"))
-            .arg(id)
-            .arg(self.conf())
-            .args(arguments)
-            .stdin(stdin)
-            .stdout(stdout)
-            .stderr(err)
-            .spawn()
-            .unwrap();
-        self.nodes.insert(name.to_owned(), child);
+        let path = script(&format!("{role}.sh"));
+        let program = self.programs.get(name).into_iter().flatten().map(OsStr::new);
+        let words: Vec<&OsStr> = program.chain([path.as_os_str()]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(id).arg(self.conf_of(name)).args(arguments);
+        self.settle(&mut command);
+        command
     }
 
     /// Starts `count` nodes of `role`, all with these arguments.

@@ -1,0 +1,305 @@
+#!/usr/bin/env bash
+# A whole durable cluster on this host, fed without a pause, while its processes are killed and come
+# back, and sleep and wake, at random. Ends with a verdict.
+#
+# usage: soak.sh SECONDS [SEED]
+#
+# Two clients feed values in rounds; a client's next round begins when all of the last one is
+# decided, so that both are one long list to the checker. A learner that comes back begins its file
+# anew and fetches everything again. What it had written in an earlier life is kept, and must be the
+# beginning of what it has at the end, byte for byte: nothing that was decided may change.
+#
+# Status 0: all holds. 1: something does not, and it is said what; the files are kept. 2: unusable
+# arguments.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+refuse_unless_count $# 1 2 "soak.sh SECONDS [SEED]"
+[[ $1 =~ ^[1-9][0-9]{0,6}$ ]] || refuse "soak.sh: SECONDS $1 is not a whole number from 1"
+[[ ${2:-1} =~ ^[0-9]{1,9}$ ]] || refuse "soak.sh: SEED $2 is not a whole number"
+soak_seconds=$1 seed=${2:-$RANDOM}
+
+source "$PAXOS_HOME/bash/test_runs/lib.sh"
+
+# How many values a round has, and how long a client rests after it.
+ROUND_VALUES=100
+ROUND_REST=0.2
+# What a decided instance may cost, in bytes: memory of one process, disk of one acceptor.
+MEMORY_BYTES_MAX=2048
+DISK_BYTES_MAX=256
+# How much memory a process may gain in a second in which nothing is decided, in KiB.
+IDLE_KIB_MAX=256
+
+nodes=(acceptor{1,2,3} proposer{1,2,3} learner{1,2})
+lifetime=$((soak_seconds + 120))
+RANDOM=$seed
+started_at=$EPOCHREALTIME
+
+# What each node is: up, killed or paused; and in which step it came up.
+declare -A state_of born_of
+# Of each process: descriptors, KiB and decided instances when it was looked at first.
+declare -A first_fds first_kib first_decided
+lives=0
+step=0
+faults=0
+
+# now: seconds since the start.
+now() {
+    awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $started_at }"
+}
+
+fail() {
+    echo "soak.sh: $* (seed $seed)" >&2
+    exit 1
+}
+
+# chance COUNT: true once in COUNT times.
+chance() {
+    [ $((RANDOM % $1)) -eq 0 ]
+}
+
+# count_not STATE PREFIX: how many nodes whose name begins with PREFIX are in another state than STATE.
+count_not() {
+    local name counted=0
+    for name in "${nodes[@]}"; do
+        if [[ $name == "$2"* ]] && [ "${state_of[$name]}" != "$1" ]; then
+            counted=$((counted + 1))
+        fi
+    done
+    echo "$counted"
+}
+
+# decided: how many instances the learner that has most has.
+decided() {
+    local one two
+    one=$(line_count results/learner1_decided_value)
+    two=$(line_count results/learner2_decided_value)
+    echo $((one > two ? one : two))
+}
+
+# disk_bytes: what all acceptors keep.
+disk_bytes() {
+    cat data/acceptor-*/log-* | wc -c
+}
+
+kib_of() {
+    awk '$1 == "VmRSS:" { print $2 }' "/proc/$1/status"
+}
+
+fds_of() {
+    local -a fds=("/proc/$1/fd/"*)
+    echo "${#fds[@]}"
+}
+
+# expect_quiet NAME: demands that a node's log has no error.
+expect_quiet() {
+    if grep -E 'ERROR|panicked' "results/$1.log" >&2; then
+        fail "$1 says that something is wrong"
+    fi
+}
+
+# look: every process that should live does, and holds as many descriptors as at first. An acceptor
+# opens its log with its first record, so one more is allowed.
+look() {
+    local name pid fds
+    for name in "${nodes[@]}"; do
+        [ "${state_of[$name]}" != killed ] || continue
+        pid=${pid_of[$name]}
+        if ! kill -0 "$pid" 2>/dev/null; then
+            cat "results/$name.log" >&2
+            fail "$name ended by itself"
+        fi
+        [ "${born_of[$name]}" -lt "$step" ] || continue
+        fds=$(fds_of "$pid")
+        if [ -z "${first_fds[$pid]:-}" ]; then
+            first_fds[$pid]=$fds
+            first_kib[$pid]=$(kib_of "$pid")
+            first_decided[$pid]=$(decided)
+        elif [ "$fds" -gt $((first_fds[$pid] + 1)) ]; then
+            fail "$name had ${first_fds[$pid]} descriptors and now has $fds"
+        fi
+    done
+}
+
+# bring_up NAME: ends what keeps a node down.
+bring_up() {
+    local name=$1 file=results/$1_decided_value
+    case ${state_of[$name]} in
+        paused) resume_node "$name" ;;
+        killed)
+            if [ -e "$file" ]; then
+                lives=$((lives + 1))
+                # A kill may have torn the last line.
+                sed -n "1,$(line_count "$file")p" "$file" >"before/$name-$lives"
+            fi
+            restart_node "$name"
+            born_of[$name]=$step
+            ;;
+    esac
+    state_of[$name]=up
+    echo "$(now) s: $name is back"
+}
+
+# take_down STATE NAME...: kills or pauses nodes.
+take_down() {
+    local state=$1 name
+    shift
+    if [ "$state" = killed ]; then kill_node "$@"; else pause_node "$1"; fi
+    for name in "$@"; do
+        [ "$state" = paused ] || expect_quiet "$name"
+        state_of[$name]=$state
+        faults=$((faults + 1))
+        echo "$(now) s: $name is $state"
+    done
+}
+
+# strike: one random fault. A majority of acceptors, a proposer and a learner stay up, but for
+# all acceptors dying at once now and then.
+strike() {
+    local name=${nodes[RANDOM % ${#nodes[@]}]} role state=killed
+    if chance 10 && [ "$(count_not up acceptor)" -eq 0 ]; then
+        take_down killed acceptor1 acceptor2 acceptor3
+        sleep 0.5
+        for name in acceptor1 acceptor2 acceptor3; do bring_up "$name"; done
+        return
+    fi
+    [ "${state_of[$name]}" = up ] || return 0
+    role=${name%[0-9]}
+    case $role in
+        proposer) [ "$(count_not up "$role")" -lt 2 ] || return 0 ;;
+        *) [ "$(count_not up "$role")" -lt 1 ] || return 0 ;;
+    esac
+    if chance 3; then state=paused; fi
+    take_down "$state" "$name"
+}
+
+# feed_rounds ID: feeds values in rounds until the file `enough` is there.
+feed_rounds() {
+    local client=
+    trap 'kill "$client" 2>/dev/null; exit 143' TERM
+    trap - EXIT
+    while [ ! -e enough ]; do
+        "$here/generate.sh" "$ROUND_VALUES" >"round$1"
+        cat "round$1" >>"results/propose$1.txt"
+        "$here/client.sh" "$1" "$conf" 0 "$lifetime" auto <"round$1" 2>"results/client$1.log" &
+        client=$!
+        wait "$client" || exit 1
+        sleep "$ROUND_REST"
+    done
+}
+
+echo "soak.sh: $soak_seconds seconds, seed $seed"
+durable
+mkdir before
+start_acceptors 3
+start_learner 1
+start_learner 2
+start_proposers 3
+for name in "${nodes[@]}"; do
+    state_of[$name]=up
+    born_of[$name]=0
+done
+feeders=()
+for id in 1 2; do
+    feed_rounds "$id" &
+    STARTED+=("$!")
+    feeders+=("$!")
+done
+
+await_more 500 results/learner1_decided_value
+while [ "${EPOCHREALTIME%.*}" -lt $((${started_at%.*} + soak_seconds)) ]; do
+    step=$((step + 1))
+    sleep "$((RANDOM % 2)).$((RANDOM % 5 + 5))"
+    look
+    for name in "${nodes[@]}"; do
+        if [ "${state_of[$name]}" != up ] && chance 2; then bring_up "$name"; fi
+    done
+    strike
+done
+
+# The faults are over: everything that was asked for is decided, and every learner has it.
+for name in "${nodes[@]}"; do
+    [ "${state_of[$name]}" = up ] || bring_up "$name"
+done
+touch enough
+for feeder in "${feeders[@]}"; do
+    for ((waited = 0; waited < 600; waited++)); do
+        kill -0 "$feeder" 2>/dev/null || break
+        sleep 0.1
+    done
+    if kill -0 "$feeder" 2>/dev/null; then fail "a client does not get its values decided"; fi
+    wait "$feeder" || fail "a client did not end well: $(cat results/client?.log)"
+done
+"$PAXOS_BIN" watch 2 2 auto auto --timeout 60 >/dev/null 2>&1 || fail "the learners do not get complete"
+
+# Memory and disk grow with what is decided, and with nothing else: soon nothing grows any more. Who
+# came back late may still fetch what it missed.
+declare -A kib
+# measure: remembers the memory of every node, and the disk of all acceptors.
+measure() {
+    local name
+    for name in "${nodes[@]}"; do kib[$name]=$(kib_of "${pid_of[$name]}"); done
+    disk=$(disk_bytes)
+}
+
+# still_growing: measures again a second later. True if something has grown, which `growing` names.
+still_growing() {
+    local name disk_before=$disk
+    local -A kib_before
+    for name in "${nodes[@]}"; do kib_before[$name]=${kib[$name]}; done
+    sleep 1
+    measure
+    growing=
+    for name in "${nodes[@]}"; do
+        if [ "${kib[$name]}" -gt $((kib_before[$name] + IDLE_KIB_MAX)) ]; then
+            growing+=" the memory of $name (from ${kib_before[$name]} to ${kib[$name]} KiB)"
+        fi
+    done
+    [ "$disk" -eq "$disk_before" ] || growing+=" the acceptors' data (from $disk_before to $disk bytes)"
+    [ -n "$growing" ]
+}
+
+step=$((step + 1))
+total=$(decided)
+look
+measure
+for ((tries = 0; tries < 10; tries++)); do
+    still_growing || break
+done
+[ -z "$growing" ] || fail "while nothing is decided, this grows for ever:$growing"
+look
+declare -A dearest
+for name in "${nodes[@]}"; do
+    pid=${pid_of[$name]}
+    gained=$((total - first_decided[$pid]))
+    # Of few instances, the pages of the allocator would be all one sees.
+    [ "$gained" -ge 5000 ] || continue
+    bytes=$(((kib[$name] - first_kib[$pid]) * 1024 / gained))
+    role=${name%[0-9]}
+    if [ "$bytes" -gt "${dearest[$role]:--1}" ]; then dearest[$role]=$bytes; fi
+done
+stop_all
+
+echo "faults: $faults; decided: $total"
+for role in acceptor proposer learner; do
+    if [ -z "${dearest[$role]:-}" ]; then
+        echo "memory of ${role}s: none lived through enough decisions to tell"
+        continue
+    fi
+    echo "memory of ${role}s: ${dearest[$role]} bytes per decided instance at most"
+    [ "${dearest[$role]}" -le "$MEMORY_BYTES_MAX" ] || fail "that is more than $MEMORY_BYTES_MAX"
+done
+disk_each=$((disk / 3 / total))
+echo "disk of each acceptor: $disk_each bytes per decided instance"
+[ "$disk_each" -le "$DISK_BYTES_MAX" ] || fail "that is more than $DISK_BYTES_MAX"
+
+for name in "${nodes[@]}"; do expect_quiet "$name"; done
+for earlier in before/*; do
+    [ -e "$earlier" ] || continue
+    name=${earlier#before/}
+    final=results/${name%-*}_decided_value
+    cmp -n "$(stat -c %s "$earlier")" "$earlier" "$final" || fail "$name wrote something else"
+done
+cmp results/learner1_decided_value results/learner2_decided_value || fail "the learners differ"
+echo "earlier lives of learners: $lives, each the beginning of the last"
+"$here/check_results.sh" 2 2 false auto auto || fail "the verdict is not what it should be"

@@ -1,0 +1,304 @@
+//! A network of several hosts: each process has a network namespace, an interface and an address of
+//! its own, and a bridge between them. Then the network fails: loss, cuts in one direction or both.
+//!
+//! Namespaces have no names. Each is held by a process that sleeps, and is gone with it, so nothing
+//! is left behind however a test ends.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::faults::{COUNT, strike};
+use crate::world::{SOON, World, happens, skip, succeeds, text};
+
+/// Everybody who has a host.
+const NAMES: [&str; 10] = [
+    "acceptor1",
+    "acceptor2",
+    "acceptor3",
+    "proposer1",
+    "proposer2",
+    "proposer3",
+    "learner1",
+    "learner2",
+    "client1",
+    "client2",
+];
+
+/// How long a namespace is held at most, in seconds, should nobody end it.
+const HELD: &str = "120";
+
+/// How to make a namespace: as root, or as anybody in a user namespace.
+#[derive(Clone, Copy)]
+struct Means {
+    make: &'static [&'static str],
+    enter: &'static [&'static str],
+}
+
+const MEANS: [Means; 2] = [
+    Means { make: &["unshare", "--net"], enter: &["--net"] },
+    Means {
+        make: &["unshare", "--map-root-user", "--net"],
+        enter: &["--user", "--preserve-credentials", "--net"],
+    },
+];
+
+/// The network: a namespace with a bridge, and one for each host.
+struct Network {
+    means: Means,
+    hub: Child,
+    hosts: BTreeMap<&'static str, Child>,
+}
+
+/// The address of a host.
+fn address(name: &str) -> String {
+    let place = NAMES.iter().position(|other| *other == name).unwrap();
+    format!("10.77.0.{}", place + 1)
+}
+
+/// Starts a process that holds a namespace.
+fn hold(words: &[&str]) -> Child {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(["sleep", HELD]).stdin(Stdio::null()).spawn().unwrap()
+}
+
+impl Network {
+    /// Makes the network, or says aloud why it cannot be.
+    fn new(test: &str) -> Option<Network> {
+        let test_of_means = |means: &&Means| {
+            let ip = "ip link add br0 type bridge && nft list ruleset";
+            succeeds(&[means.make, &["sh", "-c", ip]].concat())
+        };
+        let Some(means) = MEANS.iter().find(test_of_means).copied() else {
+            skip(test, "no network namespace with a bridge and nftables is allowed here");
+            return None;
+        };
+        let hub = hold(means.make);
+        let mut network = Network { means, hub, hosts: BTreeMap::new() };
+        let own = fs::read_link("/proc/self/ns/net").unwrap();
+        let is_apart = |pid: u32| {
+            // It is the same until the holder has made its own.
+            fs::read_link(format!("/proc/{pid}/ns/net")).is_ok_and(|of| of != own)
+        };
+        assert!(happens(SOON, || is_apart(network.hub.id())));
+        let hub_id = fs::read_link(format!("/proc/{}/ns/net", network.hub.id())).unwrap();
+        // No snooping: the bridge takes every datagram to every host, as a hub does.
+        let mut wires = "link set lo up\nlink add br0 type bridge mcast_snooping 0\n\
+                         link set br0 up\n"
+            .to_owned();
+        for name in NAMES {
+            let enter = network.entry(network.hub.id());
+            let words: Vec<&str> = enter.iter().map(String::as_str).collect();
+            let host = hold(&[&words[..], &["unshare", "--net"]].concat());
+            let pid = host.id();
+            network.hosts.insert(name, host);
+            let namespace = format!("/proc/{pid}/ns/net");
+            assert!(happens(SOON, || {
+                is_apart(pid) && fs::read_link(&namespace).is_ok_and(|of| of != hub_id)
+            }));
+            writeln!(wires, "link add {name} type veth peer name eth0 netns {pid}").unwrap();
+            writeln!(wires, "link set {name} master br0 up").unwrap();
+        }
+        network.in_hub(&wires);
+        for name in NAMES {
+            let address = address(name);
+            let words =
+                format!("link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n");
+            network.run(network.hosts[name].id(), &["ip", "-batch", "-"], &words);
+        }
+        Some(network)
+    }
+
+    /// The words that enter a namespace.
+    fn entry(&self, pid: u32) -> Vec<String> {
+        let words = ["nsenter", "--target"].into_iter().map(str::to_owned);
+        words
+            .chain([pid.to_string()])
+            .chain(self.means.enter.iter().map(|w| (*w).to_owned()))
+            .collect()
+    }
+
+    /// Runs a command in a namespace, and demands that it succeeds. Returns what it prints.
+    fn run(&self, pid: u32, words: &[&str], stdin: &str) -> String {
+        let enter = self.entry(pid);
+        let mut child = Command::new(&enter[0])
+            .args(&enter[1..])
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}\n{stdin}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Commands of `ip` where the bridge is.
+    fn in_hub(&self, lines: &str) {
+        self.run(self.hub.id(), &["ip", "-batch", "-"], lines);
+    }
+
+    /// Adds a rule for what `name` receives.
+    fn filter(&self, name: &str, rule: &str) {
+        let rules = format!(
+            "table ip test {{ chain input {{ type filter hook input priority 0; {rule}; }}; }}\n"
+        );
+        self.run(self.hosts[name].id(), &["nft", "-f", "-"], &rules);
+    }
+
+    /// From now on nothing that `from` says reaches any of `to`.
+    fn cut(&self, from: &str, to: &[&str]) {
+        for name in to {
+            self.filter(name, &format!("ip saddr {} drop", address(from)));
+        }
+    }
+
+    /// A cluster on this network: every process on a host of its own.
+    fn cluster(&self) -> World {
+        let mut world = World::new();
+        let shared = fs::read_to_string(world.conf()).unwrap();
+        for name in NAMES {
+            let own = format!("{shared}interface {}\nttl 1\n", address(name));
+            fs::write(world.path(&format!("paxos-{name}.conf")), own).unwrap();
+            let enter = self.entry(self.hosts[name].id());
+            world.through(name, &enter.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        world.start_cluster(3, "0");
+        world
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for child in self.hosts.values_mut().chain([&mut self.hub]) {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A cluster on a network that `fault` strikes when a quarter is delivered. All is delivered.
+fn survive(test: &str, fault: impl FnOnce(&Network, &mut World)) {
+    let Some(network) = Network::new(test) else { return };
+    let world = strike(network.cluster(), |world| fault(&network, world));
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    world.expect_all_delivered();
+}
+
+const ACCEPTORS: [&str; 3] = ["acceptor1", "acceptor2", "acceptor3"];
+
+#[test]
+fn every_host_loses_a_fifth() {
+    let Some(network) = Network::new("loss on every host") else { return };
+    for name in NAMES {
+        network.filter(name, "numgen random mod 100 < 20 counter drop");
+    }
+    let world = strike(network.cluster(), |_| {});
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    // It was not for nothing.
+    for name in NAMES {
+        let rules = network.run(network.hosts[name].id(), &["nft", "list", "ruleset"], "");
+        let dropped =
+            rules.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next());
+        assert!(dropped.unwrap().parse::<u64>().unwrap() > 0, "{name}: {rules}");
+    }
+    world.expect_all_delivered();
+}
+
+/// What is fed after the cut can only be decided by another leader, because the cut stays.
+#[test]
+fn the_leader_is_not_heard_by_acceptors() {
+    survive("a cut from the leader to the acceptors", |network, _| {
+        network.cut("proposer1", &ACCEPTORS);
+    });
+}
+
+#[test]
+fn the_leader_does_not_hear_acceptors() {
+    survive("a cut from the acceptors to the leader", |network, _| {
+        ACCEPTORS.iter().for_each(|name| network.cut(name, &["proposer1"]));
+    });
+}
+
+/// Two proposers hear one acceptor, which is no quorum; they lead in turn until the third does.
+#[test]
+fn one_proposer_alone_hears_a_quorum() {
+    survive("one proposer that hears a quorum", |network, _| {
+        for name in ["acceptor2", "acceptor3"] {
+            network.cut(name, &["proposer1", "proposer2"]);
+        }
+    });
+}
+
+#[test]
+fn an_acceptor_is_cut_off_and_comes_back() {
+    survive("an acceptor that is cut off", |network, world| {
+        network.in_hub("link set acceptor3 down\n");
+        let before = world.lines(1);
+        world.await_lines(&[1], before + 100, SOON);
+        network.in_hub("link set acceptor3 up\n");
+        // It counts again: with another away, nothing is decided without it.
+        world.kill("acceptor1");
+    });
+}
+
+#[test]
+fn the_leader_is_cut_off_and_comes_back() {
+    survive("a leader that is cut off", |network, world| {
+        replace_the_leader(network, world);
+        network.in_hub("link set proposer1 up\n");
+        // It hears who leads now, which is gone a moment later, and the next one too.
+        thread::sleep(Duration::from_secs(1));
+        world.kill("proposer2");
+        world.kill("proposer3");
+    });
+}
+
+/// Cuts proposer 1 off, until another has decided something.
+fn replace_the_leader(network: &Network, world: &World) {
+    network.in_hub("link set proposer1 down\n");
+    let before = world.lines(1);
+    world.await_lines(&[1], before + 200, SOON);
+}
+
+/// As above, but whoever led meanwhile is dead when the first leader is connected again.
+#[test]
+fn the_leader_comes_back_when_its_successors_are_dead() {
+    survive("a leader that comes back alone", |network, world| {
+        replace_the_leader(network, world);
+        world.kill("proposer2");
+        world.kill("proposer3");
+        network.in_hub("link set proposer1 up\n");
+    });
+}
+
+#[test]
+fn the_leader_sleeps_on_its_host() {
+    survive("a leader that sleeps", |_, world| {
+        world.signal("proposer1", "-STOP");
+        let before = world.lines(1);
+        world.await_lines(&[1], before + 200, SOON);
+        thread::sleep(Duration::from_secs(3));
+        world.signal("proposer1", "-CONT");
+    });
+}
+
+#[test]
+fn an_acceptor_sleeps_on_its_host() {
+    survive("an acceptor that sleeps", |_, world| {
+        world.signal("acceptor2", "-STOP");
+        let before = world.lines(1);
+        world.await_lines(&[1], before + 200, SOON);
+        thread::sleep(Duration::from_secs(3));
+        world.signal("acceptor2", "-CONT");
+        // It counts again.
+        world.kill("acceptor1");
+    });
+}
