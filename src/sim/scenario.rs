@@ -195,8 +195,8 @@ impl fmt::Display for Scenario {
         let Plan { seed, proposers, learners, settings, weather, .. } = &self.plan;
         write!(
             f,
-            "seed {seed}: {}, {}, {}, {}; loss {:.0} %, duplication {:.0} %, delay up to {:?}; datagrams of {} bytes, windows \
-             of {} and {}",
+            "seed {seed}: {}, {}, {}, {}; loss {:.0} %, duplication {:.0} %, delay up to {:?}; \
+             datagrams of {} bytes, windows of {} and {}",
             many(u64::from(settings.acceptor_count), "acceptor"),
             many(u64::from(*proposers), "proposer"),
             many(u64::from(*learners), "learner"),
