@@ -5,8 +5,8 @@
 //! own with the sockets, buffers and waits of `paxos`; nothing is decoded, kept or repeated. What
 //! `paxos` takes more than this is the price of the protocol.
 //!
-//! `cargo bench --bench limit -- --outstanding 64 --mode thread` prints one JSON object like that of
-//! `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
+//! `cargo bench --bench limit -- --outstanding 64 --mode thread` prints one JSON object like that
+//! of `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
 //! `--mode thread|inline`, `--busy-poll-us 50`, `--seconds 2`. `thread` receives in a thread that
 //! feeds a channel, as `paxos` does; `inline` receives in the loop itself.
 
