@@ -52,7 +52,7 @@ impl Net {
 
     fn options() -> Options {
         let interface = Ipv4Addr::LOCALHOST;
-        Options { interface, ttl: 0, buffer_bytes: 4 << 20, busy_poll: POLL }
+        Options { interface, ttl: 0, buffer_bytes: 4 << 20 }
     }
 
     fn sender(&self) -> Box<dyn DatagramSender> {
@@ -88,7 +88,7 @@ impl Node {
         let boot = entropy::random_u64().expect("random numbers");
         let sender = Sender { node: NodeId::new(role, id), boot };
         let codec = Arc::new(Codec::new("bench", sender, 65507));
-        let (sending, receiving) = inbox(4096);
+        let (sending, mut receiving) = inbox(4096);
         let (interest, stats) = (Arc::new(AtomicU32::new(0)), Arc::new(Stats::default()));
         let reception = Reception {
             codec: Arc::clone(&codec),
@@ -97,7 +97,9 @@ impl Node {
             stats: Arc::clone(&stats),
             clock: Clock::start(),
         };
-        let receiver = Receiver::spawn(role, net.receiver(role), reception).expect("a thread");
+        let spawned = Receiver::spawn_resting(role, net.receiver(role), reception);
+        let (receiver, direct) = spawned.expect("a thread");
+        receiving.look_at(direct);
         let around = Surroundings {
             inbox: receiving,
             codec,

@@ -5,10 +5,10 @@
 //! own with the sockets, buffers and waits of `paxos`; nothing is decoded, kept or repeated. What
 //! `paxos` takes more than this is the price of the protocol.
 //!
-//! `cargo bench --bench limit -- --outstanding 64 --mode thread` prints one JSON object like that
-//! of `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
-//! `--mode thread|inline`, `--busy-poll-us 50`, `--seconds 2`. `thread` receives in a thread that
-//! feeds a channel, as `paxos` does; `inline` receives in the loop itself.
+//! `cargo bench --bench limit -- --outstanding 64` prints one JSON object like that of
+//! `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
+//! `--busy-poll-us 50`, `--seconds 2`. As in `paxos`, the loop polls the socket for that long before
+//! it blocks; with 0, a thread that blocks feeds it through a channel.
 
 use std::collections::VecDeque;
 use std::env;
@@ -31,6 +31,8 @@ const HEADER_BYTES: usize = 40;
 const VALUE_OVERHEAD_BYTES: usize = 3;
 /// The longest datagram.
 const DATAGRAM_BYTES: usize = 65_507;
+/// How many datagrams are taken in one go, as in `paxos`.
+const BATCH: usize = 256;
 /// Nothing that is left out takes so long; somebody has lost a datagram.
 const STUCK: Duration = Duration::from_secs(2);
 
@@ -41,7 +43,6 @@ struct Asked {
     size: usize,
     outstanding: u64,
     values_per_datagram: u64,
-    mode: String,
     busy_poll: Duration,
     seconds: f64,
     port: u16,
@@ -55,7 +56,6 @@ impl Asked {
             size: 64,
             outstanding: 1,
             values_per_datagram: 0,
-            mode: "thread".to_owned(),
             busy_poll: Duration::from_micros(50),
             seconds: 2.0,
             port: 0,
@@ -67,7 +67,6 @@ impl Asked {
             let number = || value.parse().unwrap_or_else(|_| panic!("{word} is a number"));
             match word.as_str() {
                 "--role" => asked.role = value,
-                "--mode" => asked.mode = value,
                 "--size" => asked.size = number() as usize,
                 "--outstanding" => asked.outstanding = number(),
                 "--values-per-datagram" => asked.values_per_datagram = number(),
@@ -90,20 +89,20 @@ impl Asked {
 
 /// The datagrams that have arrived, in batches.
 enum Source {
-    Thread(Receiver<Vec<u8>>, Duration),
-    Inline(Box<MulticastReceiver>, Vec<u8>),
+    Thread(Receiver<Vec<u8>>),
+    Polled(Box<MulticastReceiver>, Vec<u8>, Duration),
 }
 
 impl Source {
     fn open(asked: &Asked, group: Role) -> Self {
-        let mut receiver = MulticastReceiver::join(groups(asked).of(group), options(asked))
+        let mut receiver = MulticastReceiver::join(groups(asked).of(group), options())
             .unwrap_or_else(|error| panic!("{error}"));
-        if asked.mode == "inline" {
-            return Source::Inline(Box::new(receiver), vec![0; 1 << 16]);
+        let mut buffer = vec![0; 1 << 16];
+        if !asked.busy_poll.is_zero() {
+            return Source::Polled(Box::new(receiver), buffer, asked.busy_poll);
         }
         let (sender, channel) = bounded(16_384);
         thread::spawn(move || {
-            let mut buffer = vec![0; 1 << 16];
             while let Ok(received) = receiver.receive(&mut buffer) {
                 if let Some(length) = received
                     && sender.send(buffer[..length].to_vec()).is_err()
@@ -112,38 +111,39 @@ impl Source {
                 }
             }
         });
-        Source::Thread(channel, asked.busy_poll)
+        Source::Thread(channel)
     }
 
     /// Waits for one datagram, and takes what has gathered behind it. Empty after 100 ms.
     fn batch(&mut self, batch: &mut Vec<Vec<u8>>) {
         batch.clear();
         match self {
-            Source::Inline(receiver, buffer) => {
-                // The receiver polls, then blocks; it has no way to ask for more without waiting.
-                if let Ok(Some(length)) = receiver.receive(buffer) {
+            Source::Polled(receiver, buffer, busy_poll) => {
+                let give_up = Instant::now() + *busy_poll;
+                while batch.len() < BATCH {
+                    match receiver.try_receive(buffer) {
+                        Ok(Some(length)) => batch.push(buffer[..length].to_vec()),
+                        _ if !batch.is_empty() => return,
+                        _ if Instant::now() < give_up => thread::yield_now(),
+                        _ => break,
+                    }
+                }
+                if batch.is_empty()
+                    && let Ok(Some(length)) = receiver.receive(buffer)
+                {
                     batch.push(buffer[..length].to_vec());
                 }
             }
-            Source::Thread(channel, busy_poll) => {
-                let give_up = Instant::now() + *busy_poll;
-                while channel.is_empty() && Instant::now() < give_up {
-                    thread::yield_now();
-                }
+            Source::Thread(channel) => {
                 batch.extend(channel.recv_timeout(Duration::from_millis(100)));
-                batch.extend(channel.try_iter().take(1023));
+                batch.extend(channel.try_iter().take(BATCH - 1));
             }
         }
     }
 }
 
-fn options(asked: &Asked) -> Options {
-    Options {
-        interface: Ipv4Addr::LOCALHOST,
-        ttl: 0,
-        buffer_bytes: 4 << 20,
-        busy_poll: asked.busy_poll,
-    }
+fn options() -> Options {
+    Options { interface: Ipv4Addr::LOCALHOST, ttl: 0, buffer_bytes: 4 << 20 }
 }
 
 fn groups(asked: &Asked) -> Groups {
@@ -273,7 +273,7 @@ fn ask(asked: &Asked, network: &MulticastSender, mut source: Source) {
         [0.5, 0.9, 0.99, 0.999].map(|share| latency.value_at_quantile(share));
     let object = serde_json::json!({
         "clients": 1, "outstanding": asked.outstanding, "value_bytes": asked.size,
-        "values_per_datagram": asked.values_per_datagram, "mode": asked.mode, "seconds": seconds,
+        "values_per_datagram": asked.values_per_datagram, "seconds": seconds,
         "values": latency.len(), "values_per_second": latency.len() as f64 / seconds,
         "p50_us": p50, "p90_us": p90, "p99_us": p99, "p999_us": p999, "max_us": latency.max(),
     });
@@ -300,7 +300,7 @@ fn main() {
     }
     let mut asked = Asked::parse();
     if asked.role != "all" {
-        let network = MulticastSender::open(groups(&asked), options(&asked))
+        let network = MulticastSender::open(groups(&asked), options())
             .unwrap_or_else(|error| panic!("{error}"));
         return match asked.role.as_str() {
             "leader" => lead(&asked, &network, Source::open(&asked, Role::Proposer)),
@@ -311,14 +311,14 @@ fn main() {
     // Four ports in a row below the range from which sockets without a port get theirs.
     let seed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     asked.port = 20_000 + seed.expect("a port").port() % 3000 * 4;
-    let network = MulticastSender::open(groups(&asked), options(&asked))
-        .unwrap_or_else(|error| panic!("{error}"));
+    let network =
+        MulticastSender::open(groups(&asked), options()).unwrap_or_else(|error| panic!("{error}"));
     let roles = [("leader", 1), ("acceptor", 1), ("acceptor", 2), ("acceptor", 3), ("learner", 1)];
     let this = env::current_exe().expect("this program");
     let start = |(role, id): (&str, u64)| {
         Command::new(&this)
             .args(["--role", role, "--id", &id.to_string(), "--port", &asked.port.to_string()])
-            .args(["--size", &asked.size.to_string(), "--mode", &asked.mode])
+            .args(["--size", &asked.size.to_string()])
             .args(["--busy-poll-us", &asked.busy_poll.as_micros().to_string()])
             .spawn()
             .expect("this program starts again")

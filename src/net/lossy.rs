@@ -21,16 +21,33 @@ impl<R: DatagramReceiver> Lossy<R> {
     pub fn new(inner: R, loss: f64, seed: u64, lost: Arc<AtomicU64>) -> Self {
         Lossy { inner, loss, rng: Rng::new(seed), lost }
     }
+
+    /// Whether the datagram at hand is lost.
+    fn loses(&mut self) -> bool {
+        let is_lost = self.rng.chance(self.loss);
+        if is_lost {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+        is_lost
+    }
 }
 
 impl<R: DatagramReceiver> DatagramReceiver for Lossy<R> {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         loop {
             let received = self.inner.receive(buffer)?;
-            if received.is_none() || !self.rng.chance(self.loss) {
+            if received.is_none() || !self.loses() {
                 return Ok(received);
             }
-            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        loop {
+            let received = self.inner.try_receive(buffer)?;
+            if received.is_none() || !self.loses() {
+                return Ok(received);
+            }
         }
     }
 
@@ -51,6 +68,9 @@ mod tests {
             self.0 += 1;
             Ok((self.0 <= 10_000).then_some(self.0))
         }
+        fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+            self.receive(buffer)
+        }
         fn dropped(&self) -> u64 {
             0
         }
@@ -62,7 +82,7 @@ mod tests {
             let lost = Arc::new(AtomicU64::new(0));
             let mut lossy = Lossy::new(Counting(0), 0.2, seed, lost.clone());
             let received: Vec<usize> =
-                std::iter::from_fn(|| lossy.receive(&mut []).unwrap()).collect();
+                std::iter::from_fn(|| lossy.try_receive(&mut []).unwrap()).collect();
             (received, lost.load(Ordering::Relaxed))
         };
         let (received, lost) = run(1);

@@ -60,18 +60,25 @@ impl DatagramSender for MemoryNetwork {
 impl DatagramReceiver for MemoryReceiver {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         match self.queue.recv_timeout(PATIENCE) {
-            Ok(datagram) => {
-                let length = datagram.len().min(buffer.len());
-                buffer[..length].copy_from_slice(&datagram[..length]);
-                Ok(Some(length))
-            }
+            Ok(datagram) => Ok(Some(copy(&datagram, buffer))),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => Ok(None),
         }
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        Ok(self.queue.try_recv().ok().map(|datagram| copy(&datagram, buffer)))
     }
 
     fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
+}
+
+/// Copies as much as there is room for, as a socket does.
+fn copy(datagram: &[u8], buffer: &mut [u8]) -> usize {
+    let length = datagram.len().min(buffer.len());
+    buffer[..length].copy_from_slice(&datagram[..length]);
+    length
 }
 
 #[cfg(test)]
@@ -91,5 +98,6 @@ mod tests {
             assert_eq!((&buffer[..3], member.dropped()), (&b"one"[..], 1));
         }
         assert_eq!(other.receive(&mut buffer).unwrap(), None);
+        assert_eq!(members[0].try_receive(&mut buffer).unwrap(), None);
     }
 }

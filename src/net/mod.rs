@@ -53,6 +53,9 @@ pub trait DatagramReceiver: Send {
     /// so that the caller can look around. A datagram longer than `buffer` is cut.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
 
+    /// The same for a datagram that is there already; none when there is none. Never waits.
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
+
     /// How many datagrams were dropped so far because nobody fetched them in time.
     fn dropped(&self) -> u64;
 }
@@ -60,6 +63,10 @@ pub trait DatagramReceiver: Send {
 impl<R: DatagramReceiver + ?Sized> DatagramReceiver for Box<R> {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         (**self).receive(buffer)
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        (**self).try_receive(buffer)
     }
 
     fn dropped(&self) -> u64 {

@@ -7,14 +7,13 @@ use std::io::{self, Read};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-use std::{fmt, fs, thread};
+use std::{fmt, fs};
 
 use log::warn;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{DatagramReceiver, DatagramSender, Groups};
-use crate::clock::Clock;
-use crate::protocol::types::{Role, Time};
+use crate::protocol::types::Role;
 
 /// How long a receiver waits before it lets its caller look around.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -28,8 +27,6 @@ pub struct Options {
     pub ttl: u32,
     /// How many bytes of socket buffer are asked for, each way.
     pub buffer_bytes: usize,
-    /// How long a receiver polls after a datagram before it blocks; zero blocks at once.
-    pub busy_poll: Duration,
 }
 
 /// Why a socket could not be had.
@@ -65,11 +62,8 @@ const CURE_BIND: &str =
 /// Receives what is sent to one group.
 pub struct MulticastReceiver {
     socket: Socket,
-    busy_poll: Duration,
     /// Whether the socket is set not to block.
     is_polling: bool,
-    clock: Clock,
-    last_datagram: Time,
     /// The kernel's number for the socket, to find its line in /proc/net/udp.
     inode: Option<String>,
 }
@@ -91,14 +85,7 @@ impl MulticastReceiver {
         socket.set_read_timeout(Some(PATIENCE)).map_err(failed(joining(), CURE_SOCKET))?;
         ask_for_buffer(&socket, options.buffer_bytes);
         let inode = inode_of(&socket);
-        Ok(MulticastReceiver {
-            socket,
-            busy_poll: options.busy_poll,
-            is_polling: false,
-            clock: Clock::start(),
-            last_datagram: Time::ZERO,
-            inode,
-        })
+        Ok(MulticastReceiver { socket, is_polling: false, inode })
     }
 
     /// How many bytes of receive buffer the kernel gave.
@@ -115,36 +102,10 @@ impl MulticastReceiver {
         Ok(())
     }
 
-    /// Polls until a datagram is there, for at most `busy_poll` after the last one.
-    fn poll(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        self.set_polling(true)?;
-        loop {
-            match self.socket.read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.clock.now().since(self.last_datagram) >= self.busy_poll {
-                        return Ok(None);
-                    }
-                    thread::yield_now();
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => return other.map(Some),
-            }
-        }
-    }
-
-    fn block(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        self.set_polling(false)?;
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         match self.socket.read(buffer) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock
-                        | io::ErrorKind::TimedOut
-                        | io::ErrorKind::Interrupted
-                ) =>
-            {
-                Ok(None)
-            }
+            Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => Ok(None),
             other => other.map(Some),
         }
     }
@@ -152,15 +113,13 @@ impl MulticastReceiver {
 
 impl DatagramReceiver for MulticastReceiver {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let polled = if self.busy_poll.is_zero() { None } else { self.poll(buffer)? };
-        let received = match polled {
-            Some(length) => Some(length),
-            None => self.block(buffer)?,
-        };
-        if received.is_some() && !self.busy_poll.is_zero() {
-            self.last_datagram = self.clock.now();
-        }
-        Ok(received)
+        self.set_polling(false)?;
+        self.read(buffer)
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.set_polling(true)?;
+        self.read(buffer)
     }
 
     fn dropped(&self) -> u64 {
@@ -234,12 +193,8 @@ mod tests {
     use super::*;
     use crate::net::{UDP_PAYLOAD_MAX, interface_mtu, payload_of_mtu};
 
-    const OPTIONS: Options = Options {
-        interface: Ipv4Addr::LOCALHOST,
-        ttl: 0,
-        buffer_bytes: 1 << 18,
-        busy_poll: Duration::ZERO,
-    };
+    const OPTIONS: Options =
+        Options { interface: Ipv4Addr::LOCALHOST, ttl: 0, buffer_bytes: 1 << 18 };
 
     /// A port that no socket of this host holds at the moment.
     fn free_port() -> u16 {
@@ -263,13 +218,12 @@ mod tests {
     #[test]
     fn every_member_of_a_group_receives_also_the_longest_datagram() {
         let group = group(1, free_port());
-        let polling = Options { busy_poll: Duration::from_micros(50), ..OPTIONS };
-        let mut members =
-            [OPTIONS, polling].map(|options| MulticastReceiver::join(group, options).unwrap());
+        let mut members = [0; 2].map(|_| MulticastReceiver::join(group, OPTIONS).unwrap());
         for datagram in [vec![], vec![7; 100], vec![9; UDP_PAYLOAD_MAX]] {
             sender(group).send(Role::Client, &datagram).unwrap();
             for member in &mut members {
                 assert_eq!(received(member), Some(datagram.clone()));
+                assert_eq!(member.try_receive(&mut [0; 8]).unwrap(), None);
             }
         }
         assert!(members[0].buffer_bytes().unwrap() >= 1 << 18);

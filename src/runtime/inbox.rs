@@ -2,7 +2,13 @@
 //!
 //! A full inbox never makes a receive thread wait: the socket would fill up behind it, and then
 //! the kernel would drop what nobody counts. Everything is dropped here or nowhere, and counted.
+//!
+//! A loop that polls before it sleeps would poll the queue while the receive thread polls the
+//! socket, and each datagram would cross two threads that take turns on a core. So such a loop
+//! looks at the socket itself while the receive thread rests ([`Direct`]); the thread watches the
+//! socket while the loop sleeps. A loop that never polls is fed by the thread alone.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -27,7 +33,7 @@ pub fn inbox(capacity: usize) -> (InboxSender, Inbox) {
     assert!(capacity > 0, "an inbox without room would never take anything");
     let (sender, receiver) = bounded(capacity);
     let stopped = Arc::new(AtomicBool::new(false));
-    let inbox = Inbox { events: receiver, stopped: Arc::clone(&stopped) };
+    let inbox = Inbox { events: receiver, direct: None, stopped: Arc::clone(&stopped) };
     (InboxSender { events: sender, stopped }, inbox)
 }
 
@@ -77,18 +83,38 @@ impl InboxSender {
     }
 }
 
+/// The socket behind a receive thread, as a loop sees it that looks for itself.
+pub trait Direct: fmt::Debug + Send + Sync {
+    /// A datagram of interest that has arrived. Never waits; none also while the thread has the
+    /// socket.
+    fn look(&self) -> Option<Box<[u8]>>;
+
+    /// The loop is about to sleep: the thread is to watch the socket.
+    fn watch(&self);
+
+    /// The loop is awake: the thread is to rest once it has handed over what it waits for.
+    fn rest(&self);
+}
+
 /// The end the role loop reads.
 #[derive(Debug)]
 pub struct Inbox {
     events: Receiver<Event>,
+    direct: Option<Arc<dyn Direct>>,
     stopped: Arc<AtomicBool>,
 }
 
 impl Inbox {
+    /// Lets the loop look at the socket itself.
+    pub fn look_at(&mut self, direct: Arc<dyn Direct>) {
+        self.direct = Some(direct);
+    }
+
     /// The next event, if there is one.
     pub fn poll(&self) -> Option<Event> {
         // That nobody is left to say anything is for the next wait to find out.
-        self.events.try_recv().ok()
+        let queued = self.events.try_recv().ok();
+        queued.or_else(|| self.direct.as_ref()?.look().map(Event::Datagram))
     }
 
     /// The next event, waited for until `deadline`; for ever when there is none.
@@ -96,6 +122,14 @@ impl Inbox {
     /// Once every sender is gone there is nobody left to say anything, not even [`Event::Stop`]:
     /// the answer is [`Event::Stop`] then.
     pub fn wait(&self, deadline: Option<Instant>) -> Option<Event> {
+        let Some(direct) = &self.direct else { return self.sleep(deadline) };
+        direct.watch();
+        let event = self.sleep(deadline);
+        direct.rest();
+        event
+    }
+
+    fn sleep(&self, deadline: Option<Instant>) -> Option<Event> {
         let Some(deadline) = deadline else {
             return Some(self.events.recv().unwrap_or(Event::Stop));
         };

@@ -316,7 +316,6 @@ impl Process {
             interface: config.interface,
             ttl: config.ttl,
             buffer_bytes: config.socket_buffer_bytes,
-            busy_poll: config.busy_poll,
         };
         let network = MulticastSender::open(config.groups, options).map_err(StartError::new)?;
         let receiver =
@@ -365,10 +364,17 @@ impl Process {
             clock: self.clock,
             busy_poll: self.busy_poll,
         };
-        let role_loop = RoleLoop::new(actor, surroundings);
+        let mut role_loop = RoleLoop::new(actor, surroundings);
         let (ratio, seed) = self.loss;
         let lossy = Lossy::new(self.receiver, ratio, seed, Arc::clone(&self.stats.loss));
-        let receiver = Receiver::spawn(self.role, lossy, reception).map_err(no_thread)?;
+        let receiver = if self.busy_poll.is_zero() {
+            Receiver::spawn(self.role, lossy, reception).map_err(no_thread)?
+        } else {
+            let spawned = Receiver::spawn_resting(self.role, lossy, reception);
+            let (receiver, direct) = spawned.map_err(no_thread)?;
+            role_loop.look_at(direct);
+            receiver
+        };
         let (ended_sender, ended) = bounded(1);
         thread::Builder::new()
             .name("role-loop".to_owned())

@@ -1,15 +1,22 @@
-//! The thread that receives from one group: drops early what nobody needs, and queues the rest.
+//! Reception from one group: drops early what nobody needs, and queues the rest.
+//!
+//! A thread waits for datagrams and feeds the inbox. While a role loop polls, the thread rests and
+//! the loop looks at the socket itself, so that no datagram has to cross two threads: whoever
+//! holds the lock has the socket.
 //!
 //! It looks at headers only. It never decodes a body, touches the role, or waits for the role
 //! loop, and no datagram and no error of the network can end it.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use super::inbox::{InboxSender, Offered};
+use parking_lot::Mutex;
+
+use super::inbox::{Direct, InboxSender, Offered};
 use super::stats::Stats;
 use crate::clock::{Clock, Pace};
 use crate::net::DatagramReceiver;
@@ -29,7 +36,7 @@ const LOOK_EVERY: u32 = 256;
 #[derive(Debug)]
 pub struct Receiver {
     thread: JoinHandle<()>,
-    stopping: Arc<AtomicBool>,
+    duty: Arc<Duty>,
 }
 
 /// What all receive threads of a process have in common.
@@ -58,25 +65,43 @@ impl Receiver {
         network: impl DatagramReceiver + 'static,
         reception: Reception,
     ) -> io::Result<Receiver> {
-        let stopping = Arc::new(AtomicBool::new(false));
-        let stop = Arc::clone(&stopping);
-        let mut reading = Reading {
-            group,
-            network,
-            reception,
-            kernel_dropped: 0,
-            look_pace: Pace::default(),
-            error_pace: Pace::default(),
-        };
+        Self::start(group, network, reception, true).map(|(receiver, _)| receiver)
+    }
+
+    /// The same for a loop that polls: the thread rests until the loop sleeps.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system gives no thread.
+    pub fn spawn_resting(
+        group: Role,
+        network: impl DatagramReceiver + 'static,
+        reception: Reception,
+    ) -> io::Result<(Receiver, Arc<dyn Direct>)> {
+        let (receiver, reading) = Self::start(group, network, reception, false)?;
+        let (duty, thread) = (Arc::clone(&receiver.duty), receiver.thread.thread().clone());
+        Ok((receiver, Arc::new(Shared { reading, duty, thread })))
+    }
+
+    fn start<N: DatagramReceiver + 'static>(
+        group: Role,
+        network: N,
+        reception: Reception,
+        always: bool,
+    ) -> io::Result<(Receiver, Arc<Mutex<Reading<N>>>)> {
+        let duty = Arc::new(Duty::new(always));
+        let reading = Arc::new(Mutex::new(Reading::new(group, network, reception)));
+        let (of_thread, on) = (Arc::clone(&reading), Arc::clone(&duty));
         let thread = thread::Builder::new()
             .name(format!("receive-{group}s"))
-            .spawn(move || reading.run(&stop))?;
-        Ok(Receiver { thread, stopping })
+            .spawn(move || run(&of_thread, &on))?;
+        Ok((Receiver { thread, duty }, reading))
     }
 
     /// Asks the thread to end, and does not wait for it.
     pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.duty.is_over.store(true, Ordering::Release);
+        self.thread.thread().unpark();
     }
 
     /// Waits until the thread has ended: a wait of the network, about 100 ms, after it was asked.
@@ -88,11 +113,84 @@ impl Receiver {
     }
 }
 
-/// The state of the thread.
+/// What the thread has to do.
+#[derive(Debug)]
+struct Duty {
+    /// It watches the socket all the time: the loop never looks.
+    always: bool,
+    /// It is to watch the socket until something has arrived.
+    is_wanted: AtomicBool,
+    /// It is to end.
+    is_over: AtomicBool,
+}
+
+impl Duty {
+    fn new(always: bool) -> Self {
+        let (is_wanted, is_over) = (AtomicBool::new(always), AtomicBool::new(false));
+        Duty { always, is_wanted, is_over }
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.always || self.is_wanted.load(Ordering::Acquire)
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Acquire)
+    }
+}
+
+/// The thread: waits for datagrams whenever it is wanted.
+fn run<N: DatagramReceiver>(reading: &Mutex<Reading<N>>, duty: &Duty) {
+    while !duty.is_over() {
+        if !duty.is_wanted() {
+            thread::park();
+            continue;
+        }
+        let mut reading = reading.lock();
+        while duty.is_wanted() && !duty.is_over() {
+            if reading.wait(duty) == Offered::Closed {
+                return;
+            }
+        }
+    }
+    reading.lock().look_for_drops();
+}
+
+/// What the loop has of a thread that rests while it polls.
+struct Shared<N> {
+    reading: Arc<Mutex<Reading<N>>>,
+    duty: Arc<Duty>,
+    thread: Thread,
+}
+
+impl<N: DatagramReceiver> Direct for Shared<N> {
+    fn look(&self) -> Option<Box<[u8]>> {
+        self.reading.try_lock()?.look()
+    }
+
+    fn watch(&self) {
+        self.duty.is_wanted.store(true, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    fn rest(&self) {
+        self.duty.is_wanted.store(false, Ordering::Release);
+    }
+}
+
+impl<N> fmt::Debug for Shared<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("duty", &self.duty).finish_non_exhaustive()
+    }
+}
+
+/// The state of reception: the socket, and what has to do with it.
 struct Reading<N> {
     group: Role,
     network: N,
     reception: Reception,
+    buffer: Box<[u8]>,
+    since_look: u32,
     /// What was counted already.
     kernel_dropped: u64,
     look_pace: Pace,
@@ -100,42 +198,77 @@ struct Reading<N> {
 }
 
 impl<N: DatagramReceiver> Reading<N> {
-    fn run(&mut self, stop: &AtomicBool) {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut since_look = 0;
-        while !stop.load(Ordering::Relaxed) {
-            let received = self.network.receive(&mut buffer);
-            since_look += 1;
-            if since_look >= LOOK_EVERY || !matches!(received, Ok(Some(_))) {
-                since_look = 0;
-                if self.look_pace.allows(self.reception.clock.now()).is_some() {
-                    self.look_for_drops();
-                }
-            }
-            match received {
-                Ok(Some(length)) => {
-                    if self.on_datagram(&buffer[..length]) == Offered::Closed {
-                        return;
-                    }
-                }
-                Ok(None) => {}
-                Err(error) => self.on_error(&error),
-            }
+    fn new(group: Role, network: N, reception: Reception) -> Self {
+        Reading {
+            group,
+            network,
+            reception,
+            buffer: vec![0; BUFFER_BYTES].into(),
+            since_look: 0,
+            kernel_dropped: 0,
+            look_pace: Pace::default(),
+            error_pace: Pace::default(),
         }
-        self.look_for_drops();
     }
 
-    fn on_datagram(&self, datagram: &[u8]) -> Offered {
+    /// Waits for one datagram and puts it into the inbox.
+    fn wait(&mut self, duty: &Duty) -> Offered {
+        let received = self.network.receive(&mut self.buffer);
+        self.consider_looking(!matches!(received, Ok(Some(_))));
+        let Some(length) = self.length(received) else { return Offered::Taken };
+        if !self.is_wanted(length) {
+            return Offered::Taken;
+        }
+        // Before the loop wakes up: it may want the thread again right afterwards.
+        duty.is_wanted.store(false, Ordering::Release);
         let Reception { inbox, stats, .. } = &self.reception;
-        stats.received.increment();
-        match self.judge(datagram) {
-            Verdict::Wanted => {
-                let offered = inbox.offer(datagram);
-                if offered == Offered::Full {
-                    stats.inbox_full.increment();
-                }
-                return offered;
+        let offered = inbox.offer(&self.buffer[..length]);
+        if offered == Offered::Full {
+            stats.inbox_full.increment();
+        }
+        offered
+    }
+
+    /// The next datagram of interest that has arrived.
+    fn look(&mut self) -> Option<Box<[u8]>> {
+        loop {
+            let received = self.network.try_receive(&mut self.buffer);
+            self.consider_looking(false);
+            let length = self.length(received)?;
+            if self.is_wanted(length) {
+                return Some(self.buffer[..length].into());
             }
+        }
+    }
+
+    /// How long the datagram is, if there is one.
+    fn length(&mut self, received: io::Result<Option<usize>>) -> Option<usize> {
+        match received {
+            Ok(received) => received,
+            Err(error) => {
+                self.on_error(&error);
+                None
+            }
+        }
+    }
+
+    /// Counts what has passed, and looks for drops now and then; more often when there is `leisure`.
+    fn consider_looking(&mut self, leisure: bool) {
+        self.since_look += 1;
+        if self.since_look >= LOOK_EVERY || leisure {
+            self.since_look = 0;
+            if self.look_pace.allows(self.reception.clock.now()).is_some() {
+                self.look_for_drops();
+            }
+        }
+    }
+
+    /// Whether the datagram in the buffer is for the role; counts it.
+    fn is_wanted(&self, length: usize) -> bool {
+        let stats = &self.reception.stats;
+        stats.received.increment();
+        match self.judge(&self.buffer[..length]) {
+            Verdict::Wanted => return true,
             Verdict::Own => stats.own.increment(),
             Verdict::Uninteresting => stats.uninteresting.increment(),
             Verdict::Refused(reason) => {
@@ -143,7 +276,7 @@ impl<N: DatagramReceiver> Reading<N> {
                 log::debug!("{}s: refused a datagram: {reason}", self.group);
             }
         }
-        Offered::Taken
+        false
     }
 
     /// Judges a datagram by its header.
@@ -197,6 +330,8 @@ mod tests {
 
     use super::super::inbox::{Event, inbox};
     use super::*;
+    use crate::net::DatagramSender;
+    use crate::net::memory::MemoryNetwork;
     use crate::protocol::message::{Kind, Message, Nack};
     use crate::protocol::types::{Ballot, NodeId, Sender};
 
@@ -206,18 +341,22 @@ mod tests {
     /// Gives these, then stops the thread that asks.
     struct Network {
         datagrams: VecDeque<io::Result<Vec<u8>>>,
-        done: Arc<AtomicBool>,
+        duty: Arc<Duty>,
     }
 
     impl DatagramReceiver for Network {
         fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
             let Some(datagram) = self.datagrams.pop_front() else {
-                self.done.store(true, Ordering::Relaxed);
+                self.duty.is_over.store(true, Ordering::Relaxed);
                 return Ok(None);
             };
             let datagram = datagram?;
             buffer[..datagram.len()].copy_from_slice(&datagram);
             Ok(Some(datagram.len()))
+        }
+
+        fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+            self.receive(buffer)
         }
 
         fn dropped(&self) -> u64 {
@@ -247,17 +386,9 @@ mod tests {
             stats: Arc::clone(&stats),
             clock: Clock::start(),
         };
-        let done = Arc::new(AtomicBool::new(false));
-        let network = Network { datagrams: datagrams.into(), done: Arc::clone(&done) };
-        let mut reading = Reading {
-            group: Role::Acceptor,
-            network,
-            reception,
-            kernel_dropped: 0,
-            look_pace: Pace::default(),
-            error_pace: Pace::default(),
-        };
-        reading.run(&done);
+        let duty = Arc::new(Duty::new(true));
+        let network = Network { datagrams: datagrams.into(), duty: Arc::clone(&duty) };
+        run(&Mutex::new(Reading::new(Role::Acceptor, network, reception)), &duty);
         (std::iter::from_fn(|| inbox.poll()).collect(), stats)
     }
 
@@ -304,9 +435,39 @@ mod tests {
             stats: Arc::new(Stats::default()),
             clock: Clock::start(),
         };
-        let network =
-            Network { datagrams: VecDeque::new(), done: Arc::new(AtomicBool::new(false)) };
-        let receiver = Receiver::spawn(Role::Acceptor, network, reception).unwrap();
+        let network = |duty| Network { datagrams: VecDeque::new(), duty };
+        let idle = || network(Arc::new(Duty::new(true)));
+        Receiver::spawn(Role::Acceptor, idle(), reception.clone()).unwrap().join();
+        let (resting, _) = Receiver::spawn_resting(Role::Acceptor, idle(), reception).unwrap();
+        resting.join();
+    }
+
+    /// While the loop is awake it finds datagrams itself; while it sleeps the thread brings them.
+    #[test]
+    fn a_loop_that_polls_takes_turns_with_the_thread() {
+        let (sender, mut inbox) = inbox(2);
+        let reception = Reception {
+            codec: Arc::new(Codec::new("test", OWN, DATAGRAM_BYTES)),
+            interest: Arc::new(AtomicU32::new(Interest::of(&[Kind::Nack]).bits())),
+            inbox: sender,
+            stats: Arc::new(Stats::default()),
+            clock: Clock::start(),
+        };
+        let network = MemoryNetwork::new();
+        let member = network.join(Role::Acceptor, 4);
+        let (receiver, direct) =
+            Receiver::spawn_resting(Role::Acceptor, member, reception).unwrap();
+        inbox.look_at(direct);
+        let datagram = datagram_from(Sender { boot: 8, ..OWN });
+        let event = Some(Event::Datagram(datagram.clone().into()));
+        assert_eq!(inbox.poll(), None);
+        network.send(Role::Acceptor, &datagram_from(OWN)).unwrap();
+        network.send(Role::Acceptor, &datagram).unwrap();
+        assert_eq!(inbox.poll(), event, "what is of no interest is passed over");
+        for _ in 0..100 {
+            network.send(Role::Acceptor, &datagram).unwrap();
+            assert_eq!(inbox.wait(None), event);
+        }
         receiver.join();
     }
 }

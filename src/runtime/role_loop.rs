@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::inbox::{Event, Inbox};
+use super::inbox::{Direct, Event, Inbox};
 use super::stats::Stats;
 use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
@@ -131,6 +131,11 @@ impl<A: Actor> RoleLoop<A> {
         };
         role_loop.publish_interest();
         role_loop
+    }
+
+    /// Lets the loop look at the socket itself while it polls.
+    pub fn look_at(&mut self, direct: Arc<dyn Direct>) {
+        self.around.inbox.look_at(direct);
     }
 
     /// Runs the role until its work is done, or it is stopped, or it cannot go on. The role comes
