@@ -143,7 +143,7 @@ impl Client {
             }
             asked.state = State::Final;
             self.bytes -= asked.value.as_bytes().len();
-            asked.value = Value::new(b"");
+            asked.value = Value::default();
             settled += 1;
         }
         settled
