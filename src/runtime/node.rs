@@ -200,12 +200,12 @@ pub fn measure(
     for id in first..first + clients {
         let boot = entropy::random_u64().map_err(StartError::new)?;
         let sender = Sender { node: NodeId::new(Role::Client, id), boot };
-        let process = Process::open(&config, &settings, sender, (0.0, boot), clock)?;
+        let process = Process::open(&config, &settings, sender, (options.loss, boot), clock)?;
         let ending = Ending::new(options, process.inbox_sender.clone())?;
         let session = Session { client: id, boot };
-        let client = Client::new(session, Assignment::Leader, settings.clone());
+        let client = Client::new(session, options.assignment, settings.clone());
         let report = Arc::new(Mutex::new(Measured::new()));
-        let actor = Load::new(client, load, Arc::clone(&report));
+        let actor = Load::new(session, client, load, Arc::clone(&report));
         let thread = thread::Builder::new()
             .name(format!("client-{id}"))
             .spawn(move || process.run(actor, Box::new(NoOutput), ending))
