@@ -9,11 +9,17 @@
 //! `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
 //! `--busy-poll-us 50`, `--seconds 2`. As in `paxos`, the loop polls the socket for that long before
 //! it blocks; with 0, a thread that blocks feeds it through a channel.
+//!
+//! With `--keep 1` every process keeps the values it receives, as one with a log does. With
+//! `--disk FOLDER` nothing is sent: three processes sync small writes to files there at once,
+//! which is what three durable acceptors of one host must wait for.
 
 use std::collections::VecDeque;
 use std::env;
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
-use std::process::{Child, Command};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -45,6 +51,8 @@ struct Asked {
     values_per_datagram: u64,
     busy_poll: Duration,
     seconds: f64,
+    keep: bool,
+    disk: Option<PathBuf>,
     port: u16,
     id: u64,
 }
@@ -58,6 +66,8 @@ impl Asked {
             values_per_datagram: 0,
             busy_poll: Duration::from_micros(50),
             seconds: 2.0,
+            keep: false,
+            disk: None,
             port: 0,
             id: 0,
         };
@@ -67,6 +77,8 @@ impl Asked {
             let number = || value.parse().unwrap_or_else(|_| panic!("{word} is a number"));
             match word.as_str() {
                 "--role" => asked.role = value,
+                "--keep" => asked.keep = value == "1",
+                "--disk" => asked.disk = Some(value.into()),
                 "--size" => asked.size = number() as usize,
                 "--outstanding" => asked.outstanding = number(),
                 "--values-per-datagram" => asked.values_per_datagram = number(),
@@ -183,8 +195,24 @@ fn send_values(network: &MulticastSender, group: Role, asked: &Asked, from: u64,
     }
 }
 
+/// What a process does not let go of.
+struct Kept(Option<Vec<Vec<u8>>>);
+
+impl Kept {
+    fn new(asked: &Asked) -> Self {
+        Kept(asked.keep.then(Vec::new))
+    }
+
+    /// Takes what carries values.
+    fn keep(&mut self, batch: &mut Vec<Vec<u8>>) {
+        if let Kept(Some(kept)) = self {
+            kept.extend(batch.drain(..).filter(|datagram| datagram.len() > HEADER_BYTES));
+        }
+    }
+}
+
 fn lead(asked: &Asked, network: &MulticastSender, mut source: Source) {
-    let (mut batch, mut buffer) = (Vec::new(), Vec::new());
+    let (mut batch, mut buffer, mut kept) = (Vec::new(), Vec::new(), Kept::new(asked));
     let mut accepted = [0_u64; ACCEPTORS as usize];
     let (mut proposed, mut decided) = (1, 1);
     loop {
@@ -196,6 +224,7 @@ fn lead(asked: &Asked, network: &MulticastSender, mut source: Source) {
                 id => accepted[id as usize - 1] = accepted[id as usize - 1].max(until),
             }
         }
+        kept.keep(&mut batch);
         send_values(network, Role::Acceptor, asked, proposed, asked_until);
         proposed = asked_until;
         let mut sorted = accepted;
@@ -212,7 +241,7 @@ fn lead(asked: &Asked, network: &MulticastSender, mut source: Source) {
 }
 
 fn accept(asked: &Asked, network: &MulticastSender, mut source: Source) {
-    let (mut batch, mut buffer) = (Vec::new(), Vec::new());
+    let (mut batch, mut buffer, mut kept) = (Vec::new(), Vec::new(), Kept::new(asked));
     loop {
         source.batch(&mut batch);
         let until = batch.iter().map(|datagram| read(datagram).2).max();
@@ -220,14 +249,52 @@ fn accept(asked: &Asked, network: &MulticastSender, mut source: Source) {
             datagram(asked.id, until, until, 0, &mut buffer);
             network.send(Role::Proposer, &buffer).expect("loopback sends");
         }
+        kept.keep(&mut batch);
     }
 }
 
-fn learn(mut source: Source) {
-    let mut batch = Vec::new();
+fn learn(asked: &Asked, mut source: Source) {
+    let (mut batch, mut kept) = (Vec::new(), Kept::new(asked));
     loop {
         source.batch(&mut batch);
+        kept.keep(&mut batch);
     }
+}
+
+/// Appends small records to a file and syncs each, and prints the median in microseconds.
+fn sync(asked: &Asked, folder: &Path) {
+    let mut file = tempfile::tempfile_in(folder).expect("a file");
+    let end = Instant::now() + Duration::from_secs_f64(asked.seconds);
+    let mut micros = Vec::new();
+    while Instant::now() < end {
+        let start = Instant::now();
+        file.write_all(&vec![7; asked.size + HEADER_BYTES]).expect("room");
+        file.sync_data().expect("a disk");
+        micros.push(start.elapsed().as_micros() as u64);
+    }
+    micros.sort_unstable();
+    println!("{}", micros[micros.len() / 2]);
+}
+
+/// Three processes that sync at once: the median of their medians.
+fn sync_three(asked: &Asked, folder: &Path) {
+    let start = |_| {
+        Command::new(env::current_exe().expect("this program"))
+            .args(["--role", "disk", "--size", &asked.size.to_string()])
+            .args(["--seconds", &asked.seconds.to_string(), "--disk"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("this program starts again")
+    };
+    let running = [0; ACCEPTORS as usize].map(start);
+    let mut medians = running.map(|child| {
+        let output = child.wait_with_output().expect("it ends");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        printed.trim().parse::<u64>().unwrap_or_else(|_| panic!("a median, not {printed:?}"))
+    });
+    medians.sort_unstable();
+    println!("{}", serde_json::json!({ "p50_us": medians[medians.len() / 2] }));
 }
 
 /// Keeps values in flight, and prints what it measured.
@@ -305,8 +372,12 @@ fn main() {
         return match asked.role.as_str() {
             "leader" => lead(&asked, &network, Source::open(&asked, Role::Proposer)),
             "acceptor" => accept(&asked, &network, Source::open(&asked, Role::Acceptor)),
-            _ => learn(Source::open(&asked, Role::Learner)),
+            "disk" => sync(&asked, asked.disk.as_deref().expect("--disk")),
+            _ => learn(&asked, Source::open(&asked, Role::Learner)),
         };
+    }
+    if let Some(folder) = &asked.disk {
+        return sync_three(&asked, folder);
     }
     // Four ports in a row below the range from which sockets without a port get theirs.
     let seed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
@@ -318,7 +389,7 @@ fn main() {
     let start = |(role, id): (&str, u64)| {
         Command::new(&this)
             .args(["--role", role, "--id", &id.to_string(), "--port", &asked.port.to_string()])
-            .args(["--size", &asked.size.to_string()])
+            .args(["--size", &asked.size.to_string(), "--keep", if asked.keep { "1" } else { "0" }])
             .args(["--busy-poll-us", &asked.busy_poll.as_micros().to_string()])
             .spawn()
             .expect("this program starts again")
