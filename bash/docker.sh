@@ -87,7 +87,7 @@ trap 'exit 143' TERM
 quietly "${compose[@]}" down --volumes --timeout 5
 replaced=$("$docker" image ls --quiet "$PAXOS_IMAGE")
 # All services share one image.
-DOCKER_BUILDKIT=${DOCKER_BUILDKIT:-} quietly "${compose[@]}" build acceptor1
+quietly "${compose[@]}" build acceptor1
 if [ -n "$replaced" ] && [ "$replaced" != "$("$docker" image ls --quiet "$PAXOS_IMAGE")" ]; then
     # It may be in use.
     "$docker" image rm "$replaced" >/dev/null 2>&1 || true
@@ -97,8 +97,10 @@ mkdir -p results
 empty_folder results
 started=$SECONDS
 quietly "${compose[@]}" up --detach --no-build
-# Each ends when it knows the fate of its values, or at its lifetime.
-timeout "$((LIFETIME + 30))" "$docker" wait client1 client2 >/dev/null || true
+# Each ends when it knows the fate of its values, or at its lifetime. Waited for in the background, or
+# a signal to this script would have to wait, too.
+timeout "$((LIFETIME + 30))" "$docker" wait client1 client2 >/dev/null 9>&- &
+wait "$!" || true
 
 copy_and_check() {
     "$PAXOS_HOME/bash/copy_results_from_containers.sh" 2 2 &&
