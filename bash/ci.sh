@@ -18,11 +18,11 @@ step "format"
 cargo fmt --check
 
 step "scripts"
-for script in bash/*.sh bash/test_runs/*.sh .ci/run; do
+for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh .ci/run; do
     bash -n "$script"
 done
 if command -v shellcheck >/dev/null; then
-    shellcheck -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh
+    shellcheck -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh
 else
     echo "SKIPPED: shellcheck is not installed, so scripts are checked for syntax only"
 fi
@@ -49,5 +49,22 @@ step "a short run"
 bash/run.sh . 200 30
 bash/run.sh . 200 30 0.1
 FIRST_INSTANCE=auto bash/run.sh . 200 30 0.1
+
+step "units of systemd"
+if command -v systemd-analyze >/dev/null; then
+    systemd/verify.sh
+else
+    echo "SKIPPED: there is no systemd-analyze, so the units of systemd are not verified"
+fi
+
+step "containers"
+if ! docker info >/dev/null 2>&1; then
+    echo "SKIPPED: no container engine answers, so nothing is run in containers"
+elif ! { docker compose version || docker-compose version; } >/dev/null 2>&1; then
+    echo "SKIPPED: Compose is not installed, so nothing is run in containers"
+else
+    bash/docker.sh plain
+    bash/docker.sh catch_up
+fi
 
 printf '\nall of it passed\n'

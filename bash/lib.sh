@@ -24,6 +24,19 @@ find_paxos() {
     fi
 }
 
+# Builds the project of the working directory when it has no binary, or a source is newer than it, and
+# sets PAXOS_BIN; does nothing if that is set.
+build_if_stale() {
+    local binary=$PWD/target/release/paxos
+    [ -z "${PAXOS_BIN:-}" ] || return 0
+    if [ ! -x "$binary" ] || [ -n "$(find src Cargo.toml Cargo.lock -newer "$binary" -print -quit)" ]; then
+        command -v cargo >/dev/null || refuse "there is no cargo to build with; install Rust from https://rustup.rs"
+        echo "building ..." >&2
+        cargo build --release --quiet --bin paxos || refuse "the build failed"
+    fi
+    export PAXOS_BIN=$binary
+}
+
 # refuse_unless_count GIVEN LEAST MOST USAGE: checks how many arguments there are.
 refuse_unless_count() {
     if [ "$1" -lt "$2" ] || [ "$1" -gt "$3" ]; then

@@ -41,6 +41,10 @@ fn rust() -> Vec<Source> {
         .collect()
 }
 
+fn scripts() -> Vec<Source> {
+    ["bash", "docker", "systemd"].into_iter().flat_map(|folder| sources(folder, ".sh")).collect()
+}
+
 /// The part of a file that is not its tests.
 fn without_tests(text: &str) -> &str {
     text.split("#[cfg(test)]").next().unwrap_or(text)
@@ -83,7 +87,7 @@ fn nothing_is_left_unfinished() {
     let marks = ["todo", "unimplemented", "dbg"].map(|mark| format!("{mark}!("));
     let notes =
         ["FIX", "TO"].map(|start| format!("{start}{}", if start == "TO" { "DO" } else { "ME" }));
-    for source in rust().into_iter().chain(sources("bash", ".sh")) {
+    for source in rust().into_iter().chain(scripts()) {
         for mark in marks.iter().chain(&notes) {
             assert!(!source.text.contains(mark), "{} contains {mark}", source.path);
         }
@@ -137,7 +141,7 @@ fn each_edge_has_one_place() {
 
 #[test]
 fn scripts_stop_at_the_first_error() {
-    for source in sources("bash", ".sh") {
+    for source in scripts() {
         assert!(source.text.starts_with("#!/usr/bin/env bash\n#"), "{}", source.path);
         let is_sourced = source.path.ends_with("lib.sh");
         assert!(is_sourced || source.text.contains("set -euo pipefail"), "{}", source.path);

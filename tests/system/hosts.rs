@@ -144,6 +144,40 @@ impl Network {
         self.run(self.hub.id(), &["ip", "-batch", "-"], lines);
     }
 
+    /// Gives every host a second interface, on a bridge of its own, with the default route. What is
+    /// said to a group without naming an interface goes there, and what goes there is counted.
+    fn add_default_routes(&self) {
+        let mut wires = "link add br1 type bridge mcast_snooping 0\nlink set br1 up\n".to_owned();
+        for name in NAMES {
+            let pid = self.hosts[name].id();
+            writeln!(wires, "link add {name}-up type veth peer name eth1 netns {pid}").unwrap();
+            writeln!(wires, "link set {name}-up master br1 up").unwrap();
+        }
+        self.in_hub(&wires);
+        for name in NAMES {
+            let pid = self.hosts[name].id();
+            let second = address(name).replace("10.77.", "10.78.");
+            let words = format!(
+                "address add {second}/24 dev eth1\nlink set eth1 up\n\
+                 route add default via 10.78.0.254 dev eth1\n"
+            );
+            self.run(pid, &["ip", "-batch", "-"], &words);
+            self.run(
+                pid,
+                &["nft", "-f", "-"],
+                "table ip test { chain output { type filter hook output priority 0; \
+                 oif eth0 ip daddr 239.0.0.0/8 counter; oif eth1 ip daddr 239.0.0.0/8 counter; }; }\n",
+            );
+        }
+    }
+
+    /// How many packets each counter of `name` has counted, in the order of its rules.
+    fn counted(&self, name: &str) -> Vec<u64> {
+        let rules = self.run(self.hosts[name].id(), &["nft", "list", "ruleset"], "");
+        let counters = rules.split("counter packets ").skip(1);
+        counters.map(|rest| rest.split(' ').next().unwrap().parse().unwrap()).collect()
+    }
+
     /// Adds a rule for what `name` receives.
     fn filter(&self, name: &str, rule: &str) {
         let rules = format!(
@@ -204,10 +238,24 @@ fn every_host_loses_a_fifth() {
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     // It was not for nothing.
     for name in NAMES {
-        let rules = network.run(network.hosts[name].id(), &["nft", "list", "ruleset"], "");
-        let dropped =
-            rules.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next());
-        assert!(dropped.unwrap().parse::<u64>().unwrap() > 0, "{name}: {rules}");
+        assert!(network.counted(name)[0] > 0, "{name} lost nothing");
+    }
+    world.expect_all_delivered();
+}
+
+/// The interface of the configuration counts, and not the default route.
+#[test]
+fn the_default_route_is_another_network() {
+    let Some(network) = Network::new("two interfaces on every host") else { return };
+    network.add_default_routes();
+    let route =
+        network.run(network.hosts["client1"].id(), &["ip", "route", "get", "239.0.0.1"], "");
+    assert!(route.contains("dev eth1"), "the trap is not set: {route}");
+    let world = strike(network.cluster(), |_| {});
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    for name in NAMES {
+        let counted = network.counted(name);
+        assert!(counted[0] > 0 && counted[1] == 0, "{name} sent over eth0 and eth1: {counted:?}");
     }
     world.expect_all_delivered();
 }
