@@ -166,7 +166,8 @@ impl Network {
                 pid,
                 &["nft", "-f", "-"],
                 "table ip test { chain output { type filter hook output priority 0; \
-                 oif eth0 ip daddr 239.0.0.0/8 counter; oif eth1 ip daddr 239.0.0.0/8 counter; }; }\n",
+                 oif eth0 ip daddr 239.0.0.0/8 counter; \
+                 oif eth1 ip daddr 239.0.0.0/8 counter; }; }\n",
             );
         }
     }
