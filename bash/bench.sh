@@ -7,8 +7,9 @@
 # usage: bench.sh [ROUNDS] [SECONDS]
 #
 # Prints a table and leaves results/bench/: runs.jsonl (every run), table.md, and charts. In the
-# environment: ONLY=T1,T2 for some rows, PEERS=0 to leave other systems out, LONG=1 for a log of
-# ten million instances, which takes 10 GB of memory.
+# environment: ONLY=T1,T2 for some rows, PEERS=0 to leave other systems out and PEERS=1 to demand them
+# (they run when benches/peers builds), LONG=1 for a log of ten million instances, which takes 10 GB
+# of memory.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 refuse_unless_count $# 0 2 "bench.sh [ROUNDS] [SECONDS]"
@@ -30,4 +31,12 @@ limit=$(program limit)
 compare=$(program compare)
 options=(--rounds "$rounds" --seconds "$seconds" --limit "$PWD/$limit" --long "${LONG:-0}")
 [ -z "${ONLY:-}" ] || options+=(--only "$ONLY")
+if [ "${PEERS:-}" != 0 ]; then
+    if peers=$(benches/peers/build.sh); then
+        options+=(--peers "$peers")
+    else
+        [ "${PEERS:-}" != 1 ] || refuse "bench.sh: the peers did not build; try: benches/peers/build.sh"
+        printf 'SKIPPED: the peers did not build, see above; the table lacks their rows\n' >&2
+    fi
+fi
 exec "$compare" "${options[@]}"

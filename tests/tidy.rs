@@ -21,7 +21,10 @@ fn sources(folder: &str, ending: &str) -> Vec<Source> {
         for entry in fs::read_dir(&folder).unwrap() {
             let path: PathBuf = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                // Packages of their own build beside their sources.
+                if !path.ends_with("target") {
+                    folders.push(path);
+                }
             } else if path.to_string_lossy().ends_with(ending) {
                 let text = fs::read_to_string(&path).unwrap();
                 let path = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
