@@ -93,7 +93,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 30] = [
+const KEYS: [Key; 31] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -108,6 +108,7 @@ const KEYS: [Key; 30] = [
     millis("retry_accept_ms", |config| &mut config.settings.retry_accept),
     millis("retry_decide_ms", |config| &mut config.settings.retry_decide),
     millis("retry_request_ms", |config| &mut config.settings.retry_request),
+    millis("retry_least_ms", |config| &mut config.settings.retry_least),
     millis("retry_catch_up_ms", |config| &mut config.settings.retry_catch_up),
     millis("retry_max_ms", |config| &mut config.settings.retry_max),
     millis("catch_up_delay_ms", |config| &mut config.settings.catch_up_delay),
