@@ -23,7 +23,8 @@ impl FromStr for InterfaceChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |what: &str| Err(format!("interface {text} is {what}"));
         if let Some((address, length)) = text.split_once('/') {
-            let (Ok(address), Ok(length)) = (address.parse::<IpAddr>(), length.parse::<u8>()) else {
+            let (Ok(address), Ok(length)) = (address.parse::<IpAddr>(), length.parse::<u8>())
+            else {
                 return wrong("not a network, such as 10.1.0.0/16");
             };
             let most = if address.is_ipv4() { 32 } else { 128 };
@@ -240,7 +241,10 @@ mod tests {
             name: name.to_owned(),
             index,
             mtu: Some(mtu),
-            addresses: addresses.iter().map(|(text, bits)| (text.parse().unwrap(), *bits)).collect(),
+            addresses: addresses
+                .iter()
+                .map(|(text, bits)| (text.parse().unwrap(), *bits))
+                .collect(),
         };
         vec![
             interface("lo", 1, 65536, &[("127.0.0.1", 8), ("::1", 128)]),

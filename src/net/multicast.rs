@@ -132,13 +132,16 @@ impl DatagramReceiver for MulticastReceiver {
 
     fn dropped(&self) -> u64 {
         let Some(inode) = &self.inode else { return 0 };
-        ["/proc/net/udp", "/proc/net/udp6"].into_iter().find_map(|table| {
-            let table = fs::read_to_string(table).unwrap_or_default();
-            // The tenth column is the inode, the last one counts drops.
-            let line = table.lines().find(|line| line.split_whitespace().nth(9) == Some(inode))?;
-            line.split_whitespace().last()?.parse().ok()
-        })
-        .unwrap_or(0)
+        ["/proc/net/udp", "/proc/net/udp6"]
+            .into_iter()
+            .find_map(|table| {
+                let table = fs::read_to_string(table).unwrap_or_default();
+                // The tenth column is the inode, the last one counts drops.
+                let line =
+                    table.lines().find(|line| line.split_whitespace().nth(9) == Some(inode))?;
+                line.split_whitespace().last()?.parse().ok()
+            })
+            .unwrap_or(0)
     }
 }
 
@@ -151,9 +154,7 @@ fn join_group(socket: &Socket, group: SocketAddr, interface: Interface) -> Resul
     match group.ip() {
         IpAddr::V4(address) => {
             let own = interface.v4.ok_or_else(|| no_v4(joining()))?;
-            socket
-                .join_multicast_v4(&address, &own)
-                .map_err(failed(joining(), CURE_INTERFACE))?;
+            socket.join_multicast_v4(&address, &own).map_err(failed(joining(), CURE_INTERFACE))?;
             socket.set_multicast_all_v4(false)
         }
         IpAddr::V6(address) => {
@@ -242,9 +243,8 @@ fn open_to_send(
     options: Options,
 ) -> Result<Socket, NetError> {
     let socket = open(address)?;
-    let is_multicast = |other: &SocketAddr| {
-        other.ip().is_multicast() && other.is_ipv6() == address.is_ipv6()
-    };
+    let is_multicast =
+        |other: &SocketAddr| other.ip().is_multicast() && other.is_ipv6() == address.is_ipv6();
     if groups.addresses().any(|other| is_multicast(&other)) {
         set_multicast(&socket, address, options)?;
     }
@@ -265,9 +265,7 @@ fn set_multicast(socket: &Socket, address: SocketAddr, options: Options) -> Resu
         socket.set_multicast_ttl_v4(ttl).map_err(failed(sending(), CURE_SOCKET))?;
         socket.set_multicast_loop_v4(true).map_err(failed(sending(), CURE_SOCKET))
     } else {
-        socket
-            .set_multicast_if_v6(interface.index)
-            .map_err(failed(sending(), CURE_INTERFACE))?;
+        socket.set_multicast_if_v6(interface.index).map_err(failed(sending(), CURE_INTERFACE))?;
         socket.set_multicast_hops_v6(ttl).map_err(failed(sending(), CURE_SOCKET))?;
         socket.set_multicast_loop_v6(true).map_err(failed(sending(), CURE_SOCKET))
     }
@@ -324,11 +322,8 @@ mod tests {
     use std::io::Write;
     use std::net::{Ipv4Addr, SocketAddrV6, UdpSocket};
 
-    const OPTIONS: Options = Options {
-        interface: Interface::LOOPBACK,
-        ttl: 0,
-        buffer_bytes: 1 << 18,
-    };
+    const OPTIONS: Options =
+        Options { interface: Interface::LOOPBACK, ttl: 0, buffer_bytes: 1 << 18 };
 
     /// A port that no socket of this host holds at the moment.
     fn free_port() -> u16 {
