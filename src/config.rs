@@ -408,6 +408,7 @@ mod tests {
     const FOUR: &str = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
                         acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n";
     const SHIPPED: &str = include_str!("../conf/paxos.conf");
+    const SHIPPED_UNICAST: &str = include_str!("../conf/unicast.conf");
 
     fn error(text: &str) -> String {
         parse("paxos.conf", text).map(|_| "accepted".to_owned()).unwrap_or_else(|e| e.to_string())
@@ -547,6 +548,15 @@ mod tests {
         }
         let many = format!("{LISTS}acceptor_count 5");
         assert!(error(&many).starts_with("paxos.conf:3: acceptors lists 3 members, and acceptor"));
+    }
+
+    #[test]
+    fn the_shipped_lists_are_those_of_the_script() {
+        let config = parse("conf/unicast.conf", SHIPPED_UNICAST).unwrap();
+        for (role, count) in Role::ALL.into_iter().zip([2, 4, 3, 2]) {
+            let group = config.groups.of(role);
+            assert!(matches!(group, Group::Unicast(_)) && group.addresses().len() == count);
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Sockets for groups, multicast or lists of members, over IPv4 and IPv6: the only user of socket2.
 //!
 //! A receiver is bound to its group's address and port, with `IP_MULTICAST_ALL` off: without both,
-//! Linux also hands it the datagrams of every other group on the host that shares the port. A member
-//! of a list is bound to its own address and port, and shares them with nobody.
+//! Linux also hands it the datagrams of every other group on the host that shares the port. A
+//! member of a list is bound to its own address and port, and shares them with nobody.
 
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -64,9 +64,9 @@ const CURE_BIND: &str =
 
 const CURE_MEMBER: &str = "the member at place N of a list is the process with id N: start it on the \
                            host that has this address, and only once";
-const CURE_V6_ROUTE: &str = "give the interface a route for it, as with `ip -6 route add multicast \
-                             ff00::/8 dev lo table local` on the loopback interface, or set \
-                             `interface` to one that has a route";
+const CURE_V6_ROUTE: &str = "set `interface` to one that has a route for IPv6 groups; the loopback \
+                             interface has one for ff01:: after `ip -6 route add local ff01::/16 \
+                             dev lo`";
 const CURE_FAMILY: &str = "set `interface` to one with an IPv4 address, or use IPv6 groups";
 
 /// Receives what is sent to one group, or to one member of a list.
@@ -276,7 +276,7 @@ fn set_multicast(socket: &Socket, address: SocketAddr, options: Options) -> Resu
 fn find_route(group: SocketAddr, options: Options) -> Result<(), NetError> {
     let socket = open(group)?;
     set_multicast(&socket, group, options)?;
-    let sending = format!("cannot send to {group}");
+    let sending = format!("cannot send to the IPv6 group {group}");
     socket.connect(&group.into()).map_err(failed(sending, CURE_V6_ROUTE))
 }
 
