@@ -333,6 +333,10 @@ impl Config {
         let multicast = self.groups.addresses().filter(|address| address.ip().is_multicast());
         let mut multicast = multicast.peekable();
         if multicast.peek().is_none() {
+            // One that is named must be there all the same, or a mistake would pass in silence.
+            if self.lines.contains_key("interface") {
+                self.interface.among(host).map_err(|what| self.wrong("interface", &what))?;
+            }
             return Ok(Place { listen, interface: Interface::LOOPBACK, mtu: own_mtu });
         }
         let (interface, mtu) =
@@ -566,7 +570,7 @@ mod tests {
             config.place(NodeId::new(role, id), &host()).unwrap().mtu
         };
         // A list: the interface with the member's own address, whatever `interface` says.
-        let listed = format!("{LISTS}interface nowhere0");
+        let listed = format!("{LISTS}interface six");
         assert_eq!(mtu(&listed, Role::Client, 1), Some(65536));
         assert_eq!(mtu(&listed, Role::Acceptor, 1), Some(9000));
         assert_eq!(mtu(&listed, Role::Acceptor, 2), None);
@@ -587,6 +591,7 @@ mod tests {
             let config = parse("paxos.conf", text).unwrap();
             config.place(NodeId::new(Role::Client, 1), &host()).unwrap_err().to_string()
         };
+        assert!(refused(&format!("{LISTS}interface eth7")).contains("no interface eth7; it has"));
         let error = refused(&format!("{FOUR}interface eth7"));
         assert!(error.starts_with("paxos.conf:5: this host has no interface eth7; it has lo"));
         let error = refused(&format!("{FOUR}interface six"));
