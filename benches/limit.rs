@@ -1,15 +1,15 @@
 //! The limit of this machine: the processes and datagrams of a decision, and no protocol at all.
 //!
-//! A client sends a request to the leader, the leader sends it on to the acceptors, they answer, and
-//! when a majority has answered, the leader tells the client and a learner. Each is a process of its
-//! own with the sockets, buffers and waits of `paxos`; nothing is decoded, kept or repeated. What
-//! `paxos` takes more than this is the price of the protocol.
+//! A client sends a request to the leader, the leader sends it on to the acceptors, they answer,
+//! and when a majority has answered, the leader tells the client and a learner. Each is a process
+//! of its own with the sockets, buffers and waits of `paxos`; nothing is decoded, kept or repeated.
+//! What `paxos` takes more than this is the price of the protocol.
 //!
 //! `cargo bench --bench limit -- --outstanding 64` prints one JSON object like that of
 //! `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
-//! `--busy-poll-us 50`, `--seconds 2`. As in `paxos`, the loop polls the socket for that long before
-//! it blocks; with 0, a thread that blocks feeds it through a channel. `--acceptors 3` says how
-//! many there are, at most 64; `--unicast 1` sends to each of them instead of to a group.
+//! `--busy-poll-us 50`, `--seconds 2`. As in `paxos`, the loop polls the socket for that long
+//! before it blocks; with 0, a thread that blocks feeds it through a channel. `--acceptors 3` says
+//! how many there are, at most 64; `--unicast 1` sends to each of them instead of to a group.
 //!
 //! With `--keep 1` every process keeps the values it receives, as one with a log does. With
 //! `--disk FOLDER` nothing is sent: three processes sync small writes to files there at once,
@@ -307,7 +307,7 @@ fn sync_three(asked: &Asked, folder: &Path) {
             .spawn()
             .expect("this program starts again")
     };
-    let running = [0; ACCEPTORS as usize].map(start);
+    let running = [0; 3].map(start);
     let mut medians = running.map(|child| {
         let output = child.wait_with_output().expect("it ends");
         let printed = String::from_utf8_lossy(&output.stdout);
@@ -359,7 +359,8 @@ fn ask(asked: &Asked, network: &MulticastSender, mut source: Source) {
     let [p50, p90, p99, p999] =
         [0.5, 0.9, 0.99, 0.999].map(|share| latency.value_at_quantile(share));
     let object = serde_json::json!({
-        "clients": 1, "acceptors": asked.acceptors, "unicast": asked.unicast, "outstanding": asked.outstanding, "value_bytes": asked.size,
+        "clients": 1, "acceptors": asked.acceptors, "unicast": asked.unicast,
+        "outstanding": asked.outstanding, "value_bytes": asked.size,
         "values_per_datagram": asked.values_per_datagram, "seconds": seconds,
         "values": latency.len(), "values_per_second": latency.len() as f64 / seconds,
         "p50_us": p50, "p90_us": p90, "p99_us": p99, "p999_us": p999, "max_us": latency.max(),

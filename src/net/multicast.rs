@@ -62,8 +62,8 @@ const CURE_INTERFACE: &str =
 const CURE_BIND: &str =
     "choose another port in the configuration, or end the program that holds this one";
 
-const CURE_MEMBER: &str = "the member at place N of a list is the process with id N: start it on the \
-                           host that has this address, and only once";
+const CURE_MEMBER: &str = "the member at place N of a list is the process with id N: start it on \
+                           the host that has this address, and only once";
 const CURE_V6_ROUTE: &str = "set `interface` to one that has a route for IPv6 groups; the loopback \
                              interface has one for ff01:: after `ip -6 route add local ff01::/16 \
                              dev lo`";

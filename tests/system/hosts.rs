@@ -321,7 +321,11 @@ fn every_host_loses_a_fifth() {
 /// The interface of the configuration counts, and not the default route.
 #[test]
 fn the_default_route_is_another_network() {
-    let Some(network) = Network::new("two interfaces on every host") else { return };
+    let test = "two interfaces on every host";
+    if Carrier::asked() == Carrier::Unicast {
+        return skip(test, "lists of members need no interface");
+    }
+    let Some(network) = Network::new(test) else { return };
     network.add_default_routes();
     let route =
         network.run(network.hosts["client1"].id(), &["ip", "route", "get", "239.0.0.1"], "");
