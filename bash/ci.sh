@@ -45,8 +45,22 @@ bash/bugs.sh
 step "seeds of the simulator"
 target/release/paxos simulate --seeds 2000
 
+step "IPv6 groups on a loopback interface with a route for them"
+route='ip link set lo up && ip -6 route add local ff01::/16 dev lo'
+if unshare --map-root-user --net sh -c "$route" 2>/dev/null; then
+    unshare --map-root-user --net sh -c "$route && cargo test --release --quiet --lib ipv6_groups"
+else
+    echo "SKIPPED: no network namespace with IPv6 is allowed here"
+fi
+
+step "the system's tests over lists of members"
+# What does not depend on the network, or brings its own, was there already.
+PAXOS_TEST_NETWORK=unicast cargo test --release --test system -- --skip usage:: --skip soak:: \
+    --skip transport:: --skip the_scenarios_end --skip fetches_100000
+
 step "a short run"
 bash/run.sh . 200 30
+PAXOS_CONF=conf/unicast.conf bash/run.sh . 200 30
 bash/run.sh . 200 30 0.1
 FIRST_INSTANCE=auto bash/run.sh . 200 30 0.1
 

@@ -51,6 +51,24 @@ acceptor_count() {
     printf '%s\n' "${count:-3}"
 }
 
+# print_groups BASE: the lines of groups at the ports from BASE on. With PAXOS_TEST_NETWORK=unicast
+# they are lists of members, for every id that scenarios use.
+print_groups() {
+    local -a roles=(clients proposers acceptors learners) counts=(4 4 3 4)
+    local place id
+    for place in 0 1 2 3; do
+        if [ "${PAXOS_TEST_NETWORK:-}" = unicast ]; then
+            printf '%s unicast' "${roles[place]}"
+            for ((id = 1; id <= counts[place]; id++)); do
+                printf ' 127.0.0.%d:%d' "$id" "$(($1 + place))"
+            done
+            printf '\n'
+        else
+            printf '%s 239.0.0.1 %d\n' "${roles[place]}" "$(($1 + place))"
+        fi
+    done
+}
+
 # Empties the folder $1, but for hidden files and files that git tracks.
 empty_folder() {
     local entry

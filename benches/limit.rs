@@ -1,14 +1,15 @@
 //! The limit of this machine: the processes and datagrams of a decision, and no protocol at all.
 //!
-//! A client sends a request to the leader, the leader sends it on to three acceptors, they answer,
-//! and when two have answered, the leader tells the client and a learner. Each is a process of its
-//! own with the sockets, buffers and waits of `paxos`; nothing is decoded, kept or repeated. What
-//! `paxos` takes more than this is the price of the protocol.
+//! A client sends a request to the leader, the leader sends it on to the acceptors, they answer,
+//! and when a majority has answered, the leader tells the client and a learner. Each is a process
+//! of its own with the sockets, buffers and waits of `paxos`; nothing is decoded, kept or repeated.
+//! What `paxos` takes more than this is the price of the protocol.
 //!
 //! `cargo bench --bench limit -- --outstanding 64` prints one JSON object like that of
 //! `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
-//! `--busy-poll-us 50`, `--seconds 2`. As in `paxos`, the loop polls the socket for that long before
-//! it blocks; with 0, a thread that blocks feeds it through a channel.
+//! `--busy-poll-us 50`, `--seconds 2`. As in `paxos`, the loop polls the socket for that long
+//! before it blocks; with 0, a thread that blocks feeds it through a channel. `--acceptors 3` says
+//! how many there are, at most 64; `--unicast 1` sends to each of them instead of to a group.
 //!
 //! With `--keep 1` every process keeps the values it receives, as one with a log does. With
 //! `--disk FOLDER` nothing is sent: three processes sync small writes to files there at once,
@@ -17,7 +18,7 @@
 use std::collections::VecDeque;
 use std::env;
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -25,12 +26,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use hdrhistogram::Histogram;
+use multi_paxos::net::interface::Interface;
 use multi_paxos::net::multicast::{MulticastReceiver, MulticastSender, Options};
-use multi_paxos::net::{DatagramReceiver, DatagramSender, Groups};
+use multi_paxos::net::{DatagramReceiver, DatagramSender, Group, Groups};
 use multi_paxos::protocol::types::Role;
 
-/// How many acceptors there are.
-const ACCEPTORS: u64 = 3;
 /// The bytes of a real header, and what a real request and a real vote have beside values.
 const HEADER_BYTES: usize = 40;
 /// What a value costs beside itself on the wire.
@@ -55,6 +55,8 @@ struct Asked {
     disk: Option<PathBuf>,
     port: u16,
     id: u64,
+    acceptors: u64,
+    unicast: bool,
 }
 
 impl Asked {
@@ -70,6 +72,8 @@ impl Asked {
             disk: None,
             port: 0,
             id: 0,
+            acceptors: 3,
+            unicast: false,
         };
         let mut words = env::args().skip(1).filter(|word| word != "--bench");
         while let Some(word) = words.next() {
@@ -85,6 +89,8 @@ impl Asked {
                 "--busy-poll-us" => asked.busy_poll = Duration::from_micros(number()),
                 "--port" => asked.port = number() as u16,
                 "--id" => asked.id = number(),
+                "--acceptors" => asked.acceptors = number().clamp(1, 64),
+                "--unicast" => asked.unicast = number() != 0,
                 "--seconds" => {
                     asked.seconds = value.parse().unwrap_or_else(|_| panic!("{word} is a number"));
                 }
@@ -107,8 +113,9 @@ enum Source {
 
 impl Source {
     fn open(asked: &Asked, group: Role) -> Self {
-        let mut receiver = MulticastReceiver::join(groups(asked).of(group), options())
-            .unwrap_or_else(|error| panic!("{error}"));
+        let listen = groups(asked).of(group).member(asked.id.max(1) as u32).expect("a member");
+        let mut receiver =
+            MulticastReceiver::join(listen, options()).unwrap_or_else(|error| panic!("{error}"));
         let mut buffer = vec![0; 1 << 16];
         if !asked.busy_poll.is_zero() {
             return Source::Polled(Box::new(receiver), buffer, asked.busy_poll);
@@ -155,12 +162,25 @@ impl Source {
 }
 
 fn options() -> Options {
-    Options { interface: Ipv4Addr::LOCALHOST, ttl: 0, buffer_bytes: 4 << 20 }
+    Options { interface: Interface::LOOPBACK, ttl: 0, buffer_bytes: 4 << 20 }
 }
 
 fn groups(asked: &Asked) -> Groups {
-    let group = |offset| SocketAddrV4::new(Ipv4Addr::new(239, 255, 78, 1), asked.port + offset);
-    Groups { clients: group(0), proposers: group(1), acceptors: group(2), learners: group(3) }
+    let group = |offset, count: u64| {
+        let port = asked.port + offset;
+        if asked.unicast {
+            let member = |id| SocketAddr::new([127, 0, 0, id as u8].into(), port);
+            Group::Unicast((1..=count).map(member).collect())
+        } else {
+            Group::Multicast(SocketAddr::new([239, 255, 78, 1].into(), port))
+        }
+    };
+    Groups {
+        clients: group(0, 1),
+        proposers: group(1, 1),
+        acceptors: group(2, asked.acceptors),
+        learners: group(3, 1),
+    }
 }
 
 /// A datagram: who (0 for the client), the numbers it is about, and as many bytes as it would have.
@@ -213,7 +233,7 @@ impl Kept {
 
 fn lead(asked: &Asked, network: &MulticastSender, mut source: Source) {
     let (mut batch, mut buffer, mut kept) = (Vec::new(), Vec::new(), Kept::new(asked));
-    let mut accepted = [0_u64; ACCEPTORS as usize];
+    let mut accepted = vec![0_u64; asked.acceptors as usize];
     let (mut proposed, mut decided) = (1, 1);
     loop {
         source.batch(&mut batch);
@@ -227,10 +247,10 @@ fn lead(asked: &Asked, network: &MulticastSender, mut source: Source) {
         kept.keep(&mut batch);
         send_values(network, Role::Acceptor, asked, proposed, asked_until);
         proposed = asked_until;
-        let mut sorted = accepted;
+        let mut sorted = accepted.clone();
         sorted.sort_unstable();
-        // The second of three: a quorum is there.
-        let chosen = sorted[1];
+        // The second of three, the third of five: a quorum is there.
+        let chosen = sorted[(sorted.len() - 1) / 2];
         if chosen > decided {
             datagram(1, decided, chosen, 0, &mut buffer);
             network.send(Role::Client, &buffer).expect("loopback sends");
@@ -287,7 +307,7 @@ fn sync_three(asked: &Asked, folder: &Path) {
             .spawn()
             .expect("this program starts again")
     };
-    let running = [0; ACCEPTORS as usize].map(start);
+    let running = [0; 3].map(start);
     let mut medians = running.map(|child| {
         let output = child.wait_with_output().expect("it ends");
         let printed = String::from_utf8_lossy(&output.stdout);
@@ -339,7 +359,8 @@ fn ask(asked: &Asked, network: &MulticastSender, mut source: Source) {
     let [p50, p90, p99, p999] =
         [0.5, 0.9, 0.99, 0.999].map(|share| latency.value_at_quantile(share));
     let object = serde_json::json!({
-        "clients": 1, "outstanding": asked.outstanding, "value_bytes": asked.size,
+        "clients": 1, "acceptors": asked.acceptors, "unicast": asked.unicast,
+        "outstanding": asked.outstanding, "value_bytes": asked.size,
         "values_per_datagram": asked.values_per_datagram, "seconds": seconds,
         "values": latency.len(), "values_per_second": latency.len() as f64 / seconds,
         "p50_us": p50, "p90_us": p90, "p99_us": p99, "p999_us": p999, "max_us": latency.max(),
@@ -367,7 +388,7 @@ fn main() {
     }
     let mut asked = Asked::parse();
     if asked.role != "all" {
-        let network = MulticastSender::open(groups(&asked), options())
+        let network = MulticastSender::open(&groups(&asked), options())
             .unwrap_or_else(|error| panic!("{error}"));
         return match asked.role.as_str() {
             "leader" => lead(&asked, &network, Source::open(&asked, Role::Proposer)),
@@ -383,18 +404,21 @@ fn main() {
     let seed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     asked.port = 20_000 + seed.expect("a port").port() % 3000 * 4;
     let network =
-        MulticastSender::open(groups(&asked), options()).unwrap_or_else(|error| panic!("{error}"));
-    let roles = [("leader", 1), ("acceptor", 1), ("acceptor", 2), ("acceptor", 3), ("learner", 1)];
+        MulticastSender::open(&groups(&asked), options()).unwrap_or_else(|error| panic!("{error}"));
+    let acceptors = (1..=asked.acceptors).map(|id| ("acceptor", id));
+    let roles = [("leader", 1), ("learner", 1)].into_iter().chain(acceptors);
     let this = env::current_exe().expect("this program");
     let start = |(role, id): (&str, u64)| {
         Command::new(&this)
             .args(["--role", role, "--id", &id.to_string(), "--port", &asked.port.to_string()])
             .args(["--size", &asked.size.to_string(), "--keep", if asked.keep { "1" } else { "0" }])
+            .args(["--acceptors", &asked.acceptors.to_string()])
+            .args(["--unicast", if asked.unicast { "1" } else { "0" }])
             .args(["--busy-poll-us", &asked.busy_poll.as_micros().to_string()])
             .spawn()
             .expect("this program starts again")
     };
-    let others = Others(roles.into_iter().map(start).collect());
+    let others = Others(roles.map(start).collect());
     thread::sleep(Duration::from_millis(200));
     ask(&asked, &network, Source::open(&asked, Role::Client));
     drop(others);
