@@ -12,8 +12,8 @@ pub fn backoff(first: Duration, tries: u32, longest: Duration) -> Duration {
     first.saturating_mul(factor).min(longest).max(first)
 }
 
-/// Smoothed round-trip times, so that what is lost is sent again soon and load is not taken for loss
-/// (RFC 6298, section 2).
+/// Smoothed round-trip times, so that what is lost is sent again soon and load is not taken for
+/// loss (RFC 6298, section 2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoundTrip {
     smoothed: Duration,

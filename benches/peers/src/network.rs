@@ -1,7 +1,7 @@
 //! A UDP socket on loopback, and the two ways in which a loop is fed from it.
 //!
-//! A thread receives and feeds a channel, as in `paxos` without polling; or the loop itself does, as
-//! in `paxos` while it polls. Both poll for a bounded time, then block.
+//! A thread receives and feeds a channel, as in `paxos` without polling; or the loop itself does,
+//! as in `paxos` while it polls. Both poll for a bounded time, then block.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
