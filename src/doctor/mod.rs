@@ -1,0 +1,86 @@
+//! `paxos doctor`: says what is wrong with the network of a cluster, in a person's words.
+//!
+//! It is started on every host at about the same time. Doctors send each other probes over the
+//! groups of the cluster, and hear which roles run; what they learn becomes findings, each with its
+//! cure. Roles need not know of doctors.
+//!
+//! ```text
+//!   host   --- looks at this host --------.
+//!   survey --- sends, hears ---> hearing --+--> facts, hearing ---> diagnosis ---> finding
+//! ```
+//!
+//! `probe`, `hearing`, `diagnosis` and `finding` are pure; `host` and `survey` touch the system.
+//! Nothing that a doctor sends changes what a role remembers.
+
+mod diagnosis;
+mod facts;
+mod finding;
+mod hearing;
+mod host;
+mod probe;
+mod survey;
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+pub use self::finding::{Finding, Report, Severity, Topic};
+
+use self::facts::{Facts, Settled};
+use self::survey::Survey;
+use crate::clock::Clock;
+use crate::config::{self, ConfigError};
+use crate::net::interface_mtu;
+use crate::protocol::types::Role;
+
+/// How long a look at this host alone takes: enough for a few rounds of probes.
+const LOCAL: Duration = Duration::from_millis(300);
+
+/// What to examine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DoctorOptions {
+    /// The configuration file, as typed.
+    pub conf: String,
+    /// Only this host.
+    pub is_local: bool,
+    /// How long to send and hear.
+    pub duration: Duration,
+    /// How many hosts there should be, this one included.
+    pub expected: Option<u32>,
+    /// One JSON object instead of lines.
+    pub json: bool,
+}
+
+/// Examines this host, and, unless it is only about this host, those that can be heard. `doctor` is
+/// a random number that tells this doctor from others.
+///
+/// # Errors
+///
+/// When the configuration cannot be used.
+pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Report, ConfigError> {
+    let config = config::load(&options.conf)?;
+    let settings = config.settings(interface_mtu(config.interface))?;
+    let data = config.data.iter().map(|data| (data.as_path(), Role::Acceptor));
+    let folders = data.chain([(Path::new("results"), Role::Learner)]);
+    let mut facts = Facts {
+        is_local: options.is_local,
+        settings: Settled::new(&config, settings.datagram_bytes),
+        interface: host::interface(IpAddr::V4(config.interface)),
+        addresses: host::addresses(),
+        buffer_bytes: None,
+        failures: Vec::new(),
+        joined: 0,
+        unsent: [const { None }; 4],
+        folders: folders.filter_map(|(path, role)| host::folder(path, role, doctor)).collect(),
+        drops: Vec::new(),
+        missed: 0,
+    };
+    let before = host::drops(&facts.settings.ports);
+    let duration = if options.is_local { LOCAL } else { options.duration };
+    let hearing = match facts.interface {
+        Some(_) => Survey { config: &config, doctor, duration, clock }.run(&mut facts),
+        None => None,
+    };
+    facts.drops = host::compare(&before, &host::drops(&facts.settings.ports));
+    Ok(diagnosis::diagnose(&facts, hearing.as_ref(), options.expected))
+}
