@@ -227,6 +227,9 @@ enum TypedCommand {
         /// Look at this host alone
         #[arg(long)]
         local: bool,
+        /// Listen on every other interface of this host, too, whether the hosts are there
+        #[arg(long, conflicts_with = "local")]
+        all_interfaces: bool,
         /// How long to send and listen
         #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = survey_seconds)]
         seconds: Duration,
@@ -353,12 +356,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             let node = node(Role::Client, typed)?;
             Command::Bench(BenchOptions { node, clients, load, json })
         }
-        TypedCommand::Doctor { local, seconds, expect, json } => {
+        TypedCommand::Doctor { local, all_interfaces, seconds, expect, json } => {
             let conf = conf.clone().ok_or_else(|| {
                 Usage::Wrong("paxos: a doctor needs --conf PATH, before `doctor`".to_owned())
             })?;
-            let (is_local, duration, expected) = (local, seconds, expect);
-            Command::Doctor(DoctorOptions { conf, is_local, duration, expected, json })
+            Command::Doctor(DoctorOptions {
+                conf,
+                is_local: local,
+                is_everywhere: all_interfaces,
+                duration: seconds,
+                expected: expect,
+                json,
+            })
         }
         TypedCommand::Simulate { seed, seeds, trace, scenario } => {
             let own = scenario.understood();

@@ -1,7 +1,7 @@
 //! The `paxos` binary: parse, run, and turn the outcome into an exit status.
 //!
-//! 0: done. 1: values are undecided, a promise is broken, or something is sick. 2: unusable arguments, configuration
-//! or input. 3: safe, but not everything was decided.
+//! 0: done. 1: values are undecided, a promise is broken, or something is sick. 2: unusable
+//! arguments, configuration or input. 3: safe, but not everything was decided.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -1,20 +1,19 @@
-//! From what is known to what is wrong, in a person's words, with the cure. Pure.
+//! From what is known to what is wrong, in a person's words, with the cure. Pure. What lies between
+//! hosts is in `neighbours`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::facts::{Drops, Facts, FolderFacts, InterfaceFacts, PLACES, Unsent, Why};
 use super::finding::{Finding, Report, Topic};
-use super::hearing::{Hearing, Peer, Stranger, Trace, bit};
+use super::hearing::{Hearing, Stranger, Trace, bit};
+use super::neighbours::{elsewhere, host, others};
 use crate::net::payload_of_mtu;
 use crate::protocol::types::Role;
 use crate::wire;
 
-/// From this share of lost probes on, in percent, it is said.
-const LOSS_SAID: u64 = 3;
-
 /// Every group.
-const ALL: u8 = 0b1111;
+pub(super) const ALL: u8 = 0b1111;
 
 /// What is wrong. `hearing` is none when nothing could be joined; `expected` is how many hosts
 /// there should be, this one included.
@@ -44,6 +43,7 @@ pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>)
                 findings.extend(roles(hearing));
                 findings.extend(hearing.peers.values().flat_map(|peer| host(facts, hearing, peer)));
                 findings.extend(others(facts, hearing, expected));
+                findings.extend(elsewhere(facts, hearing));
             }
         }
     }
@@ -227,7 +227,7 @@ fn sockets(facts: &Facts) -> Vec<Finding> {
 }
 
 /// The groups that were joined and could be sent to.
-fn usable(facts: &Facts) -> u8 {
+pub(super) fn usable(facts: &Facts) -> u8 {
     let unsent = facts.unsent.iter().enumerate();
     let unsent = unsent
         .filter(|(_, unsent)| unsent.as_ref().is_some_and(|unsent| unsent.why != Why::TooLong));
@@ -254,12 +254,12 @@ fn own_groups(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
     })
 }
 
-fn ports(facts: &Facts) -> String {
+pub(super) fn ports(facts: &Facts) -> String {
     facts.settings.ports.map(|port| port.to_string()).join(", ")
 }
 
 /// `to the groups of the clients (239.0.0.1:5000) and ...`.
-fn to_groups(facts: &Facts, groups: u8) -> String {
+pub(super) fn to_groups(facts: &Facts, groups: u8) -> String {
     if groups == ALL {
         return "to any group".to_owned();
     }
@@ -352,208 +352,6 @@ fn strangers(facts: &Facts, hearing: &Hearing) -> Vec<Finding> {
         }
     };
     hearing.strangers.iter().map(finding).collect()
-}
-
-// Other hosts.
-
-/// `host NAME at ADDRESS`.
-fn called(peer: &Peer) -> String {
-    format!("host {} at {}", peer.probe.host, peer.address)
-}
-
-/// What is wrong between this host and that of another doctor.
-fn host(facts: &Facts, hearing: &Hearing, peer: &Peer) -> Vec<Finding> {
-    let mut findings = differences(facts, peer);
-    if !facts.is_own(peer.address) {
-        // Other groups explain by themselves what is not heard on them.
-        if facts.settings.groups_text() == peer.probe.groups {
-            findings.extend(one_way(facts, hearing, peer));
-        }
-        findings.extend(lengths(facts, peer));
-        findings.extend(loss(peer));
-    }
-    if findings.is_empty() && peer.groups == ALL && peer.hears_us == ALL {
-        let (own, other) = (facts.settings.datagram_bytes, peer.probe.datagram_bytes);
-        findings.push(Finding::fine(
-            Topic::Host,
-            format!(
-                "{} and this one hear each other on every group, also datagrams of {} bytes",
-                called(peer),
-                own.min(other)
-            ),
-        ));
-    }
-    findings
-}
-
-/// What another host has configured otherwise.
-fn differences(facts: &Facts, peer: &Peer) -> Vec<Finding> {
-    let (own, probe, who) = (&facts.settings, &peer.probe, called(peer));
-    let mut findings = Vec::new();
-    let mut differs = |name: &str, own: &str, other: &str| {
-        findings.push(Finding::sick(
-            Topic::ConfigDiffers,
-            format!("{who} is configured otherwise: {name} {other} there, and {own} here"),
-            "give every host the same file, but for `interface`",
-        ));
-    };
-    if own.acceptor_count != probe.acceptor_count {
-        let counts = [own.acceptor_count, probe.acceptor_count].map(|count| count.to_string());
-        differs("acceptor_count", &counts[0], &counts[1]);
-    }
-    if own.groups_text() != probe.groups {
-        differs("groups", &own.groups_text(), &probe.groups);
-    }
-    if probe.ttl == 0 && !facts.is_own(peer.address) {
-        findings.push(Finding::sick(
-            Topic::TtlZero,
-            format!("{who} sends with TTL 0, so nothing of it reaches other hosts"),
-            "set `ttl` to 1 there, and start its processes again",
-        ));
-    }
-    if own.key != probe.key {
-        let sentence = match (own.key, probe.key) {
-            (Some(_), None) => format!("{who} has no key, and this one has"),
-            (None, Some(_)) => format!("{who} has a key, and this one has not"),
-            _ => format!("{who} has another key than this one"),
-        };
-        let cure = "give every host the same `key_file`, or none";
-        findings.push(Finding::sick(Topic::KeyDiffers, sentence, cure));
-    }
-    if probe.wire_version != wire::VERSION {
-        findings.push(Finding::sick(
-            Topic::OtherVersion,
-            format!(
-                "{who} runs release {} with version {} of the datagrams, and this one {} with {}",
-                probe.release,
-                probe.wire_version,
-                env!("CARGO_PKG_VERSION"),
-                wire::VERSION
-            ),
-            "run the same release of `paxos` on every host",
-        ));
-    }
-    findings
-}
-
-/// What else there is between two hosts when their firewalls are open.
-const CURE_SWITCH: &str = "if that is so, the switch between them loses multicast: give it an IGMP \
-                           querier or switch its snooping off";
-
-/// Who does not hear whom.
-fn one_way(facts: &Facts, hearing: &Hearing, peer: &Peer) -> Vec<Finding> {
-    let who = called(peer);
-    let mut findings = Vec::new();
-    // What this host does not hear of itself has a cause of its own.
-    let deaf = usable(facts) & hearing.own_groups & !peer.groups;
-    if deaf != 0 && peer.is_settled() && peer.probe.ttl > 0 {
-        let sentence = if peer.groups == 0 {
-            format!("nothing is heard from {who} on the groups, though it hears us (one way)")
-        } else {
-            format!("{who} is not heard when it sends {}", to_groups(facts, deaf))
-        };
-        let strict = match &facts.interface {
-            Some(InterfaceFacts { is_strict: true, name, .. }) => format!(
-                "; if that host has several networks: `sysctl -w \
-                 net.ipv4.conf.{name}.rp_filter=2`"
-            ),
-            _ => String::new(),
-        };
-        let cure = format!(
-            "allow UDP to ports {} from {} in the firewall of this host; {CURE_SWITCH}{strict}",
-            ports(facts),
-            peer.address
-        );
-        findings.push(Finding::sick(Topic::OneWayIn, sentence, cure));
-    }
-    let unheard = usable(facts) & !peer.hears_us;
-    if unheard != 0 && peer.has_reported() && facts.settings.ttl > 0 && peer.groups != 0 {
-        let sentence = if peer.hears_us == 0 {
-            format!("{who} does not hear us, though we hear it (one way)")
-        } else {
-            format!("{who} does not hear us when we send {}", to_groups(facts, unheard))
-        };
-        let cure =
-            format!("allow UDP to ports {} in the firewall there; {CURE_SWITCH}", ports(facts));
-        findings.push(Finding::sick(Topic::OneWayOut, sentence, cure));
-    }
-    findings
-}
-
-/// Which lengths do not arrive, in either direction.
-fn lengths(facts: &Facts, peer: &Peer) -> Vec<Finding> {
-    let who = called(peer);
-    let mut findings = Vec::new();
-    let mut lost = |sentence: String, arrived: usize| {
-        let cure = format!(
-            "set `datagram_bytes` to {arrived} on every host, or make the MTU of every interface \
-             and switch on the way the same"
-        );
-        findings.push(Finding::sick(Topic::MtuLost, sentence, cure));
-    };
-    let theirs = peer.probe.datagram_bytes;
-    if peer.groups != 0 && peer.is_settled() && peer.longest < theirs {
-        let arrived = peer.longest;
-        lost(
-            format!("datagrams of {theirs} bytes from {who} do not arrive; of {arrived} they do"),
-            arrived,
-        );
-    }
-    let (own, arrived) = (facts.settings.datagram_bytes, peer.longest_of_us);
-    if peer.hears_us != 0 && peer.has_reported() && arrived < own {
-        lost(
-            format!("datagrams of {own} bytes do not arrive at {who}; of {arrived} they do"),
-            arrived,
-        );
-    }
-    findings
-}
-
-fn loss(peer: &Peer) -> Option<Finding> {
-    let percent = peer.lost_percent().filter(|percent| *percent >= LOSS_SAID)?;
-    Some(Finding::note(
-        Topic::Loss,
-        format!("{percent} % of what {} sends are lost on the way here", called(peer)),
-        "all of it is repeated, but that takes time: look at cables, switches and load",
-    ))
-}
-
-/// Whether anybody else is there.
-fn others(facts: &Facts, hearing: &Hearing, expected: Option<u32>) -> Option<Finding> {
-    let of_nodes = hearing.nodes().flat_map(|(_, sources)| sources).map(|source| source.ip());
-    let hosts: BTreeSet<IpAddr> = hearing
-        .peers
-        .values()
-        .map(|peer| peer.address)
-        .chain(of_nodes)
-        .filter(|address| !facts.is_own(*address))
-        .collect();
-    let count = hosts.len() as u32 + 1;
-    let is_silent = hosts.is_empty() && !facts.is_loopback();
-    let cure = format!(
-        "start `paxos doctor` on the other hosts at the same time (`--seconds 60` gives you time); \
-         if it runs there: look whether `interface` is in their network ({} here), whether a \
-         firewall drops UDP to ports {}, and whether the switch has an IGMP querier, or no \
-         snooping; clouds and container networks often carry no multicast at all",
-        facts.settings.interface,
-        ports(facts)
-    );
-    match expected {
-        Some(expected) if count < expected => {
-            let names: Vec<String> = hosts.iter().map(IpAddr::to_string).collect();
-            let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            Some(Finding::sick(
-                Topic::HostsMissing,
-                format!("{count} of {expected} hosts are here; beside this one, heard: {names}"),
-                cure,
-            ))
-        }
-        _ if is_silent => {
-            let sentence = "nothing is heard from any other host, neither a doctor nor a role";
-            Some(Finding::sick(Topic::NothingHeard, sentence, cure))
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -782,6 +580,28 @@ mod tests {
             assert!(report.lines().contains(words), "{}", report.lines());
         }
         expect(&case(|c| (c.facts.settings.key, c.probe.key) = (Some(1), Some(1))), &[]);
+    }
+
+    #[test]
+    fn who_is_heard_on_another_interface_only_is_told() {
+        let mut facts = healthy();
+        facts.addresses.push(("eth1".to_owned(), "10.9.0.1".parse().unwrap()));
+        let own = "10.9.0.1".parse().unwrap();
+        let hear_on_both = |there: &str, own_too: bool| {
+            let mut hearing = hear(ALL, &neighbour(), ALL, 1472, u64::MAX);
+            let there: IpAddr = there.parse().unwrap();
+            hearing.on_elsewhere(own, there, b"garbage");
+            hearing.on_elsewhere(own, there, &neighbour().encode(0));
+            if own_too {
+                let echo = Probe { doctor: OWN, ..neighbour() };
+                hearing.on_elsewhere(own, "10.9.0.7".parse().unwrap(), &echo.encode(0));
+            }
+            diagnose(&facts, Some(&hearing), None)
+        };
+        expect(&hear_on_both("10.0.0.2", true), &[]);
+        let report = hear_on_both("10.9.0.2", false);
+        expect(&report, &[Topic::OtherInterface]);
+        assert!(report.lines().contains("10.9.0.2 is heard on eth1 (10.9.0.1)"));
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub enum Topic {
     LongDatagrams,
     Dropped,
     FolderUnusable,
+    OtherInterface,
     NothingHeard,
     HostsMissing,
     OneWayIn,
@@ -63,7 +64,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic, in the order in which findings are printed.
-    pub const ALL: [Topic; 29] = [
+    pub const ALL: [Topic; 30] = [
         Topic::NoInterface,
         Topic::InterfaceDown,
         Topic::NoMulticast,
@@ -75,6 +76,7 @@ impl Topic {
         Topic::LongDatagrams,
         Topic::Dropped,
         Topic::FolderUnusable,
+        Topic::OtherInterface,
         Topic::NothingHeard,
         Topic::HostsMissing,
         Topic::OneWayIn,
@@ -109,6 +111,7 @@ impl Topic {
             Topic::LongDatagrams => "long-datagrams",
             Topic::Dropped => "dropped",
             Topic::FolderUnusable => "folder-unusable",
+            Topic::OtherInterface => "other-interface",
             Topic::NothingHeard => "nothing-heard",
             Topic::HostsMissing => "hosts-missing",
             Topic::OneWayIn => "one-way-in",

@@ -3,7 +3,7 @@
 //! Probes of other doctors say the most. Running roles know nothing of doctors; the headers of what
 //! they send anyway tell who they are. Everything here is bounded, whoever sends whatever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -45,6 +45,9 @@ pub struct Hearing {
     nodes: BTreeMap<NodeId, Vec<Life>>,
     /// What is not of this cluster: why and from where, and what is known about it.
     pub strangers: BTreeMap<(Stranger, IpAddr), Trace>,
+    /// Who of this cluster is heard on an interface that is not the configured one: the
+    /// interface's address, and theirs.
+    pub elsewhere: BTreeMap<IpAddr, BTreeSet<IpAddr>>,
 }
 
 /// Another doctor.
@@ -123,6 +126,19 @@ impl Hearing {
             peers: BTreeMap::new(),
             nodes: BTreeMap::new(),
             strangers: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
+        }
+    }
+
+    /// A datagram came on the interface with this address, which is not the configured one.
+    pub fn on_elsewhere(&mut self, interface: IpAddr, source: IpAddr, datagram: &[u8]) {
+        let is_probe = Probe::decode(datagram)
+            .is_ok_and(|probe| probe.cluster == self.cluster && probe.doctor != self.own);
+        if is_probe || self.codec.header(datagram).is_ok() {
+            let hosts = self.elsewhere.entry(interface).or_default();
+            if hosts.len() < PEERS_MAX {
+                hosts.insert(source);
+            }
         }
     }
 
@@ -266,6 +282,12 @@ impl Hearing {
             .map(|(node, lives)| (*node, lives.iter().map(|life| life.source).collect()))
     }
 
+    /// The addresses that this cluster's doctors and nodes have.
+    pub fn hosts(&self) -> BTreeSet<IpAddr> {
+        let nodes = self.nodes.values().flatten().map(|life| life.source.ip());
+        self.peers.values().map(|peer| peer.address).chain(nodes).collect()
+    }
+
     /// The ids of a role that run.
     pub fn running(&self, role: Role) -> usize {
         self.nodes.keys().filter(|node| node.role == role).count()
@@ -321,6 +343,11 @@ impl Peer {
             rounds.heard += 1;
             rounds.last = sequence;
         }
+    }
+
+    /// Whether it was heard for long enough to have tried every length.
+    pub fn has_tried_lengths(&self) -> bool {
+        self.last >= self.first + 2 * SETTLED
     }
 
     /// Which share of its probes was lost, in percent; none when too few were sent to tell.

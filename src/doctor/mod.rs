@@ -9,24 +9,24 @@
 //!   survey --- sends, hears ---> hearing --+--> facts, hearing ---> diagnosis ---> finding
 //! ```
 //!
-//! `probe`, `hearing`, `diagnosis` and `finding` are pure; `host` and `survey` touch the system.
-//! Nothing that a doctor sends changes what a role remembers.
+//! `probe`, `hearing`, `diagnosis`, `neighbours` and `finding` are pure; `host` and `survey`
+//! touch the system. Nothing that a doctor sends changes what a role remembers.
 
 mod diagnosis;
 mod facts;
 mod finding;
 mod hearing;
 mod host;
+mod neighbours;
 mod probe;
 mod survey;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::time::Duration;
 
-pub use self::finding::{Finding, Report, Severity, Topic};
-
 use self::facts::{Facts, Settled};
+pub use self::finding::{Finding, Report, Severity, Topic};
 use self::survey::Survey;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError};
@@ -36,6 +36,9 @@ use crate::protocol::types::Role;
 /// How long a look at this host alone takes: enough for a few rounds of probes.
 const LOCAL: Duration = Duration::from_millis(300);
 
+/// How many other interfaces are listened on: each takes a socket and a thread for every group.
+const INTERFACES_MAX: usize = 8;
+
 /// What to examine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoctorOptions {
@@ -43,6 +46,8 @@ pub struct DoctorOptions {
     pub conf: String,
     /// Only this host.
     pub is_local: bool,
+    /// Listen on every other interface of this host, too.
+    pub is_everywhere: bool,
     /// How long to send and hear.
     pub duration: Duration,
     /// How many hosts there should be, this one included.
@@ -77,10 +82,29 @@ pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Rep
     };
     let before = host::drops(&facts.settings.ports);
     let duration = if options.is_local { LOCAL } else { options.duration };
+    let elsewhere = if options.is_everywhere { other_interfaces(&facts) } else { Vec::new() };
     let hearing = match facts.interface {
-        Some(_) => Survey { config: &config, doctor, duration, clock }.run(&mut facts),
+        Some(_) => Survey { config: &config, doctor, duration, elsewhere, clock }.run(&mut facts),
         None => None,
     };
     facts.drops = host::compare(&before, &host::drops(&facts.settings.ports));
     Ok(diagnosis::diagnose(&facts, hearing.as_ref(), options.expected))
+}
+
+/// An address of each interface that is neither the configured one nor the loopback, or of some.
+fn other_interfaces(facts: &Facts) -> Vec<Ipv4Addr> {
+    let configured = facts.interface.as_ref().map(|interface| interface.name.as_str());
+    let mut seen: Vec<&str> = configured.into_iter().collect();
+    let mut found = Vec::new();
+    for (name, address) in &facts.addresses {
+        if let IpAddr::V4(address) = address
+            && !address.is_loopback()
+            && !seen.contains(&name.as_str())
+            && found.len() < INTERFACES_MAX
+        {
+            seen.push(name);
+            found.push(*address);
+        }
+    }
+    found
 }

@@ -1,11 +1,12 @@
 //! Joins the groups, sends probes for a while, and hears. The only part that opens sockets.
 //!
-//! It uses the sockets that roles use, so what works here works there. Traffic is bounded: ten
-//! short probes a second to each group and to each doctor heard, a handful of longer ones three
-//! times a second, and one question to the acceptors as often.
+//! It uses the sockets that roles use, so what works here works there. Traffic is bounded, and
+//! without bursts that would overflow the buffer of a role: ten times a second a short probe to
+//! each group and to each doctor heard, and a longer one to each group, and three times a second a
+//! question to the acceptors.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -26,8 +27,8 @@ use crate::wire::{self, Codec};
 /// How often probes are sent.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Longer probes, and the question to acceptors, go out every so many rounds.
-const LONG_EVERY: u64 = 3;
+/// Acceptors are asked every so many rounds.
+const QUESTION_EVERY: u64 = 3;
 
 /// Lengths that are tried beside the configured one: what remains of common MTUs, in bytes.
 const LENGTHS: [usize; 9] = [32_768, 8972, 4068, 1472, 1444, 1412, 1372, 1172, 972];
@@ -43,13 +44,27 @@ pub struct Survey<'a> {
     pub doctor: u64,
     /// How long to send and hear.
     pub duration: Duration,
+    /// Other interfaces of this host to listen on: an address of each.
+    pub elsewhere: Vec<Ipv4Addr>,
     /// The time.
     pub clock: Clock,
+}
+
+/// Where a datagram came.
+#[derive(Clone, Copy)]
+enum Ear {
+    /// On the group at this place.
+    Group(u8),
+    /// To this doctor alone.
+    Answers,
+    /// On a group, on another interface.
+    Elsewhere(Ipv4Addr),
 }
 
 /// The sockets: one for each group that could be joined, one to send, one for answers.
 struct Sockets {
     groups: Vec<(u8, MulticastReceiver)>,
+    elsewhere: Vec<(Ipv4Addr, MulticastReceiver)>,
     sender: MulticastSender,
     answers: UdpSocket,
 }
@@ -59,25 +74,26 @@ impl Survey<'_> {
     /// sent.
     pub fn run(&self, facts: &mut Facts) -> Option<Hearing> {
         let sockets = self.open(facts)?;
-        let Survey { config, doctor, clock, .. } = *self;
+        let Survey { config, doctor, clock, .. } = self;
+        let (doctor, clock) = (*doctor, *clock);
         let sender = Sender { node: NodeId::new(Role::Proposer, DOCTOR_ID), boot: doctor };
         let codec = Codec::new(&config.cluster, sender, facts.settings.datagram_bytes);
         let own = facts.settings.cluster.clone();
         let hearing = Mutex::new(Hearing::new(doctor, codec.clone(), &own, clock.now()));
         let is_over = AtomicBool::new(false);
         let outcome = thread::scope(|scope| {
-            let mut handles: Vec<(Option<u8>, io::Result<UdpSocket>)> = sockets
-                .groups
-                .iter()
-                .map(|(place, receiver)| (Some(*place), receiver.handle()))
-                .collect();
-            handles.push((None, sockets.answers.try_clone()));
+            let groups = sockets.groups.iter();
+            let groups = groups.map(|(place, socket)| (Ear::Group(*place), socket.handle()));
+            let elsewhere = sockets.elsewhere.iter();
+            let elsewhere = elsewhere.map(|(at, socket)| (Ear::Elsewhere(*at), socket.handle()));
+            let answers = [(Ear::Answers, sockets.answers.try_clone())];
+            let handles = groups.chain(elsewhere).chain(answers);
             let mut threads: Vec<ScopedJoinHandle<'_, ()>> = Vec::new();
-            for (place, handle) in handles {
+            for (ear, handle) in handles {
                 let (hearing, is_over) = (&hearing, &is_over);
                 let spawned = handle.and_then(|socket| {
                     thread::Builder::new().spawn_scoped(scope, move || {
-                        hear(&socket, place, hearing, is_over, clock);
+                        hear(&socket, ear, hearing, is_over, clock);
                     })
                 });
                 match spawned {
@@ -119,6 +135,16 @@ impl Survey<'_> {
                 Err(error) => facts.failures.push((error.what(), error.cure())),
             }
         }
+        let mut elsewhere = Vec::new();
+        for interface in &self.elsewhere {
+            let options = Options { interface: *interface, ..options };
+            for role in PLACES {
+                // One that carries no multicast is not the one to choose.
+                if let Ok(receiver) = MulticastReceiver::join(config.groups.of(role), options) {
+                    elsewhere.push((*interface, receiver));
+                }
+            }
+        }
         let answers = UdpSocket::bind((config.interface, 0)).and_then(|socket| {
             // As long as a receiver waits.
             socket.set_read_timeout(Some(ROUND))?;
@@ -126,7 +152,7 @@ impl Survey<'_> {
         });
         let sender = MulticastSender::open(config.groups, options);
         match (sender, answers) {
-            (Ok(sender), Ok(answers)) => Some(Sockets { groups, sender, answers }),
+            (Ok(sender), Ok(answers)) => Some(Sockets { groups, elsewhere, sender, answers }),
             (sender, answers) => {
                 facts.failures.extend(sender.err().map(|error| (error.what(), error.cure())));
                 facts.failures.extend(answers.err().map(|error| {
@@ -143,7 +169,6 @@ impl Survey<'_> {
         let question = question(codec);
         let start = self.clock.now();
         for round in 0.. {
-            let is_long = round % LONG_EVERY == 0;
             let (heard, addresses) = {
                 let hearing = hearing.lock();
                 (hearing.listed(round), hearing.answer_addresses())
@@ -158,14 +183,12 @@ impl Survey<'_> {
                 };
                 let short = probe.encode(0);
                 send(&short);
-                if is_long {
+                if let Some(bytes) = length(facts.settings.datagram_bytes, short.len(), round) {
                     probe.padded = true;
-                    for length in lengths(facts.settings.datagram_bytes, short.len()) {
-                        send(&probe.encode(length));
-                    }
-                    if role == Role::Acceptor {
-                        send(&question);
-                    }
+                    send(&probe.encode(bytes));
+                }
+                if role == Role::Acceptor && round.is_multiple_of(QUESTION_EVERY) {
+                    send(&question);
                 }
             }
             (probe.group, probe.padded) = (None, false);
@@ -204,10 +227,16 @@ impl Survey<'_> {
     }
 }
 
-/// The lengths to try: the configured one and shorter ones, above that of a bare probe.
-fn lengths(datagram_bytes: usize, least: usize) -> impl Iterator<Item = usize> {
-    let shorter = LENGTHS.into_iter().filter(move |length| *length < datagram_bytes);
-    [datagram_bytes].into_iter().chain(shorter).filter(move |length| *length > least)
+/// The length to try in this round, above that of a bare probe: the configured one every other
+/// time, and shorter ones in turn.
+fn length(datagram_bytes: usize, bare: usize, round: u64) -> Option<usize> {
+    let is_usable = |length: &&usize| **length < datagram_bytes && **length > bare;
+    let shorter = || LENGTHS.iter().filter(is_usable);
+    let count = shorter().count();
+    if round.is_multiple_of(2) || count == 0 {
+        return (datagram_bytes > bare).then_some(datagram_bytes);
+    }
+    shorter().nth((round / 2) as usize % count).copied()
 }
 
 /// What an acceptor answers and forgets: a Prepare of the ballot below all others, about instances
@@ -251,7 +280,7 @@ fn note(unsent: &mut Option<Unsent>, sent: io::Result<()>, bytes: usize) {
 /// A thread: hears what comes to one socket until it is over.
 fn hear(
     socket: &UdpSocket,
-    place: Option<u8>,
+    ear: Ear,
     hearing: &Mutex<Hearing>,
     is_over: &AtomicBool,
     clock: Clock,
@@ -262,7 +291,14 @@ fn hear(
             Ok((length, source)) => {
                 let source = SocketAddr::new(source.ip().to_canonical(), source.port());
                 let datagram = &buffer[..length];
-                hearing.lock().on_datagram(clock.now(), place, source, datagram);
+                let (mut hearing, now) = (hearing.lock(), clock.now());
+                match ear {
+                    Ear::Group(place) => hearing.on_datagram(now, Some(place), source, datagram),
+                    Ear::Answers => hearing.on_datagram(now, None, source, datagram),
+                    Ear::Elsewhere(interface) => {
+                        hearing.on_elsewhere(IpAddr::V4(interface), source.ip(), datagram);
+                    }
+                }
             }
             Err(error) => {
                 use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
@@ -333,11 +369,12 @@ mod tests {
     }
 
     #[test]
-    fn lengths_end_with_the_configured_one_and_begin_above_a_bare_probe() {
-        let of = |bytes, least| lengths(bytes, least).collect::<Vec<_>>();
-        assert_eq!(of(1472, 400), [1472, 1444, 1412, 1372, 1172, 972]);
+    fn the_configured_length_is_tried_most_and_every_shorter_one_in_turn() {
+        let of = |bytes, bare| (0..8).filter_map(|r| length(bytes, bare, r)).collect::<Vec<_>>();
+        assert_eq!(of(1472, 400), [1472, 1444, 1472, 1412, 1472, 1372, 1472, 1172]);
+        assert_eq!(of(1172, 1000), [1172; 8]);
         assert!(of(256, 400).is_empty());
-        assert_eq!(of(65_507, 1200)[..3], [65_507, 32_768, 8972]);
+        assert_eq!(of(65_507, 1200)[..4], [65_507, 32_768, 65_507, 8972]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::hosts::{Network, address};
-use crate::world::{PAXOS, World, skip, text};
+use crate::world::{PAXOS, SOON, World, skip, text, values};
 
 /// Two hosts, by names that the network knows.
 const NORTH: &str = "acceptor1";
@@ -199,6 +199,24 @@ fn an_interface_without_multicast() {
 }
 
 #[test]
+fn an_interface_on_which_nobody_is() {
+    let Some(clinic) = Clinic::open("the wrong one of two interfaces") else { return };
+    let wires = "link add eth1 type veth peer name eth2\nlink set eth2 up\nlink set eth1 up\n\
+                 address add 10.88.0.1/24 dev eth1\n";
+    fs::write(clinic.folder.path().join("wires"), wires).unwrap();
+    let file = clinic.folder.path().join("wires");
+    clinic.network.on(NORTH, &["ip", "-batch", file.to_str().unwrap()]);
+    clinic.configure(NORTH, "interface 10.88.0.1");
+    let said = clinic.examine(&[NORTH, SOUTH], &["--all-interfaces"]);
+    let where_it_is = "10.77.0.2 is heard on eth0 (10.77.0.1), and not on the interface";
+    said[0].is_sick(&[where_it_is, "10.88.0.1; cure: set `interface` to 10.77.0.1"]);
+    said[0].is_sick(&["nothing is heard from any other host"]);
+    // The other host has one interface, and hears nobody there.
+    said[1].is_sick(&["nothing is heard from any other host", "`--all-interfaces`"]);
+    said[1].has_sick_lines(1);
+}
+
+#[test]
 fn multicast_that_passes_one_way() {
     let Some(clinic) = Clinic::open("multicast that passes one way") else { return };
     clinic.network.filter(NORTH, "ip saddr 10.77.0.2 ip daddr 224.0.0.0/4 drop");
@@ -366,6 +384,39 @@ fn too_few_acceptors_and_too_few_hosts() {
     let [said] = &clinic.examine(&[NORTH], &["--expect", "3"])[..] else { unreachable!() };
     said.is_sick(&["1 of 3 acceptors are heard where 2 are needed", "start the others"]);
     said.is_sick(&["2 of 3 hosts are here", "heard: 10.77.0.2", "`--seconds 60`"]);
+}
+
+#[test]
+fn a_cluster_at_work_is_not_disturbed() {
+    let mut world = World::durable();
+    world.start_cluster(2, "0");
+    for id in 1..=2 {
+        world.feed(id, values(&format!("v{id}"), 1000).as_bytes(), &["0", "0", "auto"]);
+    }
+    let conf = world.conf();
+    let doctor = || {
+        let mut command = Command::new(PAXOS);
+        command.arg("--conf").arg(&conf).args(["doctor", "--seconds", SECONDS]);
+        let output = command.current_dir(world.path("")).output().unwrap();
+        Said { text: text(&output.stdout), status: output.status.code() }
+    };
+    let said = thread::scope(|scope| {
+        let doctors = [scope.spawn(doctor), scope.spawn(doctor)];
+        doctors.map(|doctor| doctor.join().unwrap())
+    });
+    for said in said {
+        said.has("fine: ", &["P1, P2, A1, A2, A3, L1, L2 at 127.0.0.1"]);
+    }
+    world.await_lines(&[1, 2], 2000, SOON);
+    world.expect_all_delivered();
+    // An acceptor that is asked stores nothing.
+    let stored = || {
+        let files = fs::read_dir(world.path("data/acceptor-1")).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+    };
+    let before = stored();
+    doctor().has("fine: ", &["A1, A2, A3"]);
+    assert_eq!(stored(), before);
 }
 
 #[test]
