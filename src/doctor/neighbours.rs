@@ -210,10 +210,11 @@ pub(super) fn others(facts: &Facts, hearing: &Hearing, expected: Option<u32>) ->
     let count = hosts.len() as u32 + 1;
     let is_silent = hosts.is_empty() && !facts.is_loopback();
     let cure = format!(
-        "start `paxos doctor` on the other hosts at the same time (`--seconds 60` gives you time); \
-         if it runs there: look whether `interface` is in their network ({} here; \
-         `--all-interfaces` listens on the others), whether a firewall drops UDP to ports {}, and \
-         whether the switch has an IGMP querier, or no snooping; clouds and container networks often carry no multicast at all",
+        "start `paxos doctor` on the other hosts at the same time (`--seconds 60` gives you \
+         time); if it runs there: look whether `interface` is in their network ({} here; \
+         `--all-interfaces` listens on the others), whether a firewall drops UDP to ports {}, \
+         and whether the switch has an IGMP querier, or no snooping; clouds and container \
+         networks often carry no multicast at all",
         facts.settings.interface,
         ports(facts)
     );

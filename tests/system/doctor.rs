@@ -422,7 +422,7 @@ fn a_cluster_at_work_is_not_disturbed() {
 #[test]
 fn loss_is_told_and_no_sickness() {
     let Some(clinic) = Clinic::open("loss") else { return };
-    clinic.network.filter(NORTH, "ip saddr 10.77.0.2 numgen inc mod 3 < 1 drop");
+    clinic.network.filter(NORTH, "ip saddr 10.77.0.2 numgen random mod 100 < 40 drop");
     let [north, _] = clinic.examine_both();
     north.is_healthy();
     north.has("note: ", &[" % of what host ", "10.77.0.2 sends are lost"]);
