@@ -12,13 +12,13 @@ use crate::net::payload_of_mtu;
 use crate::protocol::types::Role;
 use crate::wire;
 
-/// Every group.
-pub(super) const ALL: u8 = 0b1111;
-
 /// What is wrong. `hearing` is none when nothing could be joined; `expected` is how many hosts
 /// there should be, this one included.
 pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>) -> Report {
-    let mut findings = interface(facts);
+    let mut findings: Vec<Finding> = lists(facts).into_iter().collect();
+    if facts.settings.multicast != 0 {
+        findings.extend(interface(facts));
+    }
     findings.extend(buffer(facts));
     findings.extend(length(facts));
     findings.extend(facts.folders.iter().map(folder));
@@ -58,7 +58,8 @@ fn interface(facts: &Facts) -> Vec<Finding> {
     let Some(InterfaceFacts { name, mtu, is_loopback, is_up, has_link, has_multicast, .. }) =
         &facts.interface
     else {
-        let sentence = format!("no interface of this host has the address {address}");
+        // What there is stands in the cure.
+        let sentence = facts.no_interface.split("; ").next().unwrap_or_default();
         let cure = format!("set `interface` to one of this host's: {}", addresses(facts));
         return vec![Finding::sick(Topic::NoInterface, sentence, cure)];
     };
@@ -124,6 +125,23 @@ fn addresses(facts: &Facts) -> String {
     if listed.is_empty() { "see `ip address`".to_owned() } else { listed.join(", ") }
 }
 
+/// Groups that are lists of members.
+fn lists(facts: &Facts) -> Option<Finding> {
+    let listed = !facts.settings.multicast & ((1 << PLACES.len()) - 1);
+    let roles: Vec<String> = (0..)
+        .zip(PLACES)
+        .filter(|(place, _)| listed & bit(*place) != 0)
+        .map(|(_, role)| format!("{role}s"))
+        .collect();
+    (!roles.is_empty()).then(|| {
+        Finding::note(
+            Topic::Lists,
+            format!("the {} are lists of members, which doctors do not try", roles.join(", ")),
+            "look whether every member is listed, and let UDP to its port in",
+        )
+    })
+}
+
 fn buffer(facts: &Facts) -> Option<Finding> {
     let (given, asked) = (facts.buffer_bytes?, facts.settings.buffer_bytes);
     Some(if given < asked {
@@ -146,7 +164,8 @@ fn buffer(facts: &Facts) -> Option<Finding> {
 
 fn length(facts: &Facts) -> Option<Finding> {
     let InterfaceFacts { name, mtu, .. } = facts.interface.as_ref()?;
-    let (carried, bytes) = (payload_of_mtu((*mtu)?), facts.settings.datagram_bytes);
+    let (carried, bytes) =
+        (payload_of_mtu((*mtu)?, facts.settings.header_bytes), facts.settings.datagram_bytes);
     (bytes > carried).then(|| {
         Finding::note(
             Topic::LongDatagrams,
@@ -248,19 +267,20 @@ fn own_groups(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
             ),
         ));
     }
-    (usable == ALL).then(|| {
+    (usable == facts.settings.multicast).then(|| {
         let sentence = "every group can be joined, and this host hears itself on each of them";
         Finding::fine(Topic::Groups, sentence)
     })
 }
 
 pub(super) fn ports(facts: &Facts) -> String {
-    facts.settings.ports.map(|port| port.to_string()).join(", ")
+    let ports: Vec<String> = facts.settings.ports.iter().map(u16::to_string).collect();
+    ports.join(", ")
 }
 
 /// `to the groups of the clients (239.0.0.1:5000) and ...`.
 pub(super) fn to_groups(facts: &Facts, groups: u8) -> String {
-    if groups == ALL {
+    if groups == facts.settings.multicast {
         return "to any group".to_owned();
     }
     let named: Vec<String> = (0..4)
@@ -307,7 +327,9 @@ fn acceptors(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
     let (running, count) =
         (hearing.running(Role::Acceptor), facts.settings.acceptor_count as usize);
     let quorum = count / 2 + 1;
-    (hearing.running(Role::Proposer) > 0 && running < quorum).then(|| {
+    // Those of a list are not asked, and their answers go to a list.
+    let is_multicast = facts.settings.multicast & 0b0110 == 0b0110;
+    (is_multicast && hearing.running(Role::Proposer) > 0 && running < quorum).then(|| {
         Finding::sick(
             Topic::AcceptorsMissing,
             format!(
@@ -322,7 +344,7 @@ fn acceptors(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
 fn strangers(facts: &Facts, hearing: &Hearing) -> Vec<Finding> {
     let finding = |((why, from), trace): (&(Stranger, IpAddr), &Trace)| {
         let heard = format!("{} datagrams from {from}", trace.count);
-        let groups = if trace.groups == 0 { ALL } else { trace.groups };
+        let groups = if trace.groups == 0 { facts.settings.multicast } else { trace.groups };
         let groups = to_groups(facts, groups);
         match why {
             Stranger::OtherCluster => {
@@ -368,6 +390,8 @@ mod tests {
     use crate::wire::Codec;
 
     const OWN: u64 = 77;
+    /// Every group.
+    const ALL: u8 = 0b1111;
     const FOUR: &str = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
                         acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n\
                         interface 10.0.0.1\nttl 1\n";
@@ -395,6 +419,7 @@ mod tests {
             folders: Vec::new(),
             drops: Vec::new(),
             missed: 0,
+            no_interface: String::new(),
         }
     }
 
@@ -488,7 +513,15 @@ mod tests {
 
     #[test]
     fn each_fault_of_this_host_is_told_once() {
-        expect(&case(|c| c.facts.interface = None), &[Topic::NoInterface]);
+        let report = case(|c| {
+            c.facts.interface = None;
+            c.facts.no_interface = "this host has no interface eth9; it has lo".to_owned();
+        });
+        expect(&report, &[Topic::NoInterface]);
+        assert!(report.lines().starts_with("sick: this host has no interface eth9; cure: set"));
+        expect(&case(|c| c.facts.settings.multicast = 0b1011), &[Topic::Lists]);
+        let report = case(|c| (c.facts.settings.multicast, c.facts.interface) = (0, None));
+        expect(&report, &[Topic::Lists]);
         let link =
             |change: fn(&mut InterfaceFacts)| case(|c| change(c.facts.interface.as_mut().unwrap()));
         expect(&link(|i| i.is_up = false), &[Topic::InterfaceDown]);

@@ -2,8 +2,10 @@
 
 use std::net::IpAddr;
 
+use super::hearing::bit;
 use super::probe::printable;
 use crate::config::Config;
+use crate::net::Group;
 use crate::protocol::types::Role;
 
 /// Where a role's group stands in everything that has a place for each.
@@ -20,6 +22,8 @@ pub struct Facts {
     pub addresses: Vec<(String, IpAddr)>,
     /// The interface that is configured, if this host has it.
     pub interface: Option<InterfaceFacts>,
+    /// Why there is no such interface; empty when there is.
+    pub no_interface: String,
     /// The receive buffer that the kernel gave, in bytes, where a group was joined.
     pub buffer_bytes: Option<usize>,
     /// What went wrong with sockets: what it is, and its cure.
@@ -39,12 +43,16 @@ pub struct Facts {
 /// What the configuration says, as far as doctors care.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
-    /// The interface, as configured.
+    /// The interface: its address, or what the file calls it.
     pub interface: String,
     /// The groups, by place, as text.
     pub groups: [String; 4],
-    /// Their ports.
-    pub ports: [u16; 4],
+    /// The groups that are multicast, a bit each; the others are lists of members.
+    pub multicast: u8,
+    /// The ports of all of them.
+    pub ports: Vec<u16>,
+    /// How many bytes of a packet its headers take.
+    pub header_bytes: usize,
     /// The cluster's name.
     pub cluster: String,
     /// How many networks a datagram may cross.
@@ -128,10 +136,21 @@ impl Settled {
     /// What `config` says. `datagram_bytes` is what it comes to on this host's interface.
     pub fn new(config: &Config, datagram_bytes: usize) -> Self {
         let groups = PLACES.map(|role| config.groups.of(role));
+        let multicast = (0..).zip(groups);
+        let multicast = multicast.filter(|(_, group)| matches!(group, Group::Multicast(_)));
+        let mut ports: Vec<u16> = config.groups.addresses().map(|at| at.port()).collect();
+        ports.sort_unstable();
+        ports.dedup();
         Settled {
             interface: config.interface.to_string(),
-            groups: groups.map(|group| group.to_string()),
-            ports: groups.map(|group| group.port()),
+            groups: groups.map(|group| {
+                let texts: Vec<String> =
+                    group.addresses().iter().map(ToString::to_string).collect();
+                texts.join(" ")
+            }),
+            multicast: multicast.fold(0, |bits, (place, _)| bits | bit(place)),
+            ports,
+            header_bytes: config.groups.header_bytes(),
             cluster: printable(&config.cluster),
             ttl: config.ttl,
             acceptor_count: config.acceptor_count(),

@@ -39,6 +39,7 @@ pub enum Topic {
     TtlZero,
     BufferClamped,
     LongDatagrams,
+    Lists,
     Dropped,
     FolderUnusable,
     OtherInterface,
@@ -64,7 +65,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic, in the order in which findings are printed.
-    pub const ALL: [Topic; 30] = [
+    pub const ALL: [Topic; 31] = [
         Topic::NoInterface,
         Topic::InterfaceDown,
         Topic::NoMulticast,
@@ -74,6 +75,7 @@ impl Topic {
         Topic::TtlZero,
         Topic::BufferClamped,
         Topic::LongDatagrams,
+        Topic::Lists,
         Topic::Dropped,
         Topic::FolderUnusable,
         Topic::OtherInterface,
@@ -108,6 +110,7 @@ impl Topic {
             Topic::OwnUnheard => "own-unheard",
             Topic::TtlZero => "ttl-zero",
             Topic::BufferClamped => "buffer-clamped",
+            Topic::Lists => "lists",
             Topic::LongDatagrams => "long-datagrams",
             Topic::Dropped => "dropped",
             Topic::FolderUnusable => "folder-unusable",

@@ -55,6 +55,8 @@ pub struct Hearing {
 pub struct Peer {
     /// Its host's address.
     pub address: IpAddr,
+    /// The same as the system has it, with the number of the interface where IPv6 needs that.
+    source: SocketAddr,
     /// What it said last.
     pub probe: Probe,
     first: Time,
@@ -181,6 +183,7 @@ impl Hearing {
         }
         let peer = self.peers.entry(probe.doctor).or_insert_with(|| Peer {
             address: source.ip(),
+            source,
             probe: probe.clone(),
             first: now,
             last: now,
@@ -272,7 +275,12 @@ impl Hearing {
     /// Where each doctor takes answers.
     pub fn answer_addresses(&self) -> Vec<SocketAddr> {
         let peers = self.peers.values();
-        peers.map(|peer| SocketAddr::new(peer.address, peer.probe.answer_port)).collect()
+        let answer = |peer: &Peer| {
+            let mut address = peer.source;
+            address.set_port(peer.probe.answer_port);
+            address
+        };
+        peers.map(answer).collect()
     }
 
     /// The nodes of this cluster that run, each with the addresses of its processes.

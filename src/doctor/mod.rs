@@ -21,7 +21,7 @@ mod neighbours;
 mod probe;
 mod survey;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub use self::finding::{Finding, Report, Severity, Topic};
 use self::survey::Survey;
 use crate::clock::Clock;
 use crate::config::{self, ConfigError};
-use crate::net::interface_mtu;
+use crate::net::interface::{HostInterface, Interface, host_interfaces};
 use crate::protocol::types::Role;
 
 /// How long a look at this host alone takes: enough for a few rounds of probes.
@@ -64,14 +64,26 @@ pub struct DoctorOptions {
 /// When the configuration cannot be used.
 pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Report, ConfigError> {
     let config = config::load(&options.conf)?;
-    let settings = config.settings(interface_mtu(config.interface))?;
+    let host = host_interfaces().unwrap_or_default();
+    let chosen = config.interface.among(&host);
+    let mtu = chosen.as_ref().ok().and_then(|(_, mtu)| *mtu);
+    let settings = config.settings(mtu)?;
     let data = config.data.iter().map(|data| (data.as_path(), Role::Acceptor));
     let folders = data.chain([(Path::new("results"), Role::Learner)]);
+    let listed = |interface: &HostInterface| {
+        let name = interface.name.clone();
+        interface
+            .addresses
+            .iter()
+            .map(move |(address, _)| (name.clone(), *address))
+            .collect::<Vec<_>>()
+    };
     let mut facts = Facts {
         is_local: options.is_local,
         settings: Settled::new(&config, settings.datagram_bytes),
-        interface: host::interface(IpAddr::V4(config.interface)),
-        addresses: host::addresses(),
+        addresses: host.iter().flat_map(listed).collect(),
+        interface: None,
+        no_interface: String::new(),
         buffer_bytes: None,
         failures: Vec::new(),
         joined: 0,
@@ -82,29 +94,39 @@ pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Rep
     };
     let before = host::drops(&facts.settings.ports);
     let duration = if options.is_local { LOCAL } else { options.duration };
-    let elsewhere = if options.is_everywhere { other_interfaces(&facts) } else { Vec::new() };
-    let hearing = match facts.interface {
-        Some(_) => Survey { config: &config, doctor, duration, elsewhere, clock }.run(&mut facts),
-        None => None,
+    let hearing = match chosen {
+        Ok((interface, _)) if facts.settings.multicast != 0 => {
+            let name = host.iter().find(|own| own.index == interface.index);
+            facts.interface = name.and_then(|own| host::interface(&own.name));
+            if let Some(address) = interface.v4 {
+                facts.settings.interface = address.to_string();
+            }
+            let elsewhere =
+                if options.is_everywhere { other_interfaces(&host, interface) } else { Vec::new() };
+            Survey { config: &config, interface, doctor, duration, elsewhere, clock }
+                .run(&mut facts)
+        }
+        Ok(_) => None,
+        Err(what) => {
+            facts.no_interface = what;
+            None
+        }
     };
     facts.drops = host::compare(&before, &host::drops(&facts.settings.ports));
     Ok(diagnosis::diagnose(&facts, hearing.as_ref(), options.expected))
 }
 
-/// An address of each interface that is neither the configured one nor the loopback, or of some.
-fn other_interfaces(facts: &Facts) -> Vec<Ipv4Addr> {
-    let configured = facts.interface.as_ref().map(|interface| interface.name.as_str());
-    let mut seen: Vec<&str> = configured.into_iter().collect();
-    let mut found = Vec::new();
-    for (name, address) in &facts.addresses {
-        if let IpAddr::V4(address) = address
-            && !address.is_loopback()
-            && !seen.contains(&name.as_str())
-            && found.len() < INTERFACES_MAX
-        {
-            seen.push(name);
-            found.push(*address);
-        }
-    }
-    found
+/// The interfaces that are neither the configured one nor the loopback, or some of them, each with
+/// an address.
+fn other_interfaces(host: &[HostInterface], configured: Interface) -> Vec<(IpAddr, Interface)> {
+    let other = |own: &HostInterface| {
+        let (address, _) = own.addresses.iter().find(|(address, _)| !address.is_loopback())?;
+        let mut of_v4 = own.addresses.iter().filter_map(|(address, _)| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        });
+        let interface = Interface { v4: of_v4.next(), index: own.index };
+        (own.index != configured.index).then_some((*address, interface))
+    };
+    host.iter().filter_map(other).take(INTERFACES_MAX).collect()
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::diagnosis::{ALL, ports, to_groups, usable};
+use super::diagnosis::{ports, to_groups, usable};
 use super::facts::{Facts, InterfaceFacts};
 use super::finding::{Finding, Topic};
 use super::hearing::{Hearing, Peer};
@@ -29,7 +29,8 @@ pub(super) fn host(facts: &Facts, hearing: &Hearing, peer: &Peer) -> Vec<Finding
         findings.extend(lengths(facts, peer));
         findings.extend(loss(peer));
     }
-    if findings.is_empty() && peer.groups == ALL && peer.hears_us == ALL {
+    let all = facts.settings.multicast;
+    if findings.is_empty() && (peer.groups & all, peer.hears_us & all) == (all, all) {
         let (own, other) = (facts.settings.datagram_bytes, peer.probe.datagram_bytes);
         findings.push(Finding::fine(
             Topic::Host,

@@ -6,7 +6,7 @@
 //! question to the acceptors.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -18,8 +18,9 @@ use super::hearing::{DOCTOR_ID, Hearing, bit};
 use super::probe::Probe;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::net::interface::Interface;
 use crate::net::multicast::{MulticastReceiver, MulticastSender, Options};
-use crate::net::{DatagramReceiver, DatagramSender, UDP_PAYLOAD_MAX};
+use crate::net::{DatagramReceiver, DatagramSender, Group, UDP_PAYLOAD_MAX};
 use crate::protocol::message::{Message, Prepare};
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender};
 use crate::wire::{self, Codec};
@@ -45,7 +46,9 @@ pub struct Survey<'a> {
     /// How long to send and hear.
     pub duration: Duration,
     /// Other interfaces of this host to listen on: an address of each.
-    pub elsewhere: Vec<Ipv4Addr>,
+    pub elsewhere: Vec<(IpAddr, Interface)>,
+    /// The configured interface.
+    pub interface: Interface,
     /// The time.
     pub clock: Clock,
 }
@@ -58,13 +61,13 @@ enum Ear {
     /// To this doctor alone.
     Answers,
     /// On a group, on another interface.
-    Elsewhere(Ipv4Addr),
+    Elsewhere(IpAddr),
 }
 
 /// The sockets: one for each group that could be joined, one to send, one for answers.
 struct Sockets {
     groups: Vec<(u8, MulticastReceiver)>,
-    elsewhere: Vec<(Ipv4Addr, MulticastReceiver)>,
+    elsewhere: Vec<(IpAddr, MulticastReceiver)>,
     sender: MulticastSender,
     answers: UdpSocket,
 }
@@ -120,13 +123,16 @@ impl Survey<'_> {
     fn open(&self, facts: &mut Facts) -> Option<Sockets> {
         let config = self.config;
         let options = Options {
-            interface: config.interface,
+            interface: self.interface,
             ttl: config.ttl,
             buffer_bytes: config.socket_buffer_bytes,
         };
         let mut groups = Vec::new();
+        let mut family = None;
         for (place, role) in (0..).zip(PLACES) {
-            match MulticastReceiver::join(config.groups.of(role), options) {
+            let Group::Multicast(group) = *config.groups.of(role) else { continue };
+            family = family.or(Some(group.is_ipv4()));
+            match MulticastReceiver::join(group, options) {
                 Ok(receiver) => {
                     facts.joined |= bit(place);
                     facts.buffer_bytes = receiver.buffer_bytes().ok().or(facts.buffer_bytes);
@@ -136,28 +142,32 @@ impl Survey<'_> {
             }
         }
         let mut elsewhere = Vec::new();
-        for interface in &self.elsewhere {
+        for (address, interface) in &self.elsewhere {
             let options = Options { interface: *interface, ..options };
             for role in PLACES {
+                let Group::Multicast(group) = *config.groups.of(role) else { continue };
                 // One that carries no multicast is not the one to choose.
-                if let Ok(receiver) = MulticastReceiver::join(config.groups.of(role), options) {
-                    elsewhere.push((*interface, receiver));
+                if let Ok(receiver) = MulticastReceiver::join(group, options) {
+                    elsewhere.push((*address, receiver));
                 }
             }
         }
-        let answers = UdpSocket::bind((config.interface, 0)).and_then(|socket| {
+        let any: IpAddr = match family {
+            Some(false) => Ipv6Addr::UNSPECIFIED.into(),
+            Some(true) | None => Ipv4Addr::UNSPECIFIED.into(),
+        };
+        let answers = UdpSocket::bind((any, 0)).and_then(|socket| {
             // As long as a receiver waits.
             socket.set_read_timeout(Some(ROUND))?;
             Ok(socket)
         });
-        let sender = MulticastSender::open(config.groups, options);
+        let sender = MulticastSender::open(&config.groups, options);
         match (sender, answers) {
             (Ok(sender), Ok(answers)) => Some(Sockets { groups, elsewhere, sender, answers }),
             (sender, answers) => {
                 facts.failures.extend(sender.err().map(|error| (error.what(), error.cure())));
                 facts.failures.extend(answers.err().map(|error| {
-                    let what = format!("cannot listen at {}: {error}", config.interface);
-                    (what, "set `interface` to an IPv4 address of this host (see `ip address`)")
+                    (format!("cannot listen for answers: {error}"), "look at the system's limits")
                 }));
                 None
             }
@@ -175,6 +185,10 @@ impl Survey<'_> {
             };
             let mut probe = Probe { heard, sequence: round, ..self.blank(sockets, facts) };
             for (place, role) in (0..).zip(PLACES) {
+                // What is sent to a list would reach roles, and no doctor.
+                if facts.settings.multicast & bit(place) == 0 {
+                    continue;
+                }
                 probe.group = Some(place);
                 probe.padded = false;
                 let mut send = |datagram: &[u8]| {
@@ -289,14 +303,13 @@ fn hear(
     while !is_over.load(Ordering::Relaxed) {
         match socket.recv_from(&mut buffer) {
             Ok((length, source)) => {
-                let source = SocketAddr::new(source.ip().to_canonical(), source.port());
                 let datagram = &buffer[..length];
                 let (mut hearing, now) = (hearing.lock(), clock.now());
                 match ear {
                     Ear::Group(place) => hearing.on_datagram(now, Some(place), source, datagram),
                     Ear::Answers => hearing.on_datagram(now, None, source, datagram),
                     Ear::Elsewhere(interface) => {
-                        hearing.on_elsewhere(IpAddr::V4(interface), source.ip(), datagram);
+                        hearing.on_elsewhere(interface, source.ip(), datagram);
                     }
                 }
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::hosts::{Network, address};
-use crate::world::{PAXOS, SOON, World, skip, text, values};
+use crate::world::{Network as Carrier, PAXOS, SOON, World, skip, text, values};
 
 /// Two hosts, by names that the network knows.
 const NORTH: &str = "acceptor1";
@@ -177,7 +177,7 @@ fn an_interface_of_nobody() {
     let Some(clinic) = Clinic::open("a wrong interface") else { return };
     clinic.configure(NORTH, "interface 10.99.0.1");
     let [said] = &clinic.examine(&[NORTH], &["--local"])[..] else { unreachable!() };
-    said.is_sick(&["no interface of this host has the address 10.99.0.1", "10.77.0.1 (eth0)"]);
+    said.is_sick(&["this host has no interface 10.99.0.1", "10.77.0.1 (eth0)"]);
     said.has_sick_lines(1);
 }
 
@@ -292,7 +292,7 @@ fn datagrams_over_the_mtu() {
 
 #[test]
 fn a_buffer_that_the_kernel_clamps() {
-    let world = World::new();
+    let world = World::over(Carrier::Multicast);
     // More than any kernel gives by default; whoever gives more, gives this.
     world.configure("socket_buffer_bytes 1073741824");
     let mut command = Command::new(PAXOS);
@@ -305,9 +305,9 @@ fn a_buffer_that_the_kernel_clamps() {
 
 #[test]
 fn a_port_and_a_folder_that_somebody_else_has() {
-    let world = World::new();
+    let world = World::over(Carrier::Multicast);
     // No other socket may share it.
-    let port = world.groups()[2].port();
+    let port = world.addresses()[2].port();
     let _holder = UdpSocket::bind(("0.0.0.0", port)).unwrap();
     fs::write(world.path("data"), "no folder").unwrap();
     world.configure("socket_buffer_bytes 65536\ndata data");
@@ -388,7 +388,8 @@ fn too_few_acceptors_and_too_few_hosts() {
 
 #[test]
 fn a_cluster_at_work_is_not_disturbed() {
-    let mut world = World::durable();
+    let mut world = World::over(Carrier::Multicast);
+    world.configure(&format!("data {}", world.path("data").display()));
     world.start_cluster(2, "0");
     for id in 1..=2 {
         world.feed(id, values(&format!("v{id}"), 1000).as_bytes(), &["0", "0", "auto"]);
@@ -417,6 +418,36 @@ fn a_cluster_at_work_is_not_disturbed() {
     let before = stored();
     doctor().has("fine: ", &["A1, A2, A3"]);
     assert_eq!(stored(), before);
+}
+
+#[test]
+fn lists_of_members_are_left_alone() {
+    let world = World::over(Carrier::Unicast);
+    let mut command = Command::new(PAXOS);
+    command.arg("--conf").arg(world.conf()).args(["doctor", "--seconds", SECONDS]);
+    let output = command.current_dir(world.path("")).output().unwrap();
+    let said = Said { text: text(&output.stdout), status: output.status.code() };
+    said.is_healthy();
+    said.has("note: ", &["the clients, proposers, acceptors, learners are lists of members"]);
+}
+
+#[test]
+fn two_hosts_meet_in_ipv6_groups() {
+    let test = "doctors in IPv6 groups";
+    let Some(clinic) = Clinic::open(test) else { return };
+    if !fs::exists("/proc/net/if_inet6").unwrap_or(false) {
+        return skip(test, "IPv6 is off here");
+    }
+    let groups = "clients ff05::7 5000\nproposers ff05::7 6000\nacceptors ff05::7 7000\n\
+                  learners ff05::7 8000\ninterface eth0";
+    for (name, own) in [(NORTH, "fd77::1/64"), (SOUTH, "fd77::2/64")] {
+        clinic.network.on(name, &["ip", "address", "add", own, "dev", "eth0", "nodad"]);
+        clinic.configure(name, groups);
+    }
+    for (said, other) in clinic.examine_both().iter().zip(["fd77::2", "fd77::1"]) {
+        said.is_healthy();
+        said.has("fine: host", &[other, "on every group, also datagrams of 1452 bytes"]);
+    }
 }
 
 #[test]
