@@ -601,7 +601,7 @@ impl Leadership {
 
     fn arm_timers(&mut self, now: Time, log: &DecidedLog, fx: &mut Effects) {
         let deadline = self.phase2.next_deadline().filter(|_| !self.no_timeouts);
-        if let Some(deadline) = deadline
+        if let Some(deadline) = deadline.map(|deadline| deadline.max(now))
             && self.timers.retry_accept.is_none_or(|armed| deadline < armed)
         {
             self.timers.retry_accept = Some(deadline);
