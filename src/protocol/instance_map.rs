@@ -163,15 +163,15 @@ impl<T> InstanceMap<T> {
     pub fn range(&self, run: Run<Instance>) -> impl Iterator<Item = (Instance, &T)> {
         let until = run.until.0.max(run.from.0);
         let (first_page, first_slot) = place(run.from);
-        let last_page = place(Instance(until)).0;
-        self.pages(first_page, last_page)
-            .flat_map(move |(number, page)| {
-                let skipped = if number == first_page { first_slot } else { 0 };
-                page.slots.iter().enumerate().skip(skipped).filter_map(move |(slot, value)| {
-                    value.as_ref().map(|value| (instance_at(number, slot), value))
-                })
+        let (last_page, last_slot) = place(Instance(until));
+        self.pages(first_page, last_page).flat_map(move |(number, page)| {
+            let from = if number == first_page { first_slot } else { 0 };
+            let until = if number == last_page { last_slot } else { PAGE_SLOTS };
+            let slots = page.slots.get(from..until).unwrap_or_default();
+            (from..).zip(slots).filter_map(move |(slot, value)| {
+                value.as_ref().map(|value| (instance_at(number, slot), value))
             })
-            .take_while(move |(instance, _)| instance.0 < until)
+        })
     }
 
     // Pages.
