@@ -60,6 +60,11 @@ pub fn happens(limit: Duration, mut event: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// Whether this run of the suite gives every world a key.
+pub fn has_keys() -> bool {
+    std::env::var_os("PAXOS_TEST_KEY").is_some_and(|value| value == "1")
+}
+
 /// `count` different values, one a line.
 pub fn values(name: &str, count: usize) -> String {
     (1..=count).map(|line| format!("{name}-{line}\n")).collect()
@@ -131,8 +136,9 @@ impl World {
         let cluster = self.ports[0];
         let own =
             if more.contains("cluster ") { String::new() } else { format!("cluster c{cluster}\n") };
+        let key = self.key_line(more);
         let text = format!(
-            "clients {}\nproposers {}\nacceptors {}\nlearners {}\n{own}{more}\n",
+            "clients {}\nproposers {}\nacceptors {}\nlearners {}\n{own}{key}{more}\n",
             line(clients),
             line(proposers),
             line(acceptors),
@@ -140,6 +146,23 @@ impl World {
         );
         fs::write(self.conf(), text).unwrap();
         fs::create_dir_all(self.path("results")).unwrap();
+    }
+
+    /// With `PAXOS_TEST_KEY=1` every world has a key of its own, unless `more` names one.
+    fn key_line(&self, more: &str) -> String {
+        if !has_keys() || more.contains("key_file ") {
+            return String::new();
+        }
+        let path = self.path("paxos.key");
+        if !path.exists() {
+            self.make_key("paxos.key");
+        }
+        format!("key_file {}\n", path.display())
+    }
+
+    /// Makes a key file in the world's directory.
+    pub fn make_key(&self, name: &str) {
+        assert!(Command::new(PAXOS).arg("keygen").arg(self.path(name)).status().unwrap().success());
     }
 
     /// The groups of clients, proposers, acceptors and learners.
