@@ -39,6 +39,8 @@ pub struct World {
     nodes: BTreeMap<String, Child>,
     /// The programs that nodes start through.
     programs: BTreeMap<String, Vec<String>>,
+    /// How many clusters it counts for.
+    weight: usize,
 }
 
 /// The path of a script of the project.
@@ -106,11 +108,20 @@ pub fn succeeds(words: &[&str]) -> bool {
 impl World {
     /// An empty directory with a configuration.
     pub fn new() -> Self {
+        Self::weighing(1)
+    }
+
+    /// As `new`, while no other cluster runs: for what takes all of the machine.
+    pub fn alone() -> Self {
+        Self::weighing(WORLDS_MAX)
+    }
+
+    fn weighing(weight: usize) -> Self {
         let mut running = WORLDS.0.lock().unwrap();
-        while *running >= WORLDS_MAX {
+        while *running + weight > WORLDS_MAX {
             running = WORLDS.1.wait(running).unwrap();
         }
-        *running += 1;
+        *running += weight;
         drop(running);
         let folder = tempfile::tempdir().unwrap();
         let world = World {
@@ -118,6 +129,7 @@ impl World {
             ports: free_ports(),
             nodes: BTreeMap::new(),
             programs: BTreeMap::new(),
+            weight,
         };
         world.configure("");
         world
@@ -136,9 +148,10 @@ impl World {
         let cluster = self.ports[0];
         let own =
             if more.contains("cluster ") { String::new() } else { format!("cluster c{cluster}\n") };
-        let key = self.key_line(more);
+        let more = [more, &self.key_line(more)].join("\n");
+        let more = more.trim();
         let text = format!(
-            "clients {}\nproposers {}\nacceptors {}\nlearners {}\n{own}{key}{more}\n",
+            "clients {}\nproposers {}\nacceptors {}\nlearners {}\n{own}{more}\n",
             line(clients),
             line(proposers),
             line(acceptors),
@@ -157,7 +170,7 @@ impl World {
         if !path.exists() {
             self.make_key("paxos.key");
         }
-        format!("key_file {}\n", path.display())
+        format!("key_file {}", path.display())
     }
 
     /// Makes a key file in the world's directory.
@@ -174,7 +187,8 @@ impl World {
     pub fn neighbour(&self) -> World {
         let folder = tempfile::tempdir().unwrap();
         *WORLDS.0.lock().unwrap() += 1;
-        World { folder, ports: self.ports, nodes: BTreeMap::new(), programs: BTreeMap::new() }
+        let (nodes, programs) = (BTreeMap::new(), BTreeMap::new());
+        World { folder, ports: self.ports, nodes, programs, weight: 1 }
     }
 
     /// A path in the world's directory.
@@ -385,7 +399,7 @@ impl Drop for World {
             }
         }
         if let Ok(mut running) = WORLDS.0.lock() {
-            *running -= 1;
+            *running -= self.weight;
         }
         WORLDS.1.notify_all();
     }
