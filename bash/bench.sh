@@ -28,6 +28,7 @@ work=$(mktemp -d)
 trap 'stop_all; rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+"$PAXOS_BIN" keygen "$work/paxos.key"
 base=$((20000 + $$ % 3000 * 4))
 
 # write_conf MORE...: a configuration of this run alone.
@@ -79,6 +80,7 @@ for ((round = 1; round <= rounds; round++)); do
     ours l1_block "busy_poll_us 0" --outstanding 1
     null t1_null --outstanding 64 --values-per-datagram 1
     ours t1 "" --outstanding 64 --values-per-datagram 1
+    ours k1 "key_file $work/paxos.key" --outstanding 64 --values-per-datagram 1
     null t2_null --outstanding 256 --values-per-datagram 16
     ours t2 "" --outstanding 4096
     null v1_null --outstanding 64 --size 1024
@@ -130,6 +132,7 @@ row() {
     row T2 '4096 outstanding, packed; limit: 256, 16 a datagram' t2 t2_null values_per_second '>= 0.4' /s
     row V1 '64 outstanding, 1 KiB' v1 v1_null values_per_second '>= 0.6' /s
     row V8 '32 outstanding, 8 KiB' v8 v8_null values_per_second '>= 0.6' /s
+    row K1 'T1 with a key, against own T1' k1 t1 values_per_second '>= 0.85' /s
     row D1 'durable, 1 outstanding, p50, against own L1' d1 l1 p50_us '' us
     row D2 'durable, 64 outstanding, against own T1' d2 t1 values_per_second '>= 0.5' /s
 } | tee "$out/table.md"

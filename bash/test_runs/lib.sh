@@ -22,6 +22,11 @@ acceptors 239.0.0.1 $((base + 2))
 learners  239.0.0.1 $((base + 3))
 cluster   run-$$-$RANDOM
 CONF
+# With PAXOS_TEST_KEY=1 the run has a key.
+if [ "${PAXOS_TEST_KEY:-0}" = 1 ]; then
+    "$PAXOS_BIN" keygen "$folder/paxos.key"
+    echo "key_file $folder/paxos.key" >>"$conf"
+fi
 acceptors=$(acceptor_count "$conf")
 
 # How long anything runs at most, in seconds.

@@ -90,7 +90,8 @@ mod tests {
             floor in 0..u64::MAX / 2,
             steps in prop::collection::vec((any::<bool>(), 0..3 * WINDOW), 1..200),
         ) {
-            let (mut window, mut model, mut highest) = (Window::above(floor), BTreeSet::new(), floor);
+            let (mut window, mut highest) = (Window::above(floor), floor);
+            let mut model = BTreeSet::new();
             for (is_ahead, distance) in steps {
                 let number =
                     if is_ahead { highest + distance } else { highest.saturating_sub(distance) };
