@@ -332,6 +332,12 @@ impl World {
         text(&fs::read(self.path(&format!("{name}.err"))).unwrap_or_default())
     }
 
+    /// The same without the line that every process of a group without a key begins with.
+    pub fn complaints(&self, name: &str) -> String {
+        let said = self.said(name);
+        said.lines().filter(|line| !line.contains("the group is open")).collect()
+    }
+
     /// What is in a learner's results file.
     pub fn decided(&self, learner: u32) -> Vec<u8> {
         let path = self.path(&format!("results/learner{learner}_decided_value"));
