@@ -155,8 +155,8 @@ enum TypedCommand {
     },
     /// Make a key file, readable by its owner alone, for `key_file` of the configuration
     ///
-    /// Copy it, over a safe way, to wherever a process of the cluster runs. Whoever holds it can take
-    /// part, and speak for any process.
+    /// Copy it, over a safe way, to wherever a process of the cluster runs. Whoever holds it can
+    /// take part, and speak for any process.
     Keygen(KeygenOptions),
     /// Print random values, one a line
     Generate(GenerateOptions),

@@ -242,3 +242,27 @@ fn only_roles_that_talk_ask_each_other() {
         }
     }
 }
+
+/// Recordings of many askers do not drive out the question of one that is known to be alive.
+#[test]
+fn the_questions_of_the_living_come_first() {
+    let (mut a, mut p, _) = acquainted();
+    let question =
+        |process: &mut Process| process.seal(Some(Hello { asks: vec![A], answers: vec![] }));
+    let of_the_living = question(&mut p);
+    assert_eq!(a.hears(NOW, &of_the_living), Heard::Taken);
+    for id in 0..2 * ANSWERS_MAX as u32 {
+        let role = if id % 2 == 0 { Role::Learner } else { Role::Client };
+        let mut dead = Process::new(NodeId { role, id: id + 1 }, 7);
+        assert_eq!(a.hears(NOW, &question(&mut dead)), Heard::Unproven);
+    }
+    assert!(a.door.answers.contains_key(&(P, 21)));
+    // And one that comes when there is no room finds some.
+    a.door.answers.remove(&(P, 21));
+    let mut dead = Process::new(NodeId { role: Role::Learner, id: 9999 }, 7);
+    assert_eq!(a.hears(NOW, &question(&mut dead)), Heard::Unproven);
+    assert_eq!(a.door.answers.len(), ANSWERS_MAX);
+    assert_eq!(a.hears(NOW, &question(&mut p)), Heard::Taken);
+    assert!(a.door.answers.contains_key(&(P, 21)));
+    assert_eq!(a.door.answers.len(), ANSWERS_MAX);
+}
