@@ -138,7 +138,7 @@ impl<R: DatagramReceiver> Gate<R> {
         Ok(None)
     }
 
-    /// Judges a datagram: the cheap checks first, and nothing is kept before the tag was found good.
+    /// Judges a datagram, the cheap checks first. Nothing is kept before the tag was found good.
     fn judge(&mut self, datagram: &[u8]) -> Verdict {
         let Surroundings { codec, me, seal, interest, clock, .. } = &self.around;
         let envelope = match codec.envelope(datagram) {
