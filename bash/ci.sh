@@ -18,11 +18,11 @@ step "format"
 cargo fmt --check
 
 step "scripts"
-for script in bash/*.sh bash/test_runs/*.sh .ci/run; do
+for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh .ci/run; do
     bash -n "$script"
 done
 if command -v shellcheck >/dev/null; then
-    shellcheck -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh
+    shellcheck -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh
 else
     echo "SKIPPED: shellcheck is not installed, so scripts are checked for syntax only"
 fi
@@ -48,9 +48,40 @@ bash/bugs.sh
 step "seeds of the simulator"
 target/release/paxos simulate --seeds 2000
 
+step "IPv6 groups on a loopback interface with a route for them"
+route='ip link set lo up && ip -6 route add local ff01::/16 dev lo'
+if unshare --map-root-user --net sh -c "$route" 2>/dev/null; then
+    unshare --map-root-user --net sh -c "$route && cargo test --release --quiet --lib ipv6_groups"
+else
+    echo "SKIPPED: no network namespace with IPv6 is allowed here"
+fi
+
+step "the system's tests over lists of members"
+# What does not depend on the network, or brings its own, was there already.
+PAXOS_TEST_NETWORK=unicast cargo test --release --test system -- --skip usage:: --skip soak:: \
+    --skip transport:: --skip the_scenarios_end --skip fetches_100000
+
 step "a short run"
 bash/run.sh . 200 30
+PAXOS_CONF=conf/unicast.conf bash/run.sh . 200 30
 bash/run.sh . 200 30 0.1
 FIRST_INSTANCE=auto bash/run.sh . 200 30 0.1
+
+step "units of systemd"
+if command -v systemd-analyze >/dev/null; then
+    systemd/verify.sh
+else
+    echo "SKIPPED: there is no systemd-analyze, so the units of systemd are not verified"
+fi
+
+step "containers"
+if ! docker info >/dev/null 2>&1; then
+    echo "SKIPPED: no container engine answers, so nothing is run in containers"
+elif ! { docker compose version || docker-compose version; } >/dev/null 2>&1; then
+    echo "SKIPPED: Compose is not installed, so nothing is run in containers"
+else
+    bash/docker.sh plain
+    bash/docker.sh catch_up
+fi
 
 printf '\nall of it passed\n'

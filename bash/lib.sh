@@ -24,6 +24,19 @@ find_paxos() {
     fi
 }
 
+# Builds the project of the working directory when it has no binary, or a source is newer than it, and
+# sets PAXOS_BIN; does nothing if that is set.
+build_if_stale() {
+    local binary=$PWD/target/release/paxos
+    [ -z "${PAXOS_BIN:-}" ] || return 0
+    if [ ! -x "$binary" ] || [ -n "$(find src Cargo.toml Cargo.lock -newer "$binary" -print -quit)" ]; then
+        command -v cargo >/dev/null || refuse "there is no cargo to build with; install Rust from https://rustup.rs"
+        echo "building ..." >&2
+        cargo build --release --quiet --bin paxos || refuse "the build failed"
+    fi
+    export PAXOS_BIN=$binary
+}
+
 # refuse_unless_count GIVEN LEAST MOST USAGE: checks how many arguments there are.
 refuse_unless_count() {
     if [ "$1" -lt "$2" ] || [ "$1" -gt "$3" ]; then
@@ -36,6 +49,24 @@ acceptor_count() {
     local count
     count=$(sed -e 's/#.*//' -e 's/\r$//' "$1" | awk '$1 == "acceptor_count" { print $2 }' | tail -n 1)
     printf '%s\n' "${count:-3}"
+}
+
+# print_groups BASE: the lines of groups at the ports from BASE on. With PAXOS_TEST_NETWORK=unicast
+# they are lists of members, for every id that scenarios use.
+print_groups() {
+    local -a roles=(clients proposers acceptors learners) counts=(4 4 3 4)
+    local place id
+    for place in 0 1 2 3; do
+        if [ "${PAXOS_TEST_NETWORK:-}" = unicast ]; then
+            printf '%s unicast' "${roles[place]}"
+            for ((id = 1; id <= counts[place]; id++)); do
+                printf ' 127.0.0.%d:%d' "$id" "$(($1 + place))"
+            done
+            printf '\n'
+        else
+            printf '%s 239.0.0.1 %d\n' "${roles[place]}" "$(($1 + place))"
+        fi
+    done
 }
 
 # Empties the folder $1, but for hidden files and files that git tracks.

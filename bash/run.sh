@@ -26,16 +26,7 @@ fi
 cd "$project"
 conf=${PAXOS_CONF:-$PWD/conf/paxos.conf}
 
-# Builds when there is no binary, or a source is newer than it.
-binary=$PWD/target/release/paxos
-if [ -z "${PAXOS_BIN:-}" ]; then
-    if [ ! -x "$binary" ] || [ -n "$(find src Cargo.toml Cargo.lock -newer "$binary" -print -quit)" ]; then
-        command -v cargo >/dev/null || refuse "run.sh: there is no cargo to build with; install Rust from https://rustup.rs"
-        echo "building ..." >&2
-        cargo build --release --quiet --bin paxos || refuse "run.sh: the build failed"
-    fi
-    export PAXOS_BIN=$binary
-fi
+build_if_stale
 
 acceptors=$(acceptor_count "$conf")
 mkdir -p results

@@ -2,7 +2,7 @@
 //! and over multicast sockets on loopback.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::thread;
@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use multi_paxos::clock::Clock;
+use multi_paxos::net::interface::Interface;
 use multi_paxos::net::memory::MemoryNetwork;
 use multi_paxos::net::multicast::{MulticastReceiver, MulticastSender, Options};
-use multi_paxos::net::{DatagramReceiver, DatagramSender, Groups};
+use multi_paxos::net::{DatagramReceiver, DatagramSender, Group, Groups};
 use multi_paxos::protocol::acceptor::Acceptor;
 use multi_paxos::protocol::actor::Actor;
 use multi_paxos::protocol::client::Client;
@@ -37,7 +38,7 @@ const POLL: Duration = Duration::from_micros(50);
 #[derive(Clone)]
 enum Net {
     Memory(MemoryNetwork),
-    Multicast(Groups),
+    Multicast(Box<Groups>),
 }
 
 impl Net {
@@ -45,21 +46,20 @@ impl Net {
         let sockets = [0; 4].map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
         let [clients, proposers, acceptors, learners] = sockets.map(|socket| {
             let port = socket.local_addr().expect("a bound socket").port();
-            SocketAddrV4::new(Ipv4Addr::new(239, 0, 0, 1), port)
+            Group::Multicast(SocketAddr::new([239, 0, 0, 1].into(), port))
         });
-        Net::Multicast(Groups { clients, proposers, acceptors, learners })
+        Net::Multicast(Box::new(Groups { clients, proposers, acceptors, learners }))
     }
 
     fn options() -> Options {
-        let interface = Ipv4Addr::LOCALHOST;
-        Options { interface, ttl: 0, buffer_bytes: 4 << 20 }
+        Options { interface: Interface::LOOPBACK, ttl: 0, buffer_bytes: 4 << 20 }
     }
 
     fn sender(&self) -> Box<dyn DatagramSender> {
         match self {
             Net::Memory(network) => Box::new(network.clone()),
             Net::Multicast(groups) => {
-                Box::new(MulticastSender::open(*groups, Self::options()).expect("a socket"))
+                Box::new(MulticastSender::open(groups, Self::options()).expect("a socket"))
             }
         }
     }
@@ -68,7 +68,8 @@ impl Net {
         match self {
             Net::Memory(network) => Box::new(network.join(role, 4096)),
             Net::Multicast(groups) => {
-                let socket = MulticastReceiver::join(groups.of(role), Self::options());
+                let group = groups.of(role).member(1).expect("a group");
+                let socket = MulticastReceiver::join(group, Self::options());
                 Box::new(socket.expect("a socket"))
             }
         }

@@ -1,98 +1,12 @@
-//! The pure roles alone: one leader and three acceptors in one thread, without sockets or encoding.
+//! The pure roles alone, see benches/protocol/pure.rs.
+
+#[path = "protocol/pure.rs"]
+mod pure;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use multi_paxos::protocol::acceptor::Acceptor;
-use multi_paxos::protocol::actor::{Actor, Effects};
-use multi_paxos::protocol::message::{Assignment, Message, Request};
-use multi_paxos::protocol::proposer::{Proposer, ProposerOptions};
-use multi_paxos::protocol::settings::Settings;
-use multi_paxos::protocol::timer::Timer;
-use multi_paxos::protocol::types::{NodeId, Number, Role, Sender, Time, Value};
+use multi_paxos::protocol::types::Value;
 
-/// How many values each measurement decides.
-const VALUES: u64 = 4096;
-
-/// A leader and its acceptors.
-#[derive(Clone)]
-struct Core {
-    leader: Proposer,
-    acceptors: Vec<Acceptor>,
-    now: Time,
-}
-
-fn sender(role: Role, id: u32) -> Sender {
-    Sender { node: NodeId::new(role, id), boot: 1 }
-}
-
-impl Core {
-    /// A core whose leader has its promises.
-    fn new() -> Self {
-        let settings = Settings { datagram_bytes: 65507, ..Settings::default() };
-        let (no_timeouts, no_preexecution) = (false, false);
-        let options = ProposerOptions { id: 1, boot: 1, no_timeouts, no_preexecution, seed: 1 };
-        let leader = Proposer::new(options, settings.clone(), Time::ZERO);
-        let acceptors = (1..=3).map(|id| Acceptor::new(id, 1, settings.clone())).collect();
-        let mut core = Core { leader, acceptors, now: Time::ZERO };
-        for _ in 0..10 {
-            core.now = core.now + settings.heartbeat_interval;
-            let mut fx = Effects::new();
-            core.leader.on_timer(core.now, Timer::Election, &mut fx);
-            core.settle(fx);
-        }
-        assert!(core.leader.is_leading());
-        core
-    }
-
-    /// Ends the leader's turn and carries messages to and fro until there are no more.
-    fn settle(&mut self, mut fx: Effects) {
-        loop {
-            self.leader.on_turn_end(self.now, &mut fx);
-            let accepts: Vec<Message> = fx
-                .send
-                .drain(..)
-                .filter(|(role, _)| *role == Role::Acceptor)
-                .map(|(_, message)| message)
-                .collect();
-            if accepts.is_empty() {
-                return;
-            }
-            fx.clear();
-            for (id, acceptor) in (1..).zip(&mut self.acceptors) {
-                let mut votes = Effects::new();
-                for message in &accepts {
-                    acceptor.on_message(
-                        self.now,
-                        sender(Role::Proposer, 1),
-                        message.clone(),
-                        &mut votes,
-                    );
-                }
-                acceptor.on_turn_end(self.now, &mut votes);
-                for (_, message) in votes.send {
-                    self.leader.on_message(self.now, sender(Role::Acceptor, id), message, &mut fx);
-                }
-            }
-        }
-    }
-
-    /// Decides [`VALUES`] values that come in requests of `batch`.
-    fn decide(&mut self, batch: u64, value: &Value) {
-        for from in (1..=VALUES).step_by(batch as usize) {
-            let values = vec![value.clone(); batch as usize];
-            let (assignment, from) = (Assignment::Leader, Number(from));
-            let request = Request { assignment, from, front: Number(1), values };
-            let mut fx = Effects::new();
-            self.leader.on_message(
-                self.now,
-                sender(Role::Client, 1),
-                Message::Request(request),
-                &mut fx,
-            );
-            self.settle(fx);
-        }
-        assert_eq!(self.leader.log().progress().decided, VALUES);
-    }
-}
+use crate::pure::{Core, VALUES};
 
 fn bench(criterion: &mut Criterion) {
     let core = Core::new();

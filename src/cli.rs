@@ -197,8 +197,8 @@ enum TypedCommand {
     },
     /// Measure a running cluster: values decided a second, and how long each takes
     ///
-    /// Clients of its own keep values in flight that the leader places. Status 0: measured. 1: the
-    /// cluster did not decide everything.
+    /// Clients of its own keep values in flight. Status 0: measured. 1: the cluster did not decide
+    /// everything.
     Bench {
         /// How many clients
         #[arg(long, value_name = "COUNT", default_value = "1",
@@ -220,6 +220,12 @@ enum TypedCommand {
         #[arg(long, value_name = "COUNT", default_value = "0",
             value_parser = clap::value_parser!(u32).range(0..=65_535))]
         values_per_datagram: u32,
+        /// The instance that the first value of each client asks for, or `auto`: the leader chooses
+        #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = first_instance)]
+        first_instance: Assignment,
+        /// Drop each received datagram with this probability, in [0, 1)
+        #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
+        loss: f64,
         /// How long to measure
         #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
         duration: Duration,
@@ -329,13 +335,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             size,
             outstanding,
             values_per_datagram,
+            first_instance,
+            loss,
             duration,
             warm_up,
             json,
         } => {
             // What is not decided this long after the end is not going to be.
             let lifetime = warm_up + duration + Duration::from_secs(10);
-            let typed = TypedNode { id: first_id, loss: 0.0, lifetime, seed: None };
+            let typed = TypedNode { id: first_id, loss, lifetime, seed: None };
             let load = LoadOptions {
                 value_bytes: size as usize,
                 outstanding: outstanding as usize,
@@ -344,6 +352,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 duration,
             };
             let node = node(Role::Client, typed)?;
+            let node = NodeOptions { assignment: first_instance, ..node };
             Command::Bench(BenchOptions { node, clients, load, json })
         }
         TypedCommand::Simulate { seed, seeds, trace, scenario } => {

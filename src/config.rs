@@ -4,17 +4,21 @@
 //! and the cure. `KEYS` is the one list of settings: the parser, the hints and the test over the
 //! shipped file all go by it.
 
+mod groups;
+
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, fs};
 
+use self::groups::{GROUPS, clash, name_of, parse_group};
 use crate::auth::seal::SEAL_BYTES;
-use crate::net::{Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
+use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
+use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::Role;
+use crate::protocol::types::{NodeId, Role};
 
 /// What a configuration file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +27,9 @@ pub struct Config {
     pub groups: Groups,
     /// Datagrams of other clusters on the same groups are dropped.
     pub cluster: String,
-    /// The address of the interface for multicast.
-    pub interface: Ipv4Addr,
-    /// How many networks a datagram may cross.
+    /// The interface for multicast.
+    pub interface: InterfaceChoice,
+    /// How many networks a multicast datagram may cross.
     pub ttl: u32,
     /// How many bytes of socket buffer are asked for.
     pub socket_buffer_bytes: usize,
@@ -43,6 +47,19 @@ pub struct Config {
     value_bytes: Option<usize>,
     settings: Settings,
     path: String,
+    /// The line of each key that is given.
+    lines: BTreeMap<String, usize>,
+}
+
+/// Where a process is on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Where it listens: its group's multicast address, or its own.
+    pub listen: SocketAddr,
+    /// The interface for multicast.
+    pub interface: Interface,
+    /// The MTU that its datagrams should fit, in bytes, where the system tells it.
+    pub mtu: Option<usize>,
 }
 
 /// What is wrong with a configuration file, in one sentence.
@@ -57,14 +74,6 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The word that names the group of each role, with the address of the shipped file.
-const GROUPS: [(Role, &str, &str); 4] = [
-    (Role::Client, "clients", "239.0.0.1 5000"),
-    (Role::Proposer, "proposers", "239.0.0.1 6000"),
-    (Role::Acceptor, "acceptors", "239.0.0.1 7000"),
-    (Role::Learner, "learners", "239.0.0.1 8000"),
-];
-
 /// One setting.
 struct Key {
     name: &'static str,
@@ -77,8 +86,8 @@ enum Form {
     Number(RangeInclusive<u64>, fn(&mut Config, u64)),
     /// A number of milliseconds.
     Millis(fn(&mut Config) -> &mut Duration),
-    /// An IPv4 address.
-    Address(fn(&mut Config, Ipv4Addr)),
+    /// An interface's name, address or network.
+    Interface(fn(&mut Config, InterfaceChoice)),
     /// A word.
     Word(fn(&mut Config, &str)),
 }
@@ -94,11 +103,11 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 30] = [
+const KEYS: [Key; 31] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
-    Key { name: "interface", form: Form::Address(|config, address| config.interface = address) },
+    Key { name: "interface", form: Form::Interface(|config, choice| config.interface = choice) },
     number("ttl", 0..=255, |config, ttl| config.ttl = ttl as u32),
     Key { name: "cluster", form: Form::Word(|config, name| config.cluster = name.to_owned()) },
     Key { name: "data", form: Form::Word(|config, folder| config.data = Some(folder.into())) },
@@ -109,6 +118,7 @@ const KEYS: [Key; 30] = [
     millis("retry_accept_ms", |config| &mut config.settings.retry_accept),
     millis("retry_decide_ms", |config| &mut config.settings.retry_decide),
     millis("retry_request_ms", |config| &mut config.settings.retry_request),
+    millis("retry_least_ms", |config| &mut config.settings.retry_least),
     millis("retry_catch_up_ms", |config| &mut config.settings.retry_catch_up),
     millis("retry_max_ms", |config| &mut config.settings.retry_max),
     millis("catch_up_delay_ms", |config| &mut config.settings.catch_up_delay),
@@ -163,13 +173,12 @@ pub fn load(path: &str) -> Result<Config, ConfigError> {
 /// Understands `text`; `path` is what errors call it.
 pub fn parse(path: &str, text: &str) -> Result<Config, ConfigError> {
     let mut parser = Parser { config: Config::new(path), groups: BTreeMap::new() };
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     for (number, line) in (1..).zip(text.lines()) {
         let fail = |what: String| ConfigError(format!("{path}:{number}: {what}"));
         let line = line.split('#').next().unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();
         let Some((key, values)) = words.split_first() else { continue };
-        if let Some(first) = seen.insert(key, number) {
+        if let Some(first) = parser.config.lines.insert((*key).to_owned(), number) {
             return Err(fail(format!("{key} is given again; it stands on line {first} already")));
         }
         parser.line(key, values).map_err(fail)?;
@@ -180,17 +189,15 @@ pub fn parse(path: &str, text: &str) -> Result<Config, ConfigError> {
 /// What has been understood so far.
 struct Parser {
     config: Config,
-    groups: BTreeMap<Role, SocketAddrV4>,
+    groups: BTreeMap<Role, Group>,
 }
 
 impl Parser {
     fn line(&mut self, key: &str, values: &[&str]) -> Result<(), String> {
         if let Some((role, _, _)) = GROUPS.iter().find(|(_, name, _)| *name == key) {
             let group = parse_group(key, values)?;
-            if let Some((other, _)) = self.groups.iter().find(|(_, taken)| **taken == group) {
-                return Err(format!(
-                    "{group} is the group of the {other}s already; give each role its own port"
-                ));
+            if let Some(shared) = clash(&self.groups, &group) {
+                return Err(shared);
             }
             self.groups.insert(*role, group);
             return Ok(());
@@ -213,36 +220,41 @@ impl Parser {
                 let millis = parse_number(name, value, &(1..=HOUR_MS))?;
                 *field(config) = Duration::from_millis(millis);
             }
-            Form::Address(set) => {
-                let address: Ipv4Addr = value.parse().map_err(|_| {
-                    format!("{name} {value} is not an IPv4 address, such as 127.0.0.1")
-                })?;
-                if address.is_multicast() {
-                    return Err(format!("{name} {value} is a group, and not an address of a host"));
-                }
-                set(config, address);
-            }
+            Form::Interface(set) => set(config, value.parse()?),
             Form::Word(set) => set(config, value),
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Config, ConfigError> {
+    fn finish(mut self) -> Result<Config, ConfigError> {
         let mut config = self.config;
-        let path = &config.path;
         for (role, name, address) in GROUPS {
-            let Some(group) = self.groups.get(&role) else {
+            let Some(group) = self.groups.remove(&role) else {
+                let path = &config.path;
                 return Err(ConfigError(format!(
                     "{path}: there is no line for the {name}; add one, such as `{name} {address}`"
                 )));
             };
             match role {
-                Role::Client => config.groups.clients = *group,
-                Role::Proposer => config.groups.proposers = *group,
-                Role::Acceptor => config.groups.acceptors = *group,
-                Role::Learner => config.groups.learners = *group,
+                Role::Client => config.groups.clients = group,
+                Role::Proposer => config.groups.proposers = group,
+                Role::Acceptor => config.groups.acceptors = group,
+                Role::Learner => config.groups.learners = group,
             }
         }
+        if let Group::Unicast(members) = &config.groups.acceptors
+            && members.len() != config.acceptor_count() as usize
+        {
+            let (listed, count) = (members.len(), config.acceptor_count());
+            return Err(config.wrong(
+                "acceptors",
+                &format!(
+                    "acceptors lists {listed} members, and acceptor_count is {count}; list all of \
+                     them, or set acceptor_count to {listed}"
+                ),
+            ));
+        }
+        let path = &config.path;
         let Settings { heartbeat_interval, leader_timeout, .. } = config.settings;
         if leader_timeout < heartbeat_interval * 3 {
             return Err(ConfigError(format!(
@@ -259,16 +271,16 @@ impl Parser {
 impl Config {
     /// The defaults, without groups.
     fn new(path: &str) -> Self {
-        let nowhere = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0);
+        let nowhere = || Group::Unicast(Vec::new());
         Config {
             groups: Groups {
-                clients: nowhere,
-                proposers: nowhere,
-                acceptors: nowhere,
-                learners: nowhere,
+                clients: nowhere(),
+                proposers: nowhere(),
+                acceptors: nowhere(),
+                learners: nowhere(),
             },
             cluster: "paxos".to_owned(),
-            interface: Ipv4Addr::LOCALHOST,
+            interface: InterfaceChoice::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ttl: 0,
             socket_buffer_bytes: 4 << 20,
             busy_poll: Duration::from_micros(50),
@@ -279,7 +291,17 @@ impl Config {
             value_bytes: None,
             settings: Settings::default(),
             path: path.to_owned(),
+            lines: BTreeMap::new(),
         }
+    }
+
+    /// An error about `key`, with its line if it is given.
+    fn wrong(&self, key: &str, what: &str) -> ConfigError {
+        let path = &self.path;
+        ConfigError(match self.lines.get(key) {
+            Some(line) => format!("{path}:{line}: {what}"),
+            None => format!("{path}: {what}"),
+        })
     }
 
     /// How many acceptors the cluster has.
@@ -287,10 +309,57 @@ impl Config {
         self.settings.acceptor_count
     }
 
+    /// Where `node` is on the network, if the interfaces of its host are these. They may be none:
+    /// the system did not tell them.
+    ///
+    /// # Errors
+    ///
+    /// When the list of its group has no member for its id, and when the interface is not there.
+    pub fn place(&self, node: NodeId, host: &[HostInterface]) -> Result<Place, ConfigError> {
+        let group = self.groups.of(node.role);
+        let Some(listen) = group.member(node.id) else {
+            let (name, count) = (name_of(node.role), group.addresses().len());
+            return Err(self.wrong(
+                name,
+                &format!(
+                    "{name} lists {count} members, so there is no {} {}; add its IP:PORT, or use \
+                     an id in 1..{count}",
+                    node.role, node.id
+                ),
+            ));
+        };
+        let own_mtu = if listen.ip().is_multicast() { None } else { mtu_of(listen.ip(), host) };
+        // Lists of members need no interface: the system knows the way to each.
+        let multicast = self.groups.addresses().filter(|address| address.ip().is_multicast());
+        let mut multicast = multicast.peekable();
+        if multicast.peek().is_none() {
+            // One that is named must be there all the same, or a mistake would pass in silence.
+            if self.lines.contains_key("interface") {
+                self.interface.among(host).map_err(|what| self.wrong("interface", &what))?;
+            }
+            return Ok(Place { listen, interface: Interface::LOOPBACK, mtu: own_mtu });
+        }
+        let (interface, mtu) =
+            self.interface.among(host).map_err(|what| self.wrong("interface", &what))?;
+        if interface.v4.is_none() && multicast.any(|group| group.is_ipv4()) {
+            return Err(self.wrong(
+                "interface",
+                &format!(
+                    "interface {} has no IPv4 address, which IPv4 groups need; name another, or \
+                     use IPv6 groups, as ff02::7878",
+                    self.interface
+                ),
+            ));
+        }
+        let mtu = [mtu, own_mtu].into_iter().flatten().min();
+        Ok(Place { listen, interface, mtu })
+    }
+
     /// The protocol's settings on an interface of this MTU; none is taken for Ethernet's.
     pub fn settings(&self, mtu: Option<usize>) -> Result<Settings, ConfigError> {
         const ETHERNET_MTU: usize = 1500;
-        let carried = payload_of_mtu(mtu.unwrap_or(ETHERNET_MTU));
+        let headers = self.groups.header_bytes();
+        let carried = payload_of_mtu(mtu.unwrap_or(ETHERNET_MTU), headers);
         let datagram_bytes = self.datagram_bytes.unwrap_or(carried);
         // The protocol gets what the seal leaves.
         let seal_bytes = if self.key_file.is_some() { SEAL_BYTES } else { 0 };
@@ -307,23 +376,6 @@ impl Config {
         }
         Ok(Settings { datagram_bytes, value_bytes, ..self.settings.clone() })
     }
-}
-
-fn parse_group(name: &str, values: &[&str]) -> Result<SocketAddrV4, String> {
-    let [address, port] = values else {
-        return Err(format!("{name} takes an address and a port, such as `{name} 239.0.0.1 5000`"));
-    };
-    let group: Ipv4Addr =
-        address.parse().map_err(|_| format!("{address} is not an IPv4 address"))?;
-    if !group.is_multicast() {
-        return Err(format!(
-            "{address} is not a multicast address; choose one in 224.0.0.0 to 239.255.255.255 \
-             (members without multicast will be listed as `{name} unicast IP:PORT IP:PORT ...`, \
-             which this version lacks)"
-        ));
-    }
-    let port = parse_number("port", port, &(1..=65535))?;
-    Ok(SocketAddrV4::new(group, port as u16))
 }
 
 fn parse_number(name: &str, value: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
@@ -364,6 +416,7 @@ mod tests {
     const FOUR: &str = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
                         acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n";
     const SHIPPED: &str = include_str!("../conf/paxos.conf");
+    const SHIPPED_UNICAST: &str = include_str!("../conf/unicast.conf");
 
     fn error(text: &str) -> String {
         parse("paxos.conf", text).map(|_| "accepted".to_owned()).unwrap_or_else(|e| e.to_string())
@@ -372,7 +425,8 @@ mod tests {
     #[test]
     fn the_four_groups_are_enough() {
         let config = parse("paxos.conf", FOUR).unwrap();
-        assert_eq!(config.groups.of(Role::Learner).to_string(), "239.0.0.1:8000");
+        let learners = "239.0.0.1:8000".parse().unwrap();
+        assert_eq!(config.groups.of(Role::Learner), &Group::Multicast(learners));
         assert_eq!(config.acceptor_count(), 3);
     }
 
@@ -389,7 +443,12 @@ mod tests {
             ("clients 239.0.0.1 70000", "paxos.conf:1: port 70000 is not in 1..65535"),
             ("clients 10.0.0.1 5000", "clients unicast IP:PORT"),
             ("clients 239.0.0.1", "takes an address and a port"),
-            ("clients 239.0.0.256 5000", "239.0.0.256 is not an IPv4 address"),
+            ("clients 239.0.0.256 5000", "paxos.conf:1: 239.0.0.256 is not an IP address"),
+            ("clients unicast 0.0.0.0:5000", "paxos.conf:1: member 0.0.0.0:5000 is no address"),
+            (
+                "clients unicast 10.0.0.1:1\nlearners unicast 10.0.0.1:1",
+                "paxos.conf:2: 10.0.0.1:1 is a member of the clients already",
+            ),
             (
                 "acceptor_cuont 3",
                 "paxos.conf:1: unknown key acceptor_cuont; did you mean acceptor_count?",
@@ -400,7 +459,7 @@ mod tests {
             ("ttl -1", "ttl -1 is not a whole number in 0..255"),
             ("acceptor_count 65", "acceptor_count 65 is not in 1..64"),
             ("retry_accept_ms 0", "retry_accept_ms 0 is not in 1..3600000"),
-            ("interface lo", "interface lo is not an IPv4 address"),
+            ("interface 10.0.0.0/33", "paxos.conf:1: interface 10.0.0.0/33 is not a network"),
             ("interface 239.0.0.1", "is a group"),
             ("key_file one two", "key_file takes one value, and 2 are given"),
             ("", "paxos.conf: there is no line for the clients"),
@@ -454,6 +513,101 @@ mod tests {
         let long = parse("paxos.conf", &format!("{FOUR}value_bytes 2000")).unwrap();
         assert!(long.settings(Some(1500)).is_err());
         assert_eq!(long.settings(Some(65536)).unwrap().value_bytes, 2000);
+    }
+
+    const LISTS: &str = "clients unicast 127.0.0.1:1 127.0.0.1:2\n\
+                         proposers unicast 127.0.0.1:3 10.1.0.1:3\n\
+                         acceptors unicast 10.1.0.1:4 10.1.0.2:4 10.1.0.3:4\n\
+                         learners unicast 10.1.0.1:5\n";
+
+    fn host() -> [HostInterface; 3] {
+        let interface = |name: &str, index, mtu, address: &str, bits| HostInterface {
+            name: name.to_owned(),
+            index,
+            mtu: Some(mtu),
+            addresses: vec![(address.parse().unwrap(), bits)],
+        };
+        [
+            interface("lo", 1, 65536, "127.0.0.1", 8),
+            interface("eth0", 2, 9000, "10.1.0.1", 16),
+            interface("six", 3, 1400, "fd00::1", 64),
+        ]
+    }
+
+    #[test]
+    fn a_process_is_the_member_of_its_id() {
+        let config = parse("paxos.conf", LISTS).unwrap();
+        let place = |role, id| config.place(NodeId::new(role, id), &host());
+        let listen = |role, id| place(role, id).unwrap().listen.to_string();
+        assert_eq!(listen(Role::Client, 2), "127.0.0.1:2");
+        assert_eq!(listen(Role::Acceptor, 1), "10.1.0.1:4");
+        for (role, id, expected) in [
+            (
+                Role::Client,
+                3,
+                "paxos.conf:1: clients lists 2 members, so there is no client 3; add its IP:PORT, \
+                 or use an id in 1..2",
+            ),
+            (
+                Role::Acceptor,
+                4,
+                "paxos.conf:3: acceptors lists 3 members, so there is no acceptor 4; add its \
+                 IP:PORT, or use an id in 1..3",
+            ),
+        ] {
+            assert_eq!(place(role, id).unwrap_err().to_string(), expected);
+        }
+        let many = format!("{LISTS}acceptor_count 5");
+        assert!(error(&many).starts_with("paxos.conf:3: acceptors lists 3 members, and acceptor"));
+    }
+
+    #[test]
+    fn the_shipped_lists_are_those_of_the_script() {
+        let config = parse("conf/unicast.conf", SHIPPED_UNICAST).unwrap();
+        for (role, count) in Role::ALL.into_iter().zip([2, 4, 3, 2]) {
+            let group = config.groups.of(role);
+            assert!(matches!(group, Group::Unicast(_)) && group.addresses().len() == count);
+        }
+    }
+
+    #[test]
+    fn the_mtu_is_that_of_every_interface_in_use() {
+        let mtu = |text: &str, role, id| {
+            let config = parse("paxos.conf", text).unwrap();
+            config.place(NodeId::new(role, id), &host()).unwrap().mtu
+        };
+        // A list: the interface with the member's own address, whatever `interface` says.
+        let listed = format!("{LISTS}interface six");
+        assert_eq!(mtu(&listed, Role::Client, 1), Some(65536));
+        assert_eq!(mtu(&listed, Role::Acceptor, 1), Some(9000));
+        assert_eq!(mtu(&listed, Role::Acceptor, 2), None);
+        // Multicast: that of `interface`. Both: the smaller one.
+        assert_eq!(mtu(FOUR, Role::Client, 1), Some(65536));
+        assert_eq!(mtu(&format!("{FOUR}interface eth0"), Role::Client, 1), Some(9000));
+        let mixed = format!(
+            "clients 239.0.0.1 1\n{}interface 10.1.0.0/16\n",
+            LISTS.split_once('\n').unwrap().1
+        );
+        assert_eq!(mtu(&mixed, Role::Proposer, 1), Some(9000));
+        assert_eq!(mtu(&mixed, Role::Client, 1), Some(9000));
+    }
+
+    #[test]
+    fn the_interface_is_looked_for_before_anything_opens() {
+        let refused = |text: &str| {
+            let config = parse("paxos.conf", text).unwrap();
+            config.place(NodeId::new(Role::Client, 1), &host()).unwrap_err().to_string()
+        };
+        assert!(refused(&format!("{LISTS}interface eth7")).contains("no interface eth7; it has"));
+        let error = refused(&format!("{FOUR}interface eth7"));
+        assert!(error.starts_with("paxos.conf:5: this host has no interface eth7; it has lo"));
+        let error = refused(&format!("{FOUR}interface six"));
+        assert!(error.starts_with("paxos.conf:5: interface six has no IPv4 address"), "{error}");
+        let groups = FOUR.replace("239.0.0.1", "ff02::7878");
+        let config = parse("paxos.conf", &format!("{groups}interface six")).unwrap();
+        let place = config.place(NodeId::new(Role::Client, 1), &host()).unwrap();
+        assert_eq!((place.interface.index, place.mtu), (3, Some(1400)));
+        assert_eq!(config.settings(place.mtu).unwrap().datagram_bytes, 1352);
     }
 
     #[test]

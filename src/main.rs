@@ -148,7 +148,7 @@ fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
         Err(error) => return refuse(error),
     };
     let (rate, bytes) = (measured.rate(), load.value_bytes);
-    let Measured { latency, elapsed } = measured;
+    let Measured { latency, elapsed, longest_gap } = measured;
     let [p50, p90, p99, p999] =
         [0.5, 0.9, 0.99, 0.999].map(|share| latency.value_at_quantile(share));
     let (mega, max) = (rate * bytes as f64 / 1e6, latency.max());
@@ -158,6 +158,7 @@ fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
             "values_per_datagram": load.values_per_datagram, "seconds": elapsed.as_secs_f64(),
             "values": latency.len(), "values_per_second": rate, "megabytes_per_second": mega,
             "p50_us": p50, "p90_us": p90, "p99_us": p99, "p999_us": p999, "max_us": max,
+            "longest_gap_us": longest_gap.as_micros() as u64,
         });
         format!("{object}\n")
     } else {

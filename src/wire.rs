@@ -7,7 +7,7 @@
 //!
 //! bincode 2.0.1 is the last release that works and is no longer maintained, which is why nothing
 //! outside this file knows of it: the structures it encodes are private mirrors of the messages,
-//! and values are borrowed from the datagram until they are copied, once, into a `Value`.
+//! and the values of a datagram share one copy of it.
 
 mod body;
 

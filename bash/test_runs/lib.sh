@@ -15,13 +15,10 @@ conf=$folder/paxos.conf
 # Ports and a cluster name of this run alone, so that runs side by side do not meet. Below 32768,
 # where the kernel begins to give ports to senders.
 base=$((20000 + $$ % 3000 * 4))
-cat >"$conf" <<CONF
-clients   239.0.0.1 $((base + 0))
-proposers 239.0.0.1 $((base + 1))
-acceptors 239.0.0.1 $((base + 2))
-learners  239.0.0.1 $((base + 3))
-cluster   run-$$-$RANDOM
-CONF
+{
+    print_groups "$base"
+    echo "cluster run-$$-$RANDOM"
+} >"$conf"
 # With PAXOS_TEST_KEY=1 the run has a key.
 if [ "${PAXOS_TEST_KEY:-0}" = 1 ]; then
     "$PAXOS_BIN" keygen "$folder/paxos.key"

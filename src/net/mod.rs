@@ -1,11 +1,13 @@
 //! Datagrams, and nothing but datagrams: this module knows no message.
 
+pub mod interface;
 pub mod lossy;
 pub mod memory;
 pub mod multicast;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddr;
+use std::slice;
 
 use crate::protocol::types::Role;
 
@@ -13,37 +15,82 @@ use crate::protocol::types::Role;
 pub const UDP_PAYLOAD_MAX: usize = 65507;
 
 /// IPv4 and UDP headers, in bytes.
-const IP_UDP_HEADER_BYTES: usize = 28;
+const IPV4_UDP_HEADER_BYTES: usize = 28;
 
-/// The multicast group of each role.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// IPv6 and UDP headers, in bytes.
+const IPV6_UDP_HEADER_BYTES: usize = 48;
+
+/// Where the processes of a role are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// All of them listen to one multicast address.
+    Multicast(SocketAddr),
+    /// Each has an address of its own: the first is that of id 1, and so on.
+    Unicast(Vec<SocketAddr>),
+}
+
+impl Group {
+    /// Where the process with this id listens; none where the list has no such member.
+    pub fn member(&self, id: u32) -> Option<SocketAddr> {
+        match self {
+            Group::Multicast(group) => Some(*group),
+            Group::Unicast(members) => {
+                let place = usize::try_from(id).ok()?.checked_sub(1)?;
+                members.get(place).copied()
+            }
+        }
+    }
+
+    /// Where a datagram to the group is sent, address by address.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        match self {
+            Group::Multicast(group) => slice::from_ref(group),
+            Group::Unicast(members) => members,
+        }
+    }
+}
+
+/// The group of each role.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Groups {
     /// The clients' group.
-    pub clients: SocketAddrV4,
+    pub clients: Group,
     /// The proposers' group.
-    pub proposers: SocketAddrV4,
+    pub proposers: Group,
     /// The acceptors' group.
-    pub acceptors: SocketAddrV4,
+    pub acceptors: Group,
     /// The learners' group.
-    pub learners: SocketAddrV4,
+    pub learners: Group,
 }
 
 impl Groups {
     /// The group of `role`.
-    pub fn of(&self, role: Role) -> SocketAddrV4 {
+    pub fn of(&self, role: Role) -> &Group {
         match role {
-            Role::Client => self.clients,
-            Role::Proposer => self.proposers,
-            Role::Acceptor => self.acceptors,
-            Role::Learner => self.learners,
+            Role::Client => &self.clients,
+            Role::Proposer => &self.proposers,
+            Role::Acceptor => &self.acceptors,
+            Role::Learner => &self.learners,
         }
+    }
+
+    /// Every address that something is sent to.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let groups = [&self.clients, &self.proposers, &self.acceptors, &self.learners];
+        groups.into_iter().flat_map(|group| group.addresses().iter().copied())
+    }
+
+    /// How many bytes of a packet the IP and UDP headers take, for the largest of them in use.
+    pub fn header_bytes(&self) -> usize {
+        let has_v6 = self.addresses().any(|address| address.is_ipv6());
+        if has_v6 { IPV6_UDP_HEADER_BYTES } else { IPV4_UDP_HEADER_BYTES }
     }
 }
 
 /// Sends datagrams to groups.
 pub trait DatagramSender: Send {
-    /// Sends `datagram` to the group of `role`. An error means that it did not leave; the protocol
-    /// treats it as lost.
+    /// Sends `datagram` to the group of `role`. An error means that it did not leave, or, where the
+    /// group is a list, not to all of its members; the protocol treats it as lost.
     fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()>;
 }
 
@@ -74,16 +121,43 @@ impl<R: DatagramReceiver + ?Sized> DatagramReceiver for Box<R> {
     }
 }
 
-/// The MTU of the interface that carries `address`, in bytes, where the system tells it.
-pub fn interface_mtu(address: Ipv4Addr) -> Option<usize> {
-    let interfaces = if_addrs::get_if_addrs().ok()?;
-    let interface =
-        interfaces.into_iter().find(|interface| interface.ip() == IpAddr::V4(address))?;
-    let mtu = std::fs::read_to_string(format!("/sys/class/net/{}/mtu", interface.name)).ok()?;
-    mtu.trim().parse().ok()
+/// The largest UDP payload that goes over an interface of this MTU in one IP packet with so many
+/// bytes of headers.
+pub fn payload_of_mtu(mtu: usize, header_bytes: usize) -> usize {
+    mtu.saturating_sub(header_bytes).min(UDP_PAYLOAD_MAX)
 }
 
-/// The largest UDP payload that goes over an interface of this MTU in one IP packet.
-pub fn payload_of_mtu(mtu: usize) -> usize {
-    mtu.saturating_sub(IP_UDP_HEADER_BYTES).min(UDP_PAYLOAD_MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mtu_carries_headers_and_payload() {
+        let groups = |last: &str| {
+            let multicast = Group::Multicast("239.0.0.1:5000".parse().unwrap());
+            Groups {
+                clients: multicast.clone(),
+                proposers: multicast.clone(),
+                acceptors: multicast,
+                learners: Group::Unicast(vec![last.parse().unwrap()]),
+            }
+        };
+        let (four, six) = (groups("127.0.0.1:1"), groups("[::1]:1"));
+        assert_eq!(payload_of_mtu(1500, four.header_bytes()), 1472);
+        assert_eq!(payload_of_mtu(1500, six.header_bytes()), 1452);
+        assert_eq!(payload_of_mtu(65536, four.header_bytes()), UDP_PAYLOAD_MAX);
+        assert_eq!(payload_of_mtu(65536, six.header_bytes()), 65488);
+        assert_eq!(payload_of_mtu(usize::MAX, 28), UDP_PAYLOAD_MAX);
+        assert_eq!(payload_of_mtu(0, 28), 0);
+    }
+
+    #[test]
+    fn members_of_a_list_have_the_ids_from_1() {
+        let [first, second] = ["10.0.0.1:1", "10.0.0.2:1"].map(|text| text.parse().unwrap());
+        let group = Group::Unicast(vec![first, second]);
+        assert_eq!((group.member(1), group.member(2)), (Some(first), Some(second)));
+        assert_eq!((group.member(0), group.member(3), group.member(u32::MAX)), (None, None, None));
+        let group = Group::Multicast(first);
+        assert_eq!(group.member(7), Some(first));
+    }
 }

@@ -1,17 +1,20 @@
-//! Sockets for IP multicast: the only user of socket2.
+//! Sockets for groups, multicast or lists of members, over IPv4 and IPv6: the only user of socket2.
 //!
 //! A receiver is bound to its group's address and port, with `IP_MULTICAST_ALL` off: without both,
-//! Linux also hands it the datagrams of every other group on the host that shares the port.
+//! Linux also hands it the datagrams of every other group on the host that shares the port. A
+//! member of a list is bound to its own address and port, and shares them with nobody.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, fs};
 
 use log::warn;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::interface::Interface;
 use super::{DatagramReceiver, DatagramSender, Groups};
 use crate::protocol::types::Role;
 
@@ -21,9 +24,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How sockets are set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The address of the interface that multicast leaves and is joined on.
-    pub interface: Ipv4Addr,
-    /// How many networks a datagram may cross: 0 stays on this host, 1 on this network.
+    /// The interface that multicast leaves and is joined on; lists of members do without.
+    pub interface: Interface,
+    /// How many networks a multicast datagram may cross: 0 stays on this host, 1 on this network.
     pub ttl: u32,
     /// How many bytes of socket buffer are asked for, each way.
     pub buffer_bytes: usize,
@@ -55,11 +58,18 @@ fn failed(what: impl fmt::Display, cure: &'static str) -> impl FnOnce(io::Error)
 /// The cures, one a kind of step.
 const CURE_SOCKET: &str = "the system refuses sockets; look at its limits";
 const CURE_INTERFACE: &str =
-    "set `interface` in the configuration to an IPv4 address of this host (see `ip address`)";
+    "set `interface` in the configuration to an interface of this host (see `ip address`)";
 const CURE_BIND: &str =
     "choose another port in the configuration, or end the program that holds this one";
 
-/// Receives what is sent to one group.
+const CURE_MEMBER: &str = "the member at place N of a list is the process with id N: start it on \
+                           the host that has this address, and only once";
+const CURE_V6_ROUTE: &str = "set `interface` to one that has a route for IPv6 groups; the loopback \
+                             interface has one for ff01:: after `ip -6 route add local ff01::/16 \
+                             dev lo`";
+const CURE_FAMILY: &str = "set `interface` to one with an IPv4 address, or use IPv6 groups";
+
+/// Receives what is sent to one group, or to one member of a list.
 pub struct MulticastReceiver {
     socket: Socket,
     /// Whether the socket is set not to block.
@@ -69,19 +79,17 @@ pub struct MulticastReceiver {
 }
 
 impl MulticastReceiver {
-    /// Joins `group`.
-    pub fn join(group: SocketAddrV4, options: Options) -> Result<Self, NetError> {
-        let socket = open()?;
-        // Several processes of a host share a group.
-        socket
-            .set_reuse_address(true)
-            .map_err(failed(format!("cannot share {group}"), CURE_SOCKET))?;
-        socket.bind(&group.into()).map_err(failed(format!("cannot bind to {group}"), CURE_BIND))?;
-        let joining = || format!("cannot join {group} on {}", options.interface);
-        socket
-            .join_multicast_v4(group.ip(), &options.interface)
-            .map_err(failed(joining(), CURE_INTERFACE))?;
-        socket.set_multicast_all_v4(false).map_err(failed(joining(), CURE_SOCKET))?;
+    /// Joins the group `address`, or, where that is no multicast address, listens there alone.
+    pub fn join(address: SocketAddr, options: Options) -> Result<Self, NetError> {
+        let socket = open(address)?;
+        if address.ip().is_multicast() {
+            join_group(&socket, scoped(address, options.interface), options.interface)?;
+        } else {
+            socket
+                .bind(&address.into())
+                .map_err(failed(format!("cannot listen at {address}"), CURE_MEMBER))?;
+        }
+        let joining = || format!("cannot join {address} on {}", options.interface);
         socket.set_read_timeout(Some(PATIENCE)).map_err(failed(joining(), CURE_SOCKET))?;
         ask_for_buffer(&socket, options.buffer_bytes);
         let inode = inode_of(&socket);
@@ -124,47 +132,166 @@ impl DatagramReceiver for MulticastReceiver {
 
     fn dropped(&self) -> u64 {
         let Some(inode) = &self.inode else { return 0 };
-        let table = fs::read_to_string("/proc/net/udp").unwrap_or_default();
-        // The tenth column is the inode, the last one counts drops.
-        let line = table.lines().find(|line| line.split_whitespace().nth(9) == Some(inode));
-        line.and_then(|line| line.split_whitespace().last()?.parse().ok()).unwrap_or(0)
+        ["/proc/net/udp", "/proc/net/udp6"]
+            .into_iter()
+            .find_map(|table| {
+                let table = fs::read_to_string(table).unwrap_or_default();
+                // The tenth column is the inode, the last one counts drops.
+                let line =
+                    table.lines().find(|line| line.split_whitespace().nth(9) == Some(inode))?;
+                line.split_whitespace().last()?.parse().ok()
+            })
+            .unwrap_or(0)
+    }
+}
+
+/// Binds to `group` and joins it.
+fn join_group(socket: &Socket, group: SocketAddr, interface: Interface) -> Result<(), NetError> {
+    // Several processes of a host share a group.
+    socket.set_reuse_address(true).map_err(failed(format!("cannot share {group}"), CURE_SOCKET))?;
+    socket.bind(&group.into()).map_err(failed(format!("cannot bind to {group}"), CURE_BIND))?;
+    let joining = || format!("cannot join {group} on {interface}");
+    match group.ip() {
+        IpAddr::V4(address) => {
+            let own = interface.v4.ok_or_else(|| no_v4(joining()))?;
+            socket.join_multicast_v4(&address, &own).map_err(failed(joining(), CURE_INTERFACE))?;
+            socket.set_multicast_all_v4(false)
+        }
+        IpAddr::V6(address) => {
+            socket
+                .join_multicast_v6(&address, interface.index)
+                .map_err(failed(joining(), CURE_INTERFACE))?;
+            socket.set_multicast_all_v6(false)
+        }
+    }
+    .map_err(failed(joining(), CURE_SOCKET))
+}
+
+/// The error of IPv4 on an interface that has no address for it.
+fn no_v4(what: String) -> NetError {
+    let source = io::Error::other("the interface has no IPv4 address");
+    NetError { what, cure: CURE_FAMILY, source }
+}
+
+/// `group` with the number of the interface, without which IPv6 cannot tell networks apart.
+fn scoped(group: SocketAddr, interface: Interface) -> SocketAddr {
+    match group {
+        SocketAddr::V6(mut group) if group.ip().is_multicast() => {
+            group.set_scope_id(interface.index);
+            group.into()
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => group,
     }
 }
 
 /// Sends to all groups.
 pub struct MulticastSender {
-    socket: Socket,
-    groups: Groups,
+    /// Where a datagram to each role goes, and the socket it leaves by: one for each IP version.
+    targets: [Vec<(Arc<Socket>, SockAddr)>; 4],
 }
 
 impl MulticastSender {
-    /// A sender on the interface of `options`.
-    pub fn open(groups: Groups, options: Options) -> Result<Self, NetError> {
-        let socket = open()?;
-        let sending = || format!("cannot send multicast on {}", options.interface);
-        socket
-            .set_multicast_if_v4(&options.interface)
-            .map_err(failed(sending(), CURE_INTERFACE))?;
-        socket.set_multicast_ttl_v4(options.ttl).map_err(failed(sending(), CURE_SOCKET))?;
-        // Processes of one host hear each other only if what is sent comes back.
-        socket.set_multicast_loop_v4(true).map_err(failed(sending(), CURE_SOCKET))?;
-        if let Err(error) = socket.set_send_buffer_size(options.buffer_bytes) {
-            warn!("the send buffer stays as it is: {error}");
+    /// A sender to `groups`; multicast leaves on the interface of `options`.
+    pub fn open(groups: &Groups, options: Options) -> Result<Self, NetError> {
+        let mut sockets: [Option<Arc<Socket>>; 2] = [None, None];
+        let mut targets = [const { Vec::new() }; 4];
+        for role in [Role::Client, Role::Proposer, Role::Acceptor, Role::Learner] {
+            for address in groups.of(role).addresses() {
+                let address = scoped(*address, options.interface);
+                let known = &mut sockets[usize::from(address.is_ipv6())];
+                let socket = match known {
+                    Some(socket) => Arc::clone(socket),
+                    None => {
+                        Arc::clone(known.insert(Arc::new(open_to_send(address, groups, options)?)))
+                    }
+                };
+                if address.is_ipv6() && address.ip().is_multicast() {
+                    find_route(address, options)?;
+                }
+                targets[place(role)].push((socket, address.into()));
+            }
         }
-        Ok(MulticastSender { socket, groups })
+        Ok(MulticastSender { targets })
     }
 }
 
 impl DatagramSender for MulticastSender {
     fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
-        self.socket.send_to(datagram, &self.groups.of(role).into()).map(|_| ())
+        let mut outcome = Ok(());
+        for (socket, address) in &self.targets[place(role)] {
+            // That one member cannot be reached keeps nothing from the others.
+            outcome = outcome.and(socket.send_to(datagram, address).map(|_| ()));
+        }
+        outcome
     }
 }
 
-fn open() -> Result<Socket, NetError> {
-    Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))
-        .map_err(failed("cannot open a UDP socket", CURE_SOCKET))
+/// Where a role stands in tables of all four.
+fn place(role: Role) -> usize {
+    match role {
+        Role::Client => 0,
+        Role::Proposer => 1,
+        Role::Acceptor => 2,
+        Role::Learner => 3,
+    }
 }
+
+/// A socket that sends to addresses of the same IP version as `address`.
+fn open_to_send(
+    address: SocketAddr,
+    groups: &Groups,
+    options: Options,
+) -> Result<Socket, NetError> {
+    let socket = open(address)?;
+    let is_multicast =
+        |other: &SocketAddr| other.ip().is_multicast() && other.is_ipv6() == address.is_ipv6();
+    if groups.addresses().any(|other| is_multicast(&other)) {
+        set_multicast(&socket, address, options)?;
+    }
+    if let Err(error) = socket.set_send_buffer_size(options.buffer_bytes) {
+        warn!("the send buffer stays as it is: {error}");
+    }
+    Ok(socket)
+}
+
+/// Lets multicast of the IP version of `address` leave as `options` say.
+fn set_multicast(socket: &Socket, address: SocketAddr, options: Options) -> Result<(), NetError> {
+    let Options { interface, ttl, .. } = options;
+    let sending = || format!("cannot send multicast on {interface}");
+    // Processes of one host hear each other only if what is sent comes back.
+    if address.is_ipv4() {
+        let own = interface.v4.ok_or_else(|| no_v4(sending()))?;
+        socket.set_multicast_if_v4(&own).map_err(failed(sending(), CURE_INTERFACE))?;
+        socket.set_multicast_ttl_v4(ttl).map_err(failed(sending(), CURE_SOCKET))?;
+        socket.set_multicast_loop_v4(true).map_err(failed(sending(), CURE_SOCKET))
+    } else {
+        socket.set_multicast_if_v6(interface.index).map_err(failed(sending(), CURE_INTERFACE))?;
+        socket.set_multicast_hops_v6(ttl).map_err(failed(sending(), CURE_SOCKET))?;
+        socket.set_multicast_loop_v6(true).map_err(failed(sending(), CURE_SOCKET))
+    }
+}
+
+/// Demands a route for an IPv6 group. Without one every datagram would be refused, and Linux gives
+/// the loopback interface none by itself. Connecting sends nothing.
+fn find_route(group: SocketAddr, options: Options) -> Result<(), NetError> {
+    let socket = open(group)?;
+    set_multicast(&socket, group, options)?;
+    let sending = format!("cannot send to the IPv6 group {group}");
+    socket.connect(&group.into()).map_err(failed(sending, CURE_V6_ROUTE))
+}
+
+fn open(address: SocketAddr) -> Result<Socket, NetError> {
+    let what = if address.is_ipv4() { "cannot open a UDP socket" } else { CANNOT_OPEN_V6 };
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))
+        .map_err(failed(what, CURE_SOCKET))?;
+    if address.is_ipv6() {
+        // IPv4 has sockets of its own.
+        socket.set_only_v6(true).map_err(failed(what, CURE_SOCKET))?;
+    }
+    Ok(socket)
+}
+
+const CANNOT_OPEN_V6: &str = "cannot open a UDP socket for IPv6";
 
 /// Asks for a receive buffer, reads back what was given, and says so when it is less.
 fn ask_for_buffer(socket: &Socket, bytes: usize) {
@@ -191,23 +318,30 @@ fn inode_of(socket: &Socket) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{UDP_PAYLOAD_MAX, interface_mtu, payload_of_mtu};
+    use crate::net::{Group, UDP_PAYLOAD_MAX};
+    use std::io::Write;
+    use std::net::{Ipv4Addr, SocketAddrV6, UdpSocket};
 
     const OPTIONS: Options =
-        Options { interface: Ipv4Addr::LOCALHOST, ttl: 0, buffer_bytes: 1 << 18 };
+        Options { interface: Interface::LOOPBACK, ttl: 0, buffer_bytes: 1 << 18 };
 
     /// A port that no socket of this host holds at the moment.
     fn free_port() -> u16 {
-        std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+        UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 
-    fn group(last: u8, port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new(Ipv4Addr::new(239, 255, 77, last), port)
+    fn group(last: u8, port: u16) -> SocketAddr {
+        SocketAddr::new(Ipv4Addr::new(239, 255, 77, last).into(), port)
     }
 
-    fn sender(to: SocketAddrV4) -> MulticastSender {
-        let groups = Groups { clients: to, proposers: to, acceptors: to, learners: to };
-        MulticastSender::open(groups, OPTIONS).unwrap()
+    /// Clients at `to`, and nobody else.
+    fn groups(to: Group) -> Groups {
+        let nobody = || Group::Unicast(Vec::new());
+        Groups { clients: to, proposers: nobody(), acceptors: nobody(), learners: nobody() }
+    }
+
+    fn sender(to: SocketAddr) -> MulticastSender {
+        MulticastSender::open(&groups(Group::Multicast(to)), OPTIONS).unwrap()
     }
 
     fn received(receiver: &mut MulticastReceiver) -> Option<Vec<u8>> {
@@ -260,17 +394,102 @@ mod tests {
 
     #[test]
     fn an_interface_of_another_host_is_refused_with_the_cure() {
-        let options = Options { interface: Ipv4Addr::new(203, 0, 113, 9), ..OPTIONS };
+        let elsewhere = Interface { v4: Some(Ipv4Addr::new(203, 0, 113, 9)), index: 0 };
+        let options = Options { interface: elsewhere, ..OPTIONS };
         let refused = MulticastReceiver::join(group(5, free_port()), options).err();
         let sentence = refused.map(|error| error.to_string()).unwrap_or_default();
         assert!(sentence.contains("203.0.113.9") && sentence.contains("`interface`"), "{sentence}");
     }
 
     #[test]
-    fn the_loopback_interface_has_an_mtu() {
-        let mtu = interface_mtu(Ipv4Addr::LOCALHOST).unwrap();
-        assert!(payload_of_mtu(mtu) >= 1200);
-        assert_eq!(payload_of_mtu(1500), 1472);
-        assert_eq!(payload_of_mtu(usize::MAX), UDP_PAYLOAD_MAX);
+    fn every_member_of_a_list_receives_over_ipv4_and_ipv6() {
+        let mut addresses: Vec<SocketAddr> =
+            (1..=3).map(|last| SocketAddr::new([127, 0, 0, last].into(), free_port())).collect();
+        match UdpSocket::bind("[::1]:0") {
+            Ok(free) => addresses.push(free.local_addr().unwrap()),
+            Err(error) => skip(&format!("an IPv6 member: {error}")),
+        }
+        let join = |address: &SocketAddr| MulticastReceiver::join(*address, OPTIONS).unwrap();
+        let mut members: Vec<MulticastReceiver> = addresses.iter().map(join).collect();
+        let group = groups(Group::Unicast(addresses.clone()));
+        let sender = MulticastSender::open(&group, OPTIONS).unwrap();
+        for datagram in [vec![], vec![7; 100], vec![9; UDP_PAYLOAD_MAX]] {
+            sender.send(Role::Client, &datagram).unwrap();
+            for member in &mut members {
+                assert_eq!(received(member), Some(datagram.clone()));
+            }
+        }
+        // Nobody is there, and nothing is wrong with that.
+        sender.send(Role::Learner, b"one").unwrap();
+    }
+
+    #[test]
+    fn a_member_that_cannot_be_reached_keeps_nothing_from_the_others() {
+        let free = || SocketAddr::new(Ipv4Addr::LOCALHOST.into(), free_port());
+        // A socket may not send to a broadcast address until it is allowed to.
+        let refused = "255.255.255.255:9".parse().unwrap();
+        let (gone, there) = (free(), free());
+        let mut member = MulticastReceiver::join(there, OPTIONS).unwrap();
+        let group = groups(Group::Unicast(vec![gone, refused, there]));
+        let sender = MulticastSender::open(&group, OPTIONS).unwrap();
+        for round in 0..3 {
+            sender.send(Role::Client, &[round]).unwrap_err();
+            assert_eq!(received(&mut member), Some(vec![round]));
+        }
+    }
+
+    #[test]
+    fn a_member_shares_its_address_with_nobody() {
+        let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), free_port());
+        let _first = MulticastReceiver::join(address, OPTIONS).unwrap();
+        let elsewhere = "203.0.113.9:5000".parse().unwrap();
+        for address in [address, elsewhere] {
+            let refused = MulticastReceiver::join(address, OPTIONS).err();
+            let sentence = refused.map(|error| error.to_string()).unwrap_or_default();
+            let place = format!("cannot listen at {address}");
+            assert!(sentence.contains(&place) && sentence.contains("id N"), "{sentence}");
+        }
+    }
+
+    /// Says aloud, past the test harness, what could not be tested.
+    fn skip(what: &str) {
+        let _ = writeln!(io::stderr(), "SKIPPED: {what}");
+    }
+
+    #[test]
+    fn ipv6_groups_work_like_ipv4_groups() {
+        let port = free_port();
+        let group = |last: u16| {
+            let address = [0xff01, 0, 0, 0, 0, 0, 0x7878, last].into();
+            SocketAddr::V6(SocketAddrV6::new(address, port, 0, 0))
+        };
+        let groups = |last| groups(Group::Multicast(group(last)));
+        let sender = match MulticastSender::open(&groups(1), OPTIONS) {
+            Ok(sender) => sender,
+            Err(error) => {
+                assert!(error.to_string().contains("IPv6"), "{error}");
+                return skip(&format!("IPv6 multicast on the loopback interface: {error}"));
+            }
+        };
+        let mut members = [1, 1, 2].map(|last| {
+            let small = Options { buffer_bytes: 4096, ..OPTIONS };
+            MulticastReceiver::join(group(last), small).unwrap()
+        });
+        sender.send(Role::Client, b"one").unwrap();
+        let heard = members.each_mut().map(received);
+        assert_eq!(heard, [Some(b"one".to_vec()), Some(b"one".to_vec()), None]);
+        (0..100).for_each(|_| sender.send(Role::Client, &[0; 1000]).unwrap());
+        assert!(members[0].dropped() > 0, "drops are found in the table of IPv6");
+    }
+
+    #[test]
+    fn an_interface_without_ipv4_is_refused_for_ipv4_groups() {
+        let options = Options { interface: Interface { v4: None, index: 1 }, ..OPTIONS };
+        let group = group(6, free_port());
+        let joined = MulticastReceiver::join(group, options).err().unwrap().to_string();
+        let sent = MulticastSender::open(&groups(Group::Multicast(group)), options).err();
+        for sentence in [joined, sent.unwrap().to_string()] {
+            assert!(sentence.contains("no IPv4 address; set `interface`"), "{sentence}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::instance_map::InstanceMap;
 use super::message::{
     Accept, Accepted, AcceptedEntry, Disown, Interest, Kind, Message, Nack, Prepare, Promise,
 };
+use super::packing::{merge, runs_per_page};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
@@ -202,15 +203,8 @@ impl Acceptor {
         if self.unanswered.is_empty() {
             return;
         }
-        self.unanswered.sort_unstable();
-        let mut runs: Vec<Run<Instance>> = Vec::new();
-        for run in self.unanswered.drain(..) {
-            match runs.last_mut() {
-                Some(last) if run.from <= last.until => last.until = last.until.max(run.until),
-                _ => runs.push(run),
-            }
-        }
-        for runs in runs.chunks(super::packing::runs_per_page(self.settings.page_bytes())) {
+        let runs = merge(std::mem::take(&mut self.unanswered));
+        for runs in runs.chunks(runs_per_page(self.settings.page_bytes())) {
             let accepted = Accepted { ballot: self.promised, runs: runs.to_vec() };
             fx.send(Role::Proposer, Message::Accepted(accepted));
         }

@@ -10,7 +10,7 @@ use super::actor::{Actor, Effects, Ignored, Input};
 use super::message::{
     Assignment, Heartbeat, Interest, Kind, Message, Request, RequestAck, Standing,
 };
-use super::retry::{RoundTrip, backoff};
+use super::retry::{Deadlines, RoundTrip, stretch};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
@@ -34,7 +34,9 @@ pub struct Client {
     /// The ballot of the last leader heard of.
     leader: Ballot,
     round_trip: RoundTrip,
-    retry_armed: bool,
+    deadlines: Deadlines<Number>,
+    /// When the timer is due, if it is set.
+    armed: Option<Time>,
     /// Whether something in the window is to be sent in this turn.
     has_unsent: bool,
 }
@@ -89,7 +91,8 @@ impl Client {
             tally: ClientTally::default(),
             leader: Ballot::ZERO,
             round_trip: RoundTrip::default(),
-            retry_armed: false,
+            deadlines: Deadlines::default(),
+            armed: None,
             has_unsent: false,
         }
     }
@@ -143,27 +146,32 @@ impl Client {
             }
             asked.state = State::Final;
             self.bytes -= asked.value.as_bytes().len();
-            asked.value = Value::new(b"");
+            asked.value = Value::default();
             settled += 1;
         }
         settled
     }
 
+    /// The leader holds these. It may have waited before it said so, which tells nothing of the
+    /// round trip.
     fn note_received(&mut self, now: Time, run: Run<Number>) {
-        for position in self.positions(run) {
+        let positions = self.positions(run);
+        let held = self.front.plus(positions.start as u64);
+        let run = Run::new(held, self.front.plus(positions.end as u64));
+        for position in positions {
             let state = &mut self.window[position].state;
-            if let State::Sent { at, retries } = *state {
-                if retries == 0 {
-                    self.round_trip.measure(at, now);
-                }
+            if let State::Sent { .. } = *state {
                 *state = State::Received { at: now, retries: 0 };
             }
         }
+        let patience = self.patience(State::Received { at: now, retries: 0 });
+        self.deadlines.add(now + patience, [run]);
     }
 
     /// What was sent before something that arrived, and did not arrive, was lost.
     fn resend_before(&mut self, now: Time, number: Number) {
-        let settle_down = self.settings.catch_up_delay;
+        // Unless it was sent a moment ago, and was overtaken.
+        let settle_down = self.settings.retry_least / 4;
         for position in self.positions(Run::new(self.front, number)) {
             let state = &mut self.window[position].state;
             if let State::Sent { at, retries } = *state
@@ -192,35 +200,47 @@ impl Client {
         }
     }
 
+    fn timeout(&self) -> Duration {
+        let Settings { retry_request, retry_least, retry_max, .. } = self.settings;
+        self.round_trip.timeout(retry_request, retry_least, retry_max)
+    }
+
     /// How long to wait for an answer: what the leader has needs less urgency.
-    fn patience(&self, state: State) -> Option<(Time, Duration)> {
-        let first = self.round_trip.timeout(self.settings.retry_request, self.settings.retry_max);
-        let longest = self.settings.retry_max;
+    fn patience(&self, state: State) -> Duration {
+        let (timeout, retry_max) = (self.timeout(), self.settings.retry_max);
         match state {
-            State::Sent { at, retries } => Some((at, backoff(first, retries, longest))),
-            State::Received { at, retries } => {
-                Some((at, backoff(first * 4, retries, longest.max(first * 4))))
-            }
-            State::Unsent { .. } | State::Final => None,
+            State::Sent { retries, .. } => stretch(timeout, retries, retry_max),
+            State::Received { retries, .. } => stretch(timeout * 4, retries, retry_max),
+            State::Unsent { .. } | State::Final => Duration::ZERO,
         }
     }
 
     /// Asks again for what was not answered in time.
     fn on_retry_request(&mut self, now: Time) {
-        self.retry_armed = false;
+        self.armed = None;
         if bugs::has(Bug::NeverRetriesRequests) {
-            return;
+            return self.deadlines.clear();
         }
-        for position in 0..self.window.len() {
-            let state = self.window[position].state;
-            let is_due = self.patience(state).is_some_and(|(at, wait)| at + wait <= now);
-            if let State::Sent { retries, .. } | State::Received { retries, .. } = state
-                && is_due
-            {
+        let mut has_missed = false;
+        for number in self.deadlines.take_due(now) {
+            for position in self.positions(Run::new(number, number.next())) {
+                let state = self.window[position].state;
+                let (State::Sent { at, retries } | State::Received { at, retries }) = state else {
+                    continue;
+                };
+                // It may have been sent again, or received, since the deadline was set.
+                let deadline = at + self.patience(state);
+                if deadline > now {
+                    self.deadlines.add(deadline, [Run::new(number, number.next())]);
+                    continue;
+                }
                 let retries = retries.saturating_add(1);
                 self.window[position].state = State::Unsent { retries };
-                self.has_unsent = true;
+                (self.has_unsent, has_missed) = (true, true);
             }
+        }
+        if has_missed {
+            self.round_trip.miss(now, self.timeout());
         }
     }
 
@@ -232,6 +252,7 @@ impl Client {
         self.has_unsent = false;
         let page_bytes = self.settings.page_bytes();
         let (mut run, mut run_bytes) = (None::<Request>, 0);
+        let mut sent: Vec<(Run<Number>, u32)> = Vec::new();
         let numbers = (self.front.0..).map(Number);
         for (number, asked) in numbers.zip(&mut self.window) {
             let State::Unsent { retries } = asked.state else {
@@ -239,6 +260,12 @@ impl Client {
                 continue;
             };
             asked.state = State::Sent { at: now, retries };
+            match sent.last_mut() {
+                Some((run, same)) if run.until == number && *same == retries => {
+                    run.until = number.next();
+                }
+                _ => sent.push((Run::new(number, number.next()), retries)),
+            }
             let bytes = asked.value.as_bytes().len() + ENTRY_BYTES_MAX;
             if run_bytes + bytes > page_bytes {
                 flush(&mut run, fx);
@@ -252,6 +279,10 @@ impl Client {
             request.values.push(asked.value.clone());
         }
         flush(&mut run, fx);
+        for (run, retries) in sent {
+            let patience = self.patience(State::Sent { at: now, retries });
+            self.deadlines.add(now + patience, [run]);
+        }
     }
 }
 
@@ -315,12 +346,16 @@ impl Actor for Client {
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.send_unsent(now, fx);
-        if self.window.is_empty() && self.retry_armed {
-            self.retry_armed = false;
-            fx.cancel_timer(Timer::RetryRequest);
-        } else if !self.window.is_empty() && !self.retry_armed {
-            self.retry_armed = true;
-            fx.set_timer(Timer::RetryRequest, now + self.settings.retry_request);
+        if self.window.is_empty() {
+            self.deadlines.clear();
+            if self.armed.take().is_some() {
+                fx.cancel_timer(Timer::RetryRequest);
+            }
+        } else if let Some(deadline) = self.deadlines.first()
+            && self.armed.is_none_or(|armed| deadline < armed)
+        {
+            self.armed = Some(deadline);
+            fx.set_timer(Timer::RetryRequest, deadline);
         }
     }
 

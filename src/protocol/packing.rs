@@ -46,6 +46,19 @@ pub fn gather_unordered<T: Counted>(mut items: Vec<T>) -> Vec<Run<T>> {
     Run::gather(items)
 }
 
+/// Sorts runs and joins those that touch or overlap.
+pub fn merge<T: Counted>(mut runs: Vec<Run<T>>) -> Vec<Run<T>> {
+    runs.sort_unstable();
+    let mut merged: Vec<Run<T>> = Vec::new();
+    for run in runs {
+        match merged.last_mut() {
+            Some(last) if run.from <= last.until => last.until = last.until.max(run.until),
+            _ => merged.push(run),
+        }
+    }
+    merged
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,9 @@
 //! When to try again: exponential back-off, and a time-out that follows the round trips.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::types::Time;
+use super::types::{Counted, Run, Time};
 
 /// The wait after `tries` tries in a row without an answer: `first` doubled each time, at most
 /// `longest`.
@@ -11,11 +12,24 @@ pub fn backoff(first: Duration, tries: u32, longest: Duration) -> Duration {
     first.saturating_mul(factor).min(longest).max(first)
 }
 
-/// Smoothed round-trip times, so that load is not taken for loss (RFC 6298, section 2).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// Smoothed round-trip times, so that what is lost is sent again soon and load is not taken for
+/// loss (RFC 6298, section 2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoundTrip {
     smoothed: Duration,
     variation: Duration,
+    /// Time-outs since an answer was measured.
+    tries: u32,
+    /// Until then, what is missed was missed by the same time-out.
+    counted_until: Time,
+}
+
+impl Default for RoundTrip {
+    /// Nothing was measured.
+    fn default() -> Self {
+        let (smoothed, variation) = (Duration::ZERO, Duration::ZERO);
+        RoundTrip { smoothed, variation, tries: 0, counted_until: Time::ZERO }
+    }
 }
 
 impl RoundTrip {
@@ -23,6 +37,7 @@ impl RoundTrip {
     /// twice tells nothing (Karn's rule, RFC 6298 section 3).
     pub fn measure(&mut self, sent: Time, answered: Time) {
         let sample = answered.since(sent);
+        self.tries = 0;
         if self.smoothed.is_zero() {
             self.smoothed = sample;
             self.variation = sample / 2;
@@ -33,16 +48,75 @@ impl RoundTrip {
         self.smoothed = (self.smoothed * 7 + sample) / 8;
     }
 
-    /// How long an answer may take before it is missed: at least `least`, and at most `most`, for
-    /// the longest samples are those of a process that slept.
-    pub fn timeout(&self, least: Duration, most: Duration) -> Duration {
-        (self.smoothed + self.variation * 4).min(most).max(least)
+    /// Something was not answered within `timeout`. The next time-outs are longer until an answer
+    /// can be measured again (RFC 6298, 5.5): or a network slower than the time-out would never be.
+    pub fn miss(&mut self, now: Time, timeout: Duration) {
+        if now >= self.counted_until {
+            self.tries = self.tries.saturating_add(1);
+            self.counted_until = now + timeout;
+        }
+    }
+
+    /// How long an answer may take before it is missed: `first` until there is a measurement, then
+    /// at least `least`, and at most `most`, for the longest samples are those of a process that
+    /// slept.
+    pub fn timeout(&self, first: Duration, least: Duration, most: Duration) -> Duration {
+        let usual = if self.smoothed.is_zero() {
+            first
+        } else {
+            (self.smoothed + self.variation * 4).max(least)
+        };
+        backoff(usual.min(most), self.tries, most)
+    }
+}
+
+/// The wait for something that was sent again `retries` times, of a time-out: longer each time, so
+/// that one thing which nobody can answer does not burden the rest.
+pub fn stretch(timeout: Duration, retries: u32, longest: Duration) -> Duration {
+    timeout.saturating_mul(retries.saturating_add(1)).min(longest.max(timeout))
+}
+
+/// When what was sent together should be answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Deadlines<T> {
+    due: BTreeMap<Time, Vec<Run<T>>>,
+}
+
+impl<T> Default for Deadlines<T> {
+    fn default() -> Self {
+        Deadlines { due: BTreeMap::new() }
+    }
+}
+
+impl<T: Counted> Deadlines<T> {
+    /// These should be answered by then.
+    pub fn add(&mut self, deadline: Time, runs: impl IntoIterator<Item = Run<T>>) {
+        let runs = runs.into_iter().filter(|run| !run.is_empty());
+        self.due.entry(deadline).or_default().extend(runs);
+    }
+
+    /// The next deadline.
+    pub fn first(&self) -> Option<Time> {
+        self.due.first_key_value().map(|(deadline, _)| *deadline)
+    }
+
+    /// Everything that should be answered by now, the longest overdue first.
+    pub fn take_due(&mut self, now: Time) -> impl Iterator<Item = T> + use<T> {
+        let later = self.due.split_off(&(now + Duration::from_micros(1)));
+        let due = std::mem::replace(&mut self.due, later);
+        due.into_values().flatten().flat_map(|run| run.iter())
+    }
+
+    /// Nothing is waited for any more.
+    pub fn clear(&mut self) {
+        self.due.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::Instance;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -56,8 +130,13 @@ mod tests {
     #[test]
     fn the_timeout_follows_slow_answers() {
         let mut round_trip = RoundTrip::default();
-        let timeout = |round_trip: &RoundTrip| round_trip.timeout(20 * MS, 500 * MS);
+        let timeout = |round_trip: &RoundTrip| round_trip.timeout(20 * MS, MS, 500 * MS);
         assert_eq!(timeout(&round_trip), 20 * MS);
+        round_trip.miss(Time::ZERO, 20 * MS);
+        round_trip.miss(Time::ZERO + 19 * MS, 20 * MS);
+        assert_eq!(timeout(&round_trip), 40 * MS, "nothing was measured yet");
+        round_trip.measure(Time::ZERO, Time::ZERO + MS / 10);
+        assert_eq!(timeout(&round_trip), MS);
         for _ in 0..20 {
             round_trip.measure(Time::ZERO, Time::ZERO + 60 * MS);
         }
@@ -70,6 +149,19 @@ mod tests {
     fn a_sleep_is_not_taken_for_a_slow_network() {
         let mut round_trip = RoundTrip::default();
         round_trip.measure(Time::ZERO, Time::ZERO + Duration::from_secs(1800));
-        assert_eq!(round_trip.timeout(20 * MS, 500 * MS), 500 * MS);
+        assert_eq!(round_trip.timeout(20 * MS, MS, 500 * MS), 500 * MS);
+    }
+
+    #[test]
+    fn what_is_due_comes_in_the_order_of_its_deadlines() {
+        let mut deadlines = Deadlines::default();
+        let run = |from, until| Run::new(Instance(from), Instance(until));
+        deadlines.add(Time(20), [run(5, 7)]);
+        deadlines.add(Time(10), [run(9, 9), run(1, 3)]);
+        deadlines.add(Time(21), [run(8, 9)]);
+        assert_eq!(deadlines.first(), Some(Time(10)));
+        let due: Vec<u64> = deadlines.take_due(Time(20)).map(|instance| instance.0).collect();
+        assert_eq!(due, [1, 2, 5, 6]);
+        assert_eq!(deadlines.first(), Some(Time(21)));
     }
 }

@@ -22,12 +22,14 @@ pub struct Settings {
     pub progress_timeout: Duration,
     /// Before an unanswered Prepare is sent again. Doubles up to `retry_max`, as all retries do.
     pub retry_prepare: Duration,
-    /// Before an unanswered Accept is sent again.
+    /// Before an unanswered Accept is sent again, until round trips are measured.
     pub retry_accept: Duration,
     /// Before an unacknowledged Decide is sent again.
     pub retry_decide: Duration,
-    /// Before a client sends a request again.
+    /// Before a client sends a request again, until round trips are measured.
     pub retry_request: Duration,
+    /// The shortest wait for an answer where round trips are measured.
+    pub retry_least: Duration,
     /// Before a learner asks again for what it misses.
     pub retry_catch_up: Duration,
     /// The longest wait between two tries.
@@ -85,6 +87,7 @@ impl Default for Settings {
             retry_accept: Duration::from_millis(20),
             retry_decide: Duration::from_millis(50),
             retry_request: Duration::from_millis(50),
+            retry_least: Duration::from_millis(1),
             retry_catch_up: Duration::from_millis(20),
             retry_max: Duration::from_millis(500),
             catch_up_delay: Duration::from_millis(5),

@@ -2,8 +2,10 @@
 //!
 //! Plain data with a derived total order and a short printed form. Nothing here acts.
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Add;
+use std::hash::{Hash, Hasher};
+use std::ops::{Add, Range};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -272,18 +274,62 @@ impl fmt::Display for Session {
 }
 
 /// The bytes of one line. Opaque: any bytes, also none. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Value(Arc<[u8]>);
+///
+/// The values of one datagram share its memory, so that a thousand of them cost one allocation. In
+/// return a value keeps the whole datagram in memory; what is kept for long are values that
+/// arrived together.
+#[derive(Clone, Default)]
+pub struct Value {
+    shared: Arc<[u8]>,
+    from: u32,
+    until: u32,
+}
 
 impl Value {
-    /// A value of these bytes.
+    /// A value of these bytes, at most [`Value::BYTES_MAX`], and of no others.
     pub fn new(bytes: &[u8]) -> Self {
-        Value(bytes.into())
+        Value::part_of(&bytes.into(), 0..bytes.len())
     }
+
+    /// The bytes of `shared` from `range.start` up to `range.end`.
+    pub fn part_of(shared: &Arc<[u8]>, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= shared.len().min(Self::BYTES_MAX));
+        let (from, until) = (range.start as u32, range.end as u32);
+        Value { shared: Arc::clone(shared), from, until }
+    }
+
+    /// No value is longer than this, in bytes.
+    pub const BYTES_MAX: usize = u32::MAX as usize;
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.shared[self.from as usize..self.until as usize]
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Value {}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
@@ -296,10 +342,11 @@ impl fmt::Debug for Value {
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 24;
-        let shown = &self.0[..self.0.len().min(SHOWN)];
+        let bytes = self.as_bytes();
+        let shown = &bytes[..bytes.len().min(SHOWN)];
         write!(f, "\"{}\"", shown.escape_ascii())?;
-        if self.0.len() > SHOWN {
-            write!(f, "...({} bytes)", self.0.len())?;
+        if bytes.len() > SHOWN {
+            write!(f, "...({} bytes)", bytes.len())?;
         }
         Ok(())
     }

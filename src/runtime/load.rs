@@ -1,7 +1,6 @@
 //! A client that measures: it keeps values in flight and takes the time of each.
 //!
-//! Values are placed by the leader, so those of one client are decided in the order in which they
-//! were submitted, and the oldest one in flight is always the next to be decided.
+//! It reads the same acknowledgements as the client inside, from the outside.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,9 +11,9 @@ use parking_lot::Mutex;
 
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::Client;
-use crate::protocol::message::{Interest, Message, Request};
+use crate::protocol::message::{Interest, Message, Request, RequestAck};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Counted, Role, Sender, Time, Value};
+use crate::protocol::types::{Counted, Number, Role, Run, Sender, Session, Time, Value};
 
 /// How long the histogram reaches, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
@@ -42,6 +41,8 @@ pub struct Measured {
     pub latency: Histogram<u64>,
     /// From the first submission that counted to the last decision.
     pub elapsed: Duration,
+    /// The longest time between two acknowledgements, while there was something to acknowledge.
+    pub longest_gap: Duration,
 }
 
 impl Measured {
@@ -50,7 +51,7 @@ impl Measured {
         let latency = Histogram::new_with_max(LONGEST_MICROS, 3).unwrap_or_else(|error| {
             unreachable!("three digits up to a minute are a histogram: {error}")
         });
-        Measured { latency, elapsed: Duration::ZERO }
+        Measured { latency, elapsed: Duration::ZERO, longest_gap: Duration::ZERO }
     }
 
     /// Adds what another client measured at the same time.
@@ -58,6 +59,7 @@ impl Measured {
         // Both have the same bounds.
         let _ = self.latency.add(&other.latency);
         self.elapsed = self.elapsed.max(other.elapsed);
+        self.longest_gap = self.longest_gap.max(other.longest_gap);
     }
 
     /// Values a second.
@@ -74,24 +76,44 @@ impl Default for Measured {
 
 /// A client and its load.
 pub struct Load {
+    session: Session,
     client: Client,
     options: LoadOptions,
     value: Value,
-    /// When each value in flight was submitted.
-    in_flight: VecDeque<Time>,
-    decided: u64,
+    /// When each value in flight was submitted, from number `front` on; none once it is decided.
+    in_flight: VecDeque<Option<Time>>,
+    front: Number,
+    /// How many values are in flight.
+    outstanding: usize,
     /// The first submission.
     start: Option<Time>,
+    /// When something was decided last.
+    heard: Option<Time>,
     measured: Measured,
     report: Arc<Mutex<Measured>>,
 }
 
 impl Load {
-    /// Load through `client`, whose values the leader places. The result is in `report` at the end.
-    pub fn new(client: Client, options: LoadOptions, report: Arc<Mutex<Measured>>) -> Self {
-        let value = Value::new(&vec![b'v'; options.value_bytes]);
-        let (in_flight, measured) = (VecDeque::new(), Measured::new());
-        Load { client, options, value, in_flight, decided: 0, start: None, measured, report }
+    /// Load through `client`, which is that of `session`. The result is in `report` at the end.
+    pub fn new(
+        session: Session,
+        client: Client,
+        options: LoadOptions,
+        report: Arc<Mutex<Measured>>,
+    ) -> Self {
+        Load {
+            session,
+            client,
+            options,
+            value: Value::new(&vec![b'v'; options.value_bytes]),
+            in_flight: VecDeque::new(),
+            front: Number::FIRST,
+            outstanding: 0,
+            start: None,
+            heard: None,
+            measured: Measured::new(),
+            report,
+        }
     }
 
     /// When measuring begins and ends.
@@ -100,19 +122,37 @@ impl Load {
         Some((begin, begin + self.options.duration))
     }
 
-    /// Takes the time of what was decided in this turn.
-    fn settle(&mut self, now: Time) {
-        let delivered = self.client.tally().delivered;
-        let Some((begin, end)) = self.bounds() else { return };
-        for _ in self.decided..delivered {
-            let Some(submitted) = self.in_flight.pop_front() else { break };
-            if submitted >= begin && submitted < end {
-                let micros = now.since(submitted).as_micros() as u64;
-                self.measured.latency.saturating_record(micros);
-                self.measured.elapsed = now.since(begin);
+    /// Takes the time of what is acknowledged for the first time.
+    fn settle(&mut self, now: Time, ack: &RequestAck) {
+        let Some((begin, end)) = self.bounds().filter(|_| ack.session == self.session) else {
+            return;
+        };
+        let before = self.outstanding;
+        for run in ack.delivered.iter().chain(&ack.lost) {
+            let end_of_flight = self.front.plus(self.in_flight.len() as u64);
+            let until = run.until.min(end_of_flight);
+            for number in Run::new(run.from.max(self.front), until).iter() {
+                let place = (number.0 - self.front.0) as usize;
+                let Some(submitted) = self.in_flight[place].take() else { continue };
+                self.outstanding -= 1;
+                if submitted >= begin && submitted < end {
+                    let micros = now.since(submitted).as_micros() as u64;
+                    self.measured.latency.saturating_record(micros);
+                    self.measured.elapsed = now.since(begin);
+                }
             }
         }
-        self.decided = delivered;
+        while self.in_flight.front().is_some_and(Option::is_none) {
+            self.in_flight.pop_front();
+            self.front = self.front.next();
+        }
+        if self.outstanding < before {
+            let since = self.heard.replace(now).unwrap_or(now).max(begin);
+            if now < end {
+                let gap = now.since(since);
+                self.measured.longest_gap = self.measured.longest_gap.max(gap);
+            }
+        }
     }
 
     /// Submits as much as may be in flight.
@@ -120,11 +160,12 @@ impl Load {
         let start = *self.start.get_or_insert(now);
         let end = start + self.options.warm_up + self.options.duration;
         while now < end
-            && self.in_flight.len() < self.options.outstanding
+            && self.outstanding < self.options.outstanding
             && self.client.input_room() > 0
         {
             self.client.on_input(now, Input::Value(self.value.clone()), fx);
-            self.in_flight.push_back(now);
+            self.in_flight.push_back(Some(now));
+            self.outstanding += 1;
         }
     }
 }
@@ -152,6 +193,9 @@ impl Actor for Load {
     }
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        if let Message::RequestAck(ack) = &message {
+            self.settle(now, ack);
+        }
         self.client.on_message(now, from, message, fx);
     }
 
@@ -164,7 +208,6 @@ impl Actor for Load {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
-        self.settle(now);
         self.submit(now, fx);
         self.client.on_turn_end(now, fx);
         if self.options.values_per_datagram > 0 {
@@ -181,22 +224,22 @@ impl Actor for Load {
 
     /// Finished when nothing is in flight: something always is, until the time is over.
     fn is_finished(&self) -> bool {
-        self.in_flight.is_empty()
+        self.outstanding == 0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::message::{Assignment, RequestAck};
+    use crate::protocol::message::Assignment;
     use crate::protocol::settings::Settings;
-    use crate::protocol::types::{NodeId, Number, Run, Session};
+    use crate::protocol::types::{Instance, NodeId};
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
-    fn acknowledge(load: &mut Load, micros: u64, until: u64) -> Vec<(u64, usize)> {
+    fn acknowledge(load: &mut Load, micros: u64, from: u64, until: u64) -> Vec<(u64, usize)> {
         let mut fx = Effects::new();
-        let delivered = vec![Run::new(Number(1), Number(until))];
+        let delivered = vec![Run::new(Number(from), Number(until))];
         let (received, lost) = (Vec::new(), Vec::new());
         let ack = RequestAck { session: SESSION, received, delivered, lost };
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
@@ -211,8 +254,7 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn it_keeps_values_in_flight_and_takes_their_time_after_the_warm_up() {
+    fn load(report: &Arc<Mutex<Measured>>, assignment: Assignment) -> Load {
         let options = LoadOptions {
             value_bytes: 8,
             outstanding: 3,
@@ -220,20 +262,38 @@ mod tests {
             warm_up: Duration::from_micros(100),
             duration: Duration::from_micros(100),
         };
-        let report = Arc::new(Mutex::new(Measured::new()));
-        let client = Client::new(SESSION, Assignment::Leader, Settings::default());
-        let mut load = Load::new(client, options, Arc::clone(&report));
+        let client = Client::new(SESSION, assignment, Settings::default());
+        let mut load = Load::new(SESSION, client, options, Arc::clone(report));
         let mut fx = Effects::new();
         load.on_start(Time(0), &mut fx);
         load.on_turn_end(Time(0), &mut fx);
         assert_eq!(fx.send.len(), 2, "three values, two a datagram");
-        assert_eq!(acknowledge(&mut load, 110, 3), [(4, 2)]);
-        assert_eq!(acknowledge(&mut load, 150, 4), [(6, 1)]);
+        load
+    }
+
+    #[test]
+    fn it_keeps_values_in_flight_and_takes_their_time_after_the_warm_up() {
+        let report = Arc::new(Mutex::new(Measured::new()));
+        let mut load = load(&report, Assignment::Leader);
+        assert_eq!(acknowledge(&mut load, 110, 1, 3), [(4, 2)]);
+        assert_eq!(acknowledge(&mut load, 150, 1, 4), [(6, 1)]);
         // Numbers 4 and 5 were submitted at 110, 6 at 150; the time for new ones is over.
-        assert!(acknowledge(&mut load, 250, 7).is_empty());
+        assert!(acknowledge(&mut load, 250, 1, 7).is_empty());
         assert!(load.is_finished());
         let report = report.lock();
         assert_eq!((report.latency.len(), report.latency.max()), (3, 140));
         assert_eq!(report.elapsed, Duration::from_micros(150));
+        assert_eq!(report.longest_gap, Duration::from_micros(40));
+    }
+
+    #[test]
+    fn values_may_be_decided_in_any_order() {
+        let report = Arc::new(Mutex::new(Measured::new()));
+        let mut load = load(&report, Assignment::Client { first: Instance(1) });
+        assert_eq!(acknowledge(&mut load, 110, 3, 4), [(4, 1)]);
+        assert_eq!(acknowledge(&mut load, 120, 1, 2), [(5, 1)]);
+        assert!(acknowledge(&mut load, 220, 1, 6).is_empty());
+        assert!(load.is_finished());
+        assert_eq!(report.lock().latency.len(), 2);
     }
 }

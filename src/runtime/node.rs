@@ -29,8 +29,8 @@ use super::stdin::{Credits, InputFailure, Stdin};
 use crate::auth::key::KeyRing;
 use crate::auth::seal::Seal;
 use crate::clock::Clock;
-use crate::config::{self, Config};
-use crate::net::interface_mtu;
+use crate::config::{self, Config, Place};
+use crate::net::interface::{HostInterface, host_interfaces};
 use crate::net::lossy::Lossy;
 use crate::net::multicast::{MulticastReceiver, MulticastSender, Options};
 use crate::net::{DatagramReceiver, DatagramSender};
@@ -114,7 +114,6 @@ pub enum Exit {
 /// Runs the process that `options` describe, to its end.
 pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
     let config = config::load(&options.conf).map_err(StartError::new)?;
-    let settings = config.settings(interface_mtu(config.interface)).map_err(StartError::new)?;
     let id = options.node.id;
     if options.node.role == Role::Acceptor && id > config.acceptor_count() {
         return Err(StartError(format!(
@@ -123,6 +122,8 @@ pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
             config.acceptor_count()
         )));
     }
+    let place = config.place(options.node, &own_interfaces()).map_err(StartError::new)?;
+    let settings = config.settings(place.mtu).map_err(StartError::new)?;
     let fresh = entropy::random_u64().map_err(StartError::new)?;
     let seed = options.seed.map_or_else(entropy::random_u64, Ok).map_err(StartError::new)?;
     let memory = match options.node.role {
@@ -131,7 +132,7 @@ pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
     };
     let boot = memory.boot;
     let sender = Sender { node: options.node, boot };
-    let process = Process::open(&config, &settings, sender, (options.loss, seed), clock)?;
+    let process = Process::open(&config, &settings, place, sender, (options.loss, seed), clock)?;
     let ending = Ending::new(options, process.inbox_sender.clone())?;
     match options.node.role {
         Role::Acceptor => {
@@ -192,24 +193,27 @@ pub fn measure(
     clock: Clock,
 ) -> Result<(Measured, Exit), StartError> {
     let config = config::load(&options.conf).map_err(StartError::new)?;
-    let settings = config.settings(interface_mtu(config.interface)).map_err(StartError::new)?;
+    let first = options.node.id;
+    let places = bench_places(&config, first, clients)?;
+    let mtu = places.iter().filter_map(|(_, place)| place.mtu).min();
+    let settings = config.settings(mtu).map_err(StartError::new)?;
     if load.value_bytes > settings.value_bytes {
         return Err(StartError(format!(
             "a value of {} bytes does not fit a datagram; {} is the longest",
             load.value_bytes, settings.value_bytes
         )));
     }
-    let first = options.node.id;
     let mut running = Vec::new();
-    for id in first..first + clients {
+    for (id, place) in places {
         let boot = entropy::random_u64().map_err(StartError::new)?;
         let sender = Sender { node: NodeId::new(Role::Client, id), boot };
-        let process = Process::open(&config, &settings, sender, (0.0, boot), clock)?;
+        let process =
+            Process::open(&config, &settings, place, sender, (options.loss, boot), clock)?;
         let ending = Ending::new(options, process.inbox_sender.clone())?;
         let session = Session { client: id, boot };
-        let client = Client::new(session, Assignment::Leader, settings.clone());
+        let client = Client::new(session, options.assignment, settings.clone());
         let report = Arc::new(Mutex::new(Measured::new()));
-        let actor = Load::new(client, load, Arc::clone(&report));
+        let actor = Load::new(session, client, load, Arc::clone(&report));
         let thread = thread::Builder::new()
             .name(format!("client-{id}"))
             .spawn(move || process.run(actor, Box::new(NoOutput), ending))
@@ -223,6 +227,33 @@ pub fn measure(
         sum.add(&report.lock());
     }
     Ok((sum, exit))
+}
+
+/// Where each of so many measuring clients is, from id `first` on.
+fn bench_places(
+    config: &Config,
+    first: u32,
+    clients: u32,
+) -> Result<Vec<(u32, Place)>, StartError> {
+    let host = own_interfaces();
+    let place = |id| {
+        let place = config.place(NodeId::new(Role::Client, id), &host).map_err(|error| {
+            StartError(format!(
+                "{error} (--first-id {first} --clients {clients} takes the ids {first}..{})",
+                first + clients - 1
+            ))
+        });
+        Ok((id, place?))
+    };
+    (first..first + clients).map(place).collect()
+}
+
+/// The interfaces of this host; none where the system does not tell them.
+fn own_interfaces() -> Vec<HostInterface> {
+    host_interfaces().unwrap_or_else(|error| {
+        warn!("the system does not tell its interfaces: {error}");
+        Vec::new()
+    })
 }
 
 /// Says what became of a client's values.
@@ -342,13 +373,14 @@ impl Process {
     fn open(
         config: &Config,
         settings: &Settings,
+        place: Place,
         sender: Sender,
         loss: (f64, u64),
         clock: Clock,
     ) -> Result<Self, StartError> {
         let role = sender.node.role;
         let options = Options {
-            interface: config.interface,
+            interface: place.interface,
             ttl: config.ttl,
             buffer_bytes: config.socket_buffer_bytes,
         };
@@ -361,7 +393,8 @@ impl Process {
             }
             None => None,
         };
-        let open_sender = || MulticastSender::open(config.groups, options).map_err(StartError::new);
+        let open_sender =
+            || MulticastSender::open(&config.groups, options).map_err(StartError::new);
         let (codec, network, lock) = match seal {
             Some(seal) => {
                 let sealing = || Ok(SealingSender::new(open_sender()?, Arc::clone(&seal)));
@@ -373,8 +406,7 @@ impl Process {
             }
             None => (codec, Box::new(open_sender()?) as Box<dyn DatagramSender>, None),
         };
-        let receiver =
-            MulticastReceiver::join(config.groups.of(role), options).map_err(StartError::new)?;
+        let receiver = MulticastReceiver::join(place.listen, options).map_err(StartError::new)?;
         let (inbox_sender, inbox) = inbox(config.inbox_datagrams);
         Ok(Process {
             inbox,

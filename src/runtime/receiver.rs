@@ -254,7 +254,7 @@ impl<N: DatagramReceiver> Reading<N> {
         }
     }
 
-    /// Counts what has passed, and looks for drops now and then; more often when there is `leisure`.
+    /// Counts what has passed, and looks for drops now and then; more often at `leisure`.
     fn consider_looking(&mut self, leisure: bool) {
         self.since_look += 1;
         if self.since_look >= LOOK_EVERY || leisure {

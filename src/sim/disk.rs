@@ -27,6 +27,8 @@ struct SimFile {
     content: Vec<u8>,
     /// How much of it survives a crash for sure.
     stable: usize,
+    /// Whether there may be room behind it.
+    may_have_room: bool,
 }
 
 impl SimDisk {
@@ -53,7 +55,11 @@ impl SimDisk {
                     *byte = rng.next_u64() as u8;
                 }
             }
-            file.stable = kept;
+            if file.may_have_room && rng.chance(0.3) {
+                let room = rng.below(64) as usize;
+                file.content.resize(kept + room, 0);
+            }
+            file.stable = file.content.len();
         }
     }
 
@@ -95,7 +101,8 @@ impl Disk for SimDisk {
     }
 
     fn create(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
-        let file = SimFile { content: content.to_vec(), stable: content.len() };
+        let (content, stable) = (content.to_vec(), content.len());
+        let file = SimFile { content, stable, may_have_room: false };
         self.state().files.insert(name.to_owned(), file);
         Ok(())
     }
@@ -105,6 +112,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         let room = state.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(used));
         let file = state.files.get_mut(name).ok_or_else(missing)?;
+        file.may_have_room = true;
         // A full disk takes a part.
         file.content.extend_from_slice(&content[..content.len().min(room)]);
         if content.len() > room {
@@ -128,6 +136,7 @@ impl Disk for SimDisk {
         let file = state.files.get_mut(name).ok_or_else(missing)?;
         file.content.truncate(length as usize);
         file.stable = file.content.len();
+        file.may_have_room = false;
         Ok(())
     }
 

@@ -10,7 +10,8 @@
 //!
 //! The next frame is written only when the one before is stable. So after a crash the last frame
 //! may be torn, and is cut: nothing in it was answered. A broken frame with a whole one after it
-//! was stable once: the disk has lost what was promised, and the acceptor must not start.
+//! was stable once: the disk has lost what was promised, and the acceptor must not start. Behind
+//! the last frame there may be room, in zeros, so that a sync need not make the file grow.
 //!
 //! A last frame that was stable and rotted afterwards looks like a torn one. No log of one copy can
 //! tell the two apart.
@@ -150,7 +151,9 @@ impl<D: Disk> Log<D> {
                          retire this acceptor"
                     )));
                 }
-                recovered.cut_bytes = (bytes.len() - offset) as u64;
+                let has_room_alone = bytes[offset..].iter().all(|byte| *byte == 0);
+                recovered.cut_bytes =
+                    if has_room_alone { 0 } else { (bytes.len() - offset) as u64 };
                 self.disk.cut(&name, offset as u64).map_err(|error| unwritable(&path, &error))?;
                 break;
             };
@@ -169,6 +172,10 @@ impl<D: Disk> Log<D> {
     }
 
     fn begin_segment(&mut self, number: u64) -> io::Result<()> {
+        if self.segment > 0 {
+            // Only the last segment may have room behind its end.
+            self.disk.cut(&segment_name(self.segment), self.segment_bytes)?;
+        }
         self.disk.create(&segment_name(number), &[])?;
         self.segment = number;
         self.segment_bytes = 0;

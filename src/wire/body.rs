@@ -1,7 +1,8 @@
 //! The bodies of datagrams: private mirrors of the messages, which bincode encodes and decodes.
 //!
-//! The messages themselves know nothing of bincode. Values are borrowed from the datagram until
-//! they are copied, once, into a `Value`.
+//! The messages themselves know nothing of bincode. The values of a datagram share one copy of it.
+
+use std::sync::Arc;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
@@ -52,10 +53,9 @@ enum WireEntry<'a> {
 }
 
 #[derive(Encode, BorrowDecode)]
-struct WireAccepted<'a> {
+struct WireAccepted {
     instance: u64,
     ballot: WireBallot,
-    entry: WireEntry<'a>,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -224,8 +224,8 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             put(head, buffer);
             for AcceptedEntry { instance, ballot, entry } in &promise.accepted {
                 let ballot = wire_ballot(*ballot);
-                let entry = wire_entry(entry, None);
-                put(WireAccepted { instance: instance.0, ballot, entry }, buffer);
+                put(WireAccepted { instance: instance.0, ballot }, buffer);
+                put(wire_entry(entry, None), buffer);
             }
         }
         Message::Accept(accept) => {
@@ -347,7 +347,7 @@ pub(super) fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
 
 /// Reads a record of an acceptor's log.
 pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    let mut body = Body { rest: bytes };
+    let mut body = Body::new(bytes);
     let record = match body.take()? {
         RecordHead::Promised { ballot: promised } => Record::Promised(ballot(promised)),
         RecordHead::Accepted { ballot: accepted, from, entries } => {
@@ -362,10 +362,24 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
 
 /// What is left of a body.
 struct Body<'a> {
+    whole: &'a [u8],
     rest: &'a [u8],
+    /// A copy of the whole, made for the first value: all values share it.
+    shared: Option<Arc<[u8]>>,
 }
 
 impl<'a> Body<'a> {
+    fn new(whole: &'a [u8]) -> Self {
+        Body { whole, rest: whole, shared: None }
+    }
+
+    /// Takes a value of `length` bytes that ends where the rest begins.
+    fn value(&mut self, length: usize) -> Value {
+        let end = self.whole.len() - self.rest.len();
+        let shared = self.shared.get_or_insert_with(|| self.whole.into());
+        Value::part_of(shared, end - length..end)
+    }
+
     /// Takes one structure off the front.
     fn take<T: BorrowDecode<'a, ()>>(&mut self) -> Result<T, Refusal> {
         let (item, used) =
@@ -403,13 +417,34 @@ impl<'a> Body<'a> {
         })
     }
 
+    /// Takes an entry that follows one of origin `before`.
+    fn entry(&mut self, before: Option<Origin>) -> Result<Entry, Refusal> {
+        let (assigned_by, client, boot, number, value) = match self.take()? {
+            WireEntry::Noop => return Ok(Entry::Noop),
+            WireEntry::Next { value } => {
+                let origin = before.and_then(follower).ok_or(Refusal::Impossible)?;
+                let origin = Origin { number: holding(origin.number.0)?, ..origin };
+                return Ok(Entry::Value { origin, value: self.value(value.len()) });
+            }
+            WireEntry::ClientAssigned { client, boot, number, value } => {
+                (AssignedBy::Client, client, boot, number, value)
+            }
+            WireEntry::LeaderAssigned { client, boot, number, value } => {
+                (AssignedBy::Leader, client, boot, number, value)
+            }
+        };
+        let session = Session { client, boot };
+        let origin = Origin { session, number: holding(number)?, assigned_by };
+        Ok(Entry::Value { origin, value: self.value(value.len()) })
+    }
+
     /// The entries of a page that begins at `from`.
     fn entries(&mut self, from: u64, count: u32) -> Result<Vec<Entry>, Refusal> {
         instance(from)?;
         from.checked_add(u64::from(count)).ok_or(Refusal::Impossible)?;
         let mut before = None;
         self.list(count, |body| {
-            let entry = entry(body.take()?, before)?;
+            let entry = body.entry(before)?;
             before = entry.origin();
             Ok(entry)
         })
@@ -418,7 +453,7 @@ impl<'a> Body<'a> {
 
 /// Reads the body of a message of this kind.
 pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
-    let mut body = Body { rest: bytes };
+    let mut body = Body::new(bytes);
     let message = match kind {
         Kind::Request => {
             let head: RequestHead = body.take()?;
@@ -428,7 +463,10 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
             };
             let last = head.from.checked_add(u64::from(head.values)).ok_or(Refusal::Impossible)?;
             head.first.unwrap_or(0).checked_add(last).ok_or(Refusal::Impossible)?;
-            let values = body.list(head.values, |body| body.take().map(Value::new))?;
+            let values = body.list(head.values, |body| {
+                let value: &[u8] = body.take()?;
+                Ok(body.value(value.len()))
+            })?;
             let front = number(head.from.saturating_sub(head.behind))?;
             Message::Request(Request { assignment, from: number(head.from)?, front, values })
         }
@@ -452,12 +490,9 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
         Kind::Promise => {
             let head: PromiseHead = body.take()?;
             let accepted = body.list(head.accepted, |body| {
-                let accepted: WireAccepted = body.take()?;
-                Ok(AcceptedEntry {
-                    instance: holding(accepted.instance)?,
-                    ballot: ballot(accepted.ballot),
-                    entry: entry(accepted.entry, None)?,
-                })
+                let WireAccepted { instance, ballot: accepted } = body.take()?;
+                let (instance, ballot) = (holding(instance)?, ballot(accepted));
+                Ok(AcceptedEntry { instance, ballot, entry: body.entry(None)? })
             })?;
             Message::Promise(Promise {
                 ballot: ballot(head.ballot),
@@ -551,26 +586,6 @@ fn ballot(ballot: WireBallot) -> Ballot {
 fn progress(progress: WireProgress) -> Result<Progress, Refusal> {
     let WireProgress { watermark, decided, end } = progress;
     Ok(Progress { watermark: instance(watermark)?, decided, end: instance(end)? })
-}
-
-fn entry(entry: WireEntry<'_>, before: Option<Origin>) -> Result<Entry, Refusal> {
-    let (assigned_by, client, boot, number, value) = match entry {
-        WireEntry::Noop => return Ok(Entry::Noop),
-        WireEntry::Next { value } => {
-            let origin = before.and_then(follower).ok_or(Refusal::Impossible)?;
-            let origin = Origin { number: holding(origin.number.0)?, ..origin };
-            return Ok(Entry::Value { origin, value: Value::new(value) });
-        }
-        WireEntry::ClientAssigned { client, boot, number, value } => {
-            (AssignedBy::Client, client, boot, number, value)
-        }
-        WireEntry::LeaderAssigned { client, boot, number, value } => {
-            (AssignedBy::Leader, client, boot, number, value)
-        }
-    };
-    let session = Session { client, boot };
-    let origin = Origin { session, number: holding(number)?, assigned_by };
-    Ok(Entry::Value { origin, value: Value::new(value) })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use multi_paxos::rng::Rng;
 use socket2::SockRef;
 
-use crate::world::{SOON, World, values};
+use crate::world::{Network, SOON, World, skip, values};
 
 /// A socket that reaches the groups of this host.
 pub fn stranger() -> UdpSocket {
@@ -30,7 +30,7 @@ fn garbage_of_every_length_on_every_group_changes_nothing() {
             garbage[5] = rng.below(14) as u8;
             garbage[6] = rng.below(5) as u8;
         }
-        for group in world.groups() {
+        for group in world.addresses() {
             socket.send_to(&garbage, group).unwrap();
         }
     };
@@ -38,10 +38,10 @@ fn garbage_of_every_length_on_every_group_changes_nothing() {
     for id in 1..=2 {
         world.feed(id, values(&format!("v{id}"), 1000).as_bytes(), &["0", "0", "auto"]);
     }
-    let (socket, groups) = (stranger(), world.groups());
+    let (socket, groups) = (stranger(), world.addresses());
     let thrower = thread::spawn(move || {
         for length in (0..65_508).step_by(331) {
-            for group in groups {
+            for group in &groups {
                 socket.send_to(&vec![length as u8; length], group).unwrap();
             }
             thread::sleep(Duration::from_millis(1));
@@ -55,6 +55,10 @@ fn garbage_of_every_length_on_every_group_changes_nothing() {
 #[test]
 fn two_clusters_share_groups_and_ports_and_never_mix() {
     let first = World::new();
+    if first.network == Network::Unicast {
+        // A member shares its address with nobody, so there is nothing to mix.
+        return skip("two clusters on the same groups", "lists of members are not shared");
+    }
     let second = first.neighbour();
     let mut worlds = [first, second];
     for (index, world) in worlds.iter_mut().enumerate() {

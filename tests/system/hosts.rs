@@ -13,7 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::faults::{COUNT, strike};
-use crate::world::{SOON, World, happens, skip, succeeds, text};
+use crate::world::{Network as Carrier, SOON, World, happens, skip, succeeds, text};
 
 /// Everybody who has a host.
 const NAMES: [&str; 10] = [
@@ -106,8 +106,10 @@ impl Network {
         network.in_hub(&wires);
         for name in NAMES {
             let address = address(name);
-            let words =
-                format!("link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n");
+            let words = format!(
+                "link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n\
+                         route add 10.77.1.0/24 dev eth0\n"
+            );
             network.run(network.hosts[name].id(), &["ip", "-batch", "-"], &words);
         }
         Some(network)
@@ -144,6 +146,41 @@ impl Network {
         self.run(self.hub.id(), &["ip", "-batch", "-"], lines);
     }
 
+    /// Gives every host a second interface, on a bridge of its own, with the default route. What is
+    /// said to a group without naming an interface goes there, and what goes there is counted.
+    fn add_default_routes(&self) {
+        let mut wires = "link add br1 type bridge mcast_snooping 0\nlink set br1 up\n".to_owned();
+        for name in NAMES {
+            let pid = self.hosts[name].id();
+            writeln!(wires, "link add {name}-up type veth peer name eth1 netns {pid}").unwrap();
+            writeln!(wires, "link set {name}-up master br1 up").unwrap();
+        }
+        self.in_hub(&wires);
+        for name in NAMES {
+            let pid = self.hosts[name].id();
+            let second = address(name).replace("10.77.", "10.78.");
+            let words = format!(
+                "address add {second}/24 dev eth1\nlink set eth1 up\n\
+                 route add default via 10.78.0.254 dev eth1\n"
+            );
+            self.run(pid, &["ip", "-batch", "-"], &words);
+            self.run(
+                pid,
+                &["nft", "-f", "-"],
+                "table ip test { chain output { type filter hook output priority 0; \
+                 oif eth0 ip daddr 239.0.0.0/8 counter; \
+                 oif eth1 ip daddr 239.0.0.0/8 counter; }; }\n",
+            );
+        }
+    }
+
+    /// How many packets each counter of `name` has counted, in the order of its rules.
+    fn counted(&self, name: &str) -> Vec<u64> {
+        let rules = self.run(self.hosts[name].id(), &["nft", "list", "ruleset"], "");
+        let counters = rules.split("counter packets ").skip(1);
+        counters.map(|rest| rest.split(' ').next().unwrap().parse().unwrap()).collect()
+    }
+
     /// Adds a rule for what `name` receives.
     fn filter(&self, name: &str, rule: &str) {
         let rules = format!(
@@ -159,13 +196,26 @@ impl Network {
         }
     }
 
-    /// A cluster on this network: every process on a host of its own.
+    /// A cluster on this network: every process on a host of its own, all with the same file.
     fn cluster(&self) -> World {
-        let mut world = World::new();
-        let shared = fs::read_to_string(world.conf()).unwrap();
+        let world = World::new();
+        if world.network == Carrier::Unicast {
+            // Members that have no host here are away.
+            let lists = world.list_lines(|role, id| {
+                let name = format!("{role}{id}");
+                if NAMES.contains(&&*name) { address(&name) } else { format!("10.77.1.{id}") }
+            });
+            self.cluster_with(world, &lists)
+        } else {
+            let groups = world.group_lines();
+            self.cluster_with(world, &format!("{groups}interface 10.77.0.0/24\nttl 1\n"))
+        }
+    }
+
+    /// As `cluster`, with these lines in the file.
+    fn cluster_with(&self, mut world: World, lines: &str) -> World {
+        fs::write(world.conf(), format!("{lines}cluster hosts\n")).unwrap();
         for name in NAMES {
-            let own = format!("{shared}interface {}\nttl 1\n", address(name));
-            fs::write(world.path(&format!("paxos-{name}.conf")), own).unwrap();
             let enter = self.entry(self.hosts[name].id());
             world.through(name, &enter.iter().map(String::as_str).collect::<Vec<_>>());
         }
@@ -194,6 +244,65 @@ fn survive(test: &str, fault: impl FnOnce(&Network, &mut World)) {
 
 const ACCEPTORS: [&str; 3] = ["acceptor1", "acceptor2", "acceptor3"];
 
+/// IPv6 groups of a site, on an interface by its name; the leader dies on the way.
+#[test]
+fn hosts_meet_in_ipv6_groups() {
+    let test = "IPv6 groups between hosts";
+    let Some(network) = Network::new(test) else { return };
+    if !fs::exists("/proc/net/if_inet6").unwrap_or(false) {
+        return skip(test, "IPv6 is off here");
+    }
+    for (place, name) in NAMES.iter().enumerate() {
+        // Without the second in which the system asks whether another host has the address.
+        let words = format!("address add fd77::{:x}/64 dev eth0 nodad\n", place + 1);
+        network.run(network.hosts[name].id(), &["ip", "-batch", "-"], &words);
+    }
+    let world = World::over(Carrier::Ipv6);
+    let groups = world.group_lines().replace("ff01::", "ff05::");
+    let lines = format!("{groups}interface eth0\nttl 1\n");
+    let world = strike(network.cluster_with(world, &lines), |world| world.kill("proposer1"));
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    world.expect_all_delivered();
+}
+
+/// A namespace with nothing but a loopback interface that has a route for IPv6 groups.
+pub struct Alone {
+    holder: Child,
+    /// The words that enter it.
+    pub enter: Vec<String>,
+}
+
+impl Alone {
+    /// Makes the namespace, or says aloud why it cannot be.
+    pub fn new(test: &str) -> Option<Alone> {
+        let route = "ip link set lo up && ip -6 route add local ff01::/16 dev lo";
+        let script = format!("{route} && exec sleep {HELD}");
+        let is_allowed = |means: &&Means| succeeds(&[means.make, &["sh", "-c", route]].concat());
+        let Some(means) = MEANS.iter().find(is_allowed) else {
+            skip(test, "no network namespace with a route for IPv6 groups is allowed here");
+            return None;
+        };
+        let words = [means.make, &["sh", "-c", &script]].concat();
+        let holder = Command::new(words[0]).args(&words[1..]).stdin(Stdio::null()).spawn().unwrap();
+        let pid = holder.id().to_string();
+        let enter = [&["nsenter", "--target", &pid], means.enter].concat();
+        let enter: Vec<String> = enter.into_iter().map(str::to_owned).collect();
+        let alone = Alone { holder, enter };
+        let words: Vec<&str> = alone.enter.iter().map(String::as_str).collect();
+        let look = "ip -6 route show table local | grep -q ff01::";
+        assert!(happens(SOON, || succeeds(&[&words[..], &["sh", "-c", look]].concat())));
+        Some(alone)
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
+    }
+}
+
 #[test]
 fn every_host_loses_a_fifth() {
     let Some(network) = Network::new("loss on every host") else { return };
@@ -204,10 +313,28 @@ fn every_host_loses_a_fifth() {
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     // It was not for nothing.
     for name in NAMES {
-        let rules = network.run(network.hosts[name].id(), &["nft", "list", "ruleset"], "");
-        let dropped =
-            rules.split("counter packets ").nth(1).and_then(|rest| rest.split(' ').next());
-        assert!(dropped.unwrap().parse::<u64>().unwrap() > 0, "{name}: {rules}");
+        assert!(network.counted(name)[0] > 0, "{name} lost nothing");
+    }
+    world.expect_all_delivered();
+}
+
+/// The interface of the configuration counts, and not the default route.
+#[test]
+fn the_default_route_is_another_network() {
+    let test = "two interfaces on every host";
+    if Carrier::asked() == Carrier::Unicast {
+        return skip(test, "lists of members need no interface");
+    }
+    let Some(network) = Network::new(test) else { return };
+    network.add_default_routes();
+    let route =
+        network.run(network.hosts["client1"].id(), &["ip", "route", "get", "239.0.0.1"], "");
+    assert!(route.contains("dev eth1"), "the trap is not set: {route}");
+    let world = strike(network.cluster(), |_| {});
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    for name in NAMES {
+        let counted = network.counted(name);
+        assert!(counted[0] > 0 && counted[1] == 0, "{name} sent over eth0 and eth1: {counted:?}");
     }
     world.expect_all_delivered();
 }

@@ -1,5 +1,6 @@
 //! Whole-system tests: real processes, started through the scripts, over real multicast, judged by
 //! the files they leave. The loopback interface carries it, or, in `hosts`, a network of their own.
+//! With PAXOS_TEST_NETWORK=unicast in the environment all groups are lists of members.
 //!
 //! Every test has a directory, ports and a cluster name of its own. Tests wait for events, with a
 //! deadline, and never for a fixed time.
@@ -17,5 +18,6 @@ mod lock;
 mod soak;
 mod stranger;
 mod timing;
+mod transport;
 mod usage;
 mod world;

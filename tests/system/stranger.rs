@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -54,15 +54,17 @@ impl<T: Send + 'static> Running<T> {
 }
 
 /// Records what is said to the groups.
-fn record(groups: [SocketAddrV4; 4]) -> Running<Vec<Recorded>> {
-    let sockets = groups.map(|group| {
+fn record(groups: &[SocketAddr]) -> Running<Vec<Recorded>> {
+    let listen = |group: &SocketAddr| {
+        let SocketAddr::V4(group) = group else { panic!("{group} is not IPv4") };
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
-        socket.bind(&group.into()).unwrap();
+        socket.bind(&(*group).into()).unwrap();
         socket.join_multicast_v4(group.ip(), &[127, 0, 0, 1].into()).unwrap();
         socket.set_nonblocking(true).unwrap();
         UdpSocket::from(socket)
-    });
+    };
+    let sockets: Vec<UdpSocket> = groups.iter().map(listen).collect();
     Running::start(move |is_over| {
         let (mut recorded, mut buffer) = (Vec::new(), vec![0; LONGEST]);
         while !is_over.load(Ordering::Relaxed) {
@@ -106,7 +108,7 @@ fn forgeries(cluster: &str, sample: &[u8]) -> [Vec<u8>; 3] {
 
 /// Sends at line rate. Gives how many datagrams, and how long it took.
 fn flood(
-    groups: [SocketAddrV4; 4],
+    groups: Vec<SocketAddr>,
     recorded: Vec<Recorded>,
     forged: [Vec<u8>; 3],
 ) -> Running<(u64, Duration)> {
@@ -167,7 +169,7 @@ fn a_stranger_does_nothing_but_use_bandwidth() {
     let nodes = [&nodes[..], &["proposer2"]].concat();
 
     // An earlier life of everybody, recorded; and the beginning of this one.
-    let recorder = record(world.groups());
+    let recorder = record(&world.addresses());
     world.start_cluster(2, "0");
     let quiet = decide(&mut world, 1, COUNT);
     for name in &nodes {
@@ -179,7 +181,7 @@ fn a_stranger_does_nothing_but_use_bandwidth() {
     assert!(recorded.len() > 200, "{} are recorded", recorded.len());
 
     let forged = forgeries(cluster, &recorded[0].1);
-    let flood = flood(world.groups(), recorded, forged);
+    let flood = flood(world.addresses(), recorded, forged);
     // Nothing is decided: memory stays as it is.
     thread::sleep(Duration::from_secs(1));
     let before: Vec<u64> = nodes.iter().map(|name| memory_kib(&world, name)).collect();

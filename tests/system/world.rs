@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -32,8 +32,38 @@ static PORTS_TAKEN: AtomicU16 = AtomicU16::new(0);
 
 static WORLDS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
+/// What carries the datagrams of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// IPv4 groups on the loopback interface.
+    Multicast,
+    /// IPv6 groups on the loopback interface, which has no route for them by itself.
+    Ipv6,
+    /// Lists of members, each with a loopback address of its own.
+    Unicast,
+    /// A group, and lists with members of either IP version.
+    Mixed,
+}
+
+impl Network {
+    /// What PAXOS_TEST_NETWORK says: `unicast`, or nothing and everything is multicast.
+    pub fn asked() -> Network {
+        match std::env::var("PAXOS_TEST_NETWORK").as_deref() {
+            Ok("unicast") => Network::Unicast,
+            Ok("multicast") | Err(_) => Network::Multicast,
+            Ok(other) => panic!("PAXOS_TEST_NETWORK={other} is neither unicast nor multicast"),
+        }
+    }
+}
+
+/// The word for the group of each role, and how many members a list has.
+const GROUPS: [(&str, u8); 4] =
+    [("clients", 4), ("proposers", 4), ("acceptors", 3), ("learners", 4)];
+
 /// One cluster. Its processes die with it.
 pub struct World {
+    /// What carries its datagrams.
+    pub network: Network,
     folder: TempDir,
     ports: [u16; 4],
     nodes: BTreeMap<String, Child>,
@@ -108,15 +138,20 @@ pub fn succeeds(words: &[&str]) -> bool {
 impl World {
     /// An empty directory with a configuration.
     pub fn new() -> Self {
-        Self::weighing(1)
+        Self::over(Network::asked())
     }
 
-    /// As `new`, while no other cluster runs: for what takes all of the machine.
+    /// As `new`, over this network.
+    pub fn over(network: Network) -> Self {
+        Self::weighing(network, 1)
+    }
+
+    /// Over multicast, while no other cluster runs: for what takes all of the machine.
     pub fn alone() -> Self {
-        Self::weighing(WORLDS_MAX)
+        Self::weighing(Network::Multicast, WORLDS_MAX)
     }
 
-    fn weighing(weight: usize) -> Self {
+    fn weighing(network: Network, weight: usize) -> Self {
         let mut running = WORLDS.0.lock().unwrap();
         while *running + weight > WORLDS_MAX {
             running = WORLDS.1.wait(running).unwrap();
@@ -125,6 +160,7 @@ impl World {
         drop(running);
         let folder = tempfile::tempdir().unwrap();
         let world = World {
+            network,
             folder,
             ports: free_ports(),
             nodes: BTreeMap::new(),
@@ -144,19 +180,12 @@ impl World {
 
     /// Writes the configuration, with `more` settings.
     pub fn configure(&self, more: &str) {
-        let [clients, proposers, acceptors, learners] = self.groups();
         let cluster = self.ports[0];
         let own =
             if more.contains("cluster ") { String::new() } else { format!("cluster c{cluster}\n") };
         let more = [more, &self.key_line(more)].join("\n");
         let more = more.trim();
-        let text = format!(
-            "clients {}\nproposers {}\nacceptors {}\nlearners {}\n{own}{more}\n",
-            line(clients),
-            line(proposers),
-            line(acceptors),
-            line(learners)
-        );
+        let text = format!("{}{own}{more}\n", self.group_lines());
         fs::write(self.conf(), text).unwrap();
         fs::create_dir_all(self.path("results")).unwrap();
     }
@@ -178,17 +207,56 @@ impl World {
         assert!(Command::new(PAXOS).arg("keygen").arg(self.path(name)).status().unwrap().success());
     }
 
-    /// The groups of clients, proposers, acceptors and learners.
-    pub fn groups(&self) -> [SocketAddrV4; 4] {
-        self.ports.map(|port| SocketAddrV4::new([239, 0, 0, 1].into(), port))
+    /// The lines of the groups.
+    pub fn group_lines(&self) -> String {
+        let group = |address: &str| -> String {
+            let lines = GROUPS.iter().zip(self.ports);
+            lines.map(|((name, _), port)| format!("{name} {address} {port}\n")).collect()
+        };
+        match self.network {
+            Network::Multicast => group("239.0.0.1"),
+            Network::Ipv6 => group("ff01::7878"),
+            Network::Unicast => self.list_lines(|_, id| format!("127.0.0.{id}")),
+            Network::Mixed => {
+                let lists = self.list_lines(|_, id| match id {
+                    2 => "[::1]".to_owned(),
+                    _ => format!("127.0.0.{id}"),
+                });
+                let (_, lists) = lists.split_once('\n').unwrap();
+                format!("clients 239.0.0.1 {}\n{lists}", self.ports[0])
+            }
+        }
+    }
+
+    /// The lines of groups that are lists, given the address of each role and id.
+    pub fn list_lines(&self, address: impl Fn(&str, u8) -> String) -> String {
+        let line = |((name, count), port): (&(&str, u8), u16)| {
+            let role = name.trim_end_matches('s');
+            let members = (1..=*count).map(|id| format!(" {}:{port}", address(role, id)));
+            format!("{name} unicast{}\n", members.collect::<String>())
+        };
+        GROUPS.iter().zip(self.ports).map(line).collect()
+    }
+
+    /// Every address that something is sent to.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let conf = multi_paxos::config::load(self.conf().to_str().unwrap()).unwrap();
+        conf.groups.addresses().collect()
     }
 
     /// A world on the same groups, in a directory of its own.
     pub fn neighbour(&self) -> World {
         let folder = tempfile::tempdir().unwrap();
         *WORLDS.0.lock().unwrap() += 1;
-        let (nodes, programs) = (BTreeMap::new(), BTreeMap::new());
-        World { folder, ports: self.ports, nodes, programs, weight: 1 }
+        let network = self.network;
+        World {
+            network,
+            folder,
+            ports: self.ports,
+            nodes: BTreeMap::new(),
+            programs: BTreeMap::new(),
+            weight: 1,
+        }
     }
 
     /// A path in the world's directory.
@@ -385,11 +453,6 @@ impl World {
         assert!(sorted(&fed) == sorted(&self.printed("learner1")), "every value exactly once");
         self.expect_verdict(&["2", "2", "false", "auto", "auto"]);
     }
-}
-
-/// `ADDRESS PORT`.
-fn line(group: SocketAddrV4) -> String {
-    format!("{} {}", group.ip(), group.port())
 }
 
 impl Drop for World {

@@ -1,15 +1,15 @@
 //! What clients have asked for and is not in flight yet, and what they are told.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::message::{Message, RequestAck};
-use crate::protocol::packing::{gather_unordered, runs_per_page};
+use crate::protocol::packing::{gather_unordered, merge, runs_per_page};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    AssignedBy, Counted, Entry, Instance, Number, Origin, Role, Session, Value,
+    AssignedBy, Counted, Entry, Instance, Number, Origin, Role, Run, Session, Value,
 };
 
 /// The leader-assigned values of one session, from the first that is not delivered.
@@ -133,6 +133,10 @@ impl Queue {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Notes {
     sessions: BTreeMap<Session, Note>,
+    /// Who is to be told something at the end of this turn.
+    urgent: BTreeSet<Session>,
+    /// Who is to be told what was received, when the timer comes.
+    waiting: BTreeSet<Session>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -141,72 +145,124 @@ struct Note {
     received: Vec<(Number, Option<Instance>)>,
     delivered: Vec<Number>,
     lost: Vec<Number>,
+    /// Above every number that was received, if there was any.
+    end: Option<Number>,
+    /// Something before what was received in this turn is missing.
+    has_gap: bool,
+    /// What the last acknowledgements told.
+    told: VecDeque<Told>,
 }
+
+/// What an acknowledgement told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Told {
+    delivered: Vec<Run<Number>>,
+    lost: Vec<Run<Number>>,
+}
+
+/// In how many acknowledgements a client finds what became of a value, as long as others follow: so
+/// one that is lost is seldom missed.
+const TOLD_AGAIN: usize = 4;
 
 impl Notes {
     /// A value is held, and will be decided if this leader lives. `asked` is the instance, if the
     /// client asked for one.
     pub fn received(&mut self, session: Session, number: Number, asked: Option<Instance>) {
-        self.sessions.entry(session).or_default().received.push((number, asked));
+        self.note(session).received.push((number, asked));
+        self.waiting.insert(session);
+    }
+
+    /// A request for `numbers` came. Where the one before it is missing, the client learns at once
+    /// what is here, and sends the rest again.
+    pub fn requested(&mut self, session: Session, numbers: Run<Number>) {
+        let note = self.note(session);
+        let has_gap = note.end.is_some_and(|end| numbers.from > end);
+        note.has_gap |= has_gap;
+        note.end = note.end.max(Some(numbers.until));
+        if has_gap {
+            self.urgent.insert(session);
+        }
     }
 
     /// A value is decided where its client asked for it, or delivered.
     pub fn delivered(&mut self, session: Session, number: Number) {
-        self.sessions.entry(session).or_default().delivered.push(number);
+        self.note(session).delivered.push(number);
+        self.urgent.insert(session);
     }
 
     /// The value's instance holds something else.
     pub fn lost(&mut self, session: Session, number: Number) {
-        self.sessions.entry(session).or_default().lost.push(number);
+        self.note(session).lost.push(number);
+        self.urgent.insert(session);
     }
 
-    /// Whether there is anything that was received and not told yet.
+    /// Whether nothing was received that is not told yet.
     pub fn is_empty(&self) -> bool {
-        self.sessions.is_empty()
+        self.waiting.is_empty()
     }
 
-    /// Tells what is final. What was merely received can wait: mostly it is final soon.
-    pub fn send_final(&mut self, settings: &Settings, fx: &mut Effects) {
-        for (session, note) in &mut self.sessions {
-            if !note.delivered.is_empty() || !note.lost.is_empty() {
-                let delivered = std::mem::take(&mut note.delivered);
-                let lost = std::mem::take(&mut note.lost);
-                send(*session, Vec::new(), delivered, lost, settings, fx);
+    fn note(&mut self, session: Session) -> &mut Note {
+        self.sessions.entry(session).or_default()
+    }
+
+    /// Tells what is final, and what is here where something is missing. What was merely received
+    /// can wait: mostly it is final soon.
+    pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
+        while let Some(session) = self.urgent.pop_first() {
+            let Some(note) = self.sessions.get_mut(&session) else { continue };
+            let received = if std::mem::take(&mut note.has_gap) {
+                self.waiting.remove(&session);
+                note.take_open(session, log)
+            } else {
+                Vec::new()
+            };
+            let delivered = gather_unordered(std::mem::take(&mut note.delivered));
+            let lost = gather_unordered(std::mem::take(&mut note.lost));
+            let before = |runs: fn(&Told) -> &Vec<Run<Number>>| {
+                note.told.iter().flat_map(runs).copied().collect::<Vec<_>>()
+            };
+            let all_delivered = merge([before(|told| &told.delivered), delivered.clone()].concat());
+            let all_lost = merge([before(|told| &told.lost), lost.clone()].concat());
+            send(session, [gather_unordered(received), all_delivered, all_lost], settings, fx);
+            if note.told.len() == TOLD_AGAIN - 1 {
+                note.told.pop_front();
             }
+            note.told.push_back(Told { delivered, lost });
         }
-        self.sessions.retain(|_, note| !note.received.is_empty());
     }
 
     /// Tells what was received and is still not final, so that clients need not ask again soon.
     pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        for (session, note) in &mut self.sessions {
-            let next = log.next_number(*session);
-            let is_open = |(number, asked): &(Number, Option<Instance>)| match asked {
-                Some(instance) => log.get(*instance).is_none(),
-                None => *number >= next,
-            };
-            let received = std::mem::take(&mut note.received);
-            let open: Vec<Number> =
-                received.into_iter().filter(is_open).map(|(number, _)| number).collect();
+        while let Some(session) = self.waiting.pop_first() {
+            let Some(note) = self.sessions.get_mut(&session) else { continue };
+            let open = note.take_open(session, log);
             if !open.is_empty() {
-                send(*session, open, Vec::new(), Vec::new(), settings, fx);
+                send(session, [gather_unordered(open), Vec::new(), Vec::new()], settings, fx);
             }
         }
+    }
+}
+
+impl Note {
+    /// Takes what was received and is still not final.
+    fn take_open(&mut self, session: Session, log: &DecidedLog) -> Vec<Number> {
+        let next = log.next_number(session);
+        let is_open = |(number, asked): &(Number, Option<Instance>)| match asked {
+            Some(instance) => log.get(*instance).is_none(),
+            None => *number >= next,
+        };
+        let received = std::mem::take(&mut self.received);
+        received.into_iter().filter(is_open).map(|(number, _)| number).collect()
     }
 }
 
 /// Sends acknowledgements, each within a datagram.
 fn send(
     session: Session,
-    received: Vec<Number>,
-    delivered: Vec<Number>,
-    lost: Vec<Number>,
+    [mut received, mut delivered, mut lost]: [Vec<Run<Number>>; 3],
     settings: &Settings,
     fx: &mut Effects,
 ) {
-    let mut received = gather_unordered(received);
-    let mut delivered = gather_unordered(delivered);
-    let mut lost = gather_unordered(lost);
     // A third of a datagram for each list.
     let most = (runs_per_page(settings.page_bytes()) / 3).max(1);
     while !(received.is_empty() && delivered.is_empty() && lost.is_empty()) {
@@ -223,8 +279,6 @@ fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    use crate::protocol::types::Run;
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
@@ -273,7 +327,7 @@ mod tests {
         notes.received(SESSION, Number(1), None);
         notes.delivered(SESSION, Number(1));
         notes.send_received(&DecidedLog::new(), &settings, &mut fx);
-        notes.send_final(&settings, &mut fx);
+        notes.send_final(&DecidedLog::new(), &settings, &mut fx);
         let told = |(_, message): &(Role, Message)| match message {
             Message::RequestAck(ack) => ack.delivered.clone(),
             other => panic!("{other}"),
@@ -281,6 +335,46 @@ mod tests {
         let told: Vec<_> = fx.send.iter().flat_map(told).collect();
         assert_eq!(told, [Run::new(Number(1), Number(2))]);
         assert!(notes.is_empty());
+    }
+
+    /// An acknowledgement that is lost is made up for by the next.
+    #[test]
+    fn what_is_final_is_told_several_times_as_long_as_there_is_more() {
+        let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
+        for number in 1..=6 {
+            notes.delivered(SESSION, Number(number));
+            notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+        }
+        notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+        let told: Vec<String> = fx
+            .send
+            .iter()
+            .map(|(_, message)| match message {
+                Message::RequestAck(ack) => ack.delivered[0].to_string(),
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(told, ["#1..#2", "#1..#3", "#1..#4", "#1..#5", "#2..#6", "#3..#7"]);
+    }
+
+    /// What a client sent before something that has arrived is asked for at once.
+    #[test]
+    fn a_gap_is_told_at_once() {
+        let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
+        let mut arrive = |number| {
+            let end = Number(number + 1);
+            notes.requested(SESSION, Run::new(Number(number), end));
+            notes.received(SESSION, Number(number), None);
+            notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+            fx.send.len()
+        };
+        assert_eq!(arrive(1), 0);
+        assert_eq!(arrive(3), 1);
+        assert_eq!(arrive(4), 1);
+        assert_eq!(arrive(2), 1);
+        let Message::RequestAck(ack) = &fx.send[0].1 else { panic!("an acknowledgement") };
+        let runs: Vec<_> = ack.received.iter().map(Run::to_string).collect();
+        assert_eq!(runs, ["#1..#2", "#3..#4"]);
     }
 
     #[test]

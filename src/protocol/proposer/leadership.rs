@@ -59,7 +59,7 @@ pub struct Leadership {
 /// Which timers are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Armed {
-    retry_accept: bool,
+    retry_accept: Option<Time>,
     close_holes: bool,
     request_ack: bool,
 }
@@ -171,6 +171,8 @@ impl Leadership {
         log: &DecidedLog,
         fx: &mut Effects,
     ) {
+        let until = request.from.plus(request.values.len() as u64);
+        self.notes.requested(session, Run::new(request.from, until));
         let numbered = request.from.numbering(request.values);
         match request.assignment {
             Assignment::Client { first } => {
@@ -441,7 +443,7 @@ impl Leadership {
     /// Sends again what acceptors have not answered.
     pub fn on_retry_accept(&mut self, now: Time, log: &DecidedLog, fx: &mut Effects) {
         assert!(!self.no_timeouts, "without time-outs nothing is sent again");
-        self.timers.retry_accept = false;
+        self.timers.retry_accept = None;
         self.phase2.retry(now, log.watermark(), &self.settings, fx);
     }
 
@@ -506,8 +508,8 @@ impl Leadership {
             self.propose_queued(now, log);
         }
         self.begin_attempts(now, fx);
-        self.phase2.send_fresh(log.watermark(), &self.settings, fx);
-        self.notes.send_final(&self.settings, fx);
+        self.phase2.send_fresh(now, log.watermark(), &self.settings, fx);
+        self.notes.send_final(log, &self.settings, fx);
         self.arm_timers(now, log, fx);
     }
 
@@ -601,9 +603,12 @@ impl Leadership {
     }
 
     fn arm_timers(&mut self, now: Time, log: &DecidedLog, fx: &mut Effects) {
-        if !self.timers.retry_accept && !self.no_timeouts && self.phase2.len() > 0 {
-            self.timers.retry_accept = true;
-            fx.set_timer(Timer::RetryAccept, now + self.settings.retry_accept);
+        let deadline = self.phase2.next_deadline().filter(|_| !self.no_timeouts);
+        if let Some(deadline) = deadline
+            && self.timers.retry_accept.is_none_or(|armed| deadline < armed)
+        {
+            self.timers.retry_accept = Some(deadline);
+            fx.set_timer(Timer::RetryAccept, deadline);
         }
         if !self.timers.request_ack && !self.notes.is_empty() {
             self.timers.request_ack = true;

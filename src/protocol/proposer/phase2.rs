@@ -1,14 +1,16 @@
 //! Phase 2: what is in flight under the leader's ballot, until a quorum has accepted it.
 
+use std::time::Duration;
+
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::instance_map::InstanceMap;
 use crate::protocol::message::{Accept, Accepted, Message};
 use crate::protocol::packing::pages;
 use crate::protocol::quorum::{Quorum, Tally};
-use crate::protocol::retry::{RoundTrip, backoff};
+use crate::protocol::retry::{Deadlines, RoundTrip, stretch};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Ballot, Entry, Instance, Role, Time};
+use crate::protocol::types::{Ballot, Counted, Entry, Instance, Role, Run, Time};
 
 /// The instances proposed and not decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +22,7 @@ pub struct Phase2 {
     /// Proposed in this turn and not sent yet.
     fresh: Vec<Instance>,
     round_trip: RoundTrip,
+    deadlines: Deadlines<Instance>,
     /// When a quorum answered last, or when there was nothing it could have answered.
     progressed: Time,
 }
@@ -28,6 +31,7 @@ pub struct Phase2 {
 struct InFlight {
     entry: Entry,
     accepted: Tally,
+    /// When it was sent first.
     sent: Time,
     /// How often it was sent again.
     retries: u32,
@@ -43,6 +47,7 @@ impl Phase2 {
             bytes: 0,
             fresh: Vec::new(),
             round_trip: RoundTrip::default(),
+            deadlines: Deadlines::default(),
             progressed: now,
         }
     }
@@ -116,44 +121,55 @@ impl Phase2 {
     }
 
     /// Sends what was proposed in this turn.
-    pub fn send_fresh(&mut self, watermark: Instance, settings: &Settings, fx: &mut Effects) {
+    pub fn send_fresh(
+        &mut self,
+        now: Time,
+        watermark: Instance,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
         if self.fresh.is_empty() {
             return;
         }
         let mut fresh = std::mem::take(&mut self.fresh);
         fresh.sort_unstable();
         self.send_accepts(&fresh, watermark, settings, fx);
-        fresh.clear();
+        let timeout = self.timeout(settings);
+        self.deadlines.add(now + timeout, Run::gather(fresh.drain(..)));
         self.fresh = fresh;
+    }
+
+    fn timeout(&self, settings: &Settings) -> Duration {
+        self.round_trip.timeout(settings.retry_accept, settings.retry_least, settings.retry_max)
+    }
+
+    /// When something should be answered.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().filter(|_| !self.in_flight.is_empty())
     }
 
     /// Sends again what was not answered in time: at most `window_bytes` of it.
     pub fn retry(&mut self, now: Time, watermark: Instance, settings: &Settings, fx: &mut Effects) {
         if bugs::has(Bug::NeverRetriesAccepts) {
-            return;
+            return self.deadlines.clear();
         }
-        let first = self.round_trip.timeout(settings.retry_accept, settings.retry_max);
-        let mut bytes = 0;
-        let due: Vec<Instance> = self
-            .in_flight
-            .iter()
-            .filter(|(_, flight)| {
-                let wait = backoff(first, flight.retries, settings.retry_max);
-                flight.sent + wait <= now
-            })
-            .take_while(|(_, flight)| {
-                let is_first = bytes == 0;
+        let timeout = self.timeout(settings);
+        let (mut due, mut bytes) = (Vec::new(), 0);
+        for instance in self.deadlines.take_due(now) {
+            let Some(flight) = self.in_flight.get_mut(instance) else { continue };
+            let is_room = bytes == 0 || bytes < settings.window_bytes;
+            if is_room {
                 bytes += flight.entry.wire_bytes_max();
-                is_first || bytes <= settings.window_bytes
-            })
-            .map(|(instance, _)| instance)
-            .collect();
-        for instance in &due {
-            if let Some(flight) = self.in_flight.get_mut(*instance) {
-                flight.sent = now;
                 flight.retries = flight.retries.saturating_add(1);
+                due.push(instance);
             }
+            let wait = stretch(timeout, flight.retries, settings.retry_max);
+            self.deadlines.add(now + wait, [Run::new(instance, instance.next())]);
         }
+        if !due.is_empty() {
+            self.round_trip.miss(now, timeout);
+        }
+        due.sort_unstable();
         self.send_accepts(&due, watermark, settings, fx);
     }
 
@@ -188,7 +204,6 @@ impl Phase2 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::Run;
 
     const BALLOT: Ballot = Ballot { round: 1, proposer: 1, boot: 1 };
 
@@ -220,11 +235,29 @@ mod tests {
     fn only_what_is_overdue_is_sent_again() {
         let settings = Settings::default();
         let (mut phase2, mut fx) = (in_flight(2), Effects::new());
-        phase2.send_fresh(Instance(1), &settings, &mut fx);
+        phase2.send_fresh(Time::ZERO, Instance(1), &settings, &mut fx);
         assert_eq!(fx.send.len(), 1);
+        let deadline = Time::ZERO + settings.retry_accept;
+        assert_eq!(phase2.next_deadline(), Some(deadline));
         phase2.retry(Time::ZERO + settings.retry_accept / 2, Instance(1), &settings, &mut fx);
         assert_eq!(fx.send.len(), 1);
-        phase2.retry(Time::ZERO + settings.retry_accept, Instance(1), &settings, &mut fx);
+        phase2.retry(deadline, Instance(1), &settings, &mut fx);
         assert_eq!(fx.send.len(), 2);
+        phase2.retry(deadline, Instance(1), &settings, &mut fx);
+        assert_eq!(fx.send.len(), 2, "it was sent a moment ago");
+    }
+
+    /// What is lost where answers take half a millisecond is not waited for long.
+    #[test]
+    fn the_wait_follows_the_answers() {
+        let settings = Settings::default();
+        let (mut phase2, mut fx) = (in_flight(2), Effects::new());
+        phase2.send_fresh(Time::ZERO, Instance(1), &settings, &mut fx);
+        for acceptor in [1, 2] {
+            phase2.on_accepted(Time(500), acceptor, &accepted(1, 2));
+        }
+        phase2.propose(Time(600), Instance(3), Entry::Noop);
+        phase2.send_fresh(Time(600), Instance(2), &settings, &mut fx);
+        assert_eq!(phase2.next_deadline(), Some(Time(600) + Duration::from_micros(1500)));
     }
 }

@@ -164,3 +164,34 @@ fn a_folder_is_held_by_one_process_and_read_by_its_owner_alone() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+#[test]
+fn room_behind_the_end_is_not_torn_and_not_kept() {
+    let (disk, lengths) = written(2);
+    disk.tamper("log-00000001", |content| content.resize(content.len() + 4096, 0));
+    let (mut log, recovered) = Log::open(disk.clone(), &identity()).unwrap();
+    assert_eq!((recovered.records, recovered.cut_bytes), (expected(2), 0));
+    records(3).iter().for_each(|record| log.append(record).unwrap());
+    log.flush().unwrap();
+    assert_eq!(recover(&disk).unwrap().records, expected(3));
+    disk.tamper("log-00000001", |content| {
+        content.truncate(lengths[2]);
+        content.resize(content.len() + 100, 0);
+        content.push(1);
+    });
+    assert_eq!(recover(&disk).unwrap().cut_bytes, 101, "a torn frame may begin with zeros");
+}
+
+#[test]
+fn a_real_file_grows_by_zeros_and_its_end_is_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("acceptor-2");
+    let open = || Log::open(Folder::open(path.clone()).unwrap(), &identity()).unwrap();
+    for flush in 1..=3 {
+        let (mut log, recovered) = open();
+        assert_eq!((recovered.records, recovered.cut_bytes), (expected(flush - 1), 0));
+        records(flush).iter().for_each(|record| log.append(record).unwrap());
+        log.flush().unwrap();
+        assert!(std::fs::metadata(path.join("log-00000001")).unwrap().len() >= 1 << 18);
+    }
+}

@@ -1,0 +1,143 @@
+//! What was measured, round by round, and what is said about it: medians, spreads, ratios.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+/// Every figure of every run.
+#[derive(Debug, Default)]
+pub struct Figures {
+    runs: BTreeMap<(String, u32), Json>,
+}
+
+/// A figure of a run: `("t1", "values_per_second")`.
+pub type Figure = (&'static str, &'static str);
+
+/// A line of the table.
+pub struct Row {
+    /// A short name.
+    pub id: &'static str,
+    /// What was done.
+    pub work: &'static str,
+    /// What is measured.
+    pub ours: Figure,
+    /// What it is compared with; several are added up.
+    pub against: &'static [Figure],
+    /// What the ratio should be.
+    pub aim: Aim,
+    /// The unit of both.
+    pub unit: &'static str,
+}
+
+/// What a ratio should be.
+#[derive(Clone, Copy)]
+pub enum Aim {
+    /// At most this: a time.
+    AtMost(f64),
+    /// At least this: a rate.
+    AtLeast(f64),
+    /// Nothing was promised.
+    Told,
+}
+
+/// The median of some figures, with the least and the greatest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Median {
+    /// The figure in the middle.
+    pub middle: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Median {
+    fn of(mut figures: Vec<f64>) -> Option<Self> {
+        figures.sort_by(f64::total_cmp);
+        let (least, most) = (*figures.first()?, *figures.last()?);
+        let half = figures.len() / 2;
+        let middle = if figures.len() % 2 == 1 {
+            figures[half]
+        } else {
+            f64::midpoint(figures[half - 1], figures[half])
+        };
+        Some(Median { middle, least, most })
+    }
+
+    fn show(&self, digits: usize) -> String {
+        let Median { middle, least, most } = self;
+        format!("{middle:.digits$} [{least:.digits$}-{most:.digits$}]")
+    }
+}
+
+impl Figures {
+    /// Takes what `run` printed in `round`.
+    pub fn add(&mut self, run: &str, round: u32, printed: Json) {
+        self.runs.insert((run.to_owned(), round), printed);
+    }
+
+    /// Every run as a line of JSON.
+    pub fn lines(&self) -> String {
+        let line = |((run, round), printed): (&(String, u32), &Json)| {
+            format!("{}\n", serde_json::json!({"run": run, "round": round, "printed": printed}))
+        };
+        self.runs.iter().map(line).collect()
+    }
+
+    fn rounds(&self) -> impl Iterator<Item = u32> {
+        0..=self.runs.keys().map(|(_, round)| *round).max().unwrap_or(0)
+    }
+
+    fn get(&self, (run, key): Figure, round: u32) -> Option<f64> {
+        self.runs.get(&(run.to_owned(), round))?.get(key)?.as_f64()
+    }
+
+    /// The median of a figure over all rounds.
+    pub fn median(&self, run: &str, key: &str) -> Option<Median> {
+        let figure = |round| self.runs.get(&(run.to_owned(), round))?.get(key)?.as_f64();
+        Median::of(self.rounds().filter_map(figure).collect())
+    }
+
+    fn sum(&self, figures: &[Figure], round: u32) -> Option<f64> {
+        figures.iter().map(|figure| self.get(*figure, round)).sum()
+    }
+
+    /// The median of the ratios within each round.
+    fn ratio(&self, row: &Row) -> Option<Median> {
+        let ratio = |round| {
+            let against = self.sum(row.against, round)?;
+            self.get(row.ours, round).map(|ours| ours / against)
+        };
+        Median::of(self.rounds().filter_map(ratio).collect())
+    }
+
+    /// The table, as Markdown. Rows that were not measured are left out.
+    pub fn table(&self, rows: &[Row]) -> String {
+        let mut table = "| id | work | ours | against | ratio | aim | |\n".to_owned();
+        table += "|---|---|---|---|---|---|---|\n";
+        for row in rows {
+            let Some(ours) = self.median(row.ours.0, row.ours.1) else { continue };
+            let against = self.rounds().filter_map(|round| self.sum(row.against, round));
+            let against = Median::of(against.collect()).filter(|_| !row.against.is_empty());
+            let ratio = self.ratio(row).filter(|_| against.is_some());
+            let judged = ratio.unwrap_or(ours).middle;
+            let (aim, met) = match row.aim {
+                Aim::AtMost(aim) => (format!("<= {aim}"), Some(judged <= aim)),
+                Aim::AtLeast(aim) => (format!(">= {aim}"), Some(judged >= aim)),
+                Aim::Told => (String::new(), None),
+            };
+            let met = met.map_or("", |met| if met { "met" } else { "**missed**" });
+            let digits = if ours.middle < 10.0 { 2 } else { 0 };
+            let _ = writeln!(
+                table,
+                "| {} | {} | {} {} | {} | {} | {aim} | {met} |",
+                row.id,
+                row.work,
+                ours.show(digits),
+                row.unit,
+                against.map_or(String::new(), |against| against.show(digits)),
+                ratio.map_or(String::new(), |ratio| ratio.show(2)),
+            );
+        }
+        table
+    }
+}
