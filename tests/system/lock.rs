@@ -125,7 +125,7 @@ fn a_key_is_replaced_while_values_are_decided() {
             world.kill(name);
             world.start(name, &[]);
             // Something is decided while this one is of another step than the next.
-            let client = 10 + step as u32;
+            let client = 1 + step as u32;
             world.feed(client, format!("{step} {name}\n").as_bytes(), &["0", "20", "auto"]);
             assert_eq!(world.end_of(&format!("client{client}"), SOON).code(), Some(0), "{name}");
             decided += 1;

@@ -21,7 +21,7 @@ use crate::hostile::stranger;
 use crate::world::{SOON, World, values};
 
 /// How many values each of the two clients is fed.
-const COUNT: usize = 20_000;
+const COUNT: usize = 100_000;
 /// How much is recorded.
 const RECORDED_MAX: usize = 20_000;
 /// How long the flood lasts at most, whatever becomes of the test.
