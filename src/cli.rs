@@ -13,6 +13,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::scenario::TypedScenario;
+use crate::doctor::DoctorOptions;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
 use crate::results::check::CheckOptions;
@@ -36,6 +37,8 @@ pub enum Command {
     Watch(WatchOptions),
     /// Measure a running cluster.
     Bench(BenchOptions),
+    /// Say what is wrong with the network.
+    Doctor(DoctorOptions),
     /// Run a cluster in one thread, on virtual time.
     Simulate(Box<SimulateOptions>),
 }
@@ -236,6 +239,29 @@ enum TypedCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say what is wrong with this host and the network between the hosts, and the cure
+    ///
+    /// Start it on every host of the cluster at about the same time, with the file that the roles
+    /// have; they may run. It joins the groups, exchanges probes, and listens. Status 0: healthy.
+    /// 1: sick.
+    Doctor {
+        /// Look at this host alone
+        #[arg(long)]
+        local: bool,
+        /// Listen on every other interface of this host, too, whether the hosts are there
+        #[arg(long, conflicts_with = "local")]
+        all_interfaces: bool,
+        /// How long to send and listen
+        #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = survey_seconds)]
+        seconds: Duration,
+        /// How many hosts there should be, this one included
+        #[arg(long, value_name = "COUNT", conflicts_with = "local",
+            value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        expect: Option<u32>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Run a whole cluster in one thread, on virtual time, and judge it
     ///
     /// The seed draws everything: cluster, clients, network and faults. As soon as an option of the
@@ -355,6 +381,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             let node = NodeOptions { assignment: first_instance, ..node };
             Command::Bench(BenchOptions { node, clients, load, json })
         }
+        TypedCommand::Doctor { local, all_interfaces, seconds, expect, json } => {
+            let conf = conf.clone().ok_or_else(|| {
+                Usage::Wrong("paxos: a doctor needs --conf PATH, before `doctor`".to_owned())
+            })?;
+            Command::Doctor(DoctorOptions {
+                conf,
+                is_local: local,
+                is_everywhere: all_interfaces,
+                duration: seconds,
+                expected: expect,
+                json,
+            })
+        }
         TypedCommand::Simulate { seed, seeds, trace, scenario } => {
             let own = scenario.understood();
             Command::Simulate(Box::new(SimulateOptions { seed, seeds, trace, own }))
@@ -403,6 +442,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
         Ok(_) | Err(_) => Err("not a number of seconds, 0 or more".to_owned()),
+    }
+}
+
+/// Seconds that suffice to hear others, and do not last for ever.
+fn survey_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (1.5..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(_) | Err(_) => Err("not a number of seconds from 1.5 to 86400".to_owned()),
     }
 }
 
@@ -514,6 +561,10 @@ mod tests {
             "check 1",
             "check 1 1 perhaps",
             "watch 1 1 1 2",
+            "doctor",
+            "--conf c doctor --seconds 0",
+            "--conf c doctor --expect 0",
+            "--conf c doctor --local --expect 2",
             "dance",
         ] {
             let line = wrong(words);

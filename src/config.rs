@@ -14,6 +14,7 @@ use std::time::Duration;
 use std::{fmt, fs};
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
+use crate::auth::key::KeyError;
 use crate::auth::seal::SEAL_BYTES;
 use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
 use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
@@ -73,6 +74,12 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+impl From<KeyError> for ConfigError {
+    fn from(error: KeyError) -> Self {
+        ConfigError(error.to_string())
+    }
+}
 
 /// One setting.
 struct Key {

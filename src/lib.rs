@@ -20,6 +20,7 @@ pub mod bugs;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod net;

@@ -1,7 +1,7 @@
 //! The `paxos` binary: parse, run, and turn the outcome into an exit status.
 //!
-//! 0: done. 1: values are undecided, or a promise is broken. 2: unusable arguments, configuration
-//! or input. 3: safe, but not everything was decided.
+//! 0: done. 1: values are undecided, a promise is broken, or something is sick. 2: unusable
+//! arguments, configuration or input. 3: safe, but not everything was decided.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -10,6 +10,7 @@ use env_logger::{Env, Target};
 use multi_paxos::auth::key;
 use multi_paxos::cli::{self, BenchOptions, Command, GenerateOptions, KeygenOptions, Usage};
 use multi_paxos::clock::Clock;
+use multi_paxos::doctor::{self, DoctorOptions};
 use multi_paxos::results::check::{self, CheckOptions};
 use multi_paxos::results::generate;
 use multi_paxos::results::watch::{self, WatchOptions};
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             start_log(clock, "bench".to_owned());
             run_bench(&options, clock)
         }
+        Command::Doctor(options) => run_doctor(&options, clock),
         Command::Simulate(options) => run_simulate(&options),
         Command::Watch(options) => {
             start_log(clock, "watch".to_owned());
@@ -139,6 +141,21 @@ fn run_simulate(options: &SimulateOptions) -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => refuse(format!("standard output: {error}")),
     }
+}
+
+fn run_doctor(options: &DoctorOptions, clock: Clock) -> ExitCode {
+    let report = match entropy::random_u64() {
+        Ok(doctor) => doctor::examine(options, doctor, clock),
+        Err(error) => return refuse(error),
+    };
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return refuse(error),
+    };
+    let text = if options.json { format!("{}\n", report.json()) } else { report.lines() };
+    // Standard output may be closed; the status tells it all the same.
+    let _ = io::stdout().write_all(text.as_bytes());
+    if report.is_healthy() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
 fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {

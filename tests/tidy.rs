@@ -139,6 +139,7 @@ fn each_edge_has_one_place() {
     only("unsafe", &[]);
     only("crate::runtime", &["src/runtime", "src/cli.rs", "src/fuzzing"]);
     only("crate::simulate", &["src/cli.rs"]);
+    only("crate::doctor", &["src/cli.rs"]);
     only("crate::cli", &[]);
     only("crate::sim::", &["src/sim/", "src/simulate.rs", "src/cli/scenario.rs", "src/fuzzing"]);
     only("crate::fuzzing", &["src/fuzzing"]);

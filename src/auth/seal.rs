@@ -135,6 +135,22 @@ impl fmt::Debug for Seal {
     }
 }
 
+/// What tells a ring from others without telling its keys: the public ids of its first key and of
+/// its second, if there is one.
+pub fn fingerprint(ring: &KeyRing, cluster: &str) -> u64 {
+    let id = |secret| u32::from_le_bytes(DerivedKey::new(secret, cluster).id);
+    let ids = ring.secrets().map(id).enumerate();
+    ids.fold(0, |ids, (place, id)| ids | u64::from(id) << (32 * place))
+}
+
+/// Whether processes with these fingerprints, none without a key, understand each other: each opens
+/// what the other seals.
+pub fn understand(one: Option<u64>, other: Option<u64>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one == other };
+    let opens = |ring: u64, first: u32| ring as u32 == first || (ring >> 32) as u32 == first;
+    opens(one, other as u32) && opens(other, one as u32)
+}
+
 fn keyed(secret: &[u8]) -> Hmac<Sha256> {
     match Hmac::new_from_slice(secret) {
         Ok(mac) => mac,
@@ -211,6 +227,22 @@ mod tests {
         }
         let (first, last) = (seal(&[ONE], "c", 1), seal(&[TWO], "c", 1));
         assert_eq!(last.open(Role::Acceptor, &sealed(&first, b"x")), Err(Broken::OtherKey));
+    }
+
+    #[test]
+    fn fingerprints_tell_who_understands_whom() {
+        let print = |keys: &[&str]| {
+            Some(fingerprint(&KeyRing::parse("key", &keys.join("\n")).unwrap(), "c"))
+        };
+        let steps: [&[&str]; 4] = [&[ONE], &[ONE, TWO], &[TWO, ONE], &[TWO]];
+        for (place, one) in steps.iter().enumerate() {
+            for (other_place, other) in steps.iter().enumerate() {
+                let is_near = place.abs_diff(other_place) <= 1;
+                assert_eq!(understand(print(one), print(other)), is_near, "{one:?} {other:?}");
+            }
+            assert!(!understand(print(one), None) && !understand(None, print(one)));
+        }
+        assert!(understand(None, None));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! member of a list is bound to its own address and port, and shares them with nobody.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,18 @@ impl fmt::Display for NetError {
 }
 
 impl std::error::Error for NetError {}
+
+impl NetError {
+    /// What is wrong, without the cure.
+    pub fn what(&self) -> String {
+        format!("{}: {}", self.what, self.source)
+    }
+
+    /// What to do about it.
+    pub fn cure(&self) -> &'static str {
+        self.cure
+    }
+}
 
 /// Makes an error of a failed step.
 fn failed(what: impl fmt::Display, cure: &'static str) -> impl FnOnce(io::Error) -> NetError {
@@ -100,6 +112,11 @@ impl MulticastReceiver {
     pub fn buffer_bytes(&self) -> io::Result<usize> {
         // Linux reports twice what it gives to payload and bookkeeping together.
         self.socket.recv_buffer_size().map(|bytes| bytes / 2)
+    }
+
+    /// Another handle on the socket, for who must know where a datagram comes from.
+    pub fn handle(&self) -> io::Result<UdpSocket> {
+        self.socket.try_clone().map(UdpSocket::from)
     }
 
     fn set_polling(&mut self, polling: bool) -> io::Result<()> {

@@ -146,32 +146,29 @@ impl Acceptor {
             self.promised = accept.ballot;
         }
         assert_eq!(self.promised, accept.ballot);
-        self.store(&accept, fx);
+        let from = accept.from;
+        self.store(accept, fx);
         if fx.persist.is_empty() && bugs::has(Bug::AnswersAcceptsOnce) {
             return;
         }
-        self.unanswered.push(Run::new(accept.from, until));
+        self.unanswered.push(Run::new(from, until));
     }
 
     /// Remembers the entries of `accept`; those that are stored already are not stored again.
-    fn store(&mut self, accept: &Accept, fx: &mut Effects) {
-        let ballot = accept.ballot;
-        let instances = Run::new(accept.from, accept.from.plus(accept.entries.len() as u64));
+    fn store(&mut self, accept: Accept, fx: &mut Effects) {
+        let Accept { ballot, from, entries, .. } = accept;
+        let instances = Run::new(from, from.plus(entries.len() as u64));
         let is_known = |instance: Instance| {
             self.accepted.get(instance).is_some_and(|vote| vote.ballot == ballot)
         };
         if instances.iter().all(is_known) {
             return;
         }
-        for (instance, entry) in instances.iter().zip(&accept.entries) {
+        for (instance, entry) in instances.iter().zip(&entries) {
             // A ballot proposes one entry an instance, so storing it again changes nothing.
             self.accepted.insert(instance, Vote { ballot, entry: entry.clone() });
         }
-        fx.persist.push(Record::Accepted {
-            ballot,
-            from: accept.from,
-            entries: accept.entries.clone(),
-        });
+        fx.persist.push(Record::Accepted { ballot, from, entries });
     }
 
     /// A proposer remembers another acceptor of this id: this one has forgotten what that one

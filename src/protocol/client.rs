@@ -351,7 +351,7 @@ impl Actor for Client {
             if self.armed.take().is_some() {
                 fx.cancel_timer(Timer::RetryRequest);
             }
-        } else if let Some(deadline) = self.deadlines.first()
+        } else if let Some(deadline) = self.deadlines.first().map(|deadline| deadline.max(now))
             && self.armed.is_none_or(|armed| deadline < armed)
         {
             self.armed = Some(deadline);

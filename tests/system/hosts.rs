@@ -16,7 +16,7 @@ use crate::faults::{COUNT, strike};
 use crate::world::{Network as Carrier, SOON, World, happens, skip, succeeds, text};
 
 /// Everybody who has a host.
-const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 10] = [
     "acceptor1",
     "acceptor2",
     "acceptor3",
@@ -48,14 +48,14 @@ const MEANS: [Means; 2] = [
 ];
 
 /// The network: a namespace with a bridge, and one for each host.
-struct Network {
+pub struct Network {
     means: Means,
     hub: Child,
     hosts: BTreeMap<&'static str, Child>,
 }
 
 /// The address of a host.
-fn address(name: &str) -> String {
+pub fn address(name: &str) -> String {
     let place = NAMES.iter().position(|other| *other == name).unwrap();
     format!("10.77.0.{}", place + 1)
 }
@@ -67,8 +67,13 @@ fn hold(words: &[&str]) -> Child {
 }
 
 impl Network {
-    /// Makes the network, or says aloud why it cannot be.
+    /// Makes the network with everybody, or says aloud why it cannot be.
     fn new(test: &str) -> Option<Network> {
+        Network::with(test, &NAMES)
+    }
+
+    /// The same with a few hosts.
+    pub fn with(test: &str, names: &[&'static str]) -> Option<Network> {
         let test_of_means = |means: &&Means| {
             let ip = "ip link add br0 type bridge && nft list ruleset";
             succeeds(&[means.make, &["sh", "-c", ip]].concat())
@@ -90,7 +95,7 @@ impl Network {
         let mut wires = "link set lo up\nlink add br0 type bridge mcast_snooping 0\n\
                          link set br0 up\n"
             .to_owned();
-        for name in NAMES {
+        for &name in names {
             let enter = network.entry(network.hub.id());
             let words: Vec<&str> = enter.iter().map(String::as_str).collect();
             let host = hold(&[&words[..], &["unshare", "--net"]].concat());
@@ -104,7 +109,7 @@ impl Network {
             writeln!(wires, "link set {name} master br0 up").unwrap();
         }
         network.in_hub(&wires);
-        for name in NAMES {
+        for &name in names {
             let address = address(name);
             let words = format!(
                 "link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n\
@@ -122,6 +127,16 @@ impl Network {
             .chain([pid.to_string()])
             .chain(self.means.enter.iter().map(|w| (*w).to_owned()))
             .collect()
+    }
+
+    /// The words that enter the namespace of a host.
+    pub fn entry_of(&self, name: &str) -> Vec<String> {
+        self.entry(self.hosts[name].id())
+    }
+
+    /// Runs a command on a host, and demands that it succeeds.
+    pub fn on(&self, name: &str, words: &[&str]) {
+        self.run(self.hosts[name].id(), words, "");
     }
 
     /// Runs a command in a namespace, and demands that it succeeds. Returns what it prints.
@@ -182,7 +197,7 @@ impl Network {
     }
 
     /// Adds a rule for what `name` receives.
-    fn filter(&self, name: &str, rule: &str) {
+    pub fn filter(&self, name: &str, rule: &str) {
         let rules = format!(
             "table ip test {{ chain input {{ type filter hook input priority 0; {rule}; }}; }}\n"
         );

@@ -8,6 +8,7 @@
 // A test that cannot set itself up has failed.
 #![allow(clippy::unwrap_used)]
 
+mod doctor;
 mod durability;
 mod faults;
 mod files;

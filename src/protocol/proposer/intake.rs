@@ -1,6 +1,6 @@
 //! What clients have asked for and is not in flight yet, and what they are told.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
@@ -67,8 +67,12 @@ impl Queue {
         if number > end.plus(limit as u64) || self.len() >= limit {
             return Fate::Refused;
         }
-        self.early.insert(number, value);
-        self.join_early();
+        if number > end {
+            self.early.insert(number, value);
+        } else {
+            self.values.push_back(Queued { value, instance: None });
+            self.join_early();
+        }
         Fate::Received
     }
 
@@ -97,8 +101,10 @@ impl Queue {
             }
             self.front = self.front.next();
         }
-        self.early = self.early.split_off(&self.front);
-        self.join_early();
+        if !self.early.is_empty() {
+            self.early = self.early.split_off(&self.front);
+            self.join_early();
+        }
     }
 
     /// A later value of the session was skipped at `instance`. Unless the front is still under
@@ -123,7 +129,9 @@ impl Queue {
     }
 
     fn join_early(&mut self) {
-        while let Some(value) = self.early.remove(&self.front.plus(self.values.len() as u64)) {
+        while !self.early.is_empty()
+            && let Some(value) = self.early.remove(&self.front.plus(self.values.len() as u64))
+        {
             self.values.push_back(Queued { value, instance: None });
         }
     }
@@ -134,21 +142,24 @@ impl Queue {
 pub struct Notes {
     sessions: BTreeMap<Session, Note>,
     /// Who is to be told something at the end of this turn.
-    urgent: BTreeSet<Session>,
+    urgent: Vec<Session>,
     /// Who is to be told what was received, when the timer comes.
-    waiting: BTreeSet<Session>,
+    waiting: Vec<Session>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Note {
     /// Received, with the instance asked for, if the client asked for one.
     received: Vec<(Number, Option<Instance>)>,
-    delivered: Vec<Number>,
-    lost: Vec<Number>,
+    delivered: Vec<Run<Number>>,
+    lost: Vec<Run<Number>>,
     /// Above every number that was received, if there was any.
     end: Option<Number>,
     /// Something before what was received in this turn is missing.
     has_gap: bool,
+    /// Whether `urgent` has the session, and whether `waiting` has it.
+    is_urgent: bool,
+    is_waiting: bool,
     /// What the last acknowledgements told.
     told: VecDeque<Told>,
 }
@@ -168,32 +179,42 @@ impl Notes {
     /// A value is held, and will be decided if this leader lives. `asked` is the instance, if the
     /// client asked for one.
     pub fn received(&mut self, session: Session, number: Number, asked: Option<Instance>) {
-        self.note(session).received.push((number, asked));
-        self.waiting.insert(session);
+        let note = self.sessions.entry(session).or_default();
+        note.received.push((number, asked));
+        if !std::mem::replace(&mut note.is_waiting, true) {
+            self.waiting.push(session);
+        }
     }
 
     /// A request for `numbers` came. Where the one before it is missing, the client learns at once
     /// what is here, and sends the rest again.
     pub fn requested(&mut self, session: Session, numbers: Run<Number>) {
-        let note = self.note(session);
+        let note = self.sessions.entry(session).or_default();
         let has_gap = note.end.is_some_and(|end| numbers.from > end);
         note.has_gap |= has_gap;
         note.end = note.end.max(Some(numbers.until));
-        if has_gap {
-            self.urgent.insert(session);
+        if has_gap && !std::mem::replace(&mut note.is_urgent, true) {
+            self.urgent.push(session);
         }
     }
 
     /// A value is decided where its client asked for it, or delivered.
     pub fn delivered(&mut self, session: Session, number: Number) {
-        self.note(session).delivered.push(number);
-        self.urgent.insert(session);
+        extend(&mut self.urgent(session).delivered, number);
     }
 
     /// The value's instance holds something else.
     pub fn lost(&mut self, session: Session, number: Number) {
-        self.note(session).lost.push(number);
-        self.urgent.insert(session);
+        extend(&mut self.urgent(session).lost, number);
+    }
+
+    /// The note of a session that is to be told something at the end of this turn.
+    fn urgent(&mut self, session: Session) -> &mut Note {
+        let note = self.sessions.entry(session).or_default();
+        if !std::mem::replace(&mut note.is_urgent, true) {
+            self.urgent.push(session);
+        }
+        note
     }
 
     /// Whether nothing was received that is not told yet.
@@ -201,28 +222,24 @@ impl Notes {
         self.waiting.is_empty()
     }
 
-    fn note(&mut self, session: Session) -> &mut Note {
-        self.sessions.entry(session).or_default()
-    }
-
     /// Tells what is final, and what is here where something is missing. What was merely received
     /// can wait: mostly it is final soon.
     pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        while let Some(session) = self.urgent.pop_first() {
+        for session in self.urgent.drain(..) {
             let Some(note) = self.sessions.get_mut(&session) else { continue };
+            note.is_urgent = false;
             let received = if std::mem::take(&mut note.has_gap) {
-                self.waiting.remove(&session);
                 note.take_open(session, log)
             } else {
-                Vec::new()
+                vec![]
             };
-            let delivered = gather_unordered(std::mem::take(&mut note.delivered));
-            let lost = gather_unordered(std::mem::take(&mut note.lost));
-            let before = |runs: fn(&Told) -> &Vec<Run<Number>>| {
-                note.told.iter().flat_map(runs).copied().collect::<Vec<_>>()
+            let delivered = merge(std::mem::take(&mut note.delivered));
+            let lost = merge(std::mem::take(&mut note.lost));
+            let again = |runs: &Vec<Run<Number>>, before: fn(&Told) -> &Vec<Run<Number>>| {
+                merge(runs.iter().chain(note.told.iter().flat_map(before)).copied().collect())
             };
-            let all_delivered = merge([before(|told| &told.delivered), delivered.clone()].concat());
-            let all_lost = merge([before(|told| &told.lost), lost.clone()].concat());
+            let all_delivered = again(&delivered, |told| &told.delivered);
+            let all_lost = again(&lost, |told| &told.lost);
             send(session, [gather_unordered(received), all_delivered, all_lost], settings, fx);
             if note.told.len() == TOLD_AGAIN - 1 {
                 note.told.pop_front();
@@ -233,13 +250,22 @@ impl Notes {
 
     /// Tells what was received and is still not final, so that clients need not ask again soon.
     pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        while let Some(session) = self.waiting.pop_first() {
+        for session in self.waiting.drain(..) {
             let Some(note) = self.sessions.get_mut(&session) else { continue };
+            note.is_waiting = false;
             let open = note.take_open(session, log);
             if !open.is_empty() {
                 send(session, [gather_unordered(open), Vec::new(), Vec::new()], settings, fx);
             }
         }
+    }
+}
+
+/// Adds a number to runs. Mostly it follows the last one.
+fn extend(runs: &mut Vec<Run<Number>>, number: Number) {
+    match runs.last_mut() {
+        Some(last) if last.until == number => last.until = number.next(),
+        _ => runs.push(Run::new(number, number.next())),
     }
 }
 

@@ -181,11 +181,7 @@ impl Leadership {
                     self.ask_for(session, number, instance, value, log, fx);
                 }
             }
-            Assignment::Leader => {
-                for (number, value) in numbered {
-                    self.enqueue(session, number, value, log, fx);
-                }
-            }
+            Assignment::Leader => self.enqueue(session, numbered, log, fx),
         }
     }
 
@@ -224,24 +220,25 @@ impl Leadership {
         self.notes.received(session, number, Some(instance));
     }
 
-    /// A client leaves the instance to the leader.
+    /// A client leaves the instances to the leader.
     fn enqueue(
         &mut self,
         session: Session,
-        number: Number,
-        value: Value,
+        numbered: impl Iterator<Item = (Number, Value)>,
         log: &DecidedLog,
         fx: &mut Effects,
     ) {
-        let queue = self
-            .queues
-            .entry(session)
-            .or_insert_with(|| Queue::new(session, log.next_number(session)));
-        match queue.push(number, value, self.settings.request_queue) {
-            Fate::Received if bugs::has(Bug::AcksTooEarly) => self.notes.delivered(session, number),
-            Fate::Received => self.notes.received(session, number, None),
-            Fate::Delivered => self.notes.delivered(session, number),
-            Fate::Refused => fx.ignore(Ignored::QueueFull),
+        let new = || Queue::new(session, log.next_number(session));
+        let queue = self.queues.entry(session).or_insert_with(new);
+        for (number, value) in numbered {
+            match queue.push(number, value, self.settings.request_queue) {
+                Fate::Received if bugs::has(Bug::AcksTooEarly) => {
+                    self.notes.delivered(session, number);
+                }
+                Fate::Received => self.notes.received(session, number, None),
+                Fate::Delivered => self.notes.delivered(session, number),
+                Fate::Refused => fx.ignore(Ignored::QueueFull),
+            }
         }
     }
 
@@ -604,7 +601,7 @@ impl Leadership {
 
     fn arm_timers(&mut self, now: Time, log: &DecidedLog, fx: &mut Effects) {
         let deadline = self.phase2.next_deadline().filter(|_| !self.no_timeouts);
-        if let Some(deadline) = deadline
+        if let Some(deadline) = deadline.map(|deadline| deadline.max(now))
             && self.timers.retry_accept.is_none_or(|armed| deadline < armed)
         {
             self.timers.retry_accept = Some(deadline);

@@ -145,7 +145,7 @@ impl Phase2 {
 
     /// When something should be answered.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().filter(|_| !self.in_flight.is_empty())
+        self.deadlines.first()
     }
 
     /// Sends again what was not answered in time: at most `window_bytes` of it.
@@ -181,6 +181,9 @@ impl Phase2 {
     fn remove(&mut self, instance: Instance) -> Option<InFlight> {
         let flight = self.in_flight.remove(instance)?;
         self.bytes -= flight.entry.wire_bytes_max();
+        if self.in_flight.is_empty() {
+            self.deadlines.clear();
+        }
         Some(flight)
     }
 

@@ -1,0 +1,258 @@
+//! What a doctor can say: findings, each a sentence with its cure, and how they are printed.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+/// How bad a finding is, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The cluster does not work, or not as configured.
+    Sick,
+    /// It works, and somebody should know.
+    Note,
+    /// As it should be.
+    Fine,
+}
+
+impl Severity {
+    /// The word that lines begin with.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Sick => "sick",
+            Severity::Note => "note",
+            Severity::Fine => "fine",
+        }
+    }
+}
+
+/// What a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)] // The sentences in `diagnosis` say it.
+pub enum Topic {
+    NoInterface,
+    InterfaceDown,
+    NoMulticast,
+    NoSocket,
+    CannotSend,
+    OwnUnheard,
+    TtlZero,
+    BufferClamped,
+    LongDatagrams,
+    Lists,
+    Dropped,
+    FolderUnusable,
+    OtherInterface,
+    NothingHeard,
+    HostsMissing,
+    OneWayIn,
+    OneWayOut,
+    MtuLost,
+    Loss,
+    DuplicateId,
+    OtherCluster,
+    OtherVersion,
+    Foreign,
+    KeyDiffers,
+    ConfigDiffers,
+    AcceptorsMissing,
+    Interface,
+    Groups,
+    Host,
+    Roles,
+    Clocks,
+}
+
+impl Topic {
+    /// Every topic, in the order in which findings are printed.
+    pub const ALL: [Topic; 31] = [
+        Topic::NoInterface,
+        Topic::InterfaceDown,
+        Topic::NoMulticast,
+        Topic::NoSocket,
+        Topic::CannotSend,
+        Topic::OwnUnheard,
+        Topic::TtlZero,
+        Topic::BufferClamped,
+        Topic::LongDatagrams,
+        Topic::Lists,
+        Topic::Dropped,
+        Topic::FolderUnusable,
+        Topic::OtherInterface,
+        Topic::NothingHeard,
+        Topic::HostsMissing,
+        Topic::OneWayIn,
+        Topic::OneWayOut,
+        Topic::MtuLost,
+        Topic::Loss,
+        Topic::DuplicateId,
+        Topic::OtherCluster,
+        Topic::OtherVersion,
+        Topic::Foreign,
+        Topic::KeyDiffers,
+        Topic::ConfigDiffers,
+        Topic::AcceptorsMissing,
+        Topic::Interface,
+        Topic::Groups,
+        Topic::Host,
+        Topic::Roles,
+        Topic::Clocks,
+    ];
+
+    /// The word for machines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Topic::NoInterface => "no-interface",
+            Topic::InterfaceDown => "interface-down",
+            Topic::NoMulticast => "no-multicast",
+            Topic::NoSocket => "no-socket",
+            Topic::CannotSend => "cannot-send",
+            Topic::OwnUnheard => "own-unheard",
+            Topic::TtlZero => "ttl-zero",
+            Topic::BufferClamped => "buffer-clamped",
+            Topic::Lists => "lists",
+            Topic::LongDatagrams => "long-datagrams",
+            Topic::Dropped => "dropped",
+            Topic::FolderUnusable => "folder-unusable",
+            Topic::OtherInterface => "other-interface",
+            Topic::NothingHeard => "nothing-heard",
+            Topic::HostsMissing => "hosts-missing",
+            Topic::OneWayIn => "one-way-in",
+            Topic::OneWayOut => "one-way-out",
+            Topic::MtuLost => "mtu-lost",
+            Topic::Loss => "loss",
+            Topic::DuplicateId => "duplicate-id",
+            Topic::OtherCluster => "other-cluster",
+            Topic::OtherVersion => "other-version",
+            Topic::Foreign => "foreign",
+            Topic::KeyDiffers => "key-differs",
+            Topic::ConfigDiffers => "config-differs",
+            Topic::AcceptorsMissing => "acceptors-missing",
+            Topic::Interface => "interface",
+            Topic::Groups => "groups",
+            Topic::Host => "host",
+            Topic::Roles => "roles",
+            Topic::Clocks => "clocks",
+        }
+    }
+}
+
+/// One thing that a doctor says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about.
+    pub topic: Topic,
+    /// What was found.
+    pub sentence: String,
+    /// What to do about it; empty of what is fine.
+    pub cure: String,
+}
+
+impl Finding {
+    /// Something that is wrong.
+    pub fn sick(topic: Topic, sentence: impl Into<String>, cure: impl Into<String>) -> Self {
+        let (severity, sentence, cure) = (Severity::Sick, sentence.into(), cure.into());
+        Finding { severity, topic, sentence, cure }
+    }
+
+    /// Something worth knowing.
+    pub fn note(topic: Topic, sentence: impl Into<String>, cure: impl Into<String>) -> Self {
+        Finding { severity: Severity::Note, ..Finding::sick(topic, sentence, cure) }
+    }
+
+    /// Something that is as it should be.
+    pub fn fine(topic: Topic, sentence: impl Into<String>) -> Self {
+        Finding { severity: Severity::Fine, ..Finding::sick(topic, sentence, "") }
+    }
+}
+
+/// All that a doctor says, the worst first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Sorted.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// A report of these findings.
+    pub fn new(mut findings: Vec<Finding>) -> Self {
+        findings.sort();
+        findings.dedup();
+        Report { findings }
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_healthy(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Sick)
+    }
+
+    /// `healthy` or `sick`.
+    pub fn verdict(&self) -> &'static str {
+        if self.is_healthy() { "healthy" } else { "sick" }
+    }
+
+    /// A line for each finding, and the verdict.
+    pub fn lines(&self) -> String {
+        let mut text = String::new();
+        for Finding { severity, sentence, cure, .. } in &self.findings {
+            let cure = if cure.is_empty() { String::new() } else { format!("; cure: {cure}") };
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{}: {sentence}{cure}", severity.name());
+        }
+        text.push_str(self.verdict());
+        text.push('\n');
+        text
+    }
+
+    /// The same for machines.
+    pub fn json(&self) -> Value {
+        let finding = |finding: &Finding| {
+            json!({
+                "severity": finding.severity.name(), "topic": finding.topic.name(),
+                "sentence": finding.sentence, "cure": finding.cure,
+            })
+        };
+        let findings: Vec<Value> = self.findings.iter().map(finding).collect();
+        json!({ "verdict": self.verdict(), "findings": findings })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_comes_first_and_decides() {
+        let fine = Finding::fine(Topic::Clocks, "clocks do not matter");
+        let note = Finding::note(Topic::Loss, "some is lost", "look at the cable");
+        let sick = Finding::sick(Topic::TtlZero, "nothing leaves", "set `ttl` to 1");
+        let report = Report::new(vec![fine.clone(), note.clone(), sick.clone(), sick]);
+        assert_eq!(
+            report.lines(),
+            "sick: nothing leaves; cure: set `ttl` to 1\n\
+             note: some is lost; cure: look at the cable\n\
+             fine: clocks do not matter\nsick\n"
+        );
+        assert_eq!(report.json()["findings"][0]["topic"], "ttl-zero");
+        assert!(!report.is_healthy());
+        let report = Report::new(vec![fine, note]);
+        assert_eq!(
+            (report.verdict(), report.json()["verdict"].as_str()),
+            ("healthy", Some("healthy"))
+        );
+    }
+
+    #[test]
+    fn every_topic_has_a_name_of_its_own_and_stands_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        let mut names: Vec<&str> = Topic::ALL.iter().map(|topic| topic.name()).collect();
+        for name in &names {
+            assert!(readme.contains(&format!("`{name}`")), "README.md does not explain {name}");
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Topic::ALL.len());
+    }
+}

@@ -1,0 +1,142 @@
+//! Looks at this host: interfaces, folders, what its kernel dropped. Changes nothing that stays.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::facts::{Drops, FolderFacts, InterfaceFacts};
+use crate::protocol::types::Role;
+
+/// Bits of an interface's flags, as Linux has them.
+const UP: u32 = 0x1;
+const MULTICAST: u32 = 0x1000;
+
+/// What the system says of the interface of this name; none when there is no such interface.
+pub fn interface(name: &str) -> Option<InterfaceFacts> {
+    // A label, as eth0:1, is no name.
+    let is_it = |listed: &if_addrs::Interface| listed.name.split(':').next() == Some(name);
+    let listed = if_addrs::get_if_addrs().ok()?.into_iter().find(is_it)?;
+    let read = |path: String| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
+    let index = read(format!("/sys/class/net/{name}/ifindex")).and_then(|text| text.parse().ok());
+    // What is mounted at /sys may describe the interfaces of another network namespace.
+    let is_described = listed.index.is_none_or(|number| index == Some(number));
+    let of_link =
+        |what: &str| read(format!("/sys/class/net/{name}/{what}")).filter(|_| is_described);
+    let flags = of_link("flags")
+        .and_then(|text| u32::from_str_radix(text.trim_start_matches("0x"), 16).ok());
+    let filters = ["all", name].map(|which| {
+        read(format!("/proc/sys/net/ipv4/conf/{which}/rp_filter")).and_then(|t| t.parse().ok())
+    });
+    let has_link = listed.is_oper_up();
+    Some(InterfaceFacts {
+        mtu: of_link("mtu").and_then(|text| text.parse().ok()),
+        is_loopback: listed.is_loopback(),
+        is_up: has_link || flags.is_some_and(|flags| flags & UP != 0),
+        has_link,
+        // What the system does not tell is taken for good.
+        has_multicast: flags.is_none_or(|flags| flags & MULTICAST != 0),
+        // The kernel takes the larger of the two; 1 is strict.
+        is_strict: filters.into_iter().flatten().max() == Some(1_u32),
+        name: name.to_owned(),
+    })
+}
+
+/// Why `path`, or where it would be made, cannot be written; none when it can. `mark` tells this
+/// process's file from others'.
+pub fn folder(path: &Path, role: Role, mark: u64) -> Option<FolderFacts> {
+    let error = try_to_write(path, mark).err()?;
+    Some(FolderFacts { path: path.display().to_string(), role, error: error.to_string() })
+}
+
+fn try_to_write(path: &Path, mark: u64) -> io::Result<()> {
+    let here = PathBuf::from(".");
+    let existing = path.ancestors().find(|folder| folder.exists());
+    // A relative path that does not exist begins in the working directory.
+    let folder = existing.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(&here);
+    if !folder.is_dir() {
+        return Err(io::Error::from(io::ErrorKind::NotADirectory));
+    }
+    let file = folder.join(format!(".paxos-doctor-{mark:016x}"));
+    OpenOptions::new().write(true).create_new(true).open(&file)?;
+    fs::remove_file(file)
+}
+
+/// A socket that the kernel dropped datagrams of: its inode, its port, and how many.
+pub type Dropped = (String, u16, u64);
+
+/// The drops so far of every UDP socket on one of these ports.
+pub fn drops(ports: &[u16]) -> Vec<Dropped> {
+    let tables = ["/proc/net/udp", "/proc/net/udp6"];
+    tables
+        .into_iter()
+        .flat_map(|path| parse_drops(&fs::read_to_string(path).unwrap_or_default(), ports))
+        .collect()
+}
+
+/// Reads a table of sockets, as the kernel prints it.
+fn parse_drops(table: &str, ports: &[u16]) -> Vec<Dropped> {
+    let row = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // The second column is the address, the tenth the inode, the last one counts drops.
+        let port = u16::from_str_radix(words.get(1)?.rsplit(':').next()?, 16).ok()?;
+        let inode = (*words.get(9)?).to_owned();
+        let count: u64 = words.last()?.parse().ok()?;
+        (ports.contains(&port)).then_some((inode, port, count))
+    };
+    table.lines().skip(1).filter_map(row).collect()
+}
+
+/// What was dropped at sockets that were there before and after.
+pub fn compare(before: &[Dropped], after: &[Dropped]) -> Vec<Drops> {
+    let drop = |(inode, port, count): &Dropped| {
+        let (_, _, earlier) = before.iter().find(|(same, _, _)| same == inode)?;
+        let more = count.saturating_sub(*earlier);
+        (*count > 0).then_some(Drops { port: *port, count: *count, more })
+    };
+    after.iter().filter_map(drop).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loopback_interface_is_described() {
+        let facts = interface("lo").unwrap();
+        assert!(facts.is_loopback && facts.is_up && facts.has_link, "{facts:?}");
+        assert!(facts.mtu.is_some());
+        assert_eq!(interface("lo9"), None);
+    }
+
+    #[test]
+    fn a_folder_is_tried_and_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        assert_eq!(super::folder(&path.join("not/there/yet"), Role::Acceptor, 1), None);
+        assert_eq!(super::folder(path, Role::Acceptor, 1), None);
+        assert_eq!(fs::read_dir(path).unwrap().count(), 0);
+        assert_eq!(super::folder(Path::new("nowhere-yet"), Role::Acceptor, 1), None);
+        fs::write(path.join("file"), "").unwrap();
+        let facts = super::folder(&path.join("file"), Role::Acceptor, 1).unwrap();
+        assert!(facts.error.contains("directory"), "{facts:?}");
+        assert!(super::folder(&path.join("file/data"), Role::Learner, 1).is_some());
+    }
+
+    #[test]
+    fn drops_are_read_and_compared() {
+        let table = |drops: u64| {
+            format!(
+                "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt \
+                 uid timeout inode ref pointer drops\n\
+                 1: 010000EF:1388 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 4711 \
+                 2 0000000000000000 {drops}\n\
+                 2: 010000EF:1770 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 4712 \
+                 2 0000000000000000 9\n garbage\n"
+            )
+        };
+        let [before, after] = [3, 5].map(|drops| parse_drops(&table(drops), &[5000]));
+        assert_eq!(before, [("4711".to_owned(), 5000, 3)]);
+        assert_eq!(compare(&before, &after), [Drops { port: 5000, count: 5, more: 2 }]);
+        assert_eq!(compare(&[], &after), [], "a process that came meanwhile");
+    }
+}
