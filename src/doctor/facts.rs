@@ -133,7 +133,8 @@ pub struct Drops {
 }
 
 impl Settled {
-    /// What `config` says, but for the key. `datagram_bytes` is what it comes to on this host's interface.
+    /// What `config` says, but for the key. `datagram_bytes` is what it comes to on this host's
+    /// interface.
     pub fn new(config: &Config, datagram_bytes: usize) -> Self {
         let groups = PLACES.map(|role| config.groups.of(role));
         let multicast = (0..).zip(groups);
