@@ -39,6 +39,9 @@ cargo build --release --bin paxos
 step "tests"
 cargo test --release --no-fail-fast
 
+step "tests of the whole, with a key"
+PAXOS_TEST_KEY=1 cargo test --release --test system -- timing hostile durability faults
+
 step "deliberate bugs"
 bash/bugs.sh
 

@@ -1,8 +1,10 @@
-//! What a datagram costs to encode and to decode.
+//! What a datagram costs to encode and to decode, and to seal and to open.
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use multi_paxos::auth::key::KeyRing;
+use multi_paxos::auth::seal::Seal;
 use multi_paxos::protocol::message::{Accept, Accepted, Message};
 use multi_paxos::protocol::types::{
     AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Value,
@@ -49,5 +51,30 @@ fn bench(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, bench);
+/// What a key costs a datagram, at each end.
+fn seals(criterion: &mut Criterion) {
+    let ring = KeyRing::parse("bench", &format!("paxos-key-1 {}", "7".repeat(64)));
+    let seal = Seal::new(&ring.expect("the key is well-formed"), "bench", 7);
+    let mut group = criterion.benchmark_group("seal");
+    for bytes in [64, 1024, 8192, 60_000] {
+        let content = vec![7; bytes];
+        let mut sealed = content.clone();
+        seal.seal(Role::Acceptor, &mut sealed);
+        group.throughput(Throughput::Bytes(bytes as u64));
+        group.bench_function(BenchmarkId::new("seal", bytes), |bencher| {
+            let mut buffer = Vec::new();
+            bencher.iter(|| {
+                buffer.clear();
+                buffer.extend_from_slice(black_box(&content));
+                seal.seal(Role::Acceptor, &mut buffer)
+            });
+        });
+        group.bench_function(BenchmarkId::new("open", bytes), |bencher| {
+            bencher.iter(|| seal.open(Role::Acceptor, black_box(&sealed)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench, seals);
 criterion_main!(benches);

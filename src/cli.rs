@@ -27,6 +27,8 @@ use crate::simulate::SimulateOptions;
 pub enum Command {
     /// Run a role.
     Node(NodeOptions),
+    /// Make a key file.
+    Keygen(KeygenOptions),
     /// Print random values.
     Generate(GenerateOptions),
     /// Judge the result files.
@@ -50,6 +52,14 @@ pub struct GenerateOptions {
     /// Seed of the values; by default one from the operating system
     #[arg(long)]
     pub seed: Option<u64>,
+}
+
+/// Where the key goes.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct KeygenOptions {
+    /// The file; there must be none yet
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
 }
 
 /// What to measure.
@@ -146,6 +156,11 @@ enum TypedCommand {
         #[arg(long, value_name = "DIR", default_value = "results")]
         results: PathBuf,
     },
+    /// Make a key file, readable by its owner alone, for `key_file` of the configuration
+    ///
+    /// Copy it, over a safe way, to wherever a process of the cluster runs. Whoever holds it can
+    /// take part, and speak for any process.
+    Keygen(KeygenOptions),
     /// Print random values, one a line
     Generate(GenerateOptions),
     /// Judge integrity, agreement and termination by the result files
@@ -330,6 +345,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         TypedCommand::Learner { node: typed, results } => {
             Command::Node(NodeOptions { results, ..node(Role::Learner, typed)? })
         }
+        TypedCommand::Keygen(options) => Command::Keygen(options),
         TypedCommand::Generate(options) => Command::Generate(options),
         TypedCommand::Check { files, print, first_instances, json } => {
             let options = check_options(files, first_instances)?;

@@ -14,6 +14,8 @@ use std::time::Duration;
 use std::{fmt, fs};
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
+use crate::auth::key::KeyError;
+use crate::auth::seal::SEAL_BYTES;
 use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
 use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
 use crate::protocol::settings::Settings;
@@ -36,6 +38,8 @@ pub struct Config {
     pub busy_poll: Duration,
     /// Where acceptors keep what they must not forget; without it they are not durable.
     pub data: Option<PathBuf>,
+    /// The file with the cluster's key; without it anybody may take part.
+    pub key_file: Option<PathBuf>,
     /// How many datagrams wait for the role loop, at most.
     pub inbox_datagrams: usize,
     /// The largest datagram, if the file says so; else the interface's MTU decides.
@@ -71,6 +75,12 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+impl From<KeyError> for ConfigError {
+    fn from(error: KeyError) -> Self {
+        ConfigError(error.to_string())
+    }
+}
+
 /// One setting.
 struct Key {
     name: &'static str,
@@ -87,8 +97,6 @@ enum Form {
     Interface(fn(&mut Config, InterfaceChoice)),
     /// A word.
     Word(fn(&mut Config, &str)),
-    /// Known, and refused: what it needs is not there. Says what that is.
-    Missing(&'static str),
 }
 
 const fn number(name: &'static str, range: RangeInclusive<u64>, set: fn(&mut Config, u64)) -> Key {
@@ -157,7 +165,7 @@ const KEYS: [Key; 31] = [
     number("catch_up_bytes", 1024..=1 << 24, |config, bytes| {
         config.settings.catch_up_bytes = bytes as usize;
     }),
-    Key { name: "key_file", form: Form::Missing("authentication") },
+    Key { name: "key_file", form: Form::Word(|config, file| config.key_file = Some(file.into())) },
 ];
 
 /// Reads the file at `path`.
@@ -221,9 +229,6 @@ impl Parser {
             }
             Form::Interface(set) => set(config, value.parse()?),
             Form::Word(set) => set(config, value),
-            Form::Missing(what) => {
-                return Err(format!("{name} needs {what}, which this version lacks; remove it"));
-            }
         }
         Ok(())
     }
@@ -287,6 +292,7 @@ impl Config {
             socket_buffer_bytes: 4 << 20,
             busy_poll: Duration::from_micros(50),
             data: None,
+            key_file: None,
             inbox_datagrams: 1024,
             datagram_bytes: None,
             value_bytes: None,
@@ -362,13 +368,17 @@ impl Config {
         let headers = self.groups.header_bytes();
         let carried = payload_of_mtu(mtu.unwrap_or(ETHERNET_MTU), headers);
         let datagram_bytes = self.datagram_bytes.unwrap_or(carried);
+        // The protocol gets what the seal leaves.
+        let seal_bytes = if self.key_file.is_some() { SEAL_BYTES } else { 0 };
+        let datagram_bytes = datagram_bytes.saturating_sub(seal_bytes);
         let fitting = Settings::value_bytes_for(datagram_bytes);
         let value_bytes = self.value_bytes.unwrap_or(fitting);
         if value_bytes > fitting {
             return Err(ConfigError(format!(
-                "{}: value_bytes {value_bytes} do not fit a datagram of {datagram_bytes} bytes; \
+                "{}: value_bytes {value_bytes} do not fit a datagram of {} bytes; \
                  set it to {fitting} or less",
-                self.path
+                self.path,
+                datagram_bytes + seal_bytes
             )));
         }
         Ok(Settings { datagram_bytes, value_bytes, ..self.settings.clone() })
@@ -458,7 +468,7 @@ mod tests {
             ("retry_accept_ms 0", "retry_accept_ms 0 is not in 1..3600000"),
             ("interface 10.0.0.0/33", "paxos.conf:1: interface 10.0.0.0/33 is not a network"),
             ("interface 239.0.0.1", "is a group"),
-            ("key_file here", "key_file needs authentication"),
+            ("key_file one two", "key_file takes one value, and 2 are given"),
             ("", "paxos.conf: there is no line for the clients"),
             (
                 "clients 239.0.0.1 5000\nlearners 239.0.0.1 5000",
@@ -477,8 +487,8 @@ mod tests {
     fn the_shipped_file_shows_every_setting_with_its_default() {
         let shipped = parse("conf/paxos.conf", SHIPPED).unwrap();
         for key in &KEYS {
-            // `data` has no default but none, so the shipped file says it aloud.
-            if matches!(key.form, Form::Missing(_)) || key.name == "data" {
+            // `data` and `key_file` have no default but none; the shipped file says `data` aloud.
+            if key.name == "data" {
                 continue;
             }
             let commented = SHIPPED.lines().find_map(|line| {
@@ -486,6 +496,9 @@ mod tests {
                 line.strip_prefix(key.name)?.starts_with(' ').then_some(line)
             });
             let line = commented.unwrap_or_else(|| panic!("{} is not shown", key.name));
+            if key.name == "key_file" {
+                continue;
+            }
             // Saying the default aloud changes nothing.
             let mut said = parse("conf/paxos.conf", &format!("{FOUR}{line}")).unwrap();
             said.path.clone_from(&shipped.path);
@@ -602,6 +615,22 @@ mod tests {
         let place = config.place(NodeId::new(Role::Client, 1), &host()).unwrap();
         assert_eq!((place.interface.index, place.mtu), (3, Some(1400)));
         assert_eq!(config.settings(place.mtu).unwrap().datagram_bytes, 1352);
+    }
+
+    #[test]
+    fn the_seal_takes_its_part_of_a_datagram() {
+        let settings = |more: &str, mtu| {
+            parse("paxos.conf", &format!("{FOUR}{more}")).unwrap().settings(Some(mtu))
+        };
+        for mtu in [300, 1500, 65536] {
+            let (open, sealed) =
+                (settings("", mtu).unwrap(), settings("key_file key", mtu).unwrap());
+            assert_eq!(open.datagram_bytes, sealed.datagram_bytes + SEAL_BYTES);
+            assert_eq!(open.value_bytes, sealed.value_bytes + SEAL_BYTES);
+        }
+        let refused = settings("key_file key\nvalue_bytes 1300", 1500).unwrap_err().to_string();
+        assert!(refused.contains("a datagram of 1472 bytes; set it to 1276 or less"), "{refused}");
+        assert!(settings("value_bytes 1300", 1500).is_ok());
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! business of [`runtime`], [`net`] and [`storage`]. `ARCHITECTURE.md` tells in which order to read
 //! the modules, which invariants there are, and where a change goes.
 
+pub mod auth;
 pub mod bugs;
 pub mod cli;
 pub mod clock;

@@ -7,7 +7,8 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use env_logger::{Env, Target};
-use multi_paxos::cli::{self, BenchOptions, Command, GenerateOptions, Usage};
+use multi_paxos::auth::key;
+use multi_paxos::cli::{self, BenchOptions, Command, GenerateOptions, KeygenOptions, Usage};
 use multi_paxos::clock::Clock;
 use multi_paxos::doctor::{self, DoctorOptions};
 use multi_paxos::results::check::{self, CheckOptions};
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
                 Err(error) => refuse(error),
             }
         }
+        Command::Keygen(options) => run_keygen(&options),
         Command::Generate(options) => run_generate(&options),
         Command::Check(options) => run_check(&options),
         Command::Bench(options) => {
@@ -73,6 +75,17 @@ fn start_log(clock: Clock, name: String) {
             writeln!(out, "{seconds:9.3} {name} {:5} {}", record.level(), record.args())
         })
         .init();
+}
+
+fn run_keygen(options: &KeygenOptions) -> ExitCode {
+    let secret = match entropy::random_bytes() {
+        Ok(secret) => secret,
+        Err(error) => return refuse(error),
+    };
+    match key::create(&options.path, &secret) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(error),
+    }
 }
 
 fn run_generate(options: &GenerateOptions) -> ExitCode {

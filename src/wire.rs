@@ -24,6 +24,12 @@ const MAGIC: [u8; 4] = *b"mpxs";
 /// Raised whenever a message changes its form.
 pub const VERSION: u8 = 1;
 
+/// Set in the version of datagrams that are sealed (see `auth`), and in no other.
+const SEALED: u8 = 0x80;
+
+/// The kind of a datagram that carries no message, but what processes say at the door (`auth`).
+const HELLO: u8 = 0xff;
+
 /// magic 4, version 1, kind 1, role 1, id 4, boot 8, cluster 8.
 pub(crate) const HEADER_BYTES: usize = 27;
 
@@ -33,6 +39,8 @@ pub struct Codec {
     cluster: u64,
     sender: Sender,
     datagram_bytes: usize,
+    /// Its own, sealed or not; no other is understood.
+    version: u8,
 }
 
 /// What a datagram says about itself, before its body is looked at.
@@ -42,6 +50,15 @@ pub struct Header {
     pub sender: Sender,
     /// What it carries.
     pub kind: Kind,
+}
+
+/// What a datagram is, sealed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// A message of this kind.
+    Message(Header),
+    /// What this process says at the door.
+    Hello(Sender),
 }
 
 /// A message does not fit a datagram: a mistake of the sender's, never the network's.
@@ -82,11 +99,23 @@ pub enum Refusal {
     TrailingBytes,
     /// The body's numbers are impossible: instance 0, an inverted run, an overflow.
     Impossible,
+    /// Not sealed, and this process has a key.
+    Unsealed,
+    /// Sealed, and this process has no key.
+    Sealed,
+    /// Sealed with a key that this process does not have.
+    OtherKey,
+    /// Its tag is wrong: not sealed by who has the key, or changed since.
+    Forged,
+    /// Taken before, or too old to tell.
+    Replayed,
+    /// From a session that has not proven to be alive: new, or a recording.
+    Unproven,
 }
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Refusal; 10] = [
+    pub const ALL: [Refusal; 16] = [
         Refusal::TooShort,
         Refusal::Foreign,
         Refusal::OtherVersion,
@@ -97,6 +126,12 @@ impl Refusal {
         Refusal::BadBody,
         Refusal::TrailingBytes,
         Refusal::Impossible,
+        Refusal::Unsealed,
+        Refusal::Sealed,
+        Refusal::OtherKey,
+        Refusal::Forged,
+        Refusal::Replayed,
+        Refusal::Unproven,
     ];
 }
 
@@ -113,6 +148,12 @@ impl fmt::Display for Refusal {
             Refusal::BadBody => "with a malformed body",
             Refusal::TrailingBytes => "with trailing bytes",
             Refusal::Impossible => "with impossible numbers",
+            Refusal::Unsealed => "not sealed with a key",
+            Refusal::Sealed => "sealed with a key, and there is none here",
+            Refusal::OtherKey => "sealed with another key",
+            Refusal::Forged => "forged",
+            Refusal::Replayed => "replayed",
+            Refusal::Unproven => "of a process that has not proven to be alive",
         })
     }
 }
@@ -120,7 +161,13 @@ impl fmt::Display for Refusal {
 impl Codec {
     /// The codec of `sender` in the cluster of this name. Datagrams are at most `datagram_bytes`.
     pub fn new(cluster: &str, sender: Sender, datagram_bytes: usize) -> Self {
-        Codec { cluster: fnv1a(cluster.as_bytes()), sender, datagram_bytes }
+        Codec { cluster: fnv1a(cluster.as_bytes()), sender, datagram_bytes, version: VERSION }
+    }
+
+    /// The same for datagrams that are sealed once they are encoded, and opened before they are
+    /// decoded. `datagram_bytes` leave the seal out.
+    pub fn sealed(self) -> Self {
+        Codec { version: VERSION | SEALED, ..self }
     }
 
     /// Whether `sender` is the process this codec belongs to.
@@ -131,14 +178,7 @@ impl Codec {
     /// Writes `message` as a datagram into `buffer`, whose content is lost and whose memory is
     /// reused.
     pub fn encode(&self, message: &Message, buffer: &mut Vec<u8>) -> Result<(), TooLong> {
-        buffer.clear();
-        buffer.extend_from_slice(&MAGIC);
-        buffer.push(VERSION);
-        buffer.push(message.kind() as u8);
-        buffer.push(self.sender.node.role as u8);
-        buffer.extend_from_slice(&self.sender.node.id.to_le_bytes());
-        buffer.extend_from_slice(&self.sender.boot.to_le_bytes());
-        buffer.extend_from_slice(&self.cluster.to_le_bytes());
+        self.begin(message.kind() as u8, buffer);
         body::encode(message, buffer);
         if buffer.len() > self.datagram_bytes {
             return Err(TooLong { bytes: buffer.len(), limit: self.datagram_bytes });
@@ -146,15 +186,48 @@ impl Codec {
         Ok(())
     }
 
-    /// Reads the header alone.
+    /// Writes the header of a hello into `buffer`, whose content is lost.
+    pub fn begin_hello(&self, buffer: &mut Vec<u8>) {
+        self.begin(HELLO, buffer);
+    }
+
+    /// The body of a datagram; nothing when it is shorter than a header.
+    pub fn hello_body(datagram: &[u8]) -> &[u8] {
+        datagram.get(HEADER_BYTES..).unwrap_or_default()
+    }
+
+    fn begin(&self, kind: u8, buffer: &mut Vec<u8>) {
+        buffer.clear();
+        buffer.extend_from_slice(&MAGIC);
+        buffer.push(self.version);
+        buffer.push(kind);
+        buffer.push(self.sender.node.role as u8);
+        buffer.extend_from_slice(&self.sender.node.id.to_le_bytes());
+        buffer.extend_from_slice(&self.sender.boot.to_le_bytes());
+        buffer.extend_from_slice(&self.cluster.to_le_bytes());
+    }
+
+    /// Reads the header of a message.
     pub fn header(&self, datagram: &[u8]) -> Result<Header, Refusal> {
+        match self.envelope(datagram)? {
+            Envelope::Message(header) => Ok(header),
+            Envelope::Hello(_) => Err(Refusal::UnknownKind),
+        }
+    }
+
+    /// Reads the header alone.
+    pub fn envelope(&self, datagram: &[u8]) -> Result<Envelope, Refusal> {
         let header: &[u8; HEADER_BYTES] = datagram.first_chunk().ok_or(Refusal::TooShort)?;
         let [m0, m1, m2, m3, version, kind, role, rest @ ..] = header;
         if [*m0, *m1, *m2, *m3] != MAGIC {
             return Err(Refusal::Foreign);
         }
-        if *version != VERSION {
-            return Err(Refusal::OtherVersion);
+        if *version != self.version {
+            return Err(match *version ^ self.version {
+                SEALED if *version == VERSION => Refusal::Unsealed,
+                SEALED => Refusal::Sealed,
+                _ => Refusal::OtherVersion,
+            });
         }
         let [i0, i1, i2, i3, b0, b1, b2, b3, b4, b5, b6, b7, cluster @ ..] = *rest;
         if u64::from_le_bytes(cluster) != self.cluster && !bugs::has(Bug::HearsOtherClusters) {
@@ -162,15 +235,21 @@ impl Codec {
         }
         let id = u32::from_le_bytes([i0, i1, i2, i3]);
         let boot = u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
-        let kind = *Kind::ALL.get(usize::from(*kind)).ok_or(Refusal::UnknownKind)?;
+        let is_hello = *kind == HELLO && self.version != VERSION;
+        let kind = Kind::ALL.get(usize::from(*kind));
+        if kind.is_none() && !is_hello {
+            return Err(Refusal::UnknownKind);
+        }
         let role = *Role::ALL.get(usize::from(*role)).ok_or(Refusal::UnknownSender)?;
         if id == 0 {
             return Err(Refusal::UnknownSender);
         }
+        let sender = Sender { node: NodeId { role, id }, boot };
+        let Some(&kind) = kind else { return Ok(Envelope::Hello(sender)) };
         if !kind.is_sent_by(role) {
             return Err(Refusal::WrongRole);
         }
-        Ok(Header { sender: Sender { node: NodeId { role, id }, boot }, kind })
+        Ok(Envelope::Message(Header { sender, kind }))
     }
 
     /// Reads a whole datagram.

@@ -130,6 +130,9 @@ fn the_protocol_is_pure() {
 #[test]
 fn each_edge_has_one_place() {
     only("bincode", &["src/wire"]);
+    only("hmac::", &["src/auth/seal.rs"]);
+    only("sha2::", &["src/auth/seal.rs"]);
+    only("rustix::", &["src/auth/key.rs"]);
     only("socket2", &["src/net/multicast.rs"]);
     only("Instant::now", &["src/clock.rs"]);
     only("SystemTime", &[]);

@@ -19,6 +19,11 @@ base=$((20000 + $$ % 3000 * 4))
     print_groups "$base"
     echo "cluster run-$$-$RANDOM"
 } >"$conf"
+# With PAXOS_TEST_KEY=1 the run has a key.
+if [ "${PAXOS_TEST_KEY:-0}" = 1 ]; then
+    "$PAXOS_BIN" keygen "$folder/paxos.key"
+    echo "key_file $folder/paxos.key" >>"$conf"
+fi
 acceptors=$(acceptor_count "$conf")
 
 # How long anything runs at most, in seconds.

@@ -19,7 +19,8 @@ const PAXOS: &str = env!("CARGO_BIN_EXE_paxos");
 /// What to start.
 #[derive(Clone, Copy)]
 pub struct Shape {
-    /// More lines of the configuration; `DATA` stands for the folder of durable data.
+    /// More lines of the configuration; `DATA` stands for the folder of durable data, `KEY`
+    /// for a key file.
     pub conf: &'static str,
     /// How many proposers.
     pub proposers: u32,
@@ -64,7 +65,13 @@ impl Cluster {
             .collect();
         let data = folder.path().join("data");
         conf += &format!("cluster bench-{base}\n");
-        conf += &shape.conf.replace("DATA", &format!("data {}", data.display()));
+        let key = folder.path().join("paxos.key");
+        let made = Command::new(PAXOS).arg("keygen").arg(&key).status();
+        assert!(made.is_ok_and(|status| status.success()), "a key file");
+        conf += &shape
+            .conf
+            .replace("DATA", &format!("data {}", data.display()))
+            .replace("KEY", &format!("key_file {}", key.display()));
         fs::write(folder.path().join("paxos.conf"), conf).expect("a configuration");
         let mut cluster = Cluster { folder, shape, processes: Vec::new() };
         for id in 1..=3 {

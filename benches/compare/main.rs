@@ -152,6 +152,7 @@ const ROWS: &[Row] = &[
         Aim::Told,
         "/s",
     ),
+    row("K1", "T1 with a key, against T1", ("k1", RATE), &[("t1", RATE)], Aim::AtLeast(0.85), "/s"),
     row(
         "D1",
         "durable, 1 outstanding, p50, against L1 and a sync of three",
@@ -323,6 +324,7 @@ impl Harness {
         self.run("l5", |asked| Some(talk(&asked.seconds)));
         self.limit("t1_limit", &single);
         self.ours("t1", Shape::PLAIN, &single);
+        self.ours("k1", Shape { conf: "KEY", ..Shape::PLAIN }, &single);
         self.peer("t1_omnipaxos", &[&["omnipaxos"], &single[..]].concat());
         self.peer("t1_raft", &[&["raft"], &single[..]].concat());
         self.limit("t2_limit", &["--outstanding", "256", "--values-per-datagram", "16"]);

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::facts::{Drops, Facts, FolderFacts, InterfaceFacts, PLACES, Unsent, Why};
 use super::finding::{Finding, Report, Topic};
 use super::hearing::{Hearing, Stranger, Trace, bit};
-use super::neighbours::{elsewhere, host, others};
+use super::neighbours::{CURE_KEY, elsewhere, host, others};
 use crate::net::payload_of_mtu;
 use crate::protocol::types::Role;
 use crate::wire;
@@ -365,6 +365,11 @@ fn strangers(facts: &Facts, hearing: &Hearing) -> Vec<Finding> {
                     format!("{heard} {groups} are of {version} of the datagrams"),
                     "run the same release of `paxos` on every host",
                 )
+            }
+            Stranger::OtherKey => {
+                let what = trace.name.as_deref().unwrap_or("sealed with another key");
+                let sentence = format!("{heard} {groups} are {what}");
+                Finding::sick(Topic::KeyDiffers, sentence, CURE_KEY)
             }
             Stranger::Foreign => Finding::note(
                 Topic::Foreign,

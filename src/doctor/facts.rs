@@ -133,7 +133,8 @@ pub struct Drops {
 }
 
 impl Settled {
-    /// What `config` says. `datagram_bytes` is what it comes to on this host's interface.
+    /// What `config` says, but for the key. `datagram_bytes` is what it comes to on this host's
+    /// interface.
     pub fn new(config: &Config, datagram_bytes: usize) -> Self {
         let groups = PLACES.map(|role| config.groups.of(role));
         let multicast = (0..).zip(groups);
@@ -156,7 +157,7 @@ impl Settled {
             acceptor_count: config.acceptor_count(),
             datagram_bytes,
             buffer_bytes: config.socket_buffer_bytes,
-            key: key_fingerprint(config),
+            key: None,
         }
     }
 
@@ -164,14 +165,6 @@ impl Settled {
     pub fn groups_text(&self) -> String {
         printable(&self.groups.join(" "))
     }
-}
-
-/// What tells the configured key from others without telling the key.
-///
-/// The seam for authentication: as soon as there is a `key_file`, this is a short one-way hash of
-/// the key, and nothing else about doctors changes.
-fn key_fingerprint(_config: &Config) -> Option<u64> {
-    None
 }
 
 impl Facts {

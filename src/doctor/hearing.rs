@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::probe::{Heard, LISTED_MAX, NoProbe, Probe};
 use crate::protocol::types::{NodeId, Role, Time};
-use crate::wire::{Codec, Refusal};
+use crate::wire::{Codec, Envelope, Refusal};
 
 /// The id under which doctors ask acceptors; no proposer has it.
 pub const DOCTOR_ID: u32 = u32::MAX;
@@ -101,6 +101,8 @@ pub enum Stranger {
     OtherCluster,
     /// Of another version of the protocol.
     OtherVersion,
+    /// With a key where this host has none, or the other way round.
+    OtherKey,
     /// Not of this program, or damaged.
     Foreign,
 }
@@ -112,7 +114,7 @@ pub struct Trace {
     pub count: u64,
     /// The groups they were sent to.
     pub groups: u8,
-    /// The cluster's name or the version, if it was said.
+    /// The cluster's name, the version, or what is wrong with the seal, if it was said.
     pub name: Option<String>,
 }
 
@@ -136,7 +138,7 @@ impl Hearing {
     pub fn on_elsewhere(&mut self, interface: IpAddr, source: IpAddr, datagram: &[u8]) {
         let is_probe = Probe::decode(datagram)
             .is_ok_and(|probe| probe.cluster == self.cluster && probe.doctor != self.own);
-        if is_probe || self.codec.header(datagram).is_ok() {
+        if is_probe || self.codec.envelope(datagram).is_ok() {
             let hosts = self.elsewhere.entry(interface).or_default();
             if hosts.len() < PEERS_MAX {
                 hosts.insert(source);
@@ -219,8 +221,13 @@ impl Hearing {
 
     /// Something that may be of the protocol.
     fn on_message(&mut self, now: Time, source: SocketAddr, bit: u8, datagram: &[u8]) {
-        let sender = match self.codec.header(datagram) {
-            Ok(header) => header.sender,
+        let sender = match self.codec.envelope(datagram) {
+            Ok(Envelope::Message(header)) => header.sender,
+            Ok(Envelope::Hello(sender)) => sender,
+            Err(reason @ (Refusal::Sealed | Refusal::Unsealed)) => {
+                let name = Some(reason.to_string());
+                return self.on_stranger(Stranger::OtherKey, source, bit, name);
+            }
             Err(Refusal::OtherCluster) => {
                 return self.on_stranger(Stranger::OtherCluster, source, bit, None);
             }

@@ -28,6 +28,8 @@ use std::time::Duration;
 use self::facts::{Facts, Settled};
 pub use self::finding::{Finding, Report, Severity, Topic};
 use self::survey::Survey;
+use crate::auth::key::KeyRing;
+use crate::auth::seal::{self, SEAL_BYTES};
 use crate::clock::Clock;
 use crate::config::{self, ConfigError};
 use crate::net::interface::{HostInterface, Interface, host_interfaces};
@@ -68,6 +70,10 @@ pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Rep
     let chosen = config.interface.among(&host);
     let mtu = chosen.as_ref().ok().and_then(|(_, mtu)| *mtu);
     let settings = config.settings(mtu)?;
+    let ring = config.key_file.as_deref().map(KeyRing::read).transpose()?;
+    let seal_bytes = if ring.is_some() { SEAL_BYTES } else { 0 };
+    let key = ring.as_ref().map(|ring| seal::fingerprint(ring, &config.cluster));
+    let settled = Settled::new(&config, settings.datagram_bytes + seal_bytes);
     let data = config.data.iter().map(|data| (data.as_path(), Role::Acceptor));
     let folders = data.chain([(Path::new("results"), Role::Learner)]);
     let listed = |interface: &HostInterface| {
@@ -80,7 +86,7 @@ pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Rep
     };
     let mut facts = Facts {
         is_local: options.is_local,
-        settings: Settled::new(&config, settings.datagram_bytes),
+        settings: Settled { key, ..settled },
         addresses: host.iter().flat_map(listed).collect(),
         interface: None,
         no_interface: String::new(),
@@ -103,8 +109,8 @@ pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Rep
             }
             let elsewhere =
                 if options.is_everywhere { other_interfaces(&host, interface) } else { Vec::new() };
-            Survey { config: &config, interface, doctor, duration, elsewhere, clock }
-                .run(&mut facts)
+            let (config, ring) = (&config, ring.as_ref());
+            Survey { config, ring, interface, doctor, duration, elsewhere, clock }.run(&mut facts)
         }
         Ok(_) => None,
         Err(what) => {

@@ -8,6 +8,7 @@ use super::diagnosis::{ports, to_groups, usable};
 use super::facts::{Facts, InterfaceFacts};
 use super::finding::{Finding, Topic};
 use super::hearing::{Hearing, Peer};
+use crate::auth::seal;
 use crate::wire;
 
 /// From this share of lost probes on, in percent, it is said.
@@ -69,14 +70,13 @@ fn differences(facts: &Facts, peer: &Peer) -> Vec<Finding> {
             "set `ttl` to 1 there, and start its processes again",
         ));
     }
-    if own.key != probe.key {
+    if !seal::understand(own.key, probe.key) {
         let sentence = match (own.key, probe.key) {
             (Some(_), None) => format!("{who} has no key, and this one has"),
             (None, Some(_)) => format!("{who} has a key, and this one has not"),
             _ => format!("{who} has another key than this one"),
         };
-        let cure = "give every host the same `key_file`, or none";
-        findings.push(Finding::sick(Topic::KeyDiffers, sentence, cure));
+        findings.push(Finding::sick(Topic::KeyDiffers, sentence, CURE_KEY));
     }
     if probe.wire_version != wire::VERSION {
         findings.push(Finding::sick(
@@ -93,6 +93,9 @@ fn differences(facts: &Facts, peer: &Peer) -> Vec<Finding> {
     }
     findings
 }
+
+/// What helps when keys differ.
+pub const CURE_KEY: &str = "give every host the same `key_file`, or none";
 
 /// What else there is between two hosts when their firewalls are open.
 const CURE_SWITCH: &str = "if that is so, the switch between them loses multicast: give it an IGMP \

@@ -16,6 +16,8 @@ use parking_lot::Mutex;
 use super::facts::{Facts, PLACES, Unsent, Why};
 use super::hearing::{DOCTOR_ID, Hearing, bit};
 use super::probe::Probe;
+use crate::auth::key::KeyRing;
+use crate::auth::seal::Seal;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::net::interface::Interface;
@@ -41,6 +43,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub struct Survey<'a> {
     /// What is configured.
     pub config: &'a Config,
+    /// The key, if the configuration names one.
+    pub ring: Option<&'a KeyRing>,
     /// This doctor's number.
     pub doctor: u64,
     /// How long to send and hear.
@@ -81,6 +85,7 @@ impl Survey<'_> {
         let (doctor, clock) = (*doctor, *clock);
         let sender = Sender { node: NodeId::new(Role::Proposer, DOCTOR_ID), boot: doctor };
         let codec = Codec::new(&config.cluster, sender, facts.settings.datagram_bytes);
+        let codec = if self.ring.is_some() { codec.sealed() } else { codec };
         let own = facts.settings.cluster.clone();
         let hearing = Mutex::new(Hearing::new(doctor, codec.clone(), &own, clock.now()));
         let is_over = AtomicBool::new(false);
@@ -176,7 +181,13 @@ impl Survey<'_> {
 
     /// Sends rounds of probes until the time is over.
     fn probe(&self, sockets: &Sockets, codec: &Codec, hearing: &Mutex<Hearing>, facts: &mut Facts) {
-        let question = question(codec);
+        let mut question = question(codec);
+        if let Some(ring) = self.ring {
+            // Acceptors do not act on it, because this doctor has proven nothing to them: they ask
+            // who it is, and that is an answer as well.
+            let seal = Seal::new(ring, &self.config.cluster, self.doctor);
+            seal.seal(Role::Acceptor, &mut question);
+        }
         let start = self.clock.now();
         for round in 0.. {
             let (heard, addresses) = {

@@ -18,12 +18,25 @@ pub fn random_u64() -> Result<u64, NoEntropy> {
     read_u64(SOURCE)
 }
 
+/// Random bytes, good enough for a key.
+///
+/// # Errors
+///
+/// As above.
+pub fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], NoEntropy> {
+    read(SOURCE)
+}
+
 fn read_u64(path: &'static str) -> Result<u64, NoEntropy> {
-    let mut bytes = [0; 8];
+    read(path).map(u64::from_le_bytes)
+}
+
+fn read<const COUNT: usize>(path: &'static str) -> Result<[u8; COUNT], NoEntropy> {
+    let mut bytes = [0; COUNT];
     File::open(path)
         .and_then(|mut source| source.read_exact(&mut bytes))
         .map_err(|error| NoEntropy { path, error })?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(bytes)
 }
 
 /// The operating system gave no random numbers.
@@ -36,7 +49,7 @@ pub struct NoEntropy {
 impl fmt::Display for NoEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let NoEntropy { path, error } = self;
-        write!(f, "{path}: {error}; a process needs it for its boot number, so make it readable")
+        write!(f, "{path}: {error}; boot numbers and keys come from there, so make it readable")
     }
 }
 

@@ -16,6 +16,7 @@
 //! `entropy`, once a start. `node` puts a process together.
 
 pub mod entropy;
+pub mod gate;
 pub mod inbox;
 pub mod load;
 pub mod node;

@@ -5,8 +5,8 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::entropy;
+use super::gate::{self, Gate, SealingSender};
 use super::inbox::{InboxSender, inbox};
 use super::load::{Load, LoadOptions, Measured};
 use super::printer::Printer;
@@ -25,11 +26,14 @@ use super::receiver::{Receiver, Reception};
 use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
 use super::stats::Stats;
 use super::stdin::{Credits, InputFailure, Stdin};
+use crate::auth::key::KeyRing;
+use crate::auth::seal::Seal;
 use crate::clock::Clock;
 use crate::config::{self, Config, Place};
 use crate::net::interface::{HostInterface, host_interfaces};
 use crate::net::lossy::Lossy;
 use crate::net::multicast::{MulticastReceiver, MulticastSender, Options};
+use crate::net::{DatagramReceiver, DatagramSender};
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Record};
 use crate::protocol::client::{Client, ClientTally};
@@ -276,6 +280,17 @@ fn report_client(tally: ClientTally, failure: Option<&InputFailure>, exit: Exit)
     if failure.is_some() { Exit::BadInput } else { exit }
 }
 
+/// Says once that there is no key.
+fn say_open() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        info!(
+            target: "paxos::report",
+            "the group is open: whoever reaches it can take part; `key_file` would lock it"
+        );
+    });
+}
+
 fn no_thread(error: io::Error) -> StartError {
     StartError(format!("the system gives no thread: {error}"))
 }
@@ -322,7 +337,8 @@ struct Process {
     inbox: super::inbox::Inbox,
     inbox_sender: InboxSender,
     codec: Arc<Codec>,
-    network: MulticastSender,
+    network: Box<dyn DatagramSender>,
+    lock: Option<Lock>,
     interest: Arc<AtomicU32>,
     stats: Arc<Stats>,
     clock: Clock,
@@ -332,6 +348,25 @@ struct Process {
     receiver: MulticastReceiver,
     role: Role,
     loss: (f64, u64),
+}
+
+/// What a process with a key has beside the others.
+struct Lock {
+    me: Sender,
+    seal: Arc<Seal>,
+    speaker: Box<dyn DatagramSender>,
+    datagram_bytes: usize,
+}
+
+impl Lock {
+    /// The receiver behind a gate.
+    fn guard<R: DatagramReceiver>(self, receiver: R, reception: &Reception) -> Gate<R> {
+        let Lock { me, seal, speaker, datagram_bytes } = self;
+        let Reception { codec, interest, stats, clock, .. } = reception.clone();
+        let around =
+            gate::Surroundings { codec, me, seal, speaker, datagram_bytes, interest, stats, clock };
+        Gate::new(receiver, around)
+    }
 }
 
 impl Process {
@@ -349,14 +384,36 @@ impl Process {
             ttl: config.ttl,
             buffer_bytes: config.socket_buffer_bytes,
         };
-        let network = MulticastSender::open(&config.groups, options).map_err(StartError::new)?;
+        let codec = Codec::new(&config.cluster, sender, settings.datagram_bytes);
+        let seal = match &config.key_file {
+            Some(path) => {
+                let ring = KeyRing::read(path).map_err(StartError::new)?;
+                let session = entropy::random_u64().map_err(StartError::new)?;
+                Some(Arc::new(Seal::new(&ring, &config.cluster, session)))
+            }
+            None => None,
+        };
+        let open_sender =
+            || MulticastSender::open(&config.groups, options).map_err(StartError::new);
+        let (codec, network, lock) = match seal {
+            Some(seal) => {
+                let sealing = || Ok(SealingSender::new(open_sender()?, Arc::clone(&seal)));
+                let network: Box<dyn DatagramSender> = Box::new(sealing()?);
+                let (speaker, datagram_bytes) = (Box::new(sealing()?), settings.datagram_bytes);
+                let seal = Arc::clone(&seal);
+                let lock = Lock { me: sender, seal, speaker, datagram_bytes };
+                (codec.sealed(), network, Some(lock))
+            }
+            None => (codec, Box::new(open_sender()?) as Box<dyn DatagramSender>, None),
+        };
         let receiver = MulticastReceiver::join(place.listen, options).map_err(StartError::new)?;
         let (inbox_sender, inbox) = inbox(config.inbox_datagrams);
         Ok(Process {
             inbox,
             inbox_sender,
-            codec: Arc::new(Codec::new(&config.cluster, sender, settings.datagram_bytes)),
+            codec: Arc::new(codec),
             network,
+            lock,
             interest: Arc::new(AtomicU32::new(0)),
             stats: Arc::new(Stats::default()),
             clock,
@@ -386,7 +443,7 @@ impl Process {
         let surroundings = Surroundings {
             inbox: self.inbox,
             codec: self.codec,
-            network: Box::new(self.network),
+            network: self.network,
             store: self.store,
             output,
             credits: self.credits,
@@ -398,10 +455,17 @@ impl Process {
         let mut role_loop = RoleLoop::new(actor, surroundings);
         let (ratio, seed) = self.loss;
         let lossy = Lossy::new(self.receiver, ratio, seed, Arc::clone(&self.stats.loss));
+        let network: Box<dyn DatagramReceiver> = match self.lock {
+            Some(lock) => Box::new(lock.guard(lossy, &reception)),
+            None => {
+                say_open();
+                Box::new(lossy)
+            }
+        };
         let receiver = if self.busy_poll.is_zero() {
-            Receiver::spawn(self.role, lossy, reception).map_err(no_thread)?
+            Receiver::spawn(self.role, network, reception).map_err(no_thread)?
         } else {
-            let spawned = Receiver::spawn_resting(self.role, lossy, reception);
+            let spawned = Receiver::spawn_resting(self.role, network, reception);
             let (receiver, direct) = spawned.map_err(no_thread)?;
             role_loop.look_at(direct);
             receiver

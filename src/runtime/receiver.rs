@@ -195,6 +195,7 @@ struct Reading<N> {
     kernel_dropped: u64,
     look_pace: Pace,
     error_pace: Pace,
+    refusal_pace: Pace,
 }
 
 impl<N: DatagramReceiver> Reading<N> {
@@ -208,6 +209,7 @@ impl<N: DatagramReceiver> Reading<N> {
             kernel_dropped: 0,
             look_pace: Pace::default(),
             error_pace: Pace::default(),
+            refusal_pace: Pace::default(),
         }
     }
 
@@ -264,7 +266,7 @@ impl<N: DatagramReceiver> Reading<N> {
     }
 
     /// Whether the datagram in the buffer is for the role; counts it.
-    fn is_wanted(&self, length: usize) -> bool {
+    fn is_wanted(&mut self, length: usize) -> bool {
         let stats = &self.reception.stats;
         stats.received.increment();
         match self.judge(&self.buffer[..length]) {
@@ -274,6 +276,12 @@ impl<N: DatagramReceiver> Reading<N> {
             Verdict::Refused(reason) => {
                 stats.refused.increment(reason);
                 log::debug!("{}s: refused a datagram: {reason}", self.group);
+                // A mistake in the configuration, and nothing works because of it.
+                if reason == Refusal::Sealed
+                    && let Some(more) = self.refusal_pace.allows(self.reception.clock.now())
+                {
+                    log::warn!("{}s: refused a datagram, {reason}; {more} more before", self.group);
+                }
             }
         }
         false

@@ -21,6 +21,8 @@ pub struct Stats {
     pub own: Counter,
     /// Datagrams the role had no use for at the moment, dropped undecoded.
     pub uninteresting: Counter,
+    /// Datagrams that were questions and answers of the gate.
+    pub hellos: Counter,
     /// Datagrams dropped because the role loop did not keep up.
     pub inbox_full: Counter,
     /// Datagrams the kernel dropped because a receive thread did not keep up.
@@ -55,6 +57,7 @@ impl Display for Stats {
         let rest = [
             (self.own.count(), "own"),
             (self.uninteresting.count(), "of no interest"),
+            (self.hellos.count(), "at the door"),
             (self.loss.load(Ordering::Relaxed), "lost on purpose"),
             (self.kernel_dropped.count(), "dropped by the kernel"),
             (self.inbox_full.count(), "dropped at a full inbox"),

@@ -376,6 +376,35 @@ fn hosts_that_are_configured_otherwise() {
     north.has_sick_lines(1);
 }
 
+/// With one key doctors hear each other and the roles; with two, or with none on one host, they say
+/// so of doctors and of roles.
+#[test]
+fn hosts_that_have_not_the_same_key() {
+    let Some(mut clinic) = Clinic::open("keys") else { return };
+    for name in ["one.key", "two.key"] {
+        let mut keygen = Command::new(PAXOS);
+        let status = keygen.current_dir(clinic.folder.path()).args(["keygen", name]).status();
+        assert!(status.unwrap().success());
+    }
+    clinic.configure(NORTH, "key_file one.key\nacceptor_count 1");
+    clinic.configure(SOUTH, "key_file one.key\nacceptor_count 1");
+    clinic.start(NORTH, "acceptor", "1");
+    clinic.start(SOUTH, "proposer", "1");
+    for said in clinic.examine_both() {
+        said.is_healthy();
+        said.has("fine: these run", &["A1 at", "P1 at"]);
+    }
+    clinic.configure(SOUTH, "key_file two.key\nacceptor_count 1");
+    let [north, south] = clinic.examine_both();
+    north.is_sick(&["10.77.0.2 has another key than this one", "give every host the same"]);
+    south.is_sick(&["10.77.0.1 has another key than this one"]);
+    clinic.configure(SOUTH, "acceptor_count 1");
+    let [north, south] = clinic.examine_both();
+    north.is_sick(&["10.77.0.2 has no key, and this one has"]);
+    south.is_sick(&["10.77.0.1 has a key, and this one has not"]);
+    south.is_sick(&["datagrams from 10.77.0.2", "are sealed with a key, and there is none here"]);
+}
+
 #[test]
 fn too_few_acceptors_and_too_few_hosts() {
     let Some(mut clinic) = Clinic::open("too few acceptors") else { return };

@@ -169,7 +169,7 @@ fn a_torn_tail_is_cut() {
     assert!(now.len() > whole.len() && now.starts_with(&whole));
     assert!(now[whole.len()..].starts_with(b"mpxf"));
     assert!(!now.windows(4).any(|word| word == b"torn"));
-    assert_eq!(world.said("acceptor2"), "");
+    assert_eq!(world.complaints("acceptor2"), "");
 }
 
 /// Its folder is on a file system of 24 KiB, which is less than what it is to store, in a mount
@@ -244,5 +244,5 @@ fn a_failed_sync_ends_the_acceptor_without_a_word() {
     });
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     world.expect_all_delivered();
-    assert_eq!(world.said("acceptor2"), "");
+    assert_eq!(world.complaints("acceptor2"), "");
 }

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use crate::world::{Network, SOON, World, skip, values};
 
 /// A socket that reaches the groups of this host.
-fn stranger() -> UdpSocket {
+pub fn stranger() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     SockRef::from(&socket).set_multicast_if_v4(&Ipv4Addr::LOCALHOST).unwrap();
     socket.set_multicast_ttl_v4(0).unwrap();

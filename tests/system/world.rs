@@ -69,6 +69,8 @@ pub struct World {
     nodes: BTreeMap<String, Child>,
     /// The programs that nodes start through.
     programs: BTreeMap<String, Vec<String>>,
+    /// How many clusters it counts for.
+    weight: usize,
 }
 
 /// The path of a script of the project.
@@ -88,6 +90,11 @@ pub fn happens(limit: Duration, mut event: impl FnMut() -> bool) -> bool {
         }
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether this run of the suite gives every world a key.
+pub fn has_keys() -> bool {
+    std::env::var_os("PAXOS_TEST_KEY").is_some_and(|value| value == "1")
 }
 
 /// `count` different values, one a line.
@@ -136,11 +143,20 @@ impl World {
 
     /// As `new`, over this network.
     pub fn over(network: Network) -> Self {
+        Self::weighing(network, 1)
+    }
+
+    /// Over multicast, while no other cluster runs: for what takes all of the machine.
+    pub fn alone() -> Self {
+        Self::weighing(Network::Multicast, WORLDS_MAX)
+    }
+
+    fn weighing(network: Network, weight: usize) -> Self {
         let mut running = WORLDS.0.lock().unwrap();
-        while *running >= WORLDS_MAX {
+        while *running + weight > WORLDS_MAX {
             running = WORLDS.1.wait(running).unwrap();
         }
-        *running += 1;
+        *running += weight;
         drop(running);
         let folder = tempfile::tempdir().unwrap();
         let world = World {
@@ -149,6 +165,7 @@ impl World {
             ports: free_ports(),
             nodes: BTreeMap::new(),
             programs: BTreeMap::new(),
+            weight,
         };
         world.configure("");
         world
@@ -166,9 +183,28 @@ impl World {
         let cluster = self.ports[0];
         let own =
             if more.contains("cluster ") { String::new() } else { format!("cluster c{cluster}\n") };
+        let more = [more, &self.key_line(more)].join("\n");
+        let more = more.trim();
         let text = format!("{}{own}{more}\n", self.group_lines());
         fs::write(self.conf(), text).unwrap();
         fs::create_dir_all(self.path("results")).unwrap();
+    }
+
+    /// With `PAXOS_TEST_KEY=1` every world has a key of its own, unless `more` names one.
+    fn key_line(&self, more: &str) -> String {
+        if !has_keys() || more.contains("key_file ") {
+            return String::new();
+        }
+        let path = self.path("paxos.key");
+        if !path.exists() {
+            self.make_key("paxos.key");
+        }
+        format!("key_file {}", path.display())
+    }
+
+    /// Makes a key file in the world's directory.
+    pub fn make_key(&self, name: &str) {
+        assert!(Command::new(PAXOS).arg("keygen").arg(self.path(name)).status().unwrap().success());
     }
 
     /// The lines of the groups.
@@ -219,6 +255,7 @@ impl World {
             ports: self.ports,
             nodes: BTreeMap::new(),
             programs: BTreeMap::new(),
+            weight: 1,
         }
     }
 
@@ -363,6 +400,12 @@ impl World {
         text(&fs::read(self.path(&format!("{name}.err"))).unwrap_or_default())
     }
 
+    /// The same without the line that every process of a group without a key begins with.
+    pub fn complaints(&self, name: &str) -> String {
+        let said = self.said(name);
+        said.lines().filter(|line| !line.contains("the group is open")).collect()
+    }
+
     /// What is in a learner's results file.
     pub fn decided(&self, learner: u32) -> Vec<u8> {
         let path = self.path(&format!("results/learner{learner}_decided_value"));
@@ -425,7 +468,7 @@ impl Drop for World {
             }
         }
         if let Ok(mut running) = WORLDS.0.lock() {
-            *running -= 1;
+            *running -= self.weight;
         }
         WORLDS.1.notify_all();
     }
