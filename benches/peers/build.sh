@@ -3,6 +3,6 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 target=${CARGO_TARGET_DIR:-$PWD/target}
-cargo build --release --quiet --locked --target-dir "$target" --features protoc --bin protoc >&2
-PROTOC=$target/release/protoc cargo build --release --quiet --locked --target-dir "$target" --features raft --bin peers >&2
+cargo build --release --quiet --target-dir "$target" --features protoc --bin protoc >&2
+PROTOC=$target/release/protoc cargo build --release --quiet --target-dir "$target" --features raft --bin peers >&2
 printf '%s\n' "$target/release/peers"
