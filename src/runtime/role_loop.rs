@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::busy_poll::BusyPoll;
 use super::inbox::{Direct, Event, Inbox};
 use super::stats::Stats;
 use super::stdin::Credits;
@@ -54,7 +55,8 @@ pub struct Surroundings {
     pub stats: Arc<Stats>,
     /// The time.
     pub clock: Clock,
-    /// How long to look for events before going to sleep. Trades a core for a wake-up's latency.
+    /// How long to look for events before going to sleep, usually. Trades a core for a wake-up's
+    /// latency.
     pub busy_poll: Duration,
 }
 
@@ -112,6 +114,7 @@ pub struct RoleLoop<A> {
     /// The datagram being built, reused.
     datagram: Vec<u8>,
     send_pace: Pace,
+    busy_poll: BusyPoll,
     is_stopped: bool,
 }
 
@@ -121,6 +124,7 @@ impl<A: Actor> RoleLoop<A> {
     pub fn new(actor: A, around: Surroundings) -> Self {
         let role_loop = RoleLoop {
             wheel: TimerWheel::new(around.clock.now()),
+            busy_poll: BusyPoll::new(around.busy_poll),
             actor,
             around,
             fx: Effects::new(),
@@ -168,8 +172,8 @@ impl<A: Actor> RoleLoop<A> {
     }
 
     /// Waits for an event or for the next timer.
-    fn wait(&self) -> Option<Event> {
-        let Surroundings { inbox, clock, busy_poll, .. } = &self.around;
+    fn wait(&mut self) -> Option<Event> {
+        let Surroundings { inbox, clock, .. } = &self.around;
         if let Some(event) = inbox.poll() {
             return Some(event);
         }
@@ -177,17 +181,28 @@ impl<A: Actor> RoleLoop<A> {
             return None;
         }
         let deadline = self.wheel.next_expiry();
-        if !busy_poll.is_zero() {
-            let give_up = clock.now() + *busy_poll;
-            let give_up = deadline.map_or(give_up, |deadline| deadline.min(give_up));
-            while clock.now() < give_up {
-                thread::yield_now();
-                if let Some(event) = inbox.poll() {
-                    return Some(event);
-                }
+        let window = self.busy_poll.window();
+        if window.is_zero() {
+            return inbox.wait(deadline.and_then(|deadline| clock.instant(deadline)));
+        }
+        let start = clock.now();
+        loop {
+            let now = clock.now();
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                // A timer is due: no need to wake up the thread that watches for sleepers.
+                return None;
+            }
+            if now >= start + window {
+                break;
+            }
+            thread::yield_now();
+            if let Some(event) = inbox.poll() {
+                return Some(event);
             }
         }
-        inbox.wait(deadline.and_then(|deadline| clock.instant(deadline)))
+        let event = inbox.wait(deadline.and_then(|deadline| clock.instant(deadline)))?;
+        self.busy_poll.slept(clock.now().since(start));
+        Some(event)
     }
 
     /// Hands the role what has gathered in the inbox.

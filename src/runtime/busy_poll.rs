@@ -1,0 +1,62 @@
+//! How long a loop polls before it sleeps.
+//!
+//! Waking a sleeper costs tens of microseconds, so whoever sleeps a moment too early makes its peers
+//! wait longer, and then they fall asleep, too: a cluster would be fast or slow by chance. So the
+//! loop polls longer for as long as that would have spared it the sleep, as halt polling of virtual
+//! machines does. It knows no event and reads no clock.
+
+use std::time::Duration;
+
+/// The longest polling is so many times the usual one.
+const LONGEST: u32 = 4;
+
+/// How long to poll, learned from how long the waits were.
+#[derive(Clone, Copy, Debug)]
+pub struct BusyPoll {
+    usual: Duration,
+    window: Duration,
+}
+
+impl BusyPoll {
+    /// Polls for `usual` at first, and never for more than four times as long. Zero never polls.
+    pub fn new(usual: Duration) -> Self {
+        BusyPoll { usual, window: usual }
+    }
+
+    /// How long to poll before going to sleep.
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// Polling was not enough: from its beginning until something came it took so long.
+    pub fn slept(&mut self, waited: Duration) {
+        let longest = self.usual * LONGEST;
+        self.window = if waited <= longest { (self.window * 2).min(longest) } else { self.usual };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const US: Duration = Duration::from_micros(1);
+
+    #[test]
+    fn it_polls_longer_while_that_would_have_been_enough() {
+        let mut poll = BusyPoll::new(50 * US);
+        let mut after = |waited| {
+            poll.slept(waited * US);
+            poll.window().as_micros()
+        };
+        assert_eq!([after(60), after(150), after(190)], [100, 200, 200]);
+        assert_eq!(after(201), 50);
+        assert_eq!(after(20_000), 50);
+    }
+
+    #[test]
+    fn zero_stays_zero() {
+        let mut poll = BusyPoll::new(Duration::ZERO);
+        poll.slept(Duration::ZERO);
+        assert!(poll.window().is_zero());
+    }
+}
