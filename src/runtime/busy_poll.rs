@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 /// The longest polling is so many times the usual one.
-const LONGEST: u32 = 4;
+const LONGEST: u32 = 8;
 
 /// How long to poll, learned from how long the waits were.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +18,7 @@ pub struct BusyPoll {
 }
 
 impl BusyPoll {
-    /// Polls for `usual` at first, and never for more than four times as long. Zero never polls.
+    /// Polls for `usual` at first, and never for more than eight times as long. Zero never polls.
     pub fn new(usual: Duration) -> Self {
         BusyPoll { usual, window: usual }
     }
@@ -48,8 +48,8 @@ mod tests {
             poll.slept(waited * US);
             poll.window().as_micros()
         };
-        assert_eq!([after(60), after(150), after(190)], [100, 200, 200]);
-        assert_eq!(after(201), 50);
+        assert_eq!([after(60), after(150), after(390), after(390)], [100, 200, 400, 400]);
+        assert_eq!(after(401), 50);
         assert_eq!(after(20_000), 50);
     }
 
