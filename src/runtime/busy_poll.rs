@@ -1,9 +1,9 @@
 //! How long a loop polls before it sleeps.
 //!
-//! Waking a sleeper costs tens of microseconds, so whoever sleeps a moment too early makes its peers
-//! wait longer, and then they fall asleep, too: a cluster would be fast or slow by chance. So the
-//! loop polls longer for as long as that would have spared it the sleep, as halt polling of virtual
-//! machines does. It knows no event and reads no clock.
+//! Waking a sleeper costs tens of microseconds, so whoever sleeps a moment too early makes its
+//! peers wait longer, and then they fall asleep, too: a cluster would be fast or slow by chance. So
+//! the loop polls longer for as long as that would have spared it the sleep, as halt polling of
+//! virtual machines does. It knows no event and reads no clock.
 
 use std::time::Duration;
 
