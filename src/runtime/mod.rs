@@ -10,8 +10,9 @@
 //!
 //! Each thread blocks in one place. Receive threads and standard input block on what they read and
 //! feed one bounded inbox; the role loop alone touches the role, and sleeps until the inbox or the
-//! timer wheel has something. No async, no `select!`: one queue and one deadline need neither. While
-//! the loop polls, before it sleeps, it looks at the socket itself and the receive thread rests.
+//! timer wheel has something. No async, no `select!`: one queue and one deadline need neither.
+//! While the loop polls, before it sleeps, it looks at the socket itself, and the receive thread
+//! rests.
 //!
 //! Nothing in here knows what a message means. Time is read once a turn; randomness comes from
 //! `entropy`, once a start. `node` puts a process together.
