@@ -40,6 +40,8 @@ impl Shape {
 pub struct Used {
     /// Seconds of processor time, of all processes.
     pub cpu: f64,
+    /// Those of them that the system did not spend for the processes: on memory, say.
+    pub user: f64,
     /// Context switches, of all threads of all processes.
     pub switches: u64,
 }
@@ -199,7 +201,9 @@ impl Cluster {
             let stat = fs::read_to_string(format!("{folder}/stat")).unwrap_or_default();
             let fields: Vec<&str> = stat.split_whitespace().collect();
             let ticks = |field: usize| fields.get(field).and_then(|text| text.parse().ok());
-            used.cpu += (ticks(13).unwrap_or(0.0) + ticks(14).unwrap_or(0.0)) / 100.0;
+            let (user, system) = (ticks(13).unwrap_or(0.0), ticks(14).unwrap_or(0.0));
+            used.cpu += (user + system) / 100.0;
+            used.user += user / 100.0;
             for thread in fs::read_dir(format!("{folder}/task")).into_iter().flatten().flatten() {
                 let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
                 used.switches += numbers(&status, "ctxt_switches").sum::<u64>();

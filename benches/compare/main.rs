@@ -236,6 +236,14 @@ const ROWS: &[Row] = &[
         Aim::AtMost(1.1),
         "us",
     ),
+    row(
+        "G1",
+        "... without the system's own part",
+        ("g1", "user_10000000"),
+        &[("g1", "user_10000")],
+        Aim::Told,
+        "us",
+    ),
 ];
 
 /// What was asked for.
@@ -523,10 +531,12 @@ fn grow(longest: u64) -> Json {
         while cluster.decided(1) < length {
             load(if length > 1_000_000 { "1" } else { "0.05" });
         }
-        let (used, decided) = (cluster.used().cpu, cluster.decided(1));
+        let (before, decided) = (cluster.used(), cluster.decided(1));
         load("0.5");
-        let values = cluster.decided(1) - decided;
-        costs[key] = json!((cluster.used().cpu - used) * 1e6 / values.max(1) as f64);
+        let (after, values) = (cluster.used(), cluster.decided(1) - decided);
+        let cost = |seconds: f64| json!(seconds * 1e6 / values.max(1) as f64);
+        costs[key] = cost(after.cpu - before.cpu);
+        costs[format!("user_{length}")] = cost(after.user - before.user);
     }
     let instances = cluster.decided(1).max(1) as f64;
     let memory: Vec<_> = cluster
