@@ -406,7 +406,7 @@ impl Harness {
         let costs = GROWTH
             .iter()
             .filter_map(|(length, key)| Some((*length as f64, at("g1".to_owned(), key)?)));
-        let lines = [Line { name: "six processes together".to_owned(), points: costs.collect() }];
+        let lines = [Line { name: "five processes together".to_owned(), points: costs.collect() }];
         let axes = ("instances in the log", "microseconds of processor a value");
         let title = "Cost of a value against the length of the log";
         let growth = Chart { title, axes, logarithmic: (true, false) };
