@@ -20,7 +20,7 @@ use super::entropy;
 use super::gate::{self, Gate, SealingSender};
 use super::inbox::{InboxSender, inbox};
 use super::load::{Load, LoadOptions, Measured};
-use super::printer::Printer;
+use super::printer::{FileOutput, Printer};
 use super::progress::{ClientProgress, Counted};
 use super::receiver::{Receiver, Reception};
 use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
@@ -153,8 +153,11 @@ pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
             let writer = ResultsWriter::create(results, id).map_err(|error| {
                 StartError(format!("{}: cannot write results: {error}", results.display()))
             })?;
-            let (printer, output) = Printer::spawn(io::stdout()).map_err(no_thread)?;
             let learner = Learner::new(id, boot, settings, clock.now());
+            if let Some(output) = FileOutput::of(io::stdout()) {
+                return process.run(learner, Box::new((writer, output)), ending);
+            }
+            let (printer, output) = Printer::spawn(io::stdout()).map_err(no_thread)?;
             let exit = process.run(learner, Box::new((writer, output)), ending);
             if !printer.finish(LAST_PRINT) {
                 warn!("standard output takes nothing; what it did not take is in the results file");

@@ -4,8 +4,14 @@
 //! What was not written yet is kept in memory, all of it: dropping a value would break the order
 //! that readers rely on, and a learner keeps its log anyway. A reader that went away is said once;
 //! nothing is printed from then on, and the learner goes on learning.
+//!
+//! A file has no reader that could keep it waiting, so the loop itself writes there: waking a
+//! thread for every value would cost the cluster more than the write.
 
+use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -19,6 +25,63 @@ use crate::results::output::Output;
 const WRITE_BYTES: usize = 64 * 1024;
 /// A buffer that grew beyond this is given back after it was written.
 const KEPT_BYTES: usize = 1 << 20;
+
+/// Standard output that never waits for a reader: a regular file, or the null device.
+#[derive(Debug)]
+pub struct FileOutput {
+    /// None once a write has failed.
+    file: Option<File>,
+    /// The lines of this turn.
+    lines: Vec<u8>,
+}
+
+impl FileOutput {
+    /// `output`, if it is one of these.
+    pub fn of(output: impl AsFd) -> Option<Self> {
+        let file = File::from(output.as_fd().try_clone_to_owned().ok()?);
+        let metadata = file.metadata().ok()?;
+        let is_null = || {
+            let null = fs::metadata("/dev/null").ok();
+            let is_device = metadata.file_type().is_char_device();
+            is_device && null.is_some_and(|null| null.rdev() == metadata.rdev())
+        };
+        (metadata.is_file() || is_null())
+            .then_some(FileOutput { file: Some(file), lines: Vec::new() })
+    }
+}
+
+impl Output for FileOutput {
+    fn deliver(&mut self, delivery: &Delivery) {
+        append_line(&mut self.lines, delivery);
+    }
+
+    /// Writes the lines of the turn. Never fails: the values are in the results file as well.
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(file) = &mut self.file
+            && let Err(error) = file.write_all(&self.lines)
+        {
+            say_gone(&error);
+            self.file = None;
+        }
+        self.lines.clear();
+        Ok(())
+    }
+}
+
+fn append_line(lines: &mut Vec<u8>, delivery: &Delivery) {
+    match delivery {
+        Delivery::Delivered { value, .. } => {
+            lines.extend_from_slice(value.as_bytes());
+            lines.push(b'\n');
+        }
+        // For the results file.
+        Delivery::Decided { .. } => {}
+    }
+}
+
+fn say_gone(error: &io::Error) {
+    log::warn!("standard output is gone ({error}); nothing is printed any more");
+}
 
 /// The thread that prints.
 #[derive(Debug)]
@@ -68,7 +131,7 @@ impl Printer {
         let for_thread = Arc::clone(&shared);
         thread::Builder::new().name("printer".to_owned()).spawn(move || {
             if let Err(error) = print_all(&for_thread, output) {
-                log::warn!("standard output is gone ({error}); nothing is printed any more");
+                say_gone(&error);
                 let mut state = for_thread.state.lock();
                 state.is_broken = true;
                 state.backlog = Vec::new();
@@ -101,14 +164,7 @@ impl Printer {
 
 impl Output for PrinterOutput {
     fn deliver(&mut self, delivery: &Delivery) {
-        match delivery {
-            Delivery::Delivered { value, .. } => {
-                self.lines.extend_from_slice(value.as_bytes());
-                self.lines.push(b'\n');
-            }
-            // For the results file.
-            Delivery::Decided { .. } => {}
-        }
+        append_line(&mut self.lines, delivery);
     }
 
     /// Hands the lines of the turn to the thread. Never waits for it, and never fails.
@@ -191,11 +247,33 @@ mod tests {
         (Gate { orders, written }, order, seen)
     }
 
-    fn deliver(output: &mut PrinterOutput, value: &[u8]) {
+    fn deliver(output: &mut impl Output, value: &[u8]) {
         let (instance, value) = (Instance::FIRST, Value::new(value));
         output.deliver(&Delivery::Delivered { instance, value: value.clone() });
         output.deliver(&Delivery::Decided { instance, value });
         output.flush().unwrap();
+    }
+
+    #[test]
+    fn only_what_has_no_reader_is_written_by_the_loop_itself() {
+        let (_reader, pipe) = io::pipe().unwrap();
+        assert!(FileOutput::of(&pipe).is_none());
+        assert!(FileOutput::of(File::open("/dev/zero").unwrap()).is_none());
+        let null = File::options().write(true).open("/dev/null").unwrap();
+        assert!(FileOutput::of(&null).is_some());
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("printed");
+        let mut output = FileOutput::of(File::create(&path).unwrap()).unwrap();
+        for value in [&b"a"[..], b"\0\r"] {
+            deliver(&mut output, value);
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"a\n\0\r\n");
+        // A file that takes nothing more: said once, and nothing fails.
+        let mut output = FileOutput::of(File::open(&path).unwrap()).unwrap();
+        deliver(&mut output, b"b");
+        assert!(output.file.is_none() && output.lines.is_empty());
+        deliver(&mut output, b"c");
     }
 
     #[test]
