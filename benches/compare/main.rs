@@ -221,6 +221,14 @@ const ROWS: &[Row] = &[
         "/s",
     ),
     row(
+        "C1",
+        "... against afterwards, with one learner more than before",
+        ("c1", "during"),
+        &[("c1", "after")],
+        Aim::Told,
+        "/s",
+    ),
+    row(
         "G1",
         "cost of a value at 10^6 instances, against 10^4",
         ("g1", "cost_1000000"),
@@ -490,25 +498,37 @@ fn feed() -> Json {
 /// A learner that starts when there are a million values, while others are decided.
 fn catch_up() -> Json {
     const VALUES: u64 = 1_000_000;
+    /// Of a line of its file: seven digits, a tab, 64 bytes and the end.
+    const LINE_BYTES: f64 = 73.0;
     let mut cluster = Cluster::start(Shape::PLAIN);
     while cluster.decided(1) < VALUES {
         cluster.bench(&["--outstanding", "4096", "--duration", "0.5", "--warm-up", "0"]);
     }
-    let load = ["--outstanding", "64", "--values-per-datagram", "1", "--warm-up", "0.1"];
-    let before = cluster.bench(&[&load[..], &["--duration", "1"]].concat());
-    let wanted = cluster.written(1);
-    let running = cluster.load(&[&load[..], &["--duration", "1"]].concat());
-    thread::sleep(Duration::from_millis(100));
-    let start = Instant::now();
+    let load = ["--outstanding", "64", "--values-per-datagram", "1", "--duration", "60"];
+    let mut load = cluster.load(&load);
+    thread::sleep(Duration::from_millis(300));
+    let (start, written) = (Instant::now(), cluster.written(1));
+    thread::sleep(Duration::from_secs(1));
+    let values_per_second = |cluster: &Cluster, start: Instant, written| {
+        (cluster.written(1) - written) as f64 / LINE_BYTES / start.elapsed().as_secs_f64()
+    };
+    let before = values_per_second(&cluster, start, written);
+    let (start, wanted) = (Instant::now(), cluster.written(1));
     cluster.spawn("learner", 2);
     while cluster.written(2) < wanted {
-        assert!(start.elapsed() < Duration::from_secs(60), "the late learner gets everything");
+        assert!(start.elapsed() < Duration::from_secs(50), "the late learner gets everything");
         thread::sleep(Duration::from_millis(1));
     }
     let seconds = start.elapsed().as_secs_f64();
-    let during = measured(running);
-    let rate = cluster.decided(2) as f64 / seconds;
-    json!({RATE: rate, "seconds": seconds, "before": before[RATE], "during": during[RATE]})
+    let during = values_per_second(&cluster, start, wanted);
+    let (start, written) = (Instant::now(), cluster.written(1));
+    thread::sleep(Duration::from_secs(1));
+    let after = values_per_second(&cluster, start, written);
+    load.kill().and_then(|()| load.wait()).expect("it can be killed");
+    let rate = wanted as f64 / LINE_BYTES / seconds;
+    json!({
+        RATE: rate, "seconds": seconds, "before": before, "during": during, "after": after,
+    })
 }
 
 /// The lengths of the log at which a value's cost is told.

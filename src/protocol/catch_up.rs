@@ -4,6 +4,10 @@
 //! what is missing, by runs; an answer is a burst of datagrams whose last one says so, and what is
 //! still missing then is asked for at once. Whatever is lost is asked for again after a time-out,
 //! from the other source. Entries are final, so answers may come twice, late or in any order.
+//!
+//! Whoever has much to fetch while others decide leaves them time between two requests.
+
+use std::time::Duration;
 
 use log::debug;
 
@@ -20,6 +24,9 @@ use crate::bugs::{self, Bug};
 /// How many runs one request names, at most.
 const RUNS_MAX: usize = 64;
 
+/// Between two requests others have so many times as long for deciding as the answer took.
+const PAUSE: u32 = 4;
+
 /// What one process still has to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CatchUp {
@@ -33,6 +40,19 @@ pub struct CatchUp {
     waiting: bool,
     /// Requests in a row without anything new.
     tries: u32,
+    /// The request whose answer is not complete yet.
+    asked: Option<Asked>,
+    /// Whom to ask after a pause: it has answered.
+    proven: Option<Role>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    when: Time,
+    /// How much was missing then.
+    missing: u64,
+    /// Whether something was decided since.
+    others_decide: bool,
 }
 
 impl Default for CatchUp {
@@ -43,6 +63,8 @@ impl Default for CatchUp {
             next: Instance::FIRST,
             waiting: false,
             tries: 0,
+            asked: None,
+            proven: None,
         }
     }
 }
@@ -52,6 +74,13 @@ impl CatchUp {
     pub fn on_progress(&mut self, heard: Progress) {
         self.heard.end = self.heard.end.max(heard.end);
         self.heard.decided = self.heard.decided.max(heard.decided);
+    }
+
+    /// Something was decided just now.
+    pub fn on_decide(&mut self) {
+        if let Some(asked) = &mut self.asked {
+            asked.others_decide = true;
+        }
     }
 
     /// Starts the timer when `log` lacks something. To be called once a turn.
@@ -83,7 +112,8 @@ impl CatchUp {
             self.tries = 0;
             return;
         }
-        self.ask(now, log, sources[self.tries as usize % 2], settings, fx);
+        let source = self.proven.take().unwrap_or(sources[self.tries as usize % 2]);
+        self.ask(now, log, source, settings, fx);
     }
 
     /// An answer was taken into `log`; `gained` tells whether it held anything new.
@@ -100,9 +130,32 @@ impl CatchUp {
         if gained {
             self.tries = 0;
         }
+        let asked = if last { self.asked.take() } else { None };
         if gained && last && self.is_behind(log) {
-            self.ask(now, log, from, settings, fx);
+            let pause = asked.map_or(Duration::ZERO, |asked| self.pause(now, asked, log, settings));
+            if pause.is_zero() {
+                return self.ask(now, log, from, settings, fx);
+            }
+            self.proven = Some(from);
+            self.waiting = true;
+            fx.set_timer(Timer::CatchUp, now + pause);
         }
+    }
+
+    /// How long to leave the machine to others. Nothing when nobody else needs it, when the last
+    /// answer brought most of what was missing, or when the others have decided more than it
+    /// brought: who falls behind must not rest.
+    fn pause(&self, now: Time, asked: Asked, log: &DecidedLog, settings: &Settings) -> Duration {
+        let gains = (asked.missing / 2..asked.missing).contains(&self.lag(log));
+        if !asked.others_decide || !gains {
+            return Duration::ZERO;
+        }
+        (now.since(asked.when) * PAUSE).min(settings.retry_catch_up)
+    }
+
+    /// How much somebody was heard to hold that `log` lacks.
+    fn lag(&self, log: &DecidedLog) -> u64 {
+        self.heard.decided.saturating_sub(log.progress().decided)
     }
 
     /// Forgets what was heard: its owner has another way to learn, or starts over.
@@ -119,8 +172,7 @@ impl CatchUp {
     /// once; after that only the number of decided entries tells.
     fn is_behind(&self, log: &DecidedLog) -> bool {
         let held = log.progress();
-        self.heard.decided > held.decided
-            || (held.watermark < held.end && self.asked_until < held.end)
+        self.lag(log) > 0 || (held.watermark < held.end && self.asked_until < held.end)
     }
 
     fn ask(
@@ -146,6 +198,7 @@ impl CatchUp {
         let wait = backoff(settings.retry_catch_up, self.tries, settings.retry_max);
         self.tries = self.tries.saturating_add(1);
         self.waiting = true;
+        self.asked = Some(Asked { when: now, missing: self.lag(log), others_decide: false });
         if !bugs::has(Bug::AsksOnce) {
             fx.set_timer(Timer::CatchUp, now + wait);
         }
@@ -181,6 +234,49 @@ pub fn answer(
 mod tests {
     use super::*;
     use crate::protocol::types::Entry;
+
+    /// The whole log is fetched in bursts; between them the machine belongs to those who decide.
+    #[test]
+    fn who_fetches_much_leaves_time_to_those_who_decide() {
+        let (mut log, settings) = (DecidedLog::new(), Settings::default());
+        let mut catch_up = CatchUp::default();
+        catch_up.on_progress(Progress { watermark: Instance(1), decided: 100, end: Instance(101) });
+        // What is set when an answer brings `until` at `now`: when the next request is due, or
+        // that it went out at once.
+        let mut answer = |catch_up: &mut CatchUp, now, until| {
+            for instance in log.progress().decided + 1..=until {
+                log.decide(Instance(instance), Entry::Noop);
+            }
+            let mut fx = Effects::new();
+            let from = Role::Learner;
+            catch_up.on_reply(Time(now), &log, from, (true, true), &settings, &mut fx);
+            let deadline = fx.timers.last().and_then(|(_, deadline)| *deadline).unwrap();
+            (fx.send.len(), deadline.since(Time(now)))
+        };
+        let retry = (1, settings.retry_catch_up);
+        assert_eq!(answer(&mut catch_up, 0, 1), retry, "nobody else needs the machine");
+        catch_up.on_decide();
+        assert_eq!(answer(&mut catch_up, 1000, 10), (0, Duration::from_millis(1) * PAUSE));
+        let mut fx = Effects::new();
+        catch_up.on_timer(Time(5000), &log_of(10), [Role::Proposer; 2], &settings, &mut fx);
+        assert_eq!(fx.send[0].0, Role::Learner, "who has answered is asked again");
+        catch_up.on_decide();
+        assert_eq!(answer(&mut catch_up, 6000, 60), retry, "most of it has come");
+        catch_up.on_decide();
+        let heard = Progress { watermark: Instance(1), decided: 300, end: Instance(301) };
+        catch_up.on_progress(heard);
+        assert_eq!(answer(&mut catch_up, 7000, 70), retry, "the others decide faster");
+        catch_up.on_decide();
+        assert_eq!(answer(&mut catch_up, 990_000, 71), (0, settings.retry_catch_up));
+    }
+
+    fn log_of(entries: u64) -> DecidedLog {
+        let mut log = DecidedLog::new();
+        for instance in 1..=entries {
+            log.decide(Instance(instance), Entry::Noop);
+        }
+        log
+    }
 
     /// Found by the simulator: with more holes that nobody can fill than a request has room for,
     /// what lies behind them was never asked for.

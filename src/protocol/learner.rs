@@ -106,6 +106,7 @@ impl Learner {
     }
 
     fn on_decide(&mut self, decide: Decide, fx: &mut Effects) {
+        self.catch_up.on_decide();
         self.learn(decide.from, decide.entries, fx);
         // Also when nothing was new: the leader would not ask if it had heard the last answer.
         self.owes_ack = true;

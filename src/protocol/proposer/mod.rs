@@ -261,6 +261,7 @@ impl Proposer {
             self.followed = decide.ballot;
             self.election.on_leader(now, id);
         }
+        self.catch_up.on_decide();
         self.learn(decide.from, decide.entries, fx);
     }
 
