@@ -580,8 +580,8 @@ fn main() {
     for round in 1..=rounds {
         harness.round = round;
         harness.round();
+        harness.run("g1", |_| Some(grow(if long { 10_000_000 } else { 1_000_000 })));
     }
-    harness.run("g1", |_| Some(grow(if long { 10_000_000 } else { 1_000_000 })));
     if all {
         harness.sweep();
     }
