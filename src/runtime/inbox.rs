@@ -9,6 +9,7 @@
 //! socket while the loop sleeps. A loop that never polls is fed by the thread alone.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -21,11 +22,65 @@ use crate::protocol::actor::Input;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A datagram of interest from another process, not decoded yet.
-    Datagram(Box<[u8]>),
+    Datagram(Datagram),
     /// What one look at standard input gave. Costs the credit it was read against.
     Input(Vec<Input>),
     /// The process is to end. Only wakes the loop up, see [`Inbox::is_stopped`].
     Stop,
+}
+
+/// The bytes of one datagram.
+#[derive(Clone)]
+pub struct Datagram {
+    room: Box<[u8]>,
+    length: usize,
+}
+
+impl Datagram {
+    /// Room for every datagram there can be: one that is cut off would be misread.
+    const ROOM_BYTES: usize = 1 << 16;
+
+    /// None yet, and room for any.
+    pub fn with_room() -> Self {
+        Datagram { room: vec![0; Self::ROOM_BYTES].into(), length: 0 }
+    }
+
+    /// Lets `receive` write a datagram into the room and say how long it is, if there is one.
+    pub fn fill<E>(
+        &mut self,
+        receive: impl FnOnce(&mut [u8]) -> Result<Option<usize>, E>,
+    ) -> Result<bool, E> {
+        let length = receive(&mut self.room)?;
+        self.length = length.unwrap_or(0);
+        Ok(length.is_some())
+    }
+}
+
+impl Deref for Datagram {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.room[..self.length]
+    }
+}
+
+impl From<&[u8]> for Datagram {
+    fn from(bytes: &[u8]) -> Self {
+        Datagram { room: bytes.into(), length: bytes.len() }
+    }
+}
+
+impl PartialEq for Datagram {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Datagram {}
+
+impl fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
 }
 
 /// A queue of at most `capacity` events: its two ends.
@@ -33,7 +88,8 @@ pub fn inbox(capacity: usize) -> (InboxSender, Inbox) {
     assert!(capacity > 0, "an inbox without room would never take anything");
     let (sender, receiver) = bounded(capacity);
     let stopped = Arc::new(AtomicBool::new(false));
-    let inbox = Inbox { events: receiver, direct: None, stopped: Arc::clone(&stopped) };
+    let stopped_too = Arc::clone(&stopped);
+    let inbox = Inbox { events: receiver, direct: None, spare: None, stopped: stopped_too };
     (InboxSender { events: sender, stopped }, inbox)
 }
 
@@ -85,9 +141,9 @@ impl InboxSender {
 
 /// The socket behind a receive thread, as a loop sees it that looks for itself.
 pub trait Direct: fmt::Debug + Send + Sync {
-    /// A datagram of interest that has arrived. Never waits; none also while the thread has the
-    /// socket.
-    fn look(&self) -> Option<Box<[u8]>>;
+    /// Puts a datagram of interest that has arrived into `datagram`. Never waits. False when there
+    /// is none, and while the thread has the socket.
+    fn look(&self, datagram: &mut Datagram) -> bool;
 
     /// The loop is about to sleep: the thread is to watch the socket.
     fn watch(&self);
@@ -101,6 +157,8 @@ pub trait Direct: fmt::Debug + Send + Sync {
 pub struct Inbox {
     events: Receiver<Event>,
     direct: Option<Arc<dyn Direct>>,
+    /// Room for the next datagram, so that none needs memory of its own.
+    spare: Option<Datagram>,
     stopped: Arc<AtomicBool>,
 }
 
@@ -108,13 +166,31 @@ impl Inbox {
     /// Lets the loop look at the socket itself.
     pub fn look_at(&mut self, direct: Arc<dyn Direct>) {
         self.direct = Some(direct);
+        self.spare = Some(Datagram::with_room());
+    }
+
+    /// Takes back a datagram that is not needed any more.
+    pub fn recycle(&mut self, datagram: Datagram) {
+        // Those of the queue have no room for any other.
+        if datagram.room.len() == Datagram::ROOM_BYTES {
+            self.spare = Some(datagram);
+        }
     }
 
     /// The next event, if there is one.
-    pub fn poll(&self) -> Option<Event> {
+    pub fn poll(&mut self) -> Option<Event> {
         // That nobody is left to say anything is for the next wait to find out.
-        let queued = self.events.try_recv().ok();
-        queued.or_else(|| self.direct.as_ref()?.look().map(Event::Datagram))
+        self.events.try_recv().ok().or_else(|| self.look().map(Event::Datagram))
+    }
+
+    fn look(&mut self) -> Option<Datagram> {
+        let direct = self.direct.as_ref()?;
+        let mut datagram = self.spare.take().unwrap_or_else(Datagram::with_room);
+        if direct.look(&mut datagram) {
+            return Some(datagram);
+        }
+        self.spare = Some(datagram);
+        None
     }
 
     /// The next event, waited for until `deadline`; for ever when there is none.
@@ -152,15 +228,15 @@ mod tests {
 
     #[test]
     fn a_full_inbox_drops_datagrams_and_can_still_be_stopped() {
-        let (sender, inbox) = inbox(2);
+        let (sender, mut inbox) = inbox(2);
         assert_eq!(sender.offer(b"one"), Offered::Taken);
         assert_eq!(sender.offer(b"two"), Offered::Taken);
         assert_eq!(sender.offer(b"three"), Offered::Full);
         assert!(!inbox.is_stopped());
         sender.stop();
         assert!(inbox.is_stopped());
-        assert_eq!(inbox.poll(), Some(Event::Datagram(Box::from(*b"one"))));
-        assert_eq!(inbox.poll(), Some(Event::Datagram(Box::from(*b"two"))));
+        assert_eq!(inbox.poll(), Some(Event::Datagram(b"one"[..].into())));
+        assert_eq!(inbox.poll(), Some(Event::Datagram(b"two"[..].into())));
         assert_eq!(inbox.poll(), None);
     }
 

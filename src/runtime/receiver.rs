@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::inbox::{Direct, InboxSender, Offered};
+use super::inbox::{Datagram, Direct, InboxSender, Offered};
 use super::stats::Stats;
 use crate::clock::{Clock, Pace};
 use crate::net::DatagramReceiver;
@@ -24,8 +24,6 @@ use crate::protocol::message::Interest;
 use crate::protocol::types::Role;
 use crate::wire::{Codec, Header, Refusal};
 
-/// Room for every datagram there can be: one that is cut off would be misread.
-const BUFFER_BYTES: usize = 1 << 16;
 /// After a failure, so that one that stays does not burn a core.
 const PAUSE: Duration = Duration::from_millis(10);
 /// How many datagrams may pass before it is time to think of what the kernel dropped. The look
@@ -167,8 +165,8 @@ struct Shared<N> {
 }
 
 impl<N: DatagramReceiver> Direct for Shared<N> {
-    fn look(&self) -> Option<Box<[u8]>> {
-        self.reading.try_lock()?.look()
+    fn look(&self, datagram: &mut Datagram) -> bool {
+        self.reading.try_lock().is_some_and(|mut reading| reading.look(datagram))
     }
 
     fn watch(&self) {
@@ -192,7 +190,8 @@ struct Reading<N> {
     group: Role,
     network: N,
     reception: Reception,
-    buffer: Box<[u8]>,
+    /// For the thread; a loop that looks brings its own.
+    buffer: Option<Datagram>,
     since_look: u32,
     /// What was counted already.
     kernel_dropped: u64,
@@ -207,7 +206,7 @@ impl<N: DatagramReceiver> Reading<N> {
             group,
             network,
             reception,
-            buffer: vec![0; BUFFER_BYTES].into(),
+            buffer: None,
             since_look: 0,
             kernel_dropped: 0,
             look_pace: Pace::default(),
@@ -218,43 +217,46 @@ impl<N: DatagramReceiver> Reading<N> {
 
     /// Waits for one datagram and puts it into the inbox.
     fn wait(&mut self, duty: &Duty) -> Offered {
-        let received = self.network.receive(&mut self.buffer);
-        self.consider_looking(!matches!(received, Ok(Some(_))));
-        let Some(length) = self.length(received) else { return Offered::Taken };
-        if !self.is_wanted(length) {
-            return Offered::Taken;
-        }
-        // Before the loop wakes up: it may want the thread again right afterwards.
-        duty.is_wanted.store(false, Ordering::Release);
-        let Reception { inbox, stats, .. } = &self.reception;
-        let offered = inbox.offer(&self.buffer[..length]);
+        let mut buffer = self.buffer.take().unwrap_or_else(Datagram::with_room);
+        let received = buffer.fill(|room| self.network.receive(room));
+        self.consider_looking(!matches!(received, Ok(true)));
+        let offered = if self.has_received(received) && self.is_wanted(&buffer) {
+            // Before the loop wakes up: it may want the thread again right afterwards.
+            duty.is_wanted.store(false, Ordering::Release);
+            self.reception.inbox.offer(&buffer)
+        } else {
+            Offered::Taken
+        };
         if offered == Offered::Full {
-            stats.inbox_full.increment();
+            self.reception.stats.inbox_full.increment();
         }
+        self.buffer = Some(buffer);
         offered
     }
 
     /// The next datagram of interest that has arrived. Bounded work: a flood of what nobody needs
     /// must not keep the loop from its timers.
-    fn look(&mut self) -> Option<Box<[u8]>> {
+    fn look(&mut self, datagram: &mut Datagram) -> bool {
         for _ in 0..PASSED_OVER_MAX {
-            let received = self.network.try_receive(&mut self.buffer);
+            let received = datagram.fill(|room| self.network.try_receive(room));
             self.consider_looking(false);
-            let length = self.length(received)?;
-            if self.is_wanted(length) {
-                return Some(self.buffer[..length].into());
+            if !self.has_received(received) {
+                return false;
+            }
+            if self.is_wanted(datagram) {
+                return true;
             }
         }
-        None
+        false
     }
 
-    /// How long the datagram is, if there is one.
-    fn length(&mut self, received: io::Result<Option<usize>>) -> Option<usize> {
+    /// Whether there is a datagram.
+    fn has_received(&mut self, received: io::Result<bool>) -> bool {
         match received {
             Ok(received) => received,
             Err(error) => {
                 self.on_error(&error);
-                None
+                false
             }
         }
     }
@@ -270,11 +272,11 @@ impl<N: DatagramReceiver> Reading<N> {
         }
     }
 
-    /// Whether the datagram in the buffer is for the role; counts it.
-    fn is_wanted(&mut self, length: usize) -> bool {
+    /// Whether the datagram is for the role; counts it.
+    fn is_wanted(&mut self, datagram: &[u8]) -> bool {
         let stats = &self.reception.stats;
         stats.received.increment();
-        match self.judge(&self.buffer[..length]) {
+        match self.judge(datagram) {
             Verdict::Wanted => return true,
             Verdict::Own => stats.own.increment(),
             Verdict::Uninteresting => stats.uninteresting.increment(),
@@ -390,7 +392,7 @@ mod tests {
         datagrams: Vec<io::Result<Vec<u8>>>,
         interest: Interest,
     ) -> (Vec<Event>, Arc<Stats>) {
-        let (sender, inbox) = inbox(2);
+        let (sender, mut inbox) = inbox(2);
         let stats = Arc::new(Stats::default());
         let reception = Reception {
             codec: Arc::new(Codec::new("test", OWN, DATAGRAM_BYTES)),
@@ -415,7 +417,7 @@ mod tests {
             Ok(Vec::new()),
         ];
         let (events, stats) = receive(datagrams, Interest::of(&[Kind::Nack]));
-        assert_eq!(events, [Event::Datagram(other_boot.clone().into())]);
+        assert_eq!(events, [Event::Datagram(other_boot[..].into())]);
         assert_eq!(stats.received.count(), 4);
         assert_eq!(stats.own.count(), 1);
         assert_eq!(stats.refused.counts().iter().map(|(_, count)| count).sum::<u64>(), 2);
@@ -472,7 +474,7 @@ mod tests {
             Receiver::spawn_resting(Role::Acceptor, member, reception).unwrap();
         inbox.look_at(direct);
         let datagram = datagram_from(Sender { boot: 8, ..OWN });
-        let event = Some(Event::Datagram(datagram.clone().into()));
+        let event = Some(Event::Datagram(datagram[..].into()));
         assert_eq!(inbox.poll(), None);
         network.send(Role::Acceptor, &datagram_from(OWN)).unwrap();
         network.send(Role::Acceptor, &datagram).unwrap();

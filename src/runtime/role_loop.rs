@@ -173,7 +173,7 @@ impl<A: Actor> RoleLoop<A> {
 
     /// Waits for an event or for the next timer.
     fn wait(&mut self) -> Option<Event> {
-        let Surroundings { inbox, clock, .. } = &self.around;
+        let Surroundings { inbox, clock, .. } = &mut self.around;
         if let Some(event) = inbox.poll() {
             return Some(event);
         }
@@ -211,7 +211,10 @@ impl<A: Actor> RoleLoop<A> {
         for taken in 1..=EVENTS_PER_TURN {
             match next {
                 None => return,
-                Some(Event::Datagram(datagram)) => self.on_datagram(now, &datagram),
+                Some(Event::Datagram(datagram)) => {
+                    self.on_datagram(now, &datagram);
+                    self.around.inbox.recycle(datagram);
+                }
                 Some(Event::Input(batch)) => {
                     self.input.extend(batch);
                     if let Some(credits) = &mut self.around.credits {

@@ -343,7 +343,7 @@ mod tests {
     /// The thread reads nothing before it has a credit, and says why it ended before it says that.
     #[test]
     fn each_batch_costs_a_credit() {
-        let (sender, inbox) = inbox(8);
+        let (sender, mut inbox) = inbox(8);
         let pieces = Pieces::of(&[b"a\n", b"b\n", b"c\n", b"too long\n"]);
         let (stdin, mut credits) = Stdin::spawn(pieces, 4, sender).unwrap();
         assert_eq!(inbox.poll(), None);
