@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds a program that measures other systems, and prints its path.
 #
-# usage: build.sh [libraries|libpaxos]
+# usage: build.sh [libraries|libpaxos|etcd]
 #
 # libraries, the default: OmniPaxos and raft. libpaxos: its sources are cloned from LIBPAXOS, a git
 # URL, or taken as they are when LIBPAXOS is a folder that has them.
@@ -68,5 +68,10 @@ build_libpaxos() {
 case ${1:-libraries} in
 libraries) build peers raft ;;
 libpaxos) build_libpaxos ;;
-*) refuse "there are libraries and libpaxos, and no $1" ;;
+etcd)
+    command -v etcd >/dev/null ||
+        refuse "there is no etcd; try: apt-get install --no-install-recommends etcd-server"
+    build etcd etcd
+    ;;
+*) refuse "there are libraries, libpaxos and etcd, and no $1" ;;
 esac

@@ -201,6 +201,7 @@ static void run(void) {
     setsockopt(bufferevent_getfd(proposer), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     if (!evlearner_init(conf, on_deliver, NULL, base))
         fail("the learner cannot read %s", conf);
+    unlink(conf); /* Everybody has read it, and a killed client leaves nothing behind. */
     struct timeval settle = {0, SETTLE}, second = {1, 0};
     event_add(evtimer_new(base, on_start, NULL), &settle);
     event_add(event_new(base, -1, EV_PERSIST, on_watch, NULL), &second);
