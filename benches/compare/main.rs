@@ -122,6 +122,7 @@ const ROWS: &[Row] = &[
     ),
     row("T4", "T1 against raft", ("t1", RATE), &[("t1_raft", RATE)], Aim::Told, "/s"),
     row("T5", "T1 against libpaxos", ("t1", RATE), &[("t5_libpaxos", RATE)], Aim::Told, "/s"),
+    row("T5", "... packed, as TCP does", ("t5", RATE), &[("t5_libpaxos", RATE)], Aim::Told, "/s"),
     row("T6", "T1 against etcd in memory", ("t1", RATE), &[("t6_etcd", RATE)], Aim::Told, "/s"),
     row(
         "S1",
@@ -366,6 +367,7 @@ impl Harness {
         self.library("t1_omnipaxos", &[&["omnipaxos"], &single[..]].concat());
         self.library("t1_raft", &[&["raft"], &single[..]].concat());
         self.libpaxos("t5_libpaxos", "64");
+        self.ours("t5", Shape::PLAIN, &["--outstanding", "64"]);
         self.etcd("t6_etcd", "64", "/dev/shm");
         self.limit("t2_limit", &["--outstanding", "256", "--values-per-datagram", "16"]);
         self.ours("t2", Shape::PLAIN, &["--outstanding", "4096"]);
