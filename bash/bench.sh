@@ -8,7 +8,7 @@
 #
 # Prints a table and leaves results/bench/: runs.jsonl (every run), table.md, and charts. In the
 # environment: ONLY=T1,T2 for some rows, PEERS=0 to leave other systems out and PEERS=1 to demand them
-# (they run when benches/peers builds), LONG=1 for a log of ten million instances, which takes 10 GB
+# (each runs when benches/peers/build.sh builds it), LONG=1 for a log of ten million instances, which takes 10 GB
 # of memory.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -32,11 +32,15 @@ compare=$(program compare)
 options=(--rounds "$rounds" --seconds "$seconds" --limit "$PWD/$limit" --long "${LONG:-0}")
 [ -z "${ONLY:-}" ] || options+=(--only "$ONLY")
 if [ "${PEERS:-}" != 0 ]; then
-    if peers=$(benches/peers/build.sh); then
-        options+=(--peers "$peers")
-    else
-        [ "${PEERS:-}" != 1 ] || refuse "bench.sh: the peers did not build; try: benches/peers/build.sh"
-        printf 'SKIPPED: the peers did not build, see above; the table lacks their rows\n' >&2
-    fi
+    for peer in libraries libpaxos etcd; do
+        # The last line is the program's path, or why there is none.
+        if said=$(benches/peers/build.sh "$peer" 2>&1); then
+            options+=("--$peer" "${said##*$'\n'}")
+        else
+            said="the rows of $peer: ${said##*$'\n'} (benches/peers/build.sh $peer tells more)"
+            [ "${PEERS:-}" != 1 ] || refuse "bench.sh: PEERS=1 demands $said"
+            printf 'SKIPPED: %s\n' "$said" >&2
+        fi
+    done
 fi
 exec "$compare" "${options[@]}"

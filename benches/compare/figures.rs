@@ -118,6 +118,9 @@ impl Figures {
             let Some(ours) = self.median(row.ours.0, row.ours.1) else { continue };
             let against = self.rounds().filter_map(|round| self.sum(row.against, round));
             let against = Median::of(against.collect()).filter(|_| !row.against.is_empty());
+            if against.is_none() && !row.against.is_empty() {
+                continue; // An aim for a ratio says nothing of ours alone.
+            }
             let ratio = self.ratio(row).filter(|_| against.is_some());
             let judged = ratio.unwrap_or(ours).middle;
             let (aim, met) = match row.aim {

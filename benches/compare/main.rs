@@ -5,7 +5,8 @@
 //! and leaves every figure, the table and charts in `results/bench`.
 //!
 //! Options: `--rounds 5`, `--seconds 1` for a run, `--only T1,T2` for some rows, `--limit PATH` and
-//! `--peers PATH` for the programs that it compares with, `--long 1` for a log of 10^7 instances.
+//! `--libraries`, `--libpaxos` and `--etcd PATH` for the programs that it compares with, `--long 1`
+//! for a log of 10^7 instances.
 
 mod charts;
 mod cluster;
@@ -72,6 +73,14 @@ const ROWS: &[Row] = &[
         "us",
     ),
     row(
+        "L2",
+        "... p50 against libpaxos",
+        ("l1", "p50_us"),
+        &[("l2_libpaxos", "p50_us")],
+        Aim::AtMost(0.4),
+        "us",
+    ),
+    row(
         "L3",
         "... p50 against OmniPaxos",
         ("l1", "p50_us"),
@@ -112,6 +121,9 @@ const ROWS: &[Row] = &[
         "/s",
     ),
     row("T4", "T1 against raft", ("t1", RATE), &[("t1_raft", RATE)], Aim::Told, "/s"),
+    row("T5", "T1 against libpaxos", ("t1", RATE), &[("t5_libpaxos", RATE)], Aim::Told, "/s"),
+    row("T5", "... packed, as TCP does", ("t5", RATE), &[("t5_libpaxos", RATE)], Aim::Told, "/s"),
+    row("T6", "T1 against etcd in memory", ("t1", RATE), &[("t6_etcd", RATE)], Aim::Told, "/s"),
     row(
         "S1",
         "eleven processes, 2 x 500,000 lines of 6 B to both files",
@@ -169,6 +181,8 @@ const ROWS: &[Row] = &[
         Aim::AtLeast(0.5),
         "/s",
     ),
+    row("D3", "D2 against etcd", ("d2", RATE), &[("d3_etcd", RATE)], Aim::Told, "/s"),
+    row("D4", "D1 against etcd", ("d1", "p50_us"), &[("d4_etcd", "p50_us")], Aim::Told, "us"),
     row(
         "P1",
         "protocol alone, batches of 1, against OmniPaxos",
@@ -260,7 +274,9 @@ struct Asked {
     seconds: String,
     only: Vec<String>,
     limit: Option<String>,
-    peers: Option<String>,
+    libraries: Option<String>,
+    libpaxos: Option<String>,
+    etcd: Option<String>,
     long: bool,
 }
 
@@ -271,7 +287,9 @@ impl Asked {
             seconds: "1".to_owned(),
             only: Vec::new(),
             limit: None,
-            peers: None,
+            libraries: None,
+            libpaxos: None,
+            etcd: None,
             long: false,
         };
         let mut words = env::args().skip(1).filter(|word| word != "--bench").peekable();
@@ -283,7 +301,9 @@ impl Asked {
                 "--seconds" => asked.seconds = value,
                 "--only" => asked.only = value.split(',').map(str::to_owned).collect(),
                 "--limit" => asked.limit = Some(value),
-                "--peers" => asked.peers = Some(value),
+                "--libraries" => asked.libraries = Some(value),
+                "--libpaxos" => asked.libpaxos = Some(value),
+                "--etcd" => asked.etcd = Some(value),
                 "--long" => asked.long = value == "1",
                 _ => return None,
             }
@@ -326,23 +346,37 @@ impl Harness {
         self.run(name, |asked| other(asked.limit.as_ref()?, options, &asked.seconds));
     }
 
-    fn peer(&mut self, name: &str, options: &[&str]) {
-        self.run(name, |asked| other(asked.peers.as_ref()?, options, &asked.seconds));
+    fn library(&mut self, name: &str, options: &[&str]) {
+        self.run(name, |asked| other(asked.libraries.as_ref()?, options, &asked.seconds));
+    }
+
+    fn libpaxos(&mut self, name: &str, outstanding: &str) {
+        let options = ["--outstanding", outstanding];
+        self.run(name, |asked| other(asked.libpaxos.as_ref()?, &options, &asked.seconds));
+    }
+
+    fn etcd(&mut self, name: &str, outstanding: &str, data: &str) {
+        let options = ["--outstanding", outstanding, "--data", data];
+        self.run(name, |asked| other(asked.etcd.as_ref()?, &options, &asked.seconds));
     }
 
     fn round(&mut self) {
         let single = ["--outstanding", "64", "--values-per-datagram", "1"];
         self.limit("l1_limit", &["--outstanding", "1"]);
         self.ours("l1", Shape::PLAIN, &["--outstanding", "1"]);
-        self.peer("l1_omnipaxos", &["omnipaxos", "--outstanding", "1"]);
+        self.libpaxos("l2_libpaxos", "1");
+        self.library("l1_omnipaxos", &["omnipaxos", "--outstanding", "1"]);
         self.limit("l1b_limit", &["--outstanding", "1", "--busy-poll-us", "0"]);
         self.ours("l1b", BLOCKING, &["--outstanding", "1"]);
         self.run("l5", |asked| Some(talk(&asked.seconds)));
         self.limit("t1_limit", &single);
         self.ours("t1", Shape::PLAIN, &single);
         self.ours("k1", Shape { conf: "KEY", ..Shape::PLAIN }, &single);
-        self.peer("t1_omnipaxos", &[&["omnipaxos"], &single[..]].concat());
-        self.peer("t1_raft", &[&["raft"], &single[..]].concat());
+        self.library("t1_omnipaxos", &[&["omnipaxos"], &single[..]].concat());
+        self.library("t1_raft", &[&["raft"], &single[..]].concat());
+        self.libpaxos("t5_libpaxos", "64");
+        self.ours("t5", Shape::PLAIN, &["--outstanding", "64"]);
+        self.etcd("t6_etcd", "64", "/dev/shm");
         self.limit("t2_limit", &["--outstanding", "256", "--values-per-datagram", "16"]);
         self.ours("t2", Shape::PLAIN, &["--outstanding", "4096"]);
         for (name, outstanding, size) in [("v1", "64", "1024"), ("v8", "32", "8192")] {
@@ -354,9 +388,11 @@ impl Harness {
         self.limit("disk", &["--disk", FOLDER]);
         self.ours("d1", DURABLE, &["--outstanding", "1"]);
         self.ours("d2", DURABLE, &single);
+        self.etcd("d3_etcd", "64", FOLDER);
+        self.etcd("d4_etcd", "1", FOLDER);
         for (name, batch) in [("p1", "1"), ("p64", "64")] {
-            self.peer(&format!("{name}_omnipaxos"), &["memory-omnipaxos", "--batch", batch]);
-            self.peer(name, &["memory-ours", "--batch", batch]);
+            self.library(&format!("{name}_omnipaxos"), &["memory-omnipaxos", "--batch", batch]);
+            self.library(name, &["memory-ours", "--batch", batch]);
         }
         for (name, _, loss) in LOSSES {
             let assigned = [&single[..], &["--first-instance", "1"]].concat();

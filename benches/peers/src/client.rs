@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 use crate::Asked;
 use crate::network::{Arrived, Source, open};
 use crate::peer::NODES;
+use crate::report::{Measured, histogram};
 use crate::wire::{self, Datagram};
 
 /// How long nothing is measured.
@@ -27,8 +28,6 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(20);
 const RETRY: Duration = Duration::from_millis(200);
 /// After so long the run has failed.
 const STUCK: Duration = Duration::from_secs(5);
-/// How long the histogram reaches, in microseconds: a minute.
-const LONGEST_MICROS: u64 = 60_000_000;
 
 /// The node processes; they die with this one.
 struct Nodes {
@@ -231,23 +230,20 @@ impl Load<'_> {
         }
     }
 
-    fn report(&self, behind: u64) -> String {
-        let latency = &self.latency;
-        let seconds = (self.last - self.begin).as_secs_f64();
-        let rate = latency.len() as f64 / seconds.max(1e-9);
-        let [p50, p90, p99, p999] =
-            [0.5, 0.9, 0.99, 0.999].map(|share| latency.value_at_quantile(share));
+    fn report(self, behind: u64) -> String {
         let receive = format!("{:?}", self.asked.receive).to_lowercase();
-        let object = serde_json::json!({
+        let more = serde_json::json!({
             "peer": self.asked.name(), "receive": receive,
-            "clients": 1, "outstanding": self.asked.outstanding, "value_bytes": self.value.len(),
-            "values_per_datagram": self.asked.values_per_datagram, "seconds": seconds,
-            "values": latency.len(), "values_per_second": rate,
-            "megabytes_per_second": rate * self.value.len() as f64 / 1e6, "resent": self.resent,
+            "values_per_datagram": self.asked.values_per_datagram, "resent": self.resent,
             "behind": behind,
-            "p50_us": p50, "p90_us": p90, "p99_us": p99, "p999_us": p999, "max_us": latency.max(),
         });
-        object.to_string()
+        let measured = Measured {
+            outstanding: self.asked.outstanding,
+            value_bytes: self.value.len(),
+            seconds: (self.last - self.begin).as_secs_f64(),
+            latency: self.latency,
+        };
+        measured.report(more)
     }
 }
 
@@ -263,7 +259,6 @@ pub fn measure(asked: &Asked) -> Result<String, String> {
     let leader = states.iter().position(|state| state.is_leader);
     let leader = leader.ok_or_else(|| format!("no leader after {} s", ELECTION.as_secs()))?;
     let leader = nodes.addresses[leader];
-    let latency = Histogram::new_with_max(LONGEST_MICROS, 3).map_err(|error| error.to_string())?;
     let begin = Instant::now() + WARM_UP;
     let mut load = Load {
         asked,
@@ -277,7 +272,7 @@ pub fn measure(asked: &Asked) -> Result<String, String> {
         begin,
         end: begin + asked.duration(),
         last: begin,
-        latency,
+        latency: histogram()?,
         resent: 0,
     };
     load.run(&mut source)?;

@@ -14,6 +14,7 @@ mod peer;
 mod pure;
 #[cfg(feature = "raft")]
 mod raft_peer;
+mod report;
 mod wire;
 
 use std::process::ExitCode;

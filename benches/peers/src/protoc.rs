@@ -1,7 +1,8 @@
-//! Reads descriptions of protobuf messages, as much as raft's build asks of the compiler `protoc`.
+//! Reads descriptions of protobuf messages, as much as the builds of raft and of etcd's client ask
+//! of the compiler `protoc`.
 //!
-//! That build would otherwise run a compiled program which one of its packages carries along. Here
-//! everything that runs was built from source.
+//! That of raft would otherwise run a compiled program which one of its packages carries along, and
+//! that of etcd's client needs an installed one. Here everything that runs was built from source.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +15,9 @@ fn compile() -> Result<(), String> {
     let (mut includes, mut files, mut output) = (Vec::new(), Vec::new(), None);
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
-        if let Some(folder) = word.strip_prefix("-I") {
+        if word == "-I" {
+            includes.extend(words.next().map(PathBuf::from));
+        } else if let Some(folder) = word.strip_prefix("-I") {
             includes.push(PathBuf::from(folder));
         } else if word == "-o" {
             output = words.next();
