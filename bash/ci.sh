@@ -18,11 +18,12 @@ step "format"
 cargo fmt --check
 
 step "scripts"
-for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh .ci/run; do
+for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh benches/peers/*.sh .ci/run; do
     bash -n "$script"
 done
 if command -v shellcheck >/dev/null; then
-    shellcheck -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh
+    shellcheck -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh \
+        benches/peers/*.sh
 else
     echo "SKIPPED: shellcheck is not installed, so scripts are checked for syntax only"
 fi
