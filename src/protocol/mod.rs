@@ -11,6 +11,7 @@ pub mod catch_up;
 pub mod client;
 pub mod decided_log;
 pub mod election;
+pub mod entries;
 pub mod instance_map;
 pub mod learner;
 pub mod message;
