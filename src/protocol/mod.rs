@@ -19,6 +19,7 @@ pub mod packing;
 pub mod proposer;
 pub mod quorum;
 pub mod retry;
+pub mod segments;
 pub mod settings;
 pub mod timer;
 pub mod types;
