@@ -161,16 +161,16 @@ pub fn answer(
     fx: &mut Effects,
 ) {
     let mut bytes = 0;
-    let held = request.missing.iter().flat_map(|run| log.range(*run));
-    let entries = held
-        .take_while(|(_, entry)| {
-            // The first entry always goes, however long: or nobody could ever fetch it.
-            let is_first = bytes == 0;
-            bytes += entry.wire_bytes_max();
-            is_first || bytes <= settings.catch_up_bytes
-        })
-        .map(|(instance, entry)| (instance, entry.clone()));
-    let mut pages = pages(entries, settings.page_bytes()).peekable();
+    let held = request.missing.iter().flat_map(|run| log.pages(*run));
+    let held = held.map_while(|page| {
+        let rest = settings.catch_up_bytes.checked_sub(bytes)?;
+        // The first entry always goes, however long: or nobody could ever fetch it.
+        let count = page.entries.prefix(usize::MAX, rest).len().max(usize::from(bytes == 0));
+        let (page, left) = page.split(count);
+        bytes += if left.is_none() { page.entries.bytes() } else { settings.catch_up_bytes + 1 };
+        (!page.entries.is_empty()).then_some(page)
+    });
+    let mut pages = pages(held, settings.entries_bytes()).peekable();
     while let Some(page) = pages.next() {
         let (from, entries, last) = (page.from, page.entries, pages.peek().is_none());
         fx.send(asker, Message::CatchUpReply(CatchUpReply { from, entries, last }));
@@ -180,6 +180,7 @@ pub fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::segments::Page;
     use crate::protocol::types::Entry;
 
     /// Found by the simulator: with more holes that nobody can fill than a request has room for,
@@ -188,7 +189,8 @@ mod tests {
     fn holes_that_stay_open_do_not_hide_what_lies_behind_them() {
         let mut log = DecidedLog::new();
         (1..200).for_each(|number| {
-            log.decide(Instance(number * 2), Entry::Noop);
+            let page = Page { from: Instance(number * 2), entries: vec![Entry::Noop].into() };
+            log.decide(page, &mut Vec::new()).expect("it is new");
         });
         let (mut catch_up, settings, mut fx) =
             (CatchUp::default(), Settings::default(), Effects::new());

@@ -19,9 +19,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::types::{
-    AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, Number, Origin, Run, Session, Value,
-};
+use super::types::{AssignedBy, Counted, Entry, Number, Origin, Run, Session, Value};
 
 const NOOP: u8 = 0;
 const CLIENT_ASSIGNED: u8 = 1;
@@ -50,7 +48,7 @@ pub struct Entries {
 }
 
 /// An entry that belongs to somebody else; see [`Entry`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryRef<'a> {
     /// Nothing.
     Noop,
@@ -86,6 +84,11 @@ impl EntryRef<'_> {
         self.origin().is_some_and(|origin| origin.assigned_by == AssignedBy::Leader)
     }
 
+    /// Appends the entry in its form, as one that stands for itself.
+    pub fn write(self, buffer: &mut Vec<u8>) {
+        put(self, None, buffer);
+    }
+
     /// The same with a copy of the bytes.
     pub fn to_entry(self) -> Entry {
         match self {
@@ -102,11 +105,25 @@ impl fmt::Display for EntryRef<'_> {
 }
 
 impl Entries {
+    /// These values of one session, with the numbers from that of `first` on.
+    pub fn numbered<'a>(first: Origin, values: impl IntoIterator<Item = &'a [u8]>) -> Entries {
+        let mut builder = EntriesBuilder::new();
+        for (number, value) in first.number.numbering(values) {
+            builder.push(EntryRef::Value { origin: Origin { number, ..first }, value });
+        }
+        builder.finish()
+    }
+
     /// The `count` entries at the beginning of `bytes`, in memory of their own, and what follows.
     pub fn read(bytes: &[u8], count: u32) -> Result<(Entries, &[u8]), Unreadable> {
         let (mut rest, mut before, mut is_run) = (bytes, None, true);
         for place in 0..count {
             let (entry, behind) = read(rest, before)?;
+            // The last number there is can only be an end: no run would hold it.
+            let is_held = |origin: Origin| (1..u64::MAX).contains(&origin.number.0);
+            if !entry.origin().is_none_or(is_held) {
+                return Err(Unreadable::Impossible);
+            }
             is_run &= place == 0 || follows(before, entry);
             (rest, before) = (behind, entry.origin());
         }
@@ -135,7 +152,7 @@ impl Entries {
         self.count == 0
     }
 
-    /// How many bytes they take. [`Entries::write`] may take [`ENTRY_BYTES_MAX`] more.
+    /// How many bytes they take. [`Entries::write`] may take `ENTRY_BYTES_MAX` more.
     pub fn bytes(&self) -> usize {
         (self.until - self.from) as usize
     }
@@ -144,6 +161,14 @@ impl Entries {
     pub fn iter(&self) -> Iter<'_> {
         let bytes = &self.shared[self.from as usize..self.until as usize];
         Iter { rest: bytes, left: self.count, before: self.before }
+    }
+
+    /// The values among them, in order.
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter_map(|entry| match entry {
+            EntryRef::Noop => None,
+            EntryRef::Value { value, .. } => Some(value),
+        })
     }
 
     /// The first of them.
@@ -368,6 +393,16 @@ impl EntriesBuilder {
         self.bytes.len()
     }
 
+    /// How many bytes they would take with one more value of the last one's session.
+    pub fn bytes_with(&self, value: &[u8]) -> usize {
+        let length_bytes = match value.len() {
+            0..=250 => 1,
+            251..=0xffff => 3,
+            _ => 5,
+        };
+        self.bytes.len() + 1 + length_bytes + value.len()
+    }
+
     /// Adds an entry.
     pub fn push(&mut self, entry: EntryRef<'_>) {
         self.is_mixed |= self.count > 0 && !follows(self.last, entry);
@@ -458,10 +493,6 @@ fn read(bytes: &[u8], before: Option<Origin>) -> Result<(EntryRef<'_>, &[u8]), U
         LEADER_ASSIGNED => read_origin(AssignedBy::Leader, rest)?,
         _ => return Err(Unreadable::Malformed),
     };
-    // The last number there is can only be an end: no run would hold it.
-    if origin.number.0 == 0 || origin.number.0 == u64::MAX {
-        return Err(Unreadable::Impossible);
-    }
     let (length, rest) = read_number(rest)?;
     let length = usize::try_from(length).map_err(|_| Unreadable::Malformed)?;
     let (value, rest) = rest.split_at_checked(length).ok_or(Unreadable::Malformed)?;
@@ -496,6 +527,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::types::ENTRY_BYTES_MAX;
 
     fn value(client: u32, number: u64, assigned_by: AssignedBy, bytes: &[u8]) -> Entry {
         let session = Session { client, boot: 7 };
@@ -546,6 +578,15 @@ mod tests {
         let entries: Entries =
             (1..=9).map(|number| value(1, number, AssignedBy::Leader, b"v")).collect();
         let part = entries.slice(3, 6);
+        let mut builder = EntriesBuilder::new();
+        builder.extend(&part);
+        for length in [0, 250, 251, 70_000] {
+            let value = vec![7; length];
+            let expected = builder.bytes_with(&value);
+            let origin = builder.last.and_then(Origin::next).expect("there is a next");
+            builder.push(EntryRef::Value { origin, value: &value });
+            assert_eq!(builder.bytes(), expected);
+        }
         let (_, numbers) = part.numbers().expect("one session's numbers");
         assert_eq!(numbers, Run::new(Number(4), Number(7)));
         assert_eq!(part.bytes(), 9);

@@ -34,6 +34,17 @@ impl Page {
         Run::new(self.from, self.from.plus(self.entries.len() as u64))
     }
 
+    /// The first `count` entries, and those behind them.
+    pub fn split(self, count: usize) -> (Page, Option<Page>) {
+        if count >= self.entries.len() {
+            return (self, None);
+        }
+        let behind = self.entries.slice(count, self.entries.len());
+        let head = Page { from: self.from, entries: self.entries.slice(0, count) };
+        let tail = Page { from: self.from.plus(count as u64), entries: behind };
+        (head, Some(tail))
+    }
+
     /// The part of it that lies in `run`, which begins and ends within it.
     fn part(&self, run: Run<Instance>) -> Page {
         let place = |instance: Instance| (instance.0 - self.from.0) as usize;
@@ -56,6 +67,8 @@ pub struct Segments<T> {
     segments: BTreeMap<Instance, Segment<T>>,
     /// How many instances have an entry.
     len: usize,
+    /// How many bytes the entries take.
+    bytes: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +85,7 @@ impl<T> Segment<T> {
 
 impl<T> Default for Segments<T> {
     fn default() -> Self {
-        Segments { segments: BTreeMap::new(), len: 0 }
+        Segments { segments: BTreeMap::new(), len: 0, bytes: 0 }
     }
 }
 
@@ -102,6 +115,11 @@ impl<T> Segments<T> {
         self.len
     }
 
+    /// How many bytes the entries take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether none has.
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -110,6 +128,12 @@ impl<T> Segments<T> {
     /// The lowest instance that has an entry.
     pub fn first(&self) -> Option<Instance> {
         self.segments.first_key_value().map(|(from, _)| *from)
+    }
+
+    /// The first segment's entries.
+    pub fn first_page(&self) -> Option<Page> {
+        let (from, segment) = self.segments.first_key_value()?;
+        Some(Page { from: *from, entries: segment.entries.clone() })
     }
 
     /// Whether `instance` has an entry.
@@ -195,6 +219,7 @@ impl<T: Clone + PartialEq> Segments<T> {
             self.take(run, |_, _| {});
         }
         self.len += entries.len();
+        self.bytes += entries.bytes();
         self.segments.insert(from, Segment { entries, tag });
     }
 
@@ -223,6 +248,7 @@ impl<T: Clone + PartialEq> Segments<T> {
         while let Some(from) = self.segments.range(run.from..run.until).next().map(|(at, _)| *at) {
             let Some(Segment { entries, tag }) = self.segments.remove(&from) else { return };
             self.len -= entries.len();
+            self.bytes -= entries.bytes();
             taken(Page { from, entries }, tag);
         }
     }
