@@ -152,9 +152,11 @@ impl Acceptor {
     fn store(&mut self, accept: Accept, fx: &mut Effects) {
         let Accept { ballot, from, entries, .. } = accept;
         let page = Page { from, entries: entries.clone() };
-        let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
-        if held.map(|(span, _)| span.len()).sum::<u64>() == entries.len() as u64 {
-            return;
+        if self.accepted.overlaps(page.run()) {
+            let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
+            if held.map(|(span, _)| span.len()).sum::<u64>() == entries.len() as u64 {
+                return;
+            }
         }
         // A ballot proposes one entry an instance, so storing it again changes nothing.
         self.accepted.keep(page, ballot);
@@ -190,10 +192,13 @@ impl Acceptor {
         if self.unanswered.is_empty() {
             return;
         }
-        let runs = merge(std::mem::take(&mut self.unanswered));
-        for runs in runs.chunks(runs_per_page(self.settings.page_bytes())) {
-            let accepted = Accepted { ballot: self.promised, runs: runs.to_vec() };
+        let mut runs = merge(std::mem::take(&mut self.unanswered));
+        let most = runs_per_page(self.settings.page_bytes());
+        while !runs.is_empty() {
+            let rest = runs.split_off(runs.len().min(most));
+            let accepted = Accepted { ballot: self.promised, runs };
             fx.send(Role::Proposer, Message::Accepted(accepted));
+            runs = rest;
         }
     }
 }

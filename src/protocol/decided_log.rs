@@ -117,9 +117,8 @@ impl DecidedLog {
             return None;
         }
         let Held::Entries(page) = self.entries.at(Run::new(from, self.end)) else { return None };
-        let (_, entries) = page.entries.runs().next()?;
-        let (count, occurrence) = self.fate(&entries);
-        let page = Page { from, entries: entries.slice(0, count) };
+        let (count, occurrence) = self.fate(&page.entries.first_run());
+        let (page, _) = page.split(count);
         self.watermark = page.run().until;
         Some((page, occurrence))
     }

@@ -1,8 +1,8 @@
 //! Entries of consecutive instances, in the very bytes in which they travel.
 //!
-//! A batch of values is encoded once, where it is put together. From then on whoever keeps it, sends
-//! it or stores it shares or copies its bytes as a whole: nothing is built for a single entry. The
-//! form of an entry on the wire and in an acceptor's log is known here alone.
+//! A batch of values is encoded once, where it is put together. From then on whoever keeps it,
+//! sends it or stores it shares or copies its bytes as a whole: nothing is built for a single
+//! entry. The form of an entry on the wire and in an acceptor's log is known here alone.
 //!
 //! ```text
 //!   no-op:            0
@@ -19,7 +19,9 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::types::{AssignedBy, Counted, Entry, Number, Origin, Run, Session, Value};
+use super::types::{
+    AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, Number, Origin, Run, Session, Value,
+};
 
 const NOOP: u8 = 0;
 const CLIENT_ASSIGNED: u8 = 1;
@@ -43,8 +45,8 @@ pub struct Entries {
     count: u32,
     /// Whether all of them are no-ops, or all are one session's consecutive numbers.
     is_run: bool,
-    /// The origin of the entry before the first, to which the first may refer.
-    before: Option<Origin>,
+    /// The origin of the first entry, which may refer to one that is not here.
+    origin: Option<Origin>,
 }
 
 /// An entry that belongs to somebody else; see [`Entry`].
@@ -116,7 +118,7 @@ impl Entries {
 
     /// The `count` entries at the beginning of `bytes`, in memory of their own, and what follows.
     pub fn read(bytes: &[u8], count: u32) -> Result<(Entries, &[u8]), Unreadable> {
-        let (mut rest, mut before, mut is_run) = (bytes, None, true);
+        let (mut rest, mut first, mut before, mut is_run) = (bytes, None, None, true);
         for place in 0..count {
             let (entry, behind) = read(rest, before)?;
             // The last number there is can only be an end: no run would hold it.
@@ -124,12 +126,16 @@ impl Entries {
             if !entry.origin().is_none_or(is_held) {
                 return Err(Unreadable::Impossible);
             }
-            is_run &= place == 0 || follows(before, entry);
+            if place == 0 {
+                first = entry.origin();
+            } else {
+                is_run &= follows(before, entry);
+            }
             (rest, before) = (behind, entry.origin());
         }
         let own = &bytes[..bytes.len() - rest.len()];
         let until = u32::try_from(own.len()).map_err(|_| Unreadable::Malformed)?;
-        Ok((Entries { shared: own.into(), from: 0, until, count, is_run, before: None }, rest))
+        Ok((Entries { shared: own.into(), from: 0, until, count, is_run, origin: first }, rest))
     }
 
     /// Appends the entries in their form.
@@ -160,7 +166,11 @@ impl Entries {
     /// Each of them, in order.
     pub fn iter(&self) -> Iter<'_> {
         let bytes = &self.shared[self.from as usize..self.until as usize];
-        Iter { rest: bytes, left: self.count, before: self.before }
+        let before = self.origin.map(|first| {
+            // Only if there is one before does the first refer to it.
+            Origin { number: Number(first.number.0.saturating_sub(1)), ..first }
+        });
+        Iter { rest: bytes, left: self.count, before }
     }
 
     /// The values among them, in order.
@@ -183,12 +193,12 @@ impl Entries {
 
     /// Where the first of them comes from, unless it is a no-op.
     pub fn origin(&self) -> Option<Origin> {
-        self.first().and_then(EntryRef::origin)
+        self.origin
     }
 
     /// Whose numbers they are, and which; none unless they are one session's consecutive numbers.
     pub fn numbers(&self) -> Option<(Origin, Run<Number>)> {
-        let origin = self.origin().filter(|_| self.is_run)?;
+        let origin = self.origin.filter(|_| self.is_run)?;
         Some((origin, Run::new(origin.number, origin.number.plus(self.count.into()))))
     }
 
@@ -196,8 +206,8 @@ impl Entries {
     pub fn leader_assigned_len(&self) -> usize {
         let is_leader_assigned = |(_, entry): &(usize, EntryRef<'_>)| entry.is_leader_assigned();
         if self.is_run {
-            let all = self.first().is_some_and(EntryRef::is_leader_assigned);
-            return if all { self.len() } else { 0 };
+            let is_leaders = |origin: Origin| origin.assigned_by == AssignedBy::Leader;
+            return if self.origin.is_some_and(is_leaders) { self.len() } else { 0 };
         }
         (1..).zip(self.iter()).filter(is_leader_assigned).last().map_or(0, |(count, _)| count)
     }
@@ -210,7 +220,8 @@ impl Entries {
         }
         let mut entries = self.iter();
         entries.pass(from);
-        let (start, before) = (self.until - entries.rest.len() as u32, entries.before);
+        let start = self.until - entries.rest.len() as u32;
+        let origin = entries.clone().next().and_then(EntryRef::origin);
         let end = if until == self.len() {
             self.until
         } else {
@@ -219,7 +230,7 @@ impl Entries {
         };
         let (count, is_run) = ((until - from) as u32, self.is_run);
         let shared = Arc::clone(&self.shared);
-        let mut slice = Entries { shared, from: start, until: end, count, is_run, before };
+        let mut slice = Entries { shared, from: start, until: end, count, is_run, origin };
         slice.is_run = slice.run_len() == slice.len();
         slice
     }
@@ -254,6 +265,11 @@ impl Entries {
             .count()
     }
 
+    /// The first of their parts that are no-ops alone or one session's consecutive numbers.
+    pub fn first_run(&self) -> Entries {
+        self.slice(0, self.run_len())
+    }
+
     /// Their parts that are no-ops alone or one session's consecutive numbers, as long as they can
     /// be; each with the place at which it begins.
     pub fn runs(&self) -> impl Iterator<Item = (usize, Entries)> {
@@ -263,9 +279,10 @@ impl Entries {
             let entries = rest.take()?;
             let (begin, length) = (place, entries.run_len());
             place += length;
-            if length < entries.len() {
-                rest = Some(entries.slice(length, entries.len()));
+            if length == entries.len() {
+                return Some((begin, entries));
             }
+            rest = Some(entries.slice(length, entries.len()));
             Some((begin, entries.slice(0, length)))
         })
     }
@@ -366,7 +383,8 @@ impl<'a> Iterator for Iter<'a> {
 pub struct EntriesBuilder {
     bytes: Vec<u8>,
     count: u32,
-    /// The origin of the last entry.
+    /// The origins of the first and of the last entry.
+    first: Option<Origin>,
     last: Option<Origin>,
     /// Whether not all of them are no-ops, or one session's consecutive numbers.
     is_mixed: bool,
@@ -408,6 +426,9 @@ impl EntriesBuilder {
         self.is_mixed |= self.count > 0 && !follows(self.last, entry);
         put(entry, self.last, &mut self.bytes);
         self.last = entry.origin();
+        if self.count == 0 {
+            self.first = self.last;
+        }
         self.count += 1;
     }
 
@@ -432,9 +453,10 @@ impl EntriesBuilder {
         assert!(self.bytes.len() <= Value::BYTES_MAX, "the caller fills datagrams");
         let until = self.bytes.len() as u32;
         let (shared, is_run) = (self.bytes.as_slice().into(), !self.is_mixed);
-        let entries = Entries { shared, from: 0, until, count: self.count, is_run, before: None };
+        let (count, origin) = (self.count, self.first);
+        let entries = Entries { shared, from: 0, until, count, is_run, origin };
         self.bytes.clear();
-        (self.count, self.last, self.is_mixed) = (0, None, false);
+        (self.count, self.first, self.last, self.is_mixed) = (0, None, None, false);
         entries
     }
 }
@@ -453,6 +475,7 @@ fn follows(before: Option<Origin>, entry: EntryRef<'_>) -> bool {
 /// Appends `entry`, which follows one of origin `before`.
 fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<u8>) {
     let EntryRef::Value { origin, value } = entry else { return buffer.push(NOOP) };
+    buffer.reserve(value.len() + ENTRY_BYTES_MAX);
     if before.is_some_and(|before| before.next() == Some(origin)) {
         buffer.push(NEXT);
     } else {
@@ -527,7 +550,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::types::ENTRY_BYTES_MAX;
 
     fn value(client: u32, number: u64, assigned_by: AssignedBy, bytes: &[u8]) -> Entry {
         let session = Session { client, boot: 7 };

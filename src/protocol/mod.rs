@@ -12,7 +12,6 @@ pub mod client;
 pub mod decided_log;
 pub mod election;
 pub mod entries;
-pub mod instance_map;
 pub mod learner;
 pub mod message;
 pub mod packing;

@@ -46,14 +46,14 @@ pub fn runs_per_page(page_bytes: usize) -> usize {
 /// Sorts runs and joins those that touch or overlap.
 pub fn merge<T: Counted>(mut runs: Vec<Run<T>>) -> Vec<Run<T>> {
     runs.sort_unstable();
-    let mut merged: Vec<Run<T>> = Vec::new();
-    for run in runs {
-        match merged.last_mut() {
-            Some(last) if run.from <= last.until => last.until = last.until.max(run.until),
-            _ => merged.push(run),
+    runs.dedup_by(|run, last| {
+        let touches = run.from <= last.until;
+        if touches {
+            last.until = last.until.max(run.until);
         }
-    }
-    merged
+        touches
+    });
+    runs
 }
 
 #[cfg(test)]

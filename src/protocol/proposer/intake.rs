@@ -353,13 +353,11 @@ fn send(
     // A third of a datagram for each list.
     let most = (runs_per_page(settings.page_bytes()) / 3).max(1);
     while !(received.is_empty() && delivered.is_empty() && lost.is_empty()) {
-        let ack = RequestAck {
-            session,
-            received: received.drain(..most.min(received.len())).collect(),
-            delivered: delivered.drain(..most.min(delivered.len())).collect(),
-            lost: lost.drain(..most.min(lost.len())).collect(),
-        };
+        let [rest_received, rest_delivered, rest_lost] = [&mut received, &mut delivered, &mut lost]
+            .map(|runs| runs.split_off(runs.len().min(most)));
+        let ack = RequestAck { session, received, delivered, lost };
         fx.send(Role::Client, Message::RequestAck(ack));
+        (received, delivered, lost) = (rest_received, rest_delivered, rest_lost);
     }
 }
 

@@ -130,10 +130,11 @@ impl Phase2 {
         if self.fresh.is_empty() {
             return;
         }
+        let pieces = self.fresh.len();
         let fresh = merge(std::mem::take(&mut self.fresh));
-        for run in &fresh {
+        if fresh.len() < pieces {
             // What goes out in one datagram is voted on as a whole.
-            self.in_flight.join(*run, settings.entries_bytes());
+            fresh.iter().for_each(|run| self.in_flight.join(*run, settings.entries_bytes()));
         }
         self.send_accepts(&fresh, watermark, settings, fx);
         let timeout = self.timeout(settings);
