@@ -8,9 +8,8 @@ use std::io::Write;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use multi_paxos::protocol::actor::Record;
-use multi_paxos::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, Number, Origin, Session, Value,
-};
+use multi_paxos::protocol::entries::Entries;
+use multi_paxos::protocol::types::{AssignedBy, Ballot, Instance, Number, Origin, Session};
 use multi_paxos::storage::AcceptorStore;
 use multi_paxos::storage::disk::Folder;
 use multi_paxos::storage::log::{Identity, Log};
@@ -24,7 +23,7 @@ fn record(instance: u64) -> Record {
     Record::Accepted {
         ballot: Ballot { round: 1, proposer: 1, boot: 9 },
         from: Instance(instance),
-        entries: vec![Entry::Value { origin, value: Value::new(&[b'x'; 64]) }],
+        entries: Entries::numbered(origin, [&[b'x'; 64][..]]),
     }
 }
 

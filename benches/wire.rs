@@ -5,9 +5,10 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use multi_paxos::auth::key::KeyRing;
 use multi_paxos::auth::seal::Seal;
+use multi_paxos::protocol::entries::Entries;
 use multi_paxos::protocol::message::{Accept, Accepted, Message};
 use multi_paxos::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Value,
+    AssignedBy, Ballot, Instance, NodeId, Number, Origin, Role, Run, Sender, Session,
 };
 use multi_paxos::wire::Codec;
 
@@ -15,11 +16,9 @@ const BALLOT: Ballot = Ballot { round: 3, proposer: 1, boot: 0x0123_4567_89ab_cd
 
 fn accept(count: u64, bytes: usize) -> Message {
     let session = Session { client: 1, boot: 0xfedc_ba98_7654_3210 };
-    let entry = |number| Entry::Value {
-        origin: Origin { session, number: Number(number), assigned_by: AssignedBy::Leader },
-        value: Value::new(&vec![7; bytes]),
-    };
-    let entries = (1..=count).map(entry).collect();
+    let origin = Origin { session, number: Number(1), assigned_by: AssignedBy::Leader };
+    let value = vec![7; bytes];
+    let entries = Entries::numbered(origin, (0..count).map(|_| value.as_slice()));
     let instance = Instance(1_000_000);
     Message::Accept(Accept { ballot: BALLOT, watermark: instance, from: instance, entries })
 }

@@ -6,8 +6,8 @@
 //! length. Decoding never panics, whatever the bytes, and every refusal has a reason.
 //!
 //! bincode 2.0.1 is the last release that works and is no longer maintained, which is why nothing
-//! outside this file knows of it: the structures it encodes are private mirrors of the messages,
-//! and the values of a datagram share one copy of it.
+//! outside this file knows of it: the structures it encodes are private mirrors of the messages.
+//! Entries, most of what travels, have a form of their own in `protocol::entries`.
 
 mod body;
 
@@ -256,7 +256,7 @@ impl Codec {
     pub fn decode(&self, datagram: &[u8]) -> Result<(Sender, Message), Refusal> {
         let header = self.header(datagram)?;
         let body = datagram.get(HEADER_BYTES..).ok_or(Refusal::TooShort)?;
-        let message = body::decode(header.kind, body)?;
+        let message = body::decode(header.sender, header.kind, body)?;
         Ok((header.sender, message))
     }
 }

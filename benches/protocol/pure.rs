@@ -4,11 +4,14 @@
 
 use multi_paxos::protocol::acceptor::Acceptor;
 use multi_paxos::protocol::actor::{Actor, Effects};
+use multi_paxos::protocol::entries::Entries;
 use multi_paxos::protocol::message::{Assignment, Message, Request};
 use multi_paxos::protocol::proposer::{Proposer, ProposerOptions};
 use multi_paxos::protocol::settings::Settings;
 use multi_paxos::protocol::timer::Timer;
-use multi_paxos::protocol::types::{NodeId, Number, Role, Sender, Time, Value};
+use multi_paxos::protocol::types::{
+    AssignedBy, NodeId, Number, Origin, Role, Sender, Session, Time, Value,
+};
 
 /// How many values each measurement decides.
 pub const VALUES: u64 = 4096;
@@ -78,10 +81,13 @@ impl Core {
 
     /// Decides [`VALUES`] values that come in requests of `batch`, a divisor of it.
     pub fn decide(&mut self, batch: u64, value: &Value) {
+        let session = Session { client: 1, boot: 1 };
         for from in (1..=VALUES).step_by(batch as usize) {
-            let values = vec![value.clone(); batch as usize];
             let (assignment, from) = (Assignment::Leader, Number(from));
-            let request = Request { assignment, from, front: Number(1), values };
+            let origin = Origin { session, number: from, assigned_by: AssignedBy::Leader };
+            let values = (0..batch).map(|_| value.as_bytes());
+            let entries = Entries::numbered(origin, values);
+            let request = Request { assignment, from, front: Number(1), entries };
             let mut fx = Effects::new();
             self.leader.on_message(
                 self.now,

@@ -55,8 +55,9 @@ impl Judge {
                 Message::Accept(accept) => {
                     for (instance, entry) in accept.from.numbering(&accept.entries) {
                         let key = (accept.ballot, instance);
+                        let entry = entry.to_entry();
                         let before = self.proposed.entry(key).or_insert_with(|| entry.clone());
-                        assert_eq!(before, entry, "two entries for {instance} in one ballot");
+                        assert_eq!(*before, entry, "two entries for {instance} in one ballot");
                     }
                 }
                 Message::Promise(promise) => self.answers(promise.ballot),
@@ -75,13 +76,17 @@ impl Judge {
         }
         for delivery in &fx.deliver {
             match delivery {
-                Delivery::Decided { instance, .. } => {
-                    assert!(self.filed.insert(*instance), "{instance} is in the file twice");
+                Delivery::Decided(page) => {
+                    for instance in page.run().iter() {
+                        assert!(self.filed.insert(instance), "{instance} is in the file twice");
+                    }
                 }
-                Delivery::Delivered { instance, .. } => {
-                    assert!(self.printed < Some(*instance), "{instance} is out of order");
-                    assert!(self.filed.contains(instance), "{instance} is not in the file");
-                    self.printed = Some(*instance);
+                Delivery::Delivered(page) => {
+                    for instance in page.run().iter() {
+                        assert!(self.printed < Some(instance), "{instance} is out of order");
+                        assert!(self.filed.contains(&instance), "{instance} is not in the file");
+                        self.printed = Some(instance);
+                    }
                 }
             }
         }

@@ -24,7 +24,8 @@ pub fn log_recovery(bytes: &[u8]) {
     }
     let Ok((mut log, before)) = Log::open(disk.clone(), &mine) else { return };
     let ballot = Ballot { round: 9, proposer: 1, boot: 1 };
-    let record = Record::Accepted { ballot, from: Instance(1), entries: vec![Entry::Noop; 3] };
+    let entries = vec![Entry::Noop; 3].into();
+    let record = Record::Accepted { ballot, from: Instance(1), entries };
     assert!(log.append(&record).is_ok() && log.flush().is_ok());
     let Ok((_, after)) = Log::open(disk, &mine) else { panic!("it opened a moment ago") };
     let Recovered { incarnation, mut records, .. } = before;
@@ -85,7 +86,7 @@ fn records(bytes: &mut Bytes<'_>, count: usize) -> Vec<u8> {
     for _ in 0..count % 4 {
         let ballot = Ballot { round: bytes.number(), proposer: 1, boot: bytes.number() };
         let record = if bytes.chance() {
-            let entries = vec![Entry::Noop; usize::from(bytes.below(4))];
+            let entries = vec![Entry::Noop; usize::from(bytes.below(4))].into();
             Record::Accepted { ballot, from: Instance(bytes.number()), entries }
         } else {
             Record::Promised(ballot)

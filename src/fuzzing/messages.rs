@@ -1,6 +1,7 @@
 //! Messages made of bytes: plausible enough to get past the first check of a role.
 
 use super::bytes::Bytes;
+use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Assignment, CatchUpReply, CatchUpRequest, Decide, DecideAck,
     Disown, Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck,
@@ -70,8 +71,8 @@ pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
     Sender { node: NodeId::new(role, id), boot: 1 + u64::from(choice >= 240) }
 }
 
-/// A message of this kind. It may be one that does not decode.
-pub fn message(bytes: &mut Bytes<'_>, kind: Kind, said: &Said) -> Message {
+/// A message of this kind from `sender`. It may be one that does not decode.
+pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -> Message {
     match kind {
         Kind::Request => {
             let assignment = match bytes.byte() {
@@ -80,8 +81,11 @@ pub fn message(bytes: &mut Bytes<'_>, kind: Kind, said: &Said) -> Message {
             };
             let from = Number(bytes.number());
             let front = if from.0.is_multiple_of(2) { Number::FIRST } else { from };
-            let values = (0..bytes.below(6)).map(|_| value(bytes)).collect();
-            Message::Request(Request { assignment, from, front, values })
+            let values: Vec<Value> = (0..bytes.below(6)).map(|_| value(bytes)).collect();
+            let session = Session { client: sender.node.id, boot: sender.boot };
+            let origin = Origin { session, number: from, assigned_by: assignment.assigned_by() };
+            let entries = Entries::numbered(origin, values.iter().map(Value::as_bytes));
+            Message::Request(Request { assignment, from, front, entries })
         }
         Kind::RequestAck => Message::RequestAck(RequestAck {
             session: session(bytes),
@@ -196,7 +200,7 @@ fn entry(bytes: &mut Bytes<'_>) -> Entry {
     Entry::Value { origin, value: value(bytes) }
 }
 
-fn entries(bytes: &mut Bytes<'_>) -> Vec<Entry> {
+fn entries(bytes: &mut Bytes<'_>) -> Entries {
     (0..bytes.below(6)).map(|_| entry(bytes)).collect()
 }
 
@@ -215,15 +219,15 @@ pub fn longest_value(message: &Message) -> usize {
         Entry::Value { value, .. } => value.as_bytes().len(),
     };
     let longest = match message {
-        Message::Request(Request { values, .. }) => {
-            values.iter().map(|value| value.as_bytes().len()).max()
+        Message::Request(Request { entries, .. })
+        | Message::Accept(Accept { entries, .. })
+        | Message::Decide(Decide { entries, .. })
+        | Message::CatchUpReply(CatchUpReply { entries, .. }) => {
+            entries.values().map(<[u8]>::len).max()
         }
         Message::Promise(Promise { accepted, .. }) => {
             accepted.iter().map(|accepted| of(&accepted.entry)).max()
         }
-        Message::Accept(Accept { entries, .. })
-        | Message::Decide(Decide { entries, .. })
-        | Message::CatchUpReply(CatchUpReply { entries, .. }) => entries.iter().map(of).max(),
         _ => None,
     };
     longest.unwrap_or(0)

@@ -142,7 +142,7 @@ impl World {
             0..6 => {
                 let kind = Kind::ALL[usize::from(bytes.byte()) % Kind::ALL.len()];
                 let from = sender(bytes, kind);
-                let message = message(bytes, kind, &self.said);
+                let message = message(bytes, from, kind, &self.said);
                 self.hear(from, &message);
             }
             6..8 => self.hear_raw(bytes),
@@ -174,7 +174,7 @@ impl World {
         let kind = Kind::ALL[usize::from(bytes.byte()) % Kind::ALL.len()];
         let from = sender(bytes, kind);
         let codec = Codec::new(CLUSTER, from, self.settings.datagram_bytes);
-        let sample = message(&mut Bytes::new(&[]), kind, &Said::default());
+        let sample = message(&mut Bytes::new(&[]), from, kind, &Said::default());
         let mut datagram = Vec::new();
         if codec.encode(&sample, &mut datagram).is_ok() {
             let length = usize::from(bytes.byte());

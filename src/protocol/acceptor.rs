@@ -6,16 +6,14 @@
 use log::{debug, warn};
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
-use super::instance_map::InstanceMap;
 use super::message::{
     Accept, Accepted, AcceptedEntry, Disown, Interest, Kind, Message, Nack, Prepare, Promise,
 };
 use super::packing::{merge, runs_per_page};
+use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{
-    Ballot, Counted, ENTRY_BYTES_MAX, Entry, Instance, NodeId, Role, Run, Sender, Time,
-};
+use super::types::{Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Role, Run, Sender, Time};
 use crate::bugs::{self, Bug};
 
 /// No honest round is this far above the one before: a larger jump is broken or hostile, and
@@ -31,16 +29,10 @@ pub struct Acceptor {
     settings: Settings,
     /// The highest ballot answered: nothing below it is promised or accepted any more.
     promised: Ballot,
-    /// What was accepted last in each instance.
-    accepted: InstanceMap<Vote>,
+    /// What was accepted last in each instance, and in which ballot.
+    accepted: Segments<Ballot>,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Vec<Run<Instance>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Vote {
-    ballot: Ballot,
-    entry: Entry,
 }
 
 impl Acceptor {
@@ -51,7 +43,7 @@ impl Acceptor {
             incarnation,
             settings,
             promised: Ballot::ZERO,
-            accepted: InstanceMap::new(),
+            accepted: Segments::new(),
             unanswered: Vec::new(),
         }
     }
@@ -64,8 +56,8 @@ impl Acceptor {
             Record::Promised(ballot) => self.promised = self.promised.max(ballot),
             Record::Accepted { ballot, from, entries } => {
                 self.promised = self.promised.max(ballot);
-                for (instance, entry) in from.numbering(entries) {
-                    self.accepted.insert(instance, Vote { ballot, entry });
+                if !entries.is_empty() {
+                    self.accepted.keep(Page { from, entries }, ballot);
                 }
             }
         }
@@ -110,18 +102,20 @@ impl Acceptor {
             next: None,
         };
         let mut bytes = 0;
-        for (instance, vote) in self.accepted.range(Run::new(prepare.from, until)) {
-            // An accepted entry costs its instance and ballot on top.
-            bytes += vote.entry.wire_bytes_max() + ENTRY_BYTES_MAX;
-            if !promise.accepted.is_empty() && bugs::has(Bug::ReportsOneInstance) {
-                break;
+        for (page, ballot) in self.accepted.pages(Run::new(prepare.from, until)) {
+            for (instance, entry) in page.from.numbering(&page.entries) {
+                let entry = entry.to_entry();
+                // An accepted entry costs its instance and ballot on top.
+                bytes += entry.wire_bytes_max() + ENTRY_BYTES_MAX;
+                if !promise.accepted.is_empty() && bugs::has(Bug::ReportsOneInstance) {
+                    return promise;
+                }
+                if bytes > page_bytes && !promise.accepted.is_empty() {
+                    promise.next = Some(instance);
+                    return promise;
+                }
+                promise.accepted.push(AcceptedEntry { instance, ballot: *ballot, entry });
             }
-            if bytes > page_bytes && !promise.accepted.is_empty() {
-                promise.next = Some(instance);
-                break;
-            }
-            let Vote { ballot, entry } = vote.clone();
-            promise.accepted.push(AcceptedEntry { instance, ballot, entry });
         }
         promise
     }
@@ -157,17 +151,15 @@ impl Acceptor {
     /// Remembers the entries of `accept`; those that are stored already are not stored again.
     fn store(&mut self, accept: Accept, fx: &mut Effects) {
         let Accept { ballot, from, entries, .. } = accept;
-        let instances = Run::new(from, from.plus(entries.len() as u64));
-        let is_known = |instance: Instance| {
-            self.accepted.get(instance).is_some_and(|vote| vote.ballot == ballot)
-        };
-        if instances.iter().all(is_known) {
-            return;
+        let page = Page { from, entries: entries.clone() };
+        if self.accepted.overlaps(page.run()) {
+            let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
+            if held.map(|(span, _)| span.len()).sum::<u64>() == entries.len() as u64 {
+                return;
+            }
         }
-        for (instance, entry) in instances.iter().zip(&entries) {
-            // A ballot proposes one entry an instance, so storing it again changes nothing.
-            self.accepted.insert(instance, Vote { ballot, entry: entry.clone() });
-        }
+        // A ballot proposes one entry an instance, so storing it again changes nothing.
+        self.accepted.keep(page, ballot);
         fx.persist.push(Record::Accepted { ballot, from, entries });
     }
 
@@ -200,10 +192,13 @@ impl Acceptor {
         if self.unanswered.is_empty() {
             return;
         }
-        let runs = merge(std::mem::take(&mut self.unanswered));
-        for runs in runs.chunks(runs_per_page(self.settings.page_bytes())) {
-            let accepted = Accepted { ballot: self.promised, runs: runs.to_vec() };
+        let mut runs = merge(std::mem::take(&mut self.unanswered));
+        let most = runs_per_page(self.settings.page_bytes());
+        while !runs.is_empty() {
+            let rest = runs.split_off(runs.len().min(most));
+            let accepted = Accepted { ballot: self.promised, runs };
             fx.send(Role::Proposer, Message::Accepted(accepted));
+            runs = rest;
         }
     }
 }
@@ -252,6 +247,7 @@ impl Actor for Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::Entry;
 
     fn ballot(round: u64, proposer: u32) -> Ballot {
         Ballot { round, proposer, boot: 1 }
@@ -262,7 +258,7 @@ mod tests {
     }
 
     fn accept(ballot: Ballot, from: u64, count: usize) -> Message {
-        let (from, entries) = (Instance(from), vec![Entry::Noop; count]);
+        let (from, entries) = (Instance(from), vec![Entry::Noop; count].into());
         Message::Accept(Accept { ballot, watermark: Instance(1), from, entries })
     }
 

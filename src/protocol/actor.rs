@@ -5,9 +5,11 @@
 //! [`Actor::on_turn_end`] once, then applies the effects of the whole turn in one order: persist,
 //! flush, send, timers, deliver. So nothing is answered that was not stored before.
 
+use super::entries::Entries;
 use super::message::{Interest, Message};
+use super::segments::Page;
 use super::timer::Timer;
-use super::types::{Ballot, Entry, Instance, Role, Sender, Time, Value};
+use super::types::{Ballot, Instance, Role, Sender, Time, Value};
 
 /// A role of the protocol. Handlers must not do more than bounded work for one event.
 pub trait Actor {
@@ -126,28 +128,18 @@ pub enum Record {
         /// The instance of the first entry; the others follow it.
         from: Instance,
         /// The entries.
-        entries: Vec<Entry>,
+        entries: Entries,
     },
 }
 
-/// A value on its way out of a learner.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// Values on their way out of a learner. There is no no-op among the entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// For the results file: client-assigned values when decided, leader-assigned ones when
     /// delivered.
-    Decided {
-        /// The instance.
-        instance: Instance,
-        /// The value.
-        value: Value,
-    },
+    Decided(Page),
     /// For standard output: every value in instance order, without a gap.
-    Delivered {
-        /// The instance.
-        instance: Instance,
-        /// The value.
-        value: Value,
-    },
+    Delivered(Page),
 }
 
 /// Why a role must end.

@@ -214,16 +214,16 @@ pub fn answer(
     fx: &mut Effects,
 ) {
     let mut bytes = 0;
-    let held = request.missing.iter().flat_map(|run| log.range(*run));
-    let entries = held
-        .take_while(|(_, entry)| {
-            // The first entry always goes, however long: or nobody could ever fetch it.
-            let is_first = bytes == 0;
-            bytes += entry.wire_bytes_max();
-            is_first || bytes <= settings.catch_up_bytes
-        })
-        .map(|(instance, entry)| (instance, entry.clone()));
-    let mut pages = pages(entries, settings.page_bytes()).peekable();
+    let held = request.missing.iter().flat_map(|run| log.pages(*run));
+    let held = held.map_while(|page| {
+        let rest = settings.catch_up_bytes.checked_sub(bytes)?;
+        // The first entry always goes, however long: or nobody could ever fetch it.
+        let count = page.entries.prefix(usize::MAX, rest).len().max(usize::from(bytes == 0));
+        let (page, left) = page.split(count);
+        bytes += if left.is_none() { page.entries.bytes() } else { settings.catch_up_bytes + 1 };
+        (!page.entries.is_empty()).then_some(page)
+    });
+    let mut pages = pages(held, settings.entries_bytes()).peekable();
     while let Some(page) = pages.next() {
         let (from, entries, last) = (page.from, page.entries, pages.peek().is_none());
         fx.send(asker, Message::CatchUpReply(CatchUpReply { from, entries, last }));
@@ -233,7 +233,13 @@ pub fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::segments::Page;
     use crate::protocol::types::Entry;
+
+    fn decide(log: &mut DecidedLog, instance: u64) {
+        let page = Page { from: Instance(instance), entries: vec![Entry::Noop].into() };
+        log.decide(page, &mut Vec::new()).expect("it is new");
+    }
 
     /// The whole log is fetched in bursts; between them the machine belongs to those who decide.
     #[test]
@@ -245,7 +251,7 @@ mod tests {
         // that it went out at once.
         let mut answer = |catch_up: &mut CatchUp, now, until| {
             for instance in log.progress().decided + 1..=until {
-                log.decide(Instance(instance), Entry::Noop);
+                decide(&mut log, instance);
             }
             let mut fx = Effects::new();
             let from = Role::Learner;
@@ -257,8 +263,9 @@ mod tests {
         assert_eq!(answer(&mut catch_up, 0, 1), retry, "nobody else needs the machine");
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 1000, 10), (0, Duration::from_millis(1) * PAUSE));
-        let mut fx = Effects::new();
-        catch_up.on_timer(Time(5000), &log_of(10), [Role::Proposer; 2], &settings, &mut fx);
+        let (mut fx, mut held) = (Effects::new(), DecidedLog::new());
+        (1..=10).for_each(|instance| decide(&mut held, instance));
+        catch_up.on_timer(Time(5000), &held, [Role::Proposer; 2], &settings, &mut fx);
         assert_eq!(fx.send[0].0, Role::Learner, "who has answered is asked again");
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 6000, 60), retry, "most of it has come");
@@ -270,21 +277,14 @@ mod tests {
         assert_eq!(answer(&mut catch_up, 990_000, 71), (0, settings.retry_catch_up));
     }
 
-    fn log_of(entries: u64) -> DecidedLog {
-        let mut log = DecidedLog::new();
-        for instance in 1..=entries {
-            log.decide(Instance(instance), Entry::Noop);
-        }
-        log
-    }
-
     /// Found by the simulator: with more holes that nobody can fill than a request has room for,
     /// what lies behind them was never asked for.
     #[test]
     fn holes_that_stay_open_do_not_hide_what_lies_behind_them() {
         let mut log = DecidedLog::new();
         (1..200).for_each(|number| {
-            log.decide(Instance(number * 2), Entry::Noop);
+            let page = Page { from: Instance(number * 2), entries: vec![Entry::Noop].into() };
+            log.decide(page, &mut Vec::new()).expect("it is new");
         });
         let (mut catch_up, settings, mut fx) =
             (CatchUp::default(), Settings::default(), Effects::new());

@@ -7,15 +7,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::actor::{Actor, Effects, Ignored, Input};
+use super::entries::{EntriesBuilder, EntryRef};
 use super::message::{
     Assignment, Heartbeat, Interest, Kind, Message, Request, RequestAck, Standing,
 };
 use super::retry::{Deadlines, RoundTrip, stretch};
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{
-    Ballot, Counted, ENTRY_BYTES_MAX, Number, Role, Run, Sender, Session, Time, Value,
-};
+use super::types::{Ballot, Counted, Number, Origin, Role, Run, Sender, Session, Time, Value};
 use crate::bugs::{self, Bug};
 
 /// One client session's state.
@@ -222,8 +221,9 @@ impl Client {
             return self.deadlines.clear();
         }
         let mut has_missed = false;
-        for number in self.deadlines.take_due(now) {
-            for position in self.positions(Run::new(number, number.next())) {
+        for due in self.deadlines.take_due(now) {
+            for position in self.positions(due) {
+                let number = self.front.plus(position as u64);
                 let state = self.window[position].state;
                 let (State::Sent { at, retries } | State::Received { at, retries }) = state else {
                     continue;
@@ -250,13 +250,14 @@ impl Client {
             return;
         }
         self.has_unsent = false;
-        let page_bytes = self.settings.page_bytes();
-        let (mut run, mut run_bytes) = (None::<Request>, 0);
+        let entries_bytes = self.settings.entries_bytes();
+        let (session, assigned_by) = (self.session, self.assignment.assigned_by());
+        let mut request = Unsent::default();
         let mut sent: Vec<(Run<Number>, u32)> = Vec::new();
         let numbers = (self.front.0..).map(Number);
         for (number, asked) in numbers.zip(&mut self.window) {
             let State::Unsent { retries } = asked.state else {
-                flush(&mut run, fx);
+                request.send(self.assignment, self.front, fx);
                 continue;
             };
             asked.state = State::Sent { at: now, retries };
@@ -266,19 +267,15 @@ impl Client {
                 }
                 _ => sent.push((Run::new(number, number.next()), retries)),
             }
-            let bytes = asked.value.as_bytes().len() + ENTRY_BYTES_MAX;
-            if run_bytes + bytes > page_bytes {
-                flush(&mut run, fx);
+            let value = asked.value.as_bytes();
+            if request.entries.bytes_with(value) > entries_bytes {
+                request.send(self.assignment, self.front, fx);
             }
-            let request = run.get_or_insert_with(|| {
-                run_bytes = 0;
-                let (assignment, front) = (self.assignment, self.front);
-                Request { assignment, from: number, front, values: Vec::new() }
-            });
-            run_bytes += bytes;
-            request.values.push(asked.value.clone());
+            let origin = Origin { session, number, assigned_by };
+            request.from = request.from.or(Some(number));
+            request.entries.push(EntryRef::Value { origin, value });
         }
-        flush(&mut run, fx);
+        request.send(self.assignment, self.front, fx);
         for (run, retries) in sent {
             let patience = self.patience(State::Sent { at: now, retries });
             self.deadlines.add(now + patience, [run]);
@@ -286,10 +283,21 @@ impl Client {
     }
 }
 
-/// Sends `run`, if there is one.
-fn flush(run: &mut Option<Request>, fx: &mut Effects) {
-    if let Some(request) = run.take() {
-        fx.send(Role::Proposer, Message::Request(request));
+/// A request that is being put together.
+#[derive(Default)]
+struct Unsent {
+    from: Option<Number>,
+    entries: EntriesBuilder,
+}
+
+impl Unsent {
+    /// Sends it, if there is anything in it.
+    fn send(&mut self, assignment: Assignment, front: Number, fx: &mut Effects) {
+        if let Some(from) = self.from.take() {
+            let entries = self.entries.finish();
+            let request = Request { assignment, from, front, entries };
+            fx.send(Role::Proposer, Message::Request(request));
+        }
     }
 }
 
@@ -409,7 +417,7 @@ mod tests {
         fx.send
             .iter()
             .map(|(_, message)| match message {
-                Message::Request(request) => (request.from.0, request.values.len()),
+                Message::Request(request) => (request.from.0, request.entries.len()),
                 other => panic!("{other:?}"),
             })
             .collect()

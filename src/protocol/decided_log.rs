@@ -7,15 +7,16 @@
 
 use std::collections::BTreeMap;
 
-use super::instance_map::InstanceMap;
+use super::entries::{Entries, EntryRef};
 use super::message::Progress;
-use super::types::{AssignedBy, Counted, Entry, Instance, Number, Run, Session};
+use super::segments::{Held, Page, Segments};
+use super::types::{AssignedBy, Counted, Instance, Number, Run, Session};
 use crate::bugs::{self, Bug};
 
 /// The decided entries and the position of delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DecidedLog {
-    entries: InstanceMap<Entry>,
+    entries: Segments<()>,
     /// Every instance below it is decided and was delivered or skipped.
     watermark: Instance,
     /// Above every decided instance.
@@ -26,25 +27,18 @@ pub struct DecidedLog {
     sessions: BTreeMap<Session, Number>,
 }
 
-/// What became of a decision that was heard of.
+/// An instance is known to hold something else than was claimed. What is known stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// It was not known before.
-    New,
-    /// It was known.
-    Known,
-    /// The instance is known to hold something else. What is known stays.
-    Contradiction,
-}
+pub struct Contradiction(pub Instance);
 
-/// One step of delivery.
+/// What delivery makes of entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Occurrence {
-    /// The entry's value is delivered here.
+    /// The values are delivered here.
     Delivered,
-    /// The entry is a leader-assigned value out of its order, or one that was delivered before.
+    /// They are leader-assigned values out of their order, or such that were delivered before.
     Skipped,
-    /// The entry is a no-op.
+    /// They are no-ops.
     Noop,
 }
 
@@ -52,7 +46,7 @@ impl DecidedLog {
     /// Nothing decided.
     pub fn new() -> Self {
         DecidedLog {
-            entries: InstanceMap::new(),
+            entries: Segments::new(),
             watermark: Instance::FIRST,
             end: Instance::FIRST,
             leader_assigned_end: Instance::FIRST,
@@ -60,53 +54,116 @@ impl DecidedLog {
         }
     }
 
-    /// Takes a decision in. Call [`DecidedLog::deliver_next`] until it has no more afterwards.
-    pub fn decide(&mut self, instance: Instance, entry: Entry) -> Decision {
-        assert!(instance >= Instance::FIRST, "instances count from 1");
-        if let Some(known) = self.entries.get(instance) {
-            return if *known == entry { Decision::Known } else { Decision::Contradiction };
+    /// Takes decisions in, and adds those that were not known before to `news`. Call
+    /// [`DecidedLog::deliver_next`] until it has no more afterwards.
+    ///
+    /// # Errors
+    ///
+    /// The first instance that is known to hold something else; the others are taken in.
+    pub fn decide(&mut self, page: Page, news: &mut Vec<Page>) -> Result<(), Contradiction> {
+        assert!(page.from >= Instance::FIRST, "instances count from 1");
+        let run = page.run();
+        if run.is_empty() {
+            return Ok(());
         }
-        assert!(instance >= self.watermark, "below the watermark everything is decided");
-        self.end = self.end.max(instance.next());
-        if entry.is_leader_assigned() {
-            self.leader_assigned_end = self.leader_assigned_end.max(instance.next());
+        if !self.entries.overlaps(run) {
+            self.add(page, news);
+            return Ok(());
         }
-        self.entries.insert(instance, entry);
-        Decision::New
+        let mut outcome = Ok(());
+        let mut from = run.from;
+        while from < run.until {
+            let (until, known) = match self.entries.at(Run::new(from, run.until)) {
+                Held::Entries(known) => (known.run().until, Some(known.entries)),
+                Held::Nothing(until) => (until, None),
+            };
+            let place = |instance: Instance| (instance.0 - run.from.0) as usize;
+            let entries = page.entries.slice(place(from), place(until));
+            match known {
+                Some(known) => {
+                    let differs = known.iter().zip(&entries).position(|(one, other)| one != other);
+                    if let Some(place) = differs.filter(|_| outcome.is_ok()) {
+                        outcome = Err(Contradiction(from.plus(place as u64)));
+                    }
+                }
+                None => self.add(Page { from, entries }, news),
+            }
+            from = until;
+        }
+        outcome
     }
 
-    /// Moves delivery one instance on, unless that instance is not decided yet.
-    pub fn deliver_next(&mut self) -> Option<(Instance, &Entry, Occurrence)> {
-        let mut instance = self.watermark;
-        if bugs::has(Bug::DeliversOverGaps) {
-            instance = self.entries.range(Run::new(instance, self.end)).next()?.0;
+    /// Takes in what was not known.
+    fn add(&mut self, page: Page, news: &mut Vec<Page>) {
+        assert!(page.from >= self.watermark, "below the watermark everything is decided");
+        self.end = self.end.max(page.run().until);
+        let leader_assigned = page.entries.leader_assigned_len();
+        if leader_assigned > 0 {
+            let end = page.from.plus(leader_assigned as u64);
+            self.leader_assigned_end = self.leader_assigned_end.max(end);
         }
-        let entry = self.entries.get(instance)?;
-        self.watermark = instance.next();
-        let occurrence = match entry.origin() {
-            None => Occurrence::Noop,
-            Some(origin) if origin.assigned_by == AssignedBy::Client => Occurrence::Delivered,
-            Some(origin) => {
-                let next = self.sessions.entry(origin.session).or_insert(Number::FIRST);
-                if origin.number == *next || bugs::has(Bug::DeliversTwice) {
-                    *next = next.next();
-                    Occurrence::Delivered
-                } else {
-                    Occurrence::Skipped
-                }
-            }
+        self.entries.keep(page.clone(), ());
+        news.push(page);
+    }
+
+    /// Moves delivery on over entries that share their fate: no-ops, or consecutive numbers of a
+    /// session. None when the next instance is not decided yet.
+    pub fn deliver_next(&mut self) -> Option<(Page, Occurrence)> {
+        let mut from = self.watermark;
+        if bugs::has(Bug::DeliversOverGaps) {
+            from = self.entries.spans(Run::new(from, self.end)).next()?.0.from;
+        }
+        if from >= self.end {
+            return None;
+        }
+        let Held::Entries(page) = self.entries.at(Run::new(from, self.end)) else { return None };
+        let (count, occurrence) = self.fate(&page.entries.first_run());
+        let (page, _) = page.split(count);
+        self.watermark = page.run().until;
+        Some((page, occurrence))
+    }
+
+    /// How many of `entries`, which are no-ops alone or one session's consecutive numbers, share
+    /// the fate of the first, and which.
+    fn fate(&mut self, entries: &Entries) -> (usize, Occurrence) {
+        let Some((origin, numbers)) = entries.numbers() else {
+            return (entries.len(), Occurrence::Noop);
         };
-        Some((instance, entry, occurrence))
+        if origin.assigned_by == AssignedBy::Client {
+            return (entries.len(), Occurrence::Delivered);
+        }
+        let next = self.sessions.entry(origin.session).or_insert(Number::FIRST);
+        if bugs::has(Bug::DeliversTwice) {
+            *next = next.plus(numbers.len());
+            return (entries.len(), Occurrence::Delivered);
+        }
+        if numbers.from == *next {
+            *next = numbers.until;
+            return (entries.len(), Occurrence::Delivered);
+        }
+        // Those before the next number were delivered; the next may be among those that follow.
+        let early = if numbers.contains(*next) { next.0 - numbers.from.0 } else { numbers.len() };
+        (early as usize, Occurrence::Skipped)
     }
 
     /// What `instance` holds, once decided.
-    pub fn get(&self, instance: Instance) -> Option<&Entry> {
-        self.entries.get(instance)
+    pub fn get(&self, instance: Instance) -> Option<EntryRef<'_>> {
+        self.entries.get(instance).map(|(entry, ())| entry)
+    }
+
+    /// Whether `instance` is decided.
+    pub fn contains(&self, instance: Instance) -> bool {
+        self.entries.contains(instance)
+    }
+
+    /// What of `run`, which is not empty, is decided at its beginning.
+    pub fn at(&self, run: Run<Instance>) -> Held {
+        self.entries.at(run)
     }
 
     /// The decided entries of `run`, in order.
-    pub fn range(&self, run: Run<Instance>) -> impl Iterator<Item = (Instance, &Entry)> {
-        self.entries.range(run)
+    pub fn pages(&self, run: Run<Instance>) -> impl Iterator<Item = Page> {
+        self.entries.pages(run).map(|(page, ())| page)
     }
 
     /// Every instance below it is decided.
@@ -138,15 +195,14 @@ impl DecidedLog {
     pub fn missing(&self, from: Instance, until: Instance, limit: usize) -> Vec<Run<Instance>> {
         let mut holes = Vec::new();
         let mut from = from.max(self.watermark);
-        let decided = self.entries.range(Run::new(from, until));
-        for (instance, _) in decided {
+        for (decided, ()) in self.entries.spans(Run::new(from, until)) {
             if holes.len() == limit {
                 return holes;
             }
-            if from < instance {
-                holes.push(Run::new(from, instance));
+            if from < decided.from {
+                holes.push(Run::new(from, decided.from));
             }
-            from = instance.next();
+            from = decided.until;
         }
         if from < until && holes.len() < limit {
             holes.push(Run::new(from, until));
@@ -164,7 +220,7 @@ impl Default for DecidedLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::{Origin, Value};
+    use crate::protocol::types::{Entry, Origin, Value};
 
     fn entry(client: u32, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client, boot: 0 };
@@ -172,9 +228,17 @@ mod tests {
         Entry::Value { origin, value: Value::new(b"v") }
     }
 
+    fn decide(log: &mut DecidedLog, from: u64, entry: Entry) -> Result<(), Contradiction> {
+        let page = Page { from: Instance(from), entries: vec![entry].into() };
+        log.decide(page, &mut Vec::new())
+    }
+
     fn delivered(log: &mut DecidedLog) -> Vec<(u64, Occurrence)> {
-        std::iter::from_fn(|| log.deliver_next().map(|(instance, _, what)| (instance.0, what)))
-            .collect()
+        let mut delivered = Vec::new();
+        while let Some((page, what)) = log.deliver_next() {
+            delivered.extend(page.run().iter().map(|instance| (instance.0, what)));
+        }
+        delivered
     }
 
     /// "Paxos Made Simple", 2.1: only a single value is chosen; what is decided stays.
@@ -182,18 +246,32 @@ mod tests {
     fn a_decided_entry_never_changes() {
         let mut log = DecidedLog::new();
         let first = entry(1, 1, AssignedBy::Client);
-        assert_eq!(log.decide(Instance(1), first.clone()), Decision::New);
-        assert_eq!(log.decide(Instance(1), first.clone()), Decision::Known);
-        assert_eq!(log.decide(Instance(1), Entry::Noop), Decision::Contradiction);
-        assert_eq!(log.get(Instance(1)), Some(&first));
+        assert_eq!(decide(&mut log, 1, first.clone()), Ok(()));
+        assert_eq!(decide(&mut log, 1, first.clone()), Ok(()));
+        assert_eq!(decide(&mut log, 1, Entry::Noop), Err(Contradiction(Instance(1))));
+        assert_eq!(log.get(Instance(1)), Some(first.borrowed()));
+    }
+
+    #[test]
+    fn what_is_known_in_part_is_new_in_part() {
+        let mut log = DecidedLog::new();
+        let mine = |number| entry(1, number, AssignedBy::Client);
+        assert_eq!(decide(&mut log, 2, mine(2)), Ok(()));
+        assert_eq!(decide(&mut log, 4, Entry::Noop), Ok(()));
+        let mut news = Vec::new();
+        let page = Page { from: Instance(1), entries: (1..=5).map(mine).collect() };
+        assert_eq!(log.decide(page, &mut news), Err(Contradiction(Instance(4))));
+        assert_eq!(news.iter().map(|page| page.from.0).collect::<Vec<_>>(), [1, 3, 5]);
+        assert_eq!(log.get(Instance(4)), Some(EntryRef::Noop));
+        assert_eq!(log.progress().decided, 5);
     }
 
     #[test]
     fn delivery_waits_for_holes() {
         let mut log = DecidedLog::new();
-        log.decide(Instance(2), entry(1, 2, AssignedBy::Client));
+        decide(&mut log, 2, entry(1, 2, AssignedBy::Client)).expect("it is new");
         assert_eq!(delivered(&mut log), []);
-        log.decide(Instance(1), Entry::Noop);
+        decide(&mut log, 1, Entry::Noop).expect("it is new");
         assert_eq!(delivered(&mut log), [(1, Occurrence::Noop), (2, Occurrence::Delivered)]);
     }
 
@@ -201,7 +279,7 @@ mod tests {
     fn leader_assigned_values_are_delivered_once_and_in_their_order() {
         let mut log = DecidedLog::new();
         for (instance, number) in [(1, 1), (2, 3), (3, 1), (4, 2), (5, 3)] {
-            log.decide(Instance(instance), entry(7, number, AssignedBy::Leader));
+            decide(&mut log, instance, entry(7, number, AssignedBy::Leader)).expect("it is new");
         }
         use Occurrence::{Delivered, Skipped};
         assert_eq!(
@@ -211,11 +289,31 @@ mod tests {
         assert_eq!(log.next_number(Session { client: 7, boot: 0 }), Number(4));
     }
 
+    /// A run may be delivered in part before, or not yet; what it does to the session is the same
+    /// as number by number.
+    #[test]
+    fn a_run_is_cut_where_its_fate_changes() {
+        let run = |from, until| (from..until).map(|number| entry(7, number, AssignedBy::Leader));
+        let entries = run(3, 5).chain(run(1, 3)).chain(run(1, 6)).collect();
+        let mut log = DecidedLog::new();
+        assert_eq!(log.decide(Page { from: Instance(1), entries }, &mut Vec::new()), Ok(()));
+        let mut steps = Vec::new();
+        while let Some((page, what)) = log.deliver_next() {
+            steps.push((page.run().to_string(), what));
+        }
+        let expected = [("1..3", false), ("3..5", true), ("5..7", false), ("7..10", true)];
+        let expected = expected.map(|(run, is_delivered)| {
+            let what = if is_delivered { Occurrence::Delivered } else { Occurrence::Skipped };
+            (run.to_owned(), what)
+        });
+        assert_eq!(steps, expected);
+    }
+
     #[test]
     fn what_is_missing_is_named_in_runs() {
         let mut log = DecidedLog::new();
         for instance in [1, 4, 5, 9] {
-            log.decide(Instance(instance), Entry::Noop);
+            decide(&mut log, instance, Entry::Noop).expect("it is new");
         }
         delivered(&mut log);
         let named = |runs: Vec<Run<Instance>>| runs.iter().map(Run::to_string).collect::<Vec<_>>();

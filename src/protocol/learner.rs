@@ -7,14 +7,15 @@ use log::{error, info, warn};
 
 use super::actor::{Actor, Delivery, Effects, Ignored, Input};
 use super::catch_up::{self, CatchUp};
-use super::decided_log::{DecidedLog, Decision, Occurrence};
+use super::decided_log::{Contradiction, DecidedLog, Occurrence};
 use super::election::{Election, Verdict};
 use super::message::{
     CatchUpReply, CatchUpRequest, Decide, DecideAck, Heartbeat, Interest, Kind, Message, Standing,
 };
+use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Role, Sender, Time};
+use super::types::{AssignedBy, Ballot, Counted, NodeId, Origin, Role, Sender, Time};
 
 /// One learner's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,55 +60,42 @@ impl Learner {
     }
 
     /// Takes in decided entries. Returns whether any was new.
-    fn learn(&mut self, from: Instance, entries: Vec<Entry>, fx: &mut Effects) -> bool {
-        let mut gained = false;
-        for (instance, entry) in from.numbering(entries) {
-            gained |= self.decide(instance, entry, fx);
+    fn learn(&mut self, page: Page, fx: &mut Effects) -> bool {
+        let mut news = Vec::new();
+        if let Err(Contradiction(instance)) = self.log.decide(page, &mut news) {
+            error!("instance {instance} is decided, and was claimed to hold another value");
+            fx.ignore(Ignored::Contradiction);
+        }
+        for page in &news {
+            for (place, entries) in page.entries.runs() {
+                let is_client_assigned = |origin: Origin| origin.assigned_by == AssignedBy::Client;
+                if entries.origin().is_some_and(is_client_assigned) {
+                    let from = page.from.plus(place as u64);
+                    fx.deliver.push(Delivery::Decided(Page { from, entries }));
+                }
+            }
         }
         self.deliver(fx);
-        gained
-    }
-
-    fn decide(&mut self, instance: Instance, entry: Entry, fx: &mut Effects) -> bool {
-        let client_assigned = match &entry {
-            Entry::Value { origin, value } if origin.assigned_by == AssignedBy::Client => {
-                Some(value.clone())
-            }
-            Entry::Value { .. } | Entry::Noop => None,
-        };
-        match self.log.decide(instance, entry) {
-            Decision::Known => false,
-            Decision::Contradiction => {
-                error!("instance {instance} is decided, and was claimed to hold another value");
-                fx.ignore(Ignored::Contradiction);
-                false
-            }
-            Decision::New => {
-                if let Some(value) = client_assigned {
-                    fx.deliver.push(Delivery::Decided { instance, value });
-                }
-                true
-            }
-        }
+        !news.is_empty()
     }
 
     /// Hands out what can be handed out in order.
     fn deliver(&mut self, fx: &mut Effects) {
-        while let Some((instance, entry, occurrence)) = self.log.deliver_next() {
-            let Entry::Value { origin, value } = entry else { continue };
+        while let Some((page, occurrence)) = self.log.deliver_next() {
             if occurrence != Occurrence::Delivered {
                 continue;
             }
-            if origin.assigned_by == AssignedBy::Leader {
-                fx.deliver.push(Delivery::Decided { instance, value: value.clone() });
+            let origin = page.entries.origin();
+            if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Leader) {
+                fx.deliver.push(Delivery::Decided(page.clone()));
             }
-            fx.deliver.push(Delivery::Delivered { instance, value: value.clone() });
+            fx.deliver.push(Delivery::Delivered(page));
         }
     }
 
     fn on_decide(&mut self, decide: Decide, fx: &mut Effects) {
         self.catch_up.on_decide();
-        self.learn(decide.from, decide.entries, fx);
+        self.learn(Page { from: decide.from, entries: decide.entries }, fx);
         // Also when nothing was new: the leader would not ask if it had heard the last answer.
         self.owes_ack = true;
     }
@@ -136,7 +124,7 @@ impl Learner {
     }
 
     fn on_catch_up_reply(&mut self, now: Time, role: Role, reply: CatchUpReply, fx: &mut Effects) {
-        let gained = self.learn(reply.from, reply.entries, fx);
+        let gained = self.learn(Page { from: reply.from, entries: reply.entries }, fx);
         self.owes_ack |= gained;
         let answer = (gained, reply.last);
         self.catch_up.on_reply(now, &self.log, role, answer, &self.settings, fx);
@@ -255,7 +243,7 @@ impl Actor for Learner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::{Number, Origin, Session, Value};
+    use crate::protocol::types::{Entry, Instance, Number, Session, Value};
 
     fn entry(text: &str, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client: 1, boot: 1 };
@@ -266,15 +254,19 @@ mod tests {
     fn decide(learner: &mut Learner, from: u64, entries: Vec<Entry>) -> Vec<String> {
         let mut fx = Effects::new();
         let sender = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
-        let decide = Decide { ballot: Ballot::ZERO, from: Instance(from), entries };
+        let (from, entries) = (Instance(from), entries.into());
+        let decide = Decide { ballot: Ballot::ZERO, from, entries };
         learner.on_message(Time::ZERO, sender, Message::Decide(decide), &mut fx);
-        fx.deliver
-            .iter()
-            .map(|delivery| match delivery {
-                Delivery::Decided { instance, value } => format!("file {instance} {value}"),
-                Delivery::Delivered { instance, value } => format!("out {instance} {value}"),
-            })
-            .collect()
+        let told = |delivery: &Delivery| {
+            let (verb, page) = match delivery {
+                Delivery::Decided(page) => ("file", page),
+                Delivery::Delivered(page) => ("out", page),
+            };
+            let numbered = page.from.numbering(page.entries.values());
+            let line = |(instance, value)| format!("{verb} {instance} {}", Value::new(value));
+            numbered.map(line).collect::<Vec<_>>()
+        };
+        fx.deliver.iter().flat_map(told).collect()
     }
 
     fn learner() -> Learner {

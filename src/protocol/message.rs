@@ -39,6 +39,7 @@
 
 use std::fmt;
 
+use super::entries::Entries;
 use super::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, Number, Role, Run, Session, Value,
 };
@@ -72,8 +73,9 @@ pub struct Request {
     /// The first number whose fate the client does not know, at most `from`. A leader that lacks
     /// what comes before it has missed another leader.
     pub front: Number,
-    /// The values.
-    pub values: Vec<Value>,
+    /// The values, as the entries that they are to be: consecutive numbers of the session, from
+    /// `from`, with its way of assignment.
+    pub entries: Entries,
 }
 
 /// How a client wants its values placed; the same for its whole session.
@@ -162,7 +164,7 @@ pub struct Accept {
     /// The instance of the first entry; the others follow it.
     pub from: Instance,
     /// The entries.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// Phase 2b, acceptor to proposers: accepted and stored.
@@ -191,7 +193,7 @@ pub struct Decide {
     /// The instance of the first entry; the others follow it.
     pub from: Instance,
     /// The entries.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
 }
 
 /// Leading learner to proposers: how far the learners are. It stops the re-sending of Decide.
@@ -249,7 +251,7 @@ pub struct CatchUpReply {
     /// The instance of the first entry; the others follow it.
     pub from: Instance,
     /// The entries.
-    pub entries: Vec<Entry>,
+    pub entries: Entries,
     /// Whether this is the last datagram of the answer; what is still missing must be asked for.
     pub last: bool,
 }
@@ -347,7 +349,7 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 }
 
 /// `4 no-op, 5 C1#2 "b"`: entries with their instances.
-fn numbered(from: Instance, entries: &[Entry]) -> String {
+fn numbered(from: Instance, entries: &Entries) -> String {
     let numbered = (from.0..).zip(entries);
     list(&numbered.map(|(instance, entry)| format!("{instance} {entry}")).collect::<Vec<_>>())
 }
@@ -356,12 +358,13 @@ fn numbered(from: Instance, entries: &[Entry]) -> String {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Message::Request(Request { assignment, from, values, front: _ }) => {
+            Message::Request(Request { assignment, from, entries, front: _ }) => {
                 write!(f, "Request {from}")?;
                 if let Assignment::Client { first } = assignment {
                     write!(f, " for {}", first.plus(from.0.saturating_sub(1)))?;
                 }
-                write!(f, ": {}", list(values))
+                let values: Vec<Value> = entries.values().map(Value::new).collect();
+                write!(f, ": {}", list(&values))
             }
             Message::RequestAck(RequestAck { session, received, delivered, lost }) => {
                 let (received, delivered) = (list(received), list(delivered));

@@ -1,35 +1,38 @@
 //! Packing entries and runs into what one datagram carries.
 
-use super::types::{Counted, Entry, Instance, RUN_BYTES_MAX, Run};
+use super::entries::EntriesBuilder;
+use super::segments::Page;
+use super::types::{Counted, RUN_BYTES_MAX, Run};
 
-/// Entries of consecutive instances: what one Accept, Decide or CatchUpReply carries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// The instance of the first entry.
-    pub from: Instance,
-    /// The entries.
-    pub entries: Vec<Entry>,
-}
-
-/// Splits entries in instance order into pages of consecutive instances that fit a datagram.
+/// Cuts and joins what comes in instance order to pages of consecutive instances with at most
+/// `bytes_max` bytes of entries.
 ///
 /// A page holds at least one entry, so one that is too large alone still gets a page of its own.
-pub fn pages(
-    entries: impl IntoIterator<Item = (Instance, Entry)>,
-    page_bytes: usize,
-) -> impl Iterator<Item = Page> {
-    let mut entries = entries.into_iter().peekable();
+pub fn pages(held: impl IntoIterator<Item = Page>, bytes_max: usize) -> impl Iterator<Item = Page> {
+    let mut held = held.into_iter().peekable();
+    let mut rest: Option<Page> = None;
     std::iter::from_fn(move || {
-        let (from, entry) = entries.next()?;
-        let mut bytes = entry.wire_bytes_max();
-        let mut page = Page { from, entries: vec![entry] };
-        let mut expected = from.next();
-        while let Some((_, entry)) = entries.next_if(|(instance, entry)| {
-            *instance == expected && bytes + entry.wire_bytes_max() <= page_bytes
+        let mut page = rest.take().or_else(|| held.next())?;
+        if page.entries.bytes() > bytes_max {
+            let fitting = page.entries.prefix(usize::MAX, bytes_max).len().max(1);
+            let (head, tail) = page.split(fitting);
+            rest = tail;
+            return Some(head);
+        }
+        // Mostly a page goes out as it came.
+        let (mut builder, mut until) = (EntriesBuilder::new(), page.run().until);
+        while let Some(next) = held.next_if(|next| {
+            let bytes = builder.bytes().max(page.entries.bytes());
+            next.from == until && bytes + next.entries.bytes() <= bytes_max
         }) {
-            bytes += entry.wire_bytes_max();
-            expected = expected.next();
-            page.entries.push(entry);
+            if builder.is_empty() {
+                builder.extend(&page.entries);
+            }
+            builder.extend(&next.entries);
+            until = next.run().until;
+        }
+        if !builder.is_empty() {
+            page.entries = builder.finish();
         }
         Some(page)
     })
@@ -40,34 +43,31 @@ pub fn runs_per_page(page_bytes: usize) -> usize {
     (page_bytes / RUN_BYTES_MAX).max(1)
 }
 
-/// Sorts items and gathers them into runs.
-pub fn gather_unordered<T: Counted>(mut items: Vec<T>) -> Vec<Run<T>> {
-    items.sort_unstable();
-    Run::gather(items)
-}
-
 /// Sorts runs and joins those that touch or overlap.
 pub fn merge<T: Counted>(mut runs: Vec<Run<T>>) -> Vec<Run<T>> {
     runs.sort_unstable();
-    let mut merged: Vec<Run<T>> = Vec::new();
-    for run in runs {
-        match merged.last_mut() {
-            Some(last) if run.from <= last.until => last.until = last.until.max(run.until),
-            _ => merged.push(run),
+    runs.dedup_by(|run, last| {
+        let touches = run.from <= last.until;
+        if touches {
+            last.until = last.until.max(run.until);
         }
-    }
-    merged
+        touches
+    });
+    runs
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::{Entry, Instance};
 
     #[test]
     fn pages_break_at_holes_and_at_the_limit() {
-        let entries = [1, 2, 3, 4, 7].map(|number| (Instance(number), Entry::Noop));
-        let pages: Vec<_> =
-            pages(entries, 3).map(|page| (page.from.0, page.entries.len())).collect();
-        assert_eq!(pages, [(1, 3), (4, 1), (7, 1)]);
+        let held = [(1, 1), (2, 1), (3, 1), (4, 1), (7, 5)].map(|(from, count)| Page {
+            from: Instance(from),
+            entries: vec![Entry::Noop; count].into(),
+        });
+        let pages: Vec<_> = pages(held, 3).map(|page| (page.from.0, page.entries.len())).collect();
+        assert_eq!(pages, [(1, 3), (4, 1), (7, 3), (10, 2)]);
     }
 }

@@ -101,10 +101,10 @@ impl<T: Counted> Deadlines<T> {
     }
 
     /// Everything that should be answered by now, the longest overdue first.
-    pub fn take_due(&mut self, now: Time) -> impl Iterator<Item = T> + use<T> {
+    pub fn take_due(&mut self, now: Time) -> impl Iterator<Item = Run<T>> + use<T> {
         let later = self.due.split_off(&(now + Duration::from_micros(1)));
         let due = std::mem::replace(&mut self.due, later);
-        due.into_values().flatten().flat_map(|run| run.iter())
+        due.into_values().flatten()
     }
 
     /// Nothing is waited for any more.
@@ -160,8 +160,8 @@ mod tests {
         deadlines.add(Time(10), [run(9, 9), run(1, 3)]);
         deadlines.add(Time(21), [run(8, 9)]);
         assert_eq!(deadlines.first(), Some(Time(10)));
-        let due: Vec<u64> = deadlines.take_due(Time(20)).map(|instance| instance.0).collect();
-        assert_eq!(due, [1, 2, 5, 6]);
+        let due: Vec<_> = deadlines.take_due(Time(20)).collect();
+        assert_eq!(due, [run(1, 3), run(5, 7)]);
         assert_eq!(deadlines.first(), Some(Time(21)));
     }
 }

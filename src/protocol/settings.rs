@@ -69,6 +69,12 @@ impl Settings {
         self.datagram_bytes.saturating_sub(MESSAGE_BYTES_MAX)
     }
 
+    /// How many bytes of entries fit into one datagram, wherever a page of them begins: its first
+    /// entry may take more there than in the page it is cut from.
+    pub fn entries_bytes(&self) -> usize {
+        self.page_bytes().saturating_sub(ENTRY_BYTES_MAX)
+    }
+
     /// The longest value that fits into a datagram of `datagram_bytes`.
     pub fn value_bytes_for(datagram_bytes: usize) -> usize {
         datagram_bytes.saturating_sub(MESSAGE_BYTES_MAX + ENTRY_BYTES_MAX)

@@ -10,6 +10,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::entries::EntryRef;
+
 /// What a process does. Each role has a multicast group of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
@@ -372,6 +374,14 @@ pub struct Origin {
     pub assigned_by: AssignedBy,
 }
 
+impl Origin {
+    /// The origin of the session's next value; none after the last number there is.
+    pub fn next(self) -> Option<Origin> {
+        let number = Number(self.number.0.checked_add(1)?);
+        Some(Origin { number, ..self })
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.assigned_by == AssignedBy::Leader { "*" } else { "" };
@@ -407,6 +417,16 @@ impl Entry {
         self.origin().is_some_and(|origin| origin.assigned_by == AssignedBy::Leader)
     }
 
+    /// The same, without its memory.
+    pub fn borrowed(&self) -> EntryRef<'_> {
+        match self {
+            Entry::Noop => EntryRef::Noop,
+            Entry::Value { origin, value } => {
+                EntryRef::Value { origin: *origin, value: value.as_bytes() }
+            }
+        }
+    }
+
     /// An upper bound of the entry's bytes in a datagram.
     pub fn wire_bytes_max(&self) -> usize {
         match self {
@@ -425,7 +445,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// No entry costs more bytes in a datagram than its value and this; tested in `wire`.
+/// No entry costs more bytes in a datagram than its value and this; tested in `entries`.
 pub const ENTRY_BYTES_MAX: usize = 32;
 
 /// Everything in a datagram but its entries, values and runs fits this; tested in `wire`.

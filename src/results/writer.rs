@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::output::Output;
 use crate::protocol::actor::Delivery;
-use crate::protocol::types::Instance;
+use crate::protocol::types::{Counted, Instance};
 
 /// Lines that gather beyond this many bytes are written at once.
 const BATCH_BYTES: usize = 1 << 16;
@@ -52,8 +52,11 @@ impl ResultsWriter {
 impl Output for ResultsWriter {
     fn deliver(&mut self, delivery: &Delivery) {
         match delivery {
-            Delivery::Decided { instance, value } => self.append(*instance, value.as_bytes()),
-            Delivery::Delivered { .. } => {}
+            Delivery::Decided(page) => {
+                let values = page.from.numbering(page.entries.values());
+                values.for_each(|(instance, value)| self.append(instance, value));
+            }
+            Delivery::Delivered(_) => {}
         }
     }
 
@@ -69,7 +72,9 @@ impl Output for ResultsWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::Value;
+    use crate::protocol::entries::Entries;
+    use crate::protocol::segments::Page;
+    use crate::protocol::types::{AssignedBy, Number, Origin, Session};
 
     #[test]
     fn lines_are_written_whole_and_bytes_exactly() {
@@ -77,9 +82,13 @@ mod tests {
         let results = folder.path().join("not/there/yet");
         let mut writer = ResultsWriter::create(&results, 3).unwrap();
         for (instance, value) in [(2, &b"b\r"[..]), (1, b""), (9, b"\0\xff\t")] {
-            let (instance, value) = (Instance(instance), Value::new(value));
-            writer.deliver(&Delivery::Delivered { instance, value: value.clone() });
-            writer.deliver(&Delivery::Decided { instance, value });
+            let session = Session { client: 1, boot: 1 };
+            let assigned_by = AssignedBy::Client;
+            let origin = Origin { session, number: Number(instance), assigned_by };
+            let entries = Entries::numbered(origin, [value]);
+            let page = Page { from: Instance(instance), entries };
+            writer.deliver(&Delivery::Delivered(page.clone()));
+            writer.deliver(&Delivery::Decided(page));
         }
         let path = results.join("learner3_decided_value");
         assert_eq!(fs::read(&path).unwrap(), b"");

@@ -174,13 +174,14 @@ impl Load {
 fn split(fx: &mut Effects, most: usize) {
     let sent = std::mem::take(&mut fx.send);
     for (group, message) in sent {
-        let Message::Request(Request { assignment, from, front, values }) = message else {
+        let Message::Request(Request { assignment, from, front, entries }) = message else {
             fx.send.push((group, message));
             continue;
         };
-        for (place, values) in values.chunks(most).enumerate() {
-            let from = from.plus((place * most) as u64);
-            let request = Request { assignment, from, front, values: values.to_vec() };
+        for place in (0..entries.len()).step_by(most) {
+            let (from, until) = (from.plus(place as u64), entries.len().min(place + most));
+            let entries = entries.slice(place, until);
+            let request = Request { assignment, from, front, entries };
             fx.send.push((Role::Proposer, Message::Request(request)));
         }
     }
@@ -248,7 +249,7 @@ mod tests {
         fx.send
             .iter()
             .map(|(_, message)| match message {
-                Message::Request(request) => (request.from.0, request.values.len()),
+                Message::Request(request) => (request.from.0, request.entries.len()),
                 other => panic!("{other}"),
             })
             .collect()

@@ -70,12 +70,14 @@ impl Output for FileOutput {
 
 fn append_line(lines: &mut Vec<u8>, delivery: &Delivery) {
     match delivery {
-        Delivery::Delivered { value, .. } => {
-            lines.extend_from_slice(value.as_bytes());
-            lines.push(b'\n');
+        Delivery::Delivered(page) => {
+            for value in page.entries.values() {
+                lines.extend_from_slice(value);
+                lines.push(b'\n');
+            }
         }
         // For the results file.
-        Delivery::Decided { .. } => {}
+        Delivery::Decided(_) => {}
     }
 }
 
@@ -219,7 +221,9 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
-    use crate::protocol::types::{Instance, Value};
+    use crate::protocol::entries::Entries;
+    use crate::protocol::segments::Page;
+    use crate::protocol::types::{AssignedBy, Instance, Number, Origin, Session};
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -248,9 +252,11 @@ mod tests {
     }
 
     fn deliver(output: &mut impl Output, value: &[u8]) {
-        let (instance, value) = (Instance::FIRST, Value::new(value));
-        output.deliver(&Delivery::Delivered { instance, value: value.clone() });
-        output.deliver(&Delivery::Decided { instance, value });
+        let session = Session { client: 1, boot: 1 };
+        let origin = Origin { session, number: Number::FIRST, assigned_by: AssignedBy::Client };
+        let page = Page { from: Instance::FIRST, entries: Entries::numbered(origin, [value]) };
+        output.deliver(&Delivery::Delivered(page.clone()));
+        output.deliver(&Delivery::Decided(page));
         output.flush().unwrap();
     }
 

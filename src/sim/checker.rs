@@ -127,7 +127,7 @@ impl Checker {
                     return Err(format!("{from} proposes in {} without a quorum", accept.ballot));
                 }
                 for (instance, entry) in (accept.from.0..).map(Instance).zip(&accept.entries) {
-                    self.on_proposal(from, instance, accept.ballot, entry)?;
+                    self.on_proposal(from, instance, accept.ballot, &entry.to_entry())?;
                 }
             }
             Message::Accepted(accepted) => {
@@ -138,12 +138,12 @@ impl Checker {
             }
             Message::Decide(decide) => {
                 for (instance, entry) in (decide.from.0..).map(Instance).zip(&decide.entries) {
-                    self.expect_chosen(from, instance, entry)?;
+                    self.expect_chosen(from, instance, &entry.to_entry())?;
                 }
             }
             Message::CatchUpReply(reply) => {
                 for (instance, entry) in (reply.from.0..).map(Instance).zip(&reply.entries) {
-                    self.expect_chosen(from, instance, entry)?;
+                    self.expect_chosen(from, instance, &entry.to_entry())?;
                 }
             }
             Message::Nack(nack) => {
@@ -287,23 +287,37 @@ impl Checker {
 
     /// A learner handed out a value.
     pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
-        let (Delivery::Decided { instance, value } | Delivery::Delivered { instance, value }) =
-            delivery;
-        match self.chosen.get(instance) {
-            Some(Entry::Value { value: chosen, .. }) if chosen == value => {}
-            Some(_) | None => {
-                return Err(format!("{} gives {value} for {instance}; not chosen", from.node));
+        let (Delivery::Decided(page) | Delivery::Delivered(page)) = delivery;
+        for (instance, entry) in (page.from.0..).map(Instance).zip(&page.entries) {
+            let Entry::Value { value, .. } = entry.to_entry() else {
+                return Err(format!("{} gives out the no-op of {instance}", from.node));
+            };
+            match self.chosen.get(&instance) {
+                Some(Entry::Value { value: chosen, .. }) if *chosen == value => {}
+                Some(_) | None => {
+                    return Err(format!("{} gives {value} for {instance}; not chosen", from.node));
+                }
+            }
+            if let Delivery::Delivered(_) = delivery {
+                self.on_delivered(from, instance, value)?;
             }
         }
-        if let Delivery::Decided { .. } = delivery {
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// A learner prints a value.
+    fn on_delivered(
+        &mut self,
+        from: Sender,
+        instance: Instance,
+        value: Value,
+    ) -> Result<(), Violation> {
         let mine = self.delivered.entry(from).or_default();
         let position = mine.len();
-        mine.push((*instance, value.clone()));
+        mine.push((instance, value.clone()));
         match self.order.get(position) {
-            None => self.order.push((*instance, value.clone())),
-            Some(first) if *first == (*instance, value.clone()) => {}
+            None => self.order.push((instance, value)),
+            Some((first, other)) if (*first, other) == (instance, &value) => {}
             Some((first, other)) => {
                 return Err(format!(
                     "{} delivers {value} of {instance} where others delivered {other} of {first}",

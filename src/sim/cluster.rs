@@ -537,9 +537,8 @@ impl Cluster {
         let deliveries = std::mem::take(&mut node.fx.deliver);
         node.fx.clear();
         for delivery in deliveries {
-            let (Delivery::Decided { instance, .. } | Delivery::Delivered { instance, .. }) =
-                &delivery;
-            self.trace.mix(instance.0);
+            let (Delivery::Decided(page) | Delivery::Delivered(page)) = &delivery;
+            page.run().iter().for_each(|instance| self.trace.mix(instance.0));
             self.trace.tell(Detail::Everything, self.now, format_args!("  {id} {delivery:?}"));
             let verdict = self.checker.on_deliver(sender, &delivery);
             self.note(verdict);

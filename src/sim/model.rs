@@ -14,11 +14,14 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Effects};
+use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::message::{Accepted, Assignment, Kind, Message, Promise, Request};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Ballot, Entry, Instance, NodeId, Number, Role, Sender, Time, Value};
+use crate::protocol::types::{
+    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Sender, Session, Time, Value,
+};
 use crate::rng::Rng;
 
 /// How much happens.
@@ -235,11 +238,16 @@ impl Paxos {
 fn ask(proposer: &mut Proposer, place: usize, asked: &mut u64, fx: &mut Effects) {
     *asked += 1;
     let id = place as u32 + 1;
+    let origin = Origin {
+        session: Session { client: id, boot: 1 },
+        number: Number(*asked),
+        assigned_by: AssignedBy::Client,
+    };
     let request = Request {
         assignment: Assignment::Client { first: Instance(1) },
         from: Number(*asked),
         front: Number(1),
-        values: vec![value(id, *asked)],
+        entries: Entries::numbered(origin, [value(id, *asked).as_bytes()]),
     };
     let from = Sender { node: NodeId::new(Role::Client, id), boot: 1 };
     proposer.on_message(NOW, from, Message::Request(request), fx);
@@ -447,7 +455,7 @@ impl Seen {
                 Message::Accept(accept) => {
                     for (instance, entry) in (accept.from.0..).map(Instance).zip(&accept.entries) {
                         let entries = seen.proposed.entry((instance, accept.ballot)).or_default();
-                        entries.insert(entry.clone());
+                        entries.insert(entry.to_entry());
                     }
                 }
                 Message::Accepted(accepted) => {
@@ -464,7 +472,7 @@ impl Seen {
                     }
                 }
                 Message::Decide(decide) => {
-                    let entries = decide.entries.iter().cloned();
+                    let entries = decide.entries.iter().map(EntryRef::to_entry);
                     seen.decided.extend((decide.from.0..).map(Instance).zip(entries));
                 }
                 _ => {}

@@ -21,7 +21,7 @@ use crate::protocol::message::{Assignment, Kind, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Instance, NodeId, Role, Sender, Session, Time, Value};
+use crate::protocol::types::{Counted, Instance, NodeId, Role, Sender, Session, Time, Value};
 
 /// One node on the stage.
 struct Actress {
@@ -272,14 +272,13 @@ impl Stage {
             let _ = writeln!(self.output, "  {id} ignores it: {ignored:?}");
         }
         for delivery in fx.deliver {
-            let _ = match delivery {
-                Delivery::Decided { instance, value } => {
-                    writeln!(self.output, "  {id} records {instance} {value}")
-                }
-                Delivery::Delivered { instance, value } => {
-                    writeln!(self.output, "  {id} delivers {instance} {value}")
-                }
+            let (verb, page) = match delivery {
+                Delivery::Decided(page) => ("records", page),
+                Delivery::Delivered(page) => ("delivers", page),
             };
+            for (instance, value) in page.from.numbering(page.entries.values()) {
+                let _ = writeln!(self.output, "  {id} {verb} {instance} {}", Value::new(value));
+            }
         }
         let from = actress.sender;
         for (group, message) in fx.send {

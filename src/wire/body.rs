@@ -1,21 +1,21 @@
 //! The bodies of datagrams: private mirrors of the messages, which bincode encodes and decodes.
 //!
-//! The messages themselves know nothing of bincode. The values of a datagram share one copy of it.
-
-use std::sync::Arc;
+//! The messages themselves know nothing of bincode. Entries have a form of their own
+//! (`protocol::entries`), and are taken over as they are.
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
 
 use super::Refusal;
 use crate::protocol::actor::Record;
+use crate::protocol::entries::{Entries, EntriesBuilder, EntryRef, Unreadable};
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Assignment, CatchUpReply, CatchUpRequest, Decide, DecideAck,
     Disown, Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck,
     Standing,
 };
 use crate::protocol::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, Number, Origin, Run, Session, Value,
+    Ballot, Counted, Entry, Instance, Number, Origin, Run, Sender, Session,
 };
 
 /// No single structure is larger than a datagram, whatever its length fields claim.
@@ -29,27 +29,6 @@ struct WireBallot {
     round: u64,
     proposer: u32,
     boot: u64,
-}
-
-#[derive(Encode, BorrowDecode)]
-enum WireEntry<'a> {
-    Noop,
-    ClientAssigned {
-        client: u32,
-        boot: u64,
-        number: u64,
-        value: &'a [u8],
-    },
-    LeaderAssigned {
-        client: u32,
-        boot: u64,
-        number: u64,
-        value: &'a [u8],
-    },
-    /// The session's next number, after the entry before it.
-    Next {
-        value: &'a [u8],
-    },
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -183,10 +162,11 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 Assignment::Client { first } => Some(first.0),
                 Assignment::Leader => None,
             };
-            let values = count(&request.values);
+            let values = count_entries(&request.entries);
             let behind = request.from.0.saturating_sub(request.front.0);
             put(RequestHead { first, from: request.from.0, values, behind }, buffer);
-            request.values.iter().for_each(|value| put(value.as_bytes(), buffer));
+            // The reader knows all the rest of an entry.
+            request.entries.values().for_each(|value| put(value, buffer));
         }
         Message::RequestAck(ack) => {
             let head = RequestAckHead {
@@ -225,7 +205,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             for AcceptedEntry { instance, ballot, entry } in &promise.accepted {
                 let ballot = wire_ballot(*ballot);
                 put(WireAccepted { instance: instance.0, ballot }, buffer);
-                put(wire_entry(entry, None), buffer);
+                entry.borrowed().write(buffer);
             }
         }
         Message::Accept(accept) => {
@@ -233,10 +213,10 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 ballot: wire_ballot(accept.ballot),
                 watermark: accept.watermark.0,
                 from: accept.from.0,
-                entries: count(&accept.entries),
+                entries: count_entries(&accept.entries),
             };
             put(head, buffer);
-            put_entries(&accept.entries, buffer);
+            accept.entries.write(buffer);
         }
         Message::Accepted(Accepted { ballot, runs }) => {
             put(AcceptedHead { ballot: wire_ballot(*ballot), runs: count(runs) }, buffer);
@@ -248,8 +228,8 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
         }
         Message::Decide(Decide { ballot, from, entries }) => {
             let ballot = wire_ballot(*ballot);
-            put(DecideHead { ballot, from: from.0, entries: count(entries) }, buffer);
-            put_entries(entries, buffer);
+            put(DecideHead { ballot, from: from.0, entries: count_entries(entries) }, buffer);
+            entries.write(buffer);
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
         Message::Heartbeat(Heartbeat { standing, ballot, progress }) => {
@@ -267,9 +247,9 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             missing.iter().for_each(|run| put(wire_run(run), buffer));
         }
         Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
-            let (from, last, entries_count) = (from.0, *last, count(entries));
-            put(CatchUpReplyHead { from, last, entries: entries_count }, buffer);
-            put_entries(entries, buffer);
+            let (from, last, count) = (from.0, *last, count_entries(entries));
+            put(CatchUpReplyHead { from, last, entries: count }, buffer);
+            entries.write(buffer);
         }
         Message::Disown(Disown { acceptor, incarnation }) => {
             let (acceptor, incarnation) = (*acceptor, *incarnation);
@@ -283,6 +263,10 @@ fn count<T>(items: &[T]) -> u32 {
     u32::try_from(items.len()).unwrap_or(u32::MAX)
 }
 
+fn count_entries(entries: &Entries) -> u32 {
+    u32::try_from(entries.len()).unwrap_or(u32::MAX)
+}
+
 fn wire_ballot(ballot: Ballot) -> WireBallot {
     WireBallot { round: ballot.round, proposer: ballot.proposer, boot: ballot.boot }
 }
@@ -294,34 +278,6 @@ fn wire_progress(progress: Progress) -> WireProgress {
 
 fn wire_run<T: Counted>(run: &Run<T>) -> WireRun {
     WireRun { from: run.from.get(), length: run.len() }
-}
-
-fn put_entries(entries: &[Entry], buffer: &mut Vec<u8>) {
-    let mut before = None;
-    for entry in entries {
-        put(wire_entry(entry, before), buffer);
-        before = entry.origin();
-    }
-}
-
-/// The mirror of `entry`, which follows an entry of origin `before`.
-fn wire_entry(entry: &Entry, before: Option<Origin>) -> WireEntry<'_> {
-    let Entry::Value { origin, value } = entry else { return WireEntry::Noop };
-    let value = value.as_bytes();
-    if before.is_some_and(|before| follower(before) == Some(*origin)) {
-        return WireEntry::Next { value };
-    }
-    let Origin { session: Session { client, boot }, number: Number(number), .. } = *origin;
-    match origin.assigned_by {
-        AssignedBy::Client => WireEntry::ClientAssigned { client, boot, number, value },
-        AssignedBy::Leader => WireEntry::LeaderAssigned { client, boot, number, value },
-    }
-}
-
-/// The origin of the session's next value.
-fn follower(origin: Origin) -> Option<Origin> {
-    let number = Number(origin.number.0.checked_add(1)?);
-    Some(Origin { number, ..origin })
 }
 
 /// What precedes a record.
@@ -339,8 +295,8 @@ pub(super) fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
         }
         Record::Accepted { ballot, from, entries } => {
             let (ballot, from) = (wire_ballot(*ballot), from.0);
-            put(RecordHead::Accepted { ballot, from, entries: count(entries) }, buffer);
-            put_entries(entries, buffer);
+            put(RecordHead::Accepted { ballot, from, entries: count_entries(entries) }, buffer);
+            entries.write(buffer);
         }
     }
 }
@@ -362,22 +318,12 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
 
 /// What is left of a body.
 struct Body<'a> {
-    whole: &'a [u8],
     rest: &'a [u8],
-    /// A copy of the whole, made for the first value: all values share it.
-    shared: Option<Arc<[u8]>>,
 }
 
 impl<'a> Body<'a> {
-    fn new(whole: &'a [u8]) -> Self {
-        Body { whole, rest: whole, shared: None }
-    }
-
-    /// Takes a value of `length` bytes that ends where the rest begins.
-    fn value(&mut self, length: usize) -> Value {
-        let end = self.whole.len() - self.rest.len();
-        let shared = self.shared.get_or_insert_with(|| self.whole.into());
-        Value::part_of(shared, end - length..end)
+    fn new(rest: &'a [u8]) -> Self {
+        Body { rest }
     }
 
     /// Takes one structure off the front.
@@ -417,42 +363,27 @@ impl<'a> Body<'a> {
         })
     }
 
-    /// Takes an entry that follows one of origin `before`.
-    fn entry(&mut self, before: Option<Origin>) -> Result<Entry, Refusal> {
-        let (assigned_by, client, boot, number, value) = match self.take()? {
-            WireEntry::Noop => return Ok(Entry::Noop),
-            WireEntry::Next { value } => {
-                let origin = before.and_then(follower).ok_or(Refusal::Impossible)?;
-                let origin = Origin { number: holding(origin.number.0)?, ..origin };
-                return Ok(Entry::Value { origin, value: self.value(value.len()) });
-            }
-            WireEntry::ClientAssigned { client, boot, number, value } => {
-                (AssignedBy::Client, client, boot, number, value)
-            }
-            WireEntry::LeaderAssigned { client, boot, number, value } => {
-                (AssignedBy::Leader, client, boot, number, value)
-            }
-        };
-        let session = Session { client, boot };
-        let origin = Origin { session, number: holding(number)?, assigned_by };
-        Ok(Entry::Value { origin, value: self.value(value.len()) })
-    }
-
     /// The entries of a page that begins at `from`.
-    fn entries(&mut self, from: u64, count: u32) -> Result<Vec<Entry>, Refusal> {
+    fn entries(&mut self, from: u64, count: u32) -> Result<Entries, Refusal> {
         instance(from)?;
         from.checked_add(u64::from(count)).ok_or(Refusal::Impossible)?;
-        let mut before = None;
-        self.list(count, |body| {
-            let entry = body.entry(before)?;
-            before = entry.origin();
-            Ok(entry)
-        })
+        let (entries, rest) = Entries::read(self.rest, count).map_err(|why| match why {
+            Unreadable::Malformed => Refusal::BadBody,
+            Unreadable::Impossible => Refusal::Impossible,
+        })?;
+        self.rest = rest;
+        Ok(entries)
+    }
+
+    /// An entry that stands for itself.
+    fn entry(&mut self) -> Result<Entry, Refusal> {
+        let entries = self.entries(1, 1)?;
+        entries.first().map(EntryRef::to_entry).ok_or(Refusal::BadBody)
     }
 }
 
-/// Reads the body of a message of this kind.
-pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
+/// Reads the body of a message of this kind from `sender`.
+pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
     let mut body = Body::new(bytes);
     let message = match kind {
         Kind::Request => {
@@ -463,12 +394,19 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
             };
             let last = head.from.checked_add(u64::from(head.values)).ok_or(Refusal::Impossible)?;
             head.first.unwrap_or(0).checked_add(last).ok_or(Refusal::Impossible)?;
-            let values = body.list(head.values, |body| {
-                let value: &[u8] = body.take()?;
-                Ok(body.value(value.len()))
-            })?;
+            let from = number(head.from)?;
             let front = number(head.from.saturating_sub(head.behind))?;
-            Message::Request(Request { assignment, from: number(head.from)?, front, values })
+            let session = Session { client: sender.node.id, boot: sender.boot };
+            let mut origin =
+                Origin { session, number: from, assigned_by: assignment.assigned_by() };
+            let mut entries = EntriesBuilder::new();
+            for _ in 0..head.values {
+                let value: &[u8] = body.take()?;
+                entries.push(EntryRef::Value { origin, value });
+                origin.number = origin.number.next();
+            }
+            let entries = entries.finish();
+            Message::Request(Request { assignment, from, front, entries })
         }
         Kind::RequestAck => {
             let head: RequestAckHead = body.take()?;
@@ -492,7 +430,7 @@ pub(super) fn decode(kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
             let accepted = body.list(head.accepted, |body| {
                 let WireAccepted { instance, ballot: accepted } = body.take()?;
                 let (instance, ballot) = (holding(instance)?, ballot(accepted));
-                Ok(AcceptedEntry { instance, ballot, entry: body.entry(None)? })
+                Ok(AcceptedEntry { instance, ballot, entry: body.entry()? })
             })?;
             Message::Promise(Promise {
                 ballot: ballot(head.ballot),

@@ -5,31 +5,26 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::entries::Entries;
 use crate::protocol::message::{Message, RequestAck};
-use crate::protocol::packing::{gather_unordered, merge, runs_per_page};
+use crate::protocol::packing::{merge, runs_per_page};
+use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{
-    AssignedBy, Counted, Entry, Instance, Number, Origin, Role, Run, Session, Value,
-};
+use crate::protocol::types::{Counted, Instance, Number, Role, Run, Session};
 
 /// The leader-assigned values of one session, from the first that is not delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Queue {
-    session: Session,
-    /// The number of the front: the next of the session to be delivered.
+    /// The next of the session to be delivered.
     front: Number,
-    values: VecDeque<Queued>,
-    /// How many of `values`, from the front, are proposed.
-    proposed: usize,
+    /// Values that are proposed, from the front on, and where.
+    proposed: VecDeque<Page>,
+    /// The values behind them, which wait for their instances.
+    waiting: VecDeque<Entries>,
+    /// How many values are in `proposed` and `waiting`.
+    held: usize,
     /// Values that came before one that is still missing.
-    early: BTreeMap<Number, Value>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Queued {
-    value: Value,
-    /// Where it is proposed; set for the first `proposed` values.
-    instance: Option<Instance>,
+    early: BTreeMap<Number, Entries>,
 }
 
 /// What the leader did with a value.
@@ -45,75 +40,109 @@ pub enum Fate {
 
 impl Queue {
     /// An empty queue for a session whose values below `front` are delivered.
-    pub fn new(session: Session, front: Number) -> Self {
-        let (values, early) = (VecDeque::new(), BTreeMap::new());
-        Queue { session, front, values, proposed: 0, early }
+    pub fn new(front: Number) -> Self {
+        let (proposed, waiting) = (VecDeque::new(), VecDeque::new());
+        Queue { front, proposed, waiting, held: 0, early: BTreeMap::new() }
     }
 
     /// How many values are held.
     pub fn len(&self) -> usize {
-        self.values.len() + self.early.len()
+        self.held + self.early.values().map(Entries::len).sum::<usize>()
     }
 
-    /// Takes in value `number` of the session.
-    pub fn push(&mut self, number: Number, value: Value, limit: usize) -> Fate {
-        let end = self.front.plus(self.values.len() as u64);
-        if number < self.front {
-            return Fate::Delivered;
-        }
-        if number < end {
-            return Fate::Received;
-        }
-        if number > end.plus(limit as u64) || self.len() >= limit {
-            return Fate::Refused;
-        }
-        if number > end {
-            self.early.insert(number, value);
-        } else {
-            self.values.push_back(Queued { value, instance: None });
-            self.join_early();
-        }
-        Fate::Received
+    /// The number behind the values that are held without a gap.
+    fn end(&self) -> Number {
+        self.front.plus(self.held as u64)
     }
 
-    /// The next value to propose, in the session's order.
-    pub fn next(&self) -> Option<Entry> {
-        let queued = self.values.get(self.proposed)?;
-        let origin = Origin {
-            session: self.session,
-            number: self.front.plus(self.proposed as u64),
-            assigned_by: AssignedBy::Leader,
-        };
-        Some(Entry::Value { origin, value: queued.value.clone() })
-    }
-
-    /// The value of [`Queue::next`] is proposed at `instance`.
-    pub fn propose_next(&mut self, instance: Instance) {
-        self.values[self.proposed].instance = Some(instance);
-        self.proposed += 1;
-    }
-
-    /// Everything up to `number` is delivered.
-    pub fn on_delivered(&mut self, number: Number) {
-        while self.front <= number {
-            if self.values.pop_front().is_some() {
-                self.proposed = self.proposed.saturating_sub(1);
+    /// Takes in consecutive values of the session, and tells what becomes of which.
+    pub fn push(
+        &mut self,
+        entries: &Entries,
+        limit: usize,
+        mut tell: impl FnMut(Run<Number>, Fate),
+    ) {
+        let Some((_, numbers)) = entries.numbers() else { return };
+        let end = self.end();
+        let mut part = |from: Number, until: Number, fate| {
+            let part = Run::new(from.max(numbers.from), until.min(numbers.until));
+            if !part.is_empty() {
+                tell(part, fate);
             }
-            self.front = self.front.next();
+            part
+        };
+        part(Number::FIRST, self.front, Fate::Delivered);
+        part(self.front, end, Fate::Received);
+        let first = end.max(numbers.from);
+        let room = first.plus(limit.saturating_sub(self.len()) as u64);
+        let taken = part(first, room.min(end.plus(limit as u64 + 1)), Fate::Received);
+        part(taken.until.max(first), numbers.until, Fate::Refused);
+        if taken.is_empty() {
+            return;
         }
-        if !self.early.is_empty() {
-            self.early = self.early.split_off(&self.front);
+        let place = |number: Number| (number.0 - numbers.from.0) as usize;
+        let taken = entries.slice(place(taken.from), place(taken.until));
+        if first > end {
+            let known = self.early.entry(first).or_insert_with(|| taken.clone());
+            if known.len() < taken.len() {
+                *known = taken;
+            }
+        } else {
+            self.append(taken);
             self.join_early();
         }
+    }
+
+    fn append(&mut self, entries: Entries) {
+        self.held += entries.len();
+        self.waiting.push_back(entries);
+    }
+
+    /// The next values to propose, in the session's order: some of them, and no more than came
+    /// together.
+    pub fn next(&self) -> Option<&Entries> {
+        self.waiting.front()
+    }
+
+    /// The first `count` values of [`Queue::next`] are proposed from `instance` on. Returns them.
+    pub fn propose_next(&mut self, count: usize, instance: Instance) -> Option<Page> {
+        let next = Page { from: instance, entries: self.waiting.pop_front()? };
+        let (proposed, rest) = next.split(count);
+        if let Some(rest) = rest {
+            self.waiting.push_front(rest.entries);
+        }
+        self.proposed.push_back(proposed.clone());
+        Some(proposed)
+    }
+
+    /// Everything below `until` is delivered.
+    pub fn on_delivered(&mut self, until: Number) {
+        while self.front < until {
+            let count = usize::try_from(until.0 - self.front.0).unwrap_or(usize::MAX);
+            let passed = if let Some(page) = self.proposed.pop_front() {
+                let (passed, rest) = page.split(count);
+                rest.into_iter().for_each(|rest| self.proposed.push_front(rest));
+                passed.entries.len()
+            } else if let Some(entries) = self.waiting.pop_front() {
+                let passed = count.min(entries.len());
+                if passed < entries.len() {
+                    self.waiting.push_front(entries.slice(passed, entries.len()));
+                }
+                passed
+            } else {
+                self.front = until;
+                break;
+            };
+            self.held -= passed;
+            self.front = self.front.plus(passed as u64);
+        }
+        self.join_early();
     }
 
     /// A later value of the session was skipped at `instance`. Unless the front is still under
     /// way to a later instance, everything has to be proposed again.
     pub fn on_skipped(&mut self, instance: Instance) {
-        let is_under_way = self
-            .values
-            .front()
-            .is_some_and(|front| front.instance.is_some_and(|proposed| proposed > instance));
+        let is_under_way = self.proposed.front().is_some_and(|front| front.from > instance);
         if !is_under_way {
             self.propose_again_from(self.front);
         }
@@ -121,18 +150,36 @@ impl Queue {
 
     /// Value `number` and what follows it must be proposed (again).
     pub fn propose_again_from(&mut self, number: Number) {
-        let index = number.0.saturating_sub(self.front.0) as usize;
-        if index < self.proposed && !bugs::has(Bug::ForgetsSkipped) {
-            self.proposed = index;
-            self.values.iter_mut().skip(index).for_each(|queued| queued.instance = None);
+        if bugs::has(Bug::ForgetsSkipped) {
+            return;
+        }
+        let proposed: usize = self.proposed.iter().map(|page| page.entries.len()).sum();
+        let mut behind = self.front.plus(proposed as u64);
+        while behind > number
+            && let Some(page) = self.proposed.pop_back()
+        {
+            let from = Number(behind.0 - page.entries.len() as u64);
+            let kept = number.0.saturating_sub(from.0) as usize;
+            if kept > 0 {
+                let (kept, again) = page.split(kept);
+                self.proposed.push_back(kept);
+                again.into_iter().for_each(|again| self.waiting.push_front(again.entries));
+            } else {
+                self.waiting.push_front(page.entries);
+            }
+            behind = from;
         }
     }
 
     fn join_early(&mut self) {
-        while !self.early.is_empty()
-            && let Some(value) = self.early.remove(&self.front.plus(self.values.len() as u64))
+        while let Some((from, _)) = self.early.first_key_value()
+            && *from <= self.end()
+            && let Some((from, entries)) = self.early.pop_first()
         {
-            self.values.push_back(Queued { value, instance: None });
+            let known = ((self.end().0 - from.0) as usize).min(entries.len());
+            if known < entries.len() {
+                self.append(entries.slice(known, entries.len()));
+            }
         }
     }
 }
@@ -149,8 +196,8 @@ pub struct Notes {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Note {
-    /// Received, with the instance asked for, if the client asked for one.
-    received: Vec<(Number, Option<Instance>)>,
+    /// Received, with the instance asked for by the first, if the client asked for one.
+    received: Vec<(Run<Number>, Option<Instance>)>,
     delivered: Vec<Run<Number>>,
     lost: Vec<Run<Number>>,
     /// Above every number that was received, if there was any.
@@ -176,11 +223,19 @@ struct Told {
 const TOLD_AGAIN: usize = 4;
 
 impl Notes {
-    /// A value is held, and will be decided if this leader lives. `asked` is the instance, if the
-    /// client asked for one.
-    pub fn received(&mut self, session: Session, number: Number, asked: Option<Instance>) {
+    /// Values are held, and will be decided if this leader lives. `asked` is the instance of the
+    /// first, if the client asked for one.
+    pub fn received(&mut self, session: Session, numbers: Run<Number>, asked: Option<Instance>) {
         let note = self.sessions.entry(session).or_default();
-        note.received.push((number, asked));
+        match note.received.last_mut() {
+            Some((last, first))
+                if last.until == numbers.from
+                    && first.map(|first| first.plus(last.len())) == asked =>
+            {
+                last.until = numbers.until;
+            }
+            Some(_) | None => note.received.push((numbers, asked)),
+        }
         if !std::mem::replace(&mut note.is_waiting, true) {
             self.waiting.push(session);
         }
@@ -198,14 +253,14 @@ impl Notes {
         }
     }
 
-    /// A value is decided where its client asked for it, or delivered.
-    pub fn delivered(&mut self, session: Session, number: Number) {
-        extend(&mut self.urgent(session).delivered, number);
+    /// Values are decided where their client asked for them, or delivered.
+    pub fn delivered(&mut self, session: Session, numbers: Run<Number>) {
+        extend(&mut self.urgent(session).delivered, numbers);
     }
 
     /// The value's instance holds something else.
     pub fn lost(&mut self, session: Session, number: Number) {
-        extend(&mut self.urgent(session).lost, number);
+        extend(&mut self.urgent(session).lost, Run::new(number, number.next()));
     }
 
     /// The note of a session that is to be told something at the end of this turn.
@@ -240,7 +295,7 @@ impl Notes {
             };
             let all_delivered = again(&delivered, |told| &told.delivered);
             let all_lost = again(&lost, |told| &told.lost);
-            send(session, [gather_unordered(received), all_delivered, all_lost], settings, fx);
+            send(session, [received, all_delivered, all_lost], settings, fx);
             if note.told.len() == TOLD_AGAIN - 1 {
                 note.told.pop_front();
             }
@@ -255,30 +310,36 @@ impl Notes {
             note.is_waiting = false;
             let open = note.take_open(session, log);
             if !open.is_empty() {
-                send(session, [gather_unordered(open), Vec::new(), Vec::new()], settings, fx);
+                send(session, [open, Vec::new(), Vec::new()], settings, fx);
             }
         }
     }
 }
 
-/// Adds a number to runs. Mostly it follows the last one.
-fn extend(runs: &mut Vec<Run<Number>>, number: Number) {
+/// Adds numbers to runs. Mostly they follow the last one.
+fn extend(runs: &mut Vec<Run<Number>>, numbers: Run<Number>) {
     match runs.last_mut() {
-        Some(last) if last.until == number => last.until = number.next(),
-        _ => runs.push(Run::new(number, number.next())),
+        Some(last) if last.until == numbers.from => last.until = numbers.until,
+        _ => runs.push(numbers),
     }
 }
 
 impl Note {
     /// Takes what was received and is still not final.
-    fn take_open(&mut self, session: Session, log: &DecidedLog) -> Vec<Number> {
+    fn take_open(&mut self, session: Session, log: &DecidedLog) -> Vec<Run<Number>> {
         let next = log.next_number(session);
-        let is_open = |(number, asked): &(Number, Option<Instance>)| match asked {
-            Some(instance) => log.get(*instance).is_none(),
-            None => *number >= next,
-        };
-        let received = std::mem::take(&mut self.received);
-        received.into_iter().filter(is_open).map(|(number, _)| number).collect()
+        let mut open = Vec::new();
+        for (numbers, asked) in self.received.drain(..) {
+            let Some(first) = asked else {
+                open.push(Run::new(numbers.from.max(next), numbers.until));
+                continue;
+            };
+            let number = |instance: Instance| numbers.from.plus(instance.0 - first.0);
+            let undecided = log.missing(first, first.plus(numbers.len()), usize::MAX);
+            open.extend(undecided.iter().map(|run| Run::new(number(run.from), number(run.until))));
+        }
+        open.retain(|run| !run.is_empty());
+        merge(open)
     }
 }
 
@@ -292,36 +353,56 @@ fn send(
     // A third of a datagram for each list.
     let most = (runs_per_page(settings.page_bytes()) / 3).max(1);
     while !(received.is_empty() && delivered.is_empty() && lost.is_empty()) {
-        let ack = RequestAck {
-            session,
-            received: received.drain(..most.min(received.len())).collect(),
-            delivered: delivered.drain(..most.min(delivered.len())).collect(),
-            lost: lost.drain(..most.min(lost.len())).collect(),
-        };
+        let [rest_received, rest_delivered, rest_lost] = [&mut received, &mut delivered, &mut lost]
+            .map(|runs| runs.split_off(runs.len().min(most)));
+        let ack = RequestAck { session, received, delivered, lost };
         fx.send(Role::Client, Message::RequestAck(ack));
+        (received, delivered, lost) = (rest_received, rest_delivered, rest_lost);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::entries::EntryRef;
+    use crate::protocol::types::{AssignedBy, Entry, Origin, Value};
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
+    fn one(number: u64) -> Run<Number> {
+        Run::new(Number(number), Number(number + 1))
+    }
+
+    fn values(from: u64, until: u64) -> Entries {
+        let entry = |number| {
+            let assigned_by = AssignedBy::Leader;
+            let origin = Origin { session: SESSION, number: Number(number), assigned_by };
+            Entry::Value { origin, value: Value::new(b"v") }
+        };
+        (from..until).map(entry).collect()
+    }
+
+    fn push(queue: &mut Queue, from: u64, until: u64) -> Vec<(String, Fate)> {
+        let mut fates = Vec::new();
+        queue.push(&values(from, until), 100, |run, fate| fates.push((run.to_string(), fate)));
+        fates
+    }
+
     fn queue(numbers: impl IntoIterator<Item = u64>) -> Queue {
-        let mut queue = Queue::new(SESSION, Number::FIRST);
+        let mut queue = Queue::new(Number::FIRST);
         for number in numbers {
-            queue.push(Number(number), Value::new(b"v"), 100);
+            push(&mut queue, number, number + 1);
         }
         queue
     }
 
     fn propose_all(queue: &mut Queue, from: u64) -> Vec<u64> {
-        let mut instances = from..;
+        let mut instance = Instance(from);
         let mut numbers = Vec::new();
-        while let Some(entry) = queue.next() {
-            numbers.extend(entry.origin().map(|origin| origin.number.0));
-            queue.propose_next(Instance(instances.next().unwrap_or(from)));
+        while let Some(count) = queue.next().map(Entries::len) {
+            let page = queue.propose_next(count, instance).expect("there is a next");
+            instance = page.run().until;
+            numbers.extend(page.entries.iter().filter_map(EntryRef::origin).map(|o| o.number.0));
         }
         numbers
     }
@@ -330,7 +411,7 @@ mod tests {
     fn values_are_proposed_in_the_order_of_the_session() {
         let mut queue = queue([2, 4, 1]);
         assert_eq!(propose_all(&mut queue, 10), [1, 2]);
-        queue.push(Number(3), Value::new(b"v"), 100);
+        push(&mut queue, 3, 4);
         assert_eq!(propose_all(&mut queue, 12), [3, 4]);
     }
 
@@ -345,13 +426,32 @@ mod tests {
         assert!(propose_all(&mut queue, 16).is_empty());
     }
 
+    #[test]
+    fn what_came_together_is_cut_where_it_must_be() {
+        let mut queue = Queue::new(Number::FIRST);
+        push(&mut queue, 1, 7);
+        assert_eq!(
+            queue.propose_next(4, Instance(10)).map(|page| page.entries),
+            Some(values(1, 5))
+        );
+        queue.on_delivered(Number(3));
+        assert_eq!((queue.len(), queue.next()), (4, Some(&values(5, 7))));
+        queue.propose_again_from(Number(4));
+        assert_eq!(propose_all(&mut queue, 20), [4, 5, 6]);
+        // What another leader had decided is delivered, proposed here or not.
+        push(&mut queue, 7, 9);
+        push(&mut queue, 10, 14);
+        queue.on_delivered(Number(12));
+        assert_eq!(propose_all(&mut queue, 30), [12, 13]);
+    }
+
     /// Found by measuring: the timer for what was received came in the turn of a delivery, and the
     /// client was not told before it asked again.
     #[test]
     fn what_is_final_is_told_also_when_the_timer_for_the_rest_comes_first() {
         let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
-        notes.received(SESSION, Number(1), None);
-        notes.delivered(SESSION, Number(1));
+        notes.received(SESSION, one(1), None);
+        notes.delivered(SESSION, one(1));
         notes.send_received(&DecidedLog::new(), &settings, &mut fx);
         notes.send_final(&DecidedLog::new(), &settings, &mut fx);
         let told = |(_, message): &(Role, Message)| match message {
@@ -368,7 +468,7 @@ mod tests {
     fn what_is_final_is_told_several_times_as_long_as_there_is_more() {
         let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
         for number in 1..=6 {
-            notes.delivered(SESSION, Number(number));
+            notes.delivered(SESSION, one(number));
             notes.send_final(&DecidedLog::new(), &settings, &mut fx);
         }
         notes.send_final(&DecidedLog::new(), &settings, &mut fx);
@@ -388,9 +488,8 @@ mod tests {
     fn a_gap_is_told_at_once() {
         let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
         let mut arrive = |number| {
-            let end = Number(number + 1);
-            notes.requested(SESSION, Run::new(Number(number), end));
-            notes.received(SESSION, Number(number), None);
+            notes.requested(SESSION, one(number));
+            notes.received(SESSION, one(number), None);
             notes.send_final(&DecidedLog::new(), &settings, &mut fx);
             fx.send.len()
         };
@@ -407,10 +506,19 @@ mod tests {
     fn a_value_is_told_apart_by_what_became_of_it() {
         let mut queue = queue(1..=2);
         propose_all(&mut queue, 10);
-        queue.on_delivered(Number(1));
-        assert_eq!(queue.push(Number(1), Value::new(b"v"), 100), Fate::Delivered);
-        assert_eq!(queue.push(Number(2), Value::new(b"v"), 100), Fate::Received);
-        assert_eq!(queue.push(Number(900), Value::new(b"v"), 100), Fate::Refused);
-        assert_eq!(queue.len(), 1);
+        queue.on_delivered(Number(2));
+        let told = |run: &str, fate| (run.to_owned(), fate);
+        assert_eq!(
+            push(&mut queue, 1, 5),
+            [
+                told("#1..#2", Fate::Delivered),
+                told("#2..#3", Fate::Received),
+                told("#3..#5", Fate::Received)
+            ]
+        );
+        assert_eq!(push(&mut queue, 900, 902), [told("#900..#902", Fate::Refused)]);
+        assert_eq!(queue.len(), 3);
+        let (most, rest) = (told("#5..#102", Fate::Received), told("#102..#110", Fate::Refused));
+        assert_eq!(push(&mut queue, 5, 110), [most, rest]);
     }
 }

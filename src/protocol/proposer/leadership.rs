@@ -1,23 +1,27 @@
 //! What a proposer holds while it leads: requests, phase 1 per instance when asked for, phase 2.
 
+mod requests;
+
 use std::collections::BTreeMap;
 
 use log::{debug, info};
 
-use super::intake::{Fate, Notes, Queue};
+use super::intake::{Notes, Queue};
 use super::phase1::{Attempt, PageOutcome, Report};
 use super::phase2::Phase2;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
-use crate::protocol::instance_map::InstanceMap;
-use crate::protocol::message::{Accepted, Assignment, Message, Promise, Request};
+use crate::protocol::entries::{Entries, EntriesBuilder, EntryRef};
+use crate::protocol::message::{Accepted, Message, Promise};
+use crate::protocol::packing::merge;
 use crate::protocol::quorum::Quorum;
 use crate::protocol::retry::backoff;
+use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, Number, Origin, Role, Run, Session, Time, Value,
+    AssignedBy, Ballot, Counted, Instance, Number, Origin, Role, Run, Session, Time,
 };
 
 /// How many holes are closed in one go: bounded work for one event.
@@ -38,7 +42,7 @@ pub struct Leadership {
     preparation: Preparation,
     phase2: Phase2,
     /// Entries whose instance is known and that wait for room in flight.
-    waiting: InstanceMap<Entry>,
+    waiting: Segments<()>,
     /// Leader-assigned values that wait for an instance.
     queues: BTreeMap<Session, Queue>,
     /// Who else asked for an instance that is under way.
@@ -73,9 +77,9 @@ enum Preparation {
     /// pre-execution saves.
     PerInstance {
         /// Entries that wait for phase 1.
-        unprepared: InstanceMap<Entry>,
+        unprepared: Segments<()>,
         /// Those of them for which phase 1 has not begun.
-        fresh: Vec<Instance>,
+        fresh: Vec<Run<Instance>>,
         /// The attempts under way; no two of them share an instance.
         attempts: Vec<Attempt>,
         /// Prepares in a row without an answer.
@@ -95,12 +99,12 @@ impl Leadership {
         ballot: Ballot,
         (settings, no_timeouts, per_instance): (Settings, bool, bool),
         log: &DecidedLog,
-        reports: InstanceMap<Report>,
-    ) -> (Self, Vec<(Instance, Entry)>) {
+        reports: BTreeMap<Instance, Report>,
+    ) -> (Self, Vec<Page>) {
         let quorum = Quorum::majority_of(settings.acceptor_count);
         let preparation = if per_instance {
             Preparation::PerInstance {
-                unprepared: InstanceMap::new(),
+                unprepared: Segments::new(),
                 fresh: Vec::new(),
                 attempts: Vec::new(),
                 tries: 0,
@@ -116,7 +120,7 @@ impl Leadership {
             no_timeouts,
             preparation,
             phase2: Phase2::new(ballot, quorum, now),
-            waiting: InstanceMap::new(),
+            waiting: Segments::new(),
             queues: BTreeMap::new(),
             contenders: BTreeMap::new(),
             notes: Notes::default(),
@@ -136,127 +140,25 @@ impl Leadership {
     }
 
     /// Proposes again what phase 1 brought up; returns what turned out to be chosen already.
-    fn inherit(
-        &mut self,
-        log: &DecidedLog,
-        reports: InstanceMap<Report>,
-    ) -> Vec<(Instance, Entry)> {
+    fn inherit(&mut self, log: &DecidedLog, reports: BTreeMap<Instance, Report>) -> Vec<Page> {
         let mut decided = Vec::new();
-        for (instance, report) in reports.iter() {
+        for (instance, report) in reports {
             self.top = self.top.max(instance.next());
             if report.entry.is_leader_assigned() {
                 self.leader_assigned_end = self.leader_assigned_end.max(instance.next());
                 self.inherited_end = self.inherited_end.max(instance.next());
             }
-            if log.get(instance).is_some() || bugs::has(Bug::SkipsReports) {
+            if log.contains(instance) || bugs::has(Bug::SkipsReports) {
                 continue;
             }
             if report.voters.is_won(self.quorum) || bugs::has(Bug::DecidesReports) {
                 // A quorum accepted it in one ballot: that is what chosen means.
-                decided.push((instance, report.entry.clone()));
+                decided.push(page_of(instance, report.entry.borrowed()));
             } else {
-                self.waiting.insert(instance, report.entry.clone());
+                self.waiting.insert(page_of(instance, report.entry.borrowed()), ());
             }
         }
         decided
-    }
-
-    // Requests.
-
-    /// A client asks for values.
-    pub fn on_request(
-        &mut self,
-        session: Session,
-        request: Request,
-        log: &DecidedLog,
-        fx: &mut Effects,
-    ) {
-        let until = request.from.plus(request.values.len() as u64);
-        self.notes.requested(session, Run::new(request.from, until));
-        let numbered = request.from.numbering(request.values);
-        match request.assignment {
-            Assignment::Client { first } => {
-                for (number, value) in numbered {
-                    let instance = first.plus(number.0 - 1);
-                    self.ask_for(session, number, instance, value, log, fx);
-                }
-            }
-            Assignment::Leader => self.enqueue(session, numbered, log, fx),
-        }
-    }
-
-    /// A client asks for an instance.
-    fn ask_for(
-        &mut self,
-        session: Session,
-        number: Number,
-        instance: Instance,
-        value: Value,
-        log: &DecidedLog,
-        fx: &mut Effects,
-    ) {
-        let origin = Origin { session, number, assigned_by: AssignedBy::Client };
-        if let Some(decided) = log.get(instance) {
-            if decided.origin() == Some(origin) || bugs::has(Bug::TellsLosersTheyWon) {
-                self.notes.delivered(session, number);
-            } else {
-                self.notes.lost(session, number);
-            }
-            return;
-        }
-        if instance >= log.watermark().plus(self.settings.instances_ahead) {
-            return fx.ignore(Ignored::TooFarAhead);
-        }
-        if let Some(under_way) = self.under_way(instance) {
-            if under_way.origin() != Some(origin) {
-                self.contend(instance, session, number);
-            }
-        } else if self.waiting.len() >= self.settings.request_queue {
-            return fx.ignore(Ignored::QueueFull);
-        } else {
-            self.top = self.top.max(instance.next());
-            self.waiting.insert(instance, Entry::Value { origin, value });
-        }
-        self.notes.received(session, number, Some(instance));
-    }
-
-    /// A client leaves the instances to the leader.
-    fn enqueue(
-        &mut self,
-        session: Session,
-        numbered: impl Iterator<Item = (Number, Value)>,
-        log: &DecidedLog,
-        fx: &mut Effects,
-    ) {
-        let new = || Queue::new(session, log.next_number(session));
-        let queue = self.queues.entry(session).or_insert_with(new);
-        for (number, value) in numbered {
-            match queue.push(number, value, self.settings.request_queue) {
-                Fate::Received if bugs::has(Bug::AcksTooEarly) => {
-                    self.notes.delivered(session, number);
-                }
-                Fate::Received => self.notes.received(session, number, None),
-                Fate::Delivered => self.notes.delivered(session, number),
-                Fate::Refused => fx.ignore(Ignored::QueueFull),
-            }
-        }
-    }
-
-    /// What is proposed, or about to be proposed, for `instance`.
-    fn under_way(&self, instance: Instance) -> Option<&Entry> {
-        let unprepared = match &self.preparation {
-            Preparation::Done => None,
-            Preparation::PerInstance { unprepared, .. } => unprepared.get(instance),
-        };
-        self.phase2.get(instance).or_else(|| self.waiting.get(instance)).or(unprepared)
-    }
-
-    /// Remembers who else asked for `instance`, to tell them who won.
-    fn contend(&mut self, instance: Instance, session: Session, number: Number) {
-        let contenders = self.contenders.entry(instance).or_default();
-        if !contenders.contains(&(session, number)) {
-            contenders.push((session, number));
-        }
     }
 
     // Phase 1, per instance.
@@ -269,7 +171,7 @@ impl Leadership {
         promise: Promise,
         log: &DecidedLog,
         fx: &mut Effects,
-    ) -> Vec<(Instance, Entry)> {
+    ) -> Vec<Page> {
         let Preparation::PerInstance { attempts, tries, progressed, .. } = &mut self.preparation
         else {
             // Phase 1 is won; what the slowest acceptors say is not needed any more.
@@ -304,44 +206,44 @@ impl Leadership {
     }
 
     /// Phase 1 is won for some instances: proposes what is safe there.
-    fn finish_attempt(
-        &mut self,
-        now: Time,
-        attempt: Attempt,
-        log: &DecidedLog,
-    ) -> Vec<(Instance, Entry)> {
+    fn finish_attempt(&mut self, now: Time, attempt: Attempt, log: &DecidedLog) -> Vec<Page> {
         let (from, until) = attempt.bounds();
         let instances = Run::new(from, until.unwrap_or(from));
         let reports = attempt.into_reports();
+        let Preparation::PerInstance { unprepared, .. } = &mut self.preparation else {
+            unreachable!("only unprepared leaders finish attempts");
+        };
+        let mut mine = Vec::new();
+        unprepared.take(instances, |page, ()| mine.push(page));
         let mut decided = Vec::new();
-        for instance in instances.iter() {
-            let Preparation::PerInstance { unprepared, .. } = &mut self.preparation else {
-                unreachable!("only unprepared leaders finish attempts");
-            };
-            let Some(mine) = unprepared.remove(instance) else { continue };
-            assert!(log.get(instance).is_none(), "on_decided takes decided instances out");
-            let Some(report) = reports.get(instance) else {
-                self.phase2.propose(now, instance, mine);
-                continue;
-            };
-            if report.entry != mine {
-                self.displace(instance, &mine);
-            }
-            if report.entry.is_leader_assigned() {
-                self.leader_assigned_end = self.leader_assigned_end.max(instance.next());
-                self.inherited_end = self.inherited_end.max(instance.next());
-            }
-            if report.voters.is_won(self.quorum) {
-                decided.push((instance, report.entry.clone()));
-            } else {
-                self.phase2.propose(now, instance, report.entry.clone());
+        for page in mine {
+            for (place, (instance, mine)) in page.from.numbering(&page.entries).enumerate() {
+                assert!(!log.contains(instance), "on_decided takes decided instances out");
+                let Some(report) = reports.get(&instance) else {
+                    let entries = page.entries.slice(place, place + 1);
+                    self.phase2.propose(now, Page { from: instance, entries });
+                    continue;
+                };
+                let safe = report.entry.borrowed();
+                if safe != mine {
+                    self.displace(instance, mine);
+                }
+                if safe.is_leader_assigned() {
+                    self.leader_assigned_end = self.leader_assigned_end.max(instance.next());
+                    self.inherited_end = self.inherited_end.max(instance.next());
+                }
+                if report.voters.is_won(self.quorum) {
+                    decided.push(page_of(instance, safe));
+                } else {
+                    self.phase2.propose(now, page_of(instance, safe));
+                }
             }
         }
         decided
     }
 
     /// `entry` cannot have `instance`: another one may be chosen there.
-    fn displace(&mut self, instance: Instance, entry: &Entry) {
+    fn displace(&mut self, instance: Instance, entry: EntryRef<'_>) {
         let Some(origin) = entry.origin() else { return };
         match origin.assigned_by {
             AssignedBy::Client => self.contend(instance, origin.session, origin.number),
@@ -380,7 +282,7 @@ impl Leadership {
         acceptor: u32,
         accepted: &Accepted,
         fx: &mut Effects,
-    ) -> Vec<(Instance, Entry)> {
+    ) -> Vec<Page> {
         if accepted.ballot != self.ballot && !bugs::has(Bug::CountsOtherBallots) {
             fx.ignore(Ignored::StaleBallot);
             return Vec::new();
@@ -388,35 +290,60 @@ impl Leadership {
         self.phase2.on_accepted(now, acceptor, accepted)
     }
 
-    /// `instance` is decided, here or elsewhere.
-    pub fn on_decided(&mut self, instance: Instance, entry: &Entry) {
-        self.top = self.top.max(instance.next());
-        if entry.is_leader_assigned() {
-            self.leader_assigned_end = self.leader_assigned_end.max(instance.next());
+    /// The instances of `page` are decided, here or elsewhere.
+    pub fn on_decided(&mut self, page: &Page) {
+        let run = page.run();
+        self.top = self.top.max(run.until);
+        let leader_assigned = page.entries.leader_assigned_len();
+        if leader_assigned > 0 {
+            let end = page.from.plus(leader_assigned as u64);
+            self.leader_assigned_end = self.leader_assigned_end.max(end);
         }
-        let unprepared = match &mut self.preparation {
-            Preparation::Done => None,
-            Preparation::PerInstance { unprepared, .. } => unprepared.remove(instance),
-        };
-        let proposed = [self.phase2.forget(instance), self.waiting.remove(instance), unprepared];
-        for other in proposed.iter().flatten().filter(|proposed| *proposed != entry) {
-            self.displace(instance, other);
+        self.displace_others(page);
+        for (_, part) in page.entries.runs() {
+            if let Some((origin, numbers)) = part.numbers()
+                && origin.assigned_by == AssignedBy::Client
+            {
+                self.notes.delivered(origin.session, numbers);
+            }
         }
-        let winner = entry.origin();
-        if let Some(origin) = winner.filter(|origin| origin.assigned_by == AssignedBy::Client) {
-            self.notes.delivered(origin.session, origin.number);
-        }
-        for (session, number) in self.contenders.remove(&instance).unwrap_or_default() {
-            let is_winner =
-                winner.is_some_and(|origin| origin.session == session && origin.number == number);
-            if !is_winner {
-                self.notes.lost(session, number);
+        while let Some((&instance, _)) = self.contenders.range(run.from..run.until).next() {
+            let winner = page.entries.get((instance.0 - run.from.0) as usize);
+            let winner = winner.and_then(EntryRef::origin);
+            for (session, number) in self.contenders.remove(&instance).unwrap_or_default() {
+                let is_winner = winner
+                    .is_some_and(|origin| origin.session == session && origin.number == number);
+                if !is_winner {
+                    self.notes.lost(session, number);
+                }
             }
         }
     }
 
-    /// Delivery reached `instance`.
-    pub fn on_delivery(&mut self, instance: Instance, origin: Origin, occurrence: Occurrence) {
+    /// Gives up what was to be proposed for the instances of `page`, which are decided.
+    fn displace_others(&mut self, page: &Page) {
+        let run = page.run();
+        let mut others = self.phase2.forget(run);
+        self.waiting.take(run, |other, ()| others.push(other));
+        if let Preparation::PerInstance { unprepared, .. } = &mut self.preparation {
+            unprepared.take(run, |other, ()| others.push(other));
+        }
+        for other in others {
+            for (instance, entry) in other.from.numbering(&other.entries) {
+                if page.entries.get((instance.0 - run.from.0) as usize) != Some(entry) {
+                    self.displace(instance, entry);
+                }
+            }
+        }
+    }
+
+    /// Delivery has passed these numbers, of which the first is `origin`, from `instance` on.
+    pub fn on_delivery(
+        &mut self,
+        instance: Instance,
+        (origin, numbers): (Origin, Run<Number>),
+        occurrence: Occurrence,
+    ) {
         if origin.assigned_by == AssignedBy::Client {
             return;
         }
@@ -424,13 +351,14 @@ impl Leadership {
         match occurrence {
             Occurrence::Delivered => {
                 if let Some(queue) = queue {
-                    queue.on_delivered(origin.number);
+                    queue.on_delivered(numbers.until);
                 }
-                self.notes.delivered(origin.session, origin.number);
+                self.notes.delivered(origin.session, numbers);
             }
             Occurrence::Skipped => {
                 if let Some(queue) = queue {
-                    queue.on_skipped(instance);
+                    // Whatever comes after the last of them comes after all of them.
+                    queue.on_skipped(instance.plus(numbers.len() - 1));
                 }
             }
             Occurrence::Noop => unreachable!("a no-op has no origin"),
@@ -476,8 +404,10 @@ impl Leadership {
         let mut closed = 0;
         for hole in log.missing(Instance::FIRST, self.holes_until, HOLES_MAX) {
             for instance in hole.iter() {
-                if self.under_way(instance).is_none() || bugs::has(Bug::ClosesHolesBlindly) {
-                    self.waiting.insert(instance, Entry::Noop);
+                let run = Run::new(instance, instance.next());
+                let is_free = matches!(self.under_way_at(run), Held::Nothing(_));
+                if is_free || bugs::has(Bug::ClosesHolesBlindly) {
+                    self.waiting.insert(page_of(instance, EntryRef::Noop), ());
                     closed += 1;
                 }
                 if closed >= HOLES_MAX {
@@ -510,32 +440,36 @@ impl Leadership {
         self.arm_timers(now, log, fx);
     }
 
-    fn has_room(&self, entry: &Entry) -> bool {
-        let (instances, bytes) = match &self.preparation {
-            Preparation::Done => (self.phase2.len(), self.phase2.bytes()),
-            Preparation::PerInstance { unprepared, .. } => {
-                (self.phase2.len() + unprepared.len(), self.phase2.bytes())
-            }
+    /// How many of `entries` there is room for in flight: all, or none unless nothing is in flight.
+    fn room_for(&self, entries: &Entries) -> usize {
+        let (window, window_bytes) = (self.settings.leader_window, self.settings.window_bytes);
+        let in_flight = match &self.preparation {
+            Preparation::Done => self.phase2.len(),
+            Preparation::PerInstance { unprepared, .. } => self.phase2.len() + unprepared.len(),
         };
-        instances == 0
-            || (instances < self.settings.leader_window
-                && bytes + entry.wire_bytes_max() <= self.settings.window_bytes)
+        let has_room = in_flight + entries.len() <= window
+            && self.phase2.bytes() + entries.bytes() <= window_bytes;
+        match in_flight {
+            _ if has_room => entries.len(),
+            0 => entries.prefix(window, window_bytes).len().max(1),
+            _ => 0,
+        }
     }
 
     fn propose_waiting(&mut self, now: Time) {
-        while let Some(first) = self.waiting.first() {
-            if !self.waiting.get(first).is_some_and(|entry| self.has_room(entry)) {
+        while let Some(page) = self.waiting.first_page() {
+            let room = self.room_for(&page.entries);
+            if room == 0 {
                 return;
             }
-            if let Some(entry) = self.waiting.remove(first) {
-                self.propose(now, first, entry);
-            }
+            let (page, _) = page.split(room);
+            self.waiting.take(page.run(), |_, ()| {});
+            self.propose(now, page);
         }
     }
 
     /// Gives the sessions' values the instances above everything else, a page of each in turn.
     fn propose_queued(&mut self, now: Time, log: &DecidedLog) {
-        const PAGE: usize = 256;
         let ahead = self.settings.instances_ahead.saturating_mul(2).saturating_sub(1);
         let limit = log.watermark().plus(ahead);
         let sessions: Vec<Session> = self.queues.keys().copied().collect();
@@ -543,31 +477,28 @@ impl Leadership {
         while progress {
             progress = false;
             for session in &sessions {
-                for _ in 0..PAGE {
-                    let next = self.queues.get(session).and_then(Queue::next);
-                    let Some(entry) = next.filter(|entry| self.has_room(entry)) else { break };
-                    if self.top >= limit {
-                        return;
-                    }
-                    let instance = self.top;
-                    self.top = instance.next();
-                    self.leader_assigned_end = self.top;
-                    if let Some(queue) = self.queues.get_mut(session) {
-                        queue.propose_next(instance);
-                    }
-                    self.propose(now, instance, entry);
-                    progress = true;
+                let next = self.queues.get(session).and_then(Queue::next);
+                let room = next.map_or(0, |entries| self.room_for(entries) as u64);
+                let count = room.min(limit.0.saturating_sub(self.top.0)) as usize;
+                if count == 0 {
+                    continue;
                 }
+                let Some(queue) = self.queues.get_mut(session) else { continue };
+                let Some(page) = queue.propose_next(count, self.top) else { continue };
+                self.top = page.run().until;
+                self.leader_assigned_end = self.top;
+                self.propose(now, page);
+                progress = true;
             }
         }
     }
 
-    fn propose(&mut self, now: Time, instance: Instance, entry: Entry) {
+    fn propose(&mut self, now: Time, page: Page) {
         match &mut self.preparation {
-            Preparation::Done => self.phase2.propose(now, instance, entry),
+            Preparation::Done => self.phase2.propose(now, page),
             Preparation::PerInstance { unprepared, fresh, .. } => {
-                unprepared.insert(instance, entry);
-                fresh.push(instance);
+                fresh.push(page.run());
+                unprepared.insert(page, ());
             }
         }
     }
@@ -586,8 +517,7 @@ impl Leadership {
             (*tries, *progressed) = (0, now);
             fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
         }
-        fresh.sort_unstable();
-        for run in Run::gather(fresh.drain(..)) {
+        for run in merge(std::mem::take(fresh)) {
             let mut from = run.from;
             while from < run.until {
                 let until = from.plus(ATTEMPT_INSTANCES).min(run.until);
@@ -627,4 +557,11 @@ impl Leadership {
             self.top
         );
     }
+}
+
+/// A page of one entry.
+fn page_of(from: Instance, entry: EntryRef<'_>) -> Page {
+    let mut builder = EntriesBuilder::new();
+    builder.push(entry);
+    Page { from, entries: builder.finish() }
 }

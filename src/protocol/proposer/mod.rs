@@ -22,7 +22,7 @@ use self::telling::Learners;
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::catch_up::{self, CatchUp};
-use super::decided_log::{DecidedLog, Decision};
+use super::decided_log::{Contradiction, DecidedLog};
 use super::election::{Election, Verdict};
 use super::message::{
     Accepted, Assignment, CatchUpReply, CatchUpRequest, Decide, Heartbeat, Interest, Kind, Message,
@@ -30,9 +30,10 @@ use super::message::{
 };
 use super::quorum::Quorum;
 use super::retry::backoff;
+use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{Ballot, Counted, Entry, Instance, NodeId, Role, Sender, Session, Time};
+use super::types::{Ballot, NodeId, Role, Sender, Session, Time};
 use crate::bugs::{self, Bug};
 use crate::rng::Rng;
 
@@ -71,7 +72,7 @@ pub struct Proposer {
     learners: Learners,
     incarnations: Incarnations,
     /// Decided by this leader in this turn, to be told at its end.
-    decided_now: Vec<Instance>,
+    decided_now: Vec<Page>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -262,46 +263,36 @@ impl Proposer {
             self.election.on_leader(now, id);
         }
         self.catch_up.on_decide();
-        self.learn(decide.from, decide.entries, fx);
+        self.learn(Page { from: decide.from, entries: decide.entries }, fx);
     }
 
     /// Takes in decided entries from elsewhere. Returns whether any was new.
-    fn learn(&mut self, from: Instance, entries: Vec<Entry>, fx: &mut Effects) -> bool {
-        let mut gained = false;
-        for (instance, entry) in from.numbering(entries) {
-            gained |= self.decide(instance, entry, fx);
-        }
+    fn learn(&mut self, page: Page, fx: &mut Effects) -> bool {
+        let mut news = Vec::new();
+        self.decide(page, &mut news, fx);
         self.deliver();
-        gained
+        !news.is_empty()
     }
 
-    /// Takes in one decision. Returns whether it was new.
-    fn decide(&mut self, instance: Instance, entry: Entry, fx: &mut Effects) -> bool {
-        match self.log.decide(instance, entry) {
-            Decision::Known => false,
-            Decision::Contradiction => {
-                log::error!(
-                    "instance {instance} is decided, and was claimed to hold another value"
-                );
-                fx.ignore(Ignored::Contradiction);
-                false
-            }
-            Decision::New => {
-                if let (Phase::Leading(leadership), Some(entry)) =
-                    (&mut self.phase, self.log.get(instance))
-                {
-                    leadership.on_decided(instance, entry);
-                }
-                true
-            }
+    /// Takes in decisions, and adds those that are new to `news`.
+    fn decide(&mut self, page: Page, news: &mut Vec<Page>, fx: &mut Effects) {
+        let known = news.len();
+        if let Err(Contradiction(instance)) = self.log.decide(page, news) {
+            log::error!("instance {instance} is decided, and was claimed to hold another value");
+            fx.ignore(Ignored::Contradiction);
+        }
+        if let Phase::Leading(leadership) = &mut self.phase {
+            news[known..].iter().for_each(|page| leadership.on_decided(page));
         }
     }
 
     /// Moves delivery on, so that the session table is that of the whole decided prefix.
     fn deliver(&mut self) {
-        while let Some((instance, entry, occurrence)) = self.log.deliver_next() {
-            if let (Phase::Leading(leadership), Some(origin)) = (&mut self.phase, entry.origin()) {
-                leadership.on_delivery(instance, origin, occurrence);
+        while let Some((page, occurrence)) = self.log.deliver_next() {
+            if let (Phase::Leading(leadership), Some(numbers)) =
+                (&mut self.phase, page.entries.numbers())
+            {
+                leadership.on_delivery(page.from, numbers, occurrence);
             }
         }
     }
@@ -380,12 +371,12 @@ impl Proposer {
     }
 
     /// A quorum has accepted these: they are decided here, and told at the end of the turn.
-    fn on_chosen(&mut self, chosen: Vec<(Instance, Entry)>, fx: &mut Effects) {
-        for (instance, entry) in chosen {
-            if self.decide(instance, entry, fx) {
-                self.decided_now.push(instance);
-            }
+    fn on_chosen(&mut self, chosen: Vec<Page>, fx: &mut Effects) {
+        let mut news = std::mem::take(&mut self.decided_now);
+        for page in chosen {
+            self.decide(page, &mut news, fx);
         }
+        self.decided_now = news;
         self.deliver();
     }
 
@@ -427,7 +418,7 @@ impl Proposer {
     }
 
     fn on_catch_up_reply(&mut self, now: Time, role: Role, reply: CatchUpReply, fx: &mut Effects) {
-        let gained = self.learn(reply.from, reply.entries, fx);
+        let gained = self.learn(Page { from: reply.from, entries: reply.entries }, fx);
         if matches!(self.phase, Phase::Standby) {
             let answer = (gained, reply.last);
             self.catch_up.on_reply(now, &self.log, role, answer, &self.settings, fx);

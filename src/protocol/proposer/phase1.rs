@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::bugs::{self, Bug};
-use crate::protocol::instance_map::InstanceMap;
 use crate::protocol::message::{AcceptedEntry, Prepare, Promise};
 use crate::protocol::quorum::{Quorum, Tally};
 use crate::protocol::types::{Ballot, Entry, Instance};
@@ -17,7 +16,7 @@ pub struct Attempt {
     /// Where the next page of each acceptor begins; none once its promise is complete.
     pages: BTreeMap<u32, Option<Instance>>,
     complete: Tally,
-    reports: InstanceMap<Report>,
+    reports: BTreeMap<Instance, Report>,
 }
 
 /// What the acceptors have accepted in one instance.
@@ -51,7 +50,7 @@ impl Attempt {
             until,
             pages: BTreeMap::new(),
             complete: Tally::default(),
-            reports: InstanceMap::new(),
+            reports: BTreeMap::new(),
         }
     }
 
@@ -123,7 +122,7 @@ impl Attempt {
     /// Reports of acceptors beyond the quorum, and of incomplete promises, only raise b'.
     fn report(&mut self, acceptor: u32, accepted: AcceptedEntry) {
         let AcceptedEntry { instance, ballot, entry } = accepted;
-        match self.reports.get_mut(instance) {
+        match self.reports.get_mut(&instance) {
             Some(_) if bugs::has(Bug::KeepsAnyReport) => {}
             Some(report) if report.ballot > ballot => {}
             Some(report) if report.ballot == ballot => report.voters.vote(acceptor),
@@ -146,7 +145,7 @@ impl Attempt {
     }
 
     /// The reports, once the attempt is won.
-    pub fn into_reports(self) -> InstanceMap<Report> {
+    pub fn into_reports(self) -> BTreeMap<Instance, Report> {
         self.reports
     }
 }
@@ -189,11 +188,11 @@ mod tests {
         attempt.on_promise(2, promise(BALLOT, &[(1, 5, "new"), (2, 4, "x")], None));
         attempt.on_promise(3, promise(BALLOT, &[(1, 2, "older")], None));
         let reports = attempt.into_reports();
-        assert_eq!(reports.get(Instance(1)).map(|report| &report.entry), Some(&entry("new")));
+        assert_eq!(reports.get(&Instance(1)).map(|report| &report.entry), Some(&entry("new")));
         // Two acceptors in one ballot are a quorum: the entry is chosen already.
         let quorum = Quorum::majority_of(3);
-        assert!(reports.get(Instance(2)).is_some_and(|report| report.voters.is_won(quorum)));
-        assert!(reports.get(Instance(1)).is_some_and(|report| !report.voters.is_won(quorum)));
+        assert!(reports.get(&Instance(2)).is_some_and(|report| report.voters.is_won(quorum)));
+        assert!(reports.get(&Instance(1)).is_some_and(|report| !report.voters.is_won(quorum)));
     }
 
     #[test]

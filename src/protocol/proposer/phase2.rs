@@ -4,32 +4,30 @@ use std::time::Duration;
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
-use crate::protocol::instance_map::InstanceMap;
 use crate::protocol::message::{Accept, Accepted, Message};
-use crate::protocol::packing::pages;
+use crate::protocol::packing::{merge, pages};
 use crate::protocol::quorum::{Quorum, Tally};
 use crate::protocol::retry::{Deadlines, RoundTrip, stretch};
+use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Ballot, Counted, Entry, Instance, Role, Run, Time};
+use crate::protocol::types::{Ballot, Instance, Role, Run, Time};
 
 /// The instances proposed and not decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Phase2 {
     ballot: Ballot,
     quorum: Quorum,
-    in_flight: InstanceMap<InFlight>,
-    bytes: usize,
+    in_flight: Segments<InFlight>,
     /// Proposed in this turn and not sent yet.
-    fresh: Vec<Instance>,
+    fresh: Vec<Run<Instance>>,
     round_trip: RoundTrip,
     deadlines: Deadlines<Instance>,
     /// When a quorum answered last, or when there was nothing it could have answered.
     progressed: Time,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct InFlight {
-    entry: Entry,
     accepted: Tally,
     /// When it was sent first.
     sent: Time,
@@ -43,8 +41,7 @@ impl Phase2 {
         Phase2 {
             ballot,
             quorum,
-            in_flight: InstanceMap::new(),
-            bytes: 0,
+            in_flight: Segments::new(),
             fresh: Vec::new(),
             round_trip: RoundTrip::default(),
             deadlines: Deadlines::default(),
@@ -59,65 +56,67 @@ impl Phase2 {
 
     /// How many bytes of entries are in flight.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.in_flight.bytes()
     }
 
-    /// What is in flight for `instance`.
-    pub fn get(&self, instance: Instance) -> Option<&Entry> {
-        self.in_flight.get(instance).map(|flight| &flight.entry)
+    /// What of `run` is in flight, at its beginning.
+    pub fn at(&self, run: Run<Instance>) -> Held {
+        self.in_flight.at(run)
     }
 
-    /// Proposes `entry`; it goes out at the end of the turn.
+    /// Proposes the entries of `page`; they go out at the end of the turn.
     ///
     /// One ballot never proposes two entries for an instance: that is what makes an acceptance of
     /// (instance, ballot) speak for one entry.
-    pub fn propose(&mut self, now: Time, instance: Instance, entry: Entry) {
+    pub fn propose(&mut self, now: Time, page: Page) {
         if self.in_flight.is_empty() {
             self.progressed = now;
         }
-        self.bytes += entry.wire_bytes_max();
-        self.fresh.push(instance);
-        let flight = InFlight { entry, accepted: Tally::default(), sent: now, retries: 0 };
-        let before = self.in_flight.insert(instance, flight);
-        assert!(before.is_none(), "instance {instance} is proposed once in a ballot");
+        let run = page.run();
+        assert!(!self.in_flight.overlaps(run), "{run} is proposed once in a ballot");
+        self.fresh.push(run);
+        let flight = InFlight { accepted: Tally::default(), sent: now, retries: 0 };
+        self.in_flight.insert(page, flight);
     }
 
     /// Counts what `acceptor` accepted in this ballot; returns what is chosen by that, in order
     /// of the message's runs.
-    pub fn on_accepted(
-        &mut self,
-        now: Time,
-        acceptor: u32,
-        accepted: &Accepted,
-    ) -> Vec<(Instance, Entry)> {
+    pub fn on_accepted(&mut self, now: Time, acceptor: u32, accepted: &Accepted) -> Vec<Page> {
         assert_eq!(accepted.ballot, self.ballot, "the caller drops other ballots");
-        let mut chosen = Vec::new();
+        let mut chosen: Vec<Page> = Vec::new();
         for run in &accepted.runs {
             // Over what is in flight, not over the run: a forged run may be endless.
-            let instances: Vec<Instance> =
-                self.in_flight.range(*run).map(|(instance, _)| instance).collect();
-            for instance in instances {
-                let Some(flight) = self.in_flight.get_mut(instance) else { continue };
+            let mut won = Vec::new();
+            self.in_flight.change(*run, |run, _, flight| {
                 flight.accepted.vote(acceptor);
-                let is_chosen =
-                    flight.accepted.is_won(self.quorum) || bugs::has(Bug::OneVoteIsEnough);
-                if is_chosen && let Some(flight) = self.remove(instance) {
+                if flight.accepted.is_won(self.quorum) || bugs::has(Bug::OneVoteIsEnough) {
+                    won.push(run);
+                }
+            });
+            for run in won {
+                self.in_flight.take(run, |page, flight| {
                     if flight.retries == 0 && chosen.is_empty() {
                         self.round_trip.measure(flight.sent, now);
                     }
-                    chosen.push((instance, flight.entry));
-                }
+                    chosen.push(page);
+                });
             }
         }
         if !chosen.is_empty() {
             self.progressed = now;
+            self.rest();
         }
         chosen
     }
 
-    /// Takes `instance` out of flight: it is decided by other means. Returns what was proposed.
-    pub fn forget(&mut self, instance: Instance) -> Option<Entry> {
-        self.remove(instance).map(|flight| flight.entry)
+    /// Takes `run` out of flight: it is decided by other means. Returns what was proposed.
+    pub fn forget(&mut self, run: Run<Instance>) -> Vec<Page> {
+        let mut forgotten = Vec::new();
+        if self.in_flight.overlaps(run) {
+            self.in_flight.take(run, |page, _| forgotten.push(page));
+            self.rest();
+        }
+        forgotten
     }
 
     /// Sends what was proposed in this turn.
@@ -131,12 +130,15 @@ impl Phase2 {
         if self.fresh.is_empty() {
             return;
         }
-        let mut fresh = std::mem::take(&mut self.fresh);
-        fresh.sort_unstable();
+        let pieces = self.fresh.len();
+        let fresh = merge(std::mem::take(&mut self.fresh));
+        if fresh.len() < pieces {
+            // What goes out in one datagram is voted on as a whole.
+            fresh.iter().for_each(|run| self.in_flight.join(*run, settings.entries_bytes()));
+        }
         self.send_accepts(&fresh, watermark, settings, fx);
         let timeout = self.timeout(settings);
-        self.deadlines.add(now + timeout, Run::gather(fresh.drain(..)));
-        self.fresh = fresh;
+        self.deadlines.add(now + timeout, fresh);
     }
 
     fn timeout(&self, settings: &Settings) -> Duration {
@@ -155,22 +157,21 @@ impl Phase2 {
         }
         let timeout = self.timeout(settings);
         let (mut due, mut bytes) = (Vec::new(), 0);
-        for instance in self.deadlines.take_due(now) {
-            let Some(flight) = self.in_flight.get_mut(instance) else { continue };
-            let is_room = bytes == 0 || bytes < settings.window_bytes;
-            if is_room {
-                bytes += flight.entry.wire_bytes_max();
-                flight.retries = flight.retries.saturating_add(1);
-                due.push(instance);
-            }
-            let wait = stretch(timeout, flight.retries, settings.retry_max);
-            self.deadlines.add(now + wait, [Run::new(instance, instance.next())]);
+        for overdue in self.deadlines.take_due(now) {
+            self.in_flight.change(overdue, |run, entries, flight| {
+                if bytes == 0 || bytes < settings.window_bytes {
+                    bytes += entries.bytes();
+                    flight.retries = flight.retries.saturating_add(1);
+                    due.push(run);
+                }
+                let wait = stretch(timeout, flight.retries, settings.retry_max);
+                self.deadlines.add(now + wait, [run]);
+            });
         }
         if !due.is_empty() {
             self.round_trip.miss(now, timeout);
         }
-        due.sort_unstable();
-        self.send_accepts(&due, watermark, settings, fx);
+        self.send_accepts(&merge(due), watermark, settings, fx);
     }
 
     /// Since when no quorum has answered anything, while something is in flight.
@@ -178,28 +179,24 @@ impl Phase2 {
         (!self.in_flight.is_empty()).then_some(self.progressed)
     }
 
-    fn remove(&mut self, instance: Instance) -> Option<InFlight> {
-        let flight = self.in_flight.remove(instance)?;
-        self.bytes -= flight.entry.wire_bytes_max();
+    /// Something was taken out of flight: with nothing left, nothing is waited for.
+    fn rest(&mut self) {
         if self.in_flight.is_empty() {
             self.deadlines.clear();
         }
-        Some(flight)
     }
 
     fn send_accepts(
         &self,
-        instances: &[Instance],
+        runs: &[Run<Instance>],
         watermark: Instance,
         settings: &Settings,
         fx: &mut Effects,
     ) {
-        let entries = instances.iter().filter_map(|instance| {
-            self.in_flight.get(*instance).map(|flight| (*instance, flight.entry.clone()))
-        });
-        for page in pages(entries, settings.page_bytes()) {
-            let (ballot, from, entries) = (self.ballot, page.from, page.entries);
-            fx.send(Role::Acceptor, Message::Accept(Accept { ballot, watermark, from, entries }));
+        let held = runs.iter().flat_map(|run| self.in_flight.pages(*run)).map(|(page, _)| page);
+        for Page { from, entries } in pages(held, settings.entries_bytes()) {
+            let accept = Accept { ballot: self.ballot, watermark, from, entries };
+            fx.send(Role::Acceptor, Message::Accept(accept));
         }
     }
 }
@@ -207,6 +204,7 @@ impl Phase2 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::Entry;
 
     const BALLOT: Ballot = Ballot { round: 1, proposer: 1, boot: 1 };
 
@@ -215,11 +213,13 @@ mod tests {
         Accepted { ballot: BALLOT, runs }
     }
 
+    fn noop(instance: u64) -> Page {
+        Page { from: Instance(instance), entries: vec![Entry::Noop].into() }
+    }
+
     fn in_flight(count: u64) -> Phase2 {
         let mut phase2 = Phase2::new(BALLOT, Quorum::majority_of(3), Time::ZERO);
-        for instance in 1..=count {
-            phase2.propose(Time::ZERO, Instance(instance), Entry::Noop);
-        }
+        (1..=count).for_each(|instance| phase2.propose(Time::ZERO, noop(instance)));
         phase2
     }
 
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3)), []);
         assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3)), []);
         let chosen = phase2.on_accepted(Time::ZERO, 3, &accepted(2, u64::MAX));
-        assert_eq!(chosen, [(Instance(2), Entry::Noop)]);
+        assert_eq!(chosen, [noop(2)]);
         assert_eq!(phase2.len(), 2);
     }
 
@@ -259,7 +259,7 @@ mod tests {
         for acceptor in [1, 2] {
             phase2.on_accepted(Time(500), acceptor, &accepted(1, 2));
         }
-        phase2.propose(Time(600), Instance(3), Entry::Noop);
+        phase2.propose(Time(600), noop(3));
         phase2.send_fresh(Time(600), Instance(2), &settings, &mut fx);
         assert_eq!(phase2.next_deadline(), Some(Time(600) + Duration::from_micros(1500)));
     }

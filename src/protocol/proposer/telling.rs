@@ -38,10 +38,9 @@ impl Proposer {
         } else {
             self.learners.tries = self.learners.tries.saturating_add(1);
             let from = self.learners.acknowledged.map_or(Instance::FIRST, |held| held.watermark);
-            let entries = self.log.range(Run::new(from, self.log.end()));
-            let entries = entries.map(|(instance, entry)| (instance, entry.clone()));
+            let held = self.log.pages(Run::new(from, self.log.end()));
             // A little of it: a learner that lacks more catches up by itself.
-            for page in pages(entries, self.settings.page_bytes()).take(2) {
+            for page in pages(held, self.settings.entries_bytes()).take(2) {
                 let decide = Decide { ballot, from: page.from, entries: page.entries };
                 fx.send(Role::Learner, Message::Decide(decide));
             }
@@ -63,19 +62,15 @@ impl Proposer {
             return;
         }
         let mut decided = std::mem::take(&mut self.decided_now);
-        decided.sort_unstable();
-        let entries = decided
-            .iter()
-            .filter_map(|instance| self.log.get(*instance).map(|entry| (*instance, entry.clone())));
+        decided.sort_unstable_by_key(|page| page.from);
         let has_standbys = self.election.has_company(now);
-        for page in pages(entries, self.settings.page_bytes()) {
+        for page in pages(decided.drain(..), self.settings.entries_bytes()) {
             let decide = Decide { ballot, from: page.from, entries: page.entries };
             if has_standbys {
                 fx.send(Role::Proposer, Message::Decide(decide.clone()));
             }
             fx.send(Role::Learner, Message::Decide(decide));
         }
-        decided.clear();
         self.decided_now = decided;
         if !self.options.no_timeouts && !self.learners.armed {
             self.learners.due = self.log.progress().decided;

@@ -10,8 +10,12 @@ use super::super::printer::Printer;
 use super::super::stdin::Stdin;
 use super::*;
 use crate::protocol::actor::{Delivery, Ignored, Record};
+use crate::protocol::entries::Entries;
 use crate::protocol::message::{CatchUpRequest, Interest, Kind, Nack};
-use crate::protocol::types::{Ballot, Instance, NodeId, Run, Sender, Value};
+use crate::protocol::segments::Page;
+use crate::protocol::types::{
+    AssignedBy, Ballot, Instance, NodeId, Number, Origin, Run, Sender, Session, Value,
+};
 use crate::results::output::NoOutput;
 
 /// What a test waits at most for what must happen.
@@ -119,8 +123,10 @@ impl DatagramSender for World {
 
 impl Output for World {
     fn deliver(&mut self, delivery: &Delivery) {
-        let Delivery::Delivered { value, .. } = delivery else { panic!("{delivery:?}") };
-        let _ = self.log.send(format!("deliver {value}"));
+        let Delivery::Delivered(page) = delivery else { panic!("{delivery:?}") };
+        for value in page.entries.values() {
+            let _ = self.log.send(format!("deliver {}", Value::new(value)));
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -230,7 +236,10 @@ fn nack() -> Message {
 }
 
 fn delivery(value: &[u8]) -> Delivery {
-    Delivery::Delivered { instance: Instance::FIRST, value: Value::new(value) }
+    let session = Session { client: 1, boot: 1 };
+    let origin = Origin { session, number: Number::FIRST, assigned_by: AssignedBy::Client };
+    let entries = Entries::numbered(origin, [value]);
+    Delivery::Delivered(Page { from: Instance::FIRST, entries })
 }
 
 /// Does everything at once, in an order of its own.

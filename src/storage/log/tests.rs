@@ -15,7 +15,7 @@ fn records(flush: u64) -> Vec<Record> {
     let session = Session { client: 1, boot: 5 };
     let origin = Origin { session, number: Number(flush), assigned_by: AssignedBy::Leader };
     let value = Value::new(b"mpxf is the magic, too");
-    let entries = vec![Entry::Noop, Entry::Value { origin, value }];
+    let entries = vec![Entry::Noop, Entry::Value { origin, value }].into();
     let accepted = Record::Accepted { ballot, from: Instance(flush * 10), entries };
     vec![Record::Promised(ballot), accepted]
 }

@@ -7,7 +7,7 @@ use crate::wire::*;
 
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, NodeId, RUN_BYTES_MAX, Role, Sender,
+    AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, NodeId, RUN_BYTES_MAX, Role, Sender, Value,
 };
 
 /// The largest numbers everywhere, so that sizes are upper bounds.
@@ -19,14 +19,21 @@ fn value(assigned_by: AssignedBy, number: u64, bytes: &[u8]) -> Entry {
     Entry::Value { origin, value: Value::new(bytes) }
 }
 
-fn entries() -> Vec<Entry> {
-    vec![
+fn entries() -> Entries {
+    let entries = vec![
         value(AssignedBy::Client, u64::MAX - 9, b"a\0\xff"),
         value(AssignedBy::Client, u64::MAX - 8, b""),
         Entry::Noop,
         value(AssignedBy::Leader, u64::MAX - 1, b"c\r"),
         value(AssignedBy::Leader, 1, b"d"),
-    ]
+    ];
+    entries.into()
+}
+
+fn requested(values: &[&[u8]]) -> Entries {
+    let assigned_by = AssignedBy::Client;
+    let origin = Origin { session: SESSION, number: Number(1 << 62), assigned_by };
+    Entries::numbered(origin, values.iter().copied())
 }
 
 fn runs<T: Counted>() -> Vec<Run<T>> {
@@ -47,7 +54,7 @@ fn sample(kind: Kind) -> Message {
             assignment: Assignment::Client { first: Instance(1 << 62) },
             from: Number(1 << 62),
             front: Number(1),
-            values: vec![Value::new(b"a"), Value::new(b""), Value::new(&[0, 255, 13])],
+            entries: requested(&[b"a", b"", &[0, 255, 13]]),
         }),
         Kind::RequestAck => Message::RequestAck(RequestAck {
             session: SESSION,
@@ -58,7 +65,8 @@ fn sample(kind: Kind) -> Message {
         Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
         Kind::Promise => {
             let accepted = entries()
-                .into_iter()
+                .iter()
+                .map(EntryRef::to_entry)
                 .map(|entry| AcceptedEntry { instance: from, ballot: BIG, entry })
                 .collect();
             Message::Promise(Promise { ballot: BIG, from, until, accepted, next: until })
@@ -184,16 +192,15 @@ fn a_claimed_length_takes_no_memory() {
     // A value that claims to be longer than what follows.
     datagram.truncate(HEADER_BYTES);
     put(DecideHead { ballot: wire_ballot(BIG), from: 1, entries: 1 }, &mut datagram);
-    datagram.extend_from_slice(&[3, 253, 255, 255, 255, 255, 255, 255, 255, 127]);
+    datagram.extend_from_slice(&[1, 1, 1, 1, 253, 255, 255, 255, 255, 255, 255, 255, 127]);
     assert_eq!(codec.decode(&datagram), Err(Refusal::BadBody));
 }
 
 #[test]
 fn what_does_not_fit_is_refused_by_the_sender() {
     let codec = Codec::new("test", codec_of(Kind::Request).sender, 64);
-    let values = vec![Value::new(&[0; 64])];
     let (assignment, from, front) = (Assignment::Leader, Number(1), Number(1));
-    let request = Request { assignment, from, front, values };
+    let request = Request { assignment, from, front, entries: requested(&[&[0; 64]]) };
     let mut buffer = Vec::new();
     let refused = codec.encode(&Message::Request(request), &mut buffer);
     assert!(refused.is_err_and(|TooLong { bytes, limit }| bytes > limit));
@@ -208,19 +215,24 @@ fn the_last_number_is_only_an_end() {
         let entries = numbers.iter().map(entry).collect();
         let mut bytes = Vec::new();
         encode(&Message::Decide(Decide { ballot: BIG, from, entries }), &mut bytes);
-        assert_eq!(decode(Kind::Decide, &bytes), Err(Refusal::Impossible));
+        let sender = codec_of(Kind::Decide).sender;
+        assert_eq!(decode(sender, Kind::Decide, &bytes), Err(Refusal::Impossible));
     }
 }
 
 /// The protocol packs datagrams by these bounds.
 #[test]
 fn the_bounds_of_the_protocol_hold() {
-    let bytes = |item: &WireEntry<'_>| bincode::encode_to_vec(item, CONFIG).unwrap().len();
-    for entry in entries() {
-        assert!(bytes(&wire_entry(&entry, None)) <= entry.wire_bytes_max(), "{entry}");
+    let bytes = |entry: &Entry| {
+        let mut buffer = Vec::new();
+        entry.borrowed().write(&mut buffer);
+        buffer.len()
+    };
+    for entry in entries().iter().map(EntryRef::to_entry) {
+        assert!(bytes(&entry) <= entry.wire_bytes_max(), "{entry}");
     }
     let long = value(AssignedBy::Client, u64::MAX - 1, &[7; 65000]);
-    assert!(bytes(&wire_entry(&long, None)) <= 65000 + ENTRY_BYTES_MAX);
+    assert!(bytes(&long) <= 65000 + ENTRY_BYTES_MAX);
     let ballot = bincode::encode_to_vec(wire_ballot(BIG), CONFIG).unwrap().len();
     let instance = 9;
     assert!(ballot + instance <= ENTRY_BYTES_MAX, "the place and ballot of an accepted entry");
@@ -229,7 +241,7 @@ fn the_bounds_of_the_protocol_hold() {
     for kind in Kind::ALL {
         let items: usize = match sample(kind) {
             Message::Request(request) => {
-                request.values.iter().map(|value| value.as_bytes().len() + 1).sum()
+                request.entries.values().map(|value| value.len() + 1).sum()
             }
             Message::RequestAck(_) => 6 * RUN_BYTES_MAX,
             Message::Accepted(_) | Message::CatchUpRequest(_) => 2 * RUN_BYTES_MAX,
@@ -241,7 +253,7 @@ fn the_bounds_of_the_protocol_hold() {
             Message::Accept(Accept { entries, .. })
             | Message::Decide(Decide { entries, .. })
             | Message::CatchUpReply(CatchUpReply { entries, .. }) => {
-                entries.iter().map(Entry::wire_bytes_max).sum()
+                entries.bytes() + ENTRY_BYTES_MAX
             }
             Message::Prepare(_)
             | Message::Nack(_)
@@ -257,7 +269,7 @@ fn the_bounds_of_the_protocol_hold() {
 fn the_longest_value_fits_a_datagram() {
     for datagram_bytes in [256, 1472, 65507] {
         let bytes = vec![1; Settings::value_bytes_for(datagram_bytes)];
-        let entries = vec![value(AssignedBy::Leader, u64::MAX - 1, &bytes)];
+        let entries = vec![value(AssignedBy::Leader, u64::MAX - 1, &bytes)].into();
         let codec = Codec::new("test", codec_of(Kind::Accept).sender, datagram_bytes);
         let (watermark, from) = (Instance(u64::MAX), Instance(u64::MAX - 1));
         let accept = Accept { ballot: BIG, watermark, from, entries };
@@ -287,7 +299,7 @@ proptest! {
             1..60,
         ),
     ) {
-        let entries: Vec<Entry> = drawn
+        let entries: Entries = drawn
             .into_iter()
             .map(|(kind, client, number, bytes)| {
                 let assigned_by = if kind == 1 { AssignedBy::Client } else { AssignedBy::Leader };

@@ -1,0 +1,712 @@
+//! Entries of consecutive instances, in the very bytes in which they travel.
+//!
+//! A batch of values is encoded once, where it is put together. From then on whoever keeps it,
+//! sends it or stores it shares or copies its bytes as a whole: nothing is built for a single
+//! entry. The form of an entry on the wire and in an acceptor's log is known here alone.
+//!
+//! ```text
+//!   no-op:            0
+//!   client-assigned:  1 | client | boot | number | value bytes | value
+//!   leader-assigned:  2 | client | boot | number | value bytes | value
+//!   the next number of the session of the entry before:  3 | value bytes | value
+//! ```
+//!
+//! Numbers below 251 are one byte; larger ones are 251, 252 or 253 and 2, 4 or 8 bytes, the least
+//! significant first. Reading never panics, whatever the bytes.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::types::{
+    AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, Number, Origin, Run, Session, Value,
+};
+
+const NOOP: u8 = 0;
+const CLIENT_ASSIGNED: u8 = 1;
+const LEADER_ASSIGNED: u8 = 2;
+const NEXT: u8 = 3;
+
+/// What stands before a number of 2, 4 or 8 bytes. Smaller numbers stand for themselves.
+const BYTES_2: u8 = 251;
+const BYTES_4: u8 = 252;
+const BYTES_8: u8 = 253;
+
+/// Consecutive entries. Cheap to clone; parts of them share their memory.
+///
+/// In return a part keeps all of that memory; what is kept for long are entries that came together.
+/// Two are equal when they hold the same entries, whatever bytes stand for them.
+#[derive(Clone)]
+pub struct Entries {
+    shared: Arc<[u8]>,
+    from: u32,
+    until: u32,
+    count: u32,
+    /// Whether all of them are no-ops, or all are one session's consecutive numbers.
+    is_run: bool,
+    /// The origin of the first entry, which may refer to one that is not here.
+    origin: Option<Origin>,
+}
+
+/// An entry that belongs to somebody else; see [`Entry`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryRef<'a> {
+    /// Nothing.
+    Noop,
+    /// A client's value.
+    Value {
+        /// Where it comes from.
+        origin: Origin,
+        /// The bytes.
+        value: &'a [u8],
+    },
+}
+
+/// Why bytes are no entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// They do not have the form.
+    Malformed,
+    /// Their numbers cannot be.
+    Impossible,
+}
+
+impl EntryRef<'_> {
+    /// Where the entry comes from, unless it is a no-op.
+    pub fn origin(self) -> Option<Origin> {
+        match self {
+            EntryRef::Noop => None,
+            EntryRef::Value { origin, .. } => Some(origin),
+        }
+    }
+
+    /// Whether the leader chose the instance.
+    pub fn is_leader_assigned(self) -> bool {
+        self.origin().is_some_and(|origin| origin.assigned_by == AssignedBy::Leader)
+    }
+
+    /// Appends the entry in its form, as one that stands for itself.
+    pub fn write(self, buffer: &mut Vec<u8>) {
+        put(self, None, buffer);
+    }
+
+    /// The same with a copy of the bytes.
+    pub fn to_entry(self) -> Entry {
+        match self {
+            EntryRef::Noop => Entry::Noop,
+            EntryRef::Value { origin, value } => Entry::Value { origin, value: Value::new(value) },
+        }
+    }
+}
+
+impl fmt::Display for EntryRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.to_entry(), f)
+    }
+}
+
+impl Entries {
+    /// These values of one session, with the numbers from that of `first` on.
+    pub fn numbered<'a>(first: Origin, values: impl IntoIterator<Item = &'a [u8]>) -> Entries {
+        let mut builder = EntriesBuilder::new();
+        for (number, value) in first.number.numbering(values) {
+            builder.push(EntryRef::Value { origin: Origin { number, ..first }, value });
+        }
+        builder.finish()
+    }
+
+    /// The `count` entries at the beginning of `bytes`, in memory of their own, and what follows.
+    pub fn read(bytes: &[u8], count: u32) -> Result<(Entries, &[u8]), Unreadable> {
+        let (mut rest, mut first, mut before, mut is_run) = (bytes, None, None, true);
+        for place in 0..count {
+            let (entry, behind) = read(rest, before)?;
+            // The last number there is can only be an end: no run would hold it.
+            let is_held = |origin: Origin| (1..u64::MAX).contains(&origin.number.0);
+            if !entry.origin().is_none_or(is_held) {
+                return Err(Unreadable::Impossible);
+            }
+            if place == 0 {
+                first = entry.origin();
+            } else {
+                is_run &= follows(before, entry);
+            }
+            (rest, before) = (behind, entry.origin());
+        }
+        let own = &bytes[..bytes.len() - rest.len()];
+        let until = u32::try_from(own.len()).map_err(|_| Unreadable::Malformed)?;
+        Ok((Entries { shared: own.into(), from: 0, until, count, is_run, origin: first }, rest))
+    }
+
+    /// Appends the entries in their form.
+    pub fn write(&self, buffer: &mut Vec<u8>) {
+        let mut entries = self.iter();
+        if let Some(first) = entries.next() {
+            // Whoever reads it knows nothing of the entry before it.
+            put(first, None, buffer);
+            buffer.extend_from_slice(entries.rest);
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many bytes they take. [`Entries::write`] may take `ENTRY_BYTES_MAX` more.
+    pub fn bytes(&self) -> usize {
+        (self.until - self.from) as usize
+    }
+
+    /// Each of them, in order.
+    pub fn iter(&self) -> Iter<'_> {
+        let bytes = &self.shared[self.from as usize..self.until as usize];
+        let before = self.origin.map(|first| {
+            // Only if there is one before does the first refer to it.
+            Origin { number: Number(first.number.0.saturating_sub(1)), ..first }
+        });
+        Iter { rest: bytes, left: self.count, before }
+    }
+
+    /// The values among them, in order.
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter_map(|entry| match entry {
+            EntryRef::Noop => None,
+            EntryRef::Value { value, .. } => Some(value),
+        })
+    }
+
+    /// The first of them.
+    pub fn first(&self) -> Option<EntryRef<'_>> {
+        self.iter().next()
+    }
+
+    /// The entry at `place`, from 0.
+    pub fn get(&self, place: usize) -> Option<EntryRef<'_>> {
+        self.iter().nth(place)
+    }
+
+    /// Where the first of them comes from, unless it is a no-op.
+    pub fn origin(&self) -> Option<Origin> {
+        self.origin
+    }
+
+    /// Whose numbers they are, and which; none unless they are one session's consecutive numbers.
+    pub fn numbers(&self) -> Option<(Origin, Run<Number>)> {
+        let origin = self.origin.filter(|_| self.is_run)?;
+        Some((origin, Run::new(origin.number, origin.number.plus(self.count.into()))))
+    }
+
+    /// Up to and with the last leader-assigned one: how many there are.
+    pub fn leader_assigned_len(&self) -> usize {
+        let is_leader_assigned = |(_, entry): &(usize, EntryRef<'_>)| entry.is_leader_assigned();
+        if self.is_run {
+            let is_leaders = |origin: Origin| origin.assigned_by == AssignedBy::Leader;
+            return if self.origin.is_some_and(is_leaders) { self.len() } else { 0 };
+        }
+        (1..).zip(self.iter()).filter(is_leader_assigned).last().map_or(0, |(count, _)| count)
+    }
+
+    /// Those from place `from` up to `until`.
+    pub fn slice(&self, from: usize, until: usize) -> Entries {
+        assert!(from <= until && until <= self.len(), "{from}..{until} of {}", self.len());
+        if until - from == self.len() {
+            return self.clone();
+        }
+        let mut entries = self.iter();
+        entries.pass(from);
+        let start = self.until - entries.rest.len() as u32;
+        let origin = entries.clone().next().and_then(EntryRef::origin);
+        let end = if until == self.len() {
+            self.until
+        } else {
+            entries.pass(until - from);
+            self.until - entries.rest.len() as u32
+        };
+        let (count, is_run) = ((until - from) as u32, self.is_run);
+        let shared = Arc::clone(&self.shared);
+        let mut slice = Entries { shared, from: start, until: end, count, is_run, origin };
+        slice.is_run = slice.run_len() == slice.len();
+        slice
+    }
+
+    /// The first of them, at most `count` and at most `bytes` of them.
+    pub fn prefix(&self, count: usize, bytes: usize) -> Entries {
+        if self.len() <= count && self.bytes() <= bytes {
+            return self.clone();
+        }
+        let mut entries = self.iter();
+        let (all, mut fitting) = (entries.rest.len(), 0);
+        while fitting < count && entries.next().is_some() && all - entries.rest.len() <= bytes {
+            fitting += 1;
+        }
+        self.slice(0, fitting)
+    }
+
+    /// How many of them, from the first, are no-ops alone or one session's consecutive numbers.
+    fn run_len(&self) -> usize {
+        if self.is_run {
+            return self.len();
+        }
+        let mut entries = self.iter();
+        let Some(first) = entries.next() else { return 0 };
+        let mut before = first.origin();
+        1 + entries
+            .take_while(|entry| {
+                let follows = follows(before, *entry);
+                before = entry.origin();
+                follows
+            })
+            .count()
+    }
+
+    /// The first of their parts that are no-ops alone or one session's consecutive numbers.
+    pub fn first_run(&self) -> Entries {
+        self.slice(0, self.run_len())
+    }
+
+    /// Their parts that are no-ops alone or one session's consecutive numbers, as long as they can
+    /// be; each with the place at which it begins.
+    pub fn runs(&self) -> impl Iterator<Item = (usize, Entries)> {
+        let mut rest = (!self.is_empty()).then(|| self.clone());
+        let mut place = 0;
+        std::iter::from_fn(move || {
+            let entries = rest.take()?;
+            let (begin, length) = (place, entries.run_len());
+            place += length;
+            if length == entries.len() {
+                return Some((begin, entries));
+            }
+            rest = Some(entries.slice(length, entries.len()));
+            Some((begin, entries.slice(0, length)))
+        })
+    }
+}
+
+impl<'a> IntoIterator for &'a Entries {
+    type Item = EntryRef<'a>;
+    type IntoIter = Iter<'a>;
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl From<Vec<Entry>> for Entries {
+    fn from(entries: Vec<Entry>) -> Self {
+        entries.into_iter().collect()
+    }
+}
+
+impl FromIterator<Entry> for Entries {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
+        let mut builder = EntriesBuilder::new();
+        entries.into_iter().for_each(|entry| builder.push(entry.borrowed()));
+        builder.finish()
+    }
+}
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        let is_same = Arc::ptr_eq(&self.shared, &other.shared)
+            && (self.from, self.until) == (other.from, other.until);
+        self.count == other.count && (is_same || self.iter().eq(other.iter()))
+    }
+}
+
+impl Eq for Entries {}
+
+impl PartialOrd for Entries {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Entries {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl Hash for Entries {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.count.hash(state);
+        self.iter().for_each(|entry| entry.hash(state));
+    }
+}
+
+impl fmt::Debug for Entries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter().map(|entry| entry.to_string())).finish()
+    }
+}
+
+/// The entries of [`Entries`], one after the other.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    rest: &'a [u8],
+    left: u32,
+    before: Option<Origin>,
+}
+
+impl Iter<'_> {
+    fn pass(&mut self, count: usize) {
+        (0..count).for_each(|_| {
+            self.next();
+        });
+    }
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = EntryRef<'a>;
+
+    fn next(&mut self) -> Option<EntryRef<'a>> {
+        self.left = self.left.checked_sub(1)?;
+        let Ok((entry, rest)) = read(self.rest, self.before) else {
+            unreachable!("entries are read once before they are taken in")
+        };
+        (self.rest, self.before) = (rest, entry.origin());
+        Some(entry)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+/// Puts entries together. It can be used again, and keeps its memory for that.
+#[derive(Clone, Debug, Default)]
+pub struct EntriesBuilder {
+    bytes: Vec<u8>,
+    count: u32,
+    /// The origins of the first and of the last entry.
+    first: Option<Origin>,
+    last: Option<Origin>,
+    /// Whether not all of them are no-ops, or one session's consecutive numbers.
+    is_mixed: bool,
+}
+
+impl EntriesBuilder {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many bytes they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many bytes they would take with one more value of the last one's session.
+    pub fn bytes_with(&self, value: &[u8]) -> usize {
+        let length_bytes = match value.len() {
+            0..=250 => 1,
+            251..=0xffff => 3,
+            _ => 5,
+        };
+        self.bytes.len() + 1 + length_bytes + value.len()
+    }
+
+    /// Adds an entry.
+    pub fn push(&mut self, entry: EntryRef<'_>) {
+        self.is_mixed |= self.count > 0 && !follows(self.last, entry);
+        put(entry, self.last, &mut self.bytes);
+        self.last = entry.origin();
+        if self.count == 0 {
+            self.first = self.last;
+        }
+        self.count += 1;
+    }
+
+    /// Adds entries.
+    pub fn extend(&mut self, entries: &Entries) {
+        let mut rest = entries.iter();
+        let Some(first) = rest.next() else { return };
+        self.push(first);
+        self.bytes.extend_from_slice(rest.rest);
+        self.count += rest.left;
+        self.is_mixed |= !entries.is_run;
+        self.last = match entries.numbers() {
+            Some((origin, numbers)) => {
+                Some(Origin { number: Number(numbers.until.0 - 1), ..origin })
+            }
+            None => rest.last().map_or(first.origin(), EntryRef::origin),
+        };
+    }
+
+    /// Everything that was added since the last time.
+    pub fn finish(&mut self) -> Entries {
+        assert!(self.bytes.len() <= Value::BYTES_MAX, "the caller fills datagrams");
+        let until = self.bytes.len() as u32;
+        let (shared, is_run) = (self.bytes.as_slice().into(), !self.is_mixed);
+        let (count, origin) = (self.count, self.first);
+        let entries = Entries { shared, from: 0, until, count, is_run, origin };
+        self.bytes.clear();
+        (self.count, self.first, self.last, self.is_mixed) = (0, None, None, false);
+        entries
+    }
+}
+
+/// Whether `entry` goes on with what one of origin `before` began: no-ops, or a session's numbers.
+fn follows(before: Option<Origin>, entry: EntryRef<'_>) -> bool {
+    match (before, entry.origin()) {
+        (None, None) => true,
+        (Some(before), Some(origin)) => before.next() == Some(origin),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+// The form.
+
+/// Appends `entry`, which follows one of origin `before`.
+fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<u8>) {
+    let EntryRef::Value { origin, value } = entry else { return buffer.push(NOOP) };
+    buffer.reserve(value.len() + ENTRY_BYTES_MAX);
+    if before.is_some_and(|before| before.next() == Some(origin)) {
+        buffer.push(NEXT);
+    } else {
+        buffer.push(match origin.assigned_by {
+            AssignedBy::Client => CLIENT_ASSIGNED,
+            AssignedBy::Leader => LEADER_ASSIGNED,
+        });
+        put_number(origin.session.client.into(), buffer);
+        put_number(origin.session.boot, buffer);
+        put_number(origin.number.0, buffer);
+    }
+    put_number(value.len() as u64, buffer);
+    buffer.extend_from_slice(value);
+}
+
+fn put_number(number: u64, buffer: &mut Vec<u8>) {
+    if number < BYTES_2.into() {
+        buffer.push(number as u8);
+    } else if number <= u16::MAX.into() {
+        buffer.push(BYTES_2);
+        buffer.extend_from_slice(&(number as u16).to_le_bytes());
+    } else if number <= u32::MAX.into() {
+        buffer.push(BYTES_4);
+        buffer.extend_from_slice(&(number as u32).to_le_bytes());
+    } else {
+        buffer.push(BYTES_8);
+        buffer.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// Reads an entry that follows one of origin `before`; returns it and what follows.
+fn read(bytes: &[u8], before: Option<Origin>) -> Result<(EntryRef<'_>, &[u8]), Unreadable> {
+    let (form, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
+    let (origin, rest) = match *form {
+        NOOP => return Ok((EntryRef::Noop, rest)),
+        NEXT => (before.and_then(Origin::next).ok_or(Unreadable::Impossible)?, rest),
+        CLIENT_ASSIGNED => read_origin(AssignedBy::Client, rest)?,
+        LEADER_ASSIGNED => read_origin(AssignedBy::Leader, rest)?,
+        _ => return Err(Unreadable::Malformed),
+    };
+    let (length, rest) = read_number(rest)?;
+    let length = usize::try_from(length).map_err(|_| Unreadable::Malformed)?;
+    let (value, rest) = rest.split_at_checked(length).ok_or(Unreadable::Malformed)?;
+    Ok((EntryRef::Value { origin, value }, rest))
+}
+
+fn read_origin(assigned_by: AssignedBy, bytes: &[u8]) -> Result<(Origin, &[u8]), Unreadable> {
+    let (client, rest) = read_number(bytes)?;
+    let client = u32::try_from(client).map_err(|_| Unreadable::Malformed)?;
+    let (boot, rest) = read_number(rest)?;
+    let (number, rest) = read_number(rest)?;
+    let session = Session { client, boot };
+    Ok((Origin { session, number: Number(number), assigned_by }, rest))
+}
+
+fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unreadable> {
+    let (first, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
+    let width = match *first {
+        BYTES_2 => 2,
+        BYTES_4 => 4,
+        BYTES_8 => 8,
+        number if number < BYTES_2 => return Ok((number.into(), rest)),
+        _ => return Err(Unreadable::Malformed),
+    };
+    let (digits, rest) = rest.split_at_checked(width).ok_or(Unreadable::Malformed)?;
+    let number = digits.iter().rev().fold(0, |number, digit| number << 8 | u64::from(*digit));
+    Ok((number, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value(client: u32, number: u64, assigned_by: AssignedBy, bytes: &[u8]) -> Entry {
+        let session = Session { client, boot: 7 };
+        let origin = Origin { session, number: Number(number), assigned_by };
+        Entry::Value { origin, value: Value::new(bytes) }
+    }
+
+    fn written(entries: &Entries) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        entries.write(&mut bytes);
+        bytes
+    }
+
+    fn owned(entries: &Entries) -> Vec<Entry> {
+        entries.iter().map(EntryRef::to_entry).collect()
+    }
+
+    /// Logs on disks and other processes have these bytes; changing them takes new versions.
+    #[test]
+    fn the_form_is_this() {
+        use AssignedBy::{Client, Leader};
+        let session = Session { client: 300, boot: 1 << 40 };
+        let origin = Origin { session, number: Number(70_000), assigned_by: Leader };
+        let large = Entry::Value { origin, value: Value::new(b"") };
+        let entries: Entries =
+            vec![value(2, 9, Client, b"ab"), value(2, 10, Client, b"c"), Entry::Noop, large].into();
+        let expected = [
+            &[1, 2, 7, 9, 2, b'a', b'b', 3, 1, b'c', 0, 2, 251, 44, 1][..],
+            &[253, 0, 0, 0, 0, 0, 1, 0, 0, 252, 112, 17, 1, 0, 0],
+        ];
+        assert_eq!(written(&entries), expected.concat());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let read = |bytes: &[u8]| Entries::read(bytes, 1).map(|(entries, _)| entries.len());
+        assert_eq!(read(&[]), Err(Unreadable::Malformed));
+        assert_eq!(read(&[4]), Err(Unreadable::Malformed));
+        assert_eq!(read(&[3, 0]), Err(Unreadable::Impossible), "next to nothing");
+        assert_eq!(read(&[1, 1, 1, 0, 0]), Err(Unreadable::Impossible), "number 0");
+        assert_eq!(read(&[1, 1, 1, 254, 0]), Err(Unreadable::Malformed));
+        assert_eq!(read(&[2, 1, 1, 1, 2, 0]), Err(Unreadable::Malformed), "cut short");
+        assert_eq!(read(&[2, 1, 1, 1, 1, 0]), Ok(1));
+    }
+
+    #[test]
+    fn a_part_of_a_session_knows_its_numbers() {
+        let entries: Entries =
+            (1..=9).map(|number| value(1, number, AssignedBy::Leader, b"v")).collect();
+        let part = entries.slice(3, 6);
+        let mut builder = EntriesBuilder::new();
+        builder.extend(&part);
+        for length in [0, 250, 251, 70_000] {
+            let value = vec![7; length];
+            let expected = builder.bytes_with(&value);
+            let origin = builder.last.and_then(Origin::next).expect("there is a next");
+            builder.push(EntryRef::Value { origin, value: &value });
+            assert_eq!(builder.bytes(), expected);
+        }
+        let (_, numbers) = part.numbers().expect("one session's numbers");
+        assert_eq!(numbers, Run::new(Number(4), Number(7)));
+        assert_eq!(part.bytes(), 9);
+        assert_eq!(owned(&part), owned(&entries)[3..6]);
+        let mut builder = EntriesBuilder::new();
+        builder.extend(&entries.slice(0, 3));
+        builder.extend(&part);
+        assert_eq!(builder.finish(), entries.slice(0, 6));
+    }
+
+    fn drawn() -> impl Strategy<Value = Vec<Entry>> {
+        let one = (0..4u8, 1..3u32, 1..5u64, prop::collection::vec(any::<u8>(), 0..4));
+        prop::collection::vec(one, 0..40).prop_map(|drawn| {
+            let mut entries: Vec<Entry> = Vec::new();
+            for (kind, client, number, bytes) in drawn {
+                let next = entries.last().and_then(Entry::origin).and_then(Origin::next);
+                entries.push(match (kind, next) {
+                    (0, _) => Entry::Noop,
+                    (1, Some(origin)) => Entry::Value { origin, value: Value::new(&bytes) },
+                    (2, _) => value(client, number, AssignedBy::Client, &bytes),
+                    _ => value(client, number, AssignedBy::Leader, &bytes),
+                });
+            }
+            entries
+        })
+    }
+
+    proptest! {
+        /// However they are cut and put together, they are the same entries.
+        #[test]
+        fn they_behave_like_a_list(list in drawn(), cuts in (0..=40usize, 0..=40usize)) {
+            let entries: Entries = list.clone().into();
+            prop_assert_eq!(owned(&entries), list.clone());
+            let from = cuts.0.min(list.len());
+            let until = cuts.1.clamp(from, list.len());
+            let part = entries.slice(from, until);
+            prop_assert_eq!(owned(&part), list[from..until].to_vec());
+            prop_assert_eq!(&part, &Entries::from(list[from..until].to_vec()));
+            let bytes = written(&part);
+            prop_assert!(bytes.len() <= part.bytes() + ENTRY_BYTES_MAX);
+            let (again, rest) = Entries::read(&bytes, part.count).expect("it was written");
+            prop_assert!(rest.is_empty());
+            prop_assert_eq!(&again, &part);
+            prop_assert_eq!(again.is_run, part.is_run);
+            let mut builder = EntriesBuilder::new();
+            for (from, until) in [(0, from), (from, until), (until, list.len())] {
+                builder.extend(&entries.slice(from, until));
+            }
+            let whole = builder.finish();
+            prop_assert_eq!(&whole, &entries);
+            prop_assert_eq!(whole.is_run, entries.is_run);
+            prop_assert_eq!(written(&whole), written(&entries));
+        }
+
+        #[test]
+        fn runs_are_whole_and_as_long_as_they_can_be(list in drawn()) {
+            let entries: Entries = list.clone().into();
+            let mut end = 0;
+            let mut last: Option<Entry> = None;
+            for (place, run) in entries.runs() {
+                prop_assert_eq!(place, end);
+                let held = owned(&run);
+                prop_assert_eq!(&held[..], &list[place..place + run.len()]);
+                for pair in held.windows(2) {
+                    prop_assert!(follows(pair[0].origin(), pair[1].borrowed()));
+                }
+                if let Some(last) = last {
+                    prop_assert!(!follows(last.origin(), held[0].borrowed()));
+                }
+                last = held.last().cloned();
+                end += run.len();
+            }
+            prop_assert_eq!(end, list.len());
+            let assigned = list.iter().rposition(Entry::is_leader_assigned);
+            prop_assert_eq!(entries.leader_assigned_len(), assigned.map_or(0, |place| place + 1));
+        }
+
+        #[test]
+        fn a_prefix_keeps_its_limits(list in drawn(), count in 0..40usize, bytes in 0..200usize) {
+            let entries: Entries = list.clone().into();
+            let prefix = entries.prefix(count, bytes);
+            prop_assert!(prefix.len() <= count && prefix.bytes() <= bytes);
+            prop_assert_eq!(owned(&prefix), list[..prefix.len()].to_vec());
+            let is_all = prefix.len() == list.len();
+            prop_assert!(is_all || prefix.len() == count
+                || entries.slice(0, prefix.len() + 1).bytes() > bytes);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            count in 0..50u32,
+        ) {
+            if let Ok((entries, rest)) = Entries::read(&bytes, count) {
+                prop_assert_eq!(entries.len(), count as usize);
+                prop_assert_eq!(entries.iter().count(), count as usize);
+                prop_assert_eq!(entries.bytes() + rest.len(), bytes.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What a leader does with a client's request: which values it takes in, and what it tells of the
+//! others.
+
+use super::{Leadership, Preparation};
+use crate::bugs::{self, Bug};
+use crate::protocol::actor::{Effects, Ignored};
+use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::entries::Entries;
+use crate::protocol::message::{Assignment, Request};
+use crate::protocol::proposer::intake::{Fate, Queue};
+use crate::protocol::segments::{Held, Page};
+use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
+
+impl Leadership {
+    /// A client asks for values.
+    pub fn on_request(
+        &mut self,
+        session: Session,
+        request: Request,
+        log: &DecidedLog,
+        fx: &mut Effects,
+    ) {
+        let expected =
+            Origin { session, number: request.from, assigned_by: request.assignment.assigned_by() };
+        let Some((_, numbers)) =
+            request.entries.numbers().filter(|(origin, _)| *origin == expected)
+        else {
+            return fx.ignore(Ignored::Malformed);
+        };
+        self.notes.requested(session, numbers);
+        match request.assignment {
+            Assignment::Client { first } => {
+                let from = first.plus(numbers.from.0 - 1);
+                self.ask_for(Page { from, entries: request.entries }, expected, log, fx);
+            }
+            Assignment::Leader => self.enqueue(session, &request.entries, log, fx),
+        }
+    }
+
+    /// A client asks for the instances of `page`; the first of its entries is of `origin`.
+    fn ask_for(&mut self, page: Page, origin: Origin, log: &DecidedLog, fx: &mut Effects) {
+        let asked = page.run();
+        let end = log.watermark().plus(self.settings.instances_ahead).min(asked.until);
+        if end < asked.until {
+            fx.ignore(Ignored::TooFarAhead);
+        }
+        let number = |instance: Instance| origin.number.plus(instance.0 - asked.from.0);
+        let mut from = asked.from;
+        while from < end {
+            // What is decided, what is under way, and what is free, in turn.
+            let run = Run::new(from, end);
+            let free_until = match log.at(run) {
+                Held::Entries(decided) => {
+                    from = decided.run().until;
+                    self.tell_decided(&decided, |instance| Origin {
+                        number: number(instance),
+                        ..origin
+                    });
+                    continue;
+                }
+                Held::Nothing(until) => until,
+            };
+            match self.under_way_at(Run::new(from, free_until)) {
+                Held::Entries(page) => {
+                    from = page.run().until;
+                    for (instance, entry) in page.from.numbering(&page.entries) {
+                        let mine = Origin { number: number(instance), ..origin };
+                        if entry.origin() != Some(mine) {
+                            self.contend(instance, mine.session, mine.number);
+                        }
+                    }
+                    let numbers = Run::new(number(page.from), number(from));
+                    self.notes.received(origin.session, numbers, Some(page.from));
+                }
+                Held::Nothing(_) if self.waiting.len() >= self.settings.request_queue => {
+                    return fx.ignore(Ignored::QueueFull);
+                }
+                Held::Nothing(until) => {
+                    let place = |instance: Instance| (instance.0 - asked.from.0) as usize;
+                    let entries = page.entries.slice(place(from), place(until));
+                    self.waiting.insert(Page { from, entries }, ());
+                    self.top = self.top.max(until);
+                    let numbers = Run::new(number(from), number(until));
+                    self.notes.received(origin.session, numbers, Some(from));
+                    from = until;
+                }
+            }
+        }
+    }
+
+    /// Tells whoever asked for decided instances, a value of origin `mine` for each, who has won.
+    fn tell_decided(&mut self, decided: &Page, mine: impl Fn(Instance) -> Origin) {
+        for (instance, entry) in decided.from.numbering(&decided.entries) {
+            let Origin { session, number, .. } = mine(instance);
+            if entry.origin() == Some(mine(instance)) || bugs::has(Bug::TellsLosersTheyWon) {
+                self.notes.delivered(session, Run::new(number, number.next()));
+            } else {
+                self.notes.lost(session, number);
+            }
+        }
+    }
+
+    /// A client leaves the instances to the leader.
+    fn enqueue(&mut self, session: Session, entries: &Entries, log: &DecidedLog, fx: &mut Effects) {
+        let new = || Queue::new(log.next_number(session));
+        let queue = self.queues.entry(session).or_insert_with(new);
+        let notes = &mut self.notes;
+        queue.push(entries, self.settings.request_queue, |numbers, fate| match fate {
+            Fate::Received if bugs::has(Bug::AcksTooEarly) => notes.delivered(session, numbers),
+            Fate::Received => notes.received(session, numbers, None),
+            Fate::Delivered => notes.delivered(session, numbers),
+            Fate::Refused => fx.ignore(Ignored::QueueFull),
+        });
+    }
+
+    /// What of `run` is proposed, or about to be proposed, at its beginning.
+    pub(super) fn under_way_at(&self, run: Run<Instance>) -> Held {
+        let unprepared = match &self.preparation {
+            Preparation::Done => None,
+            Preparation::PerInstance { unprepared, .. } => Some(unprepared.at(run)),
+        };
+        let mut end = run.until;
+        for held in [self.phase2.at(run), self.waiting.at(run)].into_iter().chain(unprepared) {
+            match held {
+                Held::Entries(_) => return held,
+                Held::Nothing(until) => end = end.min(until),
+            }
+        }
+        Held::Nothing(end)
+    }
+
+    /// Remembers who else asked for `instance`, to tell them who won.
+    pub(super) fn contend(&mut self, instance: Instance, session: Session, number: Number) {
+        let contenders = self.contenders.entry(instance).or_default();
+        if !contenders.contains(&(session, number)) {
+            contenders.push((session, number));
+        }
+    }
+}
