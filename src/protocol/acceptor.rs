@@ -361,6 +361,19 @@ mod tests {
         assert!(fx.persist.is_empty() && fx.send.is_empty());
     }
 
+    /// A forged watermark lets entries reach the end of the numbers, and nothing breaks there.
+    #[test]
+    fn entries_at_the_end_of_the_numbers_are_survived() {
+        let mut acceptor = acceptor();
+        for from in [u64::MAX - 1, u64::MAX, u64::MAX - 2] {
+            let (from, entries) = (Instance(from), vec![Entry::Noop; 3].into());
+            let watermark = Instance(u64::MAX);
+            let accept = Accept { ballot: ballot(1, 1), watermark, from, entries };
+            turn(&mut acceptor, [Message::Accept(accept), prepare(ballot(1, 1))]);
+        }
+        turn(&mut acceptor, [prepare(ballot(2, 1))]);
+    }
+
     /// Only its own incarnation, echoed, convinces it that it has forgotten something.
     #[test]
     fn it_ends_when_it_is_disowned_by_its_incarnation() {

@@ -273,6 +273,19 @@ mod tests {
         Learner::new(1, 1, Settings::default(), Time::ZERO)
     }
 
+    /// A forged Decide may reach the end of the numbers; nothing breaks there.
+    #[test]
+    fn entries_at_the_end_of_the_numbers_are_survived() {
+        let mut learner = learner();
+        for from in [u64::MAX - 1, u64::MAX, u64::MAX - 2] {
+            decide(&mut learner, from, vec![Entry::Noop; 3]);
+        }
+        let mut fx = Effects::new();
+        learner.on_turn_end(Time::ZERO, &mut fx);
+        learner.on_timer(Time(1_000_000), Timer::CatchUp, &mut fx);
+        assert_eq!(learner.log().watermark(), Instance::FIRST);
+    }
+
     #[test]
     fn client_assigned_values_are_recorded_when_decided_and_printed_in_order() {
         let mut learner = learner();
