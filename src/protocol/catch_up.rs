@@ -25,7 +25,7 @@ use crate::bugs::{self, Bug};
 const RUNS_MAX: usize = 64;
 
 /// Between two requests others have so many times as long for deciding as the answer took.
-const PAUSE: u32 = 4;
+const PAUSE: u32 = 16;
 
 /// What one process still has to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
