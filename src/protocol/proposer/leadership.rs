@@ -307,14 +307,15 @@ impl Leadership {
                 self.notes.delivered(origin.session, numbers);
             }
         }
-        while let Some((&instance, _)) = self.contenders.range(run.from..run.until).next() {
-            let winner = page.entries.get((instance.0 - run.from.0) as usize);
-            let winner = winner.and_then(EntryRef::origin);
-            for (session, number) in self.contenders.remove(&instance).unwrap_or_default() {
-                let is_winner = winner
-                    .is_some_and(|origin| origin.session == session && origin.number == number);
-                if !is_winner {
-                    self.notes.lost(session, number);
+        // Mostly nobody else asked.
+        if self.contenders.range(run.from..run.until).next().is_none() {
+            return;
+        }
+        for (instance, winner) in page.from.numbering(&page.entries) {
+            let winner = winner.origin().map(|origin| (origin.session, origin.number));
+            for loser in self.contenders.remove(&instance).unwrap_or_default() {
+                if winner != Some(loser) {
+                    self.notes.lost(loser.0, loser.1);
                 }
             }
         }
@@ -328,9 +329,11 @@ impl Leadership {
         if let Preparation::PerInstance { unprepared, .. } = &mut self.preparation {
             unprepared.take(run, |other, ()| others.push(other));
         }
+        let place = |instance: Instance| (instance.0 - run.from.0) as usize;
         for other in others {
-            for (instance, entry) in other.from.numbering(&other.entries) {
-                if page.entries.get((instance.0 - run.from.0) as usize) != Some(entry) {
+            let decided = page.entries.slice(place(other.from), place(other.run().until));
+            for ((instance, entry), decided) in other.from.numbering(&other.entries).zip(&decided) {
+                if decided != entry {
                     self.displace(instance, entry);
                 }
             }
