@@ -2,10 +2,8 @@
 //!
 //! Plain data with a derived total order and a short printed form. Nothing here acts.
 
-use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
-use std::ops::{Add, Range};
+use std::ops::Add;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -212,19 +210,6 @@ impl<T: Counted> Run<T> {
     pub fn iter(&self) -> impl Iterator<Item = T> + use<T> {
         (self.from.get()..self.until.get()).map(T::new)
     }
-
-    /// Gathers ascending items into runs. An item that repeats the one before is ignored.
-    pub fn gather(items: impl IntoIterator<Item = T>) -> Vec<Run<T>> {
-        let mut runs: Vec<Run<T>> = Vec::new();
-        for item in items {
-            match runs.last_mut() {
-                Some(run) if run.until == item => run.until = item.next(),
-                Some(run) if run.contains(item) => {}
-                _ => runs.push(Run::new(item, item.next())),
-            }
-        }
-        runs
-    }
 }
 
 impl<T: Counted> fmt::Display for Run<T> {
@@ -276,28 +261,16 @@ impl fmt::Display for Session {
 }
 
 /// The bytes of one line. Opaque: any bytes, also none. Cheap to clone.
-///
-/// The values of one datagram share its memory, so that a thousand of them cost one allocation. In
-/// return a value keeps the whole datagram in memory; what is kept for long are values that
-/// arrived together.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value {
-    shared: Arc<[u8]>,
-    from: u32,
-    until: u32,
+    bytes: Arc<[u8]>,
 }
 
 impl Value {
-    /// A value of these bytes, at most [`Value::BYTES_MAX`], and of no others.
+    /// A value of these bytes, at most [`Value::BYTES_MAX`].
     pub fn new(bytes: &[u8]) -> Self {
-        Value::part_of(&bytes.into(), 0..bytes.len())
-    }
-
-    /// The bytes of `shared` from `range.start` up to `range.end`.
-    pub fn part_of(shared: &Arc<[u8]>, range: Range<usize>) -> Self {
-        assert!(range.start <= range.end && range.end <= shared.len().min(Self::BYTES_MAX));
-        let (from, until) = (range.start as u32, range.end as u32);
-        Value { shared: Arc::clone(shared), from, until }
+        assert!(bytes.len() <= Self::BYTES_MAX);
+        Value { bytes: bytes.into() }
     }
 
     /// No value is longer than this, in bytes.
@@ -305,33 +278,7 @@ impl Value {
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.shared[self.from as usize..self.until as usize]
-    }
-}
-
-impl PartialEq for Value {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_bytes() == other.as_bytes()
-    }
-}
-
-impl Eq for Value {}
-
-impl PartialOrd for Value {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Value {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.as_bytes().cmp(other.as_bytes())
-    }
-}
-
-impl Hash for Value {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
+        &self.bytes
     }
 }
 
@@ -495,12 +442,6 @@ mod tests {
         assert!(low < high);
         assert_ne!(Ballot { boot: 1, ..high }, Ballot { boot: 2, ..high });
         assert!(Ballot::ZERO < low);
-    }
-
-    #[test]
-    fn runs_gather_neighbours_and_skip_repeats() {
-        let runs = Run::gather([1, 2, 2, 3, 7, 9, 10].map(Instance));
-        assert_eq!(runs.iter().map(Run::to_string).collect::<Vec<_>>(), ["1..4", "7..8", "9..11"]);
     }
 
     #[test]

@@ -162,7 +162,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 Assignment::Client { first } => Some(first.0),
                 Assignment::Leader => None,
             };
-            let values = count_entries(&request.entries);
+            let values = count(request.entries.len());
             let behind = request.from.0.saturating_sub(request.front.0);
             put(RequestHead { first, from: request.from.0, values, behind }, buffer);
             // The reader knows all the rest of an entry.
@@ -172,9 +172,9 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             let head = RequestAckHead {
                 client: ack.session.client,
                 boot: ack.session.boot,
-                received: count(&ack.received),
-                delivered: count(&ack.delivered),
-                lost: count(&ack.lost),
+                received: count(ack.received.len()),
+                delivered: count(ack.delivered.len()),
+                lost: count(ack.lost.len()),
             };
             put(head, buffer);
             let runs = ack.received.iter().chain(&ack.delivered).chain(&ack.lost);
@@ -199,7 +199,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 from: promise.from.0,
                 until: promise.until.map(|until| until.0),
                 next: promise.next.map(|next| next.0),
-                accepted: count(&promise.accepted),
+                accepted: count(promise.accepted.len()),
             };
             put(head, buffer);
             for AcceptedEntry { instance, ballot, entry } in &promise.accepted {
@@ -213,13 +213,13 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 ballot: wire_ballot(accept.ballot),
                 watermark: accept.watermark.0,
                 from: accept.from.0,
-                entries: count_entries(&accept.entries),
+                entries: count(accept.entries.len()),
             };
             put(head, buffer);
             accept.entries.write(buffer);
         }
         Message::Accepted(Accepted { ballot, runs }) => {
-            put(AcceptedHead { ballot: wire_ballot(*ballot), runs: count(runs) }, buffer);
+            put(AcceptedHead { ballot: wire_ballot(*ballot), runs: count(runs.len()) }, buffer);
             runs.iter().for_each(|run| put(wire_run(run), buffer));
         }
         Message::Nack(Nack { rejected, promised }) => {
@@ -228,7 +228,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
         }
         Message::Decide(Decide { ballot, from, entries }) => {
             let ballot = wire_ballot(*ballot);
-            put(DecideHead { ballot, from: from.0, entries: count_entries(entries) }, buffer);
+            put(DecideHead { ballot, from: from.0, entries: count(entries.len()) }, buffer);
             entries.write(buffer);
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
@@ -243,11 +243,11 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             put(HeartbeatHead { standing, ballot, progress }, buffer);
         }
         Message::CatchUpRequest(CatchUpRequest { missing }) => {
-            put(CatchUpRequestHead { missing: count(missing) }, buffer);
+            put(CatchUpRequestHead { missing: count(missing.len()) }, buffer);
             missing.iter().for_each(|run| put(wire_run(run), buffer));
         }
         Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
-            let (from, last, count) = (from.0, *last, count_entries(entries));
+            let (from, last, count) = (from.0, *last, count(entries.len()));
             put(CatchUpReplyHead { from, last, entries: count }, buffer);
             entries.write(buffer);
         }
@@ -259,12 +259,8 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
 }
 
 /// The length of a list. No list of 2^32 items fits a datagram, which is checked afterwards.
-fn count<T>(items: &[T]) -> u32 {
-    u32::try_from(items.len()).unwrap_or(u32::MAX)
-}
-
-fn count_entries(entries: &Entries) -> u32 {
-    u32::try_from(entries.len()).unwrap_or(u32::MAX)
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 fn wire_ballot(ballot: Ballot) -> WireBallot {
@@ -295,7 +291,7 @@ pub(super) fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
         }
         Record::Accepted { ballot, from, entries } => {
             let (ballot, from) = (wire_ballot(*ballot), from.0);
-            put(RecordHead::Accepted { ballot, from, entries: count_entries(entries) }, buffer);
+            put(RecordHead::Accepted { ballot, from, entries: count(entries.len()) }, buffer);
             entries.write(buffer);
         }
     }
