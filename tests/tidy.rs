@@ -134,6 +134,8 @@ fn each_edge_has_one_place() {
     only("sha2::", &["src/auth/seal.rs"]);
     only("rustix::", &["src/auth/key.rs"]);
     only("socket2", &["src/net/multicast.rs"]);
+    only("getrandom::", &["src/runtime/entropy.rs"]);
+    only("/dev/urandom", &[]);
     only("Instant::now", &["src/clock.rs"]);
     only("SystemTime", &[]);
     only("unsafe", &[]);

@@ -1,12 +1,11 @@
 //! Random numbers from the operating system, for what must never repeat: boot numbers, and the
 //! seeds of runs that were given none. Roles never come here; they are handed what they need.
+//!
+//! The kernel is asked by getrandom(2), which waits until its pool is seeded. A file such as
+//! /dev/urandom does not: two copies of one machine image that boot at the same time could read
+//! the same number there, and a ballot would repeat.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-
-/// Where the numbers come from.
-const SOURCE: &str = "/dev/urandom";
 
 /// 64 random bits.
 ///
@@ -15,7 +14,7 @@ const SOURCE: &str = "/dev/urandom";
 /// When the operating system has no random numbers to give. A process must not start then: a boot
 /// number that repeats would let a ballot repeat.
 pub fn random_u64() -> Result<u64, NoEntropy> {
-    read_u64(SOURCE)
+    random_bytes().map(u64::from_le_bytes)
 }
 
 /// Random bytes, good enough for a key.
@@ -24,32 +23,23 @@ pub fn random_u64() -> Result<u64, NoEntropy> {
 ///
 /// As above.
 pub fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], NoEntropy> {
-    read(SOURCE)
-}
-
-fn read_u64(path: &'static str) -> Result<u64, NoEntropy> {
-    read(path).map(u64::from_le_bytes)
-}
-
-fn read<const COUNT: usize>(path: &'static str) -> Result<[u8; COUNT], NoEntropy> {
     let mut bytes = [0; COUNT];
-    File::open(path)
-        .and_then(|mut source| source.read_exact(&mut bytes))
-        .map_err(|error| NoEntropy { path, error })?;
+    getrandom::fill(&mut bytes).map_err(NoEntropy)?;
     Ok(bytes)
 }
 
 /// The operating system gave no random numbers.
 #[derive(Debug)]
-pub struct NoEntropy {
-    path: &'static str,
-    error: io::Error,
-}
+pub struct NoEntropy(getrandom::Error);
 
 impl fmt::Display for NoEntropy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NoEntropy { path, error } = self;
-        write!(f, "{path}: {error}; boot numbers and keys come from there, so make it readable")
+        let NoEntropy(error) = self;
+        write!(
+            f,
+            "the system gives no random numbers ({error}), of which boot numbers and keys are \
+             made: allow the system call getrandom and start again"
+        )
     }
 }
 
@@ -57,18 +47,21 @@ impl std::error::Error for NoEntropy {}
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn numbers_do_not_repeat() {
-        assert_ne!(random_u64().unwrap(), random_u64().unwrap());
+        let numbers: BTreeSet<u64> = (0..1000).map(|_| random_u64().unwrap()).collect();
+        assert_eq!(numbers.len(), 1000);
+        assert_ne!(random_bytes::<32>().unwrap(), [0; 32]);
     }
 
     #[test]
-    fn a_source_that_is_not_there_is_named() {
-        let sentence = read_u64("/nowhere/random").unwrap_err().to_string();
-        assert!(sentence.starts_with("/nowhere/random: No such file"), "{sentence}");
-        // A source that ends is no better.
-        assert!(read_u64("/dev/null").is_err());
+    fn a_refusal_is_one_sentence_with_its_reason_and_a_cure() {
+        let sentence = NoEntropy(getrandom::Error::UNSUPPORTED).to_string();
+        assert!(sentence.contains("no random numbers (") && !sentence.contains('\n'), "{sentence}");
+        assert!(sentence.contains("allow the system call getrandom"), "{sentence}");
     }
 }
