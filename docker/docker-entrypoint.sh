@@ -26,6 +26,8 @@ case $address in
 "" | 127.*) refuse "this container has no network address of its own; set INTERFACE to the one to use" ;;
 esac
 conf=${TMPDIR:-/tmp}/paxos.conf
+# What leaves its host needs a cluster's name; this is it unless CONF has one.
+export PAXOS_CLUSTER=${PAXOS_CLUSTER:-containers}
 {
     sed -E '/^[[:blank:]]*(interface|ttl)[[:blank:]]/d' "$shared"
     printf '\ninterface %s\nttl 1\n' "$address"

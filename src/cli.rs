@@ -29,6 +29,8 @@ pub enum Command {
     Node(NodeOptions),
     /// Make a key file.
     Keygen(KeygenOptions),
+    /// Say what a configuration comes to.
+    Config(ConfigOptions),
     /// Print random values.
     Generate(GenerateOptions),
     /// Judge the result files.
@@ -60,6 +62,15 @@ pub struct KeygenOptions {
     /// The file; there must be none yet
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
+}
+
+/// What to say of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigOptions {
+    /// The configuration file, as typed.
+    pub conf: String,
+    /// One setting alone.
+    pub key: Option<String>,
 }
 
 /// What to measure.
@@ -161,6 +172,14 @@ enum TypedCommand {
     /// Copy it, over a safe way, to wherever a process of the cluster runs. Whoever holds it can
     /// take part, and speak for any process.
     Keygen(KeygenOptions),
+    /// Print the settings of a configuration as they are understood, defaults included
+    ///
+    /// For scripts: with KEY its value alone, and nothing if it is not set and has no default.
+    Config {
+        /// One setting, as `acceptor_count`
+        #[arg(value_name = "KEY")]
+        key: Option<String>,
+    },
     /// Print random values, one a line
     Generate(GenerateOptions),
     /// Judge integrity, agreement and termination by the result files
@@ -346,6 +365,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Command::Node(NodeOptions { results, ..node(Role::Learner, typed)? })
         }
         TypedCommand::Keygen(options) => Command::Keygen(options),
+        TypedCommand::Config { key } => {
+            let conf = conf.ok_or_else(|| {
+                Usage::Wrong("paxos: config needs --conf PATH, before `config`".to_owned())
+            })?;
+            Command::Config(ConfigOptions { conf, key })
+        }
         TypedCommand::Generate(options) => Command::Generate(options),
         TypedCommand::Check { files, print, first_instances, json } => {
             let options = check_options(files, first_instances)?;
@@ -561,6 +586,8 @@ mod tests {
             "check 1",
             "check 1 1 perhaps",
             "watch 1 1 1 2",
+            "config",
+            "--conf c config ttl 1",
             "doctor",
             "--conf c doctor --seconds 0",
             "--conf c doctor --expect 0",

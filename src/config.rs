@@ -5,6 +5,7 @@
 //! shipped file all go by it.
 
 mod groups;
+mod show;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
 use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role};
+use crate::text::lines;
 
 /// What a configuration file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct Config {
     path: String,
     /// The line of each key that is given.
     lines: BTreeMap<String, usize>,
+    /// What each key that is given is set to, numbers in their plain form.
+    said: BTreeMap<String, String>,
 }
 
 /// Where a process is on the network.
@@ -168,27 +172,46 @@ const KEYS: [Key; 31] = [
     Key { name: "key_file", form: Form::Word(|config, file| config.key_file = Some(file.into())) },
 ];
 
-/// Reads the file at `path`.
+/// The variable of the environment that names the cluster where the file does not: so a run of
+/// bash/run.sh is a cluster of its own.
+pub const CLUSTER_VARIABLE: &str = "PAXOS_CLUSTER";
+
+/// Reads the file at `path`. The environment may name the cluster that it leaves without a name.
 pub fn load(path: &str) -> Result<Config, ConfigError> {
     let bytes =
         fs::read(path).map_err(|error| ConfigError(format!("{path}: cannot read it: {error}")))?;
     let text = String::from_utf8(bytes)
         .map_err(|_| ConfigError(format!("{path}: the file is not UTF-8 text")))?;
-    parse(path, &text)
+    let cluster = std::env::var(CLUSTER_VARIABLE).unwrap_or_default();
+    if cluster.contains(|letter: char| letter.is_whitespace()) {
+        return Err(ConfigError(format!(
+            "{CLUSTER_VARIABLE}={cluster:?} is not one word; a cluster's name has no blanks"
+        )));
+    }
+    parse_as(path, &text, Some(cluster.as_str()).filter(|name| !name.is_empty()))
 }
 
 /// Understands `text`; `path` is what errors call it.
 pub fn parse(path: &str, text: &str) -> Result<Config, ConfigError> {
+    parse_as(path, text, None)
+}
+
+/// As [`parse`]; `cluster` is the cluster's name if the text has none.
+pub fn parse_as(path: &str, text: &str, cluster: Option<&str>) -> Result<Config, ConfigError> {
     let mut parser = Parser { config: Config::new(path), groups: BTreeMap::new() };
-    for (number, line) in (1..).zip(text.lines()) {
+    for (number, words) in lines(text) {
         let fail = |what: String| ConfigError(format!("{path}:{number}: {what}"));
-        let line = line.split('#').next().unwrap_or_default();
-        let words: Vec<&str> = line.split_whitespace().collect();
         let Some((key, values)) = words.split_first() else { continue };
         if let Some(first) = parser.config.lines.insert((*key).to_owned(), number) {
             return Err(fail(format!("{key} is given again; it stands on line {first} already")));
         }
         parser.line(key, values).map_err(fail)?;
+    }
+    if let Some(name) = cluster
+        && !parser.config.said.contains_key("cluster")
+    {
+        parser.config.cluster = name.to_owned();
+        parser.config.said.insert("cluster".to_owned(), name.to_owned());
     }
     parser.finish()
 }
@@ -207,6 +230,7 @@ impl Parser {
                 return Err(shared);
             }
             self.groups.insert(*role, group);
+            self.config.said.insert(key.to_owned(), values.join(" "));
             return Ok(());
         }
         let Some(known) = KEYS.iter().find(|known| known.name == key) else {
@@ -221,15 +245,22 @@ impl Parser {
     fn set(&mut self, key: &Key, value: &str) -> Result<(), String> {
         let name = key.name;
         let config = &mut self.config;
+        let mut said = value.to_owned();
         match &key.form {
-            Form::Number(range, set) => set(config, parse_number(name, value, range)?),
+            Form::Number(range, set) => {
+                let number = parse_number(name, value, range)?;
+                said = number.to_string();
+                set(config, number);
+            }
             Form::Millis(field) => {
                 let millis = parse_number(name, value, &(1..=HOUR_MS))?;
+                said = millis.to_string();
                 *field(config) = Duration::from_millis(millis);
             }
             Form::Interface(set) => set(config, value.parse()?),
             Form::Word(set) => set(config, value),
         }
+        config.said.insert(name.to_owned(), said);
         Ok(())
     }
 
@@ -260,6 +291,16 @@ impl Parser {
                      them, or set acceptor_count to {listed}"
                 ),
             ));
+        }
+        // On a network there may be others, who left out the name as well.
+        let is_multicast = config.groups.addresses().any(|address| address.ip().is_multicast());
+        if config.ttl > 0 && is_multicast && !config.said.contains_key("cluster") {
+            let what = format!(
+                "with ttl {} datagrams reach other hosts, and those of any other cluster without a \
+                 name are taken for this one's; add a line `cluster NAME`, the same on every host",
+                config.ttl
+            );
+            return Err(config.wrong("ttl", &what));
         }
         let path = &config.path;
         let Settings { heartbeat_interval, leader_timeout, .. } = config.settings;
@@ -299,6 +340,7 @@ impl Config {
             settings: Settings::default(),
             path: path.to_owned(),
             lines: BTreeMap::new(),
+            said: BTreeMap::new(),
         }
     }
 
@@ -387,8 +429,13 @@ impl Config {
 
 fn parse_number(name: &str, value: &str, range: &RangeInclusive<u64>) -> Result<u64, String> {
     let (least, most) = (range.start(), range.end());
+    // Digits alone: a sign or a fraction is nothing that scripts would read in the same way.
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_digit());
     match value.parse::<u64>() {
-        Ok(number) if range.contains(&number) => Ok(number),
+        Ok(number) if is_plain && range.contains(&number) => Ok(number),
+        Ok(_) if !is_plain => {
+            Err(format!("{name} {value} is not a whole number in {least}..{most}"))
+        }
         Ok(_) => Err(format!("{name} {value} is not in {least}..{most}")),
         Err(_) => Err(format!("{name} {value} is not a whole number in {least}..{most}")),
     }
@@ -464,6 +511,8 @@ mod tests {
             ("ttl", "ttl takes one value, and 0 are given"),
             ("ttl 256", "ttl 256 is not in 0..255"),
             ("ttl -1", "ttl -1 is not a whole number in 0..255"),
+            ("ttl +1", "ttl +1 is not a whole number in 0..255"),
+            ("ttl 1#", "ttl 1# is not a whole number in 0..255"),
             ("acceptor_count 65", "acceptor_count 65 is not in 1..64"),
             ("retry_accept_ms 0", "retry_accept_ms 0 is not in 1..3600000"),
             ("interface 10.0.0.0/33", "paxos.conf:1: interface 10.0.0.0/33 is not a network"),
@@ -481,6 +530,36 @@ mod tests {
         }
         let tight = format!("{FOUR}leader_timeout_ms 50");
         assert!(error(&tight).contains("below three heartbeats"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_at_the_head_is_no_part_of_the_first_line() {
+        let marked = format!("\u{feff}{FOUR}acceptor_count 5");
+        assert_eq!(parse("paxos.conf", &marked).unwrap().acceptor_count(), 5);
+        assert!(error(&format!("\u{feff}{SHIPPED}")) == "accepted");
+    }
+
+    #[test]
+    fn two_names_that_differ_behind_a_hash_are_two_names() {
+        let name = |line: &str| parse("paxos.conf", &format!("{FOUR}{line}")).unwrap().cluster;
+        assert_eq!(name("cluster team#1"), "team#1");
+        assert_ne!(name("cluster team#1"), name("cluster team#2"));
+        assert_eq!(name("cluster team #1"), name("cluster team #2"));
+    }
+
+    #[test]
+    fn a_cluster_that_leaves_its_host_has_a_name() {
+        let refused = error(&format!("{FOUR}ttl 1"));
+        assert!(refused.starts_with("paxos.conf:5: with ttl 1 datagrams reach"), "{refused}");
+        assert!(refused.contains("add a line `cluster NAME`") && !refused.contains('\n'));
+        for text in ["ttl 0", "ttl 1\ncluster ours", "cluster ours\nttl 255"] {
+            assert_eq!(error(&format!("{FOUR}{text}")), "accepted", "{text}");
+        }
+        // A list of members reaches nobody else.
+        let listed = format!("{LISTS}ttl 1");
+        assert_eq!(error(&listed), "accepted");
+        let mixed = format!("clients 239.0.0.1 1\n{}ttl 2\n", LISTS.split_once('\n').unwrap().1);
+        assert!(error(&mixed).starts_with("paxos.conf:5: with ttl 2"));
     }
 
     #[test]

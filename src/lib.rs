@@ -31,4 +31,5 @@ pub mod runtime;
 pub mod sim;
 pub mod simulate;
 pub mod storage;
+mod text;
 pub mod wire;

@@ -8,8 +8,11 @@ use std::process::ExitCode;
 
 use env_logger::{Env, Target};
 use multi_paxos::auth::key;
-use multi_paxos::cli::{self, BenchOptions, Command, GenerateOptions, KeygenOptions, Usage};
+use multi_paxos::cli::{
+    self, BenchOptions, Command, ConfigOptions, GenerateOptions, KeygenOptions, Usage,
+};
 use multi_paxos::clock::Clock;
+use multi_paxos::config;
 use multi_paxos::doctor::{self, DoctorOptions};
 use multi_paxos::results::check::{self, CheckOptions};
 use multi_paxos::results::generate;
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
             }
         }
         Command::Keygen(options) => run_keygen(&options),
+        Command::Config(options) => run_config(&options),
         Command::Generate(options) => run_generate(&options),
         Command::Check(options) => run_check(&options),
         Command::Bench(options) => {
@@ -84,6 +88,19 @@ fn run_keygen(options: &KeygenOptions) -> ExitCode {
     };
     match key::create(&options.path, &secret) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(error),
+    }
+}
+
+fn run_config(options: &ConfigOptions) -> ExitCode {
+    let text = config::load(&options.conf).and_then(|config| {
+        let Some(key) = &options.key else { return Ok(config.text()) };
+        Ok(config.text_of(key)?.map_or_else(String::new, |value| format!("{value}\n")))
+    });
+    match text.map(|text| io::stdout().write_all(text.as_bytes())) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Ok(Err(error)) => refuse(format!("standard output: {error}")),
         Err(error) => refuse(error),
     }
 }

@@ -1,14 +1,16 @@
 //! Key files: text to keys, the checks on who may read one, and the making of new ones.
 //!
-//! A key file has one or two lines `paxos-key-1 HEX`, 64 hexadecimal digits each; `#` starts a
-//! comment. The first key seals, each opens: so a key can be replaced while the cluster runs.
-//! Errors never quote what a file holds.
+//! A key file has one or two lines `paxos-key-1 HEX`, 64 hexadecimal digits each; `#` at a line's
+//! start or after a blank starts a comment. The first key seals, each opens: so a key can be
+//! replaced while the cluster runs. Errors never quote what a file holds.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use crate::text::lines;
 
 /// The bytes of a key.
 pub const SECRET_BYTES: usize = 32;
@@ -110,12 +112,9 @@ impl KeyRing {
     /// When there is no key, or a third, or the same twice, or something else.
     pub fn parse(path: &str, text: &str) -> Result<Self, KeyError> {
         let mut secrets = Vec::new();
-        for (number, line) in (1..).zip(text.lines()) {
+        for (number, words) in lines(text) {
             let fail = |what: &str| Err(KeyError(format!("{path}:{number}: {what}")));
-            let line = line.split('#').next().unwrap_or_default();
-            let words: Vec<&str> = line.split_whitespace().collect();
             let secret = match words[..] {
-                [] => continue,
                 [WORD, digits] => from_hex(digits),
                 _ => None,
             };
@@ -246,6 +245,10 @@ mod tests {
         let two = format!("# old\r\n\n  {}{}", line('a'), line('B').replace('\n', " # new\r\n"));
         let ring = KeyRing::parse("key", &two).unwrap();
         assert_eq!(ring.secrets, [[0xaa; SECRET_BYTES], [0xbb; SECRET_BYTES]]);
+        let marked = format!("\u{feff}{}", line('a'));
+        assert_eq!(KeyRing::parse("key", &marked).unwrap().secrets, [[0xaa; SECRET_BYTES]]);
+        let glued = line('a').replace('\n', "#new\n");
+        assert!(error(&glued).starts_with("key:1: not a line"), "cut in silence");
         assert!(error("# nothing\n").contains("key: no key in it"));
         assert!(error(&[line('1'), line('1')].concat()).contains("key:2: this key stands there"));
         assert!(error(&[line('1'), line('2'), line('3')].concat()).contains("key:3: a third key"));

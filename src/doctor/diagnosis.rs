@@ -81,8 +81,8 @@ fn interface(facts: &Facts) -> Vec<Finding> {
             Topic::Interface,
             format!("interface {address} is the loopback interface: nothing leaves this host"),
             format!(
-                "nothing to do for a cluster on one host; for several, set `ttl` to 1 and \
-                 `interface` to an address of the host: {}",
+                "nothing to do for a cluster on one host; for several, set `ttl` to 1, name the \
+                 `cluster`, and set `interface` to an address of the host: {}",
                 addresses(facts)
             ),
         ));
@@ -103,7 +103,8 @@ fn interface(facts: &Facts) -> Vec<Finding> {
         findings.push(Finding::sick(
             Topic::TtlZero,
             format!("the TTL is 0, so no datagram leaves this host through {name}"),
-            "set `ttl` to 1 on every host, or to more where routers lie between them",
+            "set `ttl` to 1 on every host, or to more where routers lie between them, and name the \
+             `cluster`",
         ));
     }
     if findings.is_empty() {
@@ -399,7 +400,7 @@ mod tests {
     const ALL: u8 = 0b1111;
     const FOUR: &str = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
                         acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n\
-                        interface 10.0.0.1\nttl 1\n";
+                        interface 10.0.0.1\nttl 1\ncluster paxos\n";
 
     /// A host on which everything is as it should be.
     fn healthy() -> Facts {

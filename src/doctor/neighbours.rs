@@ -67,7 +67,7 @@ fn differences(facts: &Facts, peer: &Peer) -> Vec<Finding> {
         findings.push(Finding::sick(
             Topic::TtlZero,
             format!("{who} sends with TTL 0, so nothing of it reaches other hosts"),
-            "set `ttl` to 1 there, and start its processes again",
+            "set `ttl` to 1 there, name the `cluster` as here, and start its processes again",
         ));
     }
     if !seal::understand(own.key, probe.key) {

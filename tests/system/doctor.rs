@@ -56,6 +56,7 @@ impl Clinic {
             "learners 239.0.0.1 8000",
             &own,
             "ttl 1",
+            "cluster clinic",
             // Less than every kernel gives.
             "socket_buffer_bytes 65536",
         ];
