@@ -1,15 +1,18 @@
 //! The verdict: integrity, agreement and termination, by the files of a run.
 //!
 //! * Integrity: each decided value was asked for; a client-assigned one for that very instance; a
-//!   leader-assigned one is delivered once, right after its client's value before it.
+//!   leader-assigned one is delivered once, right after its client's value before it. No learner
+//!   writes an instance twice.
 //! * Agreement: no learner contradicts itself or another, and all deliver the leader-assigned
 //!   values in one order: who lags holds a prefix.
 //! * Termination: the share of requested instances and values that every learner has.
 //!
-//! Equal lines are different values. Which client an entry came from is then ambiguous, so the
-//! checker follows all explanations at once, up to `EXPLANATIONS_MAX` of them.
+//! Equal lines are different values, so which client an entry came from may be open; `order` looks
+//! for an explanation.
 
-use std::collections::{BTreeSet, HashMap};
+mod order;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -17,9 +20,6 @@ use serde::Serialize;
 
 use super::files::{Content, Unusable, learner_file, propose_file};
 use crate::protocol::message::Assignment;
-
-/// How many explanations of an ambiguous log are followed.
-const EXPLANATIONS_MAX: usize = 200_000;
 
 /// What to judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,16 +105,20 @@ pub fn check(options: &CheckOptions) -> Result<Verdict, Unusable> {
         (1..=options.learners).map(learner_file).map(read).collect::<Result<_, _>>()?;
     let fed: Vec<Vec<&[u8]>> = proposed.iter().map(Content::all_lines).collect();
     let logs: Vec<Log<'_>> = learned.iter().map(Log::read).collect::<Result<_, _>>()?;
-    Judge { clients: &options.clients, fed: &fed, logs: &logs }.judge(options.print)
+    Ok(Judge::new(&options.clients, &fed, &logs).judge(options.print))
 }
 
 /// What one learner wrote.
 struct Log<'a> {
     path: String,
-    /// In the order of the file, without harmless repeats.
+    /// In the order of the file, each instance once.
     entries: Vec<(u64, &'a [u8])>,
     by_instance: HashMap<u64, &'a [u8]>,
+    /// The first instance that has two values.
     contradiction: Option<Offence>,
+    /// The first instance that has the same value twice. A learner begins its file anew when it
+    /// starts, so it has delivered the value twice.
+    repeat: Option<Offence>,
 }
 
 impl<'a> Log<'a> {
@@ -126,17 +130,26 @@ impl<'a> Log<'a> {
             entries: Vec::with_capacity(all.len()),
             by_instance: HashMap::with_capacity(all.len()),
             contradiction: None,
+            repeat: None,
         };
-        for (instance, value) in all {
-            let first = *log.by_instance.entry(instance).or_insert(value);
-            if first != value && log.contradiction.is_none() {
-                let (path, first, value) = (&log.path, shown(first), shown(value));
-                let what = format!("instance {instance} is {first} and {value} in {path}");
-                log.contradiction = Some(Offence { instance, what });
-            }
-            let is_repeat = log.by_instance.len() == log.entries.len();
-            if !is_repeat {
+        for (line, (instance, value)) in (1..).zip(all) {
+            let Some(first) = log.by_instance.get(&instance) else {
+                log.by_instance.insert(instance, value);
                 log.entries.push((instance, value));
+                continue;
+            };
+            let path = &log.path;
+            if *first == value {
+                let value = shown(value);
+                let what = format!(
+                    "{value} of instance {instance} is delivered twice, again on line {line} of \
+                     {path}"
+                );
+                log.repeat.get_or_insert(Offence { instance, what });
+            } else {
+                let (first, value) = (shown(first), shown(value));
+                let what = format!("instance {instance} is {first} and {value} in {path}");
+                log.contradiction.get_or_insert(Offence { instance, what });
             }
         }
         Ok(log)
@@ -154,6 +167,8 @@ struct Judge<'a> {
     clients: &'a [Assignment],
     fed: &'a [Vec<&'a [u8]>],
     logs: &'a [Log<'a>],
+    /// What clients asked for, at which instance.
+    asked: HashSet<(u64, &'a [u8])>,
 }
 
 /// What one learner's log shows.
@@ -164,22 +179,32 @@ struct Explained {
 }
 
 impl<'a> Judge<'a> {
-    fn judge(&self, print: bool) -> Result<Verdict, Unusable> {
-        let explained =
-            self.logs.iter().map(|log| self.explain(log)).collect::<Result<Vec<_>, _>>()?;
-        let integrity = explained.iter().filter_map(|log| log.offence.clone()).min();
+    fn new(clients: &'a [Assignment], fed: &'a [Vec<&'a [u8]>], logs: &'a [Log<'a>]) -> Self {
+        let mut asked = HashSet::new();
+        for (assignment, lines) in clients.iter().zip(fed) {
+            if let Assignment::Client { first } = assignment {
+                asked.extend((first.0..).zip(lines.iter().copied()));
+            }
+        }
+        Judge { clients, fed, logs, asked }
+    }
+
+    fn judge(&self, print: bool) -> Verdict {
+        let explained: Vec<Explained> = self.logs.iter().map(|log| self.explain(log)).collect();
+        let repeats = self.logs.iter().filter_map(|log| log.repeat.clone());
+        let integrity = explained.iter().filter_map(|log| log.offence.clone()).chain(repeats).min();
         let differing = [self.contradictions(), self.differences(), self.orders()];
         let agreement = differing.into_iter().flatten().min();
         let (instances, complete_instances) = self.requested_instances();
         let values: u64 = self.auto().map(|client| self.fed[client].len() as u64).sum();
         let least = explained.iter().map(|log| log.leader_assigned).min().unwrap_or(0);
-        Ok(Verdict {
+        Verdict {
             integrity,
             agreement,
             complete: complete_instances + least.min(values),
             requested: instances + values,
             table: if print { self.table() } else { String::new() },
-        })
+        }
     }
 
     /// The clients that leave instances to the leader.
@@ -189,54 +214,31 @@ impl<'a> Judge<'a> {
 
     /// Whether a client asked for `value` at this very instance.
     fn is_asked(&self, instance: u64, value: &[u8]) -> bool {
-        self.clients.iter().zip(self.fed).any(|(assignment, lines)| match assignment {
-            Assignment::Client { first } => {
-                let line =
-                    instance.checked_sub(first.0).and_then(|line| usize::try_from(line).ok());
-                line.and_then(|line| lines.get(line)).is_some_and(|asked| *asked == value)
-            }
-            Assignment::Leader => false,
-        })
+        self.asked.contains(&(instance, value))
     }
 
     /// Explains each entry of `log` by what clients were fed, or names the first that has no
     /// explanation.
-    fn explain(&self, log: &Log<'a>) -> Result<Explained, Unusable> {
-        let auto: Vec<usize> = self.auto().collect();
-        // How many lines of each of these clients have been delivered: all that is possible.
-        let mut states = BTreeSet::from([vec![0usize; auto.len()]]);
+    fn explain(&self, log: &Log<'a>) -> Explained {
+        let fed: Vec<&[&[u8]]> = self.auto().map(|client| self.fed[client].as_slice()).collect();
+        // The last instance of what the leader must have assigned: the others come behind it.
         let mut last = 0;
+        let mut lasts = Vec::with_capacity(log.entries.len());
+        let mut delivered = Vec::with_capacity(log.entries.len());
         for (instance, value) in &log.entries {
-            let is_asked = self.is_asked(*instance, value);
-            let mut next = BTreeSet::new();
-            for state in &states {
-                for (place, client) in auto.iter().enumerate() {
-                    if self.fed[*client].get(state[place]) == Some(value) && *instance > last {
-                        let mut advanced = state.clone();
-                        advanced[place] += 1;
-                        next.insert(advanced);
-                    }
-                }
+            let (is_asked, is_in_order) = (self.is_asked(*instance, value), *instance > last);
+            delivered.push(order::Delivered { value, is_asked, is_in_order });
+            lasts.push(last);
+            if !is_asked {
+                last = last.max(*instance);
             }
-            if is_asked {
-                next.append(&mut states);
-            } else if next.is_empty() {
-                let what = self.unexplained(log, *instance, value, last);
-                let offence = Some(Offence { instance: *instance, what });
-                return Ok(Explained { offence, leader_assigned: most_delivered(&states) });
-            } else {
-                last = *instance;
-            }
-            if next.len() > EXPLANATIONS_MAX {
-                return Err(Unusable(format!(
-                    "{}: too many equal lines: more than {EXPLANATIONS_MAX} ways to explain the \
-                     log at instance {instance}; feed values that differ",
-                    log.path
-                )));
-            }
-            states = next;
         }
-        Ok(Explained { offence: None, leader_assigned: most_delivered(&states) })
+        let explained = order::explain(&fed, &delivered);
+        let offence = explained.unexplained.map(|place| {
+            let (instance, value) = log.entries[place];
+            Offence { instance, what: self.unexplained(log, instance, value, lasts[place]) }
+        });
+        Explained { offence, leader_assigned: explained.delivered as u64 }
     }
 
     /// Why nothing explains this entry.
@@ -354,11 +356,6 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// How many values the best explanation delivers.
-fn most_delivered(states: &BTreeSet<Vec<usize>>) -> u64 {
-    states.iter().map(|state| state.iter().sum::<usize>() as u64).max().unwrap_or(0)
-}
-
 impl fmt::Display for Offence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
@@ -456,6 +453,26 @@ mod tests {
     }
 
     #[test]
+    fn an_instance_that_is_written_twice_is_delivered_twice() {
+        let client_assigned = [(FROM_1, "a\nb\n"), (FROM_1, "x\ny\n")];
+        for (clients, log) in [
+            (&client_assigned[..], "1\ta\n2\ty\n1\ta\n"),
+            (&[(AUTO, "a\nb\n")], "1\ta\n2\tb\n1\ta\n"),
+            // Two equal lines do not make up for it: each has an instance of its own.
+            (&[(AUTO, "a\nb\na\n")], "1\ta\n2\tb\n1\ta\n"),
+        ] {
+            let bad = verdict(clients, &["1\ta\n", log]);
+            let what = bad.integrity.as_ref().map_or("holds", |offence| &offence.what);
+            let expected = "\"a\" of instance 1 is delivered twice, again on line 3 of";
+            assert!(what.contains(expected), "{what}");
+            assert!(what.contains("learner2_decided_value") && bad.agreement.is_none());
+            assert_eq!(bad.status(), 1);
+            // The torn end of a line that is being written is no second delivery.
+            assert_eq!(integrity(clients, &[log.trim_end()]), "holds");
+        }
+    }
+
+    #[test]
     fn a_torn_last_line_is_ignored() {
         let clients = [(FROM_1, "a\nb\n")];
         let torn = verdict(&clients, &["1\ta\n2\tb"]);
@@ -535,6 +552,27 @@ mod tests {
         let log = "3\tc\n1\ta\n2\tb\n4\tx\n5\ty\n";
         assert_eq!(verdict(&clients, &[log, "1\ta\n2\tb\n3\tc\n4\tx\n5\ty\n"]).status(), 0);
         assert_eq!(verdict(&clients, &["1\ta\n2\tb\n3\tc\n5\ty\n"]).status(), 1);
+    }
+
+    #[test]
+    fn long_logs_of_equal_lines_are_judged() {
+        let entries = |count: usize, line: &dyn Fn(usize) -> String| -> String {
+            (0..count).map(|place| format!("{}\t{}\n", place + 1, line(place))).collect()
+        };
+        let all = entries(60_000, &|_| "x".to_owned());
+        let fed = "x\n".repeat(20_000);
+        let clients = [(AUTO, fed.as_str()), (AUTO, &fed), (AUTO, &fed)];
+        let good = verdict(&clients, &[&all, &all]);
+        assert_eq!((good.status(), good.complete), (0, 60_000));
+        let what = integrity(&clients, &[&format!("{all}60001\tx\n")]);
+        assert!(what.contains("at instance 60001 is delivered twice"), "{what}");
+        // Three clients with the same lines, and one entry out of order at the end.
+        let fed: String = (0..20_000).map(|line| format!("v{line}\n")).collect();
+        let clients = [(AUTO, fed.as_str()), (AUTO, &fed), (AUTO, &fed)];
+        let all = entries(60_000, &|place| format!("v{}", place / 3));
+        assert_eq!(verdict(&clients, &[&all]).status(), 0);
+        let swapped = all.replace("59999\tv19999\n", "59999\tv7\n");
+        assert!(integrity(&clients, &[&swapped]).contains("\"v7\" at instance 59999"));
     }
 
     #[test]

@@ -341,10 +341,10 @@ fn another_cluster_on_the_groups() {
     clinic.configure(SOUTH, "cluster number2");
     clinic.start(SOUTH, "learner", "1");
     let [north, south] = clinic.examine_both();
-    north.is_sick(&["another cluster `number2` uses the groups of `paxos`", "from 10.77.0.2"]);
+    north.is_sick(&["another cluster `number2` uses the groups of `clinic`", "from 10.77.0.2"]);
     south.is_sick(&["another cluster `paxos` uses the groups of `number2`", "from 10.77.0.1"]);
     let [north] = &clinic.examine(&[NORTH], &[])[..] else { unreachable!() };
-    north.is_sick(&["another cluster uses the groups of `paxos`", "the group of the learners"]);
+    north.is_sick(&["another cluster uses the groups of `clinic`", "the group of the learners"]);
 }
 
 #[test]
