@@ -62,6 +62,8 @@ pub enum Bug {
     ClosesHolesBlindly,
     /// A value that lost its place is not proposed again.
     ForgetsSkipped,
+    /// A session whose values were proposed in part never gets another turn.
+    ForgetsTurns,
     /// What the learners acknowledge is not heard, and Decides are repeated for ever.
     DeafToDecideAcks,
     /// A lost Accept is not repeated.
@@ -95,7 +97,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 34] = [
+    pub const ALL: [Bug; 35] = [
         Bug::CountsMessages,
         Bug::HalfIsEnough,
         Bug::CountsOtherBallots,
@@ -123,6 +125,7 @@ mod switch {
         Bug::LeavesHoles,
         Bug::ClosesHolesBlindly,
         Bug::ForgetsSkipped,
+        Bug::ForgetsTurns,
         Bug::DeafToDecideAcks,
         Bug::NeverRetriesAccepts,
         Bug::NeverRetriesRequests,

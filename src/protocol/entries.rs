@@ -116,6 +116,12 @@ impl Entries {
         builder.finish()
     }
 
+    /// This many no-ops.
+    pub fn noops(count: u32) -> Entries {
+        let shared = vec![NOOP; count as usize].into();
+        Entries { shared, from: 0, until: count, count, is_run: true, origin: None }
+    }
+
     /// The `count` entries at the beginning of `bytes`, in memory of their own, and what follows.
     pub fn read(bytes: &[u8], count: u32) -> Result<(Entries, &[u8]), Unreadable> {
         let (mut rest, mut first, mut before, mut is_run) = (bytes, None, None, true);

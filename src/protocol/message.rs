@@ -350,7 +350,7 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 
 /// `4 no-op, 5 C1#2 "b"`: entries with their instances.
 fn numbered(from: Instance, entries: &Entries) -> String {
-    let numbered = (from.0..).zip(entries);
+    let numbered = from.numbering(entries);
     list(&numbered.map(|(instance, entry)| format!("{instance} {entry}")).collect::<Vec<_>>())
 }
 

@@ -11,6 +11,8 @@ pub mod scenario;
 pub mod script;
 pub mod trace;
 
+#[cfg(test)]
+mod cost_tests;
 #[cfg(all(test, feature = "bugs"))]
 mod hunt;
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 mod requests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use log::{debug, info};
 
-use super::intake::{Notes, Queue};
+use super::intake::Queues;
+use super::notes::Notes;
 use super::phase1::{Attempt, PageOutcome, Report};
 use super::phase2::Phase2;
 use crate::bugs::{self, Bug};
@@ -24,8 +25,12 @@ use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Instance, Number, Origin, Role, Run, Session, Time,
 };
 
-/// How many holes are closed in one go: bounded work for one event.
+/// At how many places between what is decided or under way one turn looks for holes to close:
+/// bounded work for one event.
 const HOLES_MAX: usize = 16384;
+
+/// How many holes are closed by one page: few enough that it finds room in flight soon.
+const NOOPS_MAX: u64 = 1024;
 
 /// How many instances one Prepare asks about when phase 1 runs per instance: few enough that a
 /// promise seldom needs a second page.
@@ -44,9 +49,11 @@ pub struct Leadership {
     /// Entries whose instance is known and that wait for room in flight.
     waiting: Segments<()>,
     /// Leader-assigned values that wait for an instance.
-    queues: BTreeMap<Session, Queue>,
+    queues: Queues,
+    /// What is proposed first in the next turn.
+    first: Supply,
     /// Who else asked for an instance that is under way.
-    contenders: BTreeMap<Instance, Vec<(Session, Number)>>,
+    contenders: BTreeSet<(Instance, Session, Number)>,
     notes: Notes,
     /// Above every instance proposed, reported or asked for.
     top: Instance,
@@ -55,9 +62,29 @@ pub struct Leadership {
     /// Above the leader-assigned values that earlier leaders left behind: until they are
     /// delivered, the session table is not complete and nothing new is assigned.
     inherited_end: Instance,
-    /// Holes below it have been open for a while.
+    /// Holes below it are left open until the timer comes.
     holes_until: Instance,
+    /// Where there are holes that have been open for a while, and are not closed yet.
+    closing: Run<Instance>,
     timers: Armed,
+}
+
+/// Where what is proposed comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Supply {
+    /// Entries whose instance is known: `waiting`.
+    Placed,
+    /// Values that get their instance now: `queues`.
+    Queued,
+}
+
+impl Supply {
+    fn other(self) -> Self {
+        match self {
+            Supply::Placed => Supply::Queued,
+            Supply::Queued => Supply::Placed,
+        }
+    }
 }
 
 /// Which timers are set.
@@ -121,13 +148,15 @@ impl Leadership {
             preparation,
             phase2: Phase2::new(ballot, quorum, now),
             waiting: Segments::new(),
-            queues: BTreeMap::new(),
-            contenders: BTreeMap::new(),
+            queues: Queues::default(),
+            first: Supply::Placed,
+            contenders: BTreeSet::new(),
             notes: Notes::default(),
             top: log.end(),
             leader_assigned_end: log.leader_assigned_end(),
             inherited_end: log.leader_assigned_end(),
             holes_until: Instance::FIRST,
+            closing: Run::new(Instance::FIRST, Instance::FIRST),
             timers: Armed::default(),
         };
         let chosen = leadership.inherit(log, reports);
@@ -248,9 +277,7 @@ impl Leadership {
         match origin.assigned_by {
             AssignedBy::Client => self.contend(instance, origin.session, origin.number),
             AssignedBy::Leader => {
-                if let Some(queue) = self.queues.get_mut(&origin.session) {
-                    queue.propose_again_from(origin.number);
-                }
+                self.queues.propose_again_from(origin.session, origin.number);
             }
         }
     }
@@ -307,18 +334,7 @@ impl Leadership {
                 self.notes.delivered(origin.session, numbers);
             }
         }
-        // Mostly nobody else asked.
-        if self.contenders.range(run.from..run.until).next().is_none() {
-            return;
-        }
-        for (instance, winner) in page.from.numbering(&page.entries) {
-            let winner = winner.origin().map(|origin| (origin.session, origin.number));
-            for loser in self.contenders.remove(&instance).unwrap_or_default() {
-                if winner != Some(loser) {
-                    self.notes.lost(loser.0, loser.1);
-                }
-            }
-        }
+        self.tell_contenders(page);
     }
 
     /// Gives up what was to be proposed for the instances of `page`, which are decided.
@@ -329,11 +345,13 @@ impl Leadership {
         if let Preparation::PerInstance { unprepared, .. } = &mut self.preparation {
             unprepared.take(run, |other, ()| others.push(other));
         }
-        let place = |instance: Instance| (instance.0 - run.from.0) as usize;
+        // In order, so that the page is looked through once.
+        others.sort_unstable_by_key(|other| other.from);
+        let mut decided = page.from.numbering(&page.entries);
         for other in others {
-            let decided = page.entries.slice(place(other.from), place(other.run().until));
-            for ((instance, entry), decided) in other.from.numbering(&other.entries).zip(&decided) {
-                if decided != entry {
+            for (instance, entry) in other.from.numbering(&other.entries) {
+                let same = decided.by_ref().find(|(decided, _)| *decided == instance);
+                if same.is_some_and(|(_, decided)| decided != entry) {
                     self.displace(instance, entry);
                 }
             }
@@ -350,19 +368,14 @@ impl Leadership {
         if origin.assigned_by == AssignedBy::Client {
             return;
         }
-        let queue = self.queues.get_mut(&origin.session);
         match occurrence {
             Occurrence::Delivered => {
-                if let Some(queue) = queue {
-                    queue.on_delivered(numbers.until);
-                }
+                self.queues.on_delivered(origin.session, numbers.until);
                 self.notes.delivered(origin.session, numbers);
             }
             Occurrence::Skipped => {
-                if let Some(queue) = queue {
-                    // Whatever comes after the last of them comes after all of them.
-                    queue.on_skipped(instance.plus(numbers.len() - 1));
-                }
+                // Whatever comes after the last of them comes after all of them.
+                self.queues.on_skipped(origin.session, instance.plus(numbers.len() - 1));
             }
             Occurrence::Noop => unreachable!("a no-op has no origin"),
         }
@@ -377,11 +390,7 @@ impl Leadership {
 
     /// How many instances this leader has something for that is not decided.
     pub fn open(&self) -> usize {
-        let unprepared = match &self.preparation {
-            Preparation::Done => 0,
-            Preparation::PerInstance { unprepared, .. } => unprepared.len(),
-        };
-        self.phase2.len() + self.waiting.len() + unprepared
+        self.under_way() + self.waiting.len()
     }
 
     /// Since when nothing has moved although something should.
@@ -398,29 +407,60 @@ impl Leadership {
 
     // Holes.
 
-    /// Closes the holes below leader-assigned values that have been open for a while.
+    /// The holes below leader-assigned values have been open for a while: they are closed from the
+    /// end of this turn on.
     pub fn on_close_holes(&mut self, log: &DecidedLog) {
         self.timers.close_holes = false;
         if bugs::has(Bug::LeavesHoles) {
             return;
         }
-        let mut closed = 0;
-        for hole in log.missing(Instance::FIRST, self.holes_until, HOLES_MAX) {
-            for instance in hole.iter() {
-                let run = Run::new(instance, instance.next());
-                let is_free = matches!(self.under_way_at(run), Held::Nothing(_));
-                if is_free || bugs::has(Bug::ClosesHolesBlindly) {
-                    self.waiting.insert(page_of(instance, EntryRef::Noop), ());
-                    closed += 1;
+        // Whatever was under way at the last look is decided since, or under way still.
+        let from = if self.closing.is_empty() { log.watermark() } else { self.closing.from };
+        self.closing = Run::new(from, self.closing.until.max(self.holes_until));
+    }
+
+    /// Closes holes, as whole runs, in order: about a window of instances at a time, and no more
+    /// before those are in flight.
+    fn close_holes(&mut self, log: &DecidedLog) {
+        let is_waiting = |first: Instance| first < self.closing.from;
+        if self.closing.is_empty() || self.waiting.first().is_some_and(is_waiting) {
+            return;
+        }
+        let window = self.settings.leader_window as u64;
+        let (first, mut closed, mut looks) = (self.closing.from, 0, 0);
+        self.closing.from = first.max(log.watermark());
+        while closed < window && looks < HOLES_MAX {
+            let holes = log.missing(self.closing.from, self.closing.until, 1);
+            let Some(hole) = holes.first() else {
+                self.closing.from = self.closing.until;
+                break;
+            };
+            let under_way = if bugs::has(Bug::ClosesHolesBlindly) {
+                Held::Nothing(hole.until)
+            } else {
+                self.under_way_at(*hole)
+            };
+            self.closing.from = match under_way {
+                Held::Entries(page) => page.run().until,
+                Held::Nothing(until) => {
+                    let count = Run::new(hole.from, until).len().min(NOOPS_MAX);
+                    closed += count;
+                    self.close(hole.from, count)
                 }
-                if closed >= HOLES_MAX {
-                    return;
-                }
-            }
+            };
+            looks += 1;
         }
         if closed > 0 {
-            debug!("closes {closed} holes below {}", self.holes_until);
+            debug!("closes {closed} holes from {first} on");
         }
+    }
+
+    /// Has no-ops proposed for `count` instances from `from` on; returns the one behind them.
+    fn close(&mut self, from: Instance, count: u64) -> Instance {
+        let page = Page { from, entries: Entries::noops(count as u32) };
+        let until = page.run().until;
+        self.waiting.insert(page, ());
+        until
     }
 
     // The end of a turn.
@@ -433,10 +473,8 @@ impl Leadership {
 
     /// Proposes what there is room for, sends it, and tells the clients what is final.
     pub fn on_turn_end(&mut self, now: Time, log: &DecidedLog, fx: &mut Effects) {
-        self.propose_waiting(now);
-        if log.watermark() >= self.inherited_end {
-            self.propose_queued(now, log);
-        }
+        self.close_holes(log);
+        self.propose_all(now, log);
         self.begin_attempts(now, fx);
         self.phase2.send_fresh(now, log.watermark(), &self.settings, fx);
         self.notes.send_final(log, &self.settings, fx);
@@ -446,10 +484,7 @@ impl Leadership {
     /// How many of `entries` there is room for in flight: all, or none unless nothing is in flight.
     fn room_for(&self, entries: &Entries) -> usize {
         let (window, window_bytes) = (self.settings.leader_window, self.settings.window_bytes);
-        let in_flight = match &self.preparation {
-            Preparation::Done => self.phase2.len(),
-            Preparation::PerInstance { unprepared, .. } => self.phase2.len() + unprepared.len(),
-        };
+        let in_flight = self.under_way();
         let has_room = in_flight + entries.len() <= window
             && self.phase2.bytes() + entries.bytes() <= window_bytes;
         match in_flight {
@@ -459,40 +494,69 @@ impl Leadership {
         }
     }
 
-    fn propose_waiting(&mut self, now: Time) {
+    /// Proposes what has its instance. Returns whether there was no room for some of it.
+    fn propose_waiting(&mut self, now: Time) -> bool {
         while let Some(page) = self.waiting.first_page() {
             let room = self.room_for(&page.entries);
             if room == 0 {
-                return;
+                return true;
             }
             let (page, _) = page.split(room);
             self.waiting.take(page.run(), |_, ()| {});
             self.propose(now, page);
         }
+        false
     }
 
     /// Gives the sessions' values the instances above everything else, a page of each in turn.
-    fn propose_queued(&mut self, now: Time, log: &DecidedLog) {
+    /// Returns whether there was no room for some of them.
+    fn propose_queued(&mut self, now: Time, log: &DecidedLog) -> bool {
+        if log.watermark() < self.inherited_end {
+            return false;
+        }
         let ahead = self.settings.instances_ahead.saturating_mul(2).saturating_sub(1);
         let limit = log.watermark().plus(ahead);
-        let sessions: Vec<Session> = self.queues.keys().copied().collect();
-        let mut progress = true;
-        while progress {
-            progress = false;
-            for session in &sessions {
-                let next = self.queues.get(session).and_then(Queue::next);
-                let room = next.map_or(0, |entries| self.room_for(entries) as u64);
-                let count = room.min(limit.0.saturating_sub(self.top.0)) as usize;
-                if count == 0 {
-                    continue;
-                }
-                let Some(queue) = self.queues.get_mut(session) else { continue };
-                let Some(page) = queue.propose_next(count, self.top) else { continue };
-                self.top = page.run().until;
-                self.leader_assigned_end = self.top;
-                self.propose(now, page);
-                progress = true;
+        while let Some(entries) = self.queues.next().cloned() {
+            let room = self.room_for(&entries) as u64;
+            if room == 0 {
+                return true;
             }
+            let count = room.min(limit.0.saturating_sub(self.top.0)) as usize;
+            if count == 0 {
+                return false;
+            }
+            let Some(page) = self.queues.propose_next(count, self.top) else { return false };
+            self.top = page.run().until;
+            self.leader_assigned_end = self.top;
+            self.propose(now, page);
+        }
+        false
+    }
+
+    /// Proposes what there is room for. Whoever found no room is first in the next turn, or a
+    /// large page of the one would never go beside small pages of the other; and whoever had some
+    /// room, and not enough, is second.
+    fn propose_all(&mut self, now: Time, log: &DecidedLog) {
+        let first = self.first;
+        self.first = Supply::Placed;
+        for supply in [first, first.other()] {
+            let before = self.under_way();
+            let found_no_room = match supply {
+                Supply::Placed => self.propose_waiting(now),
+                Supply::Queued => self.propose_queued(now, log),
+            };
+            if found_no_room {
+                self.first = if self.under_way() > before { supply.other() } else { supply };
+                return;
+            }
+        }
+    }
+
+    /// How many instances are proposed and not decided.
+    fn under_way(&self) -> usize {
+        match &self.preparation {
+            Preparation::Done => self.phase2.len(),
+            Preparation::PerInstance { unprepared, .. } => self.phase2.len() + unprepared.len(),
         }
     }
 

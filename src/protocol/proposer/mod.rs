@@ -1,12 +1,14 @@
 //! The proposer: stands by, campaigns, or leads.
 //!
 //! Read it in this order: `phase1` (what may be proposed), `phase2` (what is in flight),
-//! `intake` (what clients asked for), `leadership` (all of it, while leading), `telling` (who hears
-//! what is decided), and this file: election, following, and who gets which message.
+//! `intake` (what clients asked for), `notes` (what they are told), `leadership` (all of it, while
+//! leading), `telling` (who hears what is decided), and this file: election, following, and who
+//! gets which message.
 
 mod incarnations;
 mod intake;
 mod leadership;
+mod notes;
 mod phase1;
 mod phase2;
 mod telling;

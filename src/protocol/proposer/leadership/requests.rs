@@ -7,7 +7,7 @@ use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{Assignment, Request};
-use crate::protocol::proposer::intake::{Fate, Queue};
+use crate::protocol::proposer::intake::Fate;
 use crate::protocol::segments::{Held, Page};
 use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
 
@@ -45,44 +45,45 @@ impl Leadership {
             fx.ignore(Ignored::TooFarAhead);
         }
         let number = |instance: Instance| origin.number.plus(instance.0 - asked.from.0);
-        let mut from = asked.from;
-        while from < end {
+        // Cut from the front, so that a request is looked through once, however it is cut.
+        let mut rest = Some(page);
+        while let Some(page) = rest.take().filter(|page| page.from < end) {
             // What is decided, what is under way, and what is free, in turn.
+            let from = page.from;
             let run = Run::new(from, end);
             let free_until = match log.at(run) {
                 Held::Entries(decided) => {
-                    from = decided.run().until;
                     self.tell_decided(&decided, |instance| Origin {
                         number: number(instance),
                         ..origin
                     });
+                    (_, rest) = page.split(decided.entries.len());
                     continue;
                 }
                 Held::Nothing(until) => until,
             };
             match self.under_way_at(Run::new(from, free_until)) {
-                Held::Entries(page) => {
-                    from = page.run().until;
-                    for (instance, entry) in page.from.numbering(&page.entries) {
+                Held::Entries(other) => {
+                    for (instance, entry) in from.numbering(&other.entries) {
                         let mine = Origin { number: number(instance), ..origin };
                         if entry.origin() != Some(mine) {
                             self.contend(instance, mine.session, mine.number);
                         }
                     }
-                    let numbers = Run::new(number(page.from), number(from));
-                    self.notes.received(origin.session, numbers, Some(page.from));
+                    let numbers = Run::new(number(from), number(other.run().until));
+                    self.notes.received(origin.session, numbers, Some(from));
+                    (_, rest) = page.split(other.entries.len());
                 }
                 Held::Nothing(_) if self.waiting.len() >= self.settings.request_queue => {
                     return fx.ignore(Ignored::QueueFull);
                 }
                 Held::Nothing(until) => {
-                    let place = |instance: Instance| (instance.0 - asked.from.0) as usize;
-                    let entries = page.entries.slice(place(from), place(until));
-                    self.waiting.insert(Page { from, entries }, ());
-                    self.top = self.top.max(until);
                     let numbers = Run::new(number(from), number(until));
                     self.notes.received(origin.session, numbers, Some(from));
-                    from = until;
+                    self.top = self.top.max(until);
+                    let (free, behind) = page.split((until.0 - from.0) as usize);
+                    self.waiting.insert(free, ());
+                    rest = behind;
                 }
             }
         }
@@ -102,10 +103,8 @@ impl Leadership {
 
     /// A client leaves the instances to the leader.
     fn enqueue(&mut self, session: Session, entries: &Entries, log: &DecidedLog, fx: &mut Effects) {
-        let new = || Queue::new(log.next_number(session));
-        let queue = self.queues.entry(session).or_insert_with(new);
-        let notes = &mut self.notes;
-        queue.push(entries, self.settings.request_queue, |numbers, fate| match fate {
+        let (front, notes) = (log.next_number(session), &mut self.notes);
+        self.queues.push(session, front, entries, &self.settings, |numbers, fate| match fate {
             Fate::Received if bugs::has(Bug::AcksTooEarly) => notes.delivered(session, numbers),
             Fate::Received => notes.received(session, numbers, None),
             Fate::Delivered => notes.delivered(session, numbers),
@@ -129,11 +128,31 @@ impl Leadership {
         Held::Nothing(end)
     }
 
-    /// Remembers who else asked for `instance`, to tell them who won.
+    /// Remembers who else asked for `instance`, to tell them who won. With too many of them a
+    /// client hears it when it asks again.
     pub(super) fn contend(&mut self, instance: Instance, session: Session, number: Number) {
-        let contenders = self.contenders.entry(instance).or_default();
-        if !contenders.contains(&(session, number)) {
-            contenders.push((session, number));
+        if self.contenders.len() < self.settings.request_queue {
+            self.contenders.insert((instance, session, number));
+        }
+    }
+
+    /// The instances of `page` are decided: tells those who asked for them and lost.
+    pub(super) fn tell_contenders(&mut self, page: &Page) {
+        let first_at = |instance| (instance, Session { client: 0, boot: 0 }, Number(0));
+        let range = first_at(page.from)..first_at(page.run().until);
+        let mut decided = page.from.numbering(&page.entries);
+        let mut at = decided.next();
+        // Mostly nobody else asked.
+        while let Some(contender) = self.contenders.range(range.clone()).next().copied() {
+            self.contenders.remove(&contender);
+            let (instance, session, number) = contender;
+            while at.is_some_and(|(decided, _)| decided < instance) {
+                at = decided.next();
+            }
+            let winner = at.and_then(|(_, entry)| entry.origin());
+            if winner.map(|origin| (origin.session, origin.number)) != Some((session, number)) {
+                self.notes.lost(session, number);
+            }
         }
     }
 }

@@ -1,0 +1,255 @@
+//! What clients are told: what was received, what is final, and what has to be sent again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::protocol::actor::Effects;
+use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::message::{Message, RequestAck};
+use crate::protocol::packing::{merge, runs_per_page};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Counted, Instance, Number, Role, Run, Session};
+
+/// What has to be told to the clients.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Notes {
+    sessions: BTreeMap<Session, Note>,
+    /// Who is to be told something at the end of this turn.
+    urgent: Vec<Session>,
+    /// Who is to be told what was received, when the timer comes.
+    waiting: Vec<Session>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Note {
+    /// Received, with the instance asked for by the first, if the client asked for one.
+    received: Vec<(Run<Number>, Option<Instance>)>,
+    delivered: Vec<Run<Number>>,
+    lost: Vec<Run<Number>>,
+    /// Above every number that was received, if there was any.
+    end: Option<Number>,
+    /// Something before what was received in this turn is missing.
+    has_gap: bool,
+    /// Whether `urgent` has the session, and whether `waiting` has it.
+    is_urgent: bool,
+    is_waiting: bool,
+    /// What the last acknowledgements told.
+    told: VecDeque<Told>,
+}
+
+/// What an acknowledgement told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Told {
+    delivered: Vec<Run<Number>>,
+    lost: Vec<Run<Number>>,
+}
+
+/// In how many acknowledgements a client finds what became of a value, as long as others follow: so
+/// one that is lost is seldom missed.
+const TOLD_AGAIN: usize = 4;
+
+impl Notes {
+    /// Values are held, and will be decided if this leader lives. `asked` is the instance of the
+    /// first, if the client asked for one.
+    pub fn received(&mut self, session: Session, numbers: Run<Number>, asked: Option<Instance>) {
+        let note = self.sessions.entry(session).or_default();
+        match note.received.last_mut() {
+            Some((last, first))
+                if last.until == numbers.from
+                    && first.map(|first| first.plus(last.len())) == asked =>
+            {
+                last.until = numbers.until;
+            }
+            Some(_) | None => note.received.push((numbers, asked)),
+        }
+        if !std::mem::replace(&mut note.is_waiting, true) {
+            self.waiting.push(session);
+        }
+    }
+
+    /// A request for `numbers` came. Where the one before it is missing, the client learns at once
+    /// what is here, and sends the rest again.
+    pub fn requested(&mut self, session: Session, numbers: Run<Number>) {
+        let note = self.sessions.entry(session).or_default();
+        let has_gap = note.end.is_some_and(|end| numbers.from > end);
+        note.has_gap |= has_gap;
+        note.end = note.end.max(Some(numbers.until));
+        if has_gap && !std::mem::replace(&mut note.is_urgent, true) {
+            self.urgent.push(session);
+        }
+    }
+
+    /// Values are decided where their client asked for them, or delivered.
+    pub fn delivered(&mut self, session: Session, numbers: Run<Number>) {
+        extend(&mut self.urgent(session).delivered, numbers);
+    }
+
+    /// The value's instance holds something else.
+    pub fn lost(&mut self, session: Session, number: Number) {
+        extend(&mut self.urgent(session).lost, Run::new(number, number.next()));
+    }
+
+    /// The note of a session that is to be told something at the end of this turn.
+    fn urgent(&mut self, session: Session) -> &mut Note {
+        let note = self.sessions.entry(session).or_default();
+        if !std::mem::replace(&mut note.is_urgent, true) {
+            self.urgent.push(session);
+        }
+        note
+    }
+
+    /// Whether nothing was received that is not told yet.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Tells what is final, and what is here where something is missing. What was merely received
+    /// can wait: mostly it is final soon.
+    pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
+        for session in self.urgent.drain(..) {
+            let Some(note) = self.sessions.get_mut(&session) else { continue };
+            note.is_urgent = false;
+            let received = if std::mem::take(&mut note.has_gap) {
+                note.take_open(session, log)
+            } else {
+                vec![]
+            };
+            let delivered = merge(std::mem::take(&mut note.delivered));
+            let lost = merge(std::mem::take(&mut note.lost));
+            let again = |runs: &Vec<Run<Number>>, before: fn(&Told) -> &Vec<Run<Number>>| {
+                merge(runs.iter().chain(note.told.iter().flat_map(before)).copied().collect())
+            };
+            let all_delivered = again(&delivered, |told| &told.delivered);
+            let all_lost = again(&lost, |told| &told.lost);
+            send(session, [received, all_delivered, all_lost], settings, fx);
+            if note.told.len() == TOLD_AGAIN - 1 {
+                note.told.pop_front();
+            }
+            note.told.push_back(Told { delivered, lost });
+        }
+    }
+
+    /// Tells what was received and is still not final, so that clients need not ask again soon.
+    pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
+        for session in self.waiting.drain(..) {
+            let Some(note) = self.sessions.get_mut(&session) else { continue };
+            note.is_waiting = false;
+            let open = note.take_open(session, log);
+            if !open.is_empty() {
+                send(session, [open, Vec::new(), Vec::new()], settings, fx);
+            }
+        }
+    }
+}
+
+/// Adds numbers to runs. Mostly they follow the last one.
+fn extend(runs: &mut Vec<Run<Number>>, numbers: Run<Number>) {
+    match runs.last_mut() {
+        Some(last) if last.until == numbers.from => last.until = numbers.until,
+        _ => runs.push(numbers),
+    }
+}
+
+impl Note {
+    /// Takes what was received and is still not final.
+    fn take_open(&mut self, session: Session, log: &DecidedLog) -> Vec<Run<Number>> {
+        let next = log.next_number(session);
+        let mut open = Vec::new();
+        for (numbers, asked) in self.received.drain(..) {
+            let Some(first) = asked else {
+                open.push(Run::new(numbers.from.max(next), numbers.until));
+                continue;
+            };
+            let number = |instance: Instance| numbers.from.plus(instance.0 - first.0);
+            let undecided = log.missing(first, first.plus(numbers.len()), usize::MAX);
+            open.extend(undecided.iter().map(|run| Run::new(number(run.from), number(run.until))));
+        }
+        open.retain(|run| !run.is_empty());
+        merge(open)
+    }
+}
+
+/// Sends acknowledgements, each within a datagram.
+fn send(
+    session: Session,
+    [mut received, mut delivered, mut lost]: [Vec<Run<Number>>; 3],
+    settings: &Settings,
+    fx: &mut Effects,
+) {
+    // A third of a datagram for each list.
+    let most = (runs_per_page(settings.page_bytes()) / 3).max(1);
+    while !(received.is_empty() && delivered.is_empty() && lost.is_empty()) {
+        let [rest_received, rest_delivered, rest_lost] = [&mut received, &mut delivered, &mut lost]
+            .map(|runs| runs.split_off(runs.len().min(most)));
+        let ack = RequestAck { session, received, delivered, lost };
+        fx.send(Role::Client, Message::RequestAck(ack));
+        (received, delivered, lost) = (rest_received, rest_delivered, rest_lost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: Session = Session { client: 1, boot: 1 };
+
+    fn one(number: u64) -> Run<Number> {
+        Run::new(Number(number), Number(number + 1))
+    }
+
+    /// Found by measuring: the timer for what was received came in the turn of a delivery, and the
+    /// client was not told before it asked again.
+    #[test]
+    fn what_is_final_is_told_also_when_the_timer_for_the_rest_comes_first() {
+        let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
+        notes.received(SESSION, one(1), None);
+        notes.delivered(SESSION, one(1));
+        notes.send_received(&DecidedLog::new(), &settings, &mut fx);
+        notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+        let told = |(_, message): &(Role, Message)| match message {
+            Message::RequestAck(ack) => ack.delivered.clone(),
+            other => panic!("{other}"),
+        };
+        let told: Vec<_> = fx.send.iter().flat_map(told).collect();
+        assert_eq!(told, [Run::new(Number(1), Number(2))]);
+        assert!(notes.is_empty());
+    }
+
+    /// An acknowledgement that is lost is made up for by the next.
+    #[test]
+    fn what_is_final_is_told_several_times_as_long_as_there_is_more() {
+        let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
+        for number in 1..=6 {
+            notes.delivered(SESSION, one(number));
+            notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+        }
+        notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+        let told: Vec<String> = fx
+            .send
+            .iter()
+            .map(|(_, message)| match message {
+                Message::RequestAck(ack) => ack.delivered[0].to_string(),
+                other => panic!("{other}"),
+            })
+            .collect();
+        assert_eq!(told, ["#1..#2", "#1..#3", "#1..#4", "#1..#5", "#2..#6", "#3..#7"]);
+    }
+
+    /// What a client sent before something that has arrived is asked for at once.
+    #[test]
+    fn a_gap_is_told_at_once() {
+        let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
+        let mut arrive = |number| {
+            notes.requested(SESSION, one(number));
+            notes.received(SESSION, one(number), None);
+            notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+            fx.send.len()
+        };
+        assert_eq!(arrive(1), 0);
+        assert_eq!(arrive(3), 1);
+        assert_eq!(arrive(4), 1);
+        assert_eq!(arrive(2), 1);
+        let Message::RequestAck(ack) = &fx.send[0].1 else { panic!("an acknowledgement") };
+        let runs: Vec<_> = ack.received.iter().map(Run::to_string).collect();
+        assert_eq!(runs, ["#1..#2", "#3..#4"]);
+    }
+}

@@ -1,0 +1,57 @@
+//! Scenarios in which something is large: what must not take long, or for ever, because of it.
+
+use std::time::Duration;
+
+use super::cluster::{Cluster, Plan, from_instance, values};
+use super::network::Weather;
+use crate::protocol::message::Assignment;
+use crate::protocol::settings::Settings;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Runs until clients and learners have everything, for at most `limit`; returns how long.
+fn finish(cluster: &mut Cluster, limit: Duration) -> Duration {
+    let begin = cluster.now();
+    let is_done = |cluster: &Cluster| cluster.clients_finished() && cluster.learners_complete();
+    let done =
+        cluster.run_until(begin + limit, is_done).unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(done, "not finished: {:?} {:?}", cluster.tally(1), cluster.tally(2));
+    cluster.now().since(begin)
+}
+
+/// One value far above the others: the holes below it are closed in runs, a window at a time, and
+/// those whose instances the leader chooses do not wait long.
+#[test]
+fn many_holes_are_closed_in_runs() {
+    const HOLES: u64 = 200_000;
+    let mut cluster = Cluster::new(Plan { learners: 1, ..Plan::default() });
+    cluster.start_client(1, from_instance(HOLES), values(1, 1));
+    cluster.run_for(SECOND / 2).unwrap_or_else(|violation| panic!("{violation}"));
+    cluster.start_client(2, Assignment::Leader, values(2, 100));
+    let before = cluster.checker().sent();
+    let took = finish(&mut cluster, SECOND);
+    assert!(took < SECOND / 2, "{took:?}");
+    // 1,312 no-ops fit a datagram, which is accepted by three and told to two groups.
+    let sent = cluster.checker().sent() - before;
+    assert!(sent < 8 * HOLES / 1000, "{sent} datagrams");
+    assert_eq!(cluster.elections(), 1);
+}
+
+/// Found by lowering it: with less room at the leader than its clients have in flight, nothing was
+/// decided any more once a datagram was lost.
+#[test]
+fn a_short_queue_at_the_leader_is_live() {
+    for (seed, loss) in [(1, 0.0), (2, 0.1), (3, 0.3)] {
+        for request_queue in [1, 100, 1000] {
+            let settings = Settings { request_queue, ..Settings::default() };
+            let weather = Weather { loss, ..Weather::default() };
+            let plan = Plan { seed, settings, weather, ..Plan::default() };
+            let mut cluster = Cluster::new(plan);
+            let count = if request_queue == 1 { 50 } else { 5000 };
+            cluster.start_client(1, Assignment::Leader, values(1, count));
+            cluster.start_client(2, from_instance(1), values(2, count));
+            let took = finish(&mut cluster, 60 * SECOND);
+            println!("queue {request_queue} loss {loss}: {took:?}");
+        }
+    }
+}
