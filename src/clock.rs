@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::protocol::types::Time;
 
 /// Microseconds since the process started. Copies agree with each other.
@@ -25,6 +27,14 @@ impl Clock {
     pub fn instant(&self, time: Time) -> Option<Instant> {
         self.start.checked_add(Duration::from_micros(time.0))
     }
+}
+
+/// The time since this host started, which all of its processes read alike: for what they do at the
+/// same moment without a word between them.
+pub fn of_host() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), 0)
+        + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// Lets one thing through every second and counts the rest: for what would flood a log.

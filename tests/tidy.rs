@@ -132,7 +132,7 @@ fn each_edge_has_one_place() {
     only("bincode", &["src/wire"]);
     only("hmac::", &["src/auth/seal.rs"]);
     only("sha2::", &["src/auth/seal.rs"]);
-    only("rustix::", &["src/auth/key.rs"]);
+    only("rustix::", &["src/auth/key.rs", "src/clock.rs", "src/stdio.rs"]);
     only("socket2", &["src/net/multicast.rs"]);
     only("getrandom::", &["src/runtime/entropy.rs"]);
     only("/dev/urandom", &[]);

@@ -4,6 +4,7 @@ pub mod interface;
 pub mod lossy;
 pub mod memory;
 pub mod multicast;
+pub mod rejoin;
 
 use std::io;
 use std::net::SocketAddr;

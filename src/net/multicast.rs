@@ -4,15 +4,16 @@
 //! Linux also hands it the datagrams of every other group on the host that shares the port. A
 //! member of a list is bound to its own address and port, and shares them with nobody.
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fmt, fs};
 
 use log::warn;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::interface::Interface;
 use super::{DatagramReceiver, DatagramSender, Groups};
@@ -20,6 +21,13 @@ use crate::protocol::types::Role;
 
 /// How long a receiver waits before it lets its caller look around.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long a sender waits for room in the socket's buffer: a burst on a slow link needs a moment,
+/// and what a stuck link does not take is lost, as on any other.
+const SEND_PATIENCE: Duration = Duration::from_millis(10);
+
+/// Linux: do not wait.
+const MSG_DONTWAIT: i32 = 0x40;
 
 /// How sockets are set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +91,11 @@ const CURE_FAMILY: &str = "set `interface` to one with an IPv4 address, or use I
 
 /// Receives what is sent to one group, or to one member of a list.
 pub struct MulticastReceiver {
-    socket: Socket,
+    socket: UdpSocket,
+    /// Where it listens.
+    address: SocketAddr,
+    /// Where its group was joined.
+    interface: Interface,
     /// Whether the socket is set not to block.
     is_polling: bool,
     /// The kernel's number for the socket, to find its line in /proc/net/udp.
@@ -104,19 +116,39 @@ impl MulticastReceiver {
         let joining = || format!("cannot join {address} on {}", options.interface);
         socket.set_read_timeout(Some(PATIENCE)).map_err(failed(joining(), CURE_SOCKET))?;
         ask_for_buffer(&socket, options.buffer_bytes);
-        let inode = inode_of(&socket);
-        Ok(MulticastReceiver { socket, is_polling: false, inode })
+        let (inode, socket, interface) = (inode_of(&socket), socket.into(), options.interface);
+        Ok(MulticastReceiver { socket, address, interface, is_polling: false, inode })
     }
 
     /// How many bytes of receive buffer the kernel gave.
     pub fn buffer_bytes(&self) -> io::Result<usize> {
         // Linux reports twice what it gives to payload and bookkeeping together.
-        self.socket.recv_buffer_size().map(|bytes| bytes / 2)
+        SockRef::from(&self.socket).recv_buffer_size().map(|bytes| bytes / 2)
     }
 
     /// Another handle on the socket, for who must know where a datagram comes from.
     pub fn handle(&self) -> io::Result<UdpSocket> {
-        self.socket.try_clone().map(UdpSocket::from)
+        self.socket.try_clone()
+    }
+
+    /// Leaves the group until [`Self::join_again`]. Nothing is received meanwhile.
+    pub fn leave(&self) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        match (self.address.ip(), self.interface.v4) {
+            (IpAddr::V4(group), Some(own)) => socket.leave_multicast_v4(&group, &own),
+            (IpAddr::V4(_), None) => Ok(()),
+            (IpAddr::V6(group), _) => socket.leave_multicast_v6(&group, self.interface.index),
+        }
+    }
+
+    /// Joins the group that was left.
+    pub fn join_again(&self) -> io::Result<()> {
+        let socket = SockRef::from(&self.socket);
+        match (self.address.ip(), self.interface.v4) {
+            (IpAddr::V4(group), Some(own)) => socket.join_multicast_v4(&group, &own),
+            (IpAddr::V4(_), None) => Ok(()),
+            (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, self.interface.index),
+        }
     }
 
     fn set_polling(&mut self, polling: bool) -> io::Result<()> {
@@ -127,9 +159,16 @@ impl MulticastReceiver {
         Ok(())
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    /// As [`DatagramReceiver::receive`], or, when `polling`, as [`DatagramReceiver::try_receive`];
+    /// gives also where the datagram comes from.
+    pub fn receive_from(
+        &mut self,
+        buffer: &mut [u8],
+        polling: bool,
+    ) -> io::Result<Option<(usize, SocketAddr)>> {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-        match self.socket.read(buffer) {
+        self.set_polling(polling)?;
+        match self.socket.recv_from(buffer) {
             Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => Ok(None),
             other => other.map(Some),
         }
@@ -138,13 +177,11 @@ impl MulticastReceiver {
 
 impl DatagramReceiver for MulticastReceiver {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        self.set_polling(false)?;
-        self.read(buffer)
+        Ok(self.receive_from(buffer, false)?.map(|(length, _)| length))
     }
 
     fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        self.set_polling(true)?;
-        self.read(buffer)
+        Ok(self.receive_from(buffer, true)?.map(|(length, _)| length))
     }
 
     fn dropped(&self) -> u64 {
@@ -205,6 +242,9 @@ fn scoped(group: SocketAddr, interface: Interface) -> SocketAddr {
 pub struct MulticastSender {
     /// Where a datagram to each role goes, and the socket it leaves by: one for each IP version.
     targets: [Vec<(Arc<Socket>, SockAddr)>; 4],
+    /// The last datagram found no room in time: the next does not wait at all, so that a stuck
+    /// link costs the caller one wait, and not one a datagram.
+    is_stuck: AtomicBool,
 }
 
 impl MulticastSender {
@@ -228,7 +268,18 @@ impl MulticastSender {
                 targets[place(role)].push((socket, address.into()));
             }
         }
-        Ok(MulticastSender { targets })
+        Ok(MulticastSender { targets, is_stuck: AtomicBool::new(false) })
+    }
+
+    fn send_to(&self, socket: &Socket, datagram: &[u8], address: &SockAddr) -> io::Result<()> {
+        let is_stuck = self.is_stuck.load(Ordering::Relaxed);
+        let flags = if is_stuck { MSG_DONTWAIT } else { 0 };
+        let sent = socket.send_to_with_flags(datagram, address, flags).map(|_| ());
+        let is_full = sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if is_full != is_stuck {
+            self.is_stuck.store(is_full, Ordering::Relaxed);
+        }
+        sent
     }
 }
 
@@ -237,7 +288,7 @@ impl DatagramSender for MulticastSender {
         let mut outcome = Ok(());
         for (socket, address) in &self.targets[place(role)] {
             // That one member cannot be reached keeps nothing from the others.
-            outcome = outcome.and(socket.send_to(datagram, address).map(|_| ()));
+            outcome = outcome.and(self.send_to(socket, datagram, address));
         }
         outcome
     }
@@ -268,6 +319,9 @@ fn open_to_send(
     if let Err(error) = socket.set_send_buffer_size(options.buffer_bytes) {
         warn!("the send buffer stays as it is: {error}");
     }
+    socket
+        .set_write_timeout(Some(SEND_PATIENCE))
+        .map_err(failed("cannot bound the time of sending", CURE_SOCKET))?;
     Ok(socket)
 }
 

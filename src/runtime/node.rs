@@ -32,7 +32,8 @@ use crate::clock::Clock;
 use crate::config::{self, Config, Place};
 use crate::net::interface::{HostInterface, host_interfaces};
 use crate::net::lossy::Lossy;
-use crate::net::multicast::{MulticastReceiver, MulticastSender, Options};
+use crate::net::multicast::Options;
+use crate::net::rejoin::{Recipe, Rejoining, Reopening};
 use crate::net::{DatagramReceiver, DatagramSender};
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Record};
@@ -348,7 +349,7 @@ struct Process {
     busy_poll: Duration,
     credits: Option<Credits>,
     store: Box<dyn AcceptorStore>,
-    receiver: MulticastReceiver,
+    receiver: Rejoining,
     role: Role,
     loss: (f64, u64),
 }
@@ -396,8 +397,9 @@ impl Process {
             }
             None => None,
         };
+        let recipe = Recipe { choice: config.interface.clone(), options, clock };
         let open_sender =
-            || MulticastSender::open(&config.groups, options).map_err(StartError::new);
+            || Reopening::open(&config.groups, recipe.clone()).map_err(StartError::new);
         let (codec, network, lock) = match seal {
             Some(seal) => {
                 let sealing = || Ok(SealingSender::new(open_sender()?, Arc::clone(&seal)));
@@ -409,7 +411,8 @@ impl Process {
             }
             None => (codec, Box::new(open_sender()?) as Box<dyn DatagramSender>, None),
         };
-        let receiver = MulticastReceiver::join(place.listen, options).map_err(StartError::new)?;
+        let receiver = Rejoining::join(place.listen, recipe.clone(), &own_interfaces())
+            .map_err(StartError::new)?;
         let (inbox_sender, inbox) = inbox(config.inbox_datagrams);
         Ok(Process {
             inbox,

@@ -52,6 +52,8 @@ pub struct Network {
     means: Means,
     hub: Child,
     hosts: BTreeMap<&'static str, Child>,
+    /// Processes that run on the host of another.
+    guests: BTreeMap<&'static str, &'static str>,
 }
 
 /// The address of a host.
@@ -68,7 +70,7 @@ fn hold(words: &[&str]) -> Child {
 
 impl Network {
     /// Makes the network with everybody, or says aloud why it cannot be.
-    fn new(test: &str) -> Option<Network> {
+    pub fn new(test: &str) -> Option<Network> {
         Network::with(test, &NAMES)
     }
 
@@ -83,7 +85,8 @@ impl Network {
             return None;
         };
         let hub = hold(means.make);
-        let mut network = Network { means, hub, hosts: BTreeMap::new() };
+        let (hosts, guests) = (BTreeMap::new(), BTreeMap::new());
+        let mut network = Network { means, hub, hosts, guests };
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         let is_apart = |pid: u32| {
             // It is the same until the holder has made its own.
@@ -92,9 +95,8 @@ impl Network {
         assert!(happens(SOON, || is_apart(network.hub.id())));
         let hub_id = fs::read_link(format!("/proc/{}/ns/net", network.hub.id())).unwrap();
         // No snooping: the bridge takes every datagram to every host, as a hub does.
-        let mut wires = "link set lo up\nlink add br0 type bridge mcast_snooping 0\n\
-                         link set br0 up\n"
-            .to_owned();
+        let wires = "link set lo up\nlink add br0 type bridge mcast_snooping 0\n\
+                     link set br0 up\n";
         for &name in names {
             let enter = network.entry(network.hub.id());
             let words: Vec<&str> = enter.iter().map(String::as_str).collect();
@@ -105,19 +107,34 @@ impl Network {
             assert!(happens(SOON, || {
                 is_apart(pid) && fs::read_link(&namespace).is_ok_and(|of| of != hub_id)
             }));
-            writeln!(wires, "link add {name} type veth peer name eth0 netns {pid}").unwrap();
-            writeln!(wires, "link set {name} master br0 up").unwrap();
         }
-        network.in_hub(&wires);
-        for &name in names {
-            let address = address(name);
-            let words = format!(
-                "link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n\
-                         route add 10.77.1.0/24 dev eth0\n"
-            );
-            network.run(network.hosts[name].id(), &["ip", "-batch", "-"], &words);
-        }
+        network.in_hub(wires);
+        names.iter().for_each(|name| network.connect(name));
         Some(network)
+    }
+
+    /// Gives a host its interface.
+    pub fn connect(&self, name: &str) {
+        let pid = self.hosts[name].id();
+        self.in_hub(&format!(
+            "link add {name} type veth peer name eth0 netns {pid}\nlink set {name} master br0 up\n"
+        ));
+        let address = address(name);
+        let words = format!(
+            "link set lo up\naddress add {address}/24 dev eth0\nlink set eth0 up\n\
+             route add 10.77.1.0/24 dev eth0\n"
+        );
+        self.run(pid, &["ip", "-batch", "-"], &words);
+    }
+
+    /// From now on `guest` runs on the host of another.
+    pub fn house(&mut self, guest: &'static str, host: &'static str) {
+        self.guests.insert(guest, host);
+    }
+
+    /// Runs a command where the bridge is, and demands that it succeeds.
+    pub fn at_hub(&self, words: &[&str]) {
+        self.run(self.hub.id(), words, "");
     }
 
     /// The words that enter a namespace.
@@ -157,7 +174,7 @@ impl Network {
     }
 
     /// Commands of `ip` where the bridge is.
-    fn in_hub(&self, lines: &str) {
+    pub fn in_hub(&self, lines: &str) {
         self.run(self.hub.id(), &["ip", "-batch", "-"], lines);
     }
 
@@ -212,7 +229,7 @@ impl Network {
     }
 
     /// A cluster on this network: every process on a host of its own, all with the same file.
-    fn cluster(&self) -> World {
+    pub fn cluster(&self) -> World {
         let world = World::new();
         if world.network == Carrier::Unicast {
             // Members that have no host here are away.
@@ -231,7 +248,8 @@ impl Network {
     fn cluster_with(&self, mut world: World, lines: &str) -> World {
         fs::write(world.conf(), format!("{lines}cluster hosts\n")).unwrap();
         for name in NAMES {
-            let enter = self.entry(self.hosts[name].id());
+            let host = self.guests.get(name).unwrap_or(&name);
+            let enter = self.entry(self.hosts[*host].id());
             world.through(name, &enter.iter().map(String::as_str).collect::<Vec<_>>());
         }
         world.start_cluster(3, "0");
@@ -257,7 +275,7 @@ fn survive(test: &str, fault: impl FnOnce(&Network, &mut World)) {
     world.expect_all_delivered();
 }
 
-const ACCEPTORS: [&str; 3] = ["acceptor1", "acceptor2", "acceptor3"];
+pub const ACCEPTORS: [&str; 3] = ["acceptor1", "acceptor2", "acceptor3"];
 
 /// IPv6 groups of a site, on an interface by its name; the leader dies on the way.
 #[test]

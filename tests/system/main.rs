@@ -16,6 +16,7 @@ mod hostile;
 mod hosts;
 mod input;
 mod lock;
+mod rejoin;
 mod soak;
 mod stranger;
 mod timing;

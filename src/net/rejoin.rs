@@ -1,0 +1,385 @@
+//! Sockets that outlive what happens to their interface.
+//!
+//! A group is joined on an interface once, and three things undo that without a word to the
+//! process: the interface is deleted and made again (a container network, a VPN, a driver), it gets
+//! another address, or a switch forgets the port behind which the member is (a querier that comes
+//! late, or reports that were suppressed because another host's had just been heard). So whoever
+//! hears nothing looks whether the interface is still the one that was joined, and whoever heard
+//! other hosts and hears them no more leaves its group for a moment and joins it anew, which makes
+//! the host announce the group again. A sender whose datagrams do not leave opens its sockets anew.
+//!
+//! A host announces a group only when the first of its processes joins, so all of them must be out
+//! of it at the same moment. They all miss the other hosts at the same time, and they all act at
+//! the same ticks of the host's clock.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use log::{info, warn};
+
+use super::interface::{HostInterface, Interface, InterfaceChoice, host_interfaces};
+use super::multicast::{MulticastReceiver, MulticastSender, NetError, Options};
+use super::{DatagramReceiver, DatagramSender, Groups};
+use crate::clock::{self, Clock, Pace};
+use crate::protocol::types::{Role, Time};
+
+/// Silence for so long, and the interface is looked at.
+const DOUBT: Duration = Duration::from_secs(1);
+
+/// Silence for so long, and the group is joined anew at the next tick.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// The ticks of the host's clock at which groups are left.
+const TICK: Duration = Duration::from_secs(4);
+
+/// Every sixteenth tick at least is used, however often it did not help.
+const TICKS_MAX: u32 = 4;
+
+/// How long a group stays left, so that everybody on the host is out of it for a moment: each looks
+/// at the clock ten times a second.
+const AWAY: Duration = Duration::from_millis(300);
+
+/// So many calls pass between two looks at the clock.
+const LOOK_EVERY: u32 = 64;
+
+/// How the interface is named, and what else new sockets need.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// What the configuration calls the interface.
+    pub choice: InterfaceChoice,
+    /// How sockets are set up; the interface is the one found last.
+    pub options: Options,
+    /// Paces what is done and said.
+    pub clock: Clock,
+}
+
+impl Recipe {
+    /// The interface of `host` as the configuration chooses it now.
+    fn find(&self, host: &[HostInterface]) -> Result<Interface, String> {
+        self.choice.among(host).map(|(interface, _)| interface)
+    }
+
+    fn look(&self) -> Result<(Interface, Vec<HostInterface>), String> {
+        let host = host_interfaces().map_err(|error| error.to_string())?;
+        Ok((self.find(&host)?, host))
+    }
+
+    /// The loopback interface stays as it is, and no switch is behind it.
+    fn is_fixed(&self) -> bool {
+        self.options.interface.index == Interface::LOOPBACK.index
+            || self.options.interface.v4.is_some_and(|own| own.is_loopback())
+    }
+}
+
+/// When to join anew. Pure.
+#[derive(Clone, Copy, Debug)]
+struct Silence {
+    since: Time,
+    /// Without having heard anybody there is nothing to miss.
+    has_heard: bool,
+    tries: u32,
+    /// The tick that was used last.
+    tick: u64,
+}
+
+impl Silence {
+    fn new(now: Time) -> Self {
+        Silence { since: now, has_heard: false, tries: 0, tick: 0 }
+    }
+
+    fn heard(&mut self, now: Time) {
+        *self = Silence { since: now, has_heard: true, tries: 0, tick: self.tick };
+    }
+
+    fn lasts(&self, now: Time) -> Duration {
+        now.since(self.since)
+    }
+
+    /// Whether the group is to be left now, when the host's clock shows `host`: at ticks only, and
+    /// at ever fewer of them, the same for all processes.
+    fn is_due(&mut self, now: Time, host: Duration) -> bool {
+        let tick = host.as_secs() / TICK.as_secs();
+        let is_tick = tick.is_multiple_of(1 << self.tries.min(TICKS_MAX)) && tick != self.tick;
+        // What follows a tick by more than this is no moment that all processes share.
+        let is_early = Duration::from_secs(host.as_secs() % TICK.as_secs()).is_zero();
+        if !self.has_heard || self.lasts(now) < SILENCE || !is_tick || !is_early {
+            return false;
+        }
+        self.tick = tick;
+        self.tries += 1;
+        true
+    }
+}
+
+/// A receiver that joins its group anew.
+pub struct Rejoining {
+    recipe: Recipe,
+    address: SocketAddr,
+    receiver: MulticastReceiver,
+    /// The addresses of this host.
+    own: Vec<IpAddr>,
+    calls: u32,
+    /// What was heard since the last look at the clock: anything, and other hosts.
+    heard: [bool; 2],
+    anybody: Silence,
+    others: Silence,
+    /// When the group was left.
+    left: Option<Time>,
+    /// The interface was not there at the last look.
+    is_gone: bool,
+    look_pace: Pace,
+    say_pace: Pace,
+}
+
+impl Rejoining {
+    /// Joins the group `address`, or listens there alone if it is none, as
+    /// [`MulticastReceiver::join`] does.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn join(
+        address: SocketAddr,
+        recipe: Recipe,
+        host: &[HostInterface],
+    ) -> Result<Self, NetError> {
+        let receiver = MulticastReceiver::join(address, recipe.options)?;
+        let now = recipe.clock.now();
+        Ok(Rejoining {
+            recipe,
+            address,
+            receiver,
+            own: addresses(host),
+            calls: 0,
+            heard: [false; 2],
+            anybody: Silence::new(now),
+            others: Silence::new(now),
+            left: None,
+            is_gone: false,
+            look_pace: Pace::default(),
+            say_pace: Pace::default(),
+        })
+    }
+
+    fn take(&mut self, buffer: &mut [u8], polling: bool) -> io::Result<Option<usize>> {
+        let received = self.receiver.receive_from(buffer, polling);
+        if let Ok(Some((_, source))) = &received {
+            self.heard[0] = true;
+            self.heard[1] = self.heard[1] || !self.own.contains(&source.ip());
+        }
+        self.calls += 1;
+        let is_idle = !polling && !matches!(received, Ok(Some(_)));
+        if is_idle || self.calls >= LOOK_EVERY {
+            self.calls = 0;
+            if self.address.ip().is_multicast() && !self.recipe.is_fixed() {
+                self.tend();
+            }
+        }
+        received.map(|datagram| datagram.map(|(length, _)| length))
+    }
+
+    /// Looks at the clock, and does what is due.
+    fn tend(&mut self) {
+        let now = self.recipe.clock.now();
+        let [anybody, others] = std::mem::take(&mut self.heard);
+        if anybody {
+            self.anybody.heard(now);
+        }
+        if others {
+            self.others.heard(now);
+        }
+        if let Some(left) = self.left {
+            if now >= left + AWAY {
+                self.left = None;
+                self.come_back();
+            }
+            return;
+        }
+        if self.anybody.lasts(now) >= DOUBT && self.look_pace.allows(now).is_some() {
+            self.look(now);
+        }
+        let leaves_host = self.recipe.options.ttl > 0;
+        if leaves_host && self.others.is_due(now, clock::of_host()) {
+            let seconds = self.others.lasts(now).as_secs();
+            info!(
+                target: "paxos::report",
+                "no other host was heard on {} for {seconds} s: joins it anew", self.address
+            );
+            // An interface that is gone has forgotten the group by itself.
+            let _ = self.receiver.leave();
+            self.left = Some(now);
+        }
+    }
+
+    fn come_back(&mut self) {
+        if self.receiver.join_again().is_err() {
+            // Not the interface any more that it was.
+            self.is_gone = true;
+        }
+    }
+
+    /// Looks whether the interface is the one that was joined, and joins the one there is.
+    fn look(&mut self, now: Time) {
+        let (interface, host) = match self.recipe.look() {
+            Ok(found) => found,
+            Err(what) => {
+                self.is_gone = true;
+                if let Some(more) = self.say_pace.allows(now) {
+                    warn!("hears nothing: {what}; looked {more} times before");
+                }
+                return;
+            }
+        };
+        if interface == self.recipe.options.interface && !self.is_gone {
+            return;
+        }
+        let options = Options { interface, ..self.recipe.options };
+        match MulticastReceiver::join(self.address, options) {
+            Ok(receiver) => {
+                (self.receiver, self.recipe.options) = (receiver, options);
+                (self.own, self.is_gone) = (addresses(&host), false);
+                warn!(
+                    "the interface {} was made again: joined {} anew",
+                    self.recipe.choice, self.address
+                );
+            }
+            Err(error) => {
+                if let Some(more) = self.say_pace.allows(now) {
+                    warn!("hears nothing: {error}; tried {more} times before");
+                }
+            }
+        }
+    }
+}
+
+impl DatagramReceiver for Rejoining {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.take(buffer, false)
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.take(buffer, true)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.receiver.dropped()
+    }
+}
+
+fn addresses(host: &[HostInterface]) -> Vec<IpAddr> {
+    host.iter().flat_map(|one| one.addresses.iter().map(|(address, _)| *address)).collect()
+}
+
+/// A sender that opens its sockets anew when the interface refuses what is sent.
+pub struct Reopening {
+    groups: Groups,
+    state: RefCell<State>,
+}
+
+struct State {
+    recipe: Recipe,
+    sender: MulticastSender,
+    pace: Pace,
+}
+
+impl Reopening {
+    /// A sender to `groups`, as [`MulticastSender::open`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open(groups: &Groups, recipe: Recipe) -> Result<Self, NetError> {
+        let sender = MulticastSender::open(groups, recipe.options)?;
+        let state = RefCell::new(State { recipe, sender, pace: Pace::default() });
+        Ok(Reopening { groups: groups.clone(), state })
+    }
+}
+
+impl DatagramSender for Reopening {
+    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
+        let mut state = self.state.borrow_mut();
+        let sent = state.sender.send(role, datagram);
+        match &sent {
+            Err(error) if is_of_interface(error) => {}
+            _ => return sent,
+        }
+        let has_groups = self.groups.addresses().any(|address| address.ip().is_multicast());
+        let now = state.recipe.clock.now();
+        if !has_groups || state.recipe.is_fixed() || state.pace.allows(now).is_none() {
+            return sent;
+        }
+        // Why it is not there is for the receiver to say, and that nothing leaves for the caller.
+        let Ok((interface, _)) = state.recipe.look() else { return sent };
+        let options = Options { interface, ..state.recipe.options };
+        let Ok(sender) = MulticastSender::open(&self.groups, options) else { return sent };
+        if interface != state.recipe.options.interface {
+            warn!("the interface {} was made again: sends through it anew", state.recipe.choice);
+        }
+        (state.sender, state.recipe.options) = (sender, options);
+        state.sender.send(role, datagram)
+    }
+}
+
+/// Whether the socket may be bound to an interface or an address that is no more.
+fn is_of_interface(error: &io::Error) -> bool {
+    /// Linux: there is no such device.
+    const ENODEV: i32 = 19;
+    use io::ErrorKind::{
+        AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable,
+    };
+    let kinds = [AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable];
+    kinds.contains(&error.kind()) || error.raw_os_error() == Some(ENODEV)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The seconds at which a process leaves its group that hears nobody from second `from` on,
+    /// looking `offset` milliseconds after every tenth of a second.
+    fn leaves(from: u64, offset: u64, until: u64) -> Vec<u64> {
+        let at = |millis: u64| Time::ZERO + Duration::from_millis(millis);
+        let mut silence = Silence::new(at(0));
+        silence.heard(at(from * 1000));
+        let steps = (from * 1000 + offset..until * 1000).step_by(100);
+        let due =
+            steps.filter(|millis| silence.is_due(at(*millis), Duration::from_millis(*millis)));
+        due.map(|millis| millis / 1000).collect()
+    }
+
+    #[test]
+    fn all_processes_of_a_host_leave_at_the_same_ticks_and_ever_less_often() {
+        assert_eq!(leaves(0, 0, 300), [4, 8, 16, 32, 64, 128, 192, 256]);
+        for (from, offset) in [(0, 30), (0, 99), (1, 0), (1, 70)] {
+            assert_eq!(leaves(from, offset, 300), leaves(0, 0, 300), "{from} {offset}");
+        }
+        // One that begins a tick later is with the others from its second try on.
+        let later = leaves(3, 50, 300);
+        assert_eq!(later[..1], [8]);
+        assert!(later[1..].iter().all(|second| leaves(0, 0, 300).contains(second)), "{later:?}");
+    }
+
+    #[test]
+    fn nobody_is_missed_who_was_never_heard_and_who_is_heard_again_is_not_missed() {
+        let at = |seconds: u64| Time::ZERO + Duration::from_secs(seconds);
+        let mut silence = Silence::new(at(0));
+        assert!((0..100).all(|second| !silence.is_due(at(second), Duration::from_secs(second))));
+        silence.heard(at(100));
+        assert!(silence.is_due(at(104), Duration::from_secs(104)));
+        silence.heard(at(107));
+        assert!(!silence.is_due(at(108), Duration::from_secs(108)), "heard a second ago");
+        assert!(silence.is_due(at(112), Duration::from_secs(112)), "and patient as at first");
+    }
+
+    #[test]
+    fn an_interface_that_is_gone_is_told_from_a_full_link() {
+        for code in [19, 22, 99, 100, 101, 113] {
+            assert!(is_of_interface(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+        for code in [1, 11, 90, 105, 111] {
+            assert!(!is_of_interface(&io::Error::from_raw_os_error(code)), "{code}");
+        }
+    }
+}
