@@ -132,9 +132,9 @@ impl Network {
         self.guests.insert(guest, host);
     }
 
-    /// Runs a command where the bridge is, and demands that it succeeds.
-    pub fn at_hub(&self, words: &[&str]) {
-        self.run(self.hub.id(), words, "");
+    /// Runs a command where the bridge is, and demands that it succeeds. Returns what it prints.
+    pub fn at_hub(&self, words: &[&str]) -> String {
+        self.run(self.hub.id(), words, "")
     }
 
     /// The words that enter a namespace.

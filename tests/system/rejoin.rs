@@ -42,8 +42,8 @@ fn a_switch_forgets_who_is_a_member() {
     network.house("proposer2", "acceptor2");
     // It asks for members at once, and trusts what it heard a second later.
     network.in_hub(
-        "link set br0 type bridge mcast_snooping 1 mcast_query_response_interval 100 \
-         mcast_querier 1\n",
+        "link set br0 type bridge mcast_snooping 1 mcast_query_response_interval 100\n\
+         link set br0 type bridge mcast_querier 1\n",
     );
     let world = strike(network.cluster(), |_| {
         for name in &ACCEPTORS[..2] {
@@ -57,5 +57,8 @@ fn a_switch_forgets_who_is_a_member() {
     for name in ["acceptor1", "acceptor2"] {
         let said = || world.said(name).contains("joins it anew");
         assert!(happens(SOON, said), "{name}: {}", world.said(name));
+        let port = format!("port {name} grp 239.0.0.1");
+        let is_known = || network.at_hub(&["bridge", "mdb", "show"]).contains(&port);
+        assert!(happens(SOON, is_known), "{name} is not announced");
     }
 }
