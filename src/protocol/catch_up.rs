@@ -14,14 +14,14 @@ use log::debug;
 use super::actor::Effects;
 use super::decided_log::DecidedLog;
 use super::message::{CatchUpReply, CatchUpRequest, Message, Progress};
-use super::packing::{pages, runs_per_page};
+use super::packing::{disjoint, pages, runs_per_page};
 use super::retry::backoff;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Instance, Role, Time};
 use crate::bugs::{self, Bug};
 
-/// How many runs one request names, at most.
+/// How many runs one request names, at most, and how many of them are answered.
 const RUNS_MAX: usize = 64;
 
 /// Between two requests others have so many times as long for deciding as the answer took.
@@ -214,7 +214,8 @@ pub fn answer(
     fx: &mut Effects,
 ) {
     let mut bytes = 0;
-    let held = request.missing.iter().flat_map(|run| log.pages(*run));
+    let missing = disjoint(&request.missing);
+    let held = missing.iter().take(RUNS_MAX).flat_map(|run| log.pages(*run));
     let held = held.map_while(|page| {
         let rest = settings.catch_up_bytes.checked_sub(bytes)?;
         // The first entry always goes, however long: or nobody could ever fetch it.

@@ -11,6 +11,7 @@ use super::entries::{EntriesBuilder, EntryRef};
 use super::message::{
     Assignment, Heartbeat, Interest, Kind, Message, Request, RequestAck, Standing,
 };
+use super::packing::disjoint;
 use super::retry::{Deadlines, RoundTrip, stretch};
 use super::settings::Settings;
 use super::timer::Timer;
@@ -105,16 +106,17 @@ impl Client {
         if ack.session != self.session {
             return; // Another client's, on the same group.
         }
-        for run in &ack.delivered {
+        for run in disjoint(&ack.delivered).as_ref() {
             self.tally.delivered += self.settle(now, *run);
         }
-        for run in &ack.lost {
+        for run in disjoint(&ack.lost).as_ref() {
             self.tally.lost += self.settle(now, *run);
         }
-        for run in &ack.received {
+        let received = disjoint(&ack.received);
+        for run in received.as_ref() {
             self.note_received(now, *run);
         }
-        if let Some(last) = ack.received.last() {
+        if let Some(last) = received.last() {
             self.resend_before(now, last.from);
         }
         while self.window.front().is_some_and(|asked| asked.state == State::Final) {

@@ -55,7 +55,7 @@ impl DecidedLog {
     }
 
     /// Takes decisions in, and adds those that were not known before to `news`. Call
-    /// [`DecidedLog::deliver_next`] until it has no more afterwards.
+    /// [`DecidedLog::deliver`] afterwards.
     ///
     /// # Errors
     ///
@@ -71,24 +71,28 @@ impl DecidedLog {
             return Ok(());
         }
         let mut outcome = Ok(());
-        let mut from = run.from;
-        while from < run.until {
-            let (until, known) = match self.entries.at(Run::new(from, run.until)) {
-                Held::Entries(known) => (known.run().until, Some(known.entries)),
-                Held::Nothing(until) => (until, None),
+        // Cut from the front, so that a page is looked through once, however much of it is known.
+        let mut rest = Some(page);
+        // What is claimed of the very last number has no run.
+        while let Some(page) = rest.filter(|page| !page.run().is_empty()) {
+            let held = self.entries.at(page.run());
+            let until = match &held {
+                Held::Entries(known) => known.run().until,
+                Held::Nothing(until) => *until,
             };
-            let place = |instance: Instance| (instance.0 - run.from.0) as usize;
-            let entries = page.entries.slice(place(from), place(until));
-            match known {
-                Some(known) => {
-                    let differs = known.iter().zip(&entries).position(|(one, other)| one != other);
+            let count = until.0 - page.from.0;
+            let (page, behind) = page.split(count as usize);
+            match held {
+                Held::Entries(known) => {
+                    let mut pairs = known.entries.iter().zip(&page.entries);
+                    let differs = pairs.position(|(one, other)| one != other);
                     if let Some(place) = differs.filter(|_| outcome.is_ok()) {
-                        outcome = Err(Contradiction(from.plus(place as u64)));
+                        outcome = Err(Contradiction(page.from.plus(place as u64)));
                     }
                 }
-                None => self.add(Page { from, entries }, news),
+                Held::Nothing(_) => self.add(page, news),
             }
-            from = until;
+            rest = behind;
         }
         outcome
     }
@@ -106,9 +110,24 @@ impl DecidedLog {
         news.push(page);
     }
 
-    /// Moves delivery on over entries that share their fate: no-ops, or consecutive numbers of a
-    /// session. None when the next instance is not decided yet.
-    pub fn deliver_next(&mut self) -> Option<(Page, Occurrence)> {
+    /// Moves delivery on as far as everything is decided. Hands out what is passed, in parts of
+    /// which all entries share their fate: no-ops, or consecutive numbers of a session.
+    pub fn deliver(&mut self, mut passed: impl FnMut(Page, Occurrence)) {
+        while let Some(page) = self.next_page() {
+            // Cut from the front, so that a page is looked through once, however mixed it is.
+            let mut rest = Some(page);
+            while let Some(page) = rest {
+                let (count, occurrence) = self.fate(&page.entries.first_run());
+                let (part, behind) = page.split(count);
+                self.watermark = part.run().until;
+                passed(part, occurrence);
+                rest = behind;
+            }
+        }
+    }
+
+    /// What is decided at the watermark, of one segment.
+    fn next_page(&self) -> Option<Page> {
         let mut from = self.watermark;
         if bugs::has(Bug::DeliversOverGaps) {
             from = self.entries.spans(Run::new(from, self.end)).next()?.0.from;
@@ -116,11 +135,10 @@ impl DecidedLog {
         if from >= self.end {
             return None;
         }
-        let Held::Entries(page) = self.entries.at(Run::new(from, self.end)) else { return None };
-        let (count, occurrence) = self.fate(&page.entries.first_run());
-        let (page, _) = page.split(count);
-        self.watermark = page.run().until;
-        Some((page, occurrence))
+        match self.entries.at(Run::new(from, self.end)) {
+            Held::Entries(page) => Some(page),
+            Held::Nothing(_) => None,
+        }
     }
 
     /// How many of `entries`, which are no-ops alone or one session's consecutive numbers, share
@@ -220,6 +238,7 @@ impl Default for DecidedLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::entries::steps;
     use crate::protocol::types::{Entry, Origin, Value};
 
     fn entry(client: u32, number: u64, assigned_by: AssignedBy) -> Entry {
@@ -235,9 +254,9 @@ mod tests {
 
     fn delivered(log: &mut DecidedLog) -> Vec<(u64, Occurrence)> {
         let mut delivered = Vec::new();
-        while let Some((page, what)) = log.deliver_next() {
+        log.deliver(|page, what| {
             delivered.extend(page.run().iter().map(|instance| (instance.0, what)));
-        }
+        });
         delivered
     }
 
@@ -298,9 +317,7 @@ mod tests {
         let mut log = DecidedLog::new();
         assert_eq!(log.decide(Page { from: Instance(1), entries }, &mut Vec::new()), Ok(()));
         let mut steps = Vec::new();
-        while let Some((page, what)) = log.deliver_next() {
-            steps.push((page.run().to_string(), what));
-        }
+        log.deliver(|page, what| steps.push((page.run().to_string(), what)));
         let expected = [("1..3", false), ("3..5", true), ("5..7", false), ("7..10", true)];
         let expected = expected.map(|(run, is_delivered)| {
             let what = if is_delivered { Occurrence::Delivered } else { Occurrence::Skipped };
@@ -321,5 +338,47 @@ mod tests {
         assert_eq!(named(log.missing(Instance(1), Instance(12), 1)), ["2..4"]);
         assert_eq!(named(log.missing(Instance(1), Instance(3), 9)), ["2..3"]);
         assert_eq!(named(log.missing(Instance(4), Instance(12), 9)), ["6..9", "10..12"]);
+    }
+
+    /// `count` values of as many sessions.
+    fn mixed(count: u32) -> Page {
+        let entries = (1..=count).map(|client| entry(client, 1, AssignedBy::Leader)).collect();
+        Page { from: Instance::FIRST, entries }
+    }
+
+    /// Found by measuring: values of many sessions were delivered in quadratic time, because each
+    /// was looked for from the beginning of what it had come with.
+    #[test]
+    fn delivery_costs_the_same_for_each_value() {
+        let cost = |count| {
+            let (page, mut log) = (mixed(count), DecidedLog::new());
+            let ((), steps) = steps::count(|| {
+                log.decide(page.clone(), &mut Vec::new()).expect("it is new");
+                log.deliver(|_, _| {});
+            });
+            assert_eq!(log.watermark(), page.run().until);
+            steps
+        };
+        let (short, long) = (cost(500), cost(5000));
+        assert!(short < 500 * 16, "{short} steps");
+        assert!(long <= short * 11, "{long} steps, and {short} for a tenth");
+    }
+
+    /// The same where much of a page is known: every second instance of it.
+    #[test]
+    fn a_page_is_looked_through_once_however_much_of_it_is_known() {
+        let cost = |count: u32| {
+            let (page, mut log) = (mixed(count), DecidedLog::new());
+            for (instance, entry) in page.from.numbering(&page.entries).step_by(2) {
+                decide(&mut log, instance.0, entry.to_entry()).expect("it is new");
+            }
+            let mut news = Vec::new();
+            let (outcome, steps) = steps::count(|| log.decide(page, &mut news));
+            assert_eq!((outcome, news.len()), (Ok(()), count as usize / 2));
+            steps
+        };
+        let (short, long) = (cost(500), cost(5000));
+        assert!(short < 500 * 16, "{short} steps");
+        assert!(long <= short * 11, "{long} steps, and {short} for a tenth");
     }
 }

@@ -234,7 +234,8 @@ impl Entries {
             entries.pass(until - from);
             self.until - entries.rest.len() as u32
         };
-        let (count, is_run) = ((until - from) as u32, self.is_run);
+        let count = (until - from) as u32;
+        let is_run = self.is_run || count == 1;
         let shared = Arc::clone(&self.shared);
         let mut slice = Entries { shared, from: start, until: end, count, is_run, origin };
         slice.is_run = slice.run_len() == slice.len();
@@ -514,6 +515,8 @@ fn put_number(number: u64, buffer: &mut Vec<u8>) {
 
 /// Reads an entry that follows one of origin `before`; returns it and what follows.
 fn read(bytes: &[u8], before: Option<Origin>) -> Result<(EntryRef<'_>, &[u8]), Unreadable> {
+    #[cfg(test)]
+    steps::take();
     let (form, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
     let (origin, rest) = match *form {
         NOOP => return Ok((EntryRef::Noop, rest)),
@@ -549,6 +552,29 @@ fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unreadable> {
     let (digits, rest) = rest.split_at_checked(width).ok_or(Unreadable::Malformed)?;
     let number = digits.iter().rev().fold(0, |number, digit| number << 8 | u64::from(*digit));
     Ok((number, rest))
+}
+
+/// How many entries are read, and segments looked at: what something costs, for tests, the same on
+/// every machine.
+#[cfg(test)]
+pub mod steps {
+    use std::cell::Cell;
+
+    thread_local! {
+        static TAKEN: Cell<u64> = const { Cell::new(0) };
+    }
+
+    /// One more.
+    pub fn take() {
+        TAKEN.set(TAKEN.get() + 1);
+    }
+
+    /// What `work` returns, and how many steps it takes.
+    pub fn count<T>(work: impl FnOnce() -> T) -> (T, u64) {
+        let before = TAKEN.get();
+        let result = work();
+        (result, TAKEN.get() - before)
+    }
 }
 
 #[cfg(test)]

@@ -81,16 +81,16 @@ impl Learner {
 
     /// Hands out what can be handed out in order.
     fn deliver(&mut self, fx: &mut Effects) {
-        while let Some((page, occurrence)) = self.log.deliver_next() {
+        self.log.deliver(|page, occurrence| {
             if occurrence != Occurrence::Delivered {
-                continue;
+                return;
             }
             let origin = page.entries.origin();
             if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Leader) {
                 fx.deliver.push(Delivery::Decided(page.clone()));
             }
             fx.deliver.push(Delivery::Delivered(page));
-        }
+        });
     }
 
     fn on_decide(&mut self, decide: Decide, fx: &mut Effects) {

@@ -1,5 +1,7 @@
 //! Packing entries and runs into what one datagram carries.
 
+use std::borrow::Cow;
+
 use super::entries::EntriesBuilder;
 use super::segments::Page;
 use super::types::{Counted, RUN_BYTES_MAX, Run};
@@ -41,6 +43,16 @@ pub fn pages(held: impl IntoIterator<Item = Page>, bytes_max: usize) -> impl Ite
 /// How many runs fit a datagram.
 pub fn runs_per_page(page_bytes: usize) -> usize {
     (page_bytes / RUN_BYTES_MAX).max(1)
+}
+
+/// What `runs` name, each once and in order. A datagram may name the same a thousand times, and
+/// costs no more for that.
+pub fn disjoint<T: Counted>(runs: &[Run<T>]) -> Cow<'_, [Run<T>]> {
+    // Mostly they are.
+    if runs.windows(2).all(|pair| pair[0].until < pair[1].from) {
+        return Cow::Borrowed(runs);
+    }
+    Cow::Owned(merge(runs.to_vec()))
 }
 
 /// Sorts runs and joins those that touch or overlap.

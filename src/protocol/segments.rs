@@ -268,6 +268,8 @@ impl<T: Clone + PartialEq> Segments<T> {
         self.cut(run.from);
         self.cut(run.until);
         for (from, segment) in self.segments.range_mut(run.from..run.until) {
+            #[cfg(test)]
+            super::entries::steps::take();
             change(segment.run(*from), &segment.entries, &mut segment.tag);
         }
     }

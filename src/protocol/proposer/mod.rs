@@ -290,13 +290,13 @@ impl Proposer {
 
     /// Moves delivery on, so that the session table is that of the whole decided prefix.
     fn deliver(&mut self) {
-        while let Some((page, occurrence)) = self.log.deliver_next() {
+        self.log.deliver(|page, occurrence| {
             if let (Phase::Leading(leadership), Some(numbers)) =
                 (&mut self.phase, page.entries.numbers())
             {
                 leadership.on_delivery(page.from, numbers, occurrence);
             }
-        }
+        });
     }
 
     // Messages of clients, acceptors and learners.

@@ -12,7 +12,7 @@ use crate::protocol::types::{Counted, Instance, Number, Role, Run, Session};
 /// What has to be told to the clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Notes {
-    sessions: BTreeMap<Session, Note>,
+    sessions: Sessions,
     /// Who is to be told something at the end of this turn.
     urgent: Vec<Session>,
     /// Who is to be told what was received, when the timer comes.
@@ -47,11 +47,39 @@ struct Told {
 /// one that is lost is seldom missed.
 const TOLD_AGAIN: usize = 4;
 
+/// How many sessions are remembered at least, once nothing is to be told to them.
+const SESSIONS_KEPT: usize = 4096;
+
+/// The sessions that were heard of lately.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Sessions {
+    recent: BTreeMap<Session, Note>,
+    /// Those that were heard of before, and are forgotten next. Nothing is to be told to them.
+    older: BTreeMap<Session, Note>,
+    /// How many were to be told something when the others became the older ones.
+    busy: usize,
+}
+
+impl Sessions {
+    /// The note of `session`, which was heard of just now.
+    fn note(&mut self, session: Session) -> &mut Note {
+        if self.recent.len() >= SESSIONS_KEPT.max(self.busy * 2)
+            && !self.recent.contains_key(&session)
+        {
+            let all = std::mem::take(&mut self.recent).into_iter();
+            (self.recent, self.older) = all.partition(|(_, note)| note.is_busy());
+            self.busy = self.recent.len();
+        }
+        let older = &mut self.older;
+        self.recent.entry(session).or_insert_with(|| older.remove(&session).unwrap_or_default())
+    }
+}
+
 impl Notes {
     /// Values are held, and will be decided if this leader lives. `asked` is the instance of the
     /// first, if the client asked for one.
     pub fn received(&mut self, session: Session, numbers: Run<Number>, asked: Option<Instance>) {
-        let note = self.sessions.entry(session).or_default();
+        let note = self.sessions.note(session);
         match note.received.last_mut() {
             Some((last, first))
                 if last.until == numbers.from
@@ -69,7 +97,7 @@ impl Notes {
     /// A request for `numbers` came. Where the one before it is missing, the client learns at once
     /// what is here, and sends the rest again.
     pub fn requested(&mut self, session: Session, numbers: Run<Number>) {
-        let note = self.sessions.entry(session).or_default();
+        let note = self.sessions.note(session);
         let has_gap = note.end.is_some_and(|end| numbers.from > end);
         note.has_gap |= has_gap;
         note.end = note.end.max(Some(numbers.until));
@@ -90,7 +118,7 @@ impl Notes {
 
     /// The note of a session that is to be told something at the end of this turn.
     fn urgent(&mut self, session: Session) -> &mut Note {
-        let note = self.sessions.entry(session).or_default();
+        let note = self.sessions.note(session);
         if !std::mem::replace(&mut note.is_urgent, true) {
             self.urgent.push(session);
         }
@@ -106,7 +134,7 @@ impl Notes {
     /// can wait: mostly it is final soon.
     pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
         for session in self.urgent.drain(..) {
-            let Some(note) = self.sessions.get_mut(&session) else { continue };
+            let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_urgent = false;
             let received = if std::mem::take(&mut note.has_gap) {
                 note.take_open(session, log)
@@ -131,7 +159,7 @@ impl Notes {
     /// Tells what was received and is still not final, so that clients need not ask again soon.
     pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
         for session in self.waiting.drain(..) {
-            let Some(note) = self.sessions.get_mut(&session) else { continue };
+            let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_waiting = false;
             let open = note.take_open(session, log);
             if !open.is_empty() {
@@ -150,6 +178,11 @@ fn extend(runs: &mut Vec<Run<Number>>, numbers: Run<Number>) {
 }
 
 impl Note {
+    /// Whether the session is to be told something.
+    fn is_busy(&self) -> bool {
+        self.is_urgent || self.is_waiting
+    }
+
     /// Takes what was received and is still not final.
     fn take_open(&mut self, session: Session, log: &DecidedLog) -> Vec<Run<Number>> {
         let next = log.next_number(session);
@@ -232,6 +265,24 @@ mod tests {
             })
             .collect();
         assert_eq!(told, ["#1..#2", "#1..#3", "#1..#4", "#1..#5", "#2..#6", "#3..#7"]);
+    }
+
+    /// What is remembered of sessions does not grow with them, and nobody who is to be told
+    /// something is forgotten.
+    #[test]
+    fn sessions_that_are_heard_of_no_more_are_forgotten() {
+        let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
+        let session = |client| Session { client, boot: 1 };
+        notes.received(session(1), one(1), None);
+        for client in 2..=50_000 {
+            notes.delivered(session(client), one(1));
+            if client % 5000 == 0 {
+                notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+            }
+        }
+        notes.send_received(&DecidedLog::new(), &settings, &mut fx);
+        assert_eq!(fx.send.len(), 50_000);
+        assert!(notes.sessions.recent.len() + notes.sessions.older.len() <= 4 * 5000);
     }
 
     /// What a client sent before something that has arrived is asked for at once.

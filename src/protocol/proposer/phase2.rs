@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::message::{Accept, Accepted, Message};
-use crate::protocol::packing::{merge, pages};
+use crate::protocol::packing::{disjoint, merge, pages};
 use crate::protocol::quorum::{Quorum, Tally};
 use crate::protocol::retry::{Deadlines, RoundTrip, stretch};
 use crate::protocol::segments::{Held, Page, Segments};
@@ -84,7 +84,7 @@ impl Phase2 {
     pub fn on_accepted(&mut self, now: Time, acceptor: u32, accepted: &Accepted) -> Vec<Page> {
         assert_eq!(accepted.ballot, self.ballot, "the caller drops other ballots");
         let mut chosen: Vec<Page> = Vec::new();
-        for run in &accepted.runs {
+        for run in disjoint(&accepted.runs).as_ref() {
             // Over what is in flight, not over the run: a forged run may be endless.
             let mut won = Vec::new();
             self.in_flight.change(*run, |run, _, flight| {
@@ -204,6 +204,7 @@ impl Phase2 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::entries::steps;
     use crate::protocol::types::Entry;
 
     const BALLOT: Ballot = Ballot { round: 1, proposer: 1, boot: 1 };
@@ -232,6 +233,20 @@ mod tests {
         let chosen = phase2.on_accepted(Time::ZERO, 3, &accepted(2, u64::MAX));
         assert_eq!(chosen, [noop(2)]);
         assert_eq!(phase2.len(), 2);
+    }
+
+    /// A forged datagram is bounded by what it carries: not by that times what is in flight.
+    #[test]
+    fn instances_that_are_named_again_cost_nothing() {
+        let endless = || Run::new(Instance(1), Instance(u64::MAX));
+        let singles = || (1..=1000).rev().map(|one| Run::new(Instance(one), Instance(one + 1)));
+        for runs in [vec![endless(); 1000], singles().chain(singles()).collect()] {
+            let mut phase2 = in_flight(1000);
+            let accepted = Accepted { ballot: BALLOT, runs };
+            let (chosen, steps) = steps::count(|| phase2.on_accepted(Time::ZERO, 1, &accepted));
+            assert!(chosen.is_empty());
+            assert!(steps <= 3000, "{steps} steps");
+        }
     }
 
     #[test]
