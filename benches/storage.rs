@@ -4,6 +4,7 @@
 //! `fdatasync` dominates; the same bytes appended and synced without any log are the floor.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io::Write;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -11,8 +12,9 @@ use multi_paxos::protocol::actor::Record;
 use multi_paxos::protocol::entries::Entries;
 use multi_paxos::protocol::types::{AssignedBy, Ballot, Instance, Number, Origin, Session};
 use multi_paxos::storage::AcceptorStore;
-use multi_paxos::storage::disk::Folder;
-use multi_paxos::storage::log::{Identity, Log};
+use multi_paxos::storage::directory::Directory;
+use multi_paxos::storage::identity::Identity;
+use multi_paxos::storage::log::{Log, LogOptions};
 use multi_paxos::wire;
 use tempfile::TempDir;
 
@@ -27,10 +29,17 @@ fn record(instance: u64) -> Record {
     }
 }
 
-fn open(folder: &TempDir) -> Log<Folder> {
-    let identity = Identity { cluster: "bench".to_owned(), acceptor: 1, incarnation: 1 };
-    let disk = Folder::open(folder.path().join("log")).expect("a folder of our own");
-    Log::open(disk, &identity).expect("a log of our own").0
+fn open(folder: &TempDir) -> Log<Directory> {
+    let identity = Identity {
+        cluster: "bench".to_owned(),
+        acceptor: 1,
+        acceptor_count: 3,
+        incarnation: 1,
+        token: 2,
+    };
+    let disk = Directory::open(&folder.path().join("log")).expect("a directory of our own");
+    let opening = Log::open(disk, &identity, LogOptions::default()).expect("a log of our own");
+    opening.recover(|record| drop(black_box(record))).expect("a whole log").0
 }
 
 /// `count` records, one flush.

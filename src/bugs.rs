@@ -48,6 +48,16 @@ pub enum Bug {
     AnswersBeforeSync,
     /// A torn frame at the end of the log is taken for a whole one.
     TrustsTornFrames,
+    /// A file takes the place of another before its content is stable.
+    TrustsCaches,
+    /// How far the log is stable is noted before it is.
+    NotesBeforeSync,
+    /// The name of a new segment is not made stable before records in it are answered.
+    LeavesNamesUnsynced,
+    /// A log that is shorter than it was is taken for whole.
+    AcceptsShorterLogs,
+    /// Files that were put back from a copy are taken for the last state.
+    UsesCopies,
     /// A client is told that it won an instance that somebody else won.
     TellsLosersTheyWon,
     /// A client is told that a value is decided as soon as the leader has it.
@@ -97,7 +107,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 35] = [
+    pub const ALL: [Bug; 40] = [
         Bug::CountsMessages,
         Bug::HalfIsEnough,
         Bug::CountsOtherBallots,
@@ -118,6 +128,11 @@ mod switch {
         Bug::ForgetsVotes,
         Bug::AnswersBeforeSync,
         Bug::TrustsTornFrames,
+        Bug::TrustsCaches,
+        Bug::NotesBeforeSync,
+        Bug::LeavesNamesUnsynced,
+        Bug::AcceptsShorterLogs,
+        Bug::UsesCopies,
         Bug::TellsLosersTheyWon,
         Bug::AcksTooEarly,
         Bug::DeliversTwice,

@@ -158,6 +158,10 @@ enum TypedCommand {
     Acceptor {
         #[command(flatten)]
         node: TypedNode,
+        /// Take over data that was copied here, once. Only if it is byte for byte the last state
+        /// of this acceptor, and no other copy will ever run: else decided values may be lost
+        #[arg(long)]
+        adopt_copy: bool,
     },
     /// Print decided values in order, and write them to results/learner<ID>_decided_value
     Learner {
@@ -349,6 +353,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             no_preexecution: false,
             assignment: Assignment::Leader,
             results: PathBuf::new(),
+            adopt_copy: false,
         })
     };
     Ok(match command {
@@ -360,7 +365,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             let options = node(Role::Proposer, typed)?;
             Command::Node(NodeOptions { no_timeouts, no_preexecution, ..options })
         }
-        TypedCommand::Acceptor { node: typed } => Command::Node(node(Role::Acceptor, typed)?),
+        TypedCommand::Acceptor { node: typed, adopt_copy } => {
+            Command::Node(NodeOptions { adopt_copy, ..node(Role::Acceptor, typed)? })
+        }
         TypedCommand::Learner { node: typed, results } => {
             Command::Node(NodeOptions { results, ..node(Role::Learner, typed)? })
         }

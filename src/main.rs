@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             match node::run(&options, clock) {
                 Ok(Exit::Well) => ExitCode::SUCCESS,
                 Ok(Exit::Undone) => ExitCode::from(1),
-                Ok(Exit::BadInput) => ExitCode::from(2),
+                Ok(Exit::BadInput | Exit::Vanished) => ExitCode::from(2),
                 Err(error) => refuse(error),
             }
         }

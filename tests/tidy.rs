@@ -132,12 +132,13 @@ fn each_edge_has_one_place() {
     only("bincode", &["src/wire"]);
     only("hmac::", &["src/auth/seal.rs"]);
     only("sha2::", &["src/auth/seal.rs"]);
-    only("rustix::", &["src/auth/key.rs", "src/clock.rs", "src/stdio.rs"]);
+    let system = ["src/auth/key.rs", "src/clock.rs", "src/stdio.rs", "src/storage/directory.rs"];
+    only("rustix::", &system);
     only("socket2", &["src/net/multicast.rs"]);
     only("getrandom::", &["src/runtime/entropy.rs"]);
     only("/dev/urandom", &[]);
     only("Instant::now", &["src/clock.rs"]);
-    only("SystemTime", &[]);
+    only("SystemTime", &["src/storage/directory.rs"]);
     only("unsafe", &[]);
     only("crate::runtime", &["src/runtime", "src/cli.rs", "src/fuzzing"]);
     only("crate::simulate", &["src/cli.rs"]);

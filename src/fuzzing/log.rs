@@ -5,78 +5,86 @@ use crate::protocol::actor::Record;
 use crate::protocol::types::{Ballot, Entry, Instance};
 use crate::sim::disk::SimDisk;
 use crate::storage::AcceptorStore;
-use crate::storage::disk::Disk;
-use crate::storage::log::{Identity, Log, Recovered, seal};
+use crate::storage::error::LogError;
+use crate::storage::frame::{HEADER_BYTES, Place, seal};
+use crate::storage::identity::Identity;
+use crate::storage::log::{Log, LogOptions};
 use crate::wire::encode_record;
 
-/// A frame's header, filled in by `seal`.
-const HEADER_BYTES: usize = 20;
+/// The secret of the directory.
+const TOKEN: u64 = 0x1234_5678_9abc_def0;
 
-/// Whatever the segments hold, opening never panics. What opens goes on: a record that is appended
-/// then comes back after exactly those that were there before.
+/// Whatever the first segment holds, opening never panics. What opens goes on: a record that is
+/// appended then comes back after exactly those that were there before.
 pub fn log_recovery(bytes: &[u8]) {
-    let mine = Identity { cluster: "fuzz".to_owned(), acceptor: 2, incarnation: 7 };
-    let mut disk = SimDisk::new();
-    // A fresh log writes the identity, which is not what is tried here.
-    assert!(Log::open(disk.clone(), &mine).is_ok());
-    for (name, content) in segments(bytes) {
-        assert!(disk.create(&name, &content).is_ok());
-    }
-    let Ok((mut log, before)) = Log::open(disk.clone(), &mine) else { return };
+    let mine = Identity {
+        cluster: "fuzz".to_owned(),
+        acceptor: 2,
+        acceptor_count: 3,
+        incarnation: 7,
+        token: TOKEN,
+    };
+    let disk = SimDisk::new();
+    // The identity and the manifest, which are not what is tried here.
+    assert!(open(&disk, &mine).is_ok());
+    let content = segment(bytes);
+    disk.tamper("log-00000001", |file| file.clone_from(&content));
+    let Ok((mut log, mut records)) = open(&disk, &mine) else { return };
     let ballot = Ballot { round: 9, proposer: 1, boot: 1 };
     let entries = vec![Entry::Noop; 3].into();
     let record = Record::Accepted { ballot, from: Instance(1), entries };
     assert!(log.append(&record).is_ok() && log.flush().is_ok());
-    let Ok((_, after)) = Log::open(disk, &mine) else { panic!("it opened a moment ago") };
-    let Recovered { incarnation, mut records, .. } = before;
+    let Ok((_, after)) = open(&disk, &mine) else { panic!("it opened a moment ago") };
     records.push(record);
-    assert_eq!(after, Recovered { incarnation, records, cut_bytes: 0 });
+    assert_eq!(after, records);
 }
 
-/// The segments that `bytes` describe: steps that each add something to the last of them.
-fn segments(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+fn open(disk: &SimDisk, mine: &Identity) -> Result<(Log<SimDisk>, Vec<Record>), LogError> {
+    let mut records = Vec::new();
+    let opening = Log::open(disk.clone(), mine, LogOptions::default())?;
+    let (log, _) = opening.recover(|record| records.push(record))?;
+    Ok((log, records))
+}
+
+/// The segment that `bytes` describe: steps that each add something to it.
+fn segment(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = Bytes::new(bytes);
-    let (mut segment, mut frame) = (1_u64, 1_u64);
-    let mut segments = vec![(name(segment), Vec::new())];
+    let mut content: Vec<u8> = Vec::new();
+    let mut frame = 1_u64;
     while !bytes.is_empty() {
         let step = bytes.below(8);
         let length = usize::from(bytes.byte());
-        let mut added = Vec::new();
-        match step {
+        let place = Place { token: TOKEN, segment: 1, offset: content.len() as u64 };
+        let mut added = match step {
             // Any bytes.
-            0 => added.extend_from_slice(bytes.take(length)),
+            0 => bytes.take(length).to_vec(),
             // A whole frame of any bytes; of records; and the latter torn.
-            1 => added = sealed(frame, bytes.take(length)),
-            2 | 3 => added = sealed(frame, &records(&mut bytes, length)),
+            1 => sealed(place, frame, bytes.take(length)),
+            2 | 3 => sealed(place, frame, &records(&mut bytes, length)),
             4 => {
-                added = sealed(frame, &records(&mut bytes, 1));
-                added.truncate(length);
+                let mut torn = sealed(place, frame, &records(&mut bytes, 1));
+                torn.truncate(length);
+                torn
             }
-            // A frame of any number.
-            5 => added = sealed(bytes.number(), &records(&mut bytes, 1)),
-            // The next segment, or one that does not follow.
-            6 | 7 => {
-                segment += if step == 6 { 1 } else { 2 };
-                segments.push((name(segment), Vec::new()));
+            // A frame of any number; one of another place; and room.
+            5 => sealed(place, bytes.number(), &records(&mut bytes, 1)),
+            6 => {
+                let elsewhere = Place { offset: bytes.number(), ..place };
+                sealed(elsewhere, frame, &records(&mut bytes, 1))
             }
+            7 => vec![0; length],
             _ => unreachable!("there are eight steps"),
-        }
+        };
         frame += u64::from((1..=3).contains(&step));
-        if let Some((_, content)) = segments.last_mut() {
-            content.append(&mut added);
-        }
+        content.append(&mut added);
     }
-    segments
+    content
 }
 
-fn name(segment: u64) -> String {
-    format!("log-{segment:08}")
-}
-
-fn sealed(number: u64, payload: &[u8]) -> Vec<u8> {
+fn sealed(place: Place, number: u64, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; HEADER_BYTES];
     frame.extend_from_slice(payload);
-    seal(&mut frame, number);
+    seal(&mut frame, place, number);
     frame
 }
 

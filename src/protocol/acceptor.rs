@@ -63,6 +63,16 @@ impl Acceptor {
         }
     }
 
+    /// Which life of this id it is.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// The ballot in which `instance` was accepted last.
+    pub fn accepted_in(&self, instance: Instance) -> Option<Ballot> {
+        self.accepted.get(instance).map(|(_, ballot)| *ballot)
+    }
+
     /// The ballot promised.
     pub fn promised(&self) -> Ballot {
         self.promised

@@ -36,7 +36,7 @@ use crate::net::multicast::Options;
 use crate::net::rejoin::{Recipe, Rejoining, Reopening};
 use crate::net::{DatagramReceiver, DatagramSender};
 use crate::protocol::acceptor::Acceptor;
-use crate::protocol::actor::{Actor, Record};
+use crate::protocol::actor::Actor;
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::Learner;
 use crate::protocol::message::Assignment;
@@ -46,9 +46,11 @@ use crate::protocol::types::{NodeId, Role, Sender, Session, Time};
 use crate::results::output::{NoOutput, Output};
 use crate::results::writer::ResultsWriter;
 use crate::storage::AcceptorStore;
-use crate::storage::disk::Folder;
-use crate::storage::log::{Identity, Log, Recovered};
+use crate::storage::directory::Directory;
+use crate::storage::identity::Identity;
+use crate::storage::log::{Log, LogOptions, Recovered};
 use crate::storage::memory::MemoryStore;
+use crate::storage::watch::Watch;
 use crate::wire::Codec;
 
 /// How long a blocked standard output is waited for at the end.
@@ -59,6 +61,9 @@ const LAST_TURN: Duration = Duration::from_secs(2);
 
 /// How often progress is shown.
 const GLANCE: Duration = Duration::from_millis(100);
+
+/// How often an acceptor looks whether its data is still there.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// How to run a role.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +86,8 @@ pub struct NodeOptions {
     pub assignment: Assignment,
     /// Where learners write.
     pub results: PathBuf,
+    /// The data is a copy that the operator vouches for (acceptors).
+    pub adopt_copy: bool,
 }
 
 /// Why a process could not start, in one sentence.
@@ -110,6 +117,8 @@ pub enum Exit {
     Undone,
     /// Standard input could not be used to its end: 2.
     BadInput,
+    /// What it stored is not there any more, so it must not be started again as it is: 2.
+    Vanished,
 }
 
 /// Runs the process that `options` describe, to its end.
@@ -128,17 +137,17 @@ pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
     let fresh = entropy::random_u64().map_err(StartError::new)?;
     let seed = options.seed.map_or_else(entropy::random_u64, Ok).map_err(StartError::new)?;
     let memory = match options.node.role {
-        Role::Acceptor => Memory::open(&config, id, fresh)?,
+        Role::Acceptor => Memory::open(&config, &settings, options, fresh)?,
         Role::Client | Role::Proposer | Role::Learner => Memory::none(fresh),
     };
     let boot = memory.boot;
     let sender = Sender { node: options.node, boot };
     let process = Process::open(&config, &settings, place, sender, (options.loss, seed), clock)?;
-    let ending = Ending::new(options, process.inbox_sender.clone())?;
+    let mut ending = Ending::new(options, process.inbox_sender.clone())?;
     match options.node.role {
         Role::Acceptor => {
-            let mut acceptor = Acceptor::new(id, boot, settings);
-            memory.records.into_iter().for_each(|record| acceptor.restore(record));
+            ending.watch = memory.watch;
+            let acceptor = memory.acceptor.unwrap_or_else(|| Acceptor::new(id, boot, settings));
             info!("has promised {}", acceptor.promised());
             let process = Process { store: memory.store, ..process };
             process.run(acceptor, Box::new(NoOutput), ending)
@@ -303,21 +312,37 @@ fn no_thread(error: io::Error) -> StartError {
 struct Memory {
     /// Its boot number. An acceptor with data keeps its incarnation instead.
     boot: u64,
-    records: Vec<Record>,
+    /// An acceptor with data, and with what it stored.
+    acceptor: Option<Acceptor>,
     store: Box<dyn AcceptorStore>,
+    /// Whether what it stores is still there.
+    watch: Option<Watch>,
 }
 
 impl Memory {
     /// Nothing.
     fn none(boot: u64) -> Self {
-        Memory { boot, records: Vec::new(), store: Box::new(MemoryStore) }
+        Memory { boot, acceptor: None, store: Box::new(MemoryStore), watch: None }
     }
 
-    /// What acceptor `id` has stored, if the configuration says where.
-    fn open(config: &Config, id: u32, fresh: u64) -> Result<Self, StartError> {
-        let Some(data) = &config.data else { return Ok(Memory::none(fresh)) };
+    /// What the acceptor has stored, if the configuration says where.
+    fn open(
+        config: &Config,
+        settings: &Settings,
+        options: &NodeOptions,
+        fresh: u64,
+    ) -> Result<Self, StartError> {
+        let id = options.node.id;
+        let Some(data) = &config.data else {
+            if options.adopt_copy {
+                let conf = &options.conf;
+                let what = format!("{conf} has no `data`, so there is no copy to adopt");
+                return Err(StartError(what));
+            }
+            return Ok(Memory::none(fresh));
+        };
         let path = data.join(format!("acceptor-{id}"));
-        let folder = Folder::open(path.clone()).map_err(|error| {
+        let directory = Directory::open(&path).map_err(|error| {
             let path = path.display();
             if error.kind() == io::ErrorKind::ResourceBusy {
                 StartError(format!("{path} is in use: another process runs as acceptor {id}"))
@@ -325,14 +350,31 @@ impl Memory {
                 StartError(format!("{path}: cannot keep data there: {error}"))
             }
         })?;
-        let cluster = config.cluster.clone();
-        let identity = Identity { cluster, acceptor: id, incarnation: fresh };
-        let (log, recovered) = Log::open(folder, &identity).map_err(StartError::new)?;
-        let Recovered { incarnation: boot, records, cut_bytes } = recovered;
+        let watch = directory.watch();
+        let identity = Identity {
+            cluster: config.cluster.clone(),
+            acceptor: id,
+            acceptor_count: config.acceptor_count(),
+            incarnation: fresh,
+            token: entropy::random_u64().map_err(StartError::new)?,
+        };
+        let how = LogOptions { adopt_copy: options.adopt_copy, ..LogOptions::default() };
+        let opening = Log::open(directory, &identity, how).map_err(StartError::new)?;
+        let boot = opening.incarnation();
+        let mut acceptor = Acceptor::new(id, boot, settings.clone());
+        let recovery = opening.recover(|record| acceptor.restore(record));
+        let (log, recovered) = recovery.map_err(StartError::new)?;
+        let Recovered { records, cut_bytes, is_adopted } = recovered;
+        info!("{records} records are in {}", path.display());
+        if is_adopted {
+            let path = path.display();
+            warn!("adopted the copy {path}; no other copy of it may ever be started");
+        }
         if cut_bytes > 0 {
             warn!("cut {cut_bytes} bytes of a torn record, which was never answered");
         }
-        Ok(Memory { boot, records, store: Box::new(log) })
+        let (acceptor, watch) = (Some(acceptor), Some(watch));
+        Ok(Memory { boot, acceptor, store: Box::new(log), watch })
     }
 }
 
@@ -490,6 +532,10 @@ impl Process {
         self.stats.log_summary();
         Ok(match end {
             Some(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
+            Some(Err(failure @ Failure::Vanished(_))) => {
+                error!("{failure}");
+                Exit::Vanished
+            }
             Some(Err(failure)) => {
                 error!("{failure}");
                 Exit::Undone
@@ -508,6 +554,8 @@ struct Ending {
     signals: Channel<i32>,
     inbox: InboxSender,
     progress: Option<ClientProgress>,
+    /// Whether an acceptor's data is still there.
+    watch: Option<Watch>,
     clock: Clock,
 }
 
@@ -526,11 +574,12 @@ impl Ending {
             })
             .map_err(no_thread)?;
         let (lifetime, clock) = (options.lifetime, Clock::start());
-        Ok(Ending { lifetime, signals: received, inbox, progress: None, clock })
+        Ok(Ending { lifetime, signals: received, inbox, progress: None, watch: None, clock })
     }
 
     /// Waits for the end, and gives the loop's reason; none when it does not end.
     fn wait(self, ended: &Channel<Result<Ended, Failure>>) -> Option<Result<Ended, Failure>> {
+        let mut looked = Time::ZERO;
         loop {
             match ended.recv_timeout(GLANCE) {
                 Ok(end) => return Some(end),
@@ -538,9 +587,19 @@ impl Ending {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let lived = self.clock.now().since(Time::ZERO);
+            let now = self.clock.now();
+            let lived = now.since(Time::ZERO);
             if let Some(progress) = &self.progress {
                 progress.show(lived);
+            }
+            if now >= looked + LOOK {
+                looked = now;
+                if let Some(Err(vanished)) = self.watch.as_ref().map(Watch::look) {
+                    self.inbox.stop();
+                    // Whether it ends or not, it must not go on.
+                    let _ = ended.recv_timeout(LAST_TURN);
+                    return Some(Err(Failure::Vanished(vanished)));
+                }
             }
             let is_over = self.lifetime.is_some_and(|lifetime| lived >= lifetime);
             if is_over || self.signals.try_recv().is_ok() {

@@ -28,6 +28,7 @@ use crate::protocol::timer::Timer;
 use crate::protocol::types::{Role, Time};
 use crate::results::output::Output;
 use crate::storage::AcceptorStore;
+use crate::storage::watch::Vanished;
 use crate::wire::Codec;
 
 /// The most events of one turn.
@@ -78,6 +79,8 @@ pub enum Failure {
     Output(io::Error),
     /// The role itself must not go on.
     Halted(Halt),
+    /// What was stored was taken away. Seen from outside the loop, which goes on without it.
+    Vanished(Vanished),
 }
 
 impl fmt::Display for Failure {
@@ -95,8 +98,9 @@ impl fmt::Display for Failure {
             ),
             Failure::Halted(Halt::Forgotten) => f.write_str(
                 "this acceptor came back without what it had promised, and must not vote: give it \
-                 its data back, or start the whole cluster afresh",
+                 its data back, exactly the files that it had last, or leave it down",
             ),
+            Failure::Vanished(vanished) => vanished.fmt(f),
         }
     }
 }
@@ -147,6 +151,11 @@ impl<A: Actor> RoleLoop<A> {
     /// failure.
     pub fn run(mut self) -> (A, Result<Ended, Failure>) {
         let ended = self.run_turns();
+        if ended.is_ok()
+            && let Err(error) = self.around.store.close()
+        {
+            log::debug!("cannot note that it ends in order: {error}");
+        }
         (self.actor, ended)
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Delivery;
 use crate::protocol::message::{AcceptedEntry, Kind, Message};
 use crate::protocol::types::{
@@ -17,6 +18,10 @@ struct Voters(u64);
 impl Voters {
     fn add(&mut self, acceptor: u32) {
         self.0 |= 1_u64.checked_shl(acceptor).unwrap_or(0);
+    }
+
+    fn has(self, acceptor: u32) -> bool {
+        self.0 & 1_u64.checked_shl(acceptor).unwrap_or(0) != 0
     }
 }
 
@@ -171,14 +176,19 @@ impl Checker {
         Ok(())
     }
 
-    /// An acceptor came back, having promised `promised`: no less than it ever answered.
-    pub fn on_restart(&self, id: NodeId, promised: Ballot) -> Result<(), Violation> {
-        match self.promised.get(&id.id) {
-            Some(answered) if *answered > promised => {
-                Err(format!("{id} answered {answered} and came back with {promised}"))
-            }
-            Some(_) | None => Ok(()),
+    /// An acceptor came back: with no less than it ever promised and accepted, as others heard it.
+    pub fn on_restart(&self, id: NodeId, acceptor: &Acceptor) -> Result<(), Violation> {
+        let promised = acceptor.promised();
+        if let Some(answered) = self.promised.get(&id.id).filter(|answered| **answered > promised) {
+            return Err(format!("{id} answered {answered} and came back with {promised}"));
         }
+        let votes = self.proposed.iter().filter(|(_, (_, voters))| voters.has(id.id));
+        for ((instance, ballot), _) in votes {
+            if acceptor.accepted_in(*instance).is_none_or(|kept| kept < *ballot) {
+                return Err(format!("{id} accepted {instance} in {ballot} and came back without"));
+            }
+        }
+        Ok(())
     }
 
     /// The instance that value `number` asked for holds something else.

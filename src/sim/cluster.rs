@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::agenda::{Agenda, Event};
 use super::checker::{Checker, Violation};
+use super::disk::SimDisk;
 use super::fault::{Boundary, Fault};
 use super::network::{Network, Weather};
 use super::node::{AnyRole, Host, Node};
@@ -18,18 +19,23 @@ use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Delivery;
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::Learner;
-use crate::protocol::message::{Assignment, Message, Prepare};
+use crate::protocol::message::{Assignment, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    Ballot, Counted, Instance, NodeId, Number, Role, Sender, Session, Time, Value,
+    Counted, Instance, NodeId, Number, Role, Sender, Session, Time, Value,
 };
 use crate::rng::Rng;
-use crate::storage::log::{Identity, Log};
+use crate::storage::error::LogError;
+use crate::storage::identity::Identity;
+use crate::storage::log::{Log, LogOptions};
 use crate::wire::Codec;
 
 /// The name of every simulated cluster.
 const CLUSTER: &str = "sim";
+
+/// A log goes on in a new segment after so many bytes: soon, so that all of that is tried often.
+const SEGMENT_BYTES: u64 = 8 << 10;
 
 /// How many datagrams of the past are kept, to arrive again some day.
 const PAST_DATAGRAMS: usize = 64;
@@ -70,18 +76,18 @@ impl Default for Plan {
 /// The world.
 #[derive(Debug)]
 pub struct Cluster {
-    plan: Plan,
-    now: Time,
-    hosts: BTreeMap<NodeId, Host>,
-    nodes: BTreeMap<NodeId, Node>,
-    agenda: Agenda,
+    pub(super) plan: Plan,
+    pub(super) now: Time,
+    pub(super) hosts: BTreeMap<NodeId, Host>,
+    pub(super) nodes: BTreeMap<NodeId, Node>,
+    pub(super) agenda: Agenda,
     /// The network; tests cut and heal it.
     pub network: Network,
     checker: Checker,
     trace: Trace,
-    rng: Rng,
+    pub(super) rng: Rng,
     /// Datagrams that were sent, and to whom.
-    past: Vec<(Role, Rc<[u8]>)>,
+    pub(super) past: Vec<(Role, Rc<[u8]>)>,
     elections: u32,
     /// A client or a learner has done something, or anybody has died or started.
     has_moved: bool,
@@ -153,16 +159,21 @@ impl Cluster {
         let mut log = None;
         let role = match id.role {
             Role::Acceptor => {
-                let mine = Identity { cluster: CLUSTER.into(), acceptor: id.id, incarnation: boot };
-                match Log::open(host.disk, &mine) {
-                    Ok((opened, recovered)) => {
-                        log = Some(opened);
-                        boot = recovered.incarnation;
-                        let mut acceptor = Acceptor::new(id.id, boot, settings);
-                        recovered.records.into_iter().for_each(|record| acceptor.restore(record));
-                        let verdict = self.checker.on_restart(id, acceptor.promised());
+                let acceptor_count = settings.acceptor_count;
+                let (cluster, token) = (CLUSTER.to_owned(), boot.rotate_left(17));
+                let (acceptor, incarnation) = (id.id, boot);
+                let mine = Identity { cluster, acceptor, acceptor_count, incarnation, token };
+                match open_log(host.disk, &mine, &settings) {
+                    Ok((acceptor, opened)) => {
+                        (log, boot) = (Some(opened), acceptor.incarnation());
+                        let verdict = self.checker.on_restart(id, &acceptor);
                         self.note(verdict);
                         AnyRole::Acceptor(acceptor)
+                    }
+                    // A full disk, or one that does not sync: it stays dead.
+                    Err(error @ LogError::Write { .. }) => {
+                        let story = format_args!("{id} cannot start: {error}");
+                        return self.trace.tell(Detail::Story, self.now, story);
                     }
                     Err(error) => return self.note(Err(format!("{id} cannot start: {error}"))),
                 }
@@ -443,7 +454,7 @@ impl Cluster {
         }
     }
 
-    fn arrive(&mut self, to: NodeId, datagram: Rc<[u8]>) {
+    pub(super) fn arrive(&mut self, to: NodeId, datagram: Rc<[u8]>) {
         let Some(node) = self.nodes.get_mut(&to).filter(|node| node.is_up) else { return };
         if node.receive(datagram) {
             // What arrives while a node works waits, and makes up its next turn.
@@ -588,49 +599,23 @@ impl Cluster {
             }
         }
     }
+}
 
-    /// Lets datagrams of the past arrive once more, some time within the next second.
-    fn replay(&mut self, count: u32) {
-        for _ in 0..count.min(self.past.len() as u32) {
-            let place = self.rng.below(self.past.len() as u64) as usize;
-            let (group, datagram) = self.past[place].clone();
-            let time = self.now + self.rng.up_to(Duration::from_secs(1));
-            for to in members(&self.nodes, group).collect::<Vec<_>>() {
-                self.agenda.schedule(time, Event::Arrive { to, datagram: Rc::clone(&datagram) });
-            }
-        }
-    }
-
-    /// Throws bytes at a node that no member of the cluster would send: random ones, a datagram of
-    /// the past that lost its end or grew, or one of another cluster. A flipped bit is not among
-    /// them: the checksum of UDP, and authentication where it is on, keep those away.
-    fn throw_garbage(&mut self, to: NodeId) {
-        let place = self.rng.below(self.past.len().max(1) as u64) as usize;
-        let mut bytes = match self.past.get(place) {
-            Some((_, datagram)) => datagram.to_vec(),
-            None => Vec::new(),
-        };
-        match self.rng.below(4) {
-            0 => {
-                let length = self.rng.below(bytes.len() as u64 + 1) as usize;
-                bytes = (0..length).map(|_| self.rng.next_u64() as u8).collect();
-            }
-            1 => bytes.truncate(self.rng.below(bytes.len() as u64 + 1) as usize),
-            2 => bytes.push(self.rng.next_u64() as u8),
-            _ => {
-                let sender = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
-                let other = Codec::new("another", sender, self.plan.settings.datagram_bytes);
-                let ballot = Ballot { round: 1 << 20, proposer: 1, boot: 1 };
-                let prepare = Prepare { ballot, from: Instance(1), until: None, acceptor: None };
-                let _ = other.encode(&Message::Prepare(prepare), &mut bytes);
-            }
-        }
-        self.arrive(to, bytes.into());
-    }
+/// An acceptor with what its disk holds.
+fn open_log(
+    disk: SimDisk,
+    mine: &Identity,
+    settings: &Settings,
+) -> Result<(Acceptor, Log<SimDisk>), LogError> {
+    let options = LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() };
+    let opening = Log::open(disk, mine, options)?;
+    let mut acceptor = Acceptor::new(mine.acceptor, opening.incarnation(), settings.clone());
+    let (log, _) = opening.recover(|record| acceptor.restore(record))?;
+    Ok((acceptor, log))
 }
 
 /// The nodes of a group.
-fn members(nodes: &BTreeMap<NodeId, Node>, group: Role) -> impl Iterator<Item = NodeId> {
+pub(super) fn members(nodes: &BTreeMap<NodeId, Node>, group: Role) -> impl Iterator<Item = NodeId> {
     nodes.range(NodeId::new(group, 0)..=NodeId::new(group, u32::MAX)).map(|(id, _)| *id)
 }
 

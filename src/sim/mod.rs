@@ -7,6 +7,7 @@ pub mod disk;
 pub mod fault;
 pub mod network;
 pub mod node;
+mod noise;
 pub mod scenario;
 pub mod script;
 pub mod trace;

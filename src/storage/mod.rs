@@ -3,9 +3,16 @@
 //! A store keeps records in order and knows nothing of messages. The role loop appends the records
 //! of a turn, flushes once, and only then sends what the turn wants sent.
 
+pub mod directory;
 pub mod disk;
+pub mod error;
+pub(crate) mod frame;
+pub mod identity;
 pub mod log;
+mod manifest;
 pub mod memory;
+mod recovery;
+pub mod watch;
 
 use std::io;
 
@@ -26,4 +33,13 @@ pub trait AcceptorStore: Send {
     ///
     /// As [`AcceptorStore::append`]; what is on disk is then unknown, so it must not be repeated.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// Notes that the process ends in order, with everything flushed.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be noted. Nothing is lost by it.
+    fn close(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

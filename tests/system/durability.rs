@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::faults::{COUNT, strike};
-use crate::world::{SOON, World, happens, skip, succeeds, values};
+use crate::world::{PAXOS, SOON, World, happens, skip, succeeds, text, values};
 
 /// A durable cluster that runs.
 fn cluster() -> World {
@@ -37,6 +37,9 @@ fn killed_cluster() -> World {
     }
     world
 }
+
+/// What can be done when something that an acceptor stored is not there any more.
+const CURE: &str = "byte for byte the last state of this acceptor";
 
 /// Where an acceptor keeps its data.
 fn data(world: &World, id: u32) -> PathBuf {
@@ -121,12 +124,22 @@ fn a_second_process_with_the_same_data_is_refused() {
     world.expect_all_delivered();
 }
 
+/// How long a frame's header is.
+const HEADER_BYTES: usize = 24;
+
+/// What every frame of an acceptor's log begins with: the secret of its directory.
+fn token(world: &World, id: u32) -> [u8; 8] {
+    let identity = fs::read_to_string(data(world, id).join("identity")).unwrap();
+    let token = identity.lines().find_map(|line| line.strip_prefix("token ")).unwrap();
+    u64::from_str_radix(token, 16).unwrap().to_le_bytes()
+}
+
 /// How long the frames of a log are together. Behind them is room, in zeros.
-fn stored(log: &[u8]) -> usize {
+fn stored(log: &[u8], token: [u8; 8]) -> usize {
     let mut end = 0;
-    while log[end..].starts_with(b"mpxf") {
-        let length = u32::from_le_bytes(log[end + 4..end + 8].try_into().unwrap());
-        end += 20 + length as usize;
+    while log[end..].starts_with(&token) {
+        let length = u32::from_le_bytes(log[end + 8..end + 12].try_into().unwrap());
+        end += HEADER_BYTES + length as usize;
     }
     assert!(end > 0 && log[end..].iter().all(|byte| *byte == 0));
     end
@@ -137,21 +150,28 @@ fn a_damaged_log_stops_the_start() {
     let mut world = killed_cluster();
     let path = log(&world, 2);
     let mut bytes = fs::read(&path).unwrap();
-    // In what was stored for the first client. A last frame that is broken looks torn.
-    let middle = stored(&bytes) / 4;
+    // In what was stored for the first client.
+    let token = token(&world, 2);
+    let middle = stored(&bytes, token) / 4;
     bytes[middle] ^= 1;
     fs::write(&path, &bytes).unwrap();
     world.start("acceptor2", &[]);
     let file = path.display().to_string();
-    let cure = "restore the file, or retire this acceptor";
-    expect_end(&mut world, "acceptor2", 2, &[&*file, "the record at byte ", "is damaged", cure]);
+    expect_end(&mut world, "acceptor2", 2, &[&*file, "the record at byte ", "is damaged", CURE]);
     // The offset is that of the frame around the byte.
     let said = world.said("acceptor2");
     let offset = said.split("at byte ").nth(1).unwrap().split(' ').next().unwrap();
     let offset: usize = offset.parse().unwrap();
-    assert!(offset <= middle && bytes[offset..].starts_with(b"mpxf"), "{said}");
+    assert!(offset <= middle && bytes[offset..].starts_with(&token), "{said}");
     // Nothing was touched.
     assert_eq!(fs::read(&path).unwrap(), bytes);
+    // The last record, which was stored just as well: the process was killed, and not the machine.
+    bytes[middle] ^= 1;
+    let last = stored(&bytes, token) - 1;
+    bytes[last] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    world.start("acceptor2", &[]);
+    expect_end(&mut world, "acceptor2", 2, &[&*file, "the record at byte ", "is damaged", CURE]);
 }
 
 #[test]
@@ -159,8 +179,9 @@ fn a_torn_tail_is_cut() {
     let mut world = killed_cluster();
     // What was written and not answered: the beginning of one more frame.
     let mut whole = fs::read(log(&world, 1)).unwrap();
-    whole.truncate(stored(&whole));
-    fs::write(log(&world, 1), [&whole[..], b"mpxf\xff\x00\x00\x00torn"].concat()).unwrap();
+    let token = token(&world, 1);
+    whole.truncate(stored(&whole, token));
+    fs::write(log(&world, 1), [&whole[..], &token, b"\xff\x00\x00\x00torn"].concat()).unwrap();
     for id in 1..=2 {
         world.start(&format!("acceptor{id}"), &[]);
     }
@@ -173,11 +194,11 @@ fn a_torn_tail_is_cut() {
     drop(stdin);
     world.await_lines(&[1, 2], 2500, SOON);
     world.expect_all_delivered();
-    assert!(world.said("acceptor1").contains("cut 12 bytes of a torn record"));
+    assert!(world.said("acceptor1").contains("cut 16 bytes of a torn record"));
     // What it stored since stands where the torn bytes were.
     let now = fs::read(log(&world, 1)).unwrap();
     assert!(now.len() > whole.len() && now.starts_with(&whole));
-    assert!(now[whole.len()..].starts_with(b"mpxf"));
+    assert!(now[whole.len()..].starts_with(&token));
     assert!(!now.windows(4).any(|word| word == b"torn"));
     assert_eq!(world.complaints("acceptor2"), "");
 }
@@ -255,4 +276,153 @@ fn a_failed_sync_ends_the_acceptor_without_a_word() {
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     world.expect_all_delivered();
     assert_eq!(world.complaints("acceptor2"), "");
+}
+
+/// A clean-up that takes logs away.
+#[test]
+fn an_acceptor_that_lost_its_log_is_refused_and_the_others_go_on() {
+    let world = strike(cluster(), |world| {
+        world.kill("acceptor2");
+        fs::remove_file(log(world, 2)).unwrap();
+        world.start("acceptor2", &[]);
+        let file = log(world, 2).display().to_string();
+        expect_end(world, "acceptor2", 2, &[&*file, "is missing", CURE, "or leave it down"]);
+        // It stays so, and nothing was made in its place.
+        world.start("acceptor2", &[]);
+        expect_end(world, "acceptor2", 2, &["is missing"]);
+        assert!(!log(world, 2).exists());
+    });
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    world.expect_all_delivered();
+}
+
+/// Last night's backup, put back in the place of what the acceptor had, would make it contradict
+/// what it answered since. A copy of the last state may be adopted, by saying so, once.
+#[test]
+fn a_restored_backup_is_refused_and_the_last_state_may_be_adopted() {
+    let mut backup = PathBuf::new();
+    let mut world = strike(cluster(), |world| {
+        backup = world.path("backup");
+        copy_files(&data(world, 2), &backup);
+    });
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    let (own, last) = (data(&world, 2), world.path("last"));
+    world.signal("acceptor2", "-TERM");
+    assert_eq!(world.end_of("acceptor2", SOON).code(), Some(0));
+    copy_files(&own, &last);
+    // By way of another directory, and file by file over what was there, in place.
+    for is_new in [true, false] {
+        if is_new {
+            fs::rename(&own, world.path("kept")).unwrap();
+        }
+        copy_files(&backup, &own);
+        world.start("acceptor2", &[]);
+        expect_end(&mut world, "acceptor2", 2, &["is a copy", "--adopt-copy", "leave it down"]);
+        if is_new {
+            fs::remove_dir_all(&own).unwrap();
+            fs::rename(world.path("kept"), &own).unwrap();
+        }
+    }
+    fs::remove_dir_all(&own).unwrap();
+    copy_files(&last, &own);
+    world.start("acceptor2", &[]);
+    expect_end(&mut world, "acceptor2", 2, &["is a copy"]);
+    let adopt = |world: &World| adopt(world, 2);
+    let output = adopt(&world);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("adopted the copy"), "{}", text(&output.stderr));
+    // Once: in a unit file, the option would take every later copy as well.
+    let output = adopt(&world);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("start it without --adopt-copy"));
+    // It counts again: with another away, nothing is decided without it.
+    world.start("acceptor2", &[]);
+    world.kill("acceptor3");
+    world.note_fed(1, &[&*values("c1", COUNT), &*values("w1", 50)].concat());
+    let fed = fs::read_to_string(world.path("results/propose1.txt")).unwrap();
+    let mut stdin = world.feed_slowly(1, &["0", "0", "auto"]);
+    stdin.write_all(values("w1", 50).as_bytes()).unwrap();
+    drop(stdin);
+    world.await_lines(&[1, 2], 2 * COUNT + 50, SOON);
+    assert!(fed.ends_with("w1-50\n"));
+}
+
+/// Starts an acceptor for a moment, to adopt the copy that its directory is.
+fn adopt(world: &World, id: u32) -> std::process::Output {
+    let mut command = std::process::Command::new(PAXOS);
+    command.arg("--conf").arg(world.conf()).args(["acceptor", &id.to_string()]);
+    command.args(["--adopt-copy", "--lifetime", "0.3"]).current_dir(world.path(""));
+    command.output().unwrap()
+}
+
+/// What a majority is must not change under those who voted.
+#[test]
+fn another_number_of_acceptors_is_refused_with_both() {
+    let mut world = killed_cluster();
+    for count in [1, 5] {
+        let data = world.path("data");
+        let cluster = fs::read_to_string(world.conf()).unwrap();
+        let cluster = cluster.lines().find(|line| line.starts_with("cluster ")).unwrap();
+        let more = format!("{cluster}\nacceptor_count {count}\ndata {}", data.display());
+        world.configure(&more);
+        world.start("acceptor1", &[]);
+        let configured = format!("acceptor_count is {count}");
+        expect_end(&mut world, "acceptor1", 2, &["is one of 3", &configured]);
+    }
+}
+
+/// Who removes the data of an acceptor that runs is told so while there is something to be done.
+#[test]
+fn an_acceptor_whose_data_is_removed_ends_and_says_so() {
+    let world = strike(cluster(), |world| {
+        let own = data(world, 2);
+        fs::rename(&own, world.path("elsewhere")).unwrap();
+        let path = own.display().to_string();
+        let what =
+            [&*path, "was removed or replaced", "move them back", "leave this acceptor down"];
+        expect_end(world, "acceptor2", 2, &what);
+        assert!(!own.exists(), "nothing is made in its place");
+        // The cure.
+        fs::rename(world.path("elsewhere"), &own).unwrap();
+        world.start("acceptor2", &[]);
+        world.kill("acceptor3");
+    });
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    world.expect_all_delivered();
+    assert_eq!(world.complaints("acceptor2"), "");
+}
+
+/// A first start that is killed at each of its system calls starts the next time.
+#[test]
+fn killed_at_any_system_call_of_its_first_start_an_acceptor_starts_again() {
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null"];
+    if !succeeds(&[&strace[..], &["true"]].concat()) {
+        return skip("a kill at every system call", "there is no strace, or it is not allowed");
+    }
+    let world = World::durable();
+    let conf = world.conf().display().to_string();
+    let acceptor = ["--conf", &conf, "acceptor", "2", "--lifetime", "0.05"];
+    let calls =
+        "mkdir,openat,fsync,fdatasync,ftruncate,pwrite64,rename,renameat,renameat2,unlinkat";
+    for call in 1.. {
+        let directory = world.path("data");
+        if directory.exists() {
+            fs::remove_dir_all(&directory).unwrap();
+        }
+        let mut command = std::process::Command::new("strace");
+        command.args(&strace[1..]).args(["-e", &format!("trace={calls}")]);
+        command.args(["-e", &format!("inject={calls}:signal=KILL:when={call}")]);
+        let killed =
+            command.arg(PAXOS).args(acceptor).current_dir(world.path("")).output().unwrap();
+        let again = std::process::Command::new(PAXOS)
+            .args(acceptor)
+            .current_dir(world.path(""))
+            .output()
+            .unwrap();
+        assert_eq!(again.status.code(), Some(0), "call {call}: {}", text(&again.stderr));
+        if killed.status.code() == Some(0) {
+            assert!(call > 40, "{call} calls");
+            return;
+        }
+    }
 }

@@ -1,0 +1,229 @@
+//! What there must be in an acceptor's directory, and how far the log was stable.
+//!
+//! The manifest is written anew, and put in the place of the old one, at every start, for every
+//! new segment and at an orderly end; each time everything that it names is stable before. So it is
+//! never ahead of the log, and only the end of the last segment may be ahead of it.
+//!
+//! ```text
+//!   multi-paxos acceptor manifest 2
+//!   incarnation 00c0ffee00c0ffee
+//!   starts 3                            how often the acceptor was started
+//!   ended no                            whether it ended in order
+//!   directory 1234 1764115200000000000  inode and birth: a copy has others
+//!   manifest 1236 1764115201000000000
+//!   identity 1237 1764115200000000000 1764115200000000000   the same, and when it was written
+//!   log 1235 1764115200000000000 67108990 4711   the same, bytes and frames: of all segments but
+//!   log 1239 1764115209000000000 0 4711          the last for good, of the last at least
+//!   checksum 89abcdef
+//! ```
+//!
+//! Behind the text, in sectors of their own, there are two tallies, written by turns after every
+//! sync of the log and never synced: how far the log was stable then. They outlive the process. A
+//! power failure may lose them, and then the text counts.
+
+use std::io;
+
+use super::disk::{Disk, Mark};
+use super::error::LogError;
+use super::identity::{read_text, with_checksum};
+use crate::bugs::{self, Bug};
+
+/// Its name.
+pub const MANIFEST: &str = "manifest";
+
+/// What it is called until it is whole.
+pub const MANIFEST_NEW: &str = "manifest.new";
+
+const FORMAT: &str = "multi-paxos acceptor manifest 2";
+
+/// What a disk writes whole or not at all, and what it maps.
+const SECTOR_BYTES: u64 = 512;
+const BLOCK_BYTES: u64 = 4096;
+
+/// How far a segment goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct End {
+    /// How many bytes its frames take.
+    pub bytes: u64,
+    /// How many frames there are up to here, those of the segments before among them.
+    pub frames: u64,
+}
+
+/// A segment that there must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// What tells it from its copies.
+    pub mark: Mark,
+    /// Its end, or for the last segment what it does not end before.
+    pub end: End,
+}
+
+/// A file that is never written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fixed {
+    /// What tells it from its copies.
+    pub mark: Mark,
+    /// When it was written. A copy that is written over it has the same mark and another time.
+    pub modified: u64,
+}
+
+/// What there must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Of the acceptor.
+    pub incarnation: u64,
+    /// How often the acceptor was started.
+    pub starts: u64,
+    /// Whether it ended in order, so that the end of the last segment is exactly that.
+    pub is_ended: bool,
+    /// The directory.
+    pub directory: Mark,
+    /// The manifest itself; filled in when it is written.
+    pub own: Mark,
+    /// The identity, which is written once; nothing until the first start is complete.
+    pub identity: Option<Fixed>,
+    /// The segments, in order.
+    pub segments: Vec<Segment>,
+}
+
+impl Manifest {
+    /// Puts it in the place of the one before. Returns where its tallies are.
+    pub fn write(&mut self, disk: &mut impl Disk) -> io::Result<Tallies> {
+        disk.create(MANIFEST_NEW)?;
+        self.own = disk.mark(MANIFEST_NEW)?;
+        let mut content = self.text().into_bytes();
+        let start = (content.len() as u64).next_multiple_of(BLOCK_BYTES);
+        // The room for the tallies is there from the beginning, so that writing them changes
+        // nothing but their own bytes.
+        content.resize((start + 2 * SECTOR_BYTES) as usize, 0);
+        disk.write_at(MANIFEST_NEW, 0, &content)?;
+        if !bugs::has(Bug::TrustsCaches) {
+            disk.sync(MANIFEST_NEW)?;
+        }
+        disk.rename(MANIFEST_NEW, MANIFEST)?;
+        if !bugs::has(Bug::LeavesNamesUnsynced) {
+            disk.sync_names()?;
+        }
+        Ok(Tallies { start, segment: self.segments.len() as u64, key: self.key(), next: 0 })
+    }
+
+    /// Reads it, with what its tallies say. Its segments may be longer than it says.
+    pub fn read(disk: &mut impl Disk) -> Result<Self, LogError> {
+        let path = disk.path_of(MANIFEST);
+        let text = read_text(disk, MANIFEST)?;
+        // Up to the checksum's line, behind which the tallies are.
+        let check = text.find("\nchecksum ").map(|place| place + "\nchecksum 12345678\n".len());
+        let parsed = check.and_then(|end| text.get(..end)).and_then(Manifest::parse);
+        let Some(mut manifest) = parsed else { return Err(LogError::Unreadable { path }) };
+        let tallies = manifest.read_tallies(disk);
+        let tallies = tallies.map_err(|error| LogError::Read { path, error })?;
+        if let Some(last) = manifest.segments.last_mut() {
+            last.end = tallies.into_iter().flatten().fold(last.end, End::max);
+        }
+        Ok(manifest)
+    }
+
+    fn read_tallies(&self, disk: &mut impl Disk) -> io::Result<[Option<End>; 2]> {
+        let start = (self.text().len() as u64).next_multiple_of(BLOCK_BYTES);
+        let segment = self.segments.len() as u64;
+        let mut ends = [None; 2];
+        for (place, end) in (0..).zip(&mut ends) {
+            let mut tally = [0; TALLY_BYTES];
+            let read = disk.read_at(MANIFEST, start + place * SECTOR_BYTES, &mut tally)?;
+            let bytes = u64_at(&tally, 0);
+            let found = End { bytes, frames: u64_at(&tally, 8) };
+            let is_whole = read == TALLY_BYTES && tally == encode_tally(self.key(), segment, found);
+            *end = is_whole.then_some(found);
+        }
+        Ok(ends)
+    }
+
+    /// Tells its tallies from those of every other manifest.
+    fn key(&self) -> u64 {
+        self.incarnation ^ self.starts.rotate_left(32) ^ self.own.inode.rotate_left(48)
+    }
+
+    fn text(&self) -> String {
+        let Manifest { incarnation, starts, is_ended, directory, own, identity, segments } = self;
+        let ended = if *is_ended { "yes" } else { "no" };
+        let mut text = format!(
+            "{FORMAT}\nincarnation {incarnation:016x}\nstarts {starts}\nended {ended}\n\
+             directory {directory}\nmanifest {own}\n"
+        );
+        if let Some(Fixed { mark, modified }) = identity {
+            text += &format!("identity {mark} {modified}\n");
+        }
+        for Segment { mark, end: End { bytes, frames } } in segments {
+            text += &format!("log {mark} {bytes} {frames}\n");
+        }
+        with_checksum(text)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
+        let marked = |words: &str| -> Option<Mark> {
+            let (inode, birth) = words.split_once(' ')?;
+            Some(Mark { inode: inode.parse().ok()?, birth: birth.parse().ok()? })
+        };
+        let fixed = |words: &str| -> Option<Fixed> {
+            let (mark, modified) = words.rsplit_once(' ')?;
+            Some(Fixed { mark: marked(mark)?, modified: modified.parse().ok()? })
+        };
+        let segment = |words: &str| -> Option<Segment> {
+            let (rest, frames) = words.rsplit_once(' ')?;
+            let (mark, bytes) = rest.rsplit_once(' ')?;
+            let end = End { bytes: bytes.parse().ok()?, frames: frames.parse().ok()? };
+            Some(Segment { mark: marked(mark)?, end })
+        };
+        let logs = text.lines().filter_map(|line| line.strip_prefix("log "));
+        let manifest = Manifest {
+            incarnation: u64::from_str_radix(value("incarnation ")?, 16).ok()?,
+            starts: value("starts ")?.parse().ok()?,
+            is_ended: value("ended ")? == "yes",
+            directory: marked(value("directory ")?)?,
+            own: marked(value("manifest ")?)?,
+            identity: value("identity ").and_then(fixed),
+            segments: logs.map(segment).collect::<Option<_>>()?,
+        };
+        // Whatever is not exactly what was written is damaged.
+        let is_whole = manifest.text() == text && !manifest.segments.is_empty();
+        is_whole.then_some(manifest)
+    }
+}
+
+/// Where the tallies of the present manifest are, and which is written next.
+#[derive(Clone, Copy, Debug)]
+pub struct Tallies {
+    start: u64,
+    segment: u64,
+    key: u64,
+    next: u64,
+}
+
+impl Tallies {
+    /// Notes that the last segment is stable up to `end`.
+    pub fn note(&mut self, disk: &mut impl Disk, end: End) -> io::Result<()> {
+        let tally = encode_tally(self.key, self.segment, end);
+        let place = self.start + self.next * SECTOR_BYTES;
+        self.next = 1 - self.next;
+        disk.write_at(MANIFEST, place, &tally)
+    }
+}
+
+const TALLY_BYTES: usize = 20;
+
+fn encode_tally(key: u64, segment: u64, end: End) -> [u8; TALLY_BYTES] {
+    let mut tally = [0; TALLY_BYTES];
+    tally[..8].copy_from_slice(&end.bytes.to_le_bytes());
+    tally[8..16].copy_from_slice(&end.frames.to_le_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    [key, segment, end.bytes, end.frames]
+        .iter()
+        .for_each(|word| hasher.update(&word.to_le_bytes()));
+    tally[16..].copy_from_slice(&hasher.finalize().to_le_bytes());
+    tally
+}
+
+fn u64_at(bytes: &[u8], offset: usize) -> u64 {
+    bytes[offset..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
+}

@@ -1,0 +1,326 @@
+//! How an acceptor comes back: everything that it may have answered is there, or it does not start.
+//!
+//! 1. Without an `identity` nothing was ever answered, so what else there is, as far as it is
+//!    empty, is left over from a start that was killed, and is made anew. Records without an
+//!    identity are refused.
+//! 2. With an `identity`, all that the `manifest` names must be there, and must be the very files
+//!    that were written: a copy has another inode or another birth, and may be older.
+//! 3. Every segment must hold all whole frames up to where the manifest, or one of its tallies,
+//!    says that it was stable.
+//! 4. What follows in the last segment was not counted, which is no proof that it was not answered:
+//!    the tallies are not synced. If whole frames follow a broken one, the broken one was stable
+//!    before they were written, so it is refused. Else it is torn, was not answered, and is cut.
+//!
+//! The last frame before a power failure, if it rots before the next start, is taken for a torn
+//! one: nothing that was synced tells of it but itself.
+
+use super::disk::{Disk, Mark};
+use super::error::LogError;
+use super::frame::Reader;
+use super::identity::{IDENTITY, IDENTITY_NEW, Identity};
+use super::log::{Log, LogOptions, create_segment, segment_name};
+use super::manifest::{End, Fixed, MANIFEST, MANIFEST_NEW, Manifest, Segment};
+use crate::bugs::{self, Bug};
+use crate::protocol::actor::Record;
+use crate::wire;
+
+/// A log whose files are all there, and whose records are still to be read.
+#[derive(Debug)]
+pub struct Opening<D> {
+    disk: D,
+    identity: Identity,
+    options: LogOptions,
+    manifest: Manifest,
+    /// The copy that is adopted, if it is one.
+    copied: Option<String>,
+    /// What a process left behind that was killed.
+    leftovers: Vec<String>,
+}
+
+/// What was found in a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many records there were.
+    pub records: u64,
+    /// How many bytes of a torn frame were cut.
+    pub cut_bytes: u64,
+    /// Whether a copy was adopted.
+    pub is_adopted: bool,
+}
+
+impl<D: Disk> Opening<D> {
+    pub(super) fn begin(
+        mut disk: D,
+        mine: &Identity,
+        options: LogOptions,
+    ) -> Result<Self, LogError> {
+        let path = disk.path_of("");
+        let names = disk.list().map_err(|error| LogError::Read { path, error })?;
+        let has = |name: &str| names.iter().any(|one| one == name);
+        let numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
+        if !has(IDENTITY) {
+            expect_nothing(&mut disk, &numbers, has(MANIFEST))?;
+            let manifest = begin_directory(&mut disk, mine, &names)?;
+            let (identity, copied, leftovers) = (mine.clone(), None, Vec::new());
+            return Ok(Opening { disk, identity, options, manifest, copied, leftovers });
+        }
+        let identity = Identity::read(&mut disk, mine)?;
+        if !has(MANIFEST) {
+            return Err(LogError::Missing { path: disk.path_of(MANIFEST) });
+        }
+        let manifest = Manifest::read(&mut disk)?;
+        if manifest.incarnation != identity.incarnation {
+            return Err(LogError::Unreadable { path: disk.path_of(MANIFEST) });
+        }
+        let count = manifest.segments.len() as u64;
+        if let Some(number) = (1..=count).find(|number| !numbers.contains(number)) {
+            return Err(LogError::Missing { path: disk.path_of(&segment_name(number)) });
+        }
+        let mut leftovers = Vec::new();
+        for number in numbers.into_iter().filter(|number| *number > count) {
+            leftovers.push(uncounted(&mut disk, number)?);
+        }
+        let unfinished = [IDENTITY_NEW, MANIFEST_NEW].into_iter().filter(|name| has(name));
+        leftovers.extend(unfinished.map(str::to_owned));
+        let copied = find_copy(&mut disk, &manifest)?.filter(|_| !bugs::has(Bug::UsesCopies));
+        match copied {
+            Some(path) if !options.adopt_copy => Err(LogError::Copied { path }),
+            None if options.adopt_copy => Err(LogError::NotCopied { path: disk.path_of("") }),
+            copied => Ok(Opening { disk, identity, options, manifest, copied, leftovers }),
+        }
+    }
+
+    /// The acceptor's incarnation.
+    pub fn incarnation(&self) -> u64 {
+        self.identity.incarnation
+    }
+
+    /// Hands `restore` every record that was stored, in order, and makes the log ready to go on.
+    /// A copy is adopted when this succeeds, and not at all otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When something that was stored is not there any more.
+    pub fn recover(
+        mut self,
+        mut restore: impl FnMut(Record),
+    ) -> Result<(Log<D>, Recovered), LogError> {
+        let mut recovered = Recovered { is_adopted: self.copied.is_some(), ..Recovered::default() };
+        let mut end = End::default();
+        for number in 1..=self.manifest.segments.len() as u64 {
+            end = self.recover_segment(number, end.frames, &mut recovered, &mut restore)?;
+        }
+        for name in std::mem::take(&mut self.leftovers) {
+            let path = self.disk.path_of(&name);
+            self.disk.remove(&name).map_err(|error| LogError::Write { path, error })?;
+        }
+        self.renew_marks()?;
+        let Opening { disk, identity, options, manifest, .. } = self;
+        let log = Log::start(disk, identity.token, options, manifest, end)?;
+        Ok((log, recovered))
+    }
+
+    /// Reads one segment, which begins after frame `frames`; cuts what is torn at the end of the
+    /// last one. Returns its end.
+    fn recover_segment(
+        &mut self,
+        number: u64,
+        frames: u64,
+        recovered: &mut Recovered,
+        restore: &mut impl FnMut(Record),
+    ) -> Result<End, LogError> {
+        let name = segment_name(number);
+        let path = self.disk.path_of(&name);
+        let unreadable = |error| LogError::Read { path: path.clone(), error };
+        let counted = self.manifest.segments[number as usize - 1].end;
+        let is_last = number == self.manifest.segments.len() as u64;
+        let token = self.identity.token;
+        let mut reader = Reader::open(&mut self.disk, &name, token, number).map_err(unreadable)?;
+        let mut end = End { bytes: 0, frames };
+        while is_last || end.bytes < counted.bytes {
+            let next = reader.next(end.frames + 1).map_err(unreadable)?;
+            let Some(payload) = next else { break };
+            let Some(count) = read_records(payload, restore) else {
+                return Err(LogError::NotUnderstood { path, offset: end.bytes });
+            };
+            recovered.records += count;
+            end = End { bytes: reader.offset(), frames: end.frames + 1 };
+        }
+        let is_short = end < counted && !bugs::has(Bug::AcceptsShorterLogs);
+        if !is_last || is_short {
+            return if end == counted {
+                Ok(end)
+            } else {
+                Err(lost(&mut reader, path, end, counted))
+            };
+        }
+        // The last segment, with at least what was counted.
+        let is_ended = self.manifest.is_ended;
+        let has_room_alone = reader.has_room_alone().map_err(unreadable)?;
+        if is_ended && (end > counted || !has_room_alone) {
+            return Err(LogError::Later { path, manifest: self.disk.path_of(MANIFEST) });
+        }
+        if !has_room_alone {
+            if reader.has_frame_behind(end.frames + 1).map_err(unreadable)? {
+                return Err(LogError::Damaged { path, offset: end.bytes });
+            }
+            recovered.cut_bytes = reader.behind();
+        }
+        let cut = self.disk.cut(&name, end.bytes);
+        cut.map_err(|error| LogError::Write { path, error })?;
+        Ok(end)
+    }
+
+    /// From now on the files that are there are those that the acceptor wrote itself. Those of a
+    /// first start, and of a copy that is adopted, are not in the manifest yet.
+    fn renew_marks(&mut self) -> Result<(), LogError> {
+        let marks = marks(&mut self.disk, self.manifest.segments.len() as u64)?;
+        self.manifest.directory = marks.directory;
+        self.manifest.identity = Some(marks.identity);
+        for (segment, mark) in self.manifest.segments.iter_mut().zip(marks.segments) {
+            segment.mark = mark;
+        }
+        Ok(())
+    }
+}
+
+/// Why a segment does not go as far as it was counted.
+fn lost<D: Disk>(reader: &mut Reader<'_, D>, path: String, end: End, counted: End) -> LogError {
+    match reader.has_room_alone() {
+        Ok(true) => LogError::Short { path, bytes: end.bytes, counted: counted.bytes },
+        Ok(false) => LogError::Damaged { path, offset: end.bytes },
+        Err(error) => LogError::Read { path, error },
+    }
+}
+
+/// The number of a segment by its name; none if it is no segment's.
+fn segment_number(name: &str) -> Option<u64> {
+    let number = name.strip_prefix("log-")?.parse().ok()?;
+    (number > 0 && segment_name(number) == name).then_some(number)
+}
+
+/// Without an identity there must be no records.
+fn expect_nothing(
+    disk: &mut impl Disk,
+    numbers: &[u64],
+    has_manifest: bool,
+) -> Result<(), LogError> {
+    let ownerless = |disk: &mut dyn Disk, name: &str| {
+        let (path, other) = (disk.path_of(IDENTITY), disk.path_of(name));
+        LogError::Ownerless { path, other }
+    };
+    for number in numbers {
+        let name = segment_name(*number);
+        let path = disk.path_of(&name);
+        let length = disk.length(&name).map_err(|error| LogError::Read { path, error })?;
+        if *number > 1 || length > 0 {
+            return Err(ownerless(disk, &name));
+        }
+    }
+    // A manifest that was never whole is left over as well.
+    match has_manifest.then(|| Manifest::read(disk)) {
+        Some(Ok(manifest)) if manifest.starts > 0 => Err(ownerless(disk, MANIFEST)),
+        Some(Err(error @ LogError::Read { .. })) => Err(error),
+        Some(Ok(_) | Err(_)) | None => Ok(()),
+    }
+}
+
+/// Makes a new directory's files. The identity comes last: it says that the others are there.
+fn begin_directory(
+    disk: &mut impl Disk,
+    mine: &Identity,
+    names: &[String],
+) -> Result<Manifest, LogError> {
+    let path = disk.path_of("");
+    let mut make = || {
+        for name in names.iter().filter(|name| is_ours(name)) {
+            disk.remove(name)?;
+        }
+        let mark = create_segment(disk, 1)?;
+        let directory = disk.own_mark()?;
+        let mut manifest = Manifest {
+            incarnation: mine.incarnation,
+            starts: 0,
+            is_ended: false,
+            directory,
+            own: directory,
+            identity: None,
+            segments: vec![Segment { mark, end: End::default() }],
+        };
+        manifest.write(disk)?;
+        mine.create(disk)?;
+        Ok(manifest)
+    };
+    make().map_err(|error| LogError::Write { path, error })
+}
+
+/// Whether a file without an identity is left over from a start of ours.
+fn is_ours(name: &str) -> bool {
+    [MANIFEST, MANIFEST_NEW, IDENTITY_NEW].contains(&name) || segment_number(name) == Some(1)
+}
+
+/// A segment that the manifest does not know is left over from a process that was killed before it
+/// could write into it; if there is something in it, then the manifest is not the last one.
+fn uncounted(disk: &mut impl Disk, number: u64) -> Result<String, LogError> {
+    let name = segment_name(number);
+    let path = disk.path_of(&name);
+    match disk.length(&name) {
+        Ok(0) => Ok(name),
+        Ok(_) => Err(LogError::Later { path, manifest: disk.path_of(MANIFEST) }),
+        Err(error) => Err(LogError::Read { path, error }),
+    }
+}
+
+/// The marks of what is there now.
+struct Marks {
+    directory: Mark,
+    manifest: Mark,
+    identity: Fixed,
+    segments: Vec<Mark>,
+}
+
+fn marks(disk: &mut impl Disk, segments: u64) -> Result<Marks, LogError> {
+    let path = disk.path_of("");
+    let mut read = || {
+        let segments = (1..=segments).map(|number| disk.mark(&segment_name(number)));
+        let segments = segments.collect::<std::io::Result<_>>()?;
+        let (mark, modified) = (disk.mark(IDENTITY)?, disk.modified(IDENTITY)?);
+        let identity = Fixed { mark, modified };
+        let (directory, manifest) = (disk.own_mark()?, disk.mark(MANIFEST)?);
+        Ok(Marks { directory, manifest, identity, segments })
+    };
+    read().map_err(|error| LogError::Read { path, error })
+}
+
+/// Something that is not the file that was written, if there is any.
+fn find_copy(disk: &mut impl Disk, manifest: &Manifest) -> Result<Option<String>, LogError> {
+    let marks = marks(disk, manifest.segments.len() as u64)?;
+    if marks.directory != manifest.directory {
+        return Ok(Some(disk.path_of("")));
+    }
+    if marks.manifest != manifest.own {
+        return Ok(Some(disk.path_of(MANIFEST)));
+    }
+    if manifest.identity.is_some_and(|identity| identity != marks.identity) {
+        return Ok(Some(disk.path_of(IDENTITY)));
+    }
+    let pairs = manifest.segments.iter().zip(&marks.segments);
+    let other = (1..).zip(pairs).find(|(_, (segment, mark))| segment.mark != **mark);
+    Ok(other.map(|(number, _)| disk.path_of(&segment_name(number))))
+}
+
+/// Hands on the records of a payload. Returns how many, or nothing if they are not understood.
+fn read_records(mut payload: &[u8], restore: &mut impl FnMut(Record)) -> Option<u64> {
+    let mut count = 0;
+    while !payload.is_empty() {
+        let (length, rest) = payload.split_first_chunk()?;
+        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        restore(wire::decode_record(bytes).ok()?);
+        payload = rest;
+        count += 1;
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests;
