@@ -84,13 +84,13 @@ pub struct Cluster {
     /// The network; tests cut and heal it.
     pub network: Network,
     checker: Checker,
-    trace: Trace,
+    pub(super) trace: Trace,
     pub(super) rng: Rng,
     /// Datagrams that were sent, and to whom.
     pub(super) past: Vec<(Role, Rc<[u8]>)>,
     elections: u32,
     /// A client or a learner has done something, or anybody has died or started.
-    has_moved: bool,
+    pub(super) has_moved: bool,
     violation: Option<Violation>,
 }
 
@@ -163,8 +163,9 @@ impl Cluster {
                 let (cluster, token) = (CLUSTER.to_owned(), boot.rotate_left(17));
                 let (acceptor, incarnation) = (id.id, boot);
                 let mine = Identity { cluster, acceptor, acceptor_count, incarnation, token };
-                match open_log(host.disk, &mine, &settings) {
+                match open_log(&host, &mine, &settings) {
                     Ok((acceptor, opened)) => {
+                        self.hosts.entry(id).and_modify(|host| host.operated.started());
                         (log, boot) = (Some(opened), acceptor.incarnation());
                         let verdict = self.checker.on_restart(id, &acceptor);
                         self.note(verdict);
@@ -173,6 +174,10 @@ impl Cluster {
                     // A full disk, or one that does not sync: it stays dead.
                     Err(error @ LogError::Write { .. }) => {
                         let story = format_args!("{id} cannot start: {error}");
+                        return self.trace.tell(Detail::Story, self.now, story);
+                    }
+                    Err(error) if host.operated.is_tampered() => {
+                        let story = format_args!("{id} is refused: {error}");
                         return self.trace.tell(Detail::Story, self.now, story);
                     }
                     Err(error) => return self.note(Err(format!("{id} cannot start: {error}"))),
@@ -250,8 +255,9 @@ impl Cluster {
         if let Some(node) = self.nodes.get_mut(&id).filter(|node| node.is_up) {
             node.is_up = false;
             self.has_moved = true;
-            if let Some(host) = self.hosts.get(&id) {
+            if let Some(host) = self.hosts.get_mut(&id) {
                 host.disk.crash(&mut self.rng);
+                host.operated.lost_power = true;
             }
             self.trace.tell(Detail::Story, self.now, format_args!("{id} is dead"));
         }
@@ -305,6 +311,7 @@ impl Cluster {
                 disk.limit(Some(disk.used() + bytes));
             }
             Fault::BreakDisk(id) => self.hosts.entry(*id).or_default().disk.set_broken(true),
+            Fault::Operate(id, habit) => self.operate(*id, *habit),
             Fault::ClockRate(id, permille) => {
                 let now = self.now;
                 self.hosts.entry(*id).or_default().clock.set_rate(now, *permille);
@@ -331,6 +338,7 @@ impl Cluster {
             host.disk.set_broken(false);
             host.clock.set_rate(now, 1000);
         }
+        self.put_back_last_states();
         let everyone: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in everyone {
             if let Some(node) = self.nodes.get_mut(&id) {
@@ -503,7 +511,9 @@ impl Cluster {
     fn apply(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let doom = node.doom.filter(|doom| match doom {
-            Boundary::BeforeStore | Boundary::BeforeSync => !node.fx.persist.is_empty(),
+            Boundary::BeforeStore | Boundary::BeforeSync | Boundary::MidStore => {
+                !node.fx.persist.is_empty()
+            }
             Boundary::BeforeSend | Boundary::MidSend => !node.fx.send.is_empty(),
         });
         if doom == Some(Boundary::BeforeStore) {
@@ -511,6 +521,9 @@ impl Cluster {
         }
         if let (Some(Boundary::BeforeSync), Some(host)) = (doom, self.hosts.get(&id)) {
             host.disk.set_broken(true);
+        }
+        if let (Some(Boundary::MidStore), Some(host)) = (doom, self.hosts.get(&id)) {
+            host.disk.kill_after(Some(self.rng.below(8)));
         }
         let stored = node.store();
         if let (Some(Boundary::BeforeSync), Some(host)) = (doom, self.hosts.get(&id)) {
@@ -520,7 +533,7 @@ impl Cluster {
             self.trace.tell(Detail::Story, self.now, format_args!("{id} cannot store: {error}"));
             return self.kill(id);
         }
-        if doom == Some(Boundary::BeforeSend) {
+        if matches!(doom, Some(Boundary::BeforeSend | Boundary::MidStore)) {
             return self.kill(id);
         }
         let (sender, codec) = (node.sender, node.codec.clone());
@@ -603,12 +616,13 @@ impl Cluster {
 
 /// An acceptor with what its disk holds.
 fn open_log(
-    disk: SimDisk,
+    host: &Host,
     mine: &Identity,
     settings: &Settings,
 ) -> Result<(Acceptor, Log<SimDisk>), LogError> {
-    let options = LogOptions { segment_bytes: SEGMENT_BYTES, ..LogOptions::default() };
-    let opening = Log::open(disk, mine, options)?;
+    let adopt_copy = host.operated.adopts_copy;
+    let options = LogOptions { adopt_copy, segment_bytes: SEGMENT_BYTES };
+    let opening = Log::open(host.disk.clone(), mine, options)?;
     let mut acceptor = Acceptor::new(mine.acceptor, opening.incarnation(), settings.clone());
     let (log, _) = opening.recover(|record| acceptor.restore(record))?;
     Ok((acceptor, log))

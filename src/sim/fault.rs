@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::habits::Habit;
 use crate::protocol::message::Kind;
 use crate::protocol::types::NodeId;
 
@@ -36,6 +37,8 @@ pub enum Fault {
     FillDisk(NodeId, usize),
     /// An acceptor's disk does not sync any more.
     BreakDisk(NodeId),
+    /// An operator ends an acceptor, does something to its directory, and starts it again.
+    Operate(NodeId, Habit),
     /// A node's clock runs at this many thousandths of its true speed.
     ClockRate(NodeId, u64),
     /// A node's clock jumps ahead.
@@ -53,6 +56,8 @@ pub enum Boundary {
     BeforeStore,
     /// Written, and not synced.
     BeforeSync,
+    /// After some steps on the disk, wherever that is.
+    MidStore,
     /// Stored, and nothing sent.
     BeforeSend,
     /// Half of it is sent.
@@ -61,8 +66,13 @@ pub enum Boundary {
 
 impl Boundary {
     /// Every boundary.
-    pub const ALL: [Boundary; 4] =
-        [Boundary::BeforeStore, Boundary::BeforeSync, Boundary::BeforeSend, Boundary::MidSend];
+    pub const ALL: [Boundary; 5] = [
+        Boundary::BeforeStore,
+        Boundary::BeforeSync,
+        Boundary::MidStore,
+        Boundary::BeforeSend,
+        Boundary::MidSend,
+    ];
 }
 
 impl fmt::Display for Fault {
@@ -75,6 +85,7 @@ impl fmt::Display for Fault {
             Fault::KillAt(node, Boundary::BeforeSync) => {
                 write!(f, "{node} will die before what it stored is synced")
             }
+            Fault::KillAt(node, Boundary::MidStore) => write!(f, "{node} will die while it stores"),
             Fault::KillAt(node, Boundary::BeforeSend) => {
                 write!(f, "{node} will die before it sends")
             }
@@ -91,6 +102,7 @@ impl fmt::Display for Fault {
             Fault::Heal => write!(f, "the network is whole again"),
             Fault::FillDisk(node, bytes) => write!(f, "{bytes} bytes are left on {node}'s disk"),
             Fault::BreakDisk(node) => write!(f, "{node}'s disk does not sync any more"),
+            Fault::Operate(node, habit) => write!(f, "the directory of {node} {habit}"),
             Fault::ClockRate(node, rate) => {
                 write!(f, "{node}'s clock runs {}.{:03} times as fast", rate / 1000, rate % 1000)
             }

@@ -5,6 +5,7 @@ pub mod checker;
 pub mod cluster;
 pub mod disk;
 pub mod fault;
+pub mod habits;
 pub mod network;
 pub mod node;
 mod noise;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::disk::SimDisk;
 use super::fault::Boundary;
+use super::habits::Operated;
 use super::trace::{Detail, Trace};
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Effects, Input};
@@ -87,13 +88,15 @@ impl HostClock {
     }
 }
 
-/// What outlives a process: its host's disk and clock.
+/// What outlives a process: its host's disk and clock, and what was done to it.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     /// The disk.
     pub disk: SimDisk,
     /// The clock.
     pub clock: HostClock,
+    /// What operators have done to it.
+    pub operated: Operated,
 }
 
 /// One process.

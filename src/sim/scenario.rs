@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::checker::Violation;
 use super::cluster::{Cluster, Plan, from_instance, values};
 use super::fault::{Boundary, Fault};
+use super::habits::Habit;
 use super::network::Weather;
 use super::trace::{Detail, Trace};
 use crate::protocol::message::{Assignment, Kind};
@@ -233,12 +234,13 @@ enum Class {
     Partition,
     Filter,
     Disk,
+    Operator,
     Clock,
     Replay,
     Garbage,
 }
 
-const CLASSES: [Class; 10] = [
+const CLASSES: [Class; 11] = [
     Class::Kill,
     Class::KillAt,
     Class::Restart,
@@ -246,6 +248,7 @@ const CLASSES: [Class; 10] = [
     Class::Partition,
     Class::Filter,
     Class::Disk,
+    Class::Operator,
     Class::Clock,
     Class::Replay,
     Class::Garbage,
@@ -337,7 +340,10 @@ impl Draw {
         let rng = &mut self.rng;
         match class {
             Class::Kill => Fault::Kill(victim),
-            Class::KillAt => Fault::KillAt(victim, Boundary::ALL[rng.below(4) as usize]),
+            Class::KillAt => {
+                let boundary = rng.below(Boundary::ALL.len() as u64) as usize;
+                Fault::KillAt(victim, Boundary::ALL[boundary])
+            }
             Class::Restart if victim.role != Role::Client => Fault::Restart(victim),
             Class::Restart => Fault::Kill(victim),
             Class::Pause => {
@@ -350,6 +356,10 @@ impl Draw {
             Class::Filter => Fault::Filter(Kind::ALL[rng.below(Kind::ALL.len() as u64) as usize]),
             Class::Disk if rng.chance(0.5) => Fault::FillDisk(acceptor, rng.below(4000) as usize),
             Class::Disk => Fault::BreakDisk(acceptor),
+            Class::Operator => {
+                let habit = rng.below(Habit::ALL.len() as u64) as usize;
+                Fault::Operate(acceptor, Habit::ALL[habit])
+            }
             Class::Clock if rng.chance(0.5) => Fault::ClockRate(victim, 500 + rng.below(1501)),
             Class::Clock => Fault::ClockJump(victim, rng.up_to(Duration::from_secs(3600))),
             Class::Replay => Fault::Replay(1 + rng.below(64) as u32),

@@ -82,9 +82,9 @@ impl<D: Disk> Opening<D> {
         }
         let unfinished = [IDENTITY_NEW, MANIFEST_NEW].into_iter().filter(|name| has(name));
         leftovers.extend(unfinished.map(str::to_owned));
-        let copied = find_copy(&mut disk, &manifest)?.filter(|_| !bugs::has(Bug::UsesCopies));
-        match copied {
-            Some(path) if !options.adopt_copy => Err(LogError::Copied { path }),
+        let is_taken = options.adopt_copy || bugs::has(Bug::UsesCopies);
+        match find_copy(&mut disk, &manifest)? {
+            Some(path) if !is_taken => Err(LogError::Copied { path }),
             None if options.adopt_copy => Err(LogError::NotCopied { path: disk.path_of("") }),
             copied => Ok(Opening { disk, identity, options, manifest, copied, leftovers }),
         }
