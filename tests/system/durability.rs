@@ -310,6 +310,8 @@ fn a_restored_backup_is_refused_and_the_last_state_may_be_adopted() {
     world.signal("acceptor2", "-TERM");
     assert_eq!(world.end_of("acceptor2", SOON).code(), Some(0));
     copy_files(&own, &last);
+    let manifest = text(&fs::read(own.join("manifest")).unwrap());
+    assert!(manifest.contains("\nended yes\n"), "{manifest}");
     // By way of another directory, and file by file over what was there, in place.
     for is_new in [true, false] {
         if is_new {
@@ -390,6 +392,49 @@ fn an_acceptor_whose_data_is_removed_ends_and_says_so() {
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     world.expect_all_delivered();
     assert_eq!(world.complaints("acceptor2"), "");
+}
+
+/// A directory whose name is not stable is gone after a power failure, with all that is in it.
+#[test]
+fn a_new_directory_and_all_that_lead_to_it_are_synced_before_the_first_answer() {
+    let strace = ["strace", "-D", "-f", "-y", "-qq", "-o"];
+    if !succeeds(&[&strace[..], &["/dev/null", "true"]].concat()) {
+        return skip("syncs of directories", "there is no strace, or it is not allowed");
+    }
+    let mut world = World::new();
+    let deep = world.path("some/where/data");
+    world.configure(&format!("data {}", deep.display()));
+    let trace = world.path("trace").display().to_string();
+    let calls = [&*trace, "-e", "trace=mkdir,fsync,fdatasync,renameat,sendto,sendmsg,sendmmsg"];
+    world.through("acceptor2", &[&strace[..], &calls[..]].concat());
+    world.start("acceptor2", &[]);
+    assert!(happens(SOON, || deep.join("acceptor-2/identity").exists()));
+    for name in ["acceptor1", "learner1", "learner2", "proposer1"] {
+        world.start(name, &[]);
+    }
+    world.feed(1, values("v", 10).as_bytes(), &["0", "0", "auto"]);
+    world.await_lines(&[1, 2], 10, SOON);
+    let traced = || fs::read_to_string(&trace).unwrap();
+    // What the network is asked for its interfaces goes to no port.
+    assert!(happens(SOON, || traced().contains("_port=")));
+    let traced = traced();
+    let (before, _) = traced.split_once("_port=").unwrap();
+    let mut made = deep.join("acceptor-2");
+    for _ in 0..4 {
+        // Its name is in the directory above it, which is synced after it was made.
+        let path = made.display().to_string();
+        let (_, since) = before.rsplit_once(&format!("mkdir(\"{path}\"")).unwrap();
+        let above = made.parent().unwrap().canonicalize().unwrap();
+        let synced = format!("<{}>)", above.display());
+        let is_synced = |line: &str| line.contains("sync(") && line.contains(&synced);
+        assert!(since.lines().any(is_synced), "{path}: {before}");
+        made.pop();
+    }
+    // Likewise the names in it, after the last of them was given.
+    let (_, since) = before.rsplit_once("renameat(").unwrap();
+    let own = deep.join("acceptor-2").canonicalize().unwrap().display().to_string();
+    let is_synced = |line: &str| line.contains("sync(") && line.contains(&format!("<{own}>)"));
+    assert!(since.lines().any(is_synced), "{before}");
 }
 
 /// A first start that is killed at each of its system calls starts the next time.
