@@ -60,7 +60,7 @@ impl<D: Disk> Opening<D> {
         let numbers: Vec<u64> = names.iter().filter_map(|name| segment_number(name)).collect();
         if !has(IDENTITY) {
             expect_nothing(&mut disk, &numbers, has(MANIFEST))?;
-            let manifest = begin_directory(&mut disk, mine, &names)?;
+            let manifest = begin_directory(&mut disk, mine)?;
             let (identity, copied, leftovers) = (mine.clone(), None, Vec::new());
             return Ok(Opening { disk, identity, options, manifest, copied, leftovers });
         }
@@ -225,17 +225,11 @@ fn expect_nothing(
     }
 }
 
-/// Makes a new directory's files. The identity comes last: it says that the others are there.
-fn begin_directory(
-    disk: &mut impl Disk,
-    mine: &Identity,
-    names: &[String],
-) -> Result<Manifest, LogError> {
+/// Makes a new directory's files, in the place of those that are left over. The identity comes
+/// last: it says that the others are there.
+fn begin_directory(disk: &mut impl Disk, mine: &Identity) -> Result<Manifest, LogError> {
     let path = disk.path_of("");
     let mut make = || {
-        for name in names.iter().filter(|name| is_ours(name)) {
-            disk.remove(name)?;
-        }
         let mark = create_segment(disk, 1)?;
         let directory = disk.own_mark()?;
         let mut manifest = Manifest {
@@ -252,11 +246,6 @@ fn begin_directory(
         Ok(manifest)
     };
     make().map_err(|error| LogError::Write { path, error })
-}
-
-/// Whether a file without an identity is left over from a start of ours.
-fn is_ours(name: &str) -> bool {
-    [MANIFEST, MANIFEST_NEW, IDENTITY_NEW].contains(&name) || segment_number(name) == Some(1)
 }
 
 /// A segment that the manifest does not know is left over from a process that was killed before it

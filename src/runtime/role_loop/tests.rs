@@ -113,6 +113,10 @@ impl AcceptorStore for World {
     fn flush(&mut self) -> io::Result<()> {
         self.note("store flush")
     }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.note("store close")
+    }
 }
 
 impl DatagramSender for World {
@@ -223,7 +227,11 @@ impl Running {
     fn end(self) -> (Vec<String>, Result<Ended, Failure>) {
         let (toy, ended) = self.ended.recv_timeout(PATIENCE).unwrap();
         drop(toy);
-        (self.handles.events.iter().collect(), ended)
+        let mut events: Vec<String> = self.handles.events.iter().collect();
+        // The store hears of an end in order, last of all, and of no other.
+        assert_eq!(events.pop_if(|event| *event == "store close").is_some(), ended.is_ok());
+        assert!(!events.iter().any(|event| event == "store close"));
+        (events, ended)
     }
 }
 
