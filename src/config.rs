@@ -67,6 +67,34 @@ pub struct Place {
     pub mtu: Option<usize>,
 }
 
+/// Why a process has no place on this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceError {
+    error: ConfigError,
+    may_pass: bool,
+}
+
+impl PlaceError {
+    /// Whether it may pass by itself: an interface or its address may come a moment later.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
+    }
+}
+
+impl From<ConfigError> for PlaceError {
+    fn from(error: ConfigError) -> Self {
+        PlaceError { error, may_pass: false }
+    }
+}
+
+impl fmt::Display for PlaceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for PlaceError {}
+
 /// What is wrong with a configuration file, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
@@ -353,6 +381,12 @@ impl Config {
         })
     }
 
+    /// The error of an interface that cannot be told among those of `host`.
+    fn not_there(&self, host: &[HostInterface], what: &str) -> PlaceError {
+        let may_pass = self.interface.is_missing(host);
+        PlaceError { error: self.wrong("interface", what), may_pass }
+    }
+
     /// How many acceptors the cluster has.
     pub fn acceptor_count(&self) -> u32 {
         self.settings.acceptor_count
@@ -364,7 +398,7 @@ impl Config {
     /// # Errors
     ///
     /// When the list of its group has no member for its id, and when the interface is not there.
-    pub fn place(&self, node: NodeId, host: &[HostInterface]) -> Result<Place, ConfigError> {
+    pub fn place(&self, node: NodeId, host: &[HostInterface]) -> Result<Place, PlaceError> {
         let group = self.groups.of(node.role);
         let Some(listen) = group.member(node.id) else {
             let (name, count) = (name_of(node.role), group.addresses().len());
@@ -375,7 +409,8 @@ impl Config {
                      an id in 1..{count}",
                     node.role, node.id
                 ),
-            ));
+            )
+            .into());
         };
         let own_mtu = if listen.ip().is_multicast() { None } else { mtu_of(listen.ip(), host) };
         // Lists of members need no interface: the system knows the way to each.
@@ -384,21 +419,23 @@ impl Config {
         if multicast.peek().is_none() {
             // One that is named must be there all the same, or a mistake would pass in silence.
             if self.lines.contains_key("interface") {
-                self.interface.among(host).map_err(|what| self.wrong("interface", &what))?;
+                self.interface.among(host).map_err(|what| self.not_there(host, &what))?;
             }
             return Ok(Place { listen, interface: Interface::LOOPBACK, mtu: own_mtu });
         }
         let (interface, mtu) =
-            self.interface.among(host).map_err(|what| self.wrong("interface", &what))?;
+            self.interface.among(host).map_err(|what| self.not_there(host, &what))?;
         if interface.v4.is_none() && multicast.any(|group| group.is_ipv4()) {
-            return Err(self.wrong(
+            let error = self.wrong(
                 "interface",
                 &format!(
                     "interface {} has no IPv4 address, which IPv4 groups need; name another, or \
                      use IPv6 groups, as ff02::7878",
                     self.interface
                 ),
-            ));
+            );
+            // It may be asking for one at this moment.
+            return Err(PlaceError { error, may_pass: true });
         }
         let mtu = [mtu, own_mtu].into_iter().flatten().min();
         Ok(Place { listen, interface, mtu })

@@ -23,6 +23,7 @@ pub mod config;
 pub mod doctor;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod logging;
 pub mod net;
 pub mod protocol;
 pub mod results;
@@ -30,6 +31,7 @@ pub mod rng;
 pub mod runtime;
 pub mod sim;
 pub mod simulate;
+pub mod stdio;
 pub mod storage;
 mod text;
 pub mod wire;

@@ -1,12 +1,13 @@
 //! The `paxos` binary: parse, run, and turn the outcome into an exit status.
 //!
 //! 0: done. 1: values are undecided, a promise is broken, or something is sick. 2: unusable
-//! arguments, configuration or input. 3: safe, but not everything was decided.
+//! arguments, configuration or input. 3: safe, but not everything was decided. 75: it could not
+//! start for a reason that may pass by itself, as an interface that is not there yet. A mistake in
+//! the program ends it by SIGABRT. Supervisors start it again after the last two.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use env_logger::{Env, Target};
 use multi_paxos::auth::key;
 use multi_paxos::cli::{
     self, BenchOptions, Command, ConfigOptions, GenerateOptions, KeygenOptions, Usage,
@@ -14,23 +15,32 @@ use multi_paxos::cli::{
 use multi_paxos::clock::Clock;
 use multi_paxos::config;
 use multi_paxos::doctor::{self, DoctorOptions};
+use multi_paxos::logging;
 use multi_paxos::results::check::{self, CheckOptions};
 use multi_paxos::results::generate;
 use multi_paxos::results::watch::{self, WatchOptions};
 use multi_paxos::runtime::entropy;
 use multi_paxos::runtime::load::Measured;
-use multi_paxos::runtime::node::{self, Exit};
+use multi_paxos::runtime::node::{self, Exit, StartError};
 use multi_paxos::simulate::{self, SimulateOptions, Verdict};
+use multi_paxos::stdio;
 
-/// Quiet, but for what is wrong and for what a person waits for. `RUST_LOG` overrides it.
-const LOG_FILTER: &str = "warn,paxos::report=info";
+/// The status that `sysexits.h` gives to what is worth another try.
+const EX_TEMPFAIL: u8 = 75;
 
 fn main() -> ExitCode {
+    logging::abort_on_panic();
+    let status = run();
+    logging::finish();
+    status
+}
+
+fn run() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(Usage::Help(text)) => {
             // Whoever closes the pipe early has read enough.
-            let _ = io::stdout().write_all(text.as_bytes());
+            let _ = stdio::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
         Err(Usage::Wrong(line)) => return refuse(line),
@@ -38,12 +48,12 @@ fn main() -> ExitCode {
     let clock = Clock::start();
     match command {
         Command::Node(options) => {
-            start_log(clock, options.node.to_string());
+            logging::start(clock, options.node.to_string());
             match node::run(&options, clock) {
                 Ok(Exit::Well) => ExitCode::SUCCESS,
                 Ok(Exit::Undone) => ExitCode::from(1),
                 Ok(Exit::BadInput | Exit::Vanished) => ExitCode::from(2),
-                Err(error) => refuse(error),
+                Err(error) => refuse_start(&error),
             }
         }
         Command::Keygen(options) => run_keygen(&options),
@@ -51,34 +61,28 @@ fn main() -> ExitCode {
         Command::Generate(options) => run_generate(&options),
         Command::Check(options) => run_check(&options),
         Command::Bench(options) => {
-            start_log(clock, "bench".to_owned());
+            logging::start(clock, "bench".to_owned());
             run_bench(&options, clock)
         }
         Command::Doctor(options) => run_doctor(&options, clock),
         Command::Simulate(options) => run_simulate(&options),
         Command::Watch(options) => {
-            start_log(clock, "watch".to_owned());
+            logging::start(clock, "watch".to_owned());
             run_watch(&options)
         }
     }
 }
 
-/// Says what is wrong in one line.
-fn refuse(what: impl std::fmt::Display) -> ExitCode {
-    // Standard error may be closed; the status tells it all the same.
-    let _ = writeln!(io::stderr(), "{what}");
-    ExitCode::from(2)
+/// Says why nothing was started. What may pass by itself has a status of its own.
+fn refuse_start(error: &StartError) -> ExitCode {
+    let status = refuse(error);
+    if error.may_pass() { ExitCode::from(EX_TEMPFAIL) } else { status }
 }
 
-/// Every line: seconds since the start, who, how bad, what.
-fn start_log(clock: Clock, name: String) {
-    env_logger::Builder::from_env(Env::default().default_filter_or(LOG_FILTER))
-        .target(Target::Stderr)
-        .format(move |out, record| {
-            let seconds = clock.now().0 as f64 / 1e6;
-            writeln!(out, "{seconds:9.3} {name} {:5} {}", record.level(), record.args())
-        })
-        .init();
+/// Says what is wrong in one line.
+fn refuse(what: impl std::fmt::Display) -> ExitCode {
+    logging::say(&what.to_string());
+    ExitCode::from(2)
 }
 
 fn run_keygen(options: &KeygenOptions) -> ExitCode {
@@ -97,7 +101,7 @@ fn run_config(options: &ConfigOptions) -> ExitCode {
         let Some(key) = &options.key else { return Ok(config.text()) };
         Ok(config.text_of(key)?.map_or_else(String::new, |value| format!("{value}\n")))
     });
-    match text.map(|text| io::stdout().write_all(text.as_bytes())) {
+    match text.map(|text| stdio::stdout().write_all(text.as_bytes())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Ok(Err(error)) => refuse(format!("standard output: {error}")),
@@ -110,7 +114,7 @@ fn run_generate(options: &GenerateOptions) -> ExitCode {
         Ok(seed) => seed,
         Err(error) => return refuse(error),
     };
-    match generate::generate(options.count, seed, io::stdout().lock()) {
+    match generate::generate(options.count, seed, stdio::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => refuse(format!("standard output: {error}")),
@@ -122,17 +126,17 @@ fn run_check(options: &CheckOptions) -> ExitCode {
         Ok(verdict) => verdict,
         Err(error) => return refuse(error),
     };
-    let mut stdout = io::stdout();
+    let mut stdout = stdio::stdout();
     let lines = if options.json {
         format!("{}\n", serde_json::json!(verdict))
     } else {
-        verdict.lines(stdout.is_terminal())
+        verdict.lines(io::stdout().is_terminal())
     };
     let printed = stdout
         .write_all(verdict.table.as_bytes())
         .and_then(|()| stdout.write_all(lines.as_bytes()));
     for offence in [&verdict.integrity, &verdict.agreement].into_iter().flatten() {
-        let _ = writeln!(io::stderr(), "{offence}");
+        logging::say(&offence.to_string());
     }
     match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -171,7 +175,7 @@ fn run_doctor(options: &DoctorOptions, clock: Clock) -> ExitCode {
     };
     let text = if options.json { format!("{}\n", report.json()) } else { report.lines() };
     // Standard output may be closed; the status tells it all the same.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = stdio::stdout().write_all(text.as_bytes());
     if report.is_healthy() { ExitCode::SUCCESS } else { ExitCode::from(1) }
 }
 
@@ -179,7 +183,7 @@ fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
     let BenchOptions { node, clients, load, json } = options;
     let (measured, exit) = match node::measure(node, *clients, *load, clock) {
         Ok(measured) => measured,
-        Err(error) => return refuse(error),
+        Err(error) => return refuse_start(&error),
     };
     let (rate, bytes) = (measured.rate(), load.value_bytes);
     let Measured { latency, elapsed, longest_gap } = measured;
@@ -204,10 +208,10 @@ fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
         )
     };
     // Standard output may be closed; the status tells how it went all the same.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = stdio::stdout().write_all(text.as_bytes());
     if exit == Exit::Well && !latency.is_empty() {
         return ExitCode::SUCCESS;
     }
-    let _ = writeln!(io::stderr(), "bench: the cluster did not decide everything; does it run?");
+    logging::say("bench: the cluster did not decide everything; does it run?");
     ExitCode::from(1)
 }

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::sim::cluster::Plan;
 use crate::sim::scenario::{Failure, Outcome, Ran, Scenario, many};
 use crate::sim::trace::{Detail, Trace};
+use crate::stdio;
 
 /// What to simulate.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,12 +57,12 @@ fn scenario(options: &SimulateOptions, seed: u64) -> Scenario {
 
 fn tell_one(options: &SimulateOptions) -> io::Result<Verdict> {
     let scenario = scenario(options, options.seed);
-    let mut out = io::stdout();
+    let mut out = stdio::stdout();
     writeln!(out, "{scenario}")?;
     let detail = if options.trace { Detail::Everything } else { Detail::Story };
     // A closed pipe ends the reading, not the run; its error shows at the last line.
     let trace = Trace::told(detail, |line| {
-        let _ = writeln!(io::stdout(), "{line}");
+        let _ = writeln!(stdio::stdout(), "{line}");
     });
     let Ran { hash, result } = scenario.run(trace);
     let verdict = match result {
@@ -139,7 +140,7 @@ fn judge_many(options: &SimulateOptions) -> io::Result<Verdict> {
     });
     bar.finish_and_clear();
     let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut out = io::stdout();
+    let mut out = stdio::stdout();
     if let Some((seed, failure)) = sum.failure {
         writeln!(out, "seed {seed}: {failure}")?;
         writeln!(out, "{}", replay(options, seed))?;

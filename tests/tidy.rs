@@ -135,6 +135,8 @@ fn each_edge_has_one_place() {
     let system = ["src/auth/key.rs", "src/clock.rs", "src/stdio.rs", "src/storage/directory.rs"];
     only("rustix::", &system);
     only("socket2", &["src/net/multicast.rs"]);
+    only("env_logger", &["src/logging"]);
+    only("(io::stdin()", &["src/stdio.rs"]);
     only("getrandom::", &["src/runtime/entropy.rs"]);
     only("/dev/urandom", &[]);
     only("Instant::now", &["src/clock.rs"]);
@@ -147,6 +149,13 @@ fn each_edge_has_one_place() {
     only("crate::sim::", &["src/sim/", "src/simulate.rs", "src/cli/scenario.rs", "src/fuzzing"]);
     only("crate::fuzzing", &["src/fuzzing"]);
     only("HashMap", &["src/results"]);
+}
+
+/// Nothing else sees to it: a thread that panics would leave its process half alive.
+#[test]
+fn a_panic_ends_the_process() {
+    let main = sources("src", "main.rs").remove(0).text;
+    assert!(main.contains("logging::abort_on_panic();"), "src/main.rs does not abort on a panic");
 }
 
 #[test]

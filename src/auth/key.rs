@@ -5,7 +5,7 @@
 //! replaced while the cluster runs. Errors never quote what a file holds.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -26,6 +26,9 @@ const FILE_BYTES_MAX: u64 = 65_536;
 
 /// The permissions that must be missing: everybody's but the owner's.
 const OTHERS: u32 = 0o077;
+
+/// What a pipe, a device or a directory hears.
+const NO_FILE: &str = "a key must be a regular file";
 
 /// What a new key file says beside the key.
 const HEAD: &str = "\
@@ -76,11 +79,15 @@ impl KeyRing {
             };
             fail(format!("cannot read the key: {error}{cure}"))
         };
+        // A pipe would be waited for; what is none is checked again below.
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(fail(NO_FILE.to_owned()));
+        }
         // What is checked is the file that is open, not whatever has its name a moment later.
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
-            return Err(fail("a key must be a file".to_owned()));
+            return Err(fail(NO_FILE.to_owned()));
         }
         let mode = metadata.mode() & 0o7777;
         if mode & OTHERS != 0 {
@@ -231,9 +238,9 @@ mod tests {
         let missing = KeyRing::read(&folder.path().join("none")).unwrap_err().to_string();
         assert!(missing.contains("make one with `paxos keygen"), "{missing}");
         let of_folder = KeyRing::read(folder.path()).unwrap_err().to_string();
-        assert!(of_folder.contains("must be a file"), "{of_folder}");
+        assert!(of_folder.contains("must be a regular file"), "{of_folder}");
         let endless = KeyRing::read(Path::new("/dev/zero")).unwrap_err().to_string();
-        assert!(endless.contains("must be a file"), "{endless}");
+        assert!(endless.contains("must be a regular file"), "{endless}");
         let path = folder.path().join("binary");
         create(&path, &SECRET).unwrap();
         fs::write(&path, [0xff; 100]).unwrap();

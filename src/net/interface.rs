@@ -208,6 +208,11 @@ impl InterfaceChoice {
         }
     }
 
+    /// Whether no interface of `host` is meant.
+    pub fn is_missing(&self, host: &[HostInterface]) -> bool {
+        !host.iter().any(|interface| self.fits(interface))
+    }
+
     fn fits(&self, interface: &HostInterface) -> bool {
         match self {
             InterfaceChoice::Name(name) => interface.name == *name,

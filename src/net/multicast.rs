@@ -63,6 +63,28 @@ impl NetError {
         format!("{}: {}", self.what, self.source)
     }
 
+    /// Whether it may pass by itself: the interface or its address may come, the program that has
+    /// the port may end.
+    pub fn may_pass(&self) -> bool {
+        /// Linux: there is no such device; too many open files, here and on the host; no buffers.
+        const CODES: [i32; 4] = [19, 24, 23, 105];
+        use io::ErrorKind::{
+            AddrInUse, AddrNotAvailable, HostUnreachable, NetworkDown, NetworkUnreachable,
+            OutOfMemory,
+        };
+        let kinds = [
+            AddrInUse,
+            AddrNotAvailable,
+            HostUnreachable,
+            NetworkDown,
+            NetworkUnreachable,
+            OutOfMemory,
+        ];
+        self.cure == CURE_FAMILY
+            || kinds.contains(&self.source.kind())
+            || self.source.raw_os_error().is_some_and(|code| CODES.contains(&code))
+    }
+
     /// What to do about it.
     pub fn cure(&self) -> &'static str {
         self.cure

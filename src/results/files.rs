@@ -1,7 +1,8 @@
 //! Names and contents of the result files.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The file that learner `id` writes.
@@ -36,6 +37,7 @@ impl Content {
     /// Reads `folder/name`.
     pub fn read(folder: &Path, name: &str) -> Result<Self, Unusable> {
         let path = folder.join(name);
+        must_be_regular(&path).map_err(Unusable)?;
         match fs::read(&path) {
             Ok(bytes) => Ok(Content { path, bytes }),
             Err(error) => Err(Unusable(format!("{}: cannot read it: {error}", path.display()))),
@@ -67,6 +69,45 @@ impl Content {
             })
         };
         lines.iter().enumerate().map(parse).collect()
+    }
+}
+
+/// Refuses what is there and is no regular file: a pipe or a device would be waited for without
+/// end. What is not there is for who opens it to say.
+pub fn must_be_regular(path: &Path) -> Result<(), String> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            Err(format!("{}: it must be a regular file", path.display()))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// An open file, and where it should be.
+#[derive(Debug)]
+pub struct Presence {
+    file: File,
+    path: PathBuf,
+}
+
+impl Presence {
+    /// `file`, which was opened at `path`.
+    pub fn new(file: File, path: PathBuf) -> Self {
+        Presence { file, path }
+    }
+
+    /// Whether whoever looks at the path does not find the file: it was removed, or replaced, or
+    /// the directory was.
+    pub fn is_gone(&self) -> bool {
+        let Ok(own) = self.file.metadata() else { return false };
+        fs::metadata(&self.path)
+            .map_or(true, |there| (there.dev(), there.ino()) != (own.dev(), own.ino()))
+    }
+}
+
+impl fmt::Display for Presence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.display().fmt(f)
     }
 }
 

@@ -3,10 +3,11 @@
 //! It is created anew when the learner starts, and written in whole lines only: after a kill at
 //! any moment at most the last line is torn, and lacks its newline.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::files::{Presence, learner_file, must_be_regular};
 use super::output::Output;
 use crate::protocol::actor::Delivery;
 use crate::protocol::types::{Counted, Instance};
@@ -17,7 +18,9 @@ const BATCH_BYTES: usize = 1 << 16;
 /// The file of one learner.
 #[derive(Debug)]
 pub struct ResultsWriter {
+    /// Locked: two processes that write one file would overwrite each other's lines.
     file: File,
+    path: PathBuf,
     /// Whole lines that are not written yet.
     lines: Vec<u8>,
     /// An error met between two flushes.
@@ -26,10 +29,38 @@ pub struct ResultsWriter {
 
 impl ResultsWriter {
     /// Creates the file of learner `id` in `folder`, which is made when it is missing.
-    pub fn create(folder: &Path, id: u32) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        let file = File::create(folder.join(super::files::learner_file(id)))?;
-        Ok(ResultsWriter { file, lines: Vec::with_capacity(BATCH_BYTES * 2), failed: None })
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written, or another process writes it: a sentence.
+    pub fn create(folder: &Path, id: u32) -> Result<Self, String> {
+        let path = folder.join(learner_file(id));
+        let failed =
+            |error: io::Error| format!("{}: cannot write results: {error}", path.display());
+        fs::create_dir_all(folder).map_err(failed)?;
+        must_be_regular(&path)?;
+        // It is emptied only once it is known to be nobody else's.
+        let mut options = File::options();
+        let file = options.write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(format!(
+                    "{}: another process writes it as learner {id}; give this learner an id of its \
+                     own, or start it in another directory",
+                    path.display()
+                ));
+            }
+            // Not every file system has locks.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        file.set_len(0).map_err(failed)?;
+        let lines = Vec::with_capacity(BATCH_BYTES * 2);
+        Ok(ResultsWriter { file, path, lines, failed: None })
+    }
+
+    /// Tells whether the file is still there; none where the system gives no second handle.
+    pub fn presence(&self) -> Option<Presence> {
+        Some(Presence::new(self.file.try_clone().ok()?, self.path.clone()))
     }
 
     fn append(&mut self, instance: Instance, value: &[u8]) {
@@ -94,8 +125,38 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"");
         writer.flush().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"2\tb\r\n1\t\n9\t\0\xff\t\n");
-        // A new life starts a new file.
+        // A new life starts a new file, and only once the old one is over.
+        let refused = ResultsWriter::create(&results, 3).unwrap_err();
+        assert!(refused.contains("as learner 3; give this learner an id"), "{refused}");
+        assert_ne!(fs::read(&path).unwrap(), b"");
+        drop(writer);
         ResultsWriter::create(&results, 3).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_file_that_is_removed_or_replaced_is_missed() {
+        let folder = tempfile::tempdir().unwrap();
+        let presence = |results: &Path| {
+            let writer = ResultsWriter::create(results, 1).unwrap();
+            writer.presence().unwrap()
+        };
+        let results = folder.path().join("results");
+        let removed = presence(&results);
+        assert!(!removed.is_gone());
+        fs::remove_dir_all(&results).unwrap();
+        assert!(removed.is_gone());
+        let replaced = presence(&results);
+        assert!(removed.is_gone() && !replaced.is_gone());
+        fs::rename(&results, folder.path().join("moved")).unwrap();
+        assert!(replaced.is_gone());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("learner1_decided_value")).unwrap();
+        let refused = ResultsWriter::create(folder.path(), 1).unwrap_err();
+        assert!(refused.contains("must be a regular file"), "{refused}");
     }
 }

@@ -18,6 +18,8 @@
 //! `entropy`, once a start. `node` puts a process together.
 
 pub mod busy_poll;
+pub mod doing;
+mod ending;
 pub mod entropy;
 pub mod gate;
 pub mod inbox;

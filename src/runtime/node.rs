@@ -10,12 +10,11 @@ use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, bounded};
+use crossbeam_channel::bounded;
 use log::{error, info, warn};
 use parking_lot::Mutex;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
+use super::ending::{End, Ending, not_awaited};
 use super::entropy;
 use super::gate::{self, Gate, SealingSender};
 use super::inbox::{InboxSender, inbox};
@@ -29,10 +28,10 @@ use super::stdin::{Credits, InputFailure, Stdin};
 use crate::auth::key::KeyRing;
 use crate::auth::seal::Seal;
 use crate::clock::Clock;
-use crate::config::{self, Config, Place};
+use crate::config::{self, Config, Place, PlaceError};
 use crate::net::interface::{HostInterface, host_interfaces};
 use crate::net::lossy::Lossy;
-use crate::net::multicast::Options;
+use crate::net::multicast::{NetError, Options};
 use crate::net::rejoin::{Recipe, Rejoining, Reopening};
 use crate::net::{DatagramReceiver, DatagramSender};
 use crate::protocol::acceptor::Acceptor;
@@ -42,9 +41,10 @@ use crate::protocol::learner::Learner;
 use crate::protocol::message::Assignment;
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{NodeId, Role, Sender, Session, Time};
+use crate::protocol::types::{NodeId, Role, Sender, Session};
 use crate::results::output::{NoOutput, Output};
 use crate::results::writer::ResultsWriter;
+use crate::stdio;
 use crate::storage::AcceptorStore;
 use crate::storage::directory::Directory;
 use crate::storage::identity::Identity;
@@ -55,15 +55,6 @@ use crate::wire::Codec;
 
 /// How long a blocked standard output is waited for at the end.
 const LAST_PRINT: Duration = Duration::from_millis(200);
-
-/// How long the role loop may take to end once it is asked to.
-const LAST_TURN: Duration = Duration::from_secs(2);
-
-/// How often progress is shown.
-const GLANCE: Duration = Duration::from_millis(100);
-
-/// How often an acceptor looks whether its data is still there.
-const LOOK: Duration = Duration::from_millis(300);
 
 /// How to run a role.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,17 +83,42 @@ pub struct NodeOptions {
 
 /// Why a process could not start, in one sentence.
 #[derive(Debug)]
-pub struct StartError(String);
+pub struct StartError {
+    sentence: String,
+    may_pass: bool,
+}
 
 impl StartError {
-    fn new(what: impl fmt::Display) -> Self {
-        StartError(what.to_string())
+    pub(super) fn new(what: impl fmt::Display) -> Self {
+        StartError { sentence: what.to_string(), may_pass: false }
+    }
+
+    /// What another try may find mended, without a person.
+    fn passing(what: impl fmt::Display) -> Self {
+        StartError { may_pass: true, ..StartError::new(what) }
+    }
+
+    /// Whether it may pass by itself, as an interface that is not there yet.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
+    }
+}
+
+impl From<PlaceError> for StartError {
+    fn from(error: PlaceError) -> Self {
+        StartError { may_pass: error.may_pass(), ..StartError::new(error) }
+    }
+}
+
+impl From<NetError> for StartError {
+    fn from(error: NetError) -> Self {
+        StartError { may_pass: error.may_pass(), ..StartError::new(error) }
     }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.sentence)
     }
 }
 
@@ -126,13 +142,13 @@ pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
     let config = config::load(&options.conf).map_err(StartError::new)?;
     let id = options.node.id;
     if options.node.role == Role::Acceptor && id > config.acceptor_count() {
-        return Err(StartError(format!(
+        return Err(StartError::new(format!(
             "{}: there is no acceptor {id}; acceptor_count is {}",
             options.conf,
             config.acceptor_count()
         )));
     }
-    let place = config.place(options.node, &own_interfaces()).map_err(StartError::new)?;
+    let place = config.place(options.node, &own_interfaces())?;
     let settings = config.settings(place.mtu).map_err(StartError::new)?;
     let fresh = entropy::random_u64().map_err(StartError::new)?;
     let seed = options.seed.map_or_else(entropy::random_u64, Ok).map_err(StartError::new)?;
@@ -160,14 +176,13 @@ pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
         }
         Role::Learner => {
             let results = &options.results;
-            let writer = ResultsWriter::create(results, id).map_err(|error| {
-                StartError(format!("{}: cannot write results: {error}", results.display()))
-            })?;
+            let writer = ResultsWriter::create(results, id).map_err(StartError::new)?;
+            ending.results = writer.presence();
             let learner = Learner::new(id, boot, settings, clock.now());
             if let Some(output) = FileOutput::of(io::stdout()) {
                 return process.run(learner, Box::new((writer, output)), ending);
             }
-            let (printer, output) = Printer::spawn(io::stdout()).map_err(no_thread)?;
+            let (printer, output) = Printer::spawn(stdio::stdout()).map_err(no_thread)?;
             let exit = process.run(learner, Box::new((writer, output)), ending);
             if !printer.finish(LAST_PRINT) {
                 warn!("standard output takes nothing; what it did not take is in the results file");
@@ -189,7 +204,7 @@ fn run_client(
     let client = Client::new(session, options.assignment, settings.clone());
     let inbox = process.inbox_sender.clone();
     let (stdin, credits) =
-        Stdin::spawn(io::stdin(), settings.value_bytes, inbox).map_err(no_thread)?;
+        Stdin::spawn(stdio::stdin(), settings.value_bytes, inbox).map_err(no_thread)?;
     process.credits = Some(credits);
     let progress = ClientProgress::new();
     ending.progress = Some(progress.clone());
@@ -211,7 +226,7 @@ pub fn measure(
     let mtu = places.iter().filter_map(|(_, place)| place.mtu).min();
     let settings = config.settings(mtu).map_err(StartError::new)?;
     if load.value_bytes > settings.value_bytes {
-        return Err(StartError(format!(
+        return Err(StartError::new(format!(
             "a value of {} bytes does not fit a datagram; {} is the longest",
             load.value_bytes, settings.value_bytes
         )));
@@ -251,10 +266,12 @@ fn bench_places(
     let host = own_interfaces();
     let place = |id| {
         let place = config.place(NodeId::new(Role::Client, id), &host).map_err(|error| {
-            StartError(format!(
+            let may_pass = error.may_pass();
+            let sentence = format!(
                 "{error} (--first-id {first} --clients {clients} takes the ids {first}..{})",
                 first + clients - 1
-            ))
+            );
+            StartError { sentence, may_pass }
         });
         Ok((id, place?))
     };
@@ -304,8 +321,8 @@ fn say_open() {
     });
 }
 
-fn no_thread(error: io::Error) -> StartError {
-    StartError(format!("the system gives no thread: {error}"))
+pub(super) fn no_thread(error: io::Error) -> StartError {
+    StartError::passing(format!("the system gives no thread: {error}"))
 }
 
 /// What a process brings from an earlier life.
@@ -337,7 +354,7 @@ impl Memory {
             if options.adopt_copy {
                 let conf = &options.conf;
                 let what = format!("{conf} has no `data`, so there is no copy to adopt");
-                return Err(StartError(what));
+                return Err(StartError::new(what));
             }
             return Ok(Memory::none(fresh));
         };
@@ -345,9 +362,12 @@ impl Memory {
         let directory = Directory::open(&path).map_err(|error| {
             let path = path.display();
             if error.kind() == io::ErrorKind::ResourceBusy {
-                StartError(format!("{path} is in use: another process runs as acceptor {id}"))
+                // It may be ending.
+                StartError::passing(format!(
+                    "{path} is in use: another process runs as acceptor {id}"
+                ))
             } else {
-                StartError(format!("{path}: cannot keep data there: {error}"))
+                StartError::new(format!("{path}: cannot keep data there: {error}"))
             }
         })?;
         let watch = directory.watch();
@@ -441,10 +461,12 @@ impl Process {
         };
         let recipe = Recipe { choice: config.interface.clone(), options, clock };
         let open_sender =
-            || Reopening::open(&config.groups, recipe.clone()).map_err(StartError::new);
+            || Reopening::open(&config.groups, recipe.clone()).map_err(StartError::from);
         let (codec, network, lock) = match seal {
             Some(seal) => {
-                let sealing = || Ok(SealingSender::new(open_sender()?, Arc::clone(&seal)));
+                let sealing = || -> Result<_, StartError> {
+                    Ok(SealingSender::new(open_sender()?, Arc::clone(&seal)))
+                };
                 let network: Box<dyn DatagramSender> = Box::new(sealing()?);
                 let (speaker, datagram_bytes) = (Box::new(sealing()?), settings.datagram_bytes);
                 let seal = Arc::clone(&seal);
@@ -453,8 +475,7 @@ impl Process {
             }
             None => (codec, Box::new(open_sender()?) as Box<dyn DatagramSender>, None),
         };
-        let receiver = Rejoining::join(place.listen, recipe.clone(), &own_interfaces())
-            .map_err(StartError::new)?;
+        let receiver = Rejoining::join(place.listen, recipe.clone(), &own_interfaces())?;
         let (inbox_sender, inbox) = inbox(config.inbox_datagrams);
         Ok(Process {
             inbox,
@@ -531,81 +552,20 @@ impl Process {
         receiver.stop();
         self.stats.log_summary();
         Ok(match end {
-            Some(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
-            Some(Err(failure @ Failure::Vanished(_))) => {
+            End::Of(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
+            End::Of(Err(failure @ Failure::Vanished(_))) => {
                 error!("{failure}");
                 Exit::Vanished
             }
-            Some(Err(failure)) => {
+            End::Of(Err(failure)) => {
                 error!("{failure}");
                 Exit::Undone
             }
-            None => {
-                error!("the role loop does not end; this is a mistake in the program");
+            End::Unawaited => not_awaited(self.stats.doing.work()),
+            End::Panicked => {
+                error!("a thread of this process is gone; this is a mistake in the program");
                 Exit::Undone
             }
         })
-    }
-}
-
-/// What ends a process: its lifetime, a signal, or its own end.
-struct Ending {
-    lifetime: Option<Duration>,
-    signals: Channel<i32>,
-    inbox: InboxSender,
-    progress: Option<ClientProgress>,
-    /// Whether an acceptor's data is still there.
-    watch: Option<Watch>,
-    clock: Clock,
-}
-
-impl Ending {
-    fn new(options: &NodeOptions, inbox: InboxSender) -> Result<Self, StartError> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])
-            .map_err(|error| StartError(format!("cannot listen for signals: {error}")))?;
-        let (sender, received) = bounded(1);
-        thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                for signal in signals.forever() {
-                    // A second signal while the first is being followed changes nothing.
-                    let _ = sender.try_send(signal);
-                }
-            })
-            .map_err(no_thread)?;
-        let (lifetime, clock) = (options.lifetime, Clock::start());
-        Ok(Ending { lifetime, signals: received, inbox, progress: None, watch: None, clock })
-    }
-
-    /// Waits for the end, and gives the loop's reason; none when it does not end.
-    fn wait(self, ended: &Channel<Result<Ended, Failure>>) -> Option<Result<Ended, Failure>> {
-        let mut looked = Time::ZERO;
-        loop {
-            match ended.recv_timeout(GLANCE) {
-                Ok(end) => return Some(end),
-                // The loop's thread is gone without a word: it panicked.
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            let now = self.clock.now();
-            let lived = now.since(Time::ZERO);
-            if let Some(progress) = &self.progress {
-                progress.show(lived);
-            }
-            if now >= looked + LOOK {
-                looked = now;
-                if let Some(Err(vanished)) = self.watch.as_ref().map(Watch::look) {
-                    self.inbox.stop();
-                    // Whether it ends or not, it must not go on.
-                    let _ = ended.recv_timeout(LAST_TURN);
-                    return Some(Err(Failure::Vanished(vanished)));
-                }
-            }
-            let is_over = self.lifetime.is_some_and(|lifetime| lived >= lifetime);
-            if is_over || self.signals.try_recv().is_ok() {
-                self.inbox.stop();
-                return ended.recv_timeout(LAST_TURN).ok();
-            }
-        }
     }
 }

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::busy_poll::BusyPoll;
+use super::doing::Work;
 use super::inbox::{Direct, Event, Inbox};
 use super::stats::Stats;
 use super::stdin::Credits;
@@ -286,7 +287,9 @@ impl<A: Actor> RoleLoop<A> {
         if !self.fx.persist.is_empty() {
             self.persist().map_err(Failure::Store)?;
         }
-        // 2. Only then it is said.
+        // 2. Only then it is said; and before that, what answers are of interest. An answer can be
+        //    here sooner than the next line runs.
+        self.publish_interest();
         let mut messages = std::mem::take(&mut self.fx.send);
         for (group, message) in messages.drain(..) {
             self.send(now, group, &message);
@@ -306,16 +309,18 @@ impl<A: Actor> RoleLoop<A> {
             return Err(Failure::Halted(halt));
         }
         debug_assert!(self.fx.is_empty(), "every effect of a turn is applied in that turn");
-        self.publish_interest();
         self.give_credits();
         Ok(())
     }
 
     fn persist(&mut self) -> io::Result<()> {
+        self.around.stats.doing.begin(Work::Storing);
         for record in self.fx.persist.drain(..) {
             self.around.store.append(&record)?;
         }
-        self.around.store.flush()
+        let flushed = self.around.store.flush();
+        self.around.stats.doing.begin(Work::Turn);
+        flushed
     }
 
     /// A datagram that cannot be sent is a datagram that was lost: the roles live with it.
@@ -353,10 +358,13 @@ impl<A: Actor> RoleLoop<A> {
     }
 
     fn deliver(&mut self) -> io::Result<()> {
+        self.around.stats.doing.begin(Work::Writing);
         for delivery in self.fx.deliver.drain(..) {
             self.around.output.deliver(&delivery);
         }
-        self.around.output.flush()
+        let flushed = self.around.output.flush();
+        self.around.stats.doing.begin(Work::Turn);
+        flushed
     }
 
     fn publish_interest(&self) {

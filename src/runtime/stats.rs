@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::doing::Doing;
 use crate::protocol::actor::Ignored;
 use crate::wire::Refusal;
 
@@ -41,6 +42,8 @@ pub struct Stats {
     pub refused: Reasons<Refusal>,
     /// Messages that were not acted on, by reason.
     pub ignored: Reasons<Ignored>,
+    /// What the role loop does; no count, and as harmless.
+    pub doing: Doing,
 }
 
 impl Stats {

@@ -115,7 +115,8 @@ fn a_second_process_with_the_same_data_is_refused() {
         twin.start("acceptor2", &[]);
         let path = data(world, 2).display().to_string();
         let what = [&*path, "is in use: another process runs as acceptor 2"];
-        expect_end(&mut twin, "acceptor2", 2, &what);
+        // It may be one that is ending, so a supervisor tries again.
+        expect_end(&mut twin, "acceptor2", 75, &what);
         assert_eq!(fs::read(data(world, 2).join("identity")).unwrap(), other);
         // The first one is none the worse.
         world.kill("acceptor3");

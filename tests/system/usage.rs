@@ -92,7 +92,7 @@ fn a_bad_configuration_is_refused_with_its_line() {
             "acceptor_cuont 3",
             "paxos.conf:7: unknown key acceptor_cuont; did you mean acceptor_count?",
         ),
-        ("interface 203.0.113.9", "203.0.113.9"),
+        ("interface 203.0.113.900", "203.0.113.900"),
     ] {
         fs::write(world.conf(), format!("{good}{line}\n")).unwrap();
         let said = expect_refusal(world.command("learner.sh").arg("1").arg(world.conf()));

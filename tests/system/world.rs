@@ -296,8 +296,12 @@ impl World {
     pub fn start_piped(&mut self, name: &str, arguments: &[&str], stdin: Stdio, stdout: Stdio) {
         let mut command = self.node_command(name, arguments);
         let err = File::create(self.path(&format!("{name}.err"))).unwrap();
-        let child = command.stdin(stdin).stdout(stdout).stderr(err).spawn().unwrap();
-        self.nodes.insert(name.to_owned(), child);
+        self.adopt(name, command.stdin(stdin).stdout(stdout).stderr(err));
+    }
+
+    /// Starts `name` by a command of its own, as [`Self::node_command`] gives it.
+    pub fn adopt(&mut self, name: &str, command: &mut Command) {
+        self.nodes.insert(name.to_owned(), command.spawn().unwrap());
     }
 
     /// Lets `name` start through a program that becomes it, as `nice` does. No words: no program.
@@ -313,7 +317,7 @@ impl World {
     }
 
     /// The command that starts `name`.
-    fn node_command(&self, name: &str, arguments: &[&str]) -> Command {
+    pub fn node_command(&self, name: &str, arguments: &[&str]) -> Command {
         let digit = name.find(|letter: char| letter.is_ascii_digit()).unwrap();
         let (role, id) = name.split_at(digit);
         let path = script(&format!("{role}.sh"));

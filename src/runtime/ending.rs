@@ -1,0 +1,156 @@
+//! How a process ends: by itself, at its lifetime, or by a signal, and never later than a second
+//! after one.
+
+use std::process;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, bounded};
+use log::{error, warn};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::doing::Work;
+use super::inbox::InboxSender;
+use super::node::{Exit, NodeOptions, StartError, no_thread};
+use super::progress::ClientProgress;
+use super::role_loop::{Ended, Failure};
+use crate::clock::Clock;
+use crate::protocol::types::Time;
+use crate::results::files::Presence;
+use crate::storage::watch::Watch;
+
+/// How long the role loop may take to end at its lifetime.
+const LAST_TURN: Duration = Duration::from_secs(2);
+
+/// The same once somebody wants the process to end.
+const HURRIED_TURN: Duration = Duration::from_millis(600);
+
+/// Then a process that was told to end is gone, whatever it waits for.
+const GONE: Duration = Duration::from_millis(950);
+
+/// How often progress is shown.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// An acceptor's data is looked for every so many of these.
+const WATCH_EVERY: u32 = 3;
+
+/// The results file is looked for every so many of these.
+const LOOK_EVERY: u32 = 10;
+
+/// Says what a loop did that was not waited for any longer. What is stored or sent late was never
+/// answered, so a process that ends in the middle of it is one that crashed, and harmless.
+pub(super) fn not_awaited(work: Work) -> Exit {
+    match work {
+        Work::Storing => {
+            warn!(
+                "ended while the disk was storing; what it did not finish was never answered, so \
+                 nothing is lost, and the acceptor may be started again"
+            );
+            Exit::Well
+        }
+        Work::Writing => {
+            error!(
+                "ended while the results directory took nothing: the last values are not written; \
+                 start the learner again, and it writes its file anew"
+            );
+            Exit::Undone
+        }
+        Work::Turn => {
+            warn!("ended in the middle of a long turn; nothing that it answered is lost");
+            Exit::Well
+        }
+    }
+}
+
+/// How the role loop ended.
+pub(super) enum End {
+    /// By itself, or because it was asked to.
+    Of(Result<Ended, Failure>),
+    /// It was asked to, and did not in time.
+    Unawaited,
+    /// Its thread is gone without a word.
+    Panicked,
+}
+
+/// What ends a process: its lifetime, a signal, or its own end.
+pub(super) struct Ending {
+    lifetime: Option<Duration>,
+    signals: Channel<i32>,
+    inbox: InboxSender,
+    /// What shows how far a client is.
+    pub progress: Option<ClientProgress>,
+    /// A learner's file, which somebody may remove.
+    pub results: Option<Presence>,
+    /// Whether an acceptor's data is still there.
+    pub watch: Option<Watch>,
+    clock: Clock,
+}
+
+impl Ending {
+    /// Listens for signals from now on.
+    pub fn new(options: &NodeOptions, inbox: InboxSender) -> Result<Self, StartError> {
+        let mut signals = Signals::new([SIGTERM, SIGINT])
+            .map_err(|error| StartError::new(format!("cannot listen for signals: {error}")))?;
+        let (sender, received) = bounded(1);
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                let Some(signal) = signals.forever().next() else { return };
+                // There is room for one.
+                let _ = sender.try_send(signal);
+                // Nobody who wants it to end waits for a terminal that was stopped, or for a reader
+                // who reads a little now and then.
+                thread::sleep(GONE);
+                process::exit(1);
+            })
+            .map_err(no_thread)?;
+        let (lifetime, clock) = (options.lifetime, Clock::start());
+        let (progress, results, watch) = (None, None, None);
+        Ok(Ending { lifetime, signals: received, inbox, progress, results, watch, clock })
+    }
+
+    /// Waits for the end.
+    pub fn wait(self, ended: &Channel<Result<Ended, Failure>>) -> End {
+        let mut looks = 0_u32;
+        loop {
+            match ended.recv_timeout(GLANCE) {
+                Ok(end) => return End::Of(end),
+                Err(RecvTimeoutError::Disconnected) => return End::Panicked,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let lived = self.clock.now().since(Time::ZERO);
+            if let Some(progress) = &self.progress {
+                progress.show(lived);
+            }
+            looks = looks.wrapping_add(1);
+            if looks.is_multiple_of(LOOK_EVERY)
+                && let Some(results) = &self.results
+                && results.is_gone()
+            {
+                warn!(
+                    "{results} was removed or replaced: what is decided is written nowhere; start \
+                     the learner again, and it writes its file anew"
+                );
+            }
+            if looks.is_multiple_of(WATCH_EVERY)
+                && let Some(Err(vanished)) = self.watch.as_ref().map(Watch::look)
+            {
+                self.inbox.stop();
+                // Whether it ends or not, it must not go on.
+                let _ = ended.recv_timeout(LAST_TURN);
+                return End::Of(Err(Failure::Vanished(vanished)));
+            }
+            let is_signalled = self.signals.try_recv().is_ok();
+            if is_signalled || self.lifetime.is_some_and(|lifetime| lived >= lifetime) {
+                self.inbox.stop();
+                let patience = if is_signalled { HURRIED_TURN } else { LAST_TURN };
+                return match ended.recv_timeout(patience) {
+                    Ok(end) => End::Of(end),
+                    Err(RecvTimeoutError::Timeout) => End::Unawaited,
+                    Err(RecvTimeoutError::Disconnected) => End::Panicked,
+                };
+            }
+        }
+    }
+}
