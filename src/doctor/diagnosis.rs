@@ -182,11 +182,16 @@ fn length(facts: &Facts) -> Option<Finding> {
 fn folder(facts: &FolderFacts) -> Finding {
     let FolderFacts { path, role, error } = facts;
     let sentence = format!("{role}s started here cannot write to {path}: {error}");
-    let cure = "make it a folder that this user may write, or start them elsewhere";
     match role {
-        // Only they stop for it.
-        Role::Acceptor => Finding::sick(Topic::FolderUnusable, sentence, cure),
-        _ => Finding::note(Topic::FolderUnusable, sentence, cure),
+        // Only they stop for it, and they must not be started elsewhere, without what they stored.
+        Role::Acceptor => {
+            let cure = "make it a folder that this user may write";
+            Finding::sick(Topic::FolderUnusable, sentence, cure)
+        }
+        _ => {
+            let cure = "make it a folder that this user may write, or start them elsewhere";
+            Finding::note(Topic::FolderUnusable, sentence, cure)
+        }
     }
 }
 

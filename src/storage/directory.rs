@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
 use super::disk::{Disk, Mark};
+use super::identity::IDENTITY;
 use super::watch::{Watch, Watched};
 
 /// The directory is in use by another process.
@@ -88,7 +89,10 @@ impl Directory {
     pub fn open(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         let handle = File::open(path)?;
-        sync_way_to(path)?;
+        if !path.join(IDENTITY).exists() {
+            // Else an earlier start has done so, and syncing what others are writing is slow.
+            sync_way_to(path)?;
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE;
         let lock = open_at(&handle, LOCK, flags)?;
         lock.try_lock().map_err(|error| match error {

@@ -42,12 +42,13 @@ impl Watched {
 
     /// What is not there any more, or is another file than it was.
     fn missed(&self) -> Option<PathBuf> {
-        let is_there = |path: &Path, inode: u64| {
-            fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == inode)
-        };
-        if !is_there(&self.path, self.directory) {
+        // The directory may be behind a link, and nothing in it is.
+        if !fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.directory) {
             return Some(self.path.clone());
         }
+        let is_there = |path: &Path, inode: u64| {
+            fs::symlink_metadata(path).is_ok_and(|found| found.ino() == inode)
+        };
         let files = self.files.iter().map(|(name, inode)| (self.path.join(name), *inode));
         files.into_iter().find(|(path, inode)| !is_there(path, *inode)).map(|(path, _)| path)
     }
@@ -142,6 +143,21 @@ mod tests {
             assert!(vanished.path.ends_with(name), "{name}: {vanished}");
             assert!(vanished.to_string().contains("leave this acceptor down"), "{vanished}");
         }
+    }
+
+    #[test]
+    fn a_directory_behind_a_link_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(path("elsewhere"), path("acceptor-2")).unwrap();
+        let directory = Directory::open(&path("acceptor-2")).unwrap();
+        let watch = directory.watch();
+        let (mut log, ..) = open(directory).unwrap();
+        store(&mut log, 1).unwrap();
+        assert_eq!(watch.look(), Ok(()));
+        fs::rename(path("elsewhere"), path("away")).unwrap();
+        assert_eq!(watch.look().unwrap_err().path, path("acceptor-2"));
     }
 
     /// Not even while the manifest is replaced and segments begin and are left over.
