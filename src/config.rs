@@ -331,7 +331,23 @@ impl Parser {
             return Err(config.wrong("ttl", &what));
         }
         let path = &config.path;
-        let Settings { heartbeat_interval, leader_timeout, .. } = config.settings;
+        let Settings { heartbeat_interval, leader_timeout, retry_least, retry_max, .. } =
+            config.settings;
+        if retry_least > retry_max {
+            return Err(config.wrong(
+                if config.lines.contains_key("retry_least_ms") {
+                    "retry_least_ms"
+                } else {
+                    "retry_max_ms"
+                },
+                &format!(
+                    "retry_least_ms {} is above retry_max_ms {}, and the shortest wait for an \
+                     answer cannot be above the longest; lower the one or raise the other",
+                    retry_least.as_millis(),
+                    retry_max.as_millis()
+                ),
+            ));
+        }
         if leader_timeout < heartbeat_interval * 3 {
             return Err(ConfigError(format!(
                 "{path}: leader_timeout_ms {} is below three heartbeats of {} ms; raise it, or \
@@ -565,6 +581,9 @@ mod tests {
             let error = error(text);
             assert!(error.contains(expected) && !error.contains('\n'), "{text:?}: {error}");
         }
+        let upside_down = format!("{FOUR}retry_max_ms 100\nretry_least_ms 101\n");
+        let told = error(&upside_down);
+        assert!(told.contains(":6: retry_least_ms 101 is above retry_max_ms 100"), "{told}");
         let tight = format!("{FOUR}leader_timeout_ms 50");
         assert!(error(&tight).contains("below three heartbeats"));
     }

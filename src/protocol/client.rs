@@ -6,6 +6,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use log::warn;
+
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::entries::{EntriesBuilder, EntryRef};
 use super::message::{
@@ -15,8 +17,17 @@ use super::packing::disjoint;
 use super::retry::{Deadlines, RoundTrip, stretch};
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{Ballot, Counted, Number, Origin, Role, Run, Sender, Session, Time, Value};
+use super::types::{
+    Ballot, Counted, Instance, Number, Origin, Role, Run, Sender, Session, Time, Value,
+};
 use crate::bugs::{self, Bug};
+
+/// How often a client says that it waits for others before the leader takes what it asks for.
+const TELL_FAR: Duration = Duration::from_secs(10);
+
+/// However little room the leader has, a client sends this many values: what is refused now and
+/// then costs less than a lost datagram that holds up all the others.
+const REACH_MIN: usize = 64;
 
 /// One client session's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,8 +48,16 @@ pub struct Client {
     deadlines: Deadlines<Number>,
     /// When the timer is due, if it is set.
     armed: Option<Time>,
-    /// Whether something in the window is to be sent in this turn.
-    has_unsent: bool,
+    /// Nothing below it is unsent.
+    unsent: Number,
+    /// How far from the front of the window values are sent: less than the window where the leader
+    /// has less room.
+    reach: usize,
+    /// Above every value that the leader has answered, and when it last did.
+    answered: Number,
+    heard: Option<Time>,
+    /// When it was said that the leader takes no request for the front yet.
+    told_far: Option<Time>,
 }
 
 /// What became of a client's values.
@@ -83,7 +102,6 @@ impl Client {
         Client {
             session,
             assignment,
-            settings,
             front: Number::FIRST,
             window: VecDeque::new(),
             bytes: 0,
@@ -93,7 +111,12 @@ impl Client {
             round_trip: RoundTrip::default(),
             deadlines: Deadlines::default(),
             armed: None,
-            has_unsent: false,
+            unsent: Number::FIRST,
+            reach: settings.client_window,
+            answered: Number::FIRST,
+            heard: None,
+            told_far: None,
+            settings,
         }
     }
 
@@ -125,6 +148,12 @@ impl Client {
         }
     }
 
+    /// The value at `position` of the window is to be sent again.
+    fn send_again(&mut self, position: usize, retries: u32) {
+        self.window[position].state = State::Unsent { retries };
+        self.unsent = self.unsent.min(self.front.plus(position as u64));
+    }
+
     /// The positions in the window of the numbers of `run`.
     fn positions(&self, run: Run<Number>) -> std::ops::Range<usize> {
         let position = |number: Number| {
@@ -143,6 +172,7 @@ impl Client {
             match asked.state {
                 State::Final => continue,
                 State::Sent { at, retries: 0 } if settled == 0 => self.round_trip.measure(at, now),
+                State::Sent { .. } if settled == 0 => self.round_trip.answer(),
                 State::Sent { .. } | State::Received { .. } | State::Unsent { .. } => {}
             }
             asked.state = State::Final;
@@ -150,6 +180,12 @@ impl Client {
             asked.value = Value::default();
             settled += 1;
         }
+        if settled > 0 {
+            self.answer(now, run.until);
+        }
+        // As TCP does it: there may be more room than there was.
+        let reach = self.reach.saturating_add(settled as usize);
+        self.reach = reach.min(self.settings.client_window);
         settled
     }
 
@@ -167,6 +203,16 @@ impl Client {
         }
         let patience = self.patience(State::Received { at: now, retries: 0 });
         self.deadlines.add(now + patience, [run]);
+        if !run.is_empty() {
+            self.answer(now, run.until);
+        }
+    }
+
+    /// The leader has answered values below `until`.
+    fn answer(&mut self, now: Time, until: Number) {
+        let end = self.front.plus(self.window.len() as u64);
+        self.answered = self.answered.max(until.min(end));
+        self.heard = Some(now);
     }
 
     /// What was sent before something that arrived, and did not arrive, was lost.
@@ -174,30 +220,52 @@ impl Client {
         // Unless it was sent a moment ago, and was overtaken.
         let settle_down = self.settings.retry_least / 4;
         for position in self.positions(Run::new(self.front, number)) {
-            let state = &mut self.window[position].state;
-            if let State::Sent { at, retries } = *state
+            if let State::Sent { at, retries } = self.window[position].state
                 && now.since(at) > settle_down
             {
-                *state = State::Unsent { retries: retries.saturating_add(1) };
-                self.has_unsent = true;
+                self.send_again(position, retries.saturating_add(1));
             }
         }
     }
 
     /// A new leader does not have what the old one received.
-    fn on_heartbeat(&mut self, heartbeat: &Heartbeat, fx: &mut Effects) {
-        if heartbeat.standing != Standing::Leads || heartbeat.ballot == self.leader {
+    fn on_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat, fx: &mut Effects) {
+        if heartbeat.standing != Standing::Leads {
             return;
         }
         if heartbeat.ballot < self.leader {
             return fx.ignore(Ignored::StaleBallot);
         }
+        self.tell_far(now, heartbeat.progress.watermark);
+        if heartbeat.ballot == self.leader {
+            return;
+        }
         self.leader = heartbeat.ballot;
-        for asked in &mut self.window {
-            if let State::Sent { .. } | State::Received { .. } = asked.state {
-                asked.state = State::Unsent { retries: 1 };
-                self.has_unsent = true;
+        (self.reach, self.answered) = (self.settings.client_window, self.front);
+        for position in 0..self.window.len() {
+            if let State::Sent { .. } | State::Received { .. } = self.window[position].state {
+                self.send_again(position, 1);
             }
+        }
+    }
+
+    /// Says what the client waits for, when it asks for an instance that the leader does not take
+    /// requests for yet: now and then, as long as it lasts.
+    fn tell_far(&mut self, now: Time, watermark: Instance) {
+        let Assignment::Client { first } = self.assignment else { return };
+        let instance = first.plus(self.front.0 - 1);
+        let ahead = self.settings.instances_ahead;
+        if self.window.is_empty() || instance < watermark.plus(ahead) {
+            self.told_far = None;
+            return;
+        }
+        if self.told_far.is_none_or(|told| now.since(told) >= TELL_FAR) {
+            self.told_far = Some(now);
+            warn!(
+                "instance {instance} is too far ahead: instance {watermark} is not decided, and no \
+                 leader takes requests for {ahead} instances above that or more \
+                 (instances_ahead); waiting until those below are decided"
+            );
         }
     }
 
@@ -222,7 +290,7 @@ impl Client {
         if bugs::has(Bug::NeverRetriesRequests) {
             return self.deadlines.clear();
         }
-        let mut has_missed = false;
+        let (mut has_missed, mut lacks_room) = (false, false);
         for due in self.deadlines.take_due(now) {
             for position in self.positions(due) {
                 let number = self.front.plus(position as u64);
@@ -236,28 +304,47 @@ impl Client {
                     self.deadlines.add(deadline, [Run::new(number, number.next())]);
                     continue;
                 }
-                let retries = retries.saturating_add(1);
-                self.window[position].state = State::Unsent { retries };
-                (self.has_unsent, has_missed) = (true, true);
+                // Who has answered what came before has no room for this, or has lost it: that says
+                // nothing of how long answers take.
+                if number >= self.answered && Some(at) <= self.heard {
+                    lacks_room = true;
+                    self.send_again(position, 1);
+                } else {
+                    has_missed = true;
+                    self.send_again(position, retries.saturating_add(1));
+                }
             }
         }
         if has_missed {
             self.round_trip.miss(now, self.timeout());
         }
+        if lacks_room {
+            self.reach_less();
+        }
+    }
+
+    /// The last of what was sent was not answered, although what was sent before it was: there may
+    /// be no room for it at the leader, and then there is no use in sending more than there is room
+    /// for.
+    fn reach_less(&mut self) {
+        let answered = self.answered.0.saturating_sub(self.front.0);
+        let answered = usize::try_from(answered).unwrap_or(usize::MAX);
+        let reach = (self.reach / 2).max(answered).max(REACH_MIN);
+        self.reach = reach.min(self.settings.client_window);
     }
 
     /// Sends what is unsent, in runs that fit a datagram.
     fn send_unsent(&mut self, now: Time, fx: &mut Effects) {
-        if !self.has_unsent {
-            return;
-        }
-        self.has_unsent = false;
+        let from = usize::try_from(self.unsent.0.saturating_sub(self.front.0));
+        let until = self.reach.min(self.window.len());
+        let Some(from) = from.ok().filter(|from| *from < until) else { return };
+        self.unsent = self.front.plus(until as u64);
         let entries_bytes = self.settings.entries_bytes();
         let (session, assigned_by) = (self.session, self.assignment.assigned_by());
         let mut request = Unsent::default();
         let mut sent: Vec<(Run<Number>, u32)> = Vec::new();
-        let numbers = (self.front.0..).map(Number);
-        for (number, asked) in numbers.zip(&mut self.window) {
+        let numbers = (self.front.0 + from as u64..).map(Number);
+        for (number, asked) in numbers.zip(self.window.range_mut(from..until)) {
             let State::Unsent { retries } = asked.state else {
                 request.send(self.assignment, self.front, fx);
                 continue;
@@ -312,7 +399,7 @@ impl Actor for Client {
         }
         match message {
             Message::RequestAck(ack) => self.on_request_ack(now, ack),
-            Message::Heartbeat(heartbeat) => self.on_heartbeat(&heartbeat, fx),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, &heartbeat, fx),
             Message::Request(_)
             | Message::Prepare(_)
             | Message::Promise(_)
@@ -348,7 +435,6 @@ impl Actor for Client {
                 self.bytes += value.as_bytes().len();
                 self.tally.asked += 1;
                 self.window.push_back(Asked { value, state: State::Unsent { retries: 0 } });
-                self.has_unsent = true;
             }
             Input::End => self.ended = true,
         }
@@ -473,5 +559,71 @@ mod tests {
         let window = Settings::default().client_window;
         let (client, _) = client(window - 1);
         assert_eq!(client.input_room(), 1);
+    }
+
+    /// A leader with little room is not sent a whole window again and again.
+    #[test]
+    fn no_more_is_sent_than_the_leader_has_room_for() {
+        const ROOM: u64 = 100;
+        let (mut client, fx) = client(4096);
+        let (mut now, mut taken, mut sent_all) = (Time::ZERO, 0, 0);
+        let mut arrived: Vec<(u64, usize)> = sent(&fx);
+        for _ in 0..2000 {
+            sent_all += arrived.iter().map(|(_, count)| count).sum::<usize>();
+            // It takes what comes in order, as much as it has room for, and has it decided.
+            let room = taken + ROOM;
+            for (from, count) in std::mem::take(&mut arrived) {
+                if from <= taken + 1 {
+                    taken = taken.max(room.min(from - 1 + count as u64));
+                }
+            }
+            now = now + Duration::from_micros(500);
+            let delivered = if taken > 0 { runs(&[(1, taken + 1)]) } else { Vec::new() };
+            arrived = acknowledge(&mut client, now, RequestAck { delivered, ..ack() });
+            let mut fx = Effects::new();
+            client.on_timer(now, Timer::RetryRequest, &mut fx);
+            client.on_turn_end(now, &mut fx);
+            arrived.extend(sent(&fx));
+            if client.window.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(taken, 4096);
+        assert!(now < Time::ZERO + Duration::from_millis(400), "{now}");
+        assert!(sent_all < 4096 * 8, "{sent_all}");
+    }
+
+    #[test]
+    fn a_value_that_is_lost_alone_does_not_make_it_send_less() {
+        let (mut client, _) = client(4000);
+        let now = Time::ZERO + Duration::from_millis(20);
+        let ack = RequestAck { received: runs(&[(1, 2000), (2001, 4001)]), ..ack() };
+        assert_eq!(acknowledge(&mut client, now, ack), [(2000, 1)]);
+        let later = now + Duration::from_secs(1);
+        client.on_timer(later, Timer::RetryRequest, &mut Effects::new());
+        assert_eq!(client.reach, Settings::default().client_window);
+    }
+
+    /// Who asks for what no leader takes yet hears what it waits for, now and then.
+    #[test]
+    fn an_instance_too_far_ahead_is_spoken_of() {
+        let assignment = Assignment::Client { first: Instance(2_000_000) };
+        let mut client = Client::new(SESSION, assignment, Settings::default());
+        let mut fx = Effects::new();
+        client.on_input(Time::ZERO, Input::Value(Value::new(b"v")), &mut fx);
+        let mut told = |millis, watermark| {
+            let log = crate::protocol::decided_log::DecidedLog::new().progress();
+            let progress = crate::protocol::message::Progress { watermark, ..log };
+            let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+            let heartbeat = Heartbeat { standing: Standing::Leads, ballot, progress };
+            let now = Time::ZERO + Duration::from_millis(millis);
+            client.on_heartbeat(now, &heartbeat, &mut fx);
+            client.told_far
+        };
+        let second = |seconds| Some(Time::ZERO + Duration::from_secs(seconds));
+        assert_eq!(told(1000, Instance(7)), second(1));
+        assert_eq!(told(2000, Instance(7)), second(1), "once is enough for a while");
+        assert_eq!(told(11_000, Instance(8)), second(11));
+        assert_eq!(told(12_000, Instance(1_000_000)), None, "it is taken now");
     }
 }

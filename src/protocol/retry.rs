@@ -12,6 +12,9 @@ pub fn backoff(first: Duration, tries: u32, longest: Duration) -> Duration {
     first.saturating_mul(factor).min(longest).max(first)
 }
 
+/// So many answers to what was sent twice, one after the other, make time-outs shorter again.
+const UNMEASURED_MAX: u32 = 4;
+
 /// Smoothed round-trip times, so that what is lost is sent again soon and load is not taken for
 /// loss (RFC 6298, section 2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +23,8 @@ pub struct RoundTrip {
     variation: Duration,
     /// Time-outs since an answer was measured.
     tries: u32,
+    /// Answers since then that could not be measured.
+    unmeasured: u32,
     /// Until then, what is missed was missed by the same time-out.
     counted_until: Time,
 }
@@ -28,7 +33,7 @@ impl Default for RoundTrip {
     /// Nothing was measured.
     fn default() -> Self {
         let (smoothed, variation) = (Duration::ZERO, Duration::ZERO);
-        RoundTrip { smoothed, variation, tries: 0, counted_until: Time::ZERO }
+        RoundTrip { smoothed, variation, tries: 0, unmeasured: 0, counted_until: Time::ZERO }
     }
 }
 
@@ -37,7 +42,7 @@ impl RoundTrip {
     /// twice tells nothing (Karn's rule, RFC 6298 section 3).
     pub fn measure(&mut self, sent: Time, answered: Time) {
         let sample = answered.since(sent);
-        self.tries = 0;
+        (self.tries, self.unmeasured) = (0, 0);
         if self.smoothed.is_zero() {
             self.smoothed = sample;
             self.variation = sample / 2;
@@ -54,6 +59,15 @@ impl RoundTrip {
         if now >= self.counted_until {
             self.tries = self.tries.saturating_add(1);
             self.counted_until = now + timeout;
+        }
+    }
+
+    /// Something that was sent twice is answered. When that happens again and again although the
+    /// time-outs are long, what was missed was not late but lost, or refused.
+    pub fn answer(&mut self) {
+        self.unmeasured += 1;
+        if self.unmeasured >= UNMEASURED_MAX {
+            (self.tries, self.unmeasured) = (self.tries / 2, 0);
         }
     }
 

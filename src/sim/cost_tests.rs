@@ -41,17 +41,27 @@ fn many_holes_are_closed_in_runs() {
 /// decided any more once a datagram was lost.
 #[test]
 fn a_short_queue_at_the_leader_is_live() {
-    for (seed, loss) in [(1, 0.0), (2, 0.1), (3, 0.3)] {
-        for request_queue in [1, 100, 1000] {
-            let settings = Settings { request_queue, ..Settings::default() };
-            let weather = Weather { loss, ..Weather::default() };
-            let plan = Plan { seed, settings, weather, ..Plan::default() };
-            let mut cluster = Cluster::new(plan);
-            let count = if request_queue == 1 { 50 } else { 5000 };
-            cluster.start_client(1, Assignment::Leader, values(1, count));
-            cluster.start_client(2, from_instance(1), values(2, count));
-            let took = finish(&mut cluster, 60 * SECOND);
-            println!("queue {request_queue} loss {loss}: {took:?}");
-        }
+    const CASES: [(usize, f64); 7] =
+        [(1, 0.0), (100, 0.0), (1000, 0.0), (20, 0.1), (100, 0.1), (20, 0.3), (1000, 0.3)];
+    for (seed, (request_queue, loss)) in (1..).zip(CASES) {
+        let settings = Settings { request_queue, ..Settings::default() };
+        let weather = Weather { loss, ..Weather::default() };
+        let mut cluster = Cluster::new(Plan { seed, settings, weather, ..Plan::default() });
+        let count = if request_queue < 100 { 50 } else { 5000 };
+        cluster.start_client(1, Assignment::Leader, values(1, count));
+        cluster.start_client(2, from_instance(1), values(2, count));
+        finish(&mut cluster, 20 * SECOND);
     }
+}
+
+/// An instance that nobody can decide soon is waited for, and decided once the others are.
+#[test]
+fn an_instance_far_ahead_is_waited_for() {
+    let settings = Settings { instances_ahead: 1024, ..Settings::default() };
+    let mut cluster = Cluster::new(Plan { settings, ..Plan::default() });
+    cluster.start_client(1, from_instance(1500), values(1, 10));
+    cluster.run_for(3 * SECOND).unwrap_or_else(|violation| panic!("{violation}"));
+    assert_eq!(cluster.tally(1).map(|tally| tally.undecided()), Some(10));
+    cluster.start_client(2, from_instance(1), values(2, 1000));
+    finish(&mut cluster, 3 * SECOND);
 }
