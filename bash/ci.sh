@@ -57,6 +57,9 @@ else
     echo "SKIPPED: no network namespace with IPv6 is allowed here"
 fi
 
+step "axes: nothing grows out of proportion"
+SMALL=1 bash/axes.sh 1 0.5
+
 step "the system's tests over lists of members"
 # What does not depend on the network, or brings its own, was there already.
 PAXOS_TEST_NETWORK=unicast cargo test --release --test system -- --skip usage:: --skip soak:: \

@@ -22,6 +22,10 @@ pub struct Shape {
     /// More lines of the configuration; `DATA` stands for the folder of durable data, `KEY`
     /// for a key file.
     pub conf: &'static str,
+    /// The program to run.
+    pub program: &'static str,
+    /// How many acceptors.
+    pub acceptors: u32,
     /// How many proposers.
     pub proposers: u32,
     /// How many learners.
@@ -32,7 +36,8 @@ pub struct Shape {
 
 impl Shape {
     /// In memory, a proposer, a learner, no loss.
-    pub const PLAIN: Shape = Shape { conf: "", proposers: 1, learners: 1, loss: "0" };
+    pub const PLAIN: Shape =
+        Shape { conf: "", program: PAXOS, acceptors: 3, proposers: 1, learners: 1, loss: "0" };
 }
 
 /// What a group of processes has used so far.
@@ -66,9 +71,9 @@ impl Cluster {
             .map(|(port, group)| format!("{group} 239.0.0.1 {port}\n"))
             .collect();
         let data = folder.path().join("data");
-        conf += &format!("cluster bench-{base}\n");
+        conf += &format!("cluster bench-{base}\nacceptor_count {}\n", shape.acceptors);
         let key = folder.path().join("paxos.key");
-        let made = Command::new(PAXOS).arg("keygen").arg(&key).status();
+        let made = Command::new(shape.program).arg("keygen").arg(&key).status();
         assert!(made.is_ok_and(|status| status.success()), "a key file");
         conf += &shape
             .conf
@@ -76,7 +81,7 @@ impl Cluster {
             .replace("KEY", &format!("key_file {}", key.display()));
         fs::write(folder.path().join("paxos.conf"), conf).expect("a configuration");
         let mut cluster = Cluster { folder, shape, processes: Vec::new() };
-        for id in 1..=3 {
+        for id in 1..=shape.acceptors {
             cluster.spawn("acceptor", id);
         }
         for id in 1..=shape.learners {
@@ -89,8 +94,9 @@ impl Cluster {
         cluster
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(PAXOS);
+    /// The program with the cluster's configuration; the rest of its arguments is to be added.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.shape.program);
         command.current_dir(self.folder.path()).args(["--conf", "paxos.conf"]);
         command.stderr(Stdio::null());
         command
@@ -195,8 +201,13 @@ impl Cluster {
 
     /// What all processes have used.
     pub fn used(&self) -> Used {
+        self.used_by("")
+    }
+
+    /// What the processes whose names begin like this have used.
+    pub fn used_by(&self, name: &str) -> Used {
         let mut used = Used::default();
-        for (_, child) in &self.processes {
+        for (_, child) in self.processes.iter().filter(|(own, _)| own.starts_with(name)) {
             let folder = format!("/proc/{}", child.id());
             let stat = fs::read_to_string(format!("{folder}/stat")).unwrap_or_default();
             let fields: Vec<&str> = stat.split_whitespace().collect();
