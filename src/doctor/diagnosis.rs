@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::facts::{Drops, Facts, FolderFacts, InterfaceFacts, PLACES, Unsent, Why};
+use super::facts::{Deaf, Drops, Facts, FolderFacts, InterfaceFacts, PLACES, Unsent, Why};
 use super::finding::{Finding, Report, Topic};
 use super::hearing::{Hearing, Stranger, Trace, bit};
 use super::neighbours::{CURE_KEY, elsewhere, host, others};
@@ -23,6 +23,10 @@ pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>)
     findings.extend(length(facts));
     findings.extend(facts.folders.iter().map(folder));
     findings.extend(facts.drops.iter().map(dropped));
+    findings.extend(facts.deaf.iter().map(deaf));
+    if !facts.is_loopback() {
+        findings.extend(facts.bridges.iter().map(|name| bridge(name)));
+    }
     if facts.missed > 0 {
         findings.push(Finding::note(
             Topic::Dropped,
@@ -207,6 +211,32 @@ fn dropped(facts: &Drops) -> Finding {
     Finding::note(Topic::Dropped, format!("{what} at some time, and none just now"), cure)
 }
 
+fn deaf(facts: &Deaf) -> Finding {
+    let Deaf { group, bound, members } = facts;
+    Finding::sick(
+        Topic::NoMember,
+        format!(
+            "{bound} processes of this host listen to {group}, and {members} are members of it: \
+             their interface was deleted and made again"
+        ),
+        "they join it anew within seconds; start those again that do not",
+    )
+}
+
+fn bridge(name: &str) -> Finding {
+    Finding::note(
+        Topic::BridgeAsks,
+        format!(
+            "bridge {name} takes groups to members only and asks for them by IGMPv2: hosts that \
+             joined before it began to ask are not known to it before its next question"
+        ),
+        format!(
+            "`ip link set {name} type bridge mcast_igmp_version 3`, which lets every host answer; \
+             processes that hear no other host any more join anew"
+        ),
+    )
+}
+
 fn sockets(facts: &Facts) -> Vec<Finding> {
     let failures = facts.failures.iter();
     let mut findings: Vec<Finding> =
@@ -335,15 +365,18 @@ fn acceptors(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
     let quorum = count / 2 + 1;
     // Those of a list are not asked, and their answers go to a list.
     let is_multicast = facts.settings.multicast & 0b0110 == 0b0110;
-    (is_multicast && hearing.running(Role::Proposer) > 0 && running < quorum).then(|| {
-        Finding::sick(
-            Topic::AcceptorsMissing,
-            format!(
-                "{running} of {count} acceptors are heard where {quorum} are needed, so nothing is \
-                 decided"
-            ),
-            "start the others; where they run, start a doctor on their hosts, too",
-        )
+    if !is_multicast || hearing.running(Role::Proposer) == 0 || running >= count {
+        return None;
+    }
+    let cure = "start the others; where they run, start a doctor on their hosts, too";
+    let heard = format!("{running} of {count} acceptors are heard where {quorum} are needed");
+    Some(if running < quorum {
+        let sentence = format!("{heard}, so nothing is decided");
+        Finding::sick(Topic::AcceptorsMissing, sentence, cure)
+    } else {
+        let spare = running - quorum;
+        let sentence = format!("{heard}: {spare} more may fail");
+        Finding::degraded(Topic::AcceptorsMissing, sentence, cure)
     })
 }
 
@@ -429,6 +462,8 @@ mod tests {
             unsent: [const { None }; 4],
             folders: Vec::new(),
             drops: Vec::new(),
+            deaf: Vec::new(),
+            bridges: Vec::new(),
             missed: 0,
             no_interface: String::new(),
         }
@@ -554,6 +589,15 @@ mod tests {
         };
         expect(&folder(Role::Acceptor), &[Topic::FolderUnusable]);
         assert!(!folder(Role::Acceptor).is_healthy() && folder(Role::Learner).is_healthy());
+        let report = case(|c| {
+            let group = "239.0.0.1".parse().unwrap();
+            c.facts.deaf = vec![Deaf { group, bound: 3, members: 0 }];
+        });
+        expect(&report, &[Topic::NoMember]);
+        assert!(!report.is_healthy(), "{}", report.lines());
+        let report = case(|c| c.facts.bridges = vec!["br0".to_owned()]);
+        expect(&report, &[Topic::BridgeAsks]);
+        assert!(report.is_healthy() && report.lines().contains("mcast_igmp_version 3"));
         let failures = vec![("cannot bind to 239.0.0.1:5000".to_owned(), "choose another")];
         expect(&case(|c| (c.facts.failures, c.facts.joined) = (failures, 14)), &[Topic::NoSocket]);
         expect(&case(|c| c.own = 0b0111), &[Topic::OwnUnheard]);

@@ -1,6 +1,6 @@
 //! What a doctor knows about its own host, once it has looked. Plain data.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::hearing::bit;
 use super::probe::printable;
@@ -36,6 +36,10 @@ pub struct Facts {
     pub folders: Vec<FolderFacts>,
     /// Sockets of this host on the groups' ports that the kernel dropped datagrams of.
     pub drops: Vec<Drops>,
+    /// Groups to which more processes of this host listen than are members.
+    pub deaf: Vec<Deaf>,
+    /// Bridges of this host that ask for members in a way that makes hosts keep silent.
+    pub bridges: Vec<String>,
     /// How many datagrams this doctor did not fetch in time itself.
     pub missed: u64,
 }
@@ -119,6 +123,17 @@ pub struct FolderFacts {
     pub role: Role,
     /// What the system said.
     pub error: String,
+}
+
+/// A group to which processes listen that are no members of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deaf {
+    /// The group's address.
+    pub group: Ipv4Addr,
+    /// How many sockets are bound to it.
+    pub bound: usize,
+    /// How many of them, at most, are members on an interface that is there.
+    pub members: usize,
 }
 
 /// What the kernel dropped at a socket.

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 pub enum Severity {
     /// The cluster does not work, or not as configured.
     Sick,
+    /// It works, and one more failure may end that.
+    Degraded,
     /// It works, and somebody should know.
     Note,
     /// As it should be.
@@ -20,6 +22,7 @@ impl Severity {
     pub fn name(self) -> &'static str {
         match self {
             Severity::Sick => "sick",
+            Severity::Degraded => "degraded",
             Severity::Note => "note",
             Severity::Fine => "fine",
         }
@@ -56,6 +59,8 @@ pub enum Topic {
     KeyDiffers,
     ConfigDiffers,
     AcceptorsMissing,
+    NoMember,
+    BridgeAsks,
     Interface,
     Groups,
     Host,
@@ -65,7 +70,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic, in the order in which findings are printed.
-    pub const ALL: [Topic; 31] = [
+    pub const ALL: [Topic; 33] = [
         Topic::NoInterface,
         Topic::InterfaceDown,
         Topic::NoMulticast,
@@ -92,6 +97,8 @@ impl Topic {
         Topic::KeyDiffers,
         Topic::ConfigDiffers,
         Topic::AcceptorsMissing,
+        Topic::NoMember,
+        Topic::BridgeAsks,
         Topic::Interface,
         Topic::Groups,
         Topic::Host,
@@ -128,6 +135,8 @@ impl Topic {
             Topic::KeyDiffers => "key-differs",
             Topic::ConfigDiffers => "config-differs",
             Topic::AcceptorsMissing => "acceptors-missing",
+            Topic::NoMember => "no-member",
+            Topic::BridgeAsks => "bridge-asks",
             Topic::Interface => "interface",
             Topic::Groups => "groups",
             Topic::Host => "host",
@@ -157,6 +166,15 @@ impl Finding {
         Finding { severity, topic, sentence, cure }
     }
 
+    /// Something that works for now.
+    pub fn degraded(
+        topic: Topic,
+        sentence: impl Into<String>,
+        cure: impl Into<String>,
+    ) -> Self {
+        Finding { severity: Severity::Degraded, ..Finding::sick(topic, sentence, cure) }
+    }
+
     /// Something worth knowing.
     pub fn note(topic: Topic, sentence: impl Into<String>, cure: impl Into<String>) -> Self {
         Finding { severity: Severity::Note, ..Finding::sick(topic, sentence, cure) }
@@ -167,6 +185,9 @@ impl Finding {
         Finding { severity: Severity::Fine, ..Finding::sick(topic, sentence, "") }
     }
 }
+
+/// The verdict when nothing is wrong.
+const HEALTHY: &str = "healthy";
 
 /// All that a doctor says, the worst first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,14 +204,18 @@ impl Report {
         Report { findings }
     }
 
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong, and nothing is missing that should be there.
     pub fn is_healthy(&self) -> bool {
-        self.findings.iter().all(|finding| finding.severity != Severity::Sick)
+        self.verdict() == HEALTHY
     }
 
-    /// `healthy` or `sick`.
+    /// `healthy`, `degraded` or `sick`.
     pub fn verdict(&self) -> &'static str {
-        if self.is_healthy() { "healthy" } else { "sick" }
+        let worst = self.findings.iter().map(|finding| finding.severity).min();
+        match worst {
+            Some(bad @ (Severity::Sick | Severity::Degraded)) => bad.name(),
+            Some(Severity::Note | Severity::Fine) | None => HEALTHY,
+        }
     }
 
     /// A line for each finding, and the verdict.
@@ -237,6 +262,10 @@ mod tests {
         );
         assert_eq!(report.json()["findings"][0]["topic"], "ttl-zero");
         assert!(!report.is_healthy());
+        let weak = Finding::degraded(Topic::AcceptorsMissing, "one is away", "start it");
+        let report = Report::new(vec![note.clone(), weak, fine.clone()]);
+        assert_eq!((report.verdict(), report.is_healthy()), ("degraded", false));
+        assert!(report.lines().starts_with("degraded: one is away; cure: start it\n"));
         let report = Report::new(vec![fine, note]);
         assert_eq!(
             (report.verdict(), report.json()["verdict"].as_str()),

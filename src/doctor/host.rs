@@ -1,10 +1,12 @@
 //! Looks at this host: interfaces, folders, what its kernel dropped. Changes nothing that stays.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use super::facts::{Drops, FolderFacts, InterfaceFacts};
+use super::facts::{Deaf, Drops, FolderFacts, InterfaceFacts};
 use crate::protocol::types::Role;
 
 /// Bits of an interface's flags, as Linux has them.
@@ -86,6 +88,55 @@ fn parse_drops(table: &str, ports: &[u16]) -> Vec<Dropped> {
     table.lines().skip(1).filter_map(row).collect()
 }
 
+/// The groups on these ports to which more sockets are bound than are members: an interface that is
+/// deleted takes its memberships along.
+pub fn deaf(ports: &[u16]) -> Vec<Deaf> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    compare_members(&read("/proc/net/udp"), &read("/proc/net/igmp"), ports)
+}
+
+/// Compares a table of sockets with one of memberships, as the kernel prints them.
+fn compare_members(sockets: &str, members: &str, ports: &[u16]) -> Vec<Deaf> {
+    let mut bound: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in sockets.lines().skip(1) {
+        let address = line.split_whitespace().nth(1).and_then(|word| word.split_once(':'));
+        let Some((address, port)) = address else { continue };
+        if u16::from_str_radix(port, 16).is_ok_and(|port| ports.contains(&port)) {
+            *bound.entry(address).or_default() += 1;
+        }
+    }
+    let deaf = |(address, bound): (&str, usize)| {
+        // The kernel prints the bytes of an address as a number of this machine.
+        let group = Ipv4Addr::from(u32::from_str_radix(address, 16).ok()?.to_ne_bytes());
+        // One line for each interface: the group, and how many sockets joined it there.
+        let joined = members.lines().filter_map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next() == Some(address)).then(|| words.next()?.parse::<usize>().ok())?
+        });
+        let members = joined.sum();
+        (group.is_multicast() && members < bound).then_some(Deaf { group, bound, members })
+    };
+    bound.into_iter().filter_map(deaf).collect()
+}
+
+/// The bridges of this host that take groups to members only, and ask for members by IGMPv2: a host
+/// that hears another one answer keeps silent then, and a bridge that has just begun to ask does
+/// not know it.
+pub fn bridges() -> Vec<String> {
+    let names = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let asks = |entry: fs::DirEntry| {
+        let says = |what: &str| {
+            let path = entry.path().join("bridge").join(what);
+            fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+        };
+        let is_it = says("multicast_snooping") == "1"
+            && says("multicast_querier") == "1"
+            && says("multicast_igmp_version") == "2";
+        is_it.then(|| entry.file_name().to_string_lossy().into_owned())
+    };
+    names.filter_map(asks).collect()
+}
+
 /// What was dropped at sockets that were there before and after.
 pub fn compare(before: &[Dropped], after: &[Dropped]) -> Vec<Drops> {
     let drop = |(inode, port, count): &Dropped| {
@@ -120,6 +171,31 @@ mod tests {
         let facts = super::folder(&path.join("file"), Role::Acceptor, 1).unwrap();
         assert!(facts.error.contains("directory"), "{facts:?}");
         assert!(super::folder(&path.join("file/data"), Role::Learner, 1).is_some());
+    }
+
+    #[test]
+    fn sockets_without_a_membership_are_found() {
+        let socket = |at: &str| format!("1: {at} 00000000:0000 07 0:0 00:0 0 0 0 4711 2 0 0\n");
+        let sockets = format!(
+            "head\n{}{}{}{}",
+            socket("010000EF:1388"),
+            socket("010000EF:1770"),
+            socket("020000EF:1388"),
+            socket("0100007F:1388")
+        );
+        let members = |users: u32| {
+            format!(
+                "Idx\tDevice    : Count Querier\tGroup    Users Timer\tReporter\n\
+                 2\teth0      :     2      V3\n\t\t\t\t010000EF     {users} 0:00000000\t\t0\n\
+                 \t\t\t\t020000EF     1 0:00000000\t\t0\n"
+            )
+        };
+        let find = |users| compare_members(&sockets, &members(users), &[5000, 6000]);
+        let group = Ipv4Addr::new(239, 0, 0, 1);
+        assert_eq!(find(1), [Deaf { group, bound: 2, members: 1 }]);
+        assert_eq!((find(2), find(7)), (vec![], vec![]), "others may be members, too");
+        assert_eq!(compare_members(&sockets, "", &[5000]).len(), 2, "a host without any");
+        assert_eq!(compare_members("", "garbage\n", &[5000]), []);
     }
 
     #[test]

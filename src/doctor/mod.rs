@@ -96,6 +96,8 @@ pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Rep
         unsent: [const { None }; 4],
         folders: folders.filter_map(|(path, role)| host::folder(path, role, doctor)).collect(),
         drops: Vec::new(),
+        deaf: host::deaf(&config.groups.addresses().map(|at| at.port()).collect::<Vec<_>>()),
+        bridges: host::bridges(),
         missed: 0,
     };
     let before = host::drops(&facts.settings.ports);

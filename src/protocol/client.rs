@@ -67,7 +67,7 @@ pub struct ClientTally {
     pub asked: u64,
     /// How many are decided where they were asked for, or delivered.
     pub delivered: u64,
-    /// How many lost their instance to another client.
+    /// How many lost their instance to another session.
     pub lost: u64,
 }
 

@@ -293,7 +293,8 @@ fn report_client(tally: ClientTally, failure: Option<&InputFailure>, exit: Exit)
     if lost > 0 {
         warn!(
             target: "paxos::report",
-            "{lost} of {asked} values lost their instance to another client"
+            "{lost} of {asked} values lost their instance: a value of another client, or of an \
+             earlier run of this one, is decided there"
         );
     }
     if let Some(failure) = failure {

@@ -1,13 +1,15 @@
 //! Standard output of a learner: the values, one a line.
 //!
 //! A thread of its own writes, so that a reader that does not read never blocks the role loop.
-//! What was not written yet is kept in memory, all of it: dropping a value would break the order
-//! that readers rely on, and a learner keeps its log anyway. A reader that went away is said once;
-//! nothing is printed from then on, and the learner goes on learning.
+//! What was not written yet waits as the pages of the learner's log, which keeps them anyway, and not
+//! as a second copy of them in text: dropping a value would break the order that readers rely on. A
+//! reader that went away is said once; nothing is printed from then on, and the learner goes on
+//! learning.
 //!
 //! A file has no reader that could keep it waiting, so the loop itself writes there: waking a
 //! thread for every value would cost the cluster more than the write.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -19,10 +21,13 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::protocol::actor::Delivery;
+use crate::protocol::segments::Page;
 use crate::results::output::Output;
 
 /// The most bytes of one write: small enough to see progress of a slow reader.
 const WRITE_BYTES: usize = 64 * 1024;
+/// The most pages that the thread takes at a time; between two times it holds no lock.
+const PAGES_AT_A_TIME: usize = 256;
 /// A buffer that grew beyond this is given back after it was written.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -70,14 +75,16 @@ impl Output for FileOutput {
 
 fn append_line(lines: &mut Vec<u8>, delivery: &Delivery) {
     match delivery {
-        Delivery::Delivered(page) => {
-            for value in page.entries.values() {
-                lines.extend_from_slice(value);
-                lines.push(b'\n');
-            }
-        }
+        Delivery::Delivered(page) => append_page(lines, page),
         // For the results file.
         Delivery::Decided(_) => {}
+    }
+}
+
+fn append_page(lines: &mut Vec<u8>, page: &Page) {
+    for value in page.entries.values() {
+        lines.extend_from_slice(value);
+        lines.push(b'\n');
     }
 }
 
@@ -95,8 +102,8 @@ pub struct Printer {
 #[derive(Debug)]
 pub struct PrinterOutput {
     shared: Arc<Shared>,
-    /// The lines of this turn.
-    lines: Vec<u8>,
+    /// What this turn delivered.
+    pages: Vec<Page>,
 }
 
 #[derive(Debug, Default)]
@@ -110,8 +117,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whole lines that wait for the thread.
-    backlog: Vec<u8>,
+    /// What waits for the thread.
+    backlog: VecDeque<Page>,
     /// Whether the thread ends once the backlog is empty.
     is_closing: bool,
     /// Whether the thread has ended.
@@ -136,13 +143,13 @@ impl Printer {
                 say_gone(&error);
                 let mut state = for_thread.state.lock();
                 state.is_broken = true;
-                state.backlog = Vec::new();
+                state.backlog = VecDeque::new();
             }
             for_thread.state.lock().has_ended = true;
             for_thread.printed.notify_all();
         })?;
-        let lines = Vec::new();
-        Ok((Printer { shared: Arc::clone(&shared) }, PrinterOutput { shared, lines }))
+        let pages = Vec::new();
+        Ok((Printer { shared: Arc::clone(&shared) }, PrinterOutput { shared, pages }))
     }
 
     /// Prints what is left, and gives up once nothing could be written for `patience`. Says
@@ -166,38 +173,36 @@ impl Printer {
 
 impl Output for PrinterOutput {
     fn deliver(&mut self, delivery: &Delivery) {
-        append_line(&mut self.lines, delivery);
+        match delivery {
+            Delivery::Delivered(page) => self.pages.push(page.clone()),
+            // For the results file.
+            Delivery::Decided(_) => {}
+        }
     }
 
-    /// Hands the lines of the turn to the thread. Never waits for it, and never fails.
+    /// Hands what the turn delivered to the thread. Never waits for it, and never fails.
     fn flush(&mut self) -> io::Result<()> {
-        if self.lines.is_empty() {
+        if self.pages.is_empty() {
             return Ok(());
         }
         let mut state = self.shared.state.lock();
         if state.is_broken {
-            self.lines.clear();
+            self.pages.clear();
             return Ok(());
         }
-        if state.backlog.is_empty() {
-            std::mem::swap(&mut state.backlog, &mut self.lines);
-        } else {
-            state.backlog.append(&mut self.lines);
-        }
+        state.backlog.extend(self.pages.drain(..));
         drop(state);
         self.shared.to_print.notify_one();
         Ok(())
     }
 }
 
-/// What the thread does: swap the backlog out, write it, until there will be no more.
+/// What the thread does: take pages out of the backlog, write their lines, until there will be no
+/// more. It holds the lines of one write, and of one page.
 fn print_all(shared: &Shared, mut output: impl Write) -> io::Result<()> {
     let mut lines = Vec::new();
+    let mut pages = Vec::new();
     loop {
-        lines.clear();
-        if lines.capacity() > KEPT_BYTES {
-            lines = Vec::new();
-        }
         let mut state = shared.state.lock();
         shared
             .to_print
@@ -205,15 +210,35 @@ fn print_all(shared: &Shared, mut output: impl Write) -> io::Result<()> {
         if state.backlog.is_empty() {
             return Ok(());
         }
-        std::mem::swap(&mut lines, &mut state.backlog);
+        let count = state.backlog.len().min(PAGES_AT_A_TIME);
+        pages.extend(state.backlog.drain(..count));
+        let is_more = !state.backlog.is_empty();
         drop(state);
-        for part in lines.chunks(WRITE_BYTES) {
-            output.write_all(part)?;
-            shared.state.lock().writes += 1;
-            shared.printed.notify_all();
+        for page in pages.drain(..) {
+            append_page(&mut lines, &page);
+            if lines.len() >= WRITE_BYTES {
+                write(shared, &mut output, &mut lines)?;
+            }
         }
-        output.flush()?;
+        if !is_more {
+            write(shared, &mut output, &mut lines)?;
+            output.flush()?;
+        }
     }
+}
+
+/// Writes `lines` in parts, and leaves them empty.
+fn write(shared: &Shared, output: &mut impl Write, lines: &mut Vec<u8>) -> io::Result<()> {
+    for part in lines.chunks(WRITE_BYTES) {
+        output.write_all(part)?;
+        shared.state.lock().writes += 1;
+        shared.printed.notify_all();
+    }
+    lines.clear();
+    if lines.capacity() > KEPT_BYTES {
+        *lines = Vec::new();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -222,7 +247,6 @@ mod tests {
 
     use super::*;
     use crate::protocol::entries::Entries;
-    use crate::protocol::segments::Page;
     use crate::protocol::types::{AssignedBy, Instance, Number, Origin, Session};
 
     const PATIENCE: Duration = Duration::from_secs(10);

@@ -220,6 +220,10 @@ impl<N: DatagramReceiver> Reading<N> {
         let mut buffer = self.buffer.take().unwrap_or_else(Datagram::with_room);
         let received = buffer.fill(|room| self.network.receive(room));
         self.consider_looking(!matches!(received, Ok(true)));
+        if received.is_err() {
+            // Here and not in the loop, which has timers to look after.
+            thread::sleep(PAUSE);
+        }
         let offered = if self.has_received(received) && self.is_wanted(&buffer) {
             // Before the loop wakes up: it may want the thread again right afterwards.
             duty.is_wanted.store(false, Ordering::Release);
@@ -311,7 +315,6 @@ impl<N: DatagramReceiver> Reading<N> {
         if let Some(more) = self.error_pace.allows(self.reception.clock.now()) {
             log::warn!("cannot receive from the {}s ({error}); {more} more before", self.group);
         }
-        thread::sleep(PAUSE);
     }
 
     fn look_for_drops(&mut self) {

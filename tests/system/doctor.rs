@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::hosts::{Network, address};
-use crate::world::{Network as Carrier, PAXOS, SOON, World, skip, text, values};
+use crate::world::{Network as Carrier, PAXOS, SOON, World, happens, skip, succeeds, text, values};
 
 /// Two hosts, by names that the network knows.
 const NORTH: &str = "acceptor1";
@@ -418,6 +418,48 @@ fn too_few_acceptors_and_too_few_hosts() {
     let [said] = &clinic.examine(&[NORTH], &["--expect", "3"])[..] else { unreachable!() };
     said.is_sick(&["1 of 3 acceptors are heard where 2 are needed", "start the others"]);
     said.is_sick(&["2 of 3 hosts are here", "heard: 10.77.0.2", "`--seconds 60`"]);
+    // A quorum, and nobody to spare.
+    clinic.start(NORTH, "acceptor", "2");
+    let [said] = &clinic.examine(&[NORTH], &[])[..] else { unreachable!() };
+    said.has("degraded: 2 of 3 acceptors are heard where 2 are needed", &["0 more may fail"]);
+    assert!(said.text.ends_with("\ndegraded\n") && said.status == Some(1), "{}", said.text);
+    clinic.start(SOUTH, "acceptor", "3");
+    let [said] = &clinic.examine(&[NORTH], &[])[..] else { unreachable!() };
+    assert!(said.text.ends_with("\nhealthy\n") && said.status == Some(0), "{}", said.text);
+}
+
+/// A process that sleeps while its interface is made again; once it is awake it joins anew.
+#[test]
+fn a_process_that_lost_its_membership() {
+    let Some(mut clinic) = Clinic::open("a lost membership") else { return };
+    clinic.start(NORTH, "learner", "1");
+    let examine = |clinic: &Clinic| clinic.examine(&[NORTH], &["--local"]).remove(0).text;
+    let sign = "processes of this host listen to 239.0.0.1, and 0 are members";
+    let group = clinic.folder.path().join("results-acceptor1/learner1_decided_value");
+    assert!(happens(SOON, || group.exists()), "it runs once its file is there");
+    assert!(!examine(&clinic).contains(sign));
+    let pid = clinic.roles[0].id().to_string();
+    assert!(succeeds(&["kill", "-STOP", &pid]));
+    clinic.network.in_hub(&format!("link del {NORTH}\n"));
+    clinic.network.connect(NORTH);
+    let said = examine(&clinic);
+    assert!(said.contains(sign), "{said}");
+    assert!(succeeds(&["kill", "-CONT", &pid]));
+    assert!(happens(SOON, || !examine(&clinic).contains(sign)), "it does not join anew");
+}
+
+#[test]
+fn a_bridge_that_asks_by_igmpv2() {
+    let Some(clinic) = Clinic::open("a bridge that asks") else { return };
+    let bridge = ["ip", "link", "add", "br7", "type", "bridge", "mcast_querier", "1"];
+    clinic.network.on(NORTH, &[&bridge[..], &["mcast_snooping", "1"]].concat());
+    let examine = || clinic.examine(&[NORTH], &["--local"]).remove(0);
+    let said = examine();
+    said.has("note: bridge br7 takes groups to members only", &["mcast_igmp_version 3"]);
+    assert_eq!(said.status, Some(0), "{}", said.text);
+    let cure = ["ip", "link", "set", "br7", "type", "bridge", "mcast_igmp_version", "3"];
+    clinic.network.on(NORTH, &cure);
+    assert!(!examine().text.contains("br7"));
 }
 
 #[test]
