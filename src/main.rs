@@ -62,6 +62,11 @@ fn run() -> ExitCode {
         Command::Check(options) => run_check(&options),
         Command::Bench(options) => {
             logging::start(clock, "bench".to_owned());
+            log::info!(
+                target: "paxos::report",
+                "what is proposed here stays in the log of the cluster for ever; measure one that \
+                 is there for that"
+            );
             run_bench(&options, clock)
         }
         Command::Doctor(options) => run_doctor(&options, clock),

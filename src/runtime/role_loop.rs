@@ -23,8 +23,8 @@ use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
 use crate::clock::{Clock, Pace};
 use crate::net::DatagramSender;
-use crate::protocol::actor::{Actor, Effects, Halt, Input};
-use crate::protocol::message::Message;
+use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input};
+use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Role, Time};
 use crate::results::output::Output;
@@ -256,6 +256,14 @@ impl<A: Actor> RoleLoop<A> {
         for reason in self.fx.ignored.drain(..) {
             self.around.stats.ignored.increment(reason);
             log::debug!("ignored {kind:?} from {}: {reason:?}", from.node);
+            if (kind, reason) == (Kind::Accept, Ignored::TooFarAhead) {
+                // With different files nothing is decided, and nothing else tells why.
+                log::warn!(
+                    "{} proposes further ahead than this acceptor follows: give every host the \
+                     same `instances_ahead`",
+                    from.node
+                );
+            }
         }
     }
 
