@@ -167,11 +167,7 @@ impl Finding {
     }
 
     /// Something that works for now.
-    pub fn degraded(
-        topic: Topic,
-        sentence: impl Into<String>,
-        cure: impl Into<String>,
-    ) -> Self {
+    pub fn degraded(topic: Topic, sentence: impl Into<String>, cure: impl Into<String>) -> Self {
         Finding { severity: Severity::Degraded, ..Finding::sick(topic, sentence, cure) }
     }
 

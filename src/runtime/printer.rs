@@ -1,10 +1,10 @@
 //! Standard output of a learner: the values, one a line.
 //!
 //! A thread of its own writes, so that a reader that does not read never blocks the role loop.
-//! What was not written yet waits as the pages of the learner's log, which keeps them anyway, and not
-//! as a second copy of them in text: dropping a value would break the order that readers rely on. A
-//! reader that went away is said once; nothing is printed from then on, and the learner goes on
-//! learning.
+//! What was not written yet waits as the pages of the learner's log, which keeps them anyway, and
+//! not as a second copy of them in text: dropping a value would break the order that readers rely
+//! on. A reader that went away is said once; nothing is printed from then on, and the learner goes
+//! on learning.
 //!
 //! A file has no reader that could keep it waiting, so the loop itself writes there: waking a
 //! thread for every value would cost the cluster more than the write.

@@ -158,6 +158,7 @@ fn two_healthy_hosts_are_healthy() {
     for (name, role, id) in [
         (NORTH, "acceptor", "1"),
         (SOUTH, "acceptor", "2"),
+        (SOUTH, "acceptor", "3"),
         (NORTH, "proposer", "1"),
         (SOUTH, "learner", "1"),
     ] {
@@ -167,7 +168,7 @@ fn two_healthy_hosts_are_healthy() {
         said.is_healthy();
         said.has("fine: ", &[&address(other), "on every group, also datagrams of 1472 bytes"]);
         let north = format!("P1, A1 at {}", address(NORTH));
-        let south = format!("A2, L1 at {}", address(SOUTH));
+        let south = format!("A2, A3, L1 at {}", address(SOUTH));
         said.has("fine: these run", &[&north, &south]);
     }
     let said = clinic.examine(&[NORTH, SOUTH], &["--expect", "2", "--json"]);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::world::{PAXOS, SOON, World, happens, skip, succeeds, text, values};
+use crate::world::{Network, PAXOS, SOON, World, happens, skip, succeeds, text, values};
 
 /// A descriptor for a child that does not block, and its other end.
 fn non_blocking() -> (Stdio, UnixStream) {
@@ -160,7 +160,8 @@ fn a_slow_sync_at_the_end_is_called_what_it_is() {
 
 #[test]
 fn a_second_learner_does_not_touch_the_file_of_the_first() {
-    let mut world = World::new();
+    // With lists of members the second one has no address before it has a file.
+    let mut world = World::over(Network::Multicast);
     world.start_cluster(1, "0");
     world.feed(1, values("v", 100).as_bytes(), &["0", "0", "auto"]);
     world.await_lines(&[1, 2], 100, SOON);
