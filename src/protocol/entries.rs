@@ -272,25 +272,31 @@ impl Entries {
             .count()
     }
 
-    /// The first of their parts that are no-ops alone or one session's consecutive numbers.
-    pub fn first_run(&self) -> Entries {
-        self.slice(0, self.run_len())
-    }
-
     /// Their parts that are no-ops alone or one session's consecutive numbers, as long as they can
-    /// be; each with the place at which it begins.
+    /// be; each with the place at which it begins. They are read once for all of them.
     pub fn runs(&self) -> impl Iterator<Item = (usize, Entries)> {
-        let mut rest = (!self.is_empty()).then(|| self.clone());
-        let mut place = 0;
+        let (mut entries, mut place) = (self.iter(), 0);
         std::iter::from_fn(move || {
-            let entries = rest.take()?;
-            let (begin, length) = (place, entries.run_len());
-            place += length;
-            if length == entries.len() {
-                return Some((begin, entries));
+            if self.is_run {
+                let is_first = std::mem::replace(&mut place, self.len()) < self.len();
+                return is_first.then(|| (0, self.clone()));
             }
-            rest = Some(entries.slice(length, entries.len()));
-            Some((begin, entries.slice(0, length)))
+            let offset = |entries: &Iter<'_>| self.until - entries.rest.len() as u32;
+            let (begin, from) = (place, offset(&entries));
+            let origin = entries.next()?.origin();
+            let mut before = origin;
+            place += 1;
+            let mut ahead = entries.clone();
+            while let Some(entry) = ahead.next()
+                && follows(before, entry)
+            {
+                before = entry.origin();
+                place += 1;
+                entries = ahead.clone();
+            }
+            let (until, count) = (offset(&entries), (place - begin) as u32);
+            let shared = Arc::clone(&self.shared);
+            Some((begin, Entries { shared, from, until, count, is_run: true, origin }))
         })
     }
 }
