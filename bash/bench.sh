@@ -10,8 +10,9 @@
 # environment: ONLY=T1,T2 for some rows, PEERS=0 to leave other systems out and PEERS=1 to demand them
 # (each runs when benches/peers/build.sh builds it), LONG=1 for a log of ten million instances, which takes 10 GB
 # of memory.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 refuse_unless_count $# 0 2 "bench.sh [ROUNDS] [SECONDS]"
 rounds=${1:-5} seconds=${2:-1}
 [[ $rounds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "bench.sh: ROUNDS $rounds is not a whole number from 1"
@@ -22,14 +23,15 @@ cd "$PAXOS_HOME"
 # program NAME: builds a bench and prints where it is.
 program() {
     local path
-    path=$(cargo bench --no-run --bench "$1" 2>&1 | sed -n "s/.*(\\(target.*$1-[0-9a-f]*\\)).*/\\1/p")
+    path=$(cargo bench --no-run --bench "$1" 2>&1 | sed -n "s/.*(\\(.*\\/$1-[0-9a-f]*\\)).*/\\1/p")
+    case $path in /*) ;; *) path=$PWD/$path ;; esac
     [ -x "$path" ] || refuse "bench.sh: it did not build; try: cargo bench --no-run --bench $1"
     printf '%s\n' "$path"
 }
 
 limit=$(program limit)
 compare=$(program compare)
-options=(--rounds "$rounds" --seconds "$seconds" --limit "$PWD/$limit" --long "${LONG:-0}")
+options=(--rounds "$rounds" --seconds "$seconds" --limit "$limit" --long "${LONG:-0}")
 [ -z "${ONLY:-}" ] || options+=(--only "$ONLY")
 if [ "${PEERS:-}" != 0 ]; then
     for peer in libraries libpaxos etcd; do

@@ -4,8 +4,9 @@
 #
 # BUG=<name> tries that one alone; FULL=1 lets the model look for every bug, also for those that
 # the simulator has caught.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd -P -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/.." >/dev/null
 command -v cargo >/dev/null || {
     echo "bugs.sh: there is no cargo; install Rust from https://rustup.rs" >&2
     exit 2

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Starts one client: values on standard input. FIRST_INSTANCE is a number, or auto.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 refuse_unless_count $# 2 5 "client.sh ID CONF [LOSS] [LIFETIME] [FIRST_INSTANCE]"
 paxos=$(find_paxos)

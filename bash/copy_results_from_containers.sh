@@ -3,8 +3,9 @@
 #
 # Containers are named client<ID> and learner<ID>; their results are in /paxos/results, or where
 # PAXOS_CONTAINER_RESULTS says. DOCKER names another engine.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 refuse_unless_count $# 2 2 "copy_results_from_containers.sh CLIENTS LEARNERS"
 for count in "$1" "$2"; do

@@ -7,8 +7,10 @@
 # FIRST_INSTANCE, NO_TIMEOUTS, NO_PREEXECUTION and LATE in the environment are as in docker/.env.
 # BASE_IMAGE names the image to build on, instead of one made here by docker/base.sh. DOCKER and
 # COMPOSE name other commands.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+source "$PAXOS_HOME/bash/clear_lib.sh"
 
 refuse_unless_count $# 0 1 "docker.sh [plain|catch_up]"
 run=${1:-plain}
@@ -93,8 +95,10 @@ if [ -n "$replaced" ] && [ "$replaced" != "$("$docker" image ls --quiet "$PAXOS_
     "$docker" image rm "$replaced" >/dev/null 2>&1 || true
 fi
 
+refuse_links results
 mkdir -p results
-empty_folder results
+survey_results results
+remove_left
 started=$SECONDS
 quietly "${compose[@]}" up --detach --no-build
 # Each ends when it knows the fate of its values, or at its lifetime. Waited for in the background, or

@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
 # What the scripts share. Sourced, never run.
 
-# The project that these scripts belong to.
-PAXOS_HOME=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Whatever a person's shell exports or has set, the scripts read numbers, paths and files in one way:
+# no decimal comma, no directories that `cd` prints and finds elsewhere, no refusal to write a log anew.
+export LC_ALL=C
+unset CDPATH POSIXLY_CORRECT
+set +o noclobber +o posix
+
+# The project that these scripts belong to, also when one is called through a link.
+PAXOS_HOME=$(cd -P -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/.." && pwd)
 
 # One line on standard error, and status 2: something was typed that cannot be followed.
 refuse() {
@@ -10,29 +16,57 @@ refuse() {
     exit 2
 }
 
+# What the environment names is meant from the directory in which the script was called.
+for variable in PAXOS_BIN PAXOS_CONF CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR; do
+    case ${!variable:-} in
+    "" | /*) ;;
+    *) export "$variable=$PWD/${!variable}" ;;
+    esac
+done
+unset variable
+
+# release_binary PROJECT: where cargo puts the binary of a project.
+release_binary() {
+    printf '%s\n' "${CARGO_TARGET_DIR:-${CARGO_BUILD_TARGET_DIR:-$1/target}}/release/paxos"
+}
+
 # Prints the binary's path: $PAXOS_BIN, else the project's release build, else what PATH has.
 find_paxos() {
+    local built
+    built=$(release_binary "$PAXOS_HOME")
     if [ -n "${PAXOS_BIN:-}" ]; then
-        [ -x "$PAXOS_BIN" ] || refuse "PAXOS_BIN=$PAXOS_BIN is not a program"
+        is_program "$PAXOS_BIN" || refuse "PAXOS_BIN=$PAXOS_BIN is not a program"
         printf '%s\n' "$PAXOS_BIN"
-    elif [ -x "$PAXOS_HOME/target/release/paxos" ]; then
-        printf '%s\n' "$PAXOS_HOME/target/release/paxos"
+    elif is_program "$built"; then
+        printf '%s\n' "$built"
     elif command -v paxos >/dev/null; then
         command -v paxos
     else
-        refuse "there is no paxos binary; build it: cargo build --release --manifest-path $PAXOS_HOME/Cargo.toml"
+        refuse "there is no paxos binary, neither $built nor on PATH; build it: cargo build --release --manifest-path $PAXOS_HOME/Cargo.toml"
     fi
 }
 
+is_program() {
+    [ -f "$1" ] && [ -x "$1" ]
+}
+
 # Builds the project of the working directory when it has no binary, or a source is newer than it, and
-# sets PAXOS_BIN; does nothing if that is set.
+# sets PAXOS_BIN; does nothing but look if that is set.
 build_if_stale() {
-    local binary=$PWD/target/release/paxos
-    [ -z "${PAXOS_BIN:-}" ] || return 0
-    if [ ! -x "$binary" ] || [ -n "$(find src Cargo.toml Cargo.lock -newer "$binary" -print -quit)" ]; then
+    local binary told
+    if [ -n "${PAXOS_BIN:-}" ]; then
+        binary=$(find_paxos) || exit
+        return 0
+    fi
+    binary=$(release_binary "$PWD")
+    if ! is_program "$binary" || [ -n "$(find src conf Cargo.toml Cargo.lock -newer "$binary" -print -quit)" ]; then
         command -v cargo >/dev/null || refuse "there is no cargo to build with; install Rust from https://rustup.rs"
         echo "building ..." >&2
-        cargo build --release --quiet --bin paxos || refuse "the build failed"
+        attend cargo build --release --quiet --bin paxos || refuse "the build failed"
+        # Cargo's own configuration may name another place.
+        told=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+        binary=$told/release/paxos
+        is_program "$binary" || refuse "cargo has built no $binary; set PAXOS_BIN to the binary"
     fi
     export PAXOS_BIN=$binary
 }
@@ -44,11 +78,9 @@ refuse_unless_count() {
     fi
 }
 
-# Prints how many acceptors the configuration file $1 names; 3 unless it says otherwise.
-acceptor_count() {
-    local count
-    count=$(sed -e 's/#.*//' -e 's/\r$//' "$1" | awk '$1 == "acceptor_count" { print $2 }' | tail -n 1)
-    printf '%s\n' "${count:-3}"
+# setting CONF KEY: what a configuration says, or the default, as the binary understands it.
+setting() {
+    "$PAXOS_BIN" --conf "$1" config "$2"
 }
 
 # print_groups BASE: the lines of groups at the ports from BASE on. With PAXOS_TEST_NETWORK=unicast
@@ -69,20 +101,31 @@ print_groups() {
     done
 }
 
-# Empties the folder $1, but for hidden files and files that git tracks.
-empty_folder() {
-    local entry
-    [ -d "$1" ] || return 0
-    for entry in "$1"/*; do
-        [ -e "$entry" ] || [ -L "$entry" ] || continue
-        if [ -z "$(git -C "$1" ls-files -- "$(basename "$entry")" 2>/dev/null)" ]; then
-            rm -rf -- "$entry"
-        fi
+# The processes that this script started, to be stopped by stop_all.
+STARTED=()
+
+# own_up CLEAN_UP: from now on what this script starts ends with it, however it ends. At its end, and
+# at a signal, CLEAN_UP is called; of a signal the script then dies itself, so that whoever called
+# it sees why. When nothing can be called any more, the processes see to it (PAXOS_PARENT).
+own_up() {
+    clean_up=$1
+    export PAXOS_PARENT=$$
+    trap '"$clean_up"' EXIT
+    local signal
+    for signal in HUP INT TERM; do
+        # shellcheck disable=SC2064 # the signal of this turn is meant
+        trap "end_by $signal" "$signal"
     done
 }
 
-# The processes that this script started, to be stopped by stop_all.
-STARTED=()
+# end_by SIGNAL
+end_by() {
+    trap - EXIT
+    trap '' HUP INT TERM
+    "$clean_up"
+    trap - "$1"
+    kill -s "$1" "$$"
+}
 
 # start LOG COMMAND...: runs a command in the background, its standard error in the file LOG.
 start() {
@@ -93,14 +136,34 @@ start() {
     STARTED+=("$!")
 }
 
-# stop PID...: ends processes and waits for them.
+# attend COMMAND...: runs a command, and follows signals meanwhile, which bash would keep until its end.
+attend() {
+    local status=0
+    "$@" <&0 &
+    STARTED+=("$!")
+    wait "$!" || status=$?
+    unset 'STARTED[-1]'
+    return "$status"
+}
+
+# stop PID...: ends processes and waits for them. One that does not follow is killed.
 stop() {
-    local pid
+    local pid waited
     for pid in "$@"; do
         kill -TERM "$pid" 2>/dev/null || true
         kill -CONT "$pid" 2>/dev/null || true
     done
+    for ((waited = 0; waited < 300; waited++)); do
+        for pid in "$@"; do
+            if kill -0 "$pid" 2>/dev/null; then
+                sleep 0.01
+                continue 2
+            fi
+        done
+        break
+    done
     for pid in "$@"; do
+        kill -KILL "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
     done
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Starts one proposer. NO_TIMEOUTS=1: nothing is sent twice. NO_PREEXECUTION=1: phase 1 per instance.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 refuse_unless_count $# 2 6 "proposer.sh ID CONF [LOSS] [LIFETIME] [NO_TIMEOUTS] [NO_PREEXECUTION]"
 paxos=$(find_paxos)

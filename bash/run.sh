@@ -4,8 +4,15 @@
 #
 # FIRST_INSTANCE=auto in the environment leaves instances to the leader. PAXOS_CONF names another
 # configuration than conf/paxos.conf.
+#
+# A run is a cluster of its own: unless the configuration names it, it has a name that no other has,
+# and so it meets nobody on its groups. It begins with an empty `data` and empty results/, and removes
+# what an earlier run left there, which it recognises; anything else is refused by its path. Its own
+# `data` goes with it, unless its verdict is bad. Nothing of it goes on when it ends, however it ends.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
+source "$PAXOS_HOME/bash/clear_lib.sh"
 
 usage="run.sh PROJECT_DIR VALUES [LIFETIME] [LOSS] [NO_TIMEOUTS] [NO_PREEXECUTION]"
 refuse_unless_count $# 2 6 "$usage"
@@ -23,49 +30,133 @@ done
 if ! grep -qs '^name = "multi-paxos"' "$project/Cargo.toml"; then
     refuse "run.sh: $project is not the project's directory"
 fi
-cd "$project"
+command -v flock >/dev/null || refuse "run.sh: there is no flock; install util-linux"
+cd -- "$project"
 conf=${PAXOS_CONF:-$PWD/conf/paxos.conf}
 
+# The process of each name that is still expected to run.
+declare -A pid_of
+status=0
+
+clean_up() {
+    stop_all
+    # What was never judged, or judged well, is nobody's any more.
+    if [ -n "$is_ours" ] && [ "$status" -ne 1 ]; then
+        for ((id = 1; id <= acceptors; id++)); do rm -rf -- "${data:?}/acceptor-$id"; done
+        rmdir -- "$data" 2>/dev/null || true
+    fi
+}
+is_ours=
+own_up clean_up
+
 build_if_stale
+PAXOS_CLUSTER=run-$(od -A n -t x8 -N 8 /dev/urandom | tr -d ' ')
+export PAXOS_CLUSTER
+# Asked once, before anything is emptied: a configuration that cannot be used changes nothing.
+acceptors=$(setting "$conf" acceptor_count)
+data=$(setting "$conf" data)
 
-acceptors=$(acceptor_count "$conf")
+# ---- An empty place ------------------------------------------------------------------------------
+refuse_links results
 mkdir -p results
-empty_folder results
-empty_folder data
-trap stop_all EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+hold results
+survey_results results
+if [ -n "$data" ]; then
+    refuse_links "$data"
+    mkdir -p -- "$data"
+    hold "$data"
+    survey_data "$data"
+fi
+remove_left
+if [ -n "$data" ]; then is_ours=1; fi
 
+# ---- The run -------------------------------------------------------------------------------------
 # Nodes outlive the wait for the learners a little; 0 lets them run until they are stopped.
-if [[ $lifetime =~ ^0*(\.0*)?$ ]]; then node_lifetime=0; else node_lifetime=$(awk "BEGIN { print $lifetime + 5 }"); fi
+whole=${lifetime%%.*}
+if [[ $lifetime =~ ^0*(\.0*)?$ ]]; then node_lifetime=0; else node_lifetime=$((10#$whole + 5))${lifetime:${#whole}}; fi
+
+# begin NAME COMMAND...: starts a process that is called NAME from then on.
+begin() {
+    start "results/$1.log" "${@:2}"
+    pid_of[$1]=$!
+}
+
+# last_word NAME: the last line that a process said.
+last_word() {
+    tail -n 1 "results/$1.log" 2>/dev/null || true
+}
+
+# look_after: notices who has ended. One that could not start ends the run, with its sentence.
+look_after() {
+    local name code
+    for name in "${!pid_of[@]}"; do
+        if kill -0 "${pid_of[$name]}" 2>/dev/null; then continue; fi
+        code=0
+        wait "${pid_of[$name]}" || code=$?
+        unset "pid_of[$name]"
+        case $name:$code in
+        *:2 | *:75)
+            last_word "$name" >&2
+            status=$code
+            exit "$code"
+            ;;
+        client*:* | acceptor*:0 | proposer*:0) ;;
+        *) echo "run.sh: $name has ended with status $code: $(last_word "$name")" >&2 ;;
+        esac
+        # Nobody else completes its file.
+        if [[ $name == learner* ]]; then kill "$watcher" 2>/dev/null || true; fi
+    done
+}
+
+# say_who_else: says once that somebody else is on these groups.
+say_who_else() {
+    if [ -z "$who_else" ] && who_else=$(grep -h -m 1 'another cluster uses the group' results/*.log | head -n 1) && [ -n "$who_else" ]; then
+        echo "run.sh: ${who_else#*INFO  }" >&2
+    fi
+}
+who_else=
 
 for id in 1 2; do
-    "$here/generate.sh" "$values" >"results/propose$id.txt"
+    attend "$here/generate.sh" "$values" >"results/propose$id.txt"
 done
+{
+    echo "# How bash/run.sh ran; the checker goes by it when it is not told."
+    for id in 1 2; do echo "client $id $first_instance $(cksum <"results/propose$id.txt")"; done
+} >results/run.txt
 for ((id = 1; id <= acceptors; id++)); do
-    start "results/acceptor$id.log" "$here/acceptor.sh" "$id" "$conf" "$loss" "$node_lifetime"
+    begin "acceptor$id" "$here/acceptor.sh" "$id" "$conf" "$loss" "$node_lifetime"
 done
 for id in 1 2; do
-    start "results/learner$id.log" "$here/learner.sh" "$id" "$conf" "$loss" "$node_lifetime" >/dev/null
+    begin "learner$id" "$here/learner.sh" "$id" "$conf" "$loss" "$node_lifetime" >/dev/null
 done
 for id in 1 2 3 4; do
-    start "results/proposer$id.log" "$here/proposer.sh" "$id" "$conf" "$loss" "$node_lifetime" \
+    begin "proposer$id" "$here/proposer.sh" "$id" "$conf" "$loss" "$node_lifetime" \
         "$no_timeouts" "$no_preexecution"
 done
-# A configuration that is refused ends everything at once: say why instead of waiting.
-sleep 0.1
-if ! kill -0 "${STARTED[0]}" 2>/dev/null && [ -s results/acceptor1.log ]; then
-    cat results/acceptor1.log >&2
-    exit 2
-fi
 for id in 1 2; do
-    start "results/client$id.log" "$here/client.sh" "$id" "$conf" "$loss" "$node_lifetime" \
+    begin "client$id" "$here/client.sh" "$id" "$conf" "$loss" "$node_lifetime" \
         "$first_instance" <"results/propose$id.txt"
 done
-
-status=0
-"$PAXOS_BIN" watch 2 2 "$first_instance" "$first_instance" --timeout "$lifetime" || status=$?
+"$PAXOS_BIN" watch 2 2 "$first_instance" "$first_instance" --timeout "$lifetime" <&0 &
+watcher=$!
+STARTED+=("$watcher")
+for ((turn = 1; ; turn++)); do
+    kill -0 "$watcher" 2>/dev/null || break
+    look_after
+    if [ $((turn % 20)) -eq 0 ]; then say_who_else; fi
+    sleep 0.05
+done
+wait "$watcher" || status=$?
 [ "$status" -ne 2 ] || exit 2
+look_after
 stop_all
+say_who_else
+
+# ---- The verdict ---------------------------------------------------------------------------------
 find results -maxdepth 1 -name '*.log' -size 0 -delete
-"$here/check_results.sh" 2 2 false "$first_instance" "$first_instance"
+if [ "$first_instance" != auto ] && [ "$values" -gt 0 ]; then
+    echo "run.sh: both clients asked for the same $values instances, so each decided one value and the other lost; FIRST_INSTANCE=auto has all of them delivered" >&2
+fi
+status=0
+attend "$here/check_results.sh" 2 2 false "$first_instance" "$first_instance" || status=$?
+exit "$status"

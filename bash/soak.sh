@@ -11,8 +11,9 @@
 #
 # Status 0: all holds. 1: something does not, and it is said what; the files are kept. 2: unusable
 # arguments.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 refuse_unless_count $# 1 2 "soak.sh SECONDS [SEED]"
 [[ $1 =~ ^[1-9][0-9]{0,6}$ ]] || refuse "soak.sh: SECONDS $1 is not a whole number from 1"
@@ -177,7 +178,6 @@ strike() {
 feed_rounds() {
     local client=
     trap 'kill "$client" 2>/dev/null; exit 143' TERM
-    trap - EXIT
     while [ ! -e enough ]; do
         "$here/generate.sh" "$ROUND_VALUES" >"round$1"
         cat "round$1" >>"results/propose$1.txt"
@@ -209,7 +209,7 @@ done
 await_more 500 results/learner1_decided_value
 while [ "${EPOCHREALTIME%.*}" -lt $((${started_at%.*} + soak_seconds)) ]; do
     step=$((step + 1))
-    sleep "$((RANDOM % 2)).$((RANDOM % 5 + 5))"
+    attend sleep "$((RANDOM % 2)).$((RANDOM % 5 + 5))"
     look
     for name in "${nodes[@]}"; do
         if [ "${state_of[$name]}" != up ] && chance 2; then bring_up "$name"; fi
@@ -230,7 +230,7 @@ for feeder in "${feeders[@]}"; do
     if kill -0 "$feeder" 2>/dev/null; then fail "a client does not get its values decided"; fi
     wait "$feeder" || fail "a client did not end well: $(cat results/client?.log)"
 done
-"$PAXOS_BIN" watch 2 2 auto auto --timeout 60 >/dev/null 2>&1 || fail "the learners do not get complete"
+attend "$PAXOS_BIN" watch 2 2 auto auto --timeout 60 >/dev/null 2>&1 || fail "the learners do not get complete"
 
 # Memory and disk grow with what is decided, and with nothing else: soon nothing grows any more. Who
 # came back late may still fetch what it missed.
@@ -302,4 +302,4 @@ for earlier in before/*; do
 done
 cmp results/learner1_decided_value results/learner2_decided_value || fail "the learners differ"
 echo "earlier lives of learners: $lives, each the beginning of the last"
-"$here/check_results.sh" 2 2 false auto auto || fail "the verdict is not what it should be"
+attend "$here/check_results.sh" 2 2 false auto auto || fail "the verdict is not what it should be"

@@ -201,7 +201,7 @@ enum TypedCommand {
             action = ArgAction::Set
         )]
         print: bool,
-        /// The first instance of each client, or `auto`; by default 1 for each
+        /// The first instance of each client, or `auto`; by default what the run has recorded, or 1
         #[arg(value_name = "FIRST_INSTANCE", value_parser = first_instance)]
         first_instances: Vec<Assignment>,
         /// Print the verdict as JSON instead
@@ -214,7 +214,7 @@ enum TypedCommand {
     Watch {
         #[command(flatten)]
         files: TypedFiles,
-        /// The first instance of each client, or `auto`; by default 1 for each
+        /// The first instance of each client, or `auto`; by default what the run has recorded, or 1
         #[arg(value_name = "FIRST_INSTANCE", value_parser = first_instance)]
         first_instances: Vec<Assignment>,
         /// Give up after this long; 0 waits for ever
@@ -449,7 +449,8 @@ fn check_options(
             )));
         }
     };
-    Ok(CheckOptions { learners, clients, print: false, json: false, results })
+    let is_by_record = given == 0;
+    Ok(CheckOptions { learners, clients, is_by_record, print: false, json: false, results })
 }
 
 /// One line of what is wrong, or the help that was asked for.

@@ -22,6 +22,7 @@ use multi_paxos::results::watch::{self, WatchOptions};
 use multi_paxos::runtime::entropy;
 use multi_paxos::runtime::load::Measured;
 use multi_paxos::runtime::node::{self, Exit, StartError};
+use multi_paxos::runtime::parent;
 use multi_paxos::simulate::{self, SimulateOptions, Verdict};
 use multi_paxos::stdio;
 
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> ExitCode {
+    if let Err(error) = parent::follow() {
+        return refuse(error);
+    }
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(Usage::Help(text)) => {

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Goal: acceptors keep their data; each is killed and comes back, twice, while values flow, and
 # everything is decided. No vote is forgotten, or the learners would differ.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 durable
 start_cluster 0

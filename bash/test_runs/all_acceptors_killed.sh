@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Goal: acceptors keep their data; all of them are killed at once mid-run and come back, and
 # everything is decided: what was decided before, and what was not.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 durable
 start_cluster 0

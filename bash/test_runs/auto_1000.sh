@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Goal: two clients leave the instances to the leader; every value is delivered exactly once, and
 # both learners print the same.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 start_cluster 0
 start_client 1 1000 auto

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Goal: nothing goes wrong, two clients ask for the same 10000 instances, one value wins each.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 start_cluster 0
 start_client 1 10000

@@ -2,8 +2,9 @@
 # Goal: acceptors keep their data; everything but the clients is killed at once mid-run, and a whole
 # cluster starts from that data alone. New learners in a new folder have all that was decided, byte
 # for byte, and then what the clients still ask for, and what new clients do.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 durable
 start_cluster 0

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Goal: client 1 asks for instances 1 to 100; client 2 comes when they are decided, with a first
 # instance of its own, 101.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 start_cluster 0
 start_client 1 100 1

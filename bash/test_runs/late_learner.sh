@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Goal: a learner that starts when everything is decided fetches all of it.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 start_acceptors "$acceptors"
 start_learner 1

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Goal: the leader sleeps for three seconds and comes back to a cluster that has another one.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 start_cluster 0
 slow_feed 1 2000 auto

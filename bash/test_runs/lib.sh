@@ -3,7 +3,7 @@
 #
 # A scenario tells its story with start_acceptors, feed and the like, and ends with `judge`.
 
-source "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/../lib.sh"
 here=$PAXOS_HOME/bash
 PAXOS_BIN=$(find_paxos)
 export PAXOS_BIN
@@ -22,9 +22,9 @@ base=$((20000 + $$ % 3000 * 4))
 # With PAXOS_TEST_KEY=1 the run has a key.
 if [ "${PAXOS_TEST_KEY:-0}" = 1 ]; then
     "$PAXOS_BIN" keygen "$folder/paxos.key"
-    echo "key_file $folder/paxos.key" >>"$conf"
+    echo "key_file paxos.key" >>"$conf"
 fi
-acceptors=$(acceptor_count "$conf")
+acceptors=$(setting "$conf" acceptor_count)
 
 # How long anything runs at most, in seconds.
 lifetime=60
@@ -41,13 +41,12 @@ clean_up() {
         echo "the files of this run are in $folder" >&2
     fi
 }
-trap clean_up EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+own_up clean_up
 
 # durable: from now on acceptors keep their data, in the run's own folder.
 durable() {
-    echo "data $folder/data" >>"$conf"
+    # From here: a word of the file has no blanks, and the folder's path may.
+    echo "data data" >>"$conf"
 }
 
 # start_node NAME COMMAND...: starts a process that is called NAME from then on.
@@ -111,8 +110,9 @@ await_lines() {
 # that there is time for something to happen.
 slow_feed() {
     "$here/generate.sh" "$2" >"results/propose$1.txt"
-    local parts=$((${4:-2} * 10)) name=client$1
+    local parts=$((${4:-2} * 10))
     local part=$((($2 + parts - 1) / parts))
+    mkfifo "feed$1"
     {
         local from
         for ((from = 1; from <= $2; from += part)); do
@@ -120,9 +120,9 @@ slow_feed() {
             head -n "$part"
             sleep 0.1
         done
-    } <"results/propose$1.txt" > >(exec "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "$3" \
-        2>"results/$name.log") &
+    } <"results/propose$1.txt" >"feed$1" &
     STARTED+=("$!")
+    start_node "client$1" "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "$3" <"feed$1"
 }
 
 # start_cluster NO_TIMEOUTS: the configured acceptors, two learners, four proposers.
@@ -180,7 +180,7 @@ expect_less() {
 judge() {
     local seconds=$1
     shift
-    "$PAXOS_BIN" watch "$1" "$2" "${@:3}" --timeout "$seconds" 2>/dev/null || true
+    attend "$PAXOS_BIN" watch "$1" "$2" "${@:3}" --timeout "$seconds" 2>/dev/null || true
     stop_all
-    "$here/check_results.sh" "$1" "$2" false "${@:3}"
+    attend "$here/check_results.sh" "$1" "$2" false "${@:3}"
 }

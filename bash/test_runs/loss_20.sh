@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Goal: each process loses 20 % of what it receives, and everything is decided all the same.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 loss=0.20
 start_cluster 0

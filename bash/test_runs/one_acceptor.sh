@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Goal: one of three acceptors is no quorum, so nothing may be decided. Status 0 says that nothing
 # was.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 start_acceptors 1
 start_learner 1

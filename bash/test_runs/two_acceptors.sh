@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Goal: two of three acceptors are a quorum, so everything is decided.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 start_acceptors 2
 start_learner 1

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::files::{Content, Unusable, learner_file, propose_file};
+use super::mode::recorded;
 use crate::protocol::message::Assignment;
 
 /// What to judge.
@@ -28,6 +29,8 @@ pub struct CheckOptions {
     pub learners: u32,
     /// How every client had its instances assigned.
     pub clients: Vec<Assignment>,
+    /// Nobody said it: a record beside the results counts for more.
+    pub is_by_record: bool,
     /// Whether to print the decided values.
     pub print: bool,
     /// Whether to print the verdict as JSON.
@@ -105,7 +108,21 @@ pub fn check(options: &CheckOptions) -> Result<Verdict, Unusable> {
         (1..=options.learners).map(learner_file).map(read).collect::<Result<_, _>>()?;
     let fed: Vec<Vec<&[u8]>> = proposed.iter().map(Content::all_lines).collect();
     let logs: Vec<Log<'_>> = learned.iter().map(Log::read).collect::<Result<_, _>>()?;
-    Ok(Judge::new(&options.clients, &fed, &logs).judge(options.print))
+    let clients = options.assignments(&proposed)?;
+    Ok(Judge::new(&clients, &fed, &logs).judge(options.print))
+}
+
+impl CheckOptions {
+    /// How every client had its instances assigned, given what each was fed.
+    pub(super) fn assignments(&self, fed: &[Content]) -> Result<Vec<Assignment>, Unusable> {
+        let assignment = |((id, told), fed): ((u32, &Assignment), &Content)| {
+            if !self.is_by_record {
+                return Ok(*told);
+            }
+            Ok(recorded(&self.results, id, &fed.bytes)?.unwrap_or(*told))
+        };
+        (1..).zip(&self.clients).zip(fed).map(assignment).collect()
+    }
 }
 
 /// What one learner wrote.
@@ -384,6 +401,7 @@ mod tests {
         check(&CheckOptions {
             learners: learners.len() as u32,
             clients: clients.iter().map(|(assignment, _)| *assignment).collect(),
+            is_by_record: false,
             print: true,
             json: false,
             results: folder.path().to_owned(),
@@ -489,7 +507,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let results = folder.path().to_owned();
         let (clients, print, json) = (vec![FROM_1], false, false);
-        let options = CheckOptions { learners: 1, clients, print, json, results };
+        let is_by_record = false;
+        let options = CheckOptions { learners: 1, clients, is_by_record, print, json, results };
         assert!(check(&options).unwrap_err().0.contains("propose1.txt: cannot read it"));
     }
 

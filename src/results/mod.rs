@@ -5,6 +5,7 @@
 pub mod check;
 pub mod files;
 pub mod generate;
+pub mod mode;
 pub mod output;
 pub mod watch;
 pub mod writer;

@@ -46,7 +46,7 @@ struct Growing {
 /// Waits. Returns whether everything was complete in time.
 pub fn watch(options: &WatchOptions) -> Result<bool, Unusable> {
     let check = &options.check;
-    let needed = needed(&check.clients, &check.results)?;
+    let needed = needed(check)?;
     let mut files: Vec<Growing> = (1..=check.learners)
         .map(|id| Growing {
             path: check.results.join(learner_file(id)),
@@ -77,11 +77,13 @@ pub fn watch(options: &WatchOptions) -> Result<bool, Unusable> {
 }
 
 /// How many entries each learner will have: requested instances, and leader-assigned values.
-fn needed(clients: &[Assignment], results: &std::path::Path) -> Result<u64, Unusable> {
+fn needed(check: &CheckOptions) -> Result<u64, Unusable> {
     let mut values = 0;
     let mut runs = Vec::new();
-    for (id, assignment) in (1..).zip(clients) {
-        let lines = Content::read(results, &propose_file(id))?.all_lines().len() as u64;
+    let read = |id| Content::read(&check.results, &propose_file(id));
+    let fed: Vec<Content> = (1..=check.clients.len() as u32).map(read).collect::<Result<_, _>>()?;
+    for (assignment, fed) in check.assignments(&fed)?.into_iter().zip(&fed) {
+        let lines = fed.all_lines().len() as u64;
         match assignment {
             Assignment::Client { first } => runs.push((first.0, first.0.saturating_add(lines))),
             Assignment::Leader => values += lines,
@@ -181,8 +183,11 @@ mod tests {
             fs::write(folder.path().join(propose_file(id)), fed).unwrap();
         }
         let from = |first| Assignment::Client { first: Instance(first) };
-        let clients = [from(1), from(3), Assignment::Leader];
-        assert_eq!(needed(&clients, folder.path()).unwrap(), 5);
+        let clients = vec![from(1), from(3), Assignment::Leader];
+        let results = folder.path().to_owned();
+        let (is_by_record, print, json) = (false, false, false);
+        let check = CheckOptions { learners: 1, clients, is_by_record, print, json, results };
+        assert_eq!(needed(&check).unwrap(), 5);
     }
 
     #[test]
@@ -211,8 +216,8 @@ mod tests {
         fs::write(folder.path().join(propose_file(1)), "a\n").unwrap();
         let clients = vec![Assignment::Leader];
         let results = folder.path().to_owned();
-        let (print, json) = (false, false);
-        let check = CheckOptions { learners: 1, clients, print, json, results };
+        let (is_by_record, print, json) = (false, false, false);
+        let check = CheckOptions { learners: 1, clients, is_by_record, print, json, results };
         let options = WatchOptions { check, timeout: Some(Duration::from_millis(1)) };
         assert_eq!(watch(&options), Ok(false));
         fs::write(folder.path().join(learner_file(1)), "7\ta\n").unwrap();

@@ -25,6 +25,7 @@ pub mod gate;
 pub mod inbox;
 pub mod load;
 pub mod node;
+pub mod parent;
 pub mod printer;
 pub mod progress;
 pub mod receiver;

@@ -287,6 +287,15 @@ impl<N: DatagramReceiver> Reading<N> {
             Verdict::Refused(reason) => {
                 stats.refused.increment(reason);
                 log::debug!("{}s: refused a datagram: {reason}", self.group);
+                // Once: it is no fault, but somebody may not know of it.
+                if reason == Refusal::OtherCluster && stats.refused.count(reason) == 1 {
+                    log::info!(
+                        target: "paxos::report",
+                        "another cluster uses the group of the {}s; its datagrams are dropped, \
+                         and cost time: give one of the two other ports",
+                        self.group
+                    );
+                }
                 // A mistake in the configuration, and nothing works because of it.
                 if reason == Refusal::Sealed
                     && let Some(more) = self.refusal_pace.allows(self.reception.clock.now())

@@ -17,6 +17,7 @@ mod hosts;
 mod input;
 mod lock;
 mod rejoin;
+mod scripts;
 mod shell;
 mod soak;
 mod stranger;
