@@ -47,6 +47,7 @@ use crate::results::writer::ResultsWriter;
 use crate::stdio;
 use crate::storage::AcceptorStore;
 use crate::storage::directory::Directory;
+use crate::storage::error::LogError;
 use crate::storage::identity::Identity;
 use crate::storage::log::{Log, LogOptions, Recovered};
 use crate::storage::memory::MemoryStore;
@@ -112,6 +113,12 @@ impl From<PlaceError> for StartError {
 
 impl From<NetError> for StartError {
     fn from(error: NetError) -> Self {
+        StartError { may_pass: error.may_pass(), ..StartError::new(error) }
+    }
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
         StartError { may_pass: error.may_pass(), ..StartError::new(error) }
     }
 }
@@ -380,11 +387,10 @@ impl Memory {
             token: entropy::random_u64().map_err(StartError::new)?,
         };
         let how = LogOptions { adopt_copy: options.adopt_copy, ..LogOptions::default() };
-        let opening = Log::open(directory, &identity, how).map_err(StartError::new)?;
+        let opening = Log::open(directory, &identity, how)?;
         let boot = opening.incarnation();
         let mut acceptor = Acceptor::new(id, boot, settings.clone());
-        let recovery = opening.recover(|record| acceptor.restore(record));
-        let (log, recovered) = recovery.map_err(StartError::new)?;
+        let (log, recovered) = opening.recover(|record| acceptor.restore(record))?;
         let Recovered { records, cut_bytes, is_adopted } = recovered;
         info!("{records} records are in {}", path.display());
         if is_adopted {

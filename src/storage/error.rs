@@ -113,6 +113,13 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// Whether another try may find it mended: a disk that is full.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, LogError::Write { error, .. } if error.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -216,7 +216,7 @@ fn a_full_disk_is_an_error_and_what_was_flushed_stays() {
     // It must not say that it ended in order: there is more than it knows of.
     log.close().unwrap();
     let error = open(disk.clone()).map(|(_, found, _)| found).unwrap_err();
-    assert!(matches!(error, LogError::Write { .. }), "{error}");
+    assert!(error.may_pass() && error.to_string().contains("make room"), "{error}");
     disk.limit(None);
     assert_eq!(open(disk).unwrap().1, expected(2));
 }
