@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Delivery;
 use crate::protocol::message::{AcceptedEntry, Kind, Message};
 use crate::protocol::types::{
@@ -176,15 +175,20 @@ impl Checker {
         Ok(())
     }
 
-    /// An acceptor came back: with no less than it ever promised and accepted, as others heard it.
-    pub fn on_restart(&self, id: NodeId, acceptor: &Acceptor) -> Result<(), Violation> {
-        let promised = acceptor.promised();
+    /// An acceptor came back, having promised `promised` and accepted each instance in the ballot
+    /// that `accepted` tells: no less than others ever heard of it.
+    pub fn on_restart(
+        &self,
+        id: NodeId,
+        promised: Ballot,
+        accepted: impl Fn(Instance) -> Option<Ballot>,
+    ) -> Result<(), Violation> {
         if let Some(answered) = self.promised.get(&id.id).filter(|answered| **answered > promised) {
             return Err(format!("{id} answered {answered} and came back with {promised}"));
         }
         let votes = self.proposed.iter().filter(|(_, (_, voters))| voters.has(id.id));
         for ((instance, ballot), _) in votes {
-            if acceptor.accepted_in(*instance).is_none_or(|kept| kept < *ballot) {
+            if accepted(*instance).is_none_or(|kept| kept < *ballot) {
                 return Err(format!("{id} accepted {instance} in {ballot} and came back without"));
             }
         }

@@ -167,7 +167,8 @@ impl Cluster {
                     Ok((acceptor, opened)) => {
                         self.hosts.entry(id).and_modify(|host| host.operated.started());
                         (log, boot) = (Some(opened), acceptor.incarnation());
-                        let verdict = self.checker.on_restart(id, &acceptor);
+                        let accepted = |instance| acceptor.accepted_in(instance);
+                        let verdict = self.checker.on_restart(id, acceptor.promised(), accepted);
                         self.note(verdict);
                         AnyRole::Acceptor(acceptor)
                     }
