@@ -6,8 +6,9 @@
 #
 # In the environment: ONLY=clients,loss for some axes; SMALL=1 for a few points and their limits,
 # status 1 beyond them; AGAINST=PATH measures another paxos binary as well, in turn with this one.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 refuse_unless_count $# 0 2 "axes.sh [ROUNDS] [SECONDS]"
 rounds=${1:-3} seconds=${2:-1}
 [[ $rounds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "axes.sh: ROUNDS $rounds is not a whole number from 1"

@@ -197,7 +197,7 @@ fn load(program: &'static str, clients: u64, seconds: &str) -> (f64, f64) {
     let of = |name: &str| measured[name].as_f64().unwrap_or_else(|| panic!("{name} in {measured}"));
     // It works as long as it is asked, also before and after what is measured.
     let decided = cluster.decided(1).max(of("values") as u64) as f64;
-    (of("values_per_second"), cluster.used_by("proposer").user / decided * 1e9)
+    (of("values_per_second"), own_time(&cluster, "proposer") / decided * 1e9)
 }
 
 /// Client processes that are fed 80,000 values each, and no more than 3,200,000 in all.
@@ -278,7 +278,13 @@ fn late_learner(program: &'static str, sessions: u64, values: u64) -> f64 {
     while cluster.decided(2) < all && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
     }
-    cluster.used_by("learner2").user / cluster.decided(2).max(1) as f64 * 1e6
+    own_time(&cluster, "learner2") / cluster.decided(2).max(1) as f64 * 1e6
+}
+
+/// The seconds of its own that a process has used. The system counts hundredths; none would be a
+/// ratio to nothing.
+fn own_time(cluster: &Cluster, name: &str) -> f64 {
+    cluster.used_by(name).user.max(0.01)
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
