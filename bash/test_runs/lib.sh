@@ -112,17 +112,15 @@ slow_feed() {
     "$here/generate.sh" "$2" >"results/propose$1.txt"
     local parts=$((${4:-2} * 10))
     local part=$((($2 + parts - 1) / parts))
-    mkfifo "feed$1"
-    {
+    # The feeder ends with the client: nobody reads any more what it writes.
+    start_node "client$1" "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "$3" < <(
         local from
         for ((from = 1; from <= $2; from += part)); do
             # It leaves what comes after these lines to the next.
             head -n "$part"
             sleep 0.1
-        done
-    } <"results/propose$1.txt" >"feed$1" &
-    STARTED+=("$!")
-    start_node "client$1" "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "$3" <"feed$1"
+        done <"results/propose$1.txt"
+    )
 }
 
 # start_cluster NO_TIMEOUTS: the configured acceptors, two learners, four proposers.

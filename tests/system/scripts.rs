@@ -1,6 +1,6 @@
 //! What bash/run.sh and its like do to other people's files, groups and processes: nothing.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -113,10 +113,17 @@ impl Project {
     /// A run that decides nothing, and does not end by itself.
     fn endless(&self) -> Child {
         let run = self.script("run.sh", &[".", "100", "0", "0.99"]).spawn().unwrap();
-        // Every script has become its process.
-        let is_up = |(_, words): &&(u32, String)| words.contains(" --loss ");
-        let begun = || self.processes().iter().filter(is_up).count();
-        assert!(happens(SOON, || begun() == 11), "{:?}", self.processes());
+        // Each has its files and says that it is up.
+        let is_up = |name: &str| {
+            let log = self.path(&format!("results/{name}.log"));
+            fs::read_to_string(log).is_ok_and(|said| said.contains("the group is open"))
+        };
+        let counts = [("acceptor", 3), ("learner", 2), ("proposer", 4), ("client", 2)];
+        let names: Vec<String> = counts
+            .into_iter()
+            .flat_map(|(role, count)| (1..=count).map(move |id| format!("{role}{id}")))
+            .collect();
+        assert!(happens(SOON, || names.iter().all(|name| is_up(name))), "{:?}", self.processes());
         run
     }
 
@@ -146,15 +153,18 @@ fn signal(pid: u32, signal: &str) {
 }
 
 /// Starts a role by hand in the project's directory, and waits until it is up.
-fn by_hand(project: &Project, script: &str, file: &str) -> Child {
+fn by_hand(project: &Project, script: &str) -> Child {
     let conf = project.path("conf/paxos.conf");
+    let said = project.world.path("by-hand.err");
     let child = project
         .script(script, &["1", conf.to_str().unwrap(), "0", "60"])
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(File::create(&said).unwrap())
         .spawn()
         .unwrap();
-    assert!(happens(SOON, || project.path(file).exists()), "{script} does not start");
+    // Its files are there, and it says so.
+    let is_up = || fs::read_to_string(&said).unwrap().contains("the group is open");
+    assert!(happens(SOON, is_up), "{script} does not start");
     child
 }
 
@@ -209,10 +219,13 @@ fn two_runs_at_once_in_two_directories_do_not_meet() {
 fn a_directory_in_use_is_refused_before_anything_is_emptied() {
     let project = Project::new();
     project.write("results/propose7.txt", "mine\n");
-    let acceptor = by_hand(&project, "acceptor.sh", "data/acceptor-1/log-00000001");
+    let acceptor = by_hand(&project, "acceptor.sh");
     project.expect_refusal(&["data/acceptor-1/lock is in use"]);
     end(acceptor);
     fs::remove_dir_all(project.path("data")).unwrap();
+    let learner = by_hand(&project, "learner.sh");
+    project.expect_refusal(&["results/learner1_decided_value is in use"]);
+    end(learner);
 
     // A run that is not over, in the same directory and with the same data from another one.
     let mut run = project.endless();
