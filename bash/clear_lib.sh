@@ -60,8 +60,10 @@ survey_data() {
         [ -z "$(find "$entry" -mindepth 1 ! -type f -print -quit)" ] ||
             refuse "$(shown "$entry") holds more than an acceptor's files; move it away, or give the configuration another \`data\`"
         cluster=$(sed -n 's/^cluster //p' "$entry/identity" 2>/dev/null | head -n 1) || cluster=
-        # An acceptor that was killed at its first start has nothing but empty files.
-        if ! [[ $cluster =~ ^run-[0-9a-f]{16}$ ]] && [ -n "$(find "$entry" -type f -size +0 -print -quit)" ]; then
+        # An acceptor that was killed at its first start has an empty log, and what it wrote before it
+        # gave itself an identity.
+        if ! [[ $cluster =~ ^run-[0-9a-f]{16}$ ]] &&
+            [ -n "$(find "$entry" -type f -size +0 ! -name manifest ! -name '*.new' -print -quit)" ]; then
             refuse "$(shown "$entry") belongs to ${cluster:-nobody knows which cluster}, and not to a run; remove it yourself if nobody needs it, or give the configuration another \`data\`"
         fi
         LEFT_BY_A_RUN+=("$entry")

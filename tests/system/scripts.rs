@@ -347,7 +347,11 @@ fn a_run_removes_only_what_an_earlier_run_left() {
     clear();
     project.write("data/acceptor-1/identity", run);
     project.write("data/acceptor-1/log-00000001", "votes");
+    // Killed at its first start, before it had an identity.
     project.write("data/acceptor-2/lock", "");
+    project.write("data/acceptor-2/log-00000001", "");
+    project.write("data/acceptor-2/manifest", "of nobody");
+    project.write("data/acceptor-2/identity.new", "of nob");
     project.write("results/propose9.txt", "old\n");
     project.write("results/learner3_decided_value", "1\told\n");
     project.write("results/.hidden", "x");
