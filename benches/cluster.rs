@@ -88,7 +88,7 @@ impl Node {
     fn new(net: &Net, role: Role, id: u32) -> Self {
         let boot = entropy::random_u64().expect("random numbers");
         let sender = Sender { node: NodeId::new(role, id), boot };
-        let codec = Arc::new(Codec::new("bench", sender, 65507));
+        let codec = Arc::new(Codec::new("bench", 3, sender, 65507));
         let (sending, mut receiving) = inbox(4096);
         let (interest, stats) = (Arc::new(AtomicU32::new(0)), Arc::new(Stats::default()));
         let reception = Reception {
@@ -139,10 +139,10 @@ fn start_cluster(net: &Net) -> Vec<(InboxSender, Receiver)> {
     let (boot, now) = (node.sender.boot, node.around.clock.now());
     running.push(node.spawn(Learner::new(1, boot, settings(), now)));
     let node = Node::new(net, Role::Proposer, 1);
-    let (boot, now) = (node.sender.boot, node.around.clock.now());
+    let boot = node.sender.boot;
     let (no_timeouts, no_preexecution) = (false, false);
-    let options = ProposerOptions { id: 1, boot, no_timeouts, no_preexecution, seed: boot };
-    running.push(node.spawn(Proposer::new(options, settings(), now)));
+    let options = ProposerOptions { id: 1, boot, no_timeouts, no_preexecution };
+    running.push(node.spawn(Proposer::new(options, settings())));
     running
 }
 

@@ -34,7 +34,7 @@ fn bench(criterion: &mut Criterion) {
     ];
     for (name, role, message, values) in samples {
         let sender = Sender { node: NodeId::new(role, 1), boot: 7 };
-        let codec = Codec::new("bench", sender, 65507);
+        let codec = Codec::new("bench", 3, sender, 65507);
         let mut datagram = Vec::new();
         codec.encode(&message, &mut datagram).expect("the sample fits a datagram");
         let mut group = criterion.benchmark_group("wire");

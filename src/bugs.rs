@@ -82,8 +82,40 @@ pub enum Bug {
     NeverRetriesRequests,
     /// A lost catch-up reply is not asked for again.
     AsksOnce,
-    /// A leader that no acceptor answers holds on.
-    LeadsWithoutQuorum,
+    /// A leader that a quorum hears, and none answers, holds on.
+    LeadsWithoutProgress,
+    /// Who suspects the leader campaigns before a quorum has heard it say so.
+    CampaignsUnheard,
+    /// An echo without the own stamp counts as an answer.
+    CountsAnyEcho,
+    /// An answer of an acceptor counts for ever.
+    VouchesForever,
+    /// A leader that hears no quorum is waited for.
+    FollowsUselessLeader,
+    /// The same word of a proposer counts again whenever it is echoed.
+    RepeatsTheDead,
+    /// One refusal deposes a leader.
+    YieldsToAnyNack,
+    /// A leader whose ballot can win no more holds on.
+    HoldsOnOutbid,
+    /// Who hears a quorum for a moment may replace a leader that waits for the same disks.
+    SlowDisksDepose,
+    /// Nobody takes over from a leader that cannot serve.
+    IgnoresPleas,
+    /// Whoever hears a plea takes over, though its answers may not be heard.
+    TakesUnprovenPleas,
+    /// Pleas from before the present leader count against it.
+    CallsEarly,
+    /// A client takes the answers of a leader without a quorum for service.
+    ZombieServes,
+    /// Who misses something asks one source, and no other.
+    AsksOnlyFirst,
+    /// All proposers campaign at once.
+    SameRankForAll,
+    /// An acceptor that came back with less than it had is believed.
+    BelievesRolledBack,
+    /// Processes that count the acceptors differently hear each other.
+    MixesQuorums,
     /// Datagrams are filled without regard to their limit.
     OverfillsDatagrams,
     /// Datagrams of another cluster are heard.
@@ -107,7 +139,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 40] = [
+    pub const ALL: [Bug; 56] = [
         Bug::CountsMessages,
         Bug::HalfIsEnough,
         Bug::CountsOtherBallots,
@@ -145,7 +177,23 @@ mod switch {
         Bug::NeverRetriesAccepts,
         Bug::NeverRetriesRequests,
         Bug::AsksOnce,
-        Bug::LeadsWithoutQuorum,
+        Bug::LeadsWithoutProgress,
+        Bug::CampaignsUnheard,
+        Bug::CountsAnyEcho,
+        Bug::VouchesForever,
+        Bug::FollowsUselessLeader,
+        Bug::RepeatsTheDead,
+        Bug::YieldsToAnyNack,
+        Bug::HoldsOnOutbid,
+        Bug::SlowDisksDepose,
+        Bug::IgnoresPleas,
+        Bug::TakesUnprovenPleas,
+        Bug::CallsEarly,
+        Bug::ZombieServes,
+        Bug::AsksOnlyFirst,
+        Bug::SameRankForAll,
+        Bug::BelievesRolledBack,
+        Bug::MixesQuorums,
         Bug::OverfillsDatagrams,
         Bug::HearsOtherClusters,
     ];

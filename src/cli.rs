@@ -302,6 +302,9 @@ enum TypedCommand {
         /// Tell every message, timer and delivery
         #[arg(long)]
         trace: bool,
+        /// Draw faults that stay: links that are cut in one direction, slow disks
+        #[arg(long)]
+        lasting: bool,
         #[command(flatten)]
         scenario: Box<TypedScenario>,
     },
@@ -426,9 +429,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 json,
             })
         }
-        TypedCommand::Simulate { seed, seeds, trace, scenario } => {
+        TypedCommand::Simulate { seed, seeds, trace, lasting, scenario } => {
             let own = scenario.understood();
-            Command::Simulate(Box::new(SimulateOptions { seed, seeds, trace, own }))
+            if lasting && own.is_some() {
+                return Err(Usage::Wrong(
+                    "--lasting draws its scenario from the seed, and takes no option of a scenario"
+                        .to_owned(),
+                ));
+            }
+            Command::Simulate(Box::new(SimulateOptions { seed, seeds, trace, lasting, own }))
         }
     })
 }

@@ -4,6 +4,7 @@
 //! anything else is asked for, the scenario is that and nothing more, and the seed only decides
 //! which datagrams are lost.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,6 +13,7 @@ use std::thread;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::sim::cluster::Plan;
+use crate::sim::lasting::Lasting;
 use crate::sim::scenario::{Failure, Outcome, Ran, Scenario, many};
 use crate::sim::trace::{Detail, Trace};
 use crate::stdio;
@@ -25,6 +27,8 @@ pub struct SimulateOptions {
     pub seeds: u64,
     /// Every message, timer and delivery is told.
     pub trace: bool,
+    /// Faults stay, and what must hold in spite of them is judged.
+    pub lasting: bool,
     /// A scenario of the user's own; none leaves everything to the seed.
     pub own: Option<Scenario>,
 }
@@ -49,22 +53,53 @@ pub fn simulate(options: &SimulateOptions) -> io::Result<Verdict> {
     if options.seeds == 1 { tell_one(options) } else { judge_many(options) }
 }
 
-/// The scenario for one of the seeds.
-fn scenario(options: &SimulateOptions, seed: u64) -> Scenario {
-    let Some(own) = &options.own else { return Scenario::drawn(seed) };
-    Scenario { plan: Plan { seed, ..own.plan.clone() }, ..own.clone() }
+/// What is played.
+enum Play {
+    /// Faults that end, or that the user wants.
+    Scenario(Scenario),
+    /// Faults that stay.
+    Lasting(Lasting),
+}
+
+impl Play {
+    /// That for one of the seeds.
+    fn of(options: &SimulateOptions, seed: u64) -> Self {
+        match &options.own {
+            _ if options.lasting => Play::Lasting(Lasting::drawn(seed)),
+            None => Play::Scenario(Scenario::drawn(seed)),
+            Some(own) => {
+                Play::Scenario(Scenario { plan: Plan { seed, ..own.plan.clone() }, ..own.clone() })
+            }
+        }
+    }
+
+    fn run(&self, trace: Trace) -> Ran {
+        match self {
+            Play::Scenario(scenario) => scenario.run(trace),
+            Play::Lasting(lasting) => lasting.run(trace),
+        }
+    }
+}
+
+impl fmt::Display for Play {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Play::Scenario(scenario) => scenario.fmt(f),
+            Play::Lasting(lasting) => lasting.fmt(f),
+        }
+    }
 }
 
 fn tell_one(options: &SimulateOptions) -> io::Result<Verdict> {
-    let scenario = scenario(options, options.seed);
+    let play = Play::of(options, options.seed);
     let mut out = stdio::stdout();
-    writeln!(out, "{scenario}")?;
+    writeln!(out, "{play}")?;
     let detail = if options.trace { Detail::Everything } else { Detail::Story };
     // A closed pipe ends the reading, not the run; its error shows at the last line.
     let trace = Trace::told(detail, |line| {
         let _ = writeln!(stdio::stdout(), "{line}");
     });
-    let Ran { hash, result } = scenario.run(trace);
+    let Ran { hash, result } = play.run(trace);
     let verdict = match result {
         Ok(Outcome { chosen, sent, elections, finished }) => {
             let counts = [(chosen as u64, "instance"), (sent, "message")];
@@ -117,7 +152,7 @@ fn judge_many(options: &SimulateOptions) -> io::Result<Verdict> {
                 break;
             }
             let seed = options.seed.wrapping_add(place);
-            let Ran { hash, result } = scenario(options, seed).run(Trace::silent());
+            let Ran { hash, result } = Play::of(options, seed).run(Trace::silent());
             bar.inc(1);
             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
             // The same whatever the order in which seeds end.
@@ -162,5 +197,6 @@ fn judge_many(options: &SimulateOptions) -> io::Result<Verdict> {
 /// How to see a run again.
 fn replay(options: &SimulateOptions, seed: u64) -> String {
     let rest = if options.own.is_some() { ", with the same options of the scenario" } else { "" };
-    format!("see it: paxos simulate --seed {seed} --trace{rest}")
+    let lasting = if options.lasting { "--lasting " } else { "" };
+    format!("see it: paxos simulate {lasting}--seed {seed} --trace{rest}")
 }

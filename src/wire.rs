@@ -22,7 +22,7 @@ use crate::protocol::types::{NodeId, Role, Sender};
 const MAGIC: [u8; 4] = *b"mpxs";
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Set in the version of datagrams that are sealed (see `auth`), and in no other.
 const SEALED: u8 = 0x80;
@@ -30,13 +30,15 @@ const SEALED: u8 = 0x80;
 /// The kind of a datagram that carries no message, but what processes say at the door (`auth`).
 const HELLO: u8 = 0xff;
 
-/// magic 4, version 1, kind 1, role 1, id 4, boot 8, cluster 8.
-pub(crate) const HEADER_BYTES: usize = 27;
+/// magic 4, version 1, kind 1, role 1, id 4, boot 8, cluster 8, acceptor_count 1.
+pub(crate) const HEADER_BYTES: usize = 28;
 
 /// Encodes and decodes the datagrams of one process.
 #[derive(Clone, Debug)]
 pub struct Codec {
     cluster: u64,
+    /// What all members must agree on, or two quorums might not meet.
+    acceptor_count: u8,
     sender: Sender,
     datagram_bytes: usize,
     /// Its own, sealed or not; no other is understood.
@@ -87,6 +89,13 @@ pub enum Refusal {
     OtherVersion,
     /// Of another cluster on the same group and port.
     OtherCluster,
+    /// Of this cluster, from a process that counts its acceptors differently.
+    OtherAcceptorCount {
+        /// How many the sender counts.
+        theirs: u8,
+        /// How many are counted here.
+        ours: u8,
+    },
     /// Of a kind that does not exist.
     UnknownKind,
     /// From a role that does not exist, or from id 0.
@@ -113,31 +122,15 @@ pub enum Refusal {
     Unproven,
 }
 
-impl Refusal {
-    /// Every reason.
-    pub const ALL: [Refusal; 16] = [
-        Refusal::TooShort,
-        Refusal::Foreign,
-        Refusal::OtherVersion,
-        Refusal::OtherCluster,
-        Refusal::UnknownKind,
-        Refusal::UnknownSender,
-        Refusal::WrongRole,
-        Refusal::BadBody,
-        Refusal::TrailingBytes,
-        Refusal::Impossible,
-        Refusal::Unsealed,
-        Refusal::Sealed,
-        Refusal::OtherKey,
-        Refusal::Forged,
-        Refusal::Replayed,
-        Refusal::Unproven,
-    ];
-}
-
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Refusal::OtherAcceptorCount { theirs, ours } => {
+                return write!(
+                    f,
+                    "from a process with acceptor_count {theirs}, and here it is {ours}"
+                );
+            }
             Refusal::TooShort => "too short",
             Refusal::Foreign => "not of this program",
             Refusal::OtherVersion => "of another version",
@@ -159,9 +152,12 @@ impl fmt::Display for Refusal {
 }
 
 impl Codec {
-    /// The codec of `sender` in the cluster of this name. Datagrams are at most `datagram_bytes`.
-    pub fn new(cluster: &str, sender: Sender, datagram_bytes: usize) -> Self {
-        Codec { cluster: fnv1a(cluster.as_bytes()), sender, datagram_bytes, version: VERSION }
+    /// The codec of `sender` in the cluster of this name with so many acceptors (1 to 64).
+    /// Datagrams are at most `datagram_bytes`.
+    pub fn new(cluster: &str, acceptor_count: u32, sender: Sender, datagram_bytes: usize) -> Self {
+        let cluster = fnv1a(cluster.as_bytes());
+        let acceptor_count = u8::try_from(acceptor_count).unwrap_or(u8::MAX);
+        Codec { cluster, acceptor_count, sender, datagram_bytes, version: VERSION }
     }
 
     /// The same for datagrams that are sealed once they are encoded, and opened before they are
@@ -205,6 +201,7 @@ impl Codec {
         buffer.extend_from_slice(&self.sender.node.id.to_le_bytes());
         buffer.extend_from_slice(&self.sender.boot.to_le_bytes());
         buffer.extend_from_slice(&self.cluster.to_le_bytes());
+        buffer.push(self.acceptor_count);
     }
 
     /// Reads the header of a message.
@@ -229,9 +226,14 @@ impl Codec {
                 _ => Refusal::OtherVersion,
             });
         }
-        let [i0, i1, i2, i3, b0, b1, b2, b3, b4, b5, b6, b7, cluster @ ..] = *rest;
+        let [i0, i1, i2, i3, b0, b1, b2, b3, b4, b5, b6, b7, rest @ ..] = *rest;
+        let [cluster @ .., theirs] = rest;
         if u64::from_le_bytes(cluster) != self.cluster && !bugs::has(Bug::HearsOtherClusters) {
             return Err(Refusal::OtherCluster);
+        }
+        let ours = self.acceptor_count;
+        if theirs != ours && !bugs::has(Bug::MixesQuorums) {
+            return Err(Refusal::OtherAcceptorCount { theirs, ours });
         }
         let id = u32::from_le_bytes([i0, i1, i2, i3]);
         let boot = u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);

@@ -33,8 +33,8 @@ impl Core {
     pub fn new() -> Self {
         let settings = Settings { datagram_bytes: 65507, ..Settings::default() };
         let (no_timeouts, no_preexecution) = (false, false);
-        let options = ProposerOptions { id: 1, boot: 1, no_timeouts, no_preexecution, seed: 1 };
-        let leader = Proposer::new(options, settings.clone(), Time::ZERO);
+        let options = ProposerOptions { id: 1, boot: 1, no_timeouts, no_preexecution };
+        let leader = Proposer::new(options, settings.clone());
         let acceptors = (1..=3).map(|id| Acceptor::new(id, 1, settings.clone())).collect();
         let mut core = Core { leader, acceptors, now: Time::ZERO };
         for _ in 0..10 {

@@ -410,6 +410,15 @@ fn strangers(facts: &Facts, hearing: &Hearing) -> Vec<Finding> {
                 let sentence = format!("{heard} {groups} are {what}");
                 Finding::sick(Topic::KeyDiffers, sentence, CURE_KEY)
             }
+            Stranger::OtherAcceptorCount => {
+                let what = trace.name.as_deref().unwrap_or("from another acceptor_count");
+                Finding::sick(
+                    Topic::ConfigDiffers,
+                    format!("{heard} {groups} are {what}"),
+                    "give every host the same `acceptor_count`; they do not hear each other until \
+                     then",
+                )
+            }
             Stranger::Foreign => Finding::note(
                 Topic::Foreign,
                 format!("{heard} {groups} are not of this program"),
@@ -484,7 +493,7 @@ mod tests {
     /// `lost_every` is lost.
     fn hear(own: u8, probe: &Probe, groups: u8, longest: usize, lost_every: u64) -> Hearing {
         let sender = Sender { node: NodeId::new(Role::Proposer, DOCTOR_ID), boot: OWN };
-        let codec = Codec::new("paxos", sender, 1472);
+        let codec = Codec::new("paxos", 3, sender, 1472);
         let mut hearing = Hearing::new(OWN, codec, "paxos", Time::ZERO);
         let [here, there] =
             ["10.0.0.1:9", "10.0.0.2:9"].map(|text| text.parse::<SocketAddr>().unwrap());

@@ -103,6 +103,8 @@ pub enum Stranger {
     OtherVersion,
     /// With a key where this host has none, or the other way round.
     OtherKey,
+    /// Of this cluster, with another number of acceptors.
+    OtherAcceptorCount,
     /// Not of this program, or damaged.
     Foreign,
 }
@@ -114,7 +116,7 @@ pub struct Trace {
     pub count: u64,
     /// The groups they were sent to.
     pub groups: u8,
-    /// The cluster's name, the version, or what is wrong with the seal, if it was said.
+    /// The cluster's name, the version, or what is wrong, if it was said.
     pub name: Option<String>,
 }
 
@@ -227,6 +229,10 @@ impl Hearing {
             Err(reason @ (Refusal::Sealed | Refusal::Unsealed)) => {
                 let name = Some(reason.to_string());
                 return self.on_stranger(Stranger::OtherKey, source, bit, name);
+            }
+            Err(reason @ Refusal::OtherAcceptorCount { .. }) => {
+                let name = Some(reason.to_string());
+                return self.on_stranger(Stranger::OtherAcceptorCount, source, bit, name);
             }
             Err(Refusal::OtherCluster) => {
                 return self.on_stranger(Stranger::OtherCluster, source, bit, None);
@@ -379,14 +385,14 @@ impl Peer {
 mod tests {
     use super::super::probe::tests::probe;
     use super::*;
-    use crate::protocol::message::{Heartbeat, Message, Progress, Standing};
+    use crate::protocol::message::{Announcement, Heartbeat, Message, Progress, Standing};
     use crate::protocol::types::{Ballot, Instance, Sender};
 
     const OWN: u64 = 77;
 
     fn codec(cluster: &str, id: u32, boot: u64) -> Codec {
         let node = NodeId::new(Role::Proposer, id);
-        Codec::new(cluster, Sender { node, boot }, 1472)
+        Codec::new(cluster, 3, Sender { node, boot }, 1472)
     }
 
     fn hearing() -> Hearing {
@@ -399,7 +405,9 @@ mod tests {
 
     fn heartbeat(cluster: &str, id: u32, boot: u64) -> Vec<u8> {
         let progress = Progress { watermark: Instance(1), decided: 0, end: Instance(1) };
-        let heartbeat = Heartbeat { standing: Standing::Stands, ballot: Ballot::ZERO, progress };
+        let (standing, quorate, ballot) = (Standing::Stands, false, Ballot::ZERO);
+        let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
+        let heartbeat = Heartbeat { announcement, asks: false, progress };
         let mut datagram = Vec::new();
         codec(cluster, id, boot).encode(&Message::Heartbeat(heartbeat), &mut datagram).unwrap();
         datagram
@@ -438,12 +446,15 @@ mod tests {
     fn strangers_are_told_apart() {
         let mut other_version = heartbeat("paxos", 1, 1);
         other_version[4] = 9;
+        let mut other_count = heartbeat("paxos", 1, 1);
+        other_count[27] = 5;
         let heard = hear(&[
             (0, 0, 1, heartbeat("other", 1, 1)),
             (1, 1, 1, Probe { cluster: "other".to_owned(), ..probe() }.encode(0)),
             (2, 2, 2, other_version),
             (3, 3, 3, b"M-SEARCH * HTTP/1.1".to_vec()),
             (4, 3, 3, Vec::new()),
+            (5, 1, 4, other_count),
         ]);
         let told: Vec<_> = heard
             .strangers
@@ -451,11 +462,13 @@ mod tests {
             .map(|((why, from), trace)| (*why, *from, trace.count, trace.groups, &trace.name))
             .collect();
         let (other, nine) = (Some("other".to_owned()), Some("9".to_owned()));
+        let five = Some("from a process with acceptor_count 5, and here it is 3".to_owned());
         assert_eq!(
             told,
             [
                 (Stranger::OtherCluster, source(1).ip(), 2, 0b0011, &other),
                 (Stranger::OtherVersion, source(2).ip(), 1, 0b0100, &nine),
+                (Stranger::OtherAcceptorCount, source(4).ip(), 1, 0b0010, &five),
                 (Stranger::Foreign, source(3).ip(), 2, 0b1000, &None),
             ]
         );

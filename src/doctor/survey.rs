@@ -84,7 +84,12 @@ impl Survey<'_> {
         let Survey { config, doctor, clock, .. } = self;
         let (doctor, clock) = (*doctor, *clock);
         let sender = Sender { node: NodeId::new(Role::Proposer, DOCTOR_ID), boot: doctor };
-        let codec = Codec::new(&config.cluster, sender, facts.settings.datagram_bytes);
+        let codec = Codec::new(
+            &config.cluster,
+            facts.settings.acceptor_count,
+            sender,
+            facts.settings.datagram_bytes,
+        );
         let codec = if self.ring.is_some() { codec.sealed() } else { codec };
         let own = facts.settings.cluster.clone();
         let hearing = Mutex::new(Hearing::new(doctor, codec.clone(), &own, clock.now()));
@@ -351,7 +356,7 @@ mod tests {
     use crate::protocol::types::Time;
 
     fn codec(role: Role, id: u32) -> Codec {
-        Codec::new("paxos", Sender { node: NodeId::new(role, id), boot: 1 }, 1472)
+        Codec::new("paxos", 3, Sender { node: NodeId::new(role, id), boot: 1 }, 1472)
     }
 
     /// What `acceptor` answers to the question, after a check that it is the same as before.
@@ -375,8 +380,8 @@ mod tests {
         assert!(matches!(&answers[..], [Message::Promise(_), Message::Nack(_)]), "{answers:?}");
         // And no proposer does anything about it, whether it stands by, campaigns or leads.
         let options =
-            ProposerOptions { id: 1, boot: 1, no_timeouts: false, no_preexecution: false, seed: 1 };
-        let mut proposer = Proposer::new(options, Settings::default(), Time::ZERO);
+            ProposerOptions { id: 1, boot: 1, no_timeouts: false, no_preexecution: false };
+        let mut proposer = Proposer::new(options, Settings::default());
         let from = |id| Sender { node: NodeId::new(Role::Acceptor, id), boot: 5 };
         let hear = |proposer: &mut Proposer, answers: &[Message]| {
             for answer in answers {

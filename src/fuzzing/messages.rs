@@ -3,13 +3,13 @@
 use super::bytes::Bytes;
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
-    Accept, Accepted, AcceptedEntry, Assignment, CatchUpReply, CatchUpRequest, Decide, DecideAck,
-    Disown, Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck,
-    Standing,
+    Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
+    Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare,
+    Progress, Promise, Request, RequestAck, Standing,
 };
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender,
-    Session, Value,
+    Session, Time, Value,
 };
 
 /// What a role said last, so that answers to it can be made.
@@ -53,11 +53,21 @@ impl Said {
 pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
     let role = match kind {
         Kind::Request => Role::Client,
-        Kind::RequestAck | Kind::Prepare | Kind::Accept | Kind::Decide | Kind::Disown => {
-            Role::Proposer
-        }
-        Kind::Promise | Kind::Accepted | Kind::Nack => Role::Acceptor,
+        Kind::RequestAck
+        | Kind::Prepare
+        | Kind::Accept
+        | Kind::Decide
+        | Kind::Disown
+        | Kind::Offer => Role::Proposer,
+        Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo => Role::Acceptor,
         Kind::DecideAck => Role::Learner,
+        Kind::Plea => {
+            if bytes.chance() {
+                Role::Client
+            } else {
+                Role::Learner
+            }
+        }
         Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
             if bytes.chance() {
                 Role::Proposer
@@ -92,6 +102,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             received: runs(bytes),
             delivered: runs(bytes),
             lost: runs(bytes),
+            quorate: bytes.chance(),
         }),
         Kind::Prepare => Message::Prepare(Prepare {
             ballot: ballot(bytes, said),
@@ -136,16 +147,31 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
         }),
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(bytes) }),
         Kind::Heartbeat => Message::Heartbeat(Heartbeat {
-            standing: match bytes.below(4) {
-                0 => Standing::Leads,
-                1 => Standing::Campaigns,
-                2 => Standing::Stands,
-                _ => Standing::Abstains,
-            },
-            ballot: ballot(bytes, &Said::default()),
+            announcement: announcement(bytes),
+            asks: bytes.chance(),
             progress: progress(bytes),
         }),
-        Kind::CatchUpRequest => Message::CatchUpRequest(CatchUpRequest { missing: runs(bytes) }),
+        Kind::Echo => Message::Echo(Echo {
+            promised: ballot(bytes, said),
+            accepted: bytes.number(),
+            heard: (0..bytes.below(5)).map(|_| heard(bytes)).collect(),
+        }),
+        Kind::Plea => {
+            let offered = (0..bytes.below(4)).map(|_| 1 + u32::from(bytes.below(4))).collect();
+            Message::Plea(Plea { pleaded_us: bytes.number(), offered })
+        }
+        Kind::Offer => {
+            let to = NodeId::new(Role::ALL[usize::from(bytes.below(4))], 1);
+            Message::Offer(Offer { to, progress: progress(bytes) })
+        }
+        Kind::CatchUpRequest => {
+            let node = |bytes: &mut Bytes<'_>| {
+                let role = if bytes.chance() { Role::Proposer } else { Role::Learner };
+                NodeId::new(role, 1 + u32::from(bytes.below(2)))
+            };
+            let of = bytes.chance().then(|| node(bytes));
+            Message::CatchUpRequest(CatchUpRequest { of, missing: runs(bytes) })
+        }
         Kind::CatchUpReply => Message::CatchUpReply(CatchUpReply {
             from: instance(bytes),
             entries: entries(bytes),
@@ -170,6 +196,30 @@ fn ballot(bytes: &mut Bytes<'_>, said: &Said) -> Ballot {
             let proposer = 1 + u32::from(choice % 4);
             Ballot { round: bytes.number(), proposer, boot: 1 }
         }
+    }
+}
+
+fn announcement(bytes: &mut Bytes<'_>) -> Announcement {
+    Announcement {
+        standing: match bytes.below(4) {
+            0 => Standing::Leads,
+            1 => Standing::Campaigns,
+            2 => Standing::Stands,
+            _ => Standing::Abstains,
+        },
+        quorate: bytes.chance(),
+        ballot: ballot(bytes, &Said::default()),
+        stamp: Time(bytes.number()),
+    }
+}
+
+/// Mostly of a proposer that may be the one under test, in the life it has.
+fn heard(bytes: &mut Bytes<'_>) -> Heard {
+    let choice = bytes.byte();
+    Heard {
+        proposer: 1 + u32::from(choice % 4),
+        boot: if choice < 192 { super::roles::BOOT } else { 1 },
+        announcement: announcement(bytes),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::wire::Codec;
 const EVENTS_MAX: usize = 400;
 
 /// The boot number of the role.
-const BOOT: u64 = 1;
+pub(super) const BOOT: u64 = 1;
 
 /// The role that is told.
 enum Subject {
@@ -114,9 +114,8 @@ impl World {
                 Subject::Client(Box::new(Client::new(session, assignment, own)))
             }
             Role::Proposer => {
-                let options =
-                    ProposerOptions { id, boot: BOOT, no_timeouts, no_preexecution, seed: 1 };
-                Subject::Proposer(Box::new(Proposer::new(options, own, now)))
+                let options = ProposerOptions { id, boot: BOOT, no_timeouts, no_preexecution };
+                Subject::Proposer(Box::new(Proposer::new(options, own)))
             }
             Role::Acceptor => Subject::Acceptor(Box::new(Acceptor::new(id, BOOT, own))),
             Role::Learner => Subject::Learner(Box::new(Learner::new(id, BOOT, own, now))),
@@ -130,7 +129,7 @@ impl World {
             interest: is_strict.then(|| Interest::of(&[])),
             said: Said::default(),
             promised: Ballot::ZERO,
-            judge: Judge::new(me, Codec::new(CLUSTER, me, datagram_bytes)),
+            judge: Judge::new(me, Codec::new(CLUSTER, settings.acceptor_count, me, datagram_bytes)),
             ended: false,
             settings,
         }
@@ -162,7 +161,8 @@ impl World {
 
     /// A message, as it comes off the wire.
     fn hear(&mut self, from: Sender, message: &Message) {
-        let codec = Codec::new(CLUSTER, from, self.settings.datagram_bytes);
+        let Settings { acceptor_count, datagram_bytes, .. } = self.settings;
+        let codec = Codec::new(CLUSTER, acceptor_count, from, datagram_bytes);
         let mut datagram = Vec::new();
         if codec.encode(message, &mut datagram).is_ok() {
             self.arrive(&codec, &datagram);
@@ -173,7 +173,8 @@ impl World {
     fn hear_raw(&mut self, bytes: &mut Bytes<'_>) {
         let kind = Kind::ALL[usize::from(bytes.byte()) % Kind::ALL.len()];
         let from = sender(bytes, kind);
-        let codec = Codec::new(CLUSTER, from, self.settings.datagram_bytes);
+        let Settings { acceptor_count, datagram_bytes, .. } = self.settings;
+        let codec = Codec::new(CLUSTER, acceptor_count, from, datagram_bytes);
         let sample = message(&mut Bytes::new(&[]), from, kind, &Said::default());
         let mut datagram = Vec::new();
         if codec.encode(&sample, &mut datagram).is_ok() {

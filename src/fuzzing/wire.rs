@@ -9,13 +9,13 @@ pub const CLUSTER: &str = "fuzz";
 /// Decoding never panics. What decodes is encoded in no more bytes, and decodes to the same.
 pub fn wire_decode(bytes: &[u8]) {
     let reader = Sender { node: NodeId::new(Role::Learner, 1), boot: 1 };
-    let codec = Codec::new(CLUSTER, reader, bytes.len());
+    let codec = Codec::new(CLUSTER, 3, reader, bytes.len());
     let Ok((sender, message)) = codec.decode(bytes) else { return };
     assert!(codec.header(bytes).is_ok_and(|header| header.kind == message.kind()));
     // For traces: it must not panic either.
     assert!(!message.to_string().is_empty());
     let mut again = Vec::new();
-    let codec = Codec::new(CLUSTER, sender, bytes.len());
+    let codec = Codec::new(CLUSTER, 3, sender, bytes.len());
     let encoded = codec.encode(&message, &mut again);
     assert!(encoded.is_ok(), "{message} came in {} bytes: {encoded:?}", bytes.len());
     assert_eq!(codec.decode(&again), Ok((sender, message)));

@@ -3,11 +3,16 @@
 //! It holds one promise for the whole log, so that one Prepare covers every instance. Whatever it
 //! answers is in [`Effects::persist`] of the same turn: the driver stores before it sends.
 
+mod hearing;
+
 use log::{debug, warn};
+
+use self::hearing::Hearing;
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
 use super::message::{
-    Accept, Accepted, AcceptedEntry, Disown, Interest, Kind, Message, Nack, Prepare, Promise,
+    Accept, Accepted, AcceptedEntry, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
+    Promise,
 };
 use super::packing::{merge, runs_per_page};
 use super::segments::{Page, Segments};
@@ -33,6 +38,8 @@ pub struct Acceptor {
     accepted: Segments<Ballot>,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Vec<Run<Instance>>,
+    /// The proposers that are heard, which has nothing to do with what is stored.
+    hearing: Hearing,
 }
 
 impl Acceptor {
@@ -45,6 +52,7 @@ impl Acceptor {
             promised: Ballot::ZERO,
             accepted: Segments::new(),
             unanswered: Vec::new(),
+            hearing: Hearing::default(),
         }
     }
 
@@ -197,6 +205,18 @@ impl Acceptor {
         true
     }
 
+    /// Repeats to the proposers whom of them it hears. It leaves with the answers of this turn,
+    /// after their sync, so that it speaks for an acceptor that can vote.
+    fn echo(&mut self, now: Time, fx: &mut Effects) {
+        let Some(heard) = self.hearing.take_echo(now, &self.settings) else { return };
+        let (promised, accepted) = (self.promised, self.accepted.len() as u64);
+        let most = (self.settings.page_bytes() / Heard::BYTES_MAX).max(1);
+        for heard in heard.chunks(most) {
+            let echo = Echo { promised, accepted, heard: heard.to_vec() };
+            fx.send(Role::Proposer, Message::Echo(echo));
+        }
+    }
+
     /// One Accepted for everything accepted in this turn.
     fn answer_accepts(&mut self, fx: &mut Effects) {
         if self.unanswered.is_empty() {
@@ -216,7 +236,7 @@ impl Acceptor {
 impl Actor for Acceptor {
     fn on_start(&mut self, _now: Time, _fx: &mut Effects) {}
 
-    fn on_message(&mut self, _now: Time, from: Sender, message: Message, fx: &mut Effects) {
+    fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         if from.node.role != Role::Proposer {
             return fx.ignore(Ignored::ImpossibleSender);
         }
@@ -224,6 +244,7 @@ impl Actor for Acceptor {
             Message::Prepare(prepare) => self.on_prepare(prepare, fx),
             Message::Accept(accept) => self.on_accept(accept, fx),
             Message::Disown(disown) => self.on_disown(&disown, fx),
+            Message::Heartbeat(heartbeat) => self.hearing.hear(now, from, &heartbeat),
             Message::Request(_)
             | Message::RequestAck(_)
             | Message::Promise(_)
@@ -231,9 +252,11 @@ impl Actor for Acceptor {
             | Message::Nack(_)
             | Message::Decide(_)
             | Message::DecideAck(_)
-            | Message::Heartbeat(_)
             | Message::CatchUpRequest(_)
-            | Message::CatchUpReply(_) => fx.ignore(Ignored::Misdirected),
+            | Message::CatchUpReply(_)
+            | Message::Echo(_)
+            | Message::Plea(_)
+            | Message::Offer(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -245,12 +268,13 @@ impl Actor for Acceptor {
         unreachable!("an acceptor has no input room");
     }
 
-    fn on_turn_end(&mut self, _now: Time, fx: &mut Effects) {
+    fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.answer_accepts(fx);
+        self.echo(now, fx);
     }
 
     fn interest(&self) -> Interest {
-        Interest::of(&[Kind::Prepare, Kind::Accept, Kind::Disown])
+        Interest::of(&[Kind::Prepare, Kind::Accept, Kind::Disown, Kind::Heartbeat])
     }
 }
 

@@ -29,6 +29,9 @@ pub trait Actor {
     /// Every event of the turn was handed over: what has gathered goes out now, as runs.
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects);
 
+    /// The process is about to end in order, after this turn: what others should know.
+    fn on_stop(&mut self, _now: Time, _fx: &mut Effects) {}
+
     /// What kinds of message the role has a use for right now.
     fn interest(&self) -> Interest;
 

@@ -1,12 +1,14 @@
 //! Fetching decided entries that were missed, and handing them to those who missed them.
 //!
-//! Learners and standby proposers ask; the leading learner and the leader answer. A request names
-//! what is missing, by runs; an answer is a burst of datagrams whose last one says so, and what is
-//! still missing then is asked for at once. Whatever is lost is asked for again after a time-out,
-//! from the other source. Entries are final, so answers may come twice, late or in any order.
+//! Learners and standby proposers ask, and whoever they name answers: of all that were heard to
+//! hold more, one after the other, for any of them may be cut off. A request names what is missing,
+//! by runs; an answer is a burst of datagrams whose last one says so, and what is still missing
+//! then is asked for at once. Whatever is lost is asked for again after a time-out, from the next
+//! source. Entries are final, so answers may come twice, late or in any order.
 //!
 //! Whoever has much to fetch while others decide leaves them time between two requests.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use log::debug;
@@ -18,11 +20,14 @@ use super::packing::{disjoint, pages, runs_per_page};
 use super::retry::backoff;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{Instance, Role, Time};
+use super::types::{Instance, NodeId, Role, Time};
 use crate::bugs::{self, Bug};
 
 /// How many runs one request names, at most, and how many of them are answered.
 const RUNS_MAX: usize = 64;
+
+/// How many sources are remembered, at most.
+const SOURCES_MAX: usize = 128;
 
 /// Between two requests others have so many times as long for deciding as the answer took.
 const PAUSE: u32 = 16;
@@ -32,6 +37,8 @@ const PAUSE: u32 = 16;
 pub struct CatchUp {
     /// The most that anybody was heard to hold.
     heard: Progress,
+    /// What each source was heard to hold, and when.
+    sources: BTreeMap<NodeId, (Progress, Time)>,
     /// Holes below it were asked about, and may be open for good.
     asked_until: Instance,
     /// Where the next request begins: nobody may be able to fill the holes below.
@@ -43,7 +50,7 @@ pub struct CatchUp {
     /// The request whose answer is not complete yet.
     asked: Option<Asked>,
     /// Whom to ask after a pause: it has answered.
-    proven: Option<Role>,
+    proven: Option<NodeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +66,7 @@ impl Default for CatchUp {
     fn default() -> Self {
         CatchUp {
             heard: DecidedLog::new().progress(),
+            sources: BTreeMap::new(),
             asked_until: Instance::FIRST,
             next: Instance::FIRST,
             waiting: false,
@@ -70,8 +78,11 @@ impl Default for CatchUp {
 }
 
 impl CatchUp {
-    /// Somebody holds `heard`.
-    pub fn on_progress(&mut self, heard: Progress) {
+    /// `source` holds `heard`.
+    pub fn on_progress(&mut self, now: Time, source: NodeId, heard: Progress) {
+        if self.sources.len() < SOURCES_MAX || self.sources.contains_key(&source) {
+            self.sources.insert(source, (heard, now));
+        }
         self.heard.end = self.heard.end.max(heard.end);
         self.heard.decided = self.heard.decided.max(heard.decided);
     }
@@ -98,12 +109,12 @@ impl CatchUp {
         }
     }
 
-    /// The timer is due: asks `sources` in turn for what is missing.
+    /// The timer is due: asks for what is missing, `first` first, then the other sources in turn.
     pub fn on_timer(
         &mut self,
         now: Time,
         log: &DecidedLog,
-        sources: [Role; 2],
+        first: Option<NodeId>,
         settings: &Settings,
         fx: &mut Effects,
     ) {
@@ -112,7 +123,7 @@ impl CatchUp {
             self.tries = 0;
             return;
         }
-        let source = self.proven.take().unwrap_or(sources[self.tries as usize % 2]);
+        let source = self.proven.take().or_else(|| self.next_source(now, log, first, settings));
         self.ask(now, log, source, settings, fx);
     }
 
@@ -121,7 +132,7 @@ impl CatchUp {
         &mut self,
         now: Time,
         log: &DecidedLog,
-        from: Role,
+        from: NodeId,
         answer: (bool, bool),
         settings: &Settings,
         fx: &mut Effects,
@@ -134,12 +145,38 @@ impl CatchUp {
         if gained && last && self.is_behind(log) {
             let pause = asked.map_or(Duration::ZERO, |asked| self.pause(now, asked, log, settings));
             if pause.is_zero() {
-                return self.ask(now, log, from, settings, fx);
+                return self.ask(now, log, Some(from), settings, fx);
             }
             self.proven = Some(from);
             self.waiting = true;
             fx.set_timer(Timer::CatchUp, now + pause);
         }
+    }
+
+    /// Who is asked at this try: of those heard of late that hold more than `log`, or else of all.
+    /// None when nobody is known.
+    fn next_source(
+        &self,
+        now: Time,
+        log: &DecidedLog,
+        first: Option<NodeId>,
+        settings: &Settings,
+    ) -> Option<NodeId> {
+        if bugs::has(Bug::AsksOnlyFirst) {
+            return first;
+        }
+        let decided = log.progress().decided;
+        let is_fresh = |when: Time| now.since(when) <= settings.progress_timeout;
+        let fresh = || self.sources.iter().filter(|(_, (_, when))| is_fresh(*when));
+        let mut able: Vec<NodeId> =
+            fresh().filter(|(_, (held, _))| held.decided > decided).map(|(id, _)| *id).collect();
+        if able.is_empty() {
+            // What is missing may be a hole that only few can fill, or its owner has just died.
+            able = fresh().map(|(id, _)| *id).collect();
+        }
+        // Learners before proposers: a leader has more to do.
+        able.sort_unstable_by_key(|id| (Some(*id) != first, id.role != Role::Learner, id.id));
+        able.get((self.tries as usize).checked_rem(able.len())?).copied()
     }
 
     /// How long to leave the machine to others. Nothing when nobody else needs it, when the last
@@ -151,6 +188,11 @@ impl CatchUp {
             return Duration::ZERO;
         }
         (now.since(asked.when) * PAUSE).min(settings.retry_catch_up)
+    }
+
+    /// Whether somebody was heard to hold something that `log` lacks.
+    pub fn lacks(&self, log: &DecidedLog) -> bool {
+        self.lag(log) > 0
     }
 
     /// How much somebody was heard to hold that `log` lacks.
@@ -179,7 +221,7 @@ impl CatchUp {
         &mut self,
         now: Time,
         log: &DecidedLog,
-        source: Role,
+        source: Option<NodeId>,
         settings: &Settings,
         fx: &mut Effects,
     ) {
@@ -193,8 +235,11 @@ impl CatchUp {
         let Some(last) = missing.last() else { return };
         // Once round the log, and then from the start again.
         self.next = if missing.len() < limit { Instance::FIRST } else { last.until };
-        debug!("asks the {source}s for {} runs from {}", missing.len(), missing[0].from);
-        fx.send(source, Message::CatchUpRequest(CatchUpRequest { missing }));
+        // Without a source, whoever leads is asked.
+        let group = source.map_or(Role::Proposer, |source| source.role);
+        let whom = source.map_or_else(|| "the leader".to_owned(), |source| source.to_string());
+        debug!("asks {whom} for {} runs from {}", missing.len(), missing[0].from);
+        fx.send(group, Message::CatchUpRequest(CatchUpRequest { of: source, missing }));
         let wait = backoff(settings.retry_catch_up, self.tries, settings.retry_max);
         self.tries = self.tries.saturating_add(1);
         self.waiting = true;
@@ -203,6 +248,11 @@ impl CatchUp {
             fx.set_timer(Timer::CatchUp, now + wait);
         }
     }
+}
+
+/// Whether `me`, which leads its group or does not, is to answer `request`.
+pub fn is_asked(request: &CatchUpRequest, me: NodeId, leads: bool) -> bool {
+    request.of.map_or(leads, |of| of == me)
 }
 
 /// Answers `request` from `log`, to the group of who asked: at most `catch_up_bytes`.
@@ -247,7 +297,9 @@ mod tests {
     fn who_fetches_much_leaves_time_to_those_who_decide() {
         let (mut log, settings) = (DecidedLog::new(), Settings::default());
         let mut catch_up = CatchUp::default();
-        catch_up.on_progress(Progress { watermark: Instance(1), decided: 100, end: Instance(101) });
+        let source = NodeId::new(Role::Learner, 2);
+        let heard = Progress { watermark: Instance(1), decided: 100, end: Instance(101) };
+        catch_up.on_progress(Time::ZERO, source, heard);
         // What is set when an answer brings `until` at `now`: when the next request is due, or
         // that it went out at once.
         let mut answer = |catch_up: &mut CatchUp, now, until| {
@@ -255,7 +307,7 @@ mod tests {
                 decide(&mut log, instance);
             }
             let mut fx = Effects::new();
-            let from = Role::Learner;
+            let from = source;
             catch_up.on_reply(Time(now), &log, from, (true, true), &settings, &mut fx);
             let deadline = fx.timers.last().and_then(|(_, deadline)| *deadline).unwrap();
             (fx.send.len(), deadline.since(Time(now)))
@@ -266,13 +318,13 @@ mod tests {
         assert_eq!(answer(&mut catch_up, 1000, 10), (0, Duration::from_millis(1) * PAUSE));
         let (mut fx, mut held) = (Effects::new(), DecidedLog::new());
         (1..=10).for_each(|instance| decide(&mut held, instance));
-        catch_up.on_timer(Time(5000), &held, [Role::Proposer; 2], &settings, &mut fx);
+        catch_up.on_timer(Time(5000), &held, None, &settings, &mut fx);
         assert_eq!(fx.send[0].0, Role::Learner, "who has answered is asked again");
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 6000, 60), retry, "most of it has come");
         catch_up.on_decide();
         let heard = Progress { watermark: Instance(1), decided: 300, end: Instance(301) };
-        catch_up.on_progress(heard);
+        catch_up.on_progress(Time(7000), source, heard);
         assert_eq!(answer(&mut catch_up, 7000, 70), retry, "the others decide faster");
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 990_000, 71), (0, settings.retry_catch_up));
@@ -289,10 +341,11 @@ mod tests {
         });
         let (mut catch_up, settings, mut fx) =
             (CatchUp::default(), Settings::default(), Effects::new());
-        catch_up.on_progress(Progress { decided: 1000, ..log.progress() });
+        let source = NodeId::new(Role::Learner, 2);
+        catch_up.on_progress(Time::ZERO, source, Progress { decided: 1000, ..log.progress() });
         let mut asked = Vec::new();
         for _ in 0..9 {
-            catch_up.on_timer(Time::ZERO, &log, [Role::Learner; 2], &settings, &mut fx);
+            catch_up.on_timer(Time::ZERO, &log, None, &settings, &mut fx);
         }
         for (_, message) in fx.send {
             let Message::CatchUpRequest(request) = message else { panic!("{message}") };
@@ -301,5 +354,33 @@ mod tests {
         let once: Vec<u64> = (0..199).map(|hole| hole * 2 + 1).collect();
         assert_eq!(asked[..once.len()], once);
         assert_eq!(asked[once.len()], 1, "and then from the start again");
+    }
+
+    /// Any source may be cut off, also the one that others prefer.
+    #[test]
+    fn every_source_that_holds_more_is_asked_in_turn() {
+        let (log, settings) = (DecidedLog::new(), Settings::default());
+        let mut catch_up = CatchUp::default();
+        let mut fx = Effects::new();
+        let held =
+            |decided| Progress { watermark: Instance(1), decided, end: Instance(decided + 1) };
+        let [l1, l2, l3] = [1, 2, 3].map(|id| NodeId::new(Role::Learner, id));
+        let p1 = NodeId::new(Role::Proposer, 1);
+        for (source, decided) in [(p1, 9), (l1, 5), (l2, 5), (l3, 0)] {
+            catch_up.on_progress(Time::ZERO, source, held(decided));
+        }
+        for _ in 0..4 {
+            catch_up.on_timer(Time::ZERO, &log, Some(l2), &settings, &mut fx);
+        }
+        let asked: Vec<_> = fx
+            .send
+            .iter()
+            .map(|(group, message)| {
+                let Message::CatchUpRequest(request) = message else { panic!("{message}") };
+                assert_eq!(request.of.map(|of| of.role), Some(*group));
+                request.of
+            })
+            .collect();
+        assert_eq!(asked, [l2, l1, p1, l2].map(Some));
     }
 }

@@ -11,14 +11,15 @@ use log::warn;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::entries::{EntriesBuilder, EntryRef};
 use super::message::{
-    Assignment, Heartbeat, Interest, Kind, Message, Request, RequestAck, Standing,
+    Announcement, Assignment, Heartbeat, Interest, Kind, Message, Request, RequestAck, Standing,
 };
 use super::packing::disjoint;
+use super::pleading::Pleading;
 use super::retry::{Deadlines, RoundTrip, stretch};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
-    Ballot, Counted, Instance, Number, Origin, Role, Run, Sender, Session, Time, Value,
+    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, Value,
 };
 use crate::bugs::{self, Bug};
 
@@ -58,6 +59,9 @@ pub struct Client {
     heard: Option<Time>,
     /// When it was said that the leader takes no request for the front yet.
     told_far: Option<Time>,
+    /// When a quorate leader answered last, or when there was nothing to be answered.
+    served: Time,
+    pleading: Pleading,
 }
 
 /// What became of a client's values.
@@ -117,6 +121,8 @@ impl Client {
             heard: None,
             told_far: None,
             settings,
+            served: Time::ZERO,
+            pleading: Pleading::default(),
         }
     }
 
@@ -128,6 +134,9 @@ impl Client {
     fn on_request_ack(&mut self, now: Time, ack: RequestAck) {
         if ack.session != self.session {
             return; // Another client's, on the same group.
+        }
+        if ack.quorate || bugs::has(Bug::ZombieServes) {
+            self.served = now;
         }
         for run in disjoint(&ack.delivered).as_ref() {
             self.tally.delivered += self.settle(now, *run);
@@ -230,17 +239,18 @@ impl Client {
 
     /// A new leader does not have what the old one received.
     fn on_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat, fx: &mut Effects) {
-        if heartbeat.standing != Standing::Leads {
+        let Announcement { standing, quorate, ballot, .. } = heartbeat.announcement;
+        if standing != Standing::Leads || !quorate {
             return;
         }
-        if heartbeat.ballot < self.leader {
+        if ballot < self.leader {
             return fx.ignore(Ignored::StaleBallot);
         }
         self.tell_far(now, heartbeat.progress.watermark);
-        if heartbeat.ballot == self.leader {
+        if ballot == self.leader {
             return;
         }
-        self.leader = heartbeat.ballot;
+        self.leader = ballot;
         (self.reach, self.answered) = (self.settings.client_window, self.front);
         for position in 0..self.window.len() {
             if let State::Sent { .. } | State::Received { .. } = self.window[position].state {
@@ -402,6 +412,11 @@ impl Actor for Client {
         match message {
             Message::RequestAck(ack) => self.on_request_ack(now, ack),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, &heartbeat, fx),
+            Message::Offer(offer) => {
+                if offer.to == NodeId::new(Role::Client, self.session.client) {
+                    self.pleading.on_offer(now, from.node.id);
+                }
+            }
             Message::Request(_)
             | Message::Prepare(_)
             | Message::Promise(_)
@@ -412,13 +427,16 @@ impl Actor for Client {
             | Message::DecideAck(_)
             | Message::CatchUpRequest(_)
             | Message::CatchUpReply(_)
-            | Message::Disown(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Disown(_)
+            | Message::Echo(_)
+            | Message::Plea(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
-    fn on_timer(&mut self, now: Time, timer: Timer, _fx: &mut Effects) {
+    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
         match timer {
             Timer::RetryRequest => self.on_retry_request(now),
+            Timer::Plea => self.pleading.on_timer(now, &self.settings, fx),
             Timer::Heartbeat
             | Timer::Election
             | Timer::RetryPrepare
@@ -431,9 +449,12 @@ impl Actor for Client {
         }
     }
 
-    fn on_input(&mut self, _now: Time, input: Input, _fx: &mut Effects) {
+    fn on_input(&mut self, now: Time, input: Input, _fx: &mut Effects) {
         match input {
             Input::Value(value) => {
+                if self.window.is_empty() {
+                    self.served = now; // Nobody owed it an answer before.
+                }
                 self.bytes += value.as_bytes().len();
                 self.tally.asked += 1;
                 self.window.push_back(Asked { value, state: State::Unsent { retries: 0 } });
@@ -455,10 +476,12 @@ impl Actor for Client {
             self.armed = Some(deadline);
             fx.set_timer(Timer::RetryRequest, deadline);
         }
+        let need = (!self.window.is_empty()).then_some(self.served);
+        self.pleading.on_turn_end(now, need, &self.settings, fx);
     }
 
     fn interest(&self) -> Interest {
-        Interest::of(&[Kind::RequestAck, Kind::Heartbeat])
+        Interest::of(&[Kind::RequestAck, Kind::Heartbeat, Kind::Offer])
     }
 
     fn input_room(&self) -> usize {
@@ -515,7 +538,7 @@ mod tests {
 
     fn ack() -> RequestAck {
         let (received, delivered, lost) = (Vec::new(), Vec::new(), Vec::new());
-        RequestAck { session: SESSION, received, delivered, lost }
+        RequestAck { session: SESSION, received, delivered, lost, quorate: true }
     }
 
     #[test]
@@ -547,7 +570,9 @@ mod tests {
         fx.clear();
         let ballot = Ballot { round: 2, proposer: 2, boot: 1 };
         let progress = crate::protocol::decided_log::DecidedLog::new().progress();
-        let heartbeat = Heartbeat { standing: Standing::Leads, ballot, progress };
+        let (standing, quorate) = (Standing::Leads, true);
+        let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
+        let heartbeat = Heartbeat { announcement, asks: false, progress };
         let leader = Sender { node: NodeId::new(Role::Proposer, 2), boot: 1 };
         for _ in 0..2 {
             client.on_message(Time::ZERO, leader, Message::Heartbeat(heartbeat.clone()), &mut fx);
@@ -617,7 +642,10 @@ mod tests {
             let log = crate::protocol::decided_log::DecidedLog::new().progress();
             let progress = crate::protocol::message::Progress { watermark, ..log };
             let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
-            let heartbeat = Heartbeat { standing: Standing::Leads, ballot, progress };
+            let (standing, quorate) = (Standing::Leads, true);
+            let stamp = Time::ZERO;
+            let announcement = Announcement { standing, quorate, ballot, stamp };
+            let heartbeat = Heartbeat { announcement, asks: false, progress };
             let now = Time::ZERO + Duration::from_millis(millis);
             client.on_heartbeat(now, &heartbeat, &mut fx);
             client.told_far

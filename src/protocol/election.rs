@@ -1,235 +1,409 @@
-//! Who leads a group: an oracle made of heartbeats and a time-out.
+//! Who leads the proposers: an oracle made of announcements, echoes and time-outs.
 //!
-//! Proposers and learners use it alike. It only has to be right in the end: two leaders at once
-//! cost time, never agreement. The rule: member 1 first, by convention; when the leader falls
-//! silent, the smallest id that is alive and willing, without the one that fell silent until it is
-//! heard again. A leader that works is never displaced by a smaller id that returns.
+//! It only has to be right in the end: two leaders at once cost time, never agreement, for all that
+//! is decided here is *who sends a Prepare when*. What it aims at is that one leads whenever some
+//! proposer and a majority of the acceptors hear each other both ways, whatever else is cut, in
+//! either direction, for ever; and that whoever leads and has that is left alone.
+//!
+//! Every proposer announces itself to the acceptors, with a stamp. Acceptors repeat to all
+//! proposers whom they heard ([`Echo`]), so the acceptors are the detour around every link that is
+//! cut between two proposers. The rules:
+//!
+//!  1. *Quorate* is who finds its own stamps in the echoes of a majority. A heartbeat that arrives
+//!     proves one direction; only a stamp that comes back proves both. (OmniPaxos, EuroSys 2023,
+//!     asks for the same, of servers.)
+//!  2. A peer *works* while it leads or campaigns, says that it is quorate, and says so anew. A
+//!     leader that lost its quorum keeps its office, and blocks nobody.
+//!  3. Nobody campaigns unless nobody works, it has been quorate without a gap for longer than its
+//!     own words last, and a majority has answered what it said *after* it began to suspect. So who
+//!     has just gone deaf raises no ballot ("pre-vote": Ongaro, thesis, 9.6).
+//!  4. Of several that may, the smallest id goes first; the others wait a time-out each.
+//!  5. Who leads or campaigns stands by when so many acceptors promised a higher ballot that its
+//!     own can win no more, or when somebody works with a higher ballot. One refusal is not enough.
+//!  6. A quorum is not all that a leader is for: clients and learners that no leader serves say so,
+//!     and a proposer that is proven to reach one of them takes over ([`callers`]).
+
+mod callers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::message::Standing;
-use super::types::Time;
+use self::callers::Callers;
+use super::message::{Announcement, Echo, Plea, Standing};
+use super::quorum::Quorum;
+use super::settings::Settings;
+use super::types::{Ballot, NodeId, Time};
+use crate::bugs::{self, Bug};
 
-/// One member's view of its group.
+/// How many lives of proposers are remembered, at most: a forger shall not fill the memory.
+const PEERS_MAX: usize = 128;
+
+/// One proposer's view of who leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Election {
     me: u32,
-    timeout: Duration,
-    peers: BTreeMap<u32, Peer>,
-    /// Who leads, or is expected to.
-    leader: Option<u32>,
-    /// Whether `leader` was heard to lead, rather than only expected to.
-    confirmed: bool,
-    /// When `leader` is given up, unless it is heard before.
-    deadline: Time,
-    /// The last leader that was given up, until it is heard again.
-    silent: Option<u32>,
-    /// When the deadline was looked at last.
-    checked: Time,
+    boot: u64,
+    quorum: Quorum,
+    pace: Pace,
+    /// The last stamp of an own announcement.
+    stamp: Time,
+    /// Which acceptors repeat own stamps.
+    vouches: BTreeMap<u32, Vouch>,
+    /// The highest ballot that each acceptor is known to have promised.
+    promised: BTreeMap<u32, Ballot>,
+    /// The lives of other proposers, and the last word of each.
+    peers: BTreeMap<(u32, u64), Peer>,
+    /// Since when a majority vouches, without a gap.
+    quorate_since: Option<Time>,
+    /// Since when nobody works, and when that was looked into last.
+    suspicion: Option<Suspicion>,
+    /// The ballot that leads and works, and since when it does.
+    works: Option<(Ballot, Time)>,
+    callers: Callers,
+    is_in_office: bool,
 }
 
+/// The settings that matter here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Peer {
-    heard: Time,
-    standing: Standing,
+struct Pace {
+    interval: Duration,
+    timeout: Duration,
+    retry_max: Duration,
 }
 
-/// What to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Vouch {
+    /// The own stamp that came back.
+    stamp: Time,
+    arrived: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Peer {
+    announcement: Announcement,
+    /// When it said something new last.
+    advanced: Time,
+    /// How often it did.
+    words: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Suspicion {
+    since: Time,
+    asked: Time,
+    /// Since when only smaller ids stand between this proposer and a campaign.
+    ready: Option<Time>,
+}
+
+/// What a proposer that stands by is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Somebody leads, or is about to.
+    /// Somebody leads, or will.
     Wait,
-    /// Lead.
+    /// Announce yourself, and have it echoed at once: nobody seems to lead.
+    Ask,
+    /// Lead: nobody else does.
     Campaign,
+    /// Lead: who does is of no use to somebody that you serve.
+    TakeOver,
+}
+
+/// Why who leads or campaigns is to stand by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Too many acceptors promised a higher ballot.
+    Outbid,
+    /// This ballot, a higher one, leads and works.
+    Replaced(Ballot),
 }
 
 impl Election {
-    /// The view of member `me` at its start. `listen` is how long member 1 waits for a leader that
-    /// may be at work already.
-    pub fn new(me: u32, timeout: Duration, listen: Duration, now: Time) -> Self {
-        let (leader, patience) = if me == 1 { (None, listen) } else { (Some(1), timeout) };
+    /// The view of proposer `me` in its life `boot`, at its start.
+    pub fn new(me: u32, boot: u64, settings: &Settings) -> Self {
         Election {
             me,
-            timeout,
+            boot,
+            quorum: Quorum::majority_of(settings.acceptor_count),
+            pace: Pace {
+                interval: settings.heartbeat_interval,
+                timeout: settings.leader_timeout,
+                retry_max: settings.retry_max,
+            },
+            stamp: Time::ZERO,
+            vouches: BTreeMap::new(),
+            promised: BTreeMap::new(),
             peers: BTreeMap::new(),
-            leader,
-            confirmed: false,
-            deadline: now + patience,
-            silent: None,
-            checked: now,
+            quorate_since: None,
+            suspicion: None,
+            works: None,
+            callers: Callers::default(),
+            is_in_office: false,
         }
     }
 
-    /// A heartbeat of member `id`.
-    pub fn on_heartbeat(&mut self, now: Time, id: u32, standing: Standing) {
-        assert_ne!(id, self.me, "the caller drops what is its own");
-        self.peers.insert(id, Peer { heard: now, standing });
-        if self.silent == Some(id) {
-            self.silent = None;
-        }
-        match standing {
-            Standing::Leads => self.on_leader(now, id),
-            // A long log takes a while to page through. Who gets nowhere gives way by itself.
-            Standing::Campaigns if !self.confirmed => self.expect(now, id, self.timeout),
-            Standing::Campaigns | Standing::Stands | Standing::Abstains => {
-                if self.leader == Some(id) && self.confirmed {
-                    // It led, and does so no more: there is nothing to wait for.
-                    self.confirmed = false;
-                    self.deadline = now;
-                }
+    /// The stamp of the next announcement: above all before, or acceptors would take it for old.
+    pub fn next_stamp(&mut self, now: Time) -> Time {
+        self.stamp = now.max(self.stamp + Duration::from_micros(1));
+        self.stamp
+    }
+
+    /// It campaigns or leads from now on, or does so no more.
+    pub fn set_office(&mut self, now: Time, is_in_office: bool) {
+        self.is_in_office = is_in_office;
+        self.suspicion = None;
+        self.look(now);
+    }
+
+    /// An acceptor repeats whom it heard. Returns whether another process runs under this id.
+    pub fn on_echo(&mut self, now: Time, acceptor: u32, echo: &Echo) -> bool {
+        self.look(now);
+        self.on_promised(acceptor, echo.promised);
+        let mut is_doubled = false;
+        for heard in &echo.heard {
+            let stamp = heard.announcement.stamp;
+            if (heard.proposer, heard.boot) == (self.me, self.boot) {
+                self.vouch(now, acceptor, stamp);
+                continue;
+            }
+            self.on_word(now, heard.proposer, heard.boot, heard.announcement);
+            if heard.proposer == self.me {
+                // An earlier life of this process is silent, and echoed for a while.
+                let other = self.peers.get(&(heard.proposer, heard.boot));
+                is_doubled |= other.is_some_and(|peer| peer.words > 4 && peer.advanced == now);
             }
         }
+        if bugs::has(Bug::CountsAnyEcho) {
+            self.vouches.insert(acceptor, Vouch { stamp: now, arrived: now });
+        }
+        self.look(now);
+        is_doubled
     }
 
-    /// A sign that member `id` leads.
-    pub fn on_leader(&mut self, now: Time, id: u32) {
-        self.leader = Some(id);
-        self.confirmed = true;
-        self.deadline = now + self.timeout;
+    /// An own stamp came back.
+    fn vouch(&mut self, now: Time, acceptor: u32, stamp: Time) {
+        let is_new = self.vouches.get(&acceptor).is_none_or(|known| stamp > known.stamp);
+        // Nobody repeats what was never said, but a forger may.
+        if is_new && stamp <= self.stamp {
+            self.vouches.insert(acceptor, Vouch { stamp, arrived: now });
+        }
     }
 
-    /// Member `id` is expected to lead soon; it is given up after `patience`.
-    pub fn expect(&mut self, now: Time, id: u32, patience: Duration) {
-        self.leader = Some(id);
-        self.confirmed = false;
-        self.deadline = now + patience;
+    /// An acceptor has promised this ballot.
+    pub fn on_promised(&mut self, acceptor: u32, ballot: Ballot) {
+        let promised = self.promised.entry(acceptor).or_insert(ballot);
+        *promised = ballot.max(*promised);
     }
 
-    /// This member leads no more; the next leader is looked for at once.
-    pub fn give_way(&mut self, now: Time) {
-        self.leader = None;
-        self.confirmed = false;
-        self.deadline = now;
-    }
-
-    /// Looks at the deadline. To be called a few times per time-out by a member that does not
-    /// lead; `willing` tells whether it would.
-    pub fn check(&mut self, now: Time, willing: bool) -> Verdict {
-        let paused = now.since(self.checked) > self.timeout / 2;
-        self.checked = now;
-        if paused {
-            // This process slept: the silence was ours. Everybody gets a full time-out again.
-            self.deadline = self.deadline.max(now + self.timeout);
-            for peer in self.peers.values_mut() {
-                peer.heard = now;
+    /// Another proposer says this of itself, heard from it or from an acceptor.
+    pub fn on_word(&mut self, now: Time, id: u32, boot: u64, announcement: Announcement) {
+        let known = self.peers.get(&(id, boot));
+        let words = match known {
+            // The same again is no sign of life: or acceptors would keep the dead alive.
+            Some(known)
+                if announcement.stamp <= known.announcement.stamp
+                    && !bugs::has(Bug::RepeatsTheDead) =>
+            {
+                return;
             }
+            Some(known) => known.words.saturating_add(1),
+            None => 1,
+        };
+        if known.is_none() && self.peers.len() >= PEERS_MAX {
+            let silent = self.peers.iter().min_by_key(|(_, peer)| peer.advanced);
+            let silent = silent.map(|(key, _)| *key);
+            silent.map(|key| self.peers.remove(&key));
         }
-        if now < self.deadline {
-            return Verdict::Wait;
-        }
-        if self.leader.is_some() {
-            self.silent = self.leader;
-        }
-        let candidate = self.candidate(now, willing);
-        self.expect(now, candidate, self.timeout);
-        if candidate == self.me { Verdict::Campaign } else { Verdict::Wait }
+        self.peers.insert((id, boot), Peer { announcement, advanced: now, words });
+        self.look(now);
     }
 
-    /// Called instead of [`Election::check`] while this member leads.
-    pub fn rest(&mut self, now: Time) {
-        self.checked = now;
+    /// Somebody says that no leader serves it, and who of the proposers answers it.
+    pub fn on_plea(&mut self, now: Time, from: NodeId, plea: Plea) {
+        self.callers.on_plea(now, from, plea);
     }
 
-    /// Who leads as far as this member knows.
-    pub fn leader(&self) -> Option<u32> {
-        self.leader.filter(|_| self.confirmed)
+    /// Whether a majority of the acceptors repeats what this proposer says.
+    pub fn is_quorate(&self) -> bool {
+        self.quorate_since.is_some()
     }
 
-    /// Whether anybody else in the group is alive.
+    /// Since when that is so, without a gap.
+    pub fn quorate_since(&self) -> Option<Time> {
+        self.quorate_since
+    }
+
+    /// Whether somebody could lead in this proposer's place.
+    pub fn has_successor(&self, now: Time) -> bool {
+        self.willing_peers(now).next().is_some()
+    }
+
+    /// Whether any other proposer is alive.
     pub fn has_company(&self, now: Time) -> bool {
-        self.alive(now).next().is_some()
+        let memory = self.pace.timeout * 2;
+        self.peers.iter().any(|((id, _), peer)| *id != self.me && now.since(peer.advanced) < memory)
     }
 
-    /// The smallest id that is alive and willing; without a willing one, the smallest alive.
-    fn candidate(&self, now: Time, willing: bool) -> u32 {
-        let others = || self.alive(now).filter(|(id, _)| Some(**id) != self.silent);
-        let standing = others()
-            .filter(|(_, peer)| peer.standing != Standing::Abstains)
-            .map(|(id, _)| *id)
-            .chain(willing.then_some(self.me));
-        standing.min().unwrap_or_else(|| {
-            others().map(|(id, _)| *id).chain([self.me]).min().unwrap_or(self.me)
-        })
+    /// The highest ballot that another proposer leads or campaigns with.
+    pub fn highest_ballot(&self) -> Ballot {
+        let said = self.peers.values().map(|peer| peer.announcement.ballot);
+        said.chain(self.promised.values().copied()).max().unwrap_or(Ballot::ZERO)
     }
 
-    fn alive(&self, now: Time) -> impl Iterator<Item = (&u32, &Peer)> {
-        self.peers.iter().filter(move |(_, peer)| now.since(peer.heard) < self.timeout)
+    /// What to do while standing by; `willing` tells whether it would lead. To be asked after every
+    /// echo and heartbeat, and a few times in a time-out.
+    pub fn check(&mut self, now: Time, willing: bool) -> Verdict {
+        self.look(now);
+        if self.peers.values().any(|peer| self.does_work(now, peer)) {
+            self.suspicion = None;
+            let is_called = self.is_steady(now) && self.is_called(now, willing);
+            return if is_called { Verdict::TakeOver } else { Verdict::Wait };
+        }
+        let Some(Suspicion { since, asked, .. }) = self.suspicion else {
+            self.suspicion = Some(Suspicion { since: now, asked: now, ready: None });
+            return Verdict::Ask;
+        };
+        let answered = self.vouches.values().filter(|vouch| vouch.stamp >= since).count();
+        let is_answered = answered >= self.needed() || bugs::has(Bug::CampaignsUnheard);
+        let has_better = !willing && self.has_successor(now);
+        // A word of the leader's that was lost is followed by others soon.
+        let is_over = self.is_fresh(now) || now.since(since) >= self.pace.interval * 2;
+        let is_ready = self.is_steady(now) && is_answered && is_over && !has_better;
+        let rank = self.willing_peers(now).filter(|id| *id < self.me).count();
+        let rank = if bugs::has(Bug::SameRankForAll) { 0 } else { rank as u32 };
+        let Some(suspicion) = &mut self.suspicion else { unreachable!("it was looked at above") };
+        suspicion.ready = if is_ready { suspicion.ready.or(Some(now)) } else { None };
+        if suspicion.ready.is_some_and(|ready| now.since(ready) >= self.pace.timeout * rank) {
+            return Verdict::Campaign;
+        }
+        if now.since(asked) >= self.pace.timeout {
+            suspicion.asked = now;
+            return Verdict::Ask;
+        }
+        Verdict::Wait
+    }
+
+    /// Whether who leads or campaigns with `ballot` must stand by.
+    pub fn has_lost(&mut self, now: Time, ballot: Ballot) -> Option<Loss> {
+        self.look(now);
+        if let Some((higher, _)) = self.works
+            && higher > ballot
+        {
+            return Some(Loss::Replaced(higher));
+        }
+        if bugs::has(Bug::HoldsOnOutbid) {
+            return None;
+        }
+        let is_above = |acceptor: &u32| self.promised.get(acceptor).is_some_and(|it| *it > ballot);
+        let above = self.quorum.acceptors().filter(is_above).count();
+        let all = self.quorum.acceptors().count();
+        let usable = self.vouching(now).filter(|acceptor| !is_above(acceptor)).count();
+        let is_outbid =
+            all - above < self.needed() || (self.is_quorate() && usable < self.needed());
+        is_outbid.then_some(Loss::Outbid)
+    }
+
+    /// Brings up to date what follows from the time.
+    fn look(&mut self, now: Time) {
+        let is_quorate = self.vouching(now).count() >= self.needed();
+        self.quorate_since = self.quorate_since.or(Some(now)).filter(|_| is_quorate);
+        let leading = |peer: &&Peer| peer.announcement.standing == Standing::Leads;
+        let working = self.peers.values().filter(|peer| self.does_work(now, peer));
+        let ballot = working.filter(leading).map(|peer| peer.announcement.ballot).max();
+        self.works = match (self.works, ballot) {
+            (Some((known, since)), Some(ballot)) if known == ballot => Some((known, since)),
+            (_, Some(ballot)) => Some((ballot, now)),
+            (_, None) => None,
+        };
+    }
+
+    /// The acceptors that repeated an own stamp of late. In office a little longer, so that a
+    /// leader does not notice a gap before those who would replace it.
+    fn vouching(&self, now: Time) -> impl Iterator<Item = u32> {
+        let slack = if self.is_in_office { self.pace.interval * 4 } else { Duration::ZERO };
+        let memory = self.pace.timeout * 2 + slack;
+        let lasts = move |vouch: &Vouch| {
+            now.since(vouch.arrived) <= memory || bugs::has(Bug::VouchesForever)
+        };
+        self.vouches.iter().filter(move |(_, vouch)| lasts(vouch)).map(|(acceptor, _)| *acceptor)
+    }
+
+    /// Whether this proposer has been quorate for longer than any word of its lasts. With slow
+    /// disks nobody is, and nobody replaces a leader that waits for the same disks.
+    fn is_steady(&self, now: Time) -> bool {
+        let Pace { interval, timeout, .. } = self.pace;
+        let long = if bugs::has(Bug::SlowDisksDepose) {
+            Duration::ZERO
+        } else if !self.is_fresh(now) {
+            timeout * 2 + interval
+        } else if self.me == 1 {
+            // Proposer 1 leads first, by convention.
+            interval * 2
+        } else {
+            timeout
+        };
+        self.quorate_since.is_some_and(|since| now.since(since) >= long)
+    }
+
+    /// Whether nobody has ever led: a majority has promised nothing.
+    fn is_fresh(&self, now: Time) -> bool {
+        let has_promised = |acceptor: &u32| {
+            self.promised.get(acceptor).is_none_or(|promised| *promised > Ballot::ZERO)
+        };
+        self.vouching(now).filter(|acceptor| !has_promised(acceptor)).count() >= self.needed()
+    }
+
+    fn is_called(&self, now: Time, willing: bool) -> bool {
+        let Some((ballot, since)) = self.works else { return false };
+        let campaigns_above = self.peers.values().any(|peer| {
+            self.does_work(now, peer)
+                && peer.announcement.standing == Standing::Campaigns
+                && peer.announcement.ballot > ballot
+        });
+        if campaigns_above || bugs::has(Bug::IgnoresPleas) {
+            return false;
+        }
+        // Who says that it serves nobody at once calls for the next: so the present one gets time.
+        let since = if bugs::has(Bug::CallsEarly) { Time::ZERO } else { since };
+        let mut able: Vec<u32> =
+            self.willing_peers(now).chain(willing.then_some(self.me)).collect();
+        let quorate = self.quorate_peers(now).map(|(id, _)| id).chain([self.me]);
+        let unwilling: Vec<u32> = quorate.filter(|id| !able.contains(id)).collect();
+        able.retain(|id| *id != ballot.proposer);
+        let span = self.pace.timeout * 3;
+        self.callers.call(now, self.me, since, span, self.patience(), (&able, &unwilling))
+    }
+
+    /// How long a plea, and the offers it names, are taken to last.
+    fn patience(&self) -> Duration {
+        self.pace.timeout.max(self.pace.retry_max) * 3
+    }
+
+    fn does_work(&self, now: Time, peer: &Peer) -> bool {
+        let Announcement { standing, quorate, .. } = peer.announcement;
+        matches!(standing, Standing::Leads | Standing::Campaigns)
+            && (quorate || bugs::has(Bug::FollowsUselessLeader))
+            && now.since(peer.advanced) < self.pace.timeout
+    }
+
+    fn quorate_peers(&self, now: Time) -> impl Iterator<Item = (u32, Standing)> {
+        // Who stands by says so every third interval.
+        let memory = self.pace.timeout.max(self.pace.interval * 7);
+        let peers = self.peers.iter().filter(move |((id, _), peer)| {
+            let is_alive = now.since(peer.advanced) < memory;
+            *id != self.me && peer.announcement.quorate && is_alive
+        });
+        peers.map(|((id, _), peer)| (*id, peer.announcement.standing))
+    }
+
+    fn willing_peers(&self, now: Time) -> impl Iterator<Item = u32> {
+        let willing = |(_, standing): &(u32, Standing)| *standing != Standing::Abstains;
+        self.quorate_peers(now).filter(willing).map(|(id, _)| id)
+    }
+
+    fn needed(&self) -> usize {
+        self.quorum.needed() as usize
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_millis(100);
-    const LISTEN: Duration = Duration::from_millis(20);
-
-    fn at(ms: u64) -> Time {
-        Time(ms * 1000)
-    }
-
-    /// Checks every 10 ms from `from` to `to`, and returns when it said to campaign.
-    fn campaign_time(election: &mut Election, from: u64, to: u64) -> Option<u64> {
-        (from..to).step_by(10).find(|ms| election.check(at(*ms), true) == Verdict::Campaign)
-    }
-
-    #[test]
-    fn member_1_leads_first_and_the_others_wait_for_it() {
-        let mut first = Election::new(1, TIMEOUT, LISTEN, at(0));
-        assert_eq!(campaign_time(&mut first, 0, 200), Some(20));
-        let mut second = Election::new(2, TIMEOUT, LISTEN, at(0));
-        assert_eq!(campaign_time(&mut second, 0, 200), Some(100));
-    }
-
-    #[test]
-    fn a_working_leader_is_not_displaced_by_a_smaller_id() {
-        let mut first = Election::new(1, TIMEOUT, LISTEN, at(0));
-        for ms in (0..1000).step_by(10) {
-            first.on_heartbeat(at(ms), 3, Standing::Leads);
-            assert_eq!(first.check(at(ms), true), Verdict::Wait);
-        }
-        assert_eq!(first.leader(), Some(3));
-    }
-
-    #[test]
-    fn the_smallest_willing_survivor_follows_and_the_silent_one_is_passed_over() {
-        let mut third = Election::new(3, TIMEOUT, LISTEN, at(0));
-        third.on_heartbeat(at(0), 1, Standing::Leads);
-        let mut campaigned = None;
-        for ms in (10..400).step_by(10) {
-            third.on_heartbeat(at(ms), 2, Standing::Abstains);
-            if third.check(at(ms), true) == Verdict::Campaign {
-                campaigned = Some(ms);
-                break;
-            }
-        }
-        // Member 1 is silent and 2 abstains.
-        assert_eq!(campaigned, Some(100));
-    }
-
-    #[test]
-    fn a_leader_that_gives_way_is_replaced_without_waiting() {
-        let mut second = Election::new(2, TIMEOUT, LISTEN, at(0));
-        second.on_heartbeat(at(5), 1, Standing::Leads);
-        second.on_heartbeat(at(10), 1, Standing::Abstains);
-        assert_eq!(second.check(at(10), true), Verdict::Campaign);
-    }
-
-    #[test]
-    fn a_long_campaign_is_not_cut_short() {
-        let mut third = Election::new(3, TIMEOUT, LISTEN, at(0));
-        for ms in (0..1000).step_by(10) {
-            third.on_heartbeat(at(ms), 2, Standing::Campaigns);
-            assert_eq!(third.check(at(ms), true), Verdict::Wait);
-        }
-    }
-
-    #[test]
-    fn a_pause_of_our_own_is_not_taken_for_silence_of_the_leader() {
-        let mut second = Election::new(2, TIMEOUT, LISTEN, at(0));
-        second.on_heartbeat(at(0), 1, Standing::Leads);
-        assert_eq!(second.check(at(5000), true), Verdict::Wait);
-        assert_eq!(campaign_time(&mut second, 5010, 6000), Some(5100));
-    }
-}
+mod tests;

@@ -1,17 +1,19 @@
 //! The learner: takes decisions in, hands values out, and helps others who missed some.
 //!
 //! Learners elect a leader of their own by heartbeats. Only the leading learner acknowledges to
-//! the proposers and answers catch-up, so ten learners are no louder than one.
+//! the proposers, so ten learners are no louder than one. Catch-up answers who is asked.
 
 use log::{error, info, warn};
 
 use super::actor::{Actor, Delivery, Effects, Ignored, Input};
 use super::catch_up::{self, CatchUp};
 use super::decided_log::{Contradiction, DecidedLog, Occurrence};
-use super::election::{Election, Verdict};
+use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
-    CatchUpReply, CatchUpRequest, Decide, DecideAck, Heartbeat, Interest, Kind, Message, Standing,
+    Announcement, CatchUpReply, CatchUpRequest, Decide, DecideAck, Heartbeat, Interest, Kind,
+    Message, Standing,
 };
+use super::pleading::Pleading;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
@@ -23,13 +25,20 @@ pub struct Learner {
     id: u32,
     boot: u64,
     settings: Settings,
-    election: Election,
+    election: LeadingLearner,
     leads: bool,
     log: DecidedLog,
     catch_up: CatchUp,
     /// Whether the proposers are to be told how much is held here.
     owes_ack: bool,
     ack_armed: bool,
+    /// The quorate leader that this learner hears itself, and when it did last.
+    follows: Option<(Ballot, Time)>,
+    /// When such a leader was heard last, by this learner or by another that it hears.
+    informed: Time,
+    /// When something decided was learned last, or when there was nothing to be learned.
+    gained: Time,
+    pleading: Pleading,
 }
 
 impl Learner {
@@ -39,13 +48,17 @@ impl Learner {
         Learner {
             id,
             boot,
-            election: Election::new(id, settings.leader_timeout, listen, now),
+            election: LeadingLearner::new(id, settings.leader_timeout, listen, now),
             settings,
             leads: false,
             log: DecidedLog::new(),
             catch_up: CatchUp::default(),
             owes_ack: false,
             ack_armed: false,
+            follows: None,
+            informed: now,
+            gained: now,
+            pleading: Pleading::default(),
         }
     }
 
@@ -60,7 +73,7 @@ impl Learner {
     }
 
     /// Takes in decided entries. Returns whether any was new.
-    fn learn(&mut self, page: Page, fx: &mut Effects) -> bool {
+    fn learn(&mut self, now: Time, page: Page, fx: &mut Effects) -> bool {
         let mut news = Vec::new();
         if let Err(Contradiction(instance)) = self.log.decide(page, &mut news) {
             error!("instance {instance} is decided, and was claimed to hold another value");
@@ -76,6 +89,9 @@ impl Learner {
             }
         }
         self.deliver(fx);
+        if !news.is_empty() {
+            self.gained = now;
+        }
         !news.is_empty()
     }
 
@@ -93,22 +109,29 @@ impl Learner {
         });
     }
 
-    fn on_decide(&mut self, decide: Decide, fx: &mut Effects) {
+    fn on_decide(&mut self, now: Time, decide: Decide, fx: &mut Effects) {
         self.catch_up.on_decide();
-        self.learn(Page { from: decide.from, entries: decide.entries }, fx);
+        self.learn(now, Page { from: decide.from, entries: decide.entries }, fx);
         // Also when nothing was new: the leader would not ask if it had heard the last answer.
         self.owes_ack = true;
     }
 
     fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: Heartbeat, fx: &mut Effects) {
-        self.catch_up.on_progress(heartbeat.progress);
+        self.catch_up.on_progress(now, from, heartbeat.progress);
+        let Announcement { standing, quorate, ballot, .. } = heartbeat.announcement;
         if from.role == Role::Proposer {
+            if quorate && standing == Standing::Leads {
+                (self.follows, self.informed) = (Some((ballot, now)), now);
+            }
             // A leader that knows less than its learners must hear of it.
             self.owes_ack |= heartbeat.progress.decided < self.log.progress().decided;
             return;
         }
-        self.election.on_heartbeat(now, from.id, heartbeat.standing);
-        if self.leads && heartbeat.standing == Standing::Leads && from.id < self.id {
+        if ballot != Ballot::ZERO {
+            self.informed = now;
+        }
+        self.election.on_heartbeat(now, from.id, standing);
+        if self.leads && standing == Standing::Leads && from.id < self.id {
             info!("is replaced: {from} leads the learners");
             self.leads = false;
             fx.cancel_timer(Timer::DecideAck);
@@ -117,23 +140,34 @@ impl Learner {
     }
 
     fn on_catch_up_request(&mut self, asker: Role, request: &CatchUpRequest, fx: &mut Effects) {
-        if !self.leads {
+        if !catch_up::is_asked(request, NodeId::new(Role::Learner, self.id), self.leads) {
             return fx.ignore(Ignored::NotLeading);
         }
         catch_up::answer(&self.log, request, asker, &self.settings, fx);
     }
 
-    fn on_catch_up_reply(&mut self, now: Time, role: Role, reply: CatchUpReply, fx: &mut Effects) {
-        let gained = self.learn(Page { from: reply.from, entries: reply.entries }, fx);
+    fn on_catch_up_reply(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        reply: CatchUpReply,
+        fx: &mut Effects,
+    ) {
+        let gained = self.learn(now, Page { from: reply.from, entries: reply.entries }, fx);
         self.owes_ack |= gained;
         let answer = (gained, reply.last);
-        self.catch_up.on_reply(now, &self.log, role, answer, &self.settings, fx);
+        self.catch_up.on_reply(now, &self.log, from, answer, &self.settings, fx);
     }
 
     fn send_heartbeat(&self, now: Time, fx: &mut Effects) {
         let standing = if self.leads { Standing::Leads } else { Standing::Stands };
-        let (ballot, progress) = (Ballot::ZERO, self.log.progress());
-        fx.send(Role::Learner, Message::Heartbeat(Heartbeat { standing, ballot, progress }));
+        let is_fresh = |when: Time| now.since(when) < self.settings.leader_timeout;
+        let follows = self.follows.filter(|(_, when)| is_fresh(*when));
+        let ballot = follows.map_or(Ballot::ZERO, |(ballot, _)| ballot);
+        let announcement = Announcement { standing, quorate: false, ballot, stamp: now };
+        let progress = self.log.progress();
+        let heartbeat = Heartbeat { announcement, asks: false, progress };
+        fx.send(Role::Learner, Message::Heartbeat(heartbeat));
         fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval);
     }
 
@@ -142,13 +176,24 @@ impl Learner {
         if self.leads {
             return self.election.rest(now);
         }
-        if self.election.check(now, true) == Verdict::Campaign {
+        if self.election.check(now) == Verdict::Lead {
             // Two leading learners do no harm, so there is nobody to ask.
             info!("leads the learners");
             self.leads = true;
             self.owes_ack = true;
             self.send_heartbeat(now, fx);
         }
+    }
+}
+
+impl Learner {
+    /// Since when no leader serves this learner: neither it nor any learner it hears has heard of
+    /// one, or it lacks something and cannot get it.
+    fn need(&mut self, now: Time) -> Option<Time> {
+        if !self.catch_up.lacks(&self.log) {
+            self.gained = now;
+        }
+        Some(self.informed.min(self.gained)).filter(|since| *since < now)
     }
 }
 
@@ -171,11 +216,17 @@ impl Actor for Learner {
             return;
         }
         match message {
-            Message::Decide(decide) if role == Role::Proposer => self.on_decide(decide, fx),
+            Message::Decide(decide) if role == Role::Proposer => self.on_decide(now, decide, fx),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from.node, heartbeat, fx),
             Message::CatchUpRequest(request) => self.on_catch_up_request(role, &request, fx),
-            Message::CatchUpReply(reply) => self.on_catch_up_reply(now, role, reply, fx),
-            Message::Decide(_) => fx.ignore(Ignored::ImpossibleSender),
+            Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
+            Message::Offer(offer) if role == Role::Proposer => {
+                if offer.to == NodeId::new(Role::Learner, self.id) {
+                    self.pleading.on_offer(now, id);
+                    self.catch_up.on_progress(now, from.node, offer.progress);
+                }
+            }
+            Message::Decide(_) | Message::Offer(_) => fx.ignore(Ignored::ImpossibleSender),
             Message::Request(_)
             | Message::RequestAck(_)
             | Message::Prepare(_)
@@ -184,7 +235,9 @@ impl Actor for Learner {
             | Message::Accepted(_)
             | Message::Nack(_)
             | Message::DecideAck(_)
-            | Message::Disown(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Disown(_)
+            | Message::Echo(_)
+            | Message::Plea(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -193,13 +246,15 @@ impl Actor for Learner {
             Timer::Heartbeat => self.send_heartbeat(now, fx),
             Timer::Election => self.on_election(now, fx),
             Timer::CatchUp => {
-                // Who leads has nobody among the learners to ask.
-                let sources = match self.election.leader() {
-                    Some(_) if !self.leads => [Role::Learner, Role::Proposer],
-                    Some(_) | None => [Role::Proposer, Role::Proposer],
+                // Who leads the learners asks the leader, for it has all there is.
+                let first = if self.leads {
+                    self.follows.map(|(ballot, _)| NodeId::new(Role::Proposer, ballot.proposer))
+                } else {
+                    self.election.leader().map(|id| NodeId::new(Role::Learner, id))
                 };
-                self.catch_up.on_timer(now, &self.log, sources, &self.settings, fx);
+                self.catch_up.on_timer(now, &self.log, first, &self.settings, fx);
             }
+            Timer::Plea => self.pleading.on_timer(now, &self.settings, fx),
             Timer::DecideAck => {
                 self.ack_armed = false;
                 let progress = self.log.progress();
@@ -225,18 +280,18 @@ impl Actor for Learner {
             fx.set_timer(Timer::DecideAck, now + self.settings.decide_ack_delay);
         }
         self.owes_ack = false;
+        let need = self.need(now);
+        self.pleading.on_turn_end(now, need, &self.settings, fx);
     }
 
     fn interest(&self) -> Interest {
-        const ALL: Interest = Interest::of(&[
+        Interest::of(&[
             Kind::Decide,
             Kind::Heartbeat,
             Kind::CatchUpRequest,
             Kind::CatchUpReply,
-        ]);
-        const FOLLOWING: Interest =
-            Interest::of(&[Kind::Decide, Kind::Heartbeat, Kind::CatchUpReply]);
-        if self.leads { ALL } else { FOLLOWING }
+            Kind::Offer,
+        ])
     }
 }
 

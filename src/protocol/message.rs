@@ -36,12 +36,22 @@
 //!   L2 --- CatchUpRequest --> the leading learner, or the leader --- CatchUpReply ... --> L2
 //!   leader --- Heartbeat (what is decided so far) --> proposers, learners, clients
 //! ```
+//!
+//! Choosing who leads (`election` has the rules):
+//!
+//! ```text
+//!   P1, P2 --- Heartbeat (a stamp) ---> A1, A2, A3
+//!   A1 --- Echo (whom it heard, with their stamps, and what it promised) ---> P1, P2
+//!   C1 --- Plea (nobody serves me; these answer) ---> P1, P2
+//!   P2 --- Offer (I hear you) ---> C1
+//! ```
 
 use std::fmt;
+use std::time::Duration;
 
 use super::entries::Entries;
 use super::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, Number, Role, Run, Session, Value,
+    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Role, Run, Session, Time, Value,
 };
 
 /// Everything that travels. One variant for each struct below.
@@ -61,6 +71,9 @@ pub enum Message {
     CatchUpRequest(CatchUpRequest),
     CatchUpReply(CatchUpReply),
     Disown(Disown),
+    Echo(Echo),
+    Plea(Plea),
+    Offer(Offer),
 }
 
 /// Client to proposers: decide these values. The session is the sender's.
@@ -111,6 +124,9 @@ pub struct RequestAck {
     pub delivered: Vec<Run<Number>>,
     /// Values whose instance holds something else. Final.
     pub lost: Vec<Run<Number>>,
+    /// Whether the leader is quorate. What another one answers tells how values fared, but not
+    /// that anybody serves this client.
+    pub quorate: bool,
 }
 
 /// Phase 1a, leader to acceptors: promise this ballot, and say what you accepted.
@@ -214,14 +230,75 @@ pub struct Progress {
     pub end: Instance,
 }
 
-/// To the sender's own group, and from the leader to learners and clients too: alive.
+/// Alive: a proposer to the acceptors, a learner to the learners; and from the leader to
+/// proposers, learners and clients.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Heartbeat {
-    /// What the sender is to its group.
-    pub standing: Standing,
-    /// The leader's ballot; [`Ballot::ZERO`] from everybody else.
-    pub ballot: Ballot,
+    /// What the sender is.
+    pub announcement: Announcement,
+    /// Whether acceptors should echo it at once.
+    pub asks: bool,
     /// What the sender holds, so that a lost last value is noticed.
+    pub progress: Progress,
+}
+
+/// What a process says of itself. A proposer's is repeated by the acceptors that hear it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Announcement {
+    /// What it is to its group.
+    pub standing: Standing,
+    /// Of a proposer: whether it hears its own stamps from a majority of the acceptors.
+    pub quorate: bool,
+    /// The ballot of a proposer that leads or campaigns. Of a learner: that of the quorate leader
+    /// which it hears itself. Else [`Ballot::ZERO`].
+    pub ballot: Ballot,
+    /// When it was said, by the sender's clock. It means nothing to others, but grows.
+    pub stamp: Time,
+}
+
+/// Acceptor to proposers: whom it heard of late, and what they said.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Echo {
+    /// The ballot it promised.
+    pub promised: Ballot,
+    /// In how many instances it has accepted something. While its data lives, neither this nor
+    /// what it promised ever shrinks.
+    pub accepted: u64,
+    /// The last announcement of each proposer.
+    pub heard: Vec<Heard>,
+}
+
+/// The last announcement that an acceptor heard of one proposer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Heard {
+    /// The proposer.
+    pub proposer: u32,
+    /// Which life of it.
+    pub boot: u64,
+    /// What it said.
+    pub announcement: Announcement,
+}
+
+impl Heard {
+    /// How many bytes one takes in a datagram, at most.
+    pub const BYTES_MAX: usize = 5 + 9 + 1 + 1 + (9 + 5 + 9) + 9;
+}
+
+/// Client or learner to proposers: no leader serves this process.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Plea {
+    /// For how long it has pleaded without being served, in microseconds.
+    pub pleaded_us: u64,
+    /// The proposers that it hears, and that hear it: they answered earlier pleas.
+    pub offered: Vec<u32>,
+}
+
+/// Proposer to the group of who pleads: heard.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offer {
+    /// Who pleaded.
+    pub to: NodeId,
+    /// What the proposer holds: a learner may fetch it.
     pub progress: Progress,
 }
 
@@ -238,14 +315,16 @@ pub enum Standing {
     Abstains,
 }
 
-/// Learner or proposer to its own group or to the proposers: send what is decided here.
+/// Learner or proposer to the learners or to the proposers: send what is decided here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CatchUpRequest {
+    /// Who is asked; none means whoever leads.
+    pub of: Option<NodeId>,
     /// What the sender misses, in order.
     pub missing: Vec<Run<Instance>>,
 }
 
-/// Leading learner or leader to the group of who asked: decided entries.
+/// Learner or proposer to the group of who asked: decided entries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CatchUpReply {
     /// The instance of the first entry; the others follow it.
@@ -283,11 +362,14 @@ pub enum Kind {
     CatchUpRequest,
     CatchUpReply,
     Disown,
+    Echo,
+    Plea,
+    Offer,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers on the wire.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Request,
         Kind::RequestAck,
         Kind::Prepare,
@@ -301,16 +383,23 @@ impl Kind {
         Kind::CatchUpRequest,
         Kind::CatchUpReply,
         Kind::Disown,
+        Kind::Echo,
+        Kind::Plea,
+        Kind::Offer,
     ];
 
     /// Whether processes of `role` send it.
     pub fn is_sent_by(self, role: Role) -> bool {
         match self {
             Kind::Request => role == Role::Client,
-            Kind::RequestAck | Kind::Prepare | Kind::Accept | Kind::Decide | Kind::Disown => {
-                role == Role::Proposer
-            }
-            Kind::Promise | Kind::Accepted | Kind::Nack => role == Role::Acceptor,
+            Kind::RequestAck
+            | Kind::Prepare
+            | Kind::Accept
+            | Kind::Decide
+            | Kind::Disown
+            | Kind::Offer => role == Role::Proposer,
+            Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo => role == Role::Acceptor,
+            Kind::Plea => matches!(role, Role::Client | Role::Learner),
             Kind::DecideAck => role == Role::Learner,
             Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
                 matches!(role, Role::Proposer | Role::Learner)
@@ -336,6 +425,9 @@ impl Message {
             Message::CatchUpRequest(_) => Kind::CatchUpRequest,
             Message::CatchUpReply(_) => Kind::CatchUpReply,
             Message::Disown(_) => Kind::Disown,
+            Message::Echo(_) => Kind::Echo,
+            Message::Plea(_) => Kind::Plea,
+            Message::Offer(_) => Kind::Offer,
         }
     }
 }
@@ -366,12 +458,14 @@ impl fmt::Display for Message {
                 let values: Vec<Value> = entries.values().map(Value::new).collect();
                 write!(f, ": {}", list(&values))
             }
-            Message::RequestAck(RequestAck { session, received, delivered, lost }) => {
+            Message::RequestAck(RequestAck { session, received, delivered, lost, quorate }) => {
                 let (received, delivered) = (list(received), list(delivered));
                 let lost = list(lost);
+                let quorate = if *quorate { "" } else { ", without a quorum" };
                 write!(
                     f,
-                    "RequestAck {session} received {received} delivered {delivered} lost {lost}"
+                    "RequestAck {session} received {received} delivered {delivered} lost {lost}\
+                     {quorate}"
                 )
             }
             Message::Prepare(Prepare { ballot, from, until, acceptor }) => {
@@ -396,18 +490,45 @@ impl fmt::Display for Message {
                 write!(f, "Decide {ballot}: {}", numbered(*from, entries))
             }
             Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
-            Message::Heartbeat(Heartbeat { standing, progress, .. }) => {
-                write!(f, "Heartbeat {standing:?} {progress}")
+            Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
+                let asks = if *asks { ", asks" } else { "" };
+                write!(f, "Heartbeat {announcement} {progress}{asks}")
             }
-            Message::CatchUpRequest(CatchUpRequest { missing }) => {
-                write!(f, "CatchUpRequest {}", list(missing))
+            Message::CatchUpRequest(CatchUpRequest { of, missing }) => {
+                write!(f, "CatchUpRequest {}", list(missing))?;
+                of.map_or(Ok(()), |of| write!(f, " of {of}"))
             }
             Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
                 let end = if *last { ", the last" } else { "" };
                 write!(f, "CatchUpReply {}{end}", numbered(*from, entries))
             }
             Message::Disown(Disown { acceptor, .. }) => write!(f, "Disown A{acceptor}"),
+            Message::Echo(Echo { promised, accepted, heard }) => {
+                write!(f, "Echo {}; promised {promised}, accepted {accepted}", list(heard))
+            }
+            Message::Plea(Plea { pleaded_us, offered }) => {
+                let pleaded = Duration::from_micros(*pleaded_us);
+                write!(f, "Plea for {pleaded:?}, offered by {}", list(offered))
+            }
+            Message::Offer(Offer { to, progress }) => write!(f, "Offer to {to}: {progress}"),
         }
+    }
+}
+
+impl fmt::Display for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Announcement { standing, quorate, ballot, .. } = self;
+        write!(f, "{standing:?}")?;
+        if *ballot != Ballot::ZERO {
+            write!(f, " with {ballot}")?;
+        }
+        if *quorate { write!(f, ", quorate") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "P{} {}", self.proposer, self.announcement)
     }
 }
 

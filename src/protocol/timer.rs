@@ -25,11 +25,13 @@ pub enum Timer {
     CatchUp,
     /// When to send requests again (client).
     RetryRequest,
+    /// When to say that no leader serves this process (client, learner).
+    Plea,
 }
 
 impl Timer {
     /// Every timer.
-    pub const ALL: [Timer; 10] = [
+    pub const ALL: [Timer; 11] = [
         Timer::Heartbeat,
         Timer::Election,
         Timer::RetryPrepare,
@@ -40,5 +42,6 @@ impl Timer {
         Timer::DecideAck,
         Timer::CatchUp,
         Timer::RetryRequest,
+        Timer::Plea,
     ];
 }

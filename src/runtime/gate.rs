@@ -234,7 +234,8 @@ impl<R: DatagramReceiver> Gate<R> {
             | Refusal::Forged
             | Refusal::Replayed
             | Refusal::Unsealed
-            | Refusal::Sealed => log::Level::Warn,
+            | Refusal::Sealed
+            | Refusal::OtherAcceptorCount { .. } => log::Level::Warn,
             // A process that has just started, or the recording of one that is gone.
             Refusal::Unproven => log::Level::Info,
             _ => log::Level::Debug,

@@ -242,7 +242,7 @@ mod tests {
         let mut fx = Effects::new();
         let delivered = vec![Run::new(Number(from), Number(until))];
         let (received, lost) = (Vec::new(), Vec::new());
-        let ack = RequestAck { session: SESSION, received, delivered, lost };
+        let ack = RequestAck { session: SESSION, received, delivered, lost, quorate: true };
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         load.on_message(Time(micros), leader, Message::RequestAck(ack), &mut fx);
         load.on_turn_end(Time(micros), &mut fx);

@@ -177,8 +177,8 @@ pub fn run(options: &NodeOptions, clock: Clock) -> Result<Exit, StartError> {
         }
         Role::Proposer => {
             let NodeOptions { no_timeouts, no_preexecution, .. } = *options;
-            let options = ProposerOptions { id, boot, no_timeouts, no_preexecution, seed };
-            let proposer = Proposer::new(options, settings, clock.now());
+            let options = ProposerOptions { id, boot, no_timeouts, no_preexecution };
+            let proposer = Proposer::new(options, settings);
             process.run(proposer, Box::new(NoOutput), ending)
         }
         Role::Learner => {
@@ -457,7 +457,8 @@ impl Process {
             ttl: config.ttl,
             buffer_bytes: config.socket_buffer_bytes,
         };
-        let codec = Codec::new(&config.cluster, sender, settings.datagram_bytes);
+        let codec =
+            Codec::new(&config.cluster, settings.acceptor_count, sender, settings.datagram_bytes);
         let seal = match &config.key_file {
             Some(path) => {
                 let ring = KeyRing::read(path).map_err(StartError::new)?;

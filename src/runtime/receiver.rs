@@ -297,7 +297,9 @@ impl<N: DatagramReceiver> Reading<N> {
                     );
                 }
                 // A mistake in the configuration, and nothing works because of it.
-                if reason == Refusal::Sealed
+                let is_mistake =
+                    matches!(reason, Refusal::Sealed | Refusal::OtherAcceptorCount { .. });
+                if is_mistake
                     && let Some(more) = self.refusal_pace.allows(self.reception.clock.now())
                 {
                     log::warn!("{}s: refused a datagram, {reason}; {more} more before", self.group);
@@ -394,7 +396,7 @@ mod tests {
     fn datagram_from(sender: Sender) -> Vec<u8> {
         let nack = Nack { rejected: Ballot::ZERO, promised: Ballot::ZERO };
         let mut bytes = Vec::new();
-        let codec = Codec::new("test", sender, DATAGRAM_BYTES);
+        let codec = Codec::new("test", 3, sender, DATAGRAM_BYTES);
         codec.encode(&Message::Nack(nack), &mut bytes).unwrap();
         bytes
     }
@@ -407,7 +409,7 @@ mod tests {
         let (sender, mut inbox) = inbox(2);
         let stats = Arc::new(Stats::default());
         let reception = Reception {
-            codec: Arc::new(Codec::new("test", OWN, DATAGRAM_BYTES)),
+            codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
             interest: Arc::new(AtomicU32::new(interest.bits())),
             inbox: sender,
             stats: Arc::clone(&stats),
@@ -456,7 +458,7 @@ mod tests {
     fn the_thread_ends_when_it_is_asked_to() {
         let (sender, _inbox) = inbox(2);
         let reception = Reception {
-            codec: Arc::new(Codec::new("test", OWN, DATAGRAM_BYTES)),
+            codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
             interest: Arc::new(AtomicU32::new(0)),
             inbox: sender,
             stats: Arc::new(Stats::default()),
@@ -474,7 +476,7 @@ mod tests {
     fn a_loop_that_polls_takes_turns_with_the_thread() {
         let (sender, mut inbox) = inbox(2);
         let reception = Reception {
-            codec: Arc::new(Codec::new("test", OWN, DATAGRAM_BYTES)),
+            codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
             interest: Arc::new(AtomicU32::new(Interest::of(&[Kind::Nack]).bits())),
             inbox: sender,
             stats: Arc::new(Stats::default()),

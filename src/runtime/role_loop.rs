@@ -169,6 +169,8 @@ impl<A: Actor> RoleLoop<A> {
                 return Ok(Ended::Finished);
             }
             if self.is_stopped || self.around.inbox.is_stopped() {
+                self.actor.on_stop(now, &mut self.fx);
+                self.end_turn(now)?;
                 return Ok(Ended::Stopped);
             }
             let event = self.wait();

@@ -92,6 +92,11 @@ impl Checker {
         self.sent - self.heartbeats
     }
 
+    /// How many ballots a proposer has asked promises for.
+    pub fn ballots_of(&self, proposer: u32) -> usize {
+        self.prepared.iter().filter(|ballot| ballot.proposer == proposer).count()
+    }
+
     /// What is chosen, as the judge counted it.
     pub fn chosen(&self) -> &BTreeMap<Instance, Entry> {
         &self.chosen
@@ -100,7 +105,7 @@ impl Checker {
     /// A node sent a message.
     pub fn on_send(&mut self, sender: Sender, message: &Message) -> Result<(), Violation> {
         self.sent += 1;
-        self.heartbeats += u64::from(message.kind() == Kind::Heartbeat);
+        self.heartbeats += u64::from(matches!(message.kind(), Kind::Heartbeat | Kind::Echo));
         let from = sender.node;
         match message {
             Message::Prepare(prepare) => {
@@ -170,7 +175,10 @@ impl Checker {
             | Message::DecideAck(_)
             | Message::Heartbeat(_)
             | Message::CatchUpRequest(_)
-            | Message::Disown(_) => {}
+            | Message::Disown(_)
+            | Message::Echo(_)
+            | Message::Plea(_)
+            | Message::Offer(_) => {}
         }
         Ok(())
     }

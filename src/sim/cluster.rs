@@ -32,7 +32,7 @@ use crate::storage::log::{Log, LogOptions};
 use crate::wire::Codec;
 
 /// The name of every simulated cluster.
-const CLUSTER: &str = "sim";
+pub(super) const CLUSTER: &str = "sim";
 
 /// A log goes on in a new segment after so many bytes: soon, so that all of that is tried often.
 const SEGMENT_BYTES: u64 = 8 << 10;
@@ -191,9 +191,8 @@ impl Cluster {
                     boot,
                     no_timeouts: self.plan.no_timeouts,
                     no_preexecution: self.plan.no_preexecution,
-                    seed: boot,
                 };
-                AnyRole::Proposer(Box::new(Proposer::new(options, settings, local)))
+                AnyRole::Proposer(Box::new(Proposer::new(options, settings)))
             }
             Role::Client => panic!("clients start with their values, by start_client"),
         };
@@ -235,7 +234,8 @@ impl Cluster {
     }
 
     fn process(&self, sender: Sender, role: AnyRole) -> Node {
-        let codec = Codec::new(CLUSTER, sender, self.plan.settings.datagram_bytes);
+        let Settings { acceptor_count, datagram_bytes, .. } = self.plan.settings;
+        let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
         Node::new(sender, role, codec, self.now)
     }
 
@@ -278,8 +278,21 @@ impl Cluster {
     pub fn pause(&mut self, id: NodeId, length: Duration) {
         let until = self.now + length;
         if let Some(node) = self.nodes.get_mut(&id) {
-            node.paused_until = until;
+            node.paused_until = node.paused_until.max(until);
             self.schedule_turn(id, until);
+        }
+    }
+
+    /// Lets a proposer campaign now, whatever it is and whoever leads.
+    #[cfg(test)]
+    pub fn campaign(&mut self, id: u32) {
+        let (id, now) = (NodeId::new(Role::Proposer, id), self.now);
+        let Some(local) = self.hosts.get(&id).map(|host| host.clock.shows(now)) else { return };
+        if let Some(node) = self.nodes.get_mut(&id)
+            && let AnyRole::Proposer(proposer) = &mut node.role
+        {
+            proposer.take_over(local, &mut node.fx);
+            self.schedule_turn(id, now);
         }
     }
 
@@ -305,6 +318,10 @@ impl Cluster {
             Fault::Cut { pairs, .. } => {
                 pairs.iter().for_each(|(from, to)| self.network.cut(*from, *to));
             }
+            Fault::Narrow { bytes, pairs } => {
+                pairs.iter().for_each(|(from, to)| self.network.narrow(*from, *to, *bytes));
+            }
+            Fault::SlowDisk(id, length) => self.hosts.entry(*id).or_default().sync = *length,
             Fault::Filter(kind) => self.network.filter(*kind),
             Fault::Heal => self.network.heal(),
             Fault::FillDisk(id, bytes) => {
@@ -338,6 +355,7 @@ impl Cluster {
             host.disk.limit(None);
             host.disk.set_broken(false);
             host.clock.set_rate(now, 1000);
+            host.sync = Duration::ZERO;
         }
         self.put_back_last_states();
         let everyone: Vec<NodeId> = self.nodes.keys().copied().collect();
@@ -493,6 +511,9 @@ impl Cluster {
             let later = node.paused_until;
             return self.schedule_turn(id, later);
         }
+        if std::mem::take(&mut node.is_syncing) {
+            return self.say(id);
+        }
         let Some(host) = self.hosts.get(&id) else { return };
         let led = leads(&node.role);
         let clock = host.clock;
@@ -537,15 +558,27 @@ impl Cluster {
         if matches!(doom, Some(Boundary::BeforeSend | Boundary::MidStore)) {
             return self.kill(id);
         }
+        let sync = self.hosts.get(&id).map_or(Duration::ZERO, |host| host.sync);
+        if node.fx.persist.is_empty() || sync.is_zero() {
+            return self.say(id);
+        }
+        node.is_syncing = true;
+        self.pause(id, sync);
+    }
+
+    /// What a turn wants said, once it is stored, and the rest of its effects.
+    fn say(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let dies = node.doom == Some(Boundary::MidSend) && !node.fx.send.is_empty();
         let (sender, codec) = (node.sender, node.codec.clone());
         let messages = std::mem::take(&mut node.fx.send);
-        let count = if doom.is_some() { messages.len() / 2 } else { messages.len() };
+        let count = if dies { messages.len() / 2 } else { messages.len() };
         for (group, message) in messages.into_iter().take(count) {
             let verdict = self.checker.on_send(sender, &message);
             self.note(verdict);
             self.send(sender, &codec, group, &message);
         }
-        if doom.is_some() {
+        if dies {
             return self.kill(id);
         }
         self.finish(id);
@@ -606,7 +639,8 @@ impl Cluster {
             self.past[place] = (group, Rc::clone(&datagram));
         }
         for to in members(&self.nodes, group).filter(|to| *to != node) {
-            let arrivals = self.network.arrivals(self.now, node, to, message.kind());
+            let what = (message.kind(), datagram.len());
+            let arrivals = self.network.arrivals(self.now, (node, to), what);
             for time in arrivals.into_iter().flatten() {
                 let event = Event::Arrive { to, datagram: Rc::clone(&datagram) };
                 self.agenda.schedule(time, event);
@@ -641,6 +675,12 @@ fn leads(role: &AnyRole) -> bool {
 /// `count` values that name their client.
 pub fn values(client: u32, count: u64) -> Vec<Value> {
     (1..=count).map(|line| Value::new(format!("c{client}-{line}").as_bytes())).collect()
+}
+
+/// `count` values that name their client and `when` they were typed, too long for a narrow link.
+pub fn long_values(client: u32, count: u64, when: Time) -> Vec<Value> {
+    let value = |line| format!("c{client}-{line} typed from {when} on {:>500}", '.');
+    (1..=count).map(|line| Value::new(value(line).as_bytes())).collect()
 }
 
 /// Client-assigned instances from `first` on.

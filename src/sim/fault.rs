@@ -29,6 +29,15 @@ pub enum Fault {
         /// From whom to whom.
         pairs: Vec<(NodeId, NodeId)>,
     },
+    /// Of what goes from the first to the second, nothing longer than this gets through any more.
+    Narrow {
+        /// How many bytes a datagram may have.
+        bytes: usize,
+        /// From whom to whom.
+        pairs: Vec<(NodeId, NodeId)>,
+    },
+    /// An acceptor's disk takes so long for each sync.
+    SlowDisk(NodeId, Duration),
     /// Messages of this kind do not get through.
     Filter(Kind),
     /// Cuts and filters end.
@@ -98,6 +107,11 @@ impl fmt::Display for Fault {
                 write!(f, "{shape}:")?;
                 pairs.iter().try_for_each(|(from, to)| write!(f, " {from}-/->{to}"))
             }
+            Fault::Narrow { bytes, pairs } => {
+                write!(f, "no more than {bytes} bytes:")?;
+                pairs.iter().try_for_each(|(from, to)| write!(f, " {from}-->{to}"))
+            }
+            Fault::SlowDisk(node, length) => write!(f, "{node}'s disk takes {length:?} a sync"),
             Fault::Filter(kind) => write!(f, "every {kind:?} is lost"),
             Fault::Heal => write!(f, "the network is whole again"),
             Fault::FillDisk(node, bytes) => write!(f, "{bytes} bytes are left on {node}'s disk"),

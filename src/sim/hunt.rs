@@ -2,15 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::fault::Fault;
 use super::model::{self, Checked};
-use super::scenario::{Scenario, run_seed};
-use super::trace::Trace;
+use super::scenario::{Failure, Outcome, run_seed};
+use super::{drills, lasting};
 use crate::bugs::{ALL, switch_to};
-use crate::protocol::types::{NodeId, Role, Time};
 
 /// How many seeds and states a bug may take to be seen.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 8_000;
+const LASTING_SEEDS: u64 = 100;
 const STATES: usize = 100_000;
 
 /// What went wrong, also when it was an assertion.
@@ -22,26 +21,23 @@ fn wrong(run: impl FnOnce() -> Option<String>) -> Option<String> {
     })
 }
 
-/// Runs the simulator until it complains.
+/// Runs the simulator until it complains: the drills, faults that end, and faults that stay.
 fn simulator() -> Option<String> {
-    if let Some(what) = wrong(|| deaf_leader().map(|what| format!("deaf leader: {what}"))) {
-        return Some(what);
-    }
-    (1..=SEEDS).find_map(|seed| {
-        let what = wrong(|| run_seed(seed).err().map(|failure| failure.to_string()));
-        what.map(|what| format!("seed {seed}: {what}"))
-    })
-}
-
-/// A partition that lasts: the leader hears nobody, and somebody else must lead.
-fn deaf_leader() -> Option<String> {
-    let mut scenario = Scenario::calm(1);
-    let leader = NodeId::new(Role::Proposer, 1);
-    let acceptors = (1..=3).map(|id| NodeId::new(Role::Acceptor, id));
-    let pairs = acceptors.map(|acceptor| (acceptor, leader)).collect();
-    let cut = Fault::Cut { shape: "deaf to acceptors", pairs };
-    scenario.faults = vec![(Time(1_000_000), cut)];
-    scenario.run(Trace::silent()).result.err().map(|failure| failure.to_string())
+    let seen = |what: String, result: Option<String>| result.map(|why| format!("{what}: {why}"));
+    let drill = drills::ALL
+        .into_iter()
+        .find_map(|(name, drill)| seen(format!("drill, {name}"), wrong(drill)));
+    let judge = |result: Result<Outcome, Failure>| result.err().map(|failure| failure.to_string());
+    drill
+        .or_else(|| {
+            (1..=LASTING_SEEDS).find_map(|seed| {
+                seen(format!("lasting seed {seed}"), wrong(|| judge(lasting::run_seed(seed))))
+            })
+        })
+        .or_else(|| {
+            (1..=SEEDS)
+                .find_map(|seed| seen(format!("seed {seed}"), wrong(|| judge(run_seed(seed)))))
+        })
 }
 
 /// Runs the model checker's walks until they complain.
@@ -91,5 +87,6 @@ fn every_deliberate_bug_is_caught() {
 /// Without a bug nothing complains, or the test above would show nothing.
 #[test]
 fn without_a_bug_nothing_complains() {
-    assert_eq!((deaf_leader(), walks()), (None, None));
+    let drill = drills::ALL.into_iter().find_map(|(_, drill)| drill());
+    assert_eq!((drill, walks()), (None, None));
 }

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod disk;
 pub mod fault;
 pub mod habits;
+pub mod lasting;
 pub mod network;
 pub mod node;
 mod noise;
@@ -15,6 +16,8 @@ pub mod trace;
 
 #[cfg(test)]
 mod cost_tests;
+#[cfg(test)]
+mod drills;
 #[cfg(all(test, feature = "bugs"))]
 mod hunt;
 #[cfg(test)]

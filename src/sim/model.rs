@@ -136,9 +136,8 @@ impl Paxos {
             boot,
             no_timeouts: false,
             no_preexecution: self.scope.no_preexecution,
-            seed: 1,
         };
-        Proposer::new(options, self.settings.clone(), NOW)
+        Proposer::new(options, self.settings.clone())
     }
 
     /// One turn of a proposer.
@@ -377,11 +376,8 @@ impl Model for Paxos {
             }
             Step::Campaign(place) => {
                 self.proposer_turn(&mut next, place, |proposer, fx| {
-                    proposer.on_timer(NOW, Timer::Election, fx);
+                    proposer.take_over(NOW, fx);
                 });
-                if next == *world {
-                    return None; // It leads, or campaigns already.
-                }
                 next.campaigns[place] += 1;
             }
             Step::Ask(place) => {

@@ -1,6 +1,6 @@
 //! The simulated network: datagrams are lost, repeated, delayed and cut off, by one seed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::protocol::message::Kind;
@@ -38,6 +38,8 @@ pub struct Network {
     pub weather: Weather,
     /// Nothing gets from the first to the second.
     cuts: BTreeSet<(NodeId, NodeId)>,
+    /// Of what leaves the first for the second, nothing longer gets through.
+    narrow: BTreeMap<(NodeId, NodeId), usize>,
     /// Kinds that do not get through at all.
     filtered: BTreeSet<Kind>,
     rng: Rng,
@@ -46,13 +48,25 @@ pub struct Network {
 impl Network {
     /// A network that draws from `seed`.
     pub fn new(weather: Weather, seed: u64) -> Self {
-        let (cuts, filtered) = (BTreeSet::new(), BTreeSet::new());
-        Network { weather, cuts, filtered, rng: Rng::new(seed) }
+        let (cuts, narrow, filtered) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+        Network { weather, cuts, narrow, filtered, rng: Rng::new(seed) }
     }
 
     /// Lets nothing through from `from` to `to`; the other direction stays as it is.
     pub fn cut(&mut self, from: NodeId, to: NodeId) {
         self.cuts.insert((from, to));
+    }
+
+    /// Lets nothing longer than `bytes` through from `from` to `to`.
+    pub fn narrow(&mut self, from: NodeId, to: NodeId, bytes: usize) {
+        self.narrow.insert((from, to), bytes);
+    }
+
+    /// Whether two nodes hear each other, at whatever length.
+    pub fn is_two_way(&self, one: NodeId, other: NodeId) -> bool {
+        [(one, other), (other, one)]
+            .iter()
+            .all(|link| !self.cuts.contains(link) && !self.narrow.contains_key(link))
     }
 
     /// Lets no message of `kind` through.
@@ -63,18 +77,20 @@ impl Network {
     /// Ends every cut and filter.
     pub fn heal(&mut self) {
         self.cuts.clear();
+        self.narrow.clear();
         self.filtered.clear();
     }
 
-    /// When a datagram that leaves now arrives: never, once, or twice.
+    /// When a datagram of so many bytes that leaves now arrives: never, once, or twice.
     pub fn arrivals(
         &mut self,
         now: Time,
-        from: NodeId,
-        to: NodeId,
-        kind: Kind,
+        (from, to): (NodeId, NodeId),
+        (kind, bytes): (Kind, usize),
     ) -> [Option<Time>; 2] {
-        if self.cuts.contains(&(from, to)) || self.filtered.contains(&kind) {
+        let is_too_long = self.narrow.get(&(from, to)).is_some_and(|most| bytes > *most);
+        let is_cut = self.cuts.contains(&(from, to)) || is_too_long;
+        if is_cut || self.filtered.contains(&kind) {
             return [None, None];
         }
         let is_twice = self.rng.chance(self.weather.duplication);

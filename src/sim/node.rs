@@ -23,7 +23,7 @@ use crate::wire::Codec;
 const INBOX_DATAGRAMS: usize = 166;
 
 /// How many events one turn takes.
-const TURN_EVENTS: usize = 64;
+const TURN_EVENTS: usize = 256;
 
 /// A role of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub struct Host {
     pub clock: HostClock,
     /// What operators have done to it.
     pub operated: Operated,
+    /// How long a sync of the disk takes.
+    pub sync: Duration,
 }
 
 /// One process.
@@ -118,6 +120,8 @@ pub struct Node {
     pub doom: Option<Boundary>,
     /// It sleeps until then.
     pub paused_until: Time,
+    /// It waits for its disk; then it says what it stored.
+    pub is_syncing: bool,
     /// When its next turn is, if it has one coming.
     pub turn: Option<Time>,
     /// What its last turn wants done.
@@ -139,6 +143,7 @@ impl Node {
             is_up: true,
             doom: None,
             paused_until: now,
+            is_syncing: false,
             turn: None,
             fx: Effects::new(),
             timers: BTreeMap::new(),

@@ -4,8 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::agenda::Event;
-use super::cluster::{Cluster, members};
+use super::cluster::{CLUSTER, Cluster, members};
 use crate::protocol::message::{Message, Prepare};
+use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender};
 use crate::wire::Codec;
 
@@ -40,7 +41,13 @@ impl Cluster {
             2 => bytes.push(self.rng.next_u64() as u8),
             _ => {
                 let sender = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
-                let other = Codec::new("another", sender, self.plan.settings.datagram_bytes);
+                let Settings { acceptor_count, datagram_bytes, .. } = self.plan.settings;
+                // Or of this one, from a process that counts the acceptors differently.
+                let (name, count) = match self.rng.below(2) {
+                    0 => ("another", acceptor_count),
+                    _ => (CLUSTER, acceptor_count + 2),
+                };
+                let other = Codec::new(name, count, sender, datagram_bytes);
                 let ballot = Ballot { round: 1 << 20, proposer: 1, boot: 1 };
                 let prepare = Prepare { ballot, from: Instance(1), until: None, acceptor: None };
                 let _ = other.encode(&Message::Prepare(prepare), &mut bytes);

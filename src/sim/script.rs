@@ -6,15 +6,18 @@
 //! only if you understand the difference.
 //!
 //! Commands: `settings acceptors=3 page=512`, `start P1 [no-preexecution] [no-timeouts]`,
-//! `tick 20ms`, `input C1 [at N] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`,
-//! `drop [Kind] [from X] [to Y]`, `kill P1`, `restart A1`.
+//! `tick 20ms`, `run 20ms` (the same, and heartbeats and echoes are delivered meanwhile),
+//! `campaign P1` (whoever leads), `show elections`, `input C1 [at N] a b c`, `end C1`,
+//! `deliver [Kind] [from X] [to Y]`, `drop [Kind] [from X] [to Y]`, `kill P1`,
+//! `restart A1 [keeps 1]` (of its records).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::node::AnyRole;
 use crate::protocol::acceptor::Acceptor;
-use crate::protocol::actor::{Actor, Delivery, Effects, Input, Record};
+use crate::protocol::actor::{Delivery, Effects, Input, Record};
 use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{Assignment, Kind, Message};
@@ -26,7 +29,7 @@ use crate::protocol::types::{Counted, Instance, NodeId, Role, Sender, Session, T
 /// One node on the stage.
 struct Actress {
     sender: Sender,
-    role: Box<dyn Actor>,
+    role: AnyRole,
     timers: BTreeMap<Timer, Time>,
     disk: Vec<Record>,
 }
@@ -52,6 +55,8 @@ pub struct Stage {
     boots: u64,
     nodes: BTreeMap<NodeId, Actress>,
     in_transit: Vec<InTransit>,
+    /// Whether heartbeats and echoes are told.
+    shows_elections: bool,
     output: String,
 }
 
@@ -63,6 +68,7 @@ impl Default for Stage {
             boots: 0,
             nodes: BTreeMap::new(),
             in_transit: Vec::new(),
+            shows_elections: false,
             output: String::new(),
         }
     }
@@ -92,11 +98,24 @@ impl Stage {
         match *verb {
             "settings" => self.set(words),
             "start" => self.start(words),
-            "tick" => self.tick(words),
+            "tick" => self.pass(words, false),
+            "run" => self.pass(words, true),
+            "campaign" => {
+                let id = node(words.first().ok_or("campaign as whom?")?)?;
+                self.turn(id, |role, now, fx| {
+                    if let AnyRole::Proposer(proposer) = role {
+                        proposer.take_over(now, fx);
+                    }
+                })
+            }
+            "show" => {
+                self.shows_elections = words == ["elections"];
+                Ok(())
+            }
             "input" => self.input(words),
             "end" => {
                 let client = node(words.first().ok_or("end which client?")?)?;
-                self.turn(client, |role, now, fx| role.on_input(now, Input::End, fx))
+                self.turn(client, |role, now, fx| role.actor().on_input(now, Input::End, fx))
             }
             "deliver" => self.deliver(words),
             "drop" => {
@@ -111,7 +130,12 @@ impl Stage {
             "restart" => {
                 let id = node(words.first().ok_or("restart whom?")?)?;
                 let node = self.nodes.remove(&id).ok_or_else(|| format!("{id} is not there"))?;
-                let kept = Kept { incarnation: Some(node.sender.boot), records: node.disk };
+                let mut records = node.disk;
+                // With less than it had stored, as after the wrong copy was put back.
+                if let [_, "keeps", count] = words {
+                    records.truncate(count.parse().map_err(|_| "keeps how many records?")?);
+                }
+                let kept = Kept { incarnation: Some(node.sender.boot), records };
                 self.insert(id, words, kept)
             }
             _ => Err(format!("unknown command {verb}")),
@@ -143,12 +167,12 @@ impl Stage {
         let (mut boot, settings) = (self.boots, self.settings.clone());
         let Kept { incarnation, records: disk } = kept;
         let incarnation = incarnation.unwrap_or(boot);
-        let role: Box<dyn Actor> = match id.role {
+        let role = match id.role {
             Role::Acceptor => {
                 let mut acceptor = Acceptor::new(id.id, incarnation, settings);
                 disk.iter().for_each(|record| acceptor.restore(record.clone()));
                 boot = incarnation;
-                Box::new(acceptor)
+                AnyRole::Acceptor(acceptor)
             }
             Role::Proposer => {
                 let options = ProposerOptions {
@@ -156,24 +180,20 @@ impl Stage {
                     boot,
                     no_timeouts: words.contains(&"no-timeouts"),
                     no_preexecution: words.contains(&"no-preexecution"),
-                    seed: boot,
                 };
-                Box::new(Proposer::new(options, settings, self.now))
+                AnyRole::Proposer(Box::new(Proposer::new(options, settings)))
             }
-            Role::Learner => Box::new(Learner::new(id.id, boot, settings, self.now)),
+            Role::Learner => {
+                AnyRole::Learner(Box::new(Learner::new(id.id, boot, settings, self.now)))
+            }
             Role::Client => return Err("a client starts with its first input".to_owned()),
         };
         self.enter(Sender { node: id, boot }, role, disk)
     }
 
-    fn enter(
-        &mut self,
-        sender: Sender,
-        role: Box<dyn Actor>,
-        disk: Vec<Record>,
-    ) -> Result<(), String> {
+    fn enter(&mut self, sender: Sender, role: AnyRole, disk: Vec<Record>) -> Result<(), String> {
         self.nodes.insert(sender.node, Actress { sender, role, timers: BTreeMap::new(), disk });
-        self.turn(sender.node, |role, now, fx| role.on_start(now, fx))
+        self.turn(sender.node, |role, now, fx| role.actor().on_start(now, fx))
     }
 
     fn input(&mut self, words: &[&str]) -> Result<(), String> {
@@ -191,18 +211,20 @@ impl Stage {
             let boot = self.boots;
             let session = Session { client: id.id, boot };
             let client = Client::new(session, assignment, self.settings.clone());
-            self.enter(Sender { node: id, boot }, Box::new(client), Vec::new())?;
+            self.enter(Sender { node: id, boot }, AnyRole::Client(client), Vec::new())?;
         }
         self.turn(id, |role, now, fx| {
             for word in words {
-                role.on_input(now, Input::Value(Value::new(word.as_bytes())), fx);
+                let value = Value::new(word.as_bytes());
+                role.actor().on_input(now, Input::Value(value), fx);
             }
         })
     }
 
-    /// Moves time on in steps of a millisecond, and fires what is due.
-    fn tick(&mut self, words: &[&str]) -> Result<(), String> {
-        let word = words.first().ok_or("tick how long?")?;
+    /// Moves time on in steps of a millisecond, and fires what is due. With `talks` heartbeats and
+    /// echoes arrive as they are sent.
+    fn pass(&mut self, words: &[&str], talks: bool) -> Result<(), String> {
+        let word = words.first().ok_or("how long?")?;
         let millis = word.strip_suffix("ms").and_then(|number| number.parse::<u64>().ok());
         for _ in 0..millis.ok_or("a tick is a number of ms")? {
             self.now = self.now + Duration::from_millis(1);
@@ -219,9 +241,13 @@ impl Stage {
                 actress.timers.retain(|_, at| *at > now);
                 if !due.is_empty() {
                     self.turn(id, |role, now, fx| {
-                        due.iter().for_each(|timer| role.on_timer(now, *timer, fx));
+                        due.iter().for_each(|timer| role.actor().on_timer(now, *timer, fx));
                     })?;
                 }
+            }
+            if talks {
+                self.deliver(&["Heartbeat"])?;
+                self.deliver(&["Echo"])?;
             }
         }
         Ok(())
@@ -236,14 +262,18 @@ impl Stage {
                 return Ok(());
             };
             let InTransit { from, to, message } = self.in_transit.remove(next);
-            let Some(actress) = self.nodes.get(&to) else { continue };
-            if !actress.role.interest().includes(message.kind()) {
+            let Some(actress) = self.nodes.get_mut(&to) else { continue };
+            if !actress.role.actor().interest().includes(message.kind()) {
                 continue;
             }
-            if message.kind() != Kind::Heartbeat {
+            let is_told = match message.kind() {
+                Kind::Heartbeat | Kind::Echo => self.shows_elections,
+                _ => true,
+            };
+            if is_told {
                 let _ = writeln!(self.output, "{} -> {to} {message}", from.node);
             }
-            self.turn(to, |role, now, fx| role.on_message(now, from, message, fx))?;
+            self.turn(to, |role, now, fx| role.actor().on_message(now, from, message, fx))?;
         }
         Err("the messages never end".to_owned())
     }
@@ -252,12 +282,12 @@ impl Stage {
     fn turn(
         &mut self,
         id: NodeId,
-        events: impl FnOnce(&mut dyn Actor, Time, &mut Effects),
+        events: impl FnOnce(&mut AnyRole, Time, &mut Effects),
     ) -> Result<(), String> {
         let actress = self.nodes.get_mut(&id).ok_or_else(|| format!("{id} is not there"))?;
         let mut fx = Effects::new();
-        events(actress.role.as_mut(), self.now, &mut fx);
-        actress.role.on_turn_end(self.now, &mut fx);
+        events(&mut actress.role, self.now, &mut fx);
+        actress.role.actor().on_turn_end(self.now, &mut fx);
         actress.disk.append(&mut fx.persist);
         for (timer, deadline) in fx.timers {
             match deadline {

@@ -10,12 +10,12 @@ use super::Refusal;
 use crate::protocol::actor::Record;
 use crate::protocol::entries::{Entries, EntriesBuilder, EntryRef, Unreadable};
 use crate::protocol::message::{
-    Accept, Accepted, AcceptedEntry, Assignment, CatchUpReply, CatchUpRequest, Decide, DecideAck,
-    Disown, Heartbeat, Kind, Message, Nack, Prepare, Progress, Promise, Request, RequestAck,
-    Standing,
+    Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
+    Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare,
+    Progress, Promise, Request, RequestAck, Standing,
 };
 use crate::protocol::types::{
-    Ballot, Counted, Entry, Instance, Number, Origin, Run, Sender, Session,
+    Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
 };
 
 /// No single structure is larger than a datagram, whatever its length fields claim.
@@ -59,6 +59,7 @@ struct RequestAckHead {
     received: u32,
     delivered: u32,
     lost: u32,
+    quorate: bool,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -121,14 +122,55 @@ enum WireStanding {
 }
 
 #[derive(Encode, BorrowDecode)]
-struct HeartbeatHead {
+struct WireAnnouncement {
     standing: WireStanding,
+    quorate: bool,
     ballot: WireBallot,
+    stamp: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct HeartbeatHead {
+    announcement: WireAnnouncement,
+    asks: bool,
+    progress: WireProgress,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct EchoHead {
+    promised: WireBallot,
+    accepted: u64,
+    heard: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WireHeard {
+    proposer: u32,
+    boot: u64,
+    announcement: WireAnnouncement,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct PleaHead {
+    pleaded_us: u64,
+    offered: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WireNode {
+    role: u8,
+    id: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct OfferHead {
+    to: WireNode,
     progress: WireProgress,
 }
 
 #[derive(Encode, BorrowDecode)]
 struct CatchUpRequestHead {
+    of: Option<WireNode>,
     missing: u32,
 }
 
@@ -175,6 +217,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 received: count(ack.received.len()),
                 delivered: count(ack.delivered.len()),
                 lost: count(ack.lost.len()),
+                quorate: ack.quorate,
             };
             put(head, buffer);
             let runs = ack.received.iter().chain(&ack.delivered).chain(&ack.lost);
@@ -232,18 +275,28 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             entries.write(buffer);
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
-        Message::Heartbeat(Heartbeat { standing, ballot, progress }) => {
-            let standing = match standing {
-                Standing::Leads => WireStanding::Leads,
-                Standing::Campaigns => WireStanding::Campaigns,
-                Standing::Stands => WireStanding::Stands,
-                Standing::Abstains => WireStanding::Abstains,
-            };
-            let (ballot, progress) = (wire_ballot(*ballot), wire_progress(*progress));
-            put(HeartbeatHead { standing, ballot, progress }, buffer);
+        Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
+            let (announcement, asks) = (wire_announcement(*announcement), *asks);
+            put(HeartbeatHead { announcement, asks, progress: wire_progress(*progress) }, buffer);
         }
-        Message::CatchUpRequest(CatchUpRequest { missing }) => {
-            put(CatchUpRequestHead { missing: count(missing.len()) }, buffer);
+        Message::Echo(Echo { promised, accepted, heard }) => {
+            let (promised, accepted) = (wire_ballot(*promised), *accepted);
+            put(EchoHead { promised, accepted, heard: count(heard.len()) }, buffer);
+            for Heard { proposer, boot, announcement } in heard {
+                let announcement = wire_announcement(*announcement);
+                put(WireHeard { proposer: *proposer, boot: *boot, announcement }, buffer);
+            }
+        }
+        Message::Plea(Plea { pleaded_us, offered }) => {
+            put(PleaHead { pleaded_us: *pleaded_us, offered: count(offered.len()) }, buffer);
+            offered.iter().for_each(|proposer| put(proposer, buffer));
+        }
+        Message::Offer(Offer { to, progress }) => {
+            put(OfferHead { to: wire_node(*to), progress: wire_progress(*progress) }, buffer);
+        }
+        Message::CatchUpRequest(CatchUpRequest { of, missing }) => {
+            let of = of.map(wire_node);
+            put(CatchUpRequestHead { of, missing: count(missing.len()) }, buffer);
             missing.iter().for_each(|run| put(wire_run(run), buffer));
         }
         Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
@@ -270,6 +323,21 @@ fn wire_ballot(ballot: Ballot) -> WireBallot {
 fn wire_progress(progress: Progress) -> WireProgress {
     let Progress { watermark, decided, end } = progress;
     WireProgress { watermark: watermark.0, decided, end: end.0 }
+}
+
+fn wire_node(node: NodeId) -> WireNode {
+    WireNode { role: node.role as u8, id: node.id }
+}
+
+fn wire_announcement(announcement: Announcement) -> WireAnnouncement {
+    let Announcement { standing, quorate, ballot, stamp } = announcement;
+    let standing = match standing {
+        Standing::Leads => WireStanding::Leads,
+        Standing::Campaigns => WireStanding::Campaigns,
+        Standing::Stands => WireStanding::Stands,
+        Standing::Abstains => WireStanding::Abstains,
+    };
+    WireAnnouncement { standing, quorate, ballot: wire_ballot(ballot), stamp: stamp.0 }
 }
 
 fn wire_run<T: Counted>(run: &Run<T>) -> WireRun {
@@ -410,7 +478,8 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             let received = body.runs(head.received)?;
             let delivered = body.runs(head.delivered)?;
             let lost = body.runs(head.lost)?;
-            Message::RequestAck(RequestAck { session, received, delivered, lost })
+            let quorate = head.quorate;
+            Message::RequestAck(RequestAck { session, received, delivered, lost, quorate })
         }
         Kind::Prepare => {
             let head: PrepareHead = body.take()?;
@@ -463,19 +532,33 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
         }
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
         Kind::Heartbeat => {
-            let head: HeartbeatHead = body.take()?;
-            let standing = match head.standing {
-                WireStanding::Leads => Standing::Leads,
-                WireStanding::Campaigns => Standing::Campaigns,
-                WireStanding::Stands => Standing::Stands,
-                WireStanding::Abstains => Standing::Abstains,
-            };
-            let (ballot, progress) = (ballot(head.ballot), progress(head.progress)?);
-            Message::Heartbeat(Heartbeat { standing, ballot, progress })
+            let HeartbeatHead { announcement: said, asks, progress: held } = body.take()?;
+            let (announcement, progress) = (announcement(said), progress(held)?);
+            Message::Heartbeat(Heartbeat { announcement, asks, progress })
+        }
+        Kind::Echo => {
+            let head: EchoHead = body.take()?;
+            let heard = body.list(head.heard, |body| {
+                let WireHeard { proposer, boot, announcement: said } = body.take()?;
+                let announcement = announcement(said);
+                Ok(Heard { proposer: id(proposer)?, boot, announcement })
+            })?;
+            let promised = ballot(head.promised);
+            Message::Echo(Echo { promised, accepted: head.accepted, heard })
+        }
+        Kind::Plea => {
+            let head: PleaHead = body.take()?;
+            let offered = body.list(head.offered, |body| id(body.take()?))?;
+            Message::Plea(Plea { pleaded_us: head.pleaded_us, offered })
+        }
+        Kind::Offer => {
+            let OfferHead { to, progress: held } = body.take()?;
+            Message::Offer(Offer { to: node(to)?, progress: progress(held)? })
         }
         Kind::CatchUpRequest => {
             let head: CatchUpRequestHead = body.take()?;
-            Message::CatchUpRequest(CatchUpRequest { missing: body.runs(head.missing)? })
+            let of = head.of.map(node).transpose()?;
+            Message::CatchUpRequest(CatchUpRequest { of, missing: body.runs(head.missing)? })
         }
         Kind::CatchUpReply => {
             let head: CatchUpReplyHead = body.take()?;
@@ -515,6 +598,26 @@ fn until(from: u64, until: Option<u64>) -> Result<Option<Instance>, Refusal> {
 
 fn ballot(ballot: WireBallot) -> Ballot {
     Ballot { round: ballot.round, proposer: ballot.proposer, boot: ballot.boot }
+}
+
+fn id(id: u32) -> Result<u32, Refusal> {
+    if id == 0 { Err(Refusal::Impossible) } else { Ok(id) }
+}
+
+fn node(WireNode { role, id: number }: WireNode) -> Result<NodeId, Refusal> {
+    let role = *Role::ALL.get(usize::from(role)).ok_or(Refusal::Impossible)?;
+    Ok(NodeId { role, id: id(number)? })
+}
+
+fn announcement(said: WireAnnouncement) -> Announcement {
+    let standing = match said.standing {
+        WireStanding::Leads => Standing::Leads,
+        WireStanding::Campaigns => Standing::Campaigns,
+        WireStanding::Stands => Standing::Stands,
+        WireStanding::Abstains => Standing::Abstains,
+    };
+    let (ballot, stamp) = (ballot(said.ballot), Time(said.stamp));
+    Announcement { standing, quorate: said.quorate, ballot, stamp }
 }
 
 fn progress(progress: WireProgress) -> Result<Progress, Refusal> {

@@ -94,7 +94,7 @@ fn forgeries(cluster: &str, sample: &[u8]) -> [Vec<u8>; 3] {
         codec.encode(&Message::Prepare(prepare.clone()), &mut bytes).unwrap();
         bytes
     };
-    let codec = Codec::new(cluster, Sender { node, boot: 1 }, LONGEST);
+    let codec = Codec::new(cluster, 3, Sender { node, boot: 1 }, LONGEST);
     let text = format!("paxos-key-1 {}", "5".repeat(64));
     let seal = Seal::new(&KeyRing::parse("own", &text).unwrap(), cluster, 1);
     let mut sealed = encoded(codec.clone().sealed());

@@ -1,36 +1,106 @@
 //! Which life of each acceptor a proposer has heard: the votes of another one do not count.
 //!
-//! An acceptor that was started again without its data has forgotten what it promised, so it could
-//! help to choose a second value. This is a guard and no proof: a proposer that was started again,
-//! too, has nothing to compare with.
+//! An acceptor that was started again without its data, or with an older copy of it, has forgotten
+//! what it promised, so it could help to choose a second value. This is a guard and no proof: a
+//! proposer that was started again, too, has nothing to compare with.
 
 use std::collections::BTreeMap;
 
 use log::warn;
 
+use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
-use crate::protocol::message::{Disown, Message};
-use crate::protocol::types::{Role, Sender};
+use crate::protocol::message::{Disown, Echo, Message};
+use crate::protocol::types::{Ballot, Role, Sender, Time};
 
-/// The incarnation that was heard first of each acceptor.
+/// What is known of each acceptor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Incarnations {
-    heard: BTreeMap<u32, u64>,
+    heard: BTreeMap<u32, Life>,
+}
+
+/// The incarnation that was heard first under an id.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Life {
+    incarnation: u64,
+    /// The own stamp in its last echo, and what it had promised and accepted by then.
+    had: Option<(Time, Ballot, u64)>,
+    /// It came back with less.
+    is_rolled_back: bool,
+    /// The last incarnation that was refused.
+    refused: Option<u64>,
 }
 
 impl Incarnations {
-    /// Whether this acceptor is the one that was heard first under its id. Another one has lost its
-    /// data, or two processes share an id; it is told so.
+    /// Whether this acceptor is the one that was heard first under its id, with all that it had
+    /// stored. Another one has lost its data, or two processes share an id; it is told so.
     pub fn admit(&mut self, from: Sender, fx: &mut Effects) -> bool {
-        let acceptor = from.node.id;
-        let known = *self.heard.entry(acceptor).or_insert(from.boot);
-        if known == from.boot {
+        let (acceptor, incarnation) = (from.node.id, from.boot);
+        let life = self.heard.entry(acceptor).or_insert(Life {
+            incarnation,
+            had: None,
+            is_rolled_back: false,
+            refused: None,
+        });
+        if life.incarnation == incarnation && !life.is_rolled_back {
             return true;
         }
-        warn!("acceptor {acceptor} came back without what it promised; its votes do not count");
+        if life.refused != Some(incarnation) {
+            life.refused = Some(incarnation);
+            warn!("acceptor {acceptor} came back without what it promised; its votes do not count");
+        }
         fx.ignore(Ignored::OtherIncarnation);
-        let disown = Disown { acceptor, incarnation: from.boot };
-        fx.send(Role::Acceptor, Message::Disown(disown));
+        fx.send(Role::Acceptor, Message::Disown(Disown { acceptor, incarnation }));
         false
+    }
+
+    /// An admitted acceptor repeats `stamp` of this proposer, and says how much it has promised and
+    /// accepted. Echoes overtake each other, but who repeats a later stamp has no less.
+    pub fn on_echo(&mut self, acceptor: u32, stamp: Option<Time>, echo: &Echo) {
+        let (Some(life), Some(stamp)) = (self.heard.get_mut(&acceptor), stamp) else { return };
+        match life.had {
+            Some((known, ..)) if stamp <= known => {}
+            Some((_, promised, accepted))
+                if (echo.promised < promised || echo.accepted < accepted)
+                    && !bugs::has(Bug::BelievesRolledBack) =>
+            {
+                life.is_rolled_back = true;
+            }
+            Some(_) | None => life.had = Some((stamp, echo.promised, echo.accepted)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::NodeId;
+
+    fn echo(incarnations: &mut Incarnations, stamp: u64, round: u64, accepted: u64) -> bool {
+        let from = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 7 };
+        let promised = Ballot { round, ..Ballot::ZERO };
+        let echo = Echo { promised, accepted, heard: Vec::new() };
+        assert!(incarnations.admit(from, &mut Effects::new()), "it was good so far");
+        incarnations.on_echo(1, Some(Time(stamp)), &echo);
+        incarnations.admit(from, &mut Effects::new())
+    }
+
+    #[test]
+    fn who_comes_back_with_less_than_it_had_is_disowned() {
+        let had = || {
+            let mut incarnations = Incarnations::default();
+            assert!(echo(&mut incarnations, 10, 2, 5));
+            assert!(echo(&mut incarnations, 9, 1, 4), "it was overtaken");
+            assert!(echo(&mut incarnations, 11, 2, 5));
+            incarnations
+        };
+        assert!(!echo(&mut had(), 12, 1, 5), "it promised more");
+        let mut incarnations = had();
+        assert!(!echo(&mut incarnations, 12, 3, 4), "it accepted more");
+        let from = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 7 };
+        let mut fx = Effects::new();
+        incarnations.admit(from, &mut fx);
+        let disown = Disown { acceptor: 1, incarnation: 7 };
+        assert_eq!(fx.send, [(Role::Acceptor, Message::Disown(disown))]);
     }
 }

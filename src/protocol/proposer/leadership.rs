@@ -382,10 +382,23 @@ impl Leadership {
     }
 
     /// Sends again what acceptors have not answered.
-    pub fn on_retry_accept(&mut self, now: Time, log: &DecidedLog, fx: &mut Effects) {
+    ///
+    /// Without a quorum it only knocks: a few datagrams, now and then.
+    pub fn on_retry_accept(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        quorate: bool,
+        fx: &mut Effects,
+    ) {
         assert!(!self.no_timeouts, "without time-outs nothing is sent again");
         self.timers.retry_accept = None;
-        self.phase2.retry(now, log.watermark(), &self.settings, fx);
+        self.phase2.retry(now, log.watermark(), quorate, &self.settings, fx);
+    }
+
+    /// A quorum is heard again: what waited for it need not wait longer.
+    pub fn on_quorate(&mut self, now: Time) {
+        self.phase2.expedite(now);
     }
 
     /// How many instances this leader has something for that is not decided.
@@ -466,13 +479,15 @@ impl Leadership {
     // The end of a turn.
 
     /// Tells clients what was received, for the timer.
-    pub fn on_request_ack(&mut self, log: &DecidedLog, fx: &mut Effects) {
+    pub fn on_request_ack(&mut self, log: &DecidedLog, quorate: bool, fx: &mut Effects) {
         self.timers.request_ack = false;
+        self.notes.set_quorate(quorate);
         self.notes.send_received(log, &self.settings, fx);
     }
 
     /// Proposes what there is room for, sends it, and tells the clients what is final.
-    pub fn on_turn_end(&mut self, now: Time, log: &DecidedLog, fx: &mut Effects) {
+    pub fn on_turn_end(&mut self, now: Time, log: &DecidedLog, quorate: bool, fx: &mut Effects) {
+        self.notes.set_quorate(quorate);
         self.close_holes(log);
         self.propose_all(now, log);
         self.begin_attempts(now, fx);

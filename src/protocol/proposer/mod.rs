@@ -2,21 +2,22 @@
 //!
 //! Read it in this order: `phase1` (what may be proposed), `phase2` (what is in flight),
 //! `intake` (what clients asked for), `notes` (what they are told), `leadership` (all of it, while
-//! leading), `telling` (who hears what is decided), and this file: election, following, and who
-//! gets which message.
+//! leading), `telling` (who hears what is decided), `standing` (what it is to the others), and this
+//! file: campaigning, following, and who gets which message.
 
+mod claims;
 mod incarnations;
 mod intake;
 mod leadership;
 mod notes;
 mod phase1;
 mod phase2;
+mod standing;
 mod telling;
-
-use std::time::Duration;
 
 use log::{debug, info, warn};
 
+use self::claims::Claims;
 use self::incarnations::Incarnations;
 use self::leadership::Leadership;
 use self::phase1::{Attempt, PageOutcome};
@@ -25,10 +26,10 @@ use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::catch_up::{self, CatchUp};
 use super::decided_log::{Contradiction, DecidedLog};
-use super::election::{Election, Verdict};
+use super::election::Election;
 use super::message::{
-    Accepted, Assignment, CatchUpReply, CatchUpRequest, Decide, Heartbeat, Interest, Kind, Message,
-    Nack, Progress, Promise, Request, Standing,
+    Accepted, Announcement, Assignment, CatchUpReply, CatchUpRequest, Decide, Echo, Heartbeat,
+    Interest, Kind, Message, Nack, Offer, Plea, Progress, Promise, Request, Standing,
 };
 use super::quorum::Quorum;
 use super::retry::backoff;
@@ -37,7 +38,6 @@ use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Ballot, NodeId, Role, Sender, Session, Time};
 use crate::bugs::{self, Bug};
-use crate::rng::Rng;
 
 /// What a proposer is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,8 +50,6 @@ pub struct ProposerOptions {
     pub no_timeouts: bool,
     /// Run phase 1 for each instance as values arrive, not once for the whole log.
     pub no_preexecution: bool,
-    /// For jitter.
-    pub seed: u64,
 }
 
 /// One proposer's state.
@@ -60,8 +58,9 @@ pub struct Proposer {
     options: ProposerOptions,
     settings: Settings,
     quorum: Quorum,
-    rng: Rng,
     election: Election,
+    /// What it said of itself last.
+    announced: Option<(Standing, bool)>,
     phase: Phase,
     /// The highest round heard of.
     round: u64,
@@ -73,6 +72,7 @@ pub struct Proposer {
     catch_up: CatchUp,
     learners: Learners,
     incarnations: Incarnations,
+    claims: Claims,
     /// Decided by this leader in this turn, to be told at its end.
     decided_now: Vec<Page>,
 }
@@ -92,11 +92,10 @@ enum Phase {
 
 impl Proposer {
     /// A proposer at its start.
-    pub fn new(options: ProposerOptions, settings: Settings, now: Time) -> Self {
-        let listen = settings.heartbeat_interval * 2;
+    pub fn new(options: ProposerOptions, settings: Settings) -> Self {
         Proposer {
-            rng: Rng::new(options.seed),
-            election: Election::new(options.id, settings.leader_timeout, listen, now),
+            election: Election::new(options.id, options.boot, &settings),
+            announced: None,
             quorum: Quorum::majority_of(settings.acceptor_count),
             options,
             settings,
@@ -108,6 +107,7 @@ impl Proposer {
             catch_up: CatchUp::default(),
             learners: Learners::default(),
             incarnations: Incarnations::default(),
+            claims: Claims::default(),
             decided_now: Vec::new(),
         }
     }
@@ -127,6 +127,7 @@ impl Proposer {
     /// Takes a ballot above everything heard of, and asks for promises.
     fn campaign(&mut self, now: Time, fx: &mut Effects) {
         assert!(matches!(self.phase, Phase::Standby), "only a standby campaigns");
+        self.hear_ballot(self.election.highest_ballot());
         self.round = self.round.saturating_add(1);
         let (proposer, boot) = (self.options.id, self.options.boot);
         let boot = if bugs::has(Bug::ReusesBallots) { 0 } else { boot };
@@ -137,13 +138,14 @@ impl Proposer {
         fx.send(Role::Acceptor, Message::Prepare(attempt.prepare()));
         fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
         self.phase = Phase::Campaign { ballot, attempt, since: now, tries: 0 };
-        self.send_heartbeat(now, fx);
+        self.election.set_office(now, true);
     }
 
     /// Leads no more, and forgets everything that only a leader needs. Clients ask the next one.
-    fn step_down(&mut self, fx: &mut Effects) {
+    fn step_down(&mut self, now: Time, fx: &mut Effects) {
         self.phase = Phase::Standby;
         self.learners = Learners::default();
+        self.election.set_office(now, false);
         for timer in [
             Timer::RetryPrepare,
             Timer::RetryAccept,
@@ -155,34 +157,10 @@ impl Proposer {
         }
     }
 
-    /// Nobody answers: lets somebody else try, who may be better connected.
-    fn give_way(&mut self, now: Time, fx: &mut Effects) {
-        warn!("gives way: no quorum of acceptors answers");
-        self.step_down(fx);
-        self.abstains_until = now + self.settings.progress_timeout * 4;
-        self.election.give_way(now);
-        self.send_heartbeat(now, fx);
-    }
-
-    /// Others know of decisions that this leader has neither made nor proposed. So another one has
-    /// led in the meantime, unheard, and may be gone again: only a new ballot brings that up.
-    fn make_up(&mut self, now: Time, fx: &mut Effects) {
-        info!("was replaced without hearing it: others know more");
-        self.step_down(fx);
-        self.election.give_way(now);
-    }
-
-    /// When nothing has been answered for too long, and there is somebody to give way to.
-    fn check_progress(&mut self, now: Time, fx: &mut Effects) {
-        let since = match &self.phase {
-            Phase::Standby => None,
-            Phase::Campaign { since, .. } => Some(*since),
-            Phase::Leading(leadership) => leadership.stalled_since(),
-        };
-        let stalled = since.is_some_and(|since| now.since(since) >= self.settings.progress_timeout);
-        if stalled && !bugs::has(Bug::LeadsWithoutQuorum) && self.election.has_company(now) {
-            self.give_way(now, fx);
-        }
+    /// Campaigns now, whatever this proposer is and whoever leads: for models of what may happen.
+    pub fn take_over(&mut self, now: Time, fx: &mut Effects) {
+        self.step_down(now, fx);
+        self.campaign(now, fx);
     }
 
     /// The leader's ballot must be above every round heard of.
@@ -202,67 +180,32 @@ impl Proposer {
         }
     }
 
-    fn standing(&self, now: Time) -> Standing {
-        match &self.phase {
-            Phase::Leading(_) => Standing::Leads,
-            Phase::Campaign { .. } => Standing::Campaigns,
-            Phase::Standby if now < self.abstains_until => Standing::Abstains,
-            Phase::Standby => Standing::Stands,
-        }
-    }
-
-    fn send_heartbeat(&mut self, now: Time, fx: &mut Effects) {
-        let standing = self.standing(now);
-        let ballot = match &self.phase {
-            Phase::Leading(leadership) => leadership.ballot(),
-            Phase::Standby | Phase::Campaign { .. } => Ballot::ZERO,
-        };
-        let heartbeat = Heartbeat { standing, ballot, progress: self.log.progress() };
-        fx.send(Role::Proposer, Message::Heartbeat(heartbeat.clone()));
-        if standing == Standing::Leads {
-            fx.send(Role::Learner, Message::Heartbeat(heartbeat.clone()));
-            fx.send(Role::Client, Message::Heartbeat(heartbeat));
-        }
-        fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval);
-    }
-
     // Messages of other proposers.
 
-    fn on_heartbeat(&mut self, now: Time, id: u32, heartbeat: Heartbeat, fx: &mut Effects) {
-        if heartbeat.standing != Standing::Leads {
-            return self.election.on_heartbeat(now, id, heartbeat.standing);
-        }
-        let ballot = heartbeat.ballot;
-        if ballot.proposer != id || !self.hear_ballot(ballot) {
+    fn on_heartbeat(&mut self, now: Time, from: Sender, heartbeat: Heartbeat, fx: &mut Effects) {
+        let (id, announcement) = (from.node.id, heartbeat.announcement);
+        let ballot = announcement.ballot;
+        let is_own = ballot == Ballot::ZERO || ballot.proposer == id;
+        if !is_own || !self.hear_ballot(ballot) {
             return fx.ignore(Ignored::Malformed);
         }
-        if ballot < self.followed {
-            // It does not know yet that it was replaced.
-            self.election.on_heartbeat(now, id, Standing::Stands);
-            return fx.ignore(Ignored::StaleBallot);
-        }
-        match &self.phase {
-            Phase::Standby => {}
-            // A leader that works is not displaced, whatever ballot was taken meanwhile.
-            Phase::Campaign { ballot: mine, .. } => {
-                debug!("gives up its campaign with {mine}: P{id} leads with {ballot}");
-                self.step_down(fx);
-            }
-            Phase::Leading(leadership) => {
-                info!("is replaced: {ballot} leads, {} is over", leadership.ballot());
-                self.step_down(fx);
+        self.election.on_word(now, id, from.boot, announcement);
+        if announcement.standing == Standing::Leads {
+            if ballot < self.followed {
+                // It does not know yet that it was replaced.
+                fx.ignore(Ignored::StaleBallot);
+            } else if announcement.quorate {
+                self.followed = ballot;
+                self.catch_up.on_progress(now, from.node, heartbeat.progress);
             }
         }
-        self.followed = ballot;
-        self.election.on_heartbeat(now, id, Standing::Leads);
-        self.catch_up.on_progress(heartbeat.progress);
+        self.check_election(now, fx);
     }
 
-    fn on_decide(&mut self, now: Time, id: u32, decide: Decide, fx: &mut Effects) {
+    fn on_decide(&mut self, id: u32, decide: Decide, fx: &mut Effects) {
         let is_leaders = decide.ballot.proposer == id && self.hear_ballot(decide.ballot);
         if is_leaders && decide.ballot >= self.followed && !self.is_leading() {
             self.followed = decide.ballot;
-            self.election.on_leader(now, id);
         }
         self.catch_up.on_decide();
         self.learn(Page { from: decide.from, entries: decide.entries }, fx);
@@ -301,17 +244,18 @@ impl Proposer {
 
     // Messages of clients, acceptors and learners.
 
-    fn on_request(&mut self, now: Time, from: Sender, request: Request, fx: &mut Effects) {
+    fn on_request(&mut self, from: Sender, request: Request, fx: &mut Effects) {
         let Phase::Leading(leadership) = &mut self.phase else {
             return fx.ignore(Ignored::NotLeading);
         };
         let session = Session { client: from.node.id, boot: from.boot };
+        leadership.owe_ack(session);
         // With nothing open, all that was delivered when this leadership began is delivered here.
         let has_missed = request.assignment == Assignment::Leader
             && request.front > self.log.next_number(session)
             && leadership.open() == 0;
         if has_missed {
-            return self.make_up(now, fx);
+            return self.claims.note(from);
         }
         leadership.on_request(session, request, &self.log, fx);
     }
@@ -360,7 +304,6 @@ impl Proposer {
         self.followed = ballot;
         self.phase = Phase::Leading(Box::new(leadership));
         self.learners = Learners { due: self.log.progress().decided, ..Learners::default() };
-        self.send_heartbeat(now, fx);
         self.on_chosen(chosen, fx);
     }
 
@@ -382,48 +325,98 @@ impl Proposer {
         self.deliver();
     }
 
-    fn on_nack(&mut self, now: Time, nack: Nack, fx: &mut Effects) {
+    /// One acceptor has promised a higher ballot. That alone is no reason to give up: a quorum of
+    /// the others may do.
+    fn on_nack(&mut self, now: Time, acceptor: u32, nack: Nack, fx: &mut Effects) {
         if self.own_ballot() != Some(nack.rejected) || nack.promised <= nack.rejected {
             return fx.ignore(Ignored::StaleBallot);
         }
         if !self.hear_ballot(nack.promised) {
             return fx.ignore(Ignored::TooFarAhead);
         }
-        debug!("gives up {}: {} is promised", nack.rejected, nack.promised);
-        self.step_down(fx);
-        // Whoever took the higher ballot gets a while to lead with it. The jitter keeps two
-        // proposers from outbidding each other for ever.
-        let owner = nack.promised.proposer;
-        let jitter = self.rng.up_to(self.settings.leader_timeout / 2);
-        let patience =
-            if owner == self.options.id { Duration::ZERO } else { self.settings.leader_timeout };
-        self.election.expect(now, owner, patience + jitter);
+        debug!("{} is refused: {} is promised", nack.rejected, nack.promised);
+        self.election.on_promised(acceptor, nack.promised);
+        if bugs::has(Bug::YieldsToAnyNack) {
+            self.step_down(now, fx);
+        }
+        self.check_election(now, fx);
+    }
+
+    /// An acceptor repeats which proposers it hears.
+    fn on_echo(&mut self, now: Time, acceptor: u32, mut echo: Echo, fx: &mut Effects) {
+        echo.heard.retain(|heard| {
+            let Announcement { ballot, .. } = heard.announcement;
+            let is_own = ballot == Ballot::ZERO || ballot.proposer == heard.proposer;
+            is_own && self.hear_ballot(ballot)
+        });
+        if !self.hear_ballot(echo.promised) {
+            return fx.ignore(Ignored::TooFarAhead);
+        }
+        let me = (self.options.id, self.options.boot);
+        let mine = echo.heard.iter().find(|heard| (heard.proposer, heard.boot) == me);
+        let stamp = mine.map(|heard| heard.announcement.stamp);
+        self.incarnations.on_echo(acceptor, stamp, &echo);
+        if self.election.on_echo(now, acceptor, &echo) {
+            self.note_double(fx);
+        }
+        self.check_election(now, fx);
+    }
+
+    fn note_double(&self, fx: &mut Effects) {
+        warn!("another process runs as P{}: give each its own id", self.options.id);
+        fx.ignore(Ignored::SameId);
+    }
+
+    /// Somebody is not served by the leader. The leader answers that it is there, the others that
+    /// they hear it.
+    fn on_plea(&mut self, now: Time, from: Sender, plea: Plea, fx: &mut Effects) {
+        self.election.on_plea(now, from.node, plea);
+        if let Phase::Leading(leadership) = &mut self.phase {
+            if from.node.role == Role::Client {
+                leadership.owe_ack(Session { client: from.node.id, boot: from.boot });
+            }
+            return;
+        }
+        let offer = Offer { to: from.node, progress: self.log.progress() };
+        fx.send(from.node.role, Message::Offer(offer));
+        self.check_election(now, fx);
     }
 
     /// The learners say what they hold.
-    fn on_decide_ack(&mut self, now: Time, progress: Progress, fx: &mut Effects) {
+    fn on_decide_ack(&mut self, now: Time, from: Sender, progress: Progress, fx: &mut Effects) {
+        let Phase::Leading(leadership) = &self.phase else {
+            // They may hold what a dead leader told nobody else.
+            self.catch_up.on_progress(now, from.node, progress);
+            return;
+        };
+        if progress.decided > self.log.progress().decided + leadership.open() as u64 {
+            self.claims.note(from);
+            return fx.ignore(Ignored::Malformed);
+        }
         if !bugs::has(Bug::DeafToDecideAcks) {
             self.learners.acknowledged = Some(progress);
-        }
-        if let Phase::Leading(leadership) = &self.phase
-            && progress.decided > self.log.progress().decided + leadership.open() as u64
-        {
-            self.make_up(now, fx);
         }
     }
 
     fn on_catch_up_request(&mut self, asker: Role, request: &CatchUpRequest, fx: &mut Effects) {
-        if !self.is_leading() {
+        let me = NodeId::new(Role::Proposer, self.options.id);
+        if !catch_up::is_asked(request, me, self.is_leading()) {
             return fx.ignore(Ignored::NotLeading);
         }
         catch_up::answer(&self.log, request, asker, &self.settings, fx);
     }
 
-    fn on_catch_up_reply(&mut self, now: Time, role: Role, reply: CatchUpReply, fx: &mut Effects) {
+    fn on_catch_up_reply(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        reply: CatchUpReply,
+        fx: &mut Effects,
+    ) {
         let gained = self.learn(Page { from: reply.from, entries: reply.entries }, fx);
         if matches!(self.phase, Phase::Standby) {
             let answer = (gained, reply.last);
-            self.catch_up.on_reply(now, &self.log, role, answer, &self.settings, fx);
+            self.catch_up.on_reply(now, &self.log, from, answer, &self.settings, fx);
         }
     }
 
@@ -432,13 +425,7 @@ impl Proposer {
     fn on_election(&mut self, now: Time, fx: &mut Effects) {
         fx.set_timer(Timer::Election, now + self.settings.heartbeat_interval);
         self.check_progress(now, fx);
-        if !matches!(self.phase, Phase::Standby) {
-            return self.election.rest(now);
-        }
-        let willing = now >= self.abstains_until;
-        if self.election.check(now, willing) == Verdict::Campaign {
-            self.campaign(now, fx);
-        }
+        self.check_election(now, fx);
     }
 
     fn on_retry_prepare(&mut self, now: Time, fx: &mut Effects) {
@@ -467,8 +454,17 @@ impl Proposer {
 
 impl Actor for Proposer {
     fn on_start(&mut self, now: Time, fx: &mut Effects) {
-        self.send_heartbeat(now, fx);
+        self.announce(now, true, fx);
         fx.set_timer(Timer::Election, now + self.settings.heartbeat_interval);
+    }
+
+    /// A leader that ends says so, and the next one need not wait for a time-out.
+    fn on_stop(&mut self, now: Time, fx: &mut Effects) {
+        if self.is_leading() {
+            self.step_down(now, fx);
+            self.abstains_until = Time(u64::MAX);
+            self.announce(now, false, fx);
+        }
     }
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
@@ -478,8 +474,7 @@ impl Actor for Proposer {
         }
         if role == Role::Proposer && id == self.options.id {
             if from.boot != self.options.boot {
-                warn!("another process runs as P{id}: give each its own id");
-                fx.ignore(Ignored::SameId);
+                self.note_double(fx);
             }
             return;
         }
@@ -487,19 +482,22 @@ impl Actor for Proposer {
             return;
         }
         match message {
-            Message::Request(request) => self.on_request(now, from, request, fx),
+            Message::Request(request) => self.on_request(from, request, fx),
             Message::Promise(promise) => self.on_promise(now, id, promise, fx),
             Message::Accepted(accepted) => self.on_accepted(now, id, &accepted, fx),
-            Message::Nack(nack) => self.on_nack(now, nack, fx),
-            Message::Decide(decide) => self.on_decide(now, id, decide, fx),
-            Message::DecideAck(ack) => self.on_decide_ack(now, ack.progress, fx),
-            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, id, heartbeat, fx),
+            Message::Nack(nack) => self.on_nack(now, id, nack, fx),
+            Message::Echo(echo) => self.on_echo(now, id, echo, fx),
+            Message::Plea(plea) => self.on_plea(now, from, plea, fx),
+            Message::Decide(decide) => self.on_decide(id, decide, fx),
+            Message::DecideAck(ack) => self.on_decide_ack(now, from, ack.progress, fx),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from, heartbeat, fx),
             Message::CatchUpRequest(request) => self.on_catch_up_request(role, &request, fx),
-            Message::CatchUpReply(reply) => self.on_catch_up_reply(now, role, reply, fx),
+            Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::RequestAck(_)
             | Message::Prepare(_)
             | Message::Accept(_)
-            | Message::Disown(_) => {
+            | Message::Disown(_)
+            | Message::Offer(_) => {
                 fx.ignore(Ignored::Misdirected);
             }
         }
@@ -507,28 +505,28 @@ impl Actor for Proposer {
 
     fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
         match (timer, &mut self.phase) {
-            (Timer::Heartbeat, _) => self.send_heartbeat(now, fx),
+            (Timer::Heartbeat, _) => self.announce(now, false, fx),
             (Timer::Election, _) => self.on_election(now, fx),
             (Timer::RetryPrepare, _) => self.on_retry_prepare(now, fx),
             (Timer::RetryDecide, _) => self.on_retry_decide(now, fx),
             (Timer::CatchUp, Phase::Standby) => {
-                // The leader first; then the learners, for it may just have died.
-                let sources = [Role::Proposer, Role::Learner];
-                self.catch_up.on_timer(now, &self.log, sources, &self.settings, fx);
+                let leader = NodeId::new(Role::Proposer, self.followed.proposer);
+                self.catch_up.on_timer(now, &self.log, Some(leader), &self.settings, fx);
             }
             (Timer::RetryAccept, Phase::Leading(leadership)) => {
-                leadership.on_retry_accept(now, &self.log, fx);
+                let quorate = self.election.is_quorate();
+                leadership.on_retry_accept(now, &self.log, quorate, fx);
             }
             (Timer::CloseHoles, Phase::Leading(leadership)) => leadership.on_close_holes(&self.log),
             (Timer::RequestAck, Phase::Leading(leadership)) => {
-                leadership.on_request_ack(&self.log, fx);
+                leadership.on_request_ack(&self.log, self.election.is_quorate(), fx);
             }
             // Set by a leader that stepped down in the turn in which it was due.
             (
                 Timer::CatchUp | Timer::RetryAccept | Timer::CloseHoles | Timer::RequestAck,
                 Phase::Standby | Phase::Campaign { .. } | Phase::Leading(_),
             ) => {}
-            (Timer::DecideAck | Timer::RetryRequest, _) => {
+            (Timer::DecideAck | Timer::RetryRequest | Timer::Plea, _) => {
                 unreachable!("a proposer does not set {timer:?}")
             }
         }
@@ -541,7 +539,7 @@ impl Actor for Proposer {
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         match &mut self.phase {
             Phase::Leading(leadership) => {
-                leadership.on_turn_end(now, &self.log, fx);
+                leadership.on_turn_end(now, &self.log, self.election.is_quorate(), fx);
                 let ballot = leadership.ballot();
                 self.send_decides(now, ballot, fx);
             }
@@ -551,23 +549,23 @@ impl Actor for Proposer {
                 self.catch_up.on_turn_end(now, &self.log, &self.settings, fx);
             }
         }
+        self.announce_changes(now, fx);
     }
 
     fn interest(&self) -> Interest {
-        const ALWAYS: [Kind; 2] = [Kind::Heartbeat, Kind::Decide];
-        const STANDBY: Interest = Interest::of(&[ALWAYS[0], ALWAYS[1], Kind::CatchUpReply]);
-        const CAMPAIGN: Interest =
-            Interest::of(&[ALWAYS[0], ALWAYS[1], Kind::CatchUpReply, Kind::Promise, Kind::Nack]);
-        const LEADING_UNPREPARED: Interest = LEADING.with(Kind::Promise);
-        const LEADING: Interest = Interest::of(&[
-            ALWAYS[0],
-            ALWAYS[1],
-            Kind::Request,
-            Kind::Accepted,
-            Kind::Nack,
-            Kind::DecideAck,
+        const ALWAYS: Interest = Interest::of(&[
+            Kind::Heartbeat,
+            Kind::Echo,
+            Kind::Plea,
+            Kind::Decide,
             Kind::CatchUpRequest,
         ]);
+        const STANDBY: Interest = ALWAYS.with(Kind::CatchUpReply).with(Kind::DecideAck);
+        const CAMPAIGN: Interest =
+            ALWAYS.with(Kind::CatchUpReply).with(Kind::Promise).with(Kind::Nack);
+        const LEADING: Interest =
+            ALWAYS.with(Kind::Request).with(Kind::Accepted).with(Kind::Nack).with(Kind::DecideAck);
+        const LEADING_UNPREPARED: Interest = LEADING.with(Kind::Promise);
         match &self.phase {
             Phase::Standby => STANDBY,
             Phase::Campaign { .. } => CAMPAIGN,

@@ -17,6 +17,8 @@ pub struct Notes {
     urgent: Vec<Session>,
     /// Who is to be told what was received, when the timer comes.
     waiting: Vec<Session>,
+    /// Whether the leader that tells it is quorate.
+    quorate: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,6 +34,8 @@ struct Note {
     /// Whether `urgent` has the session, and whether `waiting` has it.
     is_urgent: bool,
     is_waiting: bool,
+    /// Whether it is to be told something, whatever it is, since it asked.
+    is_owed: bool,
     /// What the last acknowledgements told.
     told: VecDeque<Told>,
 }
@@ -76,6 +80,20 @@ impl Sessions {
 }
 
 impl Notes {
+    /// `session` is to be answered, if only to say that a leader is there.
+    pub fn owe(&mut self, session: Session) {
+        let note = self.sessions.note(session);
+        note.is_owed = true;
+        if !std::mem::replace(&mut note.is_waiting, true) {
+            self.waiting.push(session);
+        }
+    }
+
+    /// Whether the leader that answers is quorate.
+    pub fn set_quorate(&mut self, quorate: bool) {
+        self.quorate = quorate;
+    }
+
     /// Values are held, and will be decided if this leader lives. `asked` is the instance of the
     /// first, if the client asked for one.
     pub fn received(&mut self, session: Session, numbers: Run<Number>, asked: Option<Instance>) {
@@ -148,7 +166,9 @@ impl Notes {
             };
             let all_delivered = again(&delivered, |told| &told.delivered);
             let all_lost = again(&lost, |told| &told.lost);
-            send(session, [received, all_delivered, all_lost], settings, fx);
+            note.is_owed = false;
+            let lists = [received, all_delivered, all_lost];
+            send(session, lists, self.quorate, settings, fx);
             if note.told.len() == TOLD_AGAIN - 1 {
                 note.told.pop_front();
             }
@@ -162,8 +182,9 @@ impl Notes {
             let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_waiting = false;
             let open = note.take_open(session, log);
-            if !open.is_empty() {
-                send(session, [open, Vec::new(), Vec::new()], settings, fx);
+            if std::mem::take(&mut note.is_owed) || !open.is_empty() {
+                let lists = [open, Vec::new(), Vec::new()];
+                send(session, lists, self.quorate, settings, fx);
             }
         }
     }
@@ -201,20 +222,24 @@ impl Note {
     }
 }
 
-/// Sends acknowledgements, each within a datagram.
+/// Sends acknowledgements, each within a datagram; one without anything in it if there is nothing.
 fn send(
     session: Session,
     [mut received, mut delivered, mut lost]: [Vec<Run<Number>>; 3],
+    quorate: bool,
     settings: &Settings,
     fx: &mut Effects,
 ) {
     // A third of a datagram for each list.
     let most = (runs_per_page(settings.page_bytes()) / 3).max(1);
-    while !(received.is_empty() && delivered.is_empty() && lost.is_empty()) {
+    loop {
         let [rest_received, rest_delivered, rest_lost] = [&mut received, &mut delivered, &mut lost]
             .map(|runs| runs.split_off(runs.len().min(most)));
-        let ack = RequestAck { session, received, delivered, lost };
+        let ack = RequestAck { session, received, delivered, lost, quorate };
         fx.send(Role::Client, Message::RequestAck(ack));
+        if rest_received.is_empty() && rest_delivered.is_empty() && rest_lost.is_empty() {
+            return;
+        }
         (received, delivered, lost) = (rest_received, rest_delivered, rest_lost);
     }
 }

@@ -12,6 +12,9 @@ use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Instance, Role, Run, Time};
 
+/// How many datagrams a leader sends again at a time while it hears no quorum.
+const KNOCK_DATAGRAMS: usize = 8;
+
 /// The instances proposed and not decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Phase2 {
@@ -150,16 +153,36 @@ impl Phase2 {
         self.deadlines.first()
     }
 
-    /// Sends again what was not answered in time: at most `window_bytes` of it.
-    pub fn retry(&mut self, now: Time, watermark: Instance, settings: &Settings, fx: &mut Effects) {
+    /// Whatever is in flight is overdue.
+    pub fn expedite(&mut self, now: Time) {
+        let everything = Run::new(Instance::FIRST, Instance(u64::MAX));
+        let held: Vec<_> = self.in_flight.pages(everything).map(|(page, _)| page.run()).collect();
+        self.deadlines.clear();
+        self.deadlines.add(now, held);
+    }
+
+    /// Sends again what was not answered in time: at most `window_bytes` of it, and without a
+    /// quorum a few datagrams, as rarely as anything is sent again.
+    pub fn retry(
+        &mut self,
+        now: Time,
+        watermark: Instance,
+        quorate: bool,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
         if bugs::has(Bug::NeverRetriesAccepts) {
             return self.deadlines.clear();
         }
-        let timeout = self.timeout(settings);
+        let (timeout, bytes_max) = if quorate {
+            (self.timeout(settings), settings.window_bytes)
+        } else {
+            (settings.retry_max, settings.entries_bytes() * KNOCK_DATAGRAMS)
+        };
         let (mut due, mut bytes) = (Vec::new(), 0);
         for overdue in self.deadlines.take_due(now) {
             self.in_flight.change(overdue, |run, entries, flight| {
-                if bytes == 0 || bytes < settings.window_bytes {
+                if bytes == 0 || bytes < bytes_max {
                     bytes += entries.bytes();
                     flight.retries = flight.retries.saturating_add(1);
                     due.push(run);
@@ -257,11 +280,11 @@ mod tests {
         assert_eq!(fx.send.len(), 1);
         let deadline = Time::ZERO + settings.retry_accept;
         assert_eq!(phase2.next_deadline(), Some(deadline));
-        phase2.retry(Time::ZERO + settings.retry_accept / 2, Instance(1), &settings, &mut fx);
+        phase2.retry(Time::ZERO + settings.retry_accept / 2, Instance(1), true, &settings, &mut fx);
         assert_eq!(fx.send.len(), 1);
-        phase2.retry(deadline, Instance(1), &settings, &mut fx);
+        phase2.retry(deadline, Instance(1), true, &settings, &mut fx);
         assert_eq!(fx.send.len(), 2);
-        phase2.retry(deadline, Instance(1), &settings, &mut fx);
+        phase2.retry(deadline, Instance(1), true, &settings, &mut fx);
         assert_eq!(fx.send.len(), 2, "it was sent a moment ago");
     }
 

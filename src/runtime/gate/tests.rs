@@ -26,7 +26,7 @@ impl Process {
     fn start(network: &MemoryNetwork, role: Role, session: u64) -> Self {
         // An acceptor keeps its number across lives, so it is not the session.
         let me = Sender { node: NodeId::new(role, 1), boot: 5 };
-        let codec = Arc::new(Codec::new("test", me, DATAGRAM_BYTES).sealed());
+        let codec = Arc::new(Codec::new("test", 3, me, DATAGRAM_BYTES).sealed());
         let (seal, stats) = (seal(KEY, session), Arc::new(Stats::default()));
         let sender = || SealingSender::new(network.clone(), Arc::clone(&seal));
         let around = Surroundings {
@@ -119,7 +119,7 @@ fn a_stranger_gets_nothing_in() {
     play(&[&recorded[..], &[0; 1000]].concat());
     // Without a key, with another, and to a group it was not meant for.
     let mut open = Vec::new();
-    Codec::new("test", Sender { node: NodeId::new(Role::Acceptor, 1), boot: 5 }, 1472)
+    Codec::new("test", 3, Sender { node: NodeId::new(Role::Acceptor, 1), boot: 5 }, 1472)
         .encode(&nack(), &mut open)
         .unwrap();
     play(&open);

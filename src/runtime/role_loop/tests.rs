@@ -176,7 +176,7 @@ fn setup(
     };
     let around = Surroundings {
         inbox,
-        codec: Arc::new(Codec::new("test", OWN, DATAGRAM_BYTES)),
+        codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
         network: Box::new(world.clone()),
         store: Box::new(world.clone()),
         output: Box::new(world),
@@ -203,7 +203,7 @@ impl Handles {
         let promised = Ballot { round: number, proposer: 1, boot: 0 };
         let message = Message::Nack(Nack { rejected: Ballot::ZERO, promised });
         let mut datagram = Vec::new();
-        Codec::new("test", PEER, DATAGRAM_BYTES).encode(&message, &mut datagram).unwrap();
+        Codec::new("test", 3, PEER, DATAGRAM_BYTES).encode(&message, &mut datagram).unwrap();
         self.inbox.offer(&datagram);
     }
 
@@ -304,7 +304,7 @@ fn a_network_that_fails_and_messages_that_do_not_fit_are_counted() {
         if event == "message 99" {
             let run = |at: u64| Run::new(Instance(at * 1_000_000), Instance(at * 1_000_000 + 1));
             let missing = (1..1000).map(run).collect();
-            fx.send(Role::Learner, Message::CatchUpRequest(CatchUpRequest { missing }));
+            fx.send(Role::Learner, Message::CatchUpRequest(CatchUpRequest { of: None, missing }));
             fx.send(Role::Proposer, nack());
             fx.send(Role::Learner, nack());
         }

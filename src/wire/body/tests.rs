@@ -45,6 +45,11 @@ fn progress() -> Progress {
     Progress { watermark: last, decided: u64::MAX, end: last }
 }
 
+fn announcement() -> Announcement {
+    let (standing, quorate, stamp) = (Standing::Abstains, true, Time(u64::MAX));
+    Announcement { standing, quorate, ballot: BIG, stamp }
+}
+
 /// A sample of each kind. A new kind does not compile without one.
 fn sample(kind: Kind) -> Message {
     let from = Instance(u64::MAX - 100);
@@ -61,6 +66,7 @@ fn sample(kind: Kind) -> Message {
             received: runs(),
             delivered: runs(),
             lost: runs(),
+            quorate: true,
         }),
         Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
         Kind::Promise => {
@@ -80,10 +86,23 @@ fn sample(kind: Kind) -> Message {
         Kind::Decide => Message::Decide(Decide { ballot: BIG, from, entries: entries() }),
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress() }),
         Kind::Heartbeat => {
-            let standing = Standing::Abstains;
-            Message::Heartbeat(Heartbeat { standing, ballot: BIG, progress: progress() })
+            let (announcement, asks) = (announcement(), true);
+            Message::Heartbeat(Heartbeat { announcement, asks, progress: progress() })
         }
-        Kind::CatchUpRequest => Message::CatchUpRequest(CatchUpRequest { missing: runs() }),
+        Kind::Echo => {
+            let (proposer, boot) = (u32::MAX, u64::MAX);
+            let heard = vec![Heard { proposer, boot, announcement: announcement() }; 2];
+            Message::Echo(Echo { promised: BIG, accepted: u64::MAX, heard })
+        }
+        Kind::Plea => Message::Plea(Plea { pleaded_us: u64::MAX, offered: vec![1, u32::MAX] }),
+        Kind::Offer => {
+            let to = NodeId::new(Role::Learner, u32::MAX);
+            Message::Offer(Offer { to, progress: progress() })
+        }
+        Kind::CatchUpRequest => {
+            let of = Some(NodeId::new(Role::Proposer, u32::MAX));
+            Message::CatchUpRequest(CatchUpRequest { of, missing: runs() })
+        }
         Kind::Disown => Message::Disown(Disown { acceptor: u32::MAX, incarnation: u64::MAX }),
         Kind::CatchUpReply => {
             Message::CatchUpReply(CatchUpReply { from, entries: entries(), last: true })
@@ -94,7 +113,7 @@ fn sample(kind: Kind) -> Message {
 fn codec_of(kind: Kind) -> Codec {
     let role = Role::ALL.into_iter().find(|role| kind.is_sent_by(*role)).unwrap();
     let sender = Sender { node: NodeId::new(role, u32::MAX), boot: u64::MAX };
-    Codec::new("test", sender, 65507)
+    Codec::new("test", 3, sender, 65507)
 }
 
 fn datagram(kind: Kind) -> Vec<u8> {
@@ -166,12 +185,17 @@ fn each_refusal_has_its_reason() {
     assert_eq!(codec.decode(&good[..HEADER_BYTES - 1]), Err(Refusal::TooShort));
     assert_eq!(with(0, b'x'), Err(Refusal::Foreign));
     assert_eq!(with(4, VERSION + 1), Err(Refusal::OtherVersion));
-    assert_eq!(with(5, 13), Err(Refusal::UnknownKind));
+    assert_eq!(with(5, 16), Err(Refusal::UnknownKind));
     assert_eq!(with(5, Kind::Promise as u8), Err(Refusal::WrongRole));
     assert_eq!(with(6, 4), Err(Refusal::UnknownSender));
     assert_eq!(with(HEADER_BYTES, 255), Err(Refusal::BadBody));
-    let other = Codec::new("other", codec.sender, 65507);
+    let other = Codec::new("other", 3, codec.sender, 65507);
     assert_eq!(other.decode(&good), Err(Refusal::OtherCluster));
+    let other = Codec::new("test", 5, codec.sender, 65507);
+    let refusal = Refusal::OtherAcceptorCount { theirs: 3, ours: 5 };
+    assert_eq!(other.decode(&good), Err(refusal));
+    let sentence = "from a process with acceptor_count 3, and here it is 5";
+    assert_eq!(refusal.to_string(), sentence);
     let mut anonymous = good.clone();
     anonymous[7..11].fill(0);
     assert_eq!(codec.decode(&anonymous), Err(Refusal::UnknownSender));
@@ -198,7 +222,7 @@ fn a_claimed_length_takes_no_memory() {
 
 #[test]
 fn what_does_not_fit_is_refused_by_the_sender() {
-    let codec = Codec::new("test", codec_of(Kind::Request).sender, 64);
+    let codec = Codec::new("test", 3, codec_of(Kind::Request).sender, 64);
     let (assignment, from, front) = (Assignment::Leader, Number(1), Number(1));
     let request = Request { assignment, from, front, entries: requested(&[&[0; 64]]) };
     let mut buffer = Vec::new();
@@ -259,7 +283,10 @@ fn the_bounds_of_the_protocol_hold() {
             | Message::Nack(_)
             | Message::DecideAck(_)
             | Message::Heartbeat(_)
+            | Message::Offer(_)
             | Message::Disown(_) => 0,
+            Message::Echo(echo) => echo.heard.len() * Heard::BYTES_MAX,
+            Message::Plea(plea) => plea.offered.len() * 5,
         };
         assert!(datagram(kind).len() <= MESSAGE_BYTES_MAX + items, "{kind:?}");
     }
@@ -270,7 +297,7 @@ fn the_longest_value_fits_a_datagram() {
     for datagram_bytes in [256, 1472, 65507] {
         let bytes = vec![1; Settings::value_bytes_for(datagram_bytes)];
         let entries = vec![value(AssignedBy::Leader, u64::MAX - 1, &bytes)].into();
-        let codec = Codec::new("test", codec_of(Kind::Accept).sender, datagram_bytes);
+        let codec = Codec::new("test", 3, codec_of(Kind::Accept).sender, datagram_bytes);
         let (watermark, from) = (Instance(u64::MAX), Instance(u64::MAX - 1));
         let accept = Accept { ballot: BIG, watermark, from, entries };
         assert_eq!(codec.encode(&Message::Accept(accept), &mut Vec::new()), Ok(()));
@@ -281,7 +308,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(
         body in prop::collection::vec(any::<u8>(), 0..2000),
-        kind in 0..13usize,
+        kind in 0..16usize,
     ) {
         let kind = Kind::ALL[kind];
         let mut datagram = datagram(kind);

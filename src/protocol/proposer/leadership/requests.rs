@@ -12,6 +12,11 @@ use crate::protocol::segments::{Held, Page};
 use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
 
 impl Leadership {
+    /// A client is to hear that a leader is there.
+    pub fn owe_ack(&mut self, session: Session) {
+        self.notes.owe(session);
+    }
+
     /// A client asks for values.
     pub fn on_request(
         &mut self,

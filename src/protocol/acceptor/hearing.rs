@@ -1,0 +1,109 @@
+//! Whom an acceptor hears among the proposers, to be repeated to all of them.
+//!
+//! An acceptor that repeats a proposer's stamp proves to it that the way there and back is open,
+//! through the same loop and the same disk that votes pass; and it tells the other proposers what
+//! they may not hear themselves. Nothing of it is stored, and nothing of it bears on agreement.
+
+use std::collections::BTreeMap;
+
+use crate::protocol::message::{Heard, Heartbeat};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Sender, Time};
+
+/// How many proposers are echoed, at most: a forger shall not fill the memory.
+const PROPOSERS_MAX: usize = 64;
+
+/// The proposers that were heard of late, and whether they are to be echoed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Hearing {
+    heard: BTreeMap<u32, (Heard, Time)>,
+    /// When the last echo was sent.
+    echoed: Option<Time>,
+    /// Whether a heartbeat came since.
+    owes: bool,
+    /// Whether one of them asked for an echo at once.
+    asked: bool,
+}
+
+impl Hearing {
+    /// A proposer said this.
+    pub fn hear(&mut self, now: Time, from: Sender, heartbeat: &Heartbeat) {
+        let (proposer, boot) = (from.node.id, from.boot);
+        let announcement = heartbeat.announcement;
+        let is_old = self.heard.get(&proposer).is_some_and(|(known, _)| {
+            known.boot == boot && known.announcement.stamp >= announcement.stamp
+        });
+        let is_full = self.heard.len() >= PROPOSERS_MAX && !self.heard.contains_key(&proposer);
+        if is_old || is_full {
+            return; // It was overtaken, or it is one too many.
+        }
+        self.heard.insert(proposer, (Heard { proposer, boot, announcement }, now));
+        self.owes = true;
+        self.asked |= heartbeat.asks;
+    }
+
+    /// What is to be echoed at the end of this turn, if anything: at most once in three quarters of
+    /// an interval, unless somebody asks.
+    pub fn take_echo(&mut self, now: Time, settings: &Settings) -> Option<Vec<Heard>> {
+        let pace = settings.heartbeat_interval * 3 / 4;
+        let is_due = self.asked || self.echoed.is_none_or(|echoed| now.since(echoed) >= pace);
+        if !self.owes || !is_due {
+            return None;
+        }
+        (self.echoed, self.owes, self.asked) = (Some(now), false, false);
+        let memory = settings.leader_timeout * 2;
+        self.heard.retain(|_, (_, when)| now.since(*when) <= memory);
+        Some(self.heard.values().map(|(heard, _)| *heard).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::message::{Announcement, Progress, Standing};
+    use crate::protocol::types::{Ballot, Instance, NodeId, Role};
+
+    fn say(hearing: &mut Hearing, now: u64, proposer: u32, stamp: u64, asks: bool) {
+        let node = NodeId::new(Role::Proposer, proposer);
+        let (quorate, ballot, stamp) = (false, Ballot::ZERO, Time(stamp));
+        let announcement = Announcement { standing: Standing::Stands, quorate, ballot, stamp };
+        let progress = Progress { watermark: Instance(1), decided: 0, end: Instance(1) };
+        let heartbeat = Heartbeat { announcement, asks, progress };
+        hearing.hear(Time(now), Sender { node, boot: 1 }, &heartbeat);
+    }
+
+    fn echo(hearing: &mut Hearing, now: u64) -> Option<Vec<(u32, u64)>> {
+        let echo = hearing.take_echo(Time(now), &Settings::default())?;
+        Some(echo.iter().map(|heard| (heard.proposer, heard.announcement.stamp.0)).collect())
+    }
+
+    #[test]
+    fn the_newest_word_of_each_proposer_is_echoed_and_paced() {
+        let mut hearing = Hearing::default();
+        assert_eq!(echo(&mut hearing, 0), None, "there is nothing to echo");
+        say(&mut hearing, 0, 2, 7, false);
+        say(&mut hearing, 0, 1, 9, false);
+        say(&mut hearing, 0, 1, 8, false);
+        assert_eq!(echo(&mut hearing, 0), Some(vec![(1, 9), (2, 7)]));
+        say(&mut hearing, 10, 1, 10, false);
+        assert_eq!(echo(&mut hearing, 14_999), None);
+        say(&mut hearing, 10, 2, 11, true);
+        assert_eq!(echo(&mut hearing, 11), Some(vec![(1, 10), (2, 11)]), "it was asked");
+        say(&mut hearing, 10, 2, 11, true);
+        assert_eq!(echo(&mut hearing, 50_000), None, "the same again is no news");
+    }
+
+    #[test]
+    fn the_silent_are_forgotten_and_the_crowd_is_bounded() {
+        let mut hearing = Hearing::default();
+        say(&mut hearing, 0, 1, 1, false);
+        let memory = Settings::default().leader_timeout * 2 + Duration::from_micros(1);
+        let later = (Time::ZERO + memory).0;
+        say(&mut hearing, later, 2, 1, false);
+        assert_eq!(echo(&mut hearing, later), Some(vec![(2, 1)]));
+        (1..1000).for_each(|id| say(&mut hearing, later, id, 2, true));
+        assert_eq!(echo(&mut hearing, later).map(|echo| echo.len()), Some(PROPOSERS_MAX));
+    }
+}

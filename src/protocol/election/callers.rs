@@ -1,0 +1,74 @@
+//! Who calls for another leader: clients and learners that the present one does not serve.
+//!
+//! Only they can tell that a leader which has its quorum is cut off from them. A plea names the
+//! proposers that answered earlier ones, so that both directions are proven, pair by pair. Of
+//! those, one takes over: the smallest that everybody who has called of late reaches, so that two
+//! callers which reach different proposers find one that serves both, if there is any; else the
+//! smallest that this one reaches.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::bugs::{self, Bug};
+use crate::protocol::message::Plea;
+use crate::protocol::types::{NodeId, Time};
+
+/// How many callers are remembered, at most.
+const CALLERS_MAX: usize = 256;
+
+/// For how long it is remembered whom a caller reached.
+const MEMORY: Duration = Duration::from_secs(60);
+
+/// The pleas of late.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Callers {
+    pleas: BTreeMap<NodeId, Pleas>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Pleas {
+    /// Since when it pleads, by the clock here.
+    since: Time,
+    last: Time,
+    /// Whom the caller reaches.
+    offered: Vec<u32>,
+}
+
+impl Callers {
+    /// `from` pleads.
+    pub fn on_plea(&mut self, now: Time, from: NodeId, plea: Plea) {
+        self.pleas.retain(|_, pleas| now.since(pleas.last) < MEMORY);
+        if self.pleas.len() < CALLERS_MAX || self.pleas.contains_key(&from) {
+            let since = Time(now.0.saturating_sub(plea.pleaded_us));
+            self.pleas.insert(from, Pleas { since, last: now, offered: plea.offered });
+        }
+    }
+
+    /// Whether somebody has called for `span`, under a leader that works since then, and `me` is
+    /// who should serve it. `able` would lead, and the `unwilling` could.
+    pub fn call(
+        &self,
+        now: Time,
+        me: u32,
+        since: Time,
+        span: Duration,
+        patience: Duration,
+        (able, unwilling): (&[u32], &[u32]),
+    ) -> bool {
+        self.pleas.values().any(|pleas| {
+            let is_calling = now.since(pleas.last) <= patience
+                && pleas.last.since(pleas.since.max(since)) >= span;
+            is_calling
+                && (self.successor(pleas, able).or_else(|| self.successor(pleas, unwilling))
+                    == Some(me)
+                    || bugs::has(Bug::TakesUnprovenPleas))
+        })
+    }
+
+    /// Who of `able` should serve this caller.
+    fn successor(&self, pleas: &Pleas, able: &[u32]) -> Option<u32> {
+        let reached = || able.iter().copied().filter(|id| pleas.offered.contains(id));
+        let by_all = |id: &u32| self.pleas.values().all(|pleas| pleas.offered.contains(id));
+        reached().filter(by_all).min().or_else(|| reached().min())
+    }
+}

@@ -1,0 +1,147 @@
+//! Saying that no leader serves this process, and hearing which proposers answer.
+//!
+//! A client or a learner may be cut off from a leader that has its quorum. It says so to all
+//! proposers; those that do not lead answer, and the next plea names them. So they know of each
+//! pair that it hears each other both ways, and one of them may take over (`election`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::actor::Effects;
+use super::message::{Message, Plea};
+use super::settings::Settings;
+use super::timer::Timer;
+use super::types::{Role, Time};
+
+/// After so many pleas in a row they become rare.
+const OFTEN: u32 = 12;
+
+/// How many proposers are named, at most.
+const OFFERS_MAX: usize = 64;
+
+/// One process's pleas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pleading {
+    /// Since when this process is in need.
+    in_need: Option<Time>,
+    /// Pleas in a row, and when the first was.
+    pleas: u32,
+    first: Option<Time>,
+    is_armed: bool,
+    /// When each proposer answered last.
+    offers: BTreeMap<u32, Time>,
+}
+
+impl Pleading {
+    /// To be told once a turn since when this process is in need, if it is. It pleads once that has
+    /// lasted for longer than a change of leader takes.
+    pub fn on_turn_end(
+        &mut self,
+        now: Time,
+        need: Option<Time>,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        self.in_need = need;
+        match need {
+            Some(since) if !self.is_armed => {
+                self.is_armed = true;
+                fx.set_timer(Timer::Plea, now.max(since + patience(settings)));
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// The timer is due.
+    pub fn on_timer(&mut self, now: Time, settings: &Settings, fx: &mut Effects) {
+        self.is_armed = false;
+        let Some(since) = self.in_need else {
+            (self.pleas, self.offers) = (0, BTreeMap::new());
+            return;
+        };
+        if now.since(since) < patience(settings) {
+            self.pleas = 0;
+            return; // It was served in the meantime; the end of this turn sets the timer again.
+        }
+        let lasts = settings.leader_timeout.max(settings.retry_max) * 3;
+        self.offers.retain(|_, when| now.since(*when) <= lasts);
+        let offered = self.offers.keys().copied().collect();
+        if self.pleas == 0 {
+            self.first = Some(now);
+        }
+        let pleaded = now.since(self.first.unwrap_or(now));
+        let pleaded_us = u64::try_from(pleaded.as_micros()).unwrap_or(u64::MAX);
+        fx.send(Role::Proposer, Message::Plea(Plea { pleaded_us, offered }));
+        self.pleas = self.pleas.saturating_add(1);
+        let often = settings.leader_timeout / 2;
+        let wait = if self.pleas < OFTEN { often } else { often.max(settings.retry_max) };
+        self.is_armed = true;
+        fx.set_timer(Timer::Plea, now + wait);
+    }
+
+    /// A proposer heard the plea.
+    pub fn on_offer(&mut self, now: Time, proposer: u32) {
+        if self.offers.len() < OFFERS_MAX || self.offers.contains_key(&proposer) {
+            self.offers.insert(proposer, now);
+        }
+    }
+}
+
+/// How long a need lasts before it is said: a change of leader, or a few lost datagrams, are none.
+fn patience(settings: &Settings) -> Duration {
+    settings.progress_timeout.max(settings.retry_max * 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due(fx: &mut Effects) -> Option<Time> {
+        std::mem::take(&mut fx.timers).pop().and_then(|(_, deadline)| deadline)
+    }
+
+    fn pleas(fx: &mut Effects) -> Vec<Message> {
+        std::mem::take(&mut fx.send).into_iter().map(|(_, message)| message).collect()
+    }
+
+    #[test]
+    fn who_is_served_in_time_does_not_plead() {
+        let (settings, mut fx) = (Settings::default(), Effects::new());
+        let mut pleading = Pleading::default();
+        pleading.on_turn_end(Time(5), Some(Time(5)), &settings, &mut fx);
+        let first = due(&mut fx).unwrap();
+        assert_eq!(first, Time(5) + settings.progress_timeout);
+        pleading.on_turn_end(Time(9), Some(Time(9)), &settings, &mut fx);
+        assert_eq!(due(&mut fx), None, "the timer is set");
+        pleading.on_timer(first, &settings, &mut fx);
+        pleading.on_turn_end(first, Some(Time(9)), &settings, &mut fx);
+        assert_eq!(
+            (pleas(&mut fx), due(&mut fx)),
+            (vec![], Some(first + Duration::from_micros(4)))
+        );
+    }
+
+    #[test]
+    fn who_is_in_need_names_those_that_answered_of_late_and_grows_quiet() {
+        let (settings, mut fx) = (Settings::default(), Effects::new());
+        let mut pleading = Pleading::default();
+        pleading.on_turn_end(Time::ZERO, Some(Time::ZERO), &settings, &mut fx);
+        let mut now = due(&mut fx).unwrap();
+        let mut waits = Vec::new();
+        for round in 0..16 {
+            pleading.on_timer(now, &settings, &mut fx);
+            let offered = if (1..14).contains(&round) { vec![2] } else { vec![] };
+            let plea =
+                Plea { pleaded_us: now.0 - settings.progress_timeout.as_micros() as u64, offered };
+            assert_eq!(pleas(&mut fx), [Message::Plea(plea)], "round {round}");
+            if round < 6 {
+                pleading.on_offer(now, 2);
+            }
+            let next = due(&mut fx).unwrap();
+            waits.push(next.since(now));
+            now = next;
+        }
+        assert_eq!(waits[0], settings.leader_timeout / 2);
+        assert_eq!(waits[15], settings.retry_max);
+    }
+}

@@ -1,0 +1,118 @@
+//! What a proposer is to the others: what it says of itself, and when it changes that.
+//!
+//! `election` has the rules; here they are followed.
+
+use log::{info, warn};
+
+use super::{Phase, Proposer};
+use crate::bugs::{self, Bug};
+use crate::protocol::actor::Effects;
+use crate::protocol::election::{Loss, Verdict};
+use crate::protocol::message::{Announcement, Heartbeat, Message, Standing};
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{Ballot, Role, Time};
+
+impl Proposer {
+    /// Acceptors answer, but not to what matters: lets somebody else try, who may be better
+    /// connected. Links that carry small datagrams only are like that.
+    pub(super) fn give_way(&mut self, now: Time, fx: &mut Effects) {
+        warn!("gives way: acceptors are heard, and no quorum of them answers what it is asked");
+        self.step_down(now, fx);
+        self.abstains_until = now + self.settings.progress_timeout * 4;
+    }
+
+    /// When a quorum is heard and has answered nothing for too long, and there is somebody to give
+    /// way to. Who hears no quorum keeps its office: it blocks nobody, and slow disks are slow for
+    /// whoever leads.
+    pub(super) fn check_progress(&mut self, now: Time, fx: &mut Effects) {
+        let since = match &self.phase {
+            Phase::Standby => None,
+            Phase::Campaign { since, .. } => Some(*since),
+            Phase::Leading(leadership) => leadership.stalled_since(),
+        };
+        let (Some(since), Some(quorate)) = (since, self.election.quorate_since()) else { return };
+        // A few tries, each of which may be lost.
+        let patience = self.settings.progress_timeout.max(self.settings.retry_max * 8);
+        let is_stalled = now.since(since.max(quorate)) >= patience;
+        if is_stalled && !bugs::has(Bug::LeadsWithoutProgress) && self.election.has_successor(now) {
+            self.give_way(now, fx);
+        }
+    }
+
+    /// Whether somebody else leads, or this ballot can win no more.
+    pub(super) fn check_office(&mut self, now: Time, fx: &mut Effects) {
+        let Some(ballot) = self.own_ballot() else { return };
+        match self.election.has_lost(now, ballot) {
+            Some(Loss::Outbid) => {
+                info!("gives up {ballot}: a quorum has promised higher ballots");
+                self.step_down(now, fx);
+            }
+            Some(Loss::Replaced(higher)) => {
+                info!("is replaced: {higher} leads, {ballot} is over");
+                self.step_down(now, fx);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether it is this proposer's turn to lead.
+    pub(super) fn check_election(&mut self, now: Time, fx: &mut Effects) {
+        self.check_office(now, fx);
+        if !matches!(self.phase, Phase::Standby) {
+            return;
+        }
+        match self.election.check(now, now >= self.abstains_until) {
+            Verdict::Wait => {}
+            Verdict::Ask => self.announce(now, true, fx),
+            Verdict::Campaign => self.campaign(now, fx),
+            Verdict::TakeOver => {
+                info!("takes over: somebody whom the leader does not serve calls for it");
+                self.campaign(now, fx);
+            }
+        }
+    }
+
+    pub(super) fn standing(&self, now: Time) -> Standing {
+        match &self.phase {
+            Phase::Leading(_) => Standing::Leads,
+            Phase::Campaign { .. } => Standing::Campaigns,
+            Phase::Standby if now < self.abstains_until => Standing::Abstains,
+            Phase::Standby => Standing::Stands,
+        }
+    }
+
+    /// Says what it is: to the acceptors, which repeat it; if it leads or wants to, also to the
+    /// other proposers; and if it leads, to learners and clients.
+    pub(super) fn announce(&mut self, now: Time, asks: bool, fx: &mut Effects) {
+        let (standing, quorate) = (self.standing(now), self.election.is_quorate());
+        self.announced = Some((standing, quorate));
+        let ballot = self.own_ballot().unwrap_or(Ballot::ZERO);
+        let stamp = self.election.next_stamp(now);
+        let announcement = Announcement { standing, quorate, ballot, stamp };
+        let progress = self.log.progress();
+        let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks, progress });
+        let (to, interval): (&[Role], _) = match standing {
+            Standing::Leads => (&[Role::Acceptor, Role::Proposer, Role::Learner, Role::Client], 1),
+            Standing::Campaigns => (&[Role::Acceptor, Role::Proposer], 1),
+            // It only has to be known to be there.
+            Standing::Stands | Standing::Abstains => (&[Role::Acceptor], 3),
+        };
+        to.iter().for_each(|role| fx.send(*role, heartbeat.clone()));
+        fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval * interval);
+    }
+
+    /// What others must know at once does not wait for the next heartbeat.
+    pub(super) fn announce_changes(&mut self, now: Time, fx: &mut Effects) {
+        let quorate = self.election.is_quorate();
+        let Some((standing, was_quorate)) = self.announced else { return };
+        if quorate
+            && !was_quorate
+            && let Phase::Leading(leadership) = &mut self.phase
+        {
+            leadership.on_quorate(now);
+        }
+        if (standing, was_quorate) != (self.standing(now), quorate) {
+            self.announce(now, false, fx);
+        }
+    }
+}

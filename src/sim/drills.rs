@@ -1,0 +1,237 @@
+//! Drills: one situation each, and how soon it must be over. The lasting scenarios draw such
+//! situations at random and give them time; here the time is short, and the situation certain.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::cluster::{Cluster, Plan, long_values, values};
+use super::fault::Fault;
+use super::lasting::shapes::{Cast, NARROW_BYTES};
+use super::script::Stage;
+use crate::protocol::message::Assignment;
+use crate::protocol::types::{NodeId, Role, Time};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What is wrong, if anything is.
+type Wrong = Option<String>;
+
+/// A drill and its name.
+type Drill = (&'static str, fn() -> Wrong);
+
+/// Every drill.
+pub const ALL: [Drill; 11] = [
+    ("transcripts", transcripts),
+    ("fail-over", fail_over),
+    ("useless leader", useless_leader),
+    ("deaf standby", deaf_standby),
+    ("unserved client", unserved_client),
+    ("unproven plea", unproven_plea),
+    ("zombie", zombie),
+    ("useless source", useless_source),
+    ("slow disks", slow_disks),
+    ("narrow leader", narrow_leader),
+    ("stray ballot", stray_ballot),
+];
+
+const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };
+
+fn proposer(id: u32) -> NodeId {
+    NodeId::new(Role::Proposer, id)
+}
+
+fn client() -> NodeId {
+    NodeId::new(Role::Client, 1)
+}
+
+/// Three proposers, of which the first leads for a second.
+fn led(seed: u64) -> Cluster {
+    let mut cluster = Cluster::new(Plan { seed, proposers: 3, ..Plan::default() });
+    cluster.run_for(1000 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+    assert_eq!(cluster.leader(), Some(proposer(1)), "by convention");
+    cluster
+}
+
+fn cut(cluster: &mut Cluster, is_cut: impl FnMut(NodeId, NodeId) -> bool) {
+    let pairs = CAST.links(is_cut);
+    cluster.inject(&Fault::Cut { shape: "a drill", pairs });
+}
+
+fn types(cluster: &mut Cluster, count: u64) {
+    cluster.start_typist(1, Assignment::Leader, values(1, count), 50 * MS);
+}
+
+/// Runs until everything is decided and known, or complains.
+fn finishes(cluster: &mut Cluster, limit: Duration) -> Wrong {
+    let done = |cluster: &Cluster| cluster.clients_finished() && cluster.learners_complete();
+    match cluster.run_until(cluster.now() + limit, done) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("not finished in {limit:?}: {}", cluster.describe())),
+        Err(violation) => Some(violation),
+    }
+}
+
+fn changes(cluster: &Cluster, expected: u32) -> Wrong {
+    // The first leader is no change.
+    let changes = cluster.elections() - 1;
+    (changes != expected).then(|| format!("{changes} changes of leader, not {expected}"))
+}
+
+/// The transcripts play as they are written.
+fn transcripts() -> Wrong {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol/testdata");
+    let files = fs::read_dir(folder).expect("the transcripts are there");
+    files.map(|file| file.expect("it is a file").path()).find_map(|path| {
+        let text = fs::read_to_string(&path).expect("it is text");
+        let name = path.file_name().unwrap_or_default().display().to_string();
+        match Stage::play(&text) {
+            Ok(played) if played == text => None,
+            Ok(_) => Some(format!("{name} plays differently")),
+            Err(what) => Some(format!("{name}: {what}")),
+        }
+    })
+}
+
+/// A leader that dies at whatever moment is replaced once, within one and a half time-outs.
+fn fail_over() -> Wrong {
+    (1..=20).find_map(|seed| {
+        let mut cluster = led(seed);
+        cluster.run_for(MS * (seed as u32 * 7 % 60)).unwrap_or_else(|wrong| panic!("{wrong}"));
+        cluster.kill(proposer(1));
+        let killed = cluster.now();
+        let is_led = |cluster: &Cluster| cluster.leader().is_some();
+        let soon = match cluster.run_until(killed + 225 * MS, is_led) {
+            Ok(soon) => soon,
+            Err(violation) => return Some(violation),
+        };
+        if !soon {
+            return Some(format!("seed {seed}: nobody leads 225 ms after the leader's death"));
+        }
+        cluster.run_for(1000 * MS).err().or_else(|| changes(&cluster, 1))
+    })
+}
+
+/// A leader that hears no acceptor is replaced soon, though all hear it.
+fn useless_leader() -> Wrong {
+    let mut cluster = led(1);
+    cut(&mut cluster, |from, to| from.role == Role::Acceptor && to == proposer(1));
+    types(&mut cluster, 10);
+    let is_led = |cluster: &Cluster| cluster.leader() == Some(proposer(2));
+    match cluster.run_until(cluster.now() + 600 * MS, is_led) {
+        Ok(true) => {}
+        Ok(false) => return Some(format!("not replaced in 600 ms: {}", cluster.describe())),
+        Err(violation) => return Some(violation),
+    }
+    finishes(&mut cluster, 1000 * MS).or_else(|| changes(&cluster, 1))
+}
+
+/// Who hears nobody any more raises no ballot.
+fn deaf_standby() -> Wrong {
+    let mut cluster = led(1);
+    cut(&mut cluster, |_, to| to == proposer(2));
+    types(&mut cluster, 60);
+    let wrong = finishes(&mut cluster, 4000 * MS).or_else(|| changes(&cluster, 0));
+    let ballots = cluster.checker().ballots_of(2);
+    wrong.or_else(|| (ballots > 0).then(|| format!("P2 raised {ballots} ballots")))
+}
+
+/// A client that does not hear the leader gets another, once and for good.
+fn unserved_client() -> Wrong {
+    let mut cluster = led(1);
+    cut(&mut cluster, |from, to| from == proposer(1) && to == client());
+    types(&mut cluster, 10);
+    let wrong = finishes(&mut cluster, 2000 * MS);
+    wrong.or_else(|| cluster.run_for(3000 * MS).err()).or_else(|| changes(&cluster, 1))
+}
+
+/// Nobody takes over whom the caller does not hear: that would serve it no better.
+fn unproven_plea() -> Wrong {
+    let mut cluster = led(1);
+    cluster.kill(proposer(3));
+    cut(&mut cluster, |from, to| [proposer(1), proposer(2)].contains(&from) && to == client());
+    types(&mut cluster, 10);
+    cluster.run_for(5000 * MS).err().or_else(|| changes(&cluster, 0))
+}
+
+/// A leader that lost its quorum goes on answering a client, which does not take that for service.
+fn zombie() -> Wrong {
+    let mut cluster = led(1);
+    cut(&mut cluster, |from, to| {
+        let is_deaf = to == proposer(1) && from.role != Role::Client;
+        is_deaf || from == proposer(2) && to == client()
+    });
+    types(&mut cluster, 10);
+    finishes(&mut cluster, 3000 * MS)
+}
+
+/// A learner whose requests the leading learner does not hear gets what it lacks from others.
+fn useless_source() -> Wrong {
+    let mut cluster = led(1);
+    types(&mut cluster, 10);
+    let late = NodeId::new(Role::Learner, 3);
+    let wrong = finishes(&mut cluster, 1000 * MS);
+    cluster.network.cut(late, NodeId::new(Role::Learner, 1));
+    cluster.start(late);
+    wrong.or_else(|| finishes(&mut cluster, 1000 * MS))
+}
+
+/// Whatever a sync takes, a leader that waits for it is left in office.
+fn slow_disks() -> Wrong {
+    [100, 250, 310, 600, 1200, 3000].into_iter().find_map(|takes| {
+        let mut cluster = led(takes);
+        for acceptor in CAST.acceptors() {
+            // Not in step with each other.
+            let takes = MS * (takes as u32 - 7 * acceptor.id);
+            cluster.inject(&Fault::SlowDisk(acceptor, takes));
+        }
+        types(&mut cluster, 100);
+        let limit = MS * (takes as u32 * 8 + 5000);
+        let wrong = finishes(&mut cluster, limit).or_else(|| changes(&cluster, 0));
+        wrong.map(|wrong| format!("syncs of {takes} ms: {wrong}"))
+    })
+}
+
+/// A leader whose values do not reach the acceptors, though its heartbeats do, gives way.
+fn narrow_leader() -> Wrong {
+    let mut cluster = led(1);
+    let leader = proposer(1);
+    let pairs = CAST.links(|from, to| from == leader && to.role == Role::Acceptor);
+    cluster.inject(&Fault::Narrow { bytes: NARROW_BYTES, pairs });
+    cluster.start_typist(1, Assignment::Leader, long_values(1, 10, Time::ZERO), 50 * MS);
+    finishes(&mut cluster, 6000 * MS).or_else(|| changes(&cluster, 1))
+}
+
+/// One acceptor has promised a ballot that nobody leads with. That deposes no leader which has a
+/// quorum of the others; when it has not, it takes a higher ballot, soon.
+fn stray_ballot() -> Wrong {
+    let mut cluster = led(1);
+    let [first, second] = [1, 2].map(|id| NodeId::new(Role::Acceptor, id));
+    // Proposer 2 reaches the first acceptor alone, and campaigns while nobody else is there.
+    cut(&mut cluster, |from, to| {
+        let is_its = [from, to].contains(&proposer(2)) && ![from, to].contains(&first);
+        is_its || [from, to].contains(&proposer(3))
+    });
+    cluster.campaign(2);
+    let wrong = cluster.run_for(30 * MS).err();
+    cluster.kill(proposer(2));
+    cluster.kill(proposer(3));
+    types(&mut cluster, 20);
+    let wrong = wrong.or_else(|| finishes(&mut cluster, 1500 * MS));
+    let wrong = wrong.or_else(|| changes(&cluster, 0));
+    cluster.kill(second);
+    types(&mut cluster, 20);
+    wrong.or_else(|| finishes(&mut cluster, 2500 * MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drill_is_over_in_time() {
+        for (name, drill) in ALL {
+            assert_eq!(drill(), None, "{name}");
+        }
+    }
+}
