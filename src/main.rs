@@ -66,11 +66,6 @@ fn run() -> ExitCode {
         Command::Check(options) => run_check(&options),
         Command::Bench(options) => {
             logging::start(clock, "bench".to_owned());
-            log::info!(
-                target: "paxos::report",
-                "what is proposed here stays in the log of the cluster for ever; measure one that \
-                 is there for that"
-            );
             run_bench(&options, clock)
         }
         Command::Doctor(options) => run_doctor(&options, clock),
@@ -194,6 +189,11 @@ fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
         Ok(measured) => measured,
         Err(error) => return refuse_start(&error),
     };
+    log::info!(
+        target: "paxos::report",
+        "what was proposed here stays in the log of the cluster for ever; measure one that is \
+         there for that"
+    );
     let (rate, bytes) = (measured.rate(), load.value_bytes);
     let Measured { latency, elapsed, longest_gap } = measured;
     let [p50, p90, p99, p999] =
