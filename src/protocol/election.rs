@@ -21,7 +21,7 @@
 //!  5. Who leads or campaigns stands by when so many acceptors promised a higher ballot that its
 //!     own can win no more, or when somebody works with a higher ballot. One refusal is not enough.
 //!  6. A quorum is not all that a leader is for: clients and learners that no leader serves say so,
-//!     and a proposer that is proven to reach one of them takes over ([`callers`]).
+//!     and a proposer that is proven to reach one of them takes over (`callers`).
 
 mod callers;
 

@@ -8,7 +8,7 @@ use super::{drills, lasting};
 use crate::bugs::{ALL, switch_to};
 
 /// How many seeds and states a bug may take to be seen.
-const SEEDS: u64 = 8_000;
+const SEEDS: u64 = 2_000;
 const LASTING_SEEDS: u64 = 100;
 const STATES: usize = 100_000;
 
