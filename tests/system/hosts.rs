@@ -222,7 +222,7 @@ impl Network {
     }
 
     /// From now on nothing that `from` says reaches any of `to`.
-    fn cut(&self, from: &str, to: &[&str]) {
+    pub fn cut(&self, from: &str, to: &[&str]) {
         for name in to {
             self.filter(name, &format!("ip saddr {} drop", address(from)));
         }
@@ -249,7 +249,11 @@ impl Network {
         fs::write(world.conf(), format!("{lines}cluster hosts\n")).unwrap();
         for name in NAMES {
             let host = self.guests.get(name).unwrap_or(&name);
-            let enter = self.entry(self.hosts[*host].id());
+            let mut enter = self.entry(self.hosts[*host].id());
+            if name.starts_with("proposer") {
+                // So that it says when it comes to lead.
+                enter.extend(["env", "RUST_LOG=info"].map(str::to_owned));
+            }
             world.through(name, &enter.iter().map(String::as_str).collect::<Vec<_>>());
         }
         world.start_cluster(3, "0");

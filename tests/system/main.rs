@@ -10,6 +10,7 @@
 
 mod doctor;
 mod durability;
+mod elections;
 mod faults;
 mod files;
 mod hostile;
