@@ -60,13 +60,14 @@ step "tests"
 cargo test --release --no-fail-fast
 
 step "tests of the whole, with a key"
-PAXOS_TEST_KEY=1 cargo test --release --test system -- timing hostile durability faults
+PAXOS_TEST_KEY=1 cargo test --release --test system -- timing hostile durability faults elections
 
 step "deliberate bugs"
 bash/bugs.sh
 
 step "seeds of the simulator"
 "$paxos" simulate --seeds 2000
+"$paxos" simulate --lasting --seeds 500
 
 step "IPv6 groups on a loopback interface with a route for them"
 route='ip link set lo up && ip -6 route add local ff01::/16 dev lo'

@@ -9,16 +9,19 @@ use crate::bugs::{self, Bug};
 
 /// Settings of the protocol; all processes of a cluster should agree on them.
 ///
-/// A cluster is safe also when they do not agree, except on `acceptor_count`.
+/// A cluster is safe also when they do not agree: on `acceptor_count`, on which safety rests, every
+/// datagram says what its sender counts, and others are not heard.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// How many acceptors there are, 1 to 64. A quorum is a majority of them.
     pub acceptor_count: u32,
-    /// Between two heartbeats.
+    /// Between two heartbeats. Proposers that stand by leave out two of three.
     pub heartbeat_interval: Duration,
     /// A leader that was not heard for this long is replaced.
     pub leader_timeout: Duration,
-    /// A leader that no quorum has answered for this long gives way.
+    /// A client or learner that no leader serves for this long, and for two of `retry_max`, calls
+    /// for another. A leader that hears a quorum gives way when nothing of what it asks is answered
+    /// for this long, and for eight of `retry_max`.
     pub progress_timeout: Duration,
     /// Before an unanswered Prepare is sent again. Doubles up to `retry_max`, as all retries do.
     pub retry_prepare: Duration,
