@@ -5,7 +5,7 @@ use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
     Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare,
-    Progress, Promise, Request, RequestAck, Standing,
+    Progress, Promise, Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender,
@@ -97,13 +97,17 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             let entries = Entries::numbered(origin, values.iter().map(Value::as_bytes));
             Message::Request(Request { assignment, from, front, entries })
         }
-        Kind::RequestAck => Message::RequestAck(RequestAck {
-            session: session(bytes),
-            received: runs(bytes),
-            delivered: runs(bytes),
-            lost: runs(bytes),
-            quorate: bytes.chance(),
-        }),
+        Kind::RequestAck => {
+            let told = |bytes: &mut Bytes<'_>| Told {
+                session: session(bytes),
+                received: runs(bytes),
+                delivered: runs(bytes),
+                lost: runs(bytes),
+            };
+            let (quorate, count) = (bytes.chance(), bytes.below(4));
+            let told = (0..count).map(|_| told(bytes)).collect();
+            Message::RequestAck(RequestAck { quorate, told })
+        }
         Kind::Prepare => Message::Prepare(Prepare {
             ballot: ballot(bytes, said),
             from: instance(bytes),

@@ -132,19 +132,24 @@ impl Client {
     }
 
     fn on_request_ack(&mut self, now: Time, ack: RequestAck) {
-        if ack.session != self.session {
-            return; // Another client's, on the same group.
+        // The rest is other clients', on the same group.
+        let mut mine = ack.told.into_iter().filter(|told| told.session == self.session);
+        let Some(mut told) = mine.next() else { return };
+        for more in mine {
+            told.received.extend(more.received);
+            told.delivered.extend(more.delivered);
+            told.lost.extend(more.lost);
         }
         if ack.quorate || bugs::has(Bug::ZombieServes) {
             self.served = now;
         }
-        for run in disjoint(&ack.delivered).as_ref() {
+        for run in disjoint(&told.delivered).as_ref() {
             self.tally.delivered += self.settle(now, *run);
         }
-        for run in disjoint(&ack.lost).as_ref() {
+        for run in disjoint(&told.lost).as_ref() {
             self.tally.lost += self.settle(now, *run);
         }
-        let received = disjoint(&ack.received);
+        let received = disjoint(&told.received);
         for run in received.as_ref() {
             self.note_received(now, *run);
         }
@@ -499,6 +504,7 @@ impl Actor for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::message::Told;
     use crate::protocol::types::NodeId;
 
     const SESSION: Session = Session { client: 1, boot: 5 };
@@ -518,7 +524,8 @@ mod tests {
     }
 
     /// One turn with one acknowledgement; returns the numbers that are sent again.
-    fn acknowledge(client: &mut Client, now: Time, ack: RequestAck) -> Vec<(u64, usize)> {
+    fn acknowledge(client: &mut Client, now: Time, told: Told) -> Vec<(u64, usize)> {
+        let ack = RequestAck { quorate: true, told: vec![told] };
         let mut fx = Effects::new();
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         client.on_message(now, leader, Message::RequestAck(ack), &mut fx);
@@ -536,9 +543,8 @@ mod tests {
             .collect()
     }
 
-    fn ack() -> RequestAck {
-        let (received, delivered, lost) = (Vec::new(), Vec::new(), Vec::new());
-        RequestAck { session: SESSION, received, delivered, lost, quorate: true }
+    fn ack() -> Told {
+        Told::new(SESSION)
     }
 
     #[test]
@@ -546,11 +552,11 @@ mod tests {
         let (mut client, fx) = client(3);
         assert_eq!(sent(&fx), [(1, 3)]);
         client.on_input(Time::ZERO, Input::End, &mut Effects::new());
-        let ack = RequestAck { delivered: runs(&[(1, 2)]), lost: runs(&[(3, 4)]), ..ack() };
+        let ack = Told { delivered: runs(&[(1, 2)]), lost: runs(&[(3, 4)]), ..ack() };
         acknowledge(&mut client, Time::ZERO, ack.clone());
         acknowledge(&mut client, Time::ZERO, ack);
         assert_eq!((client.tally().undecided(), client.is_finished()), (1, false));
-        let rest = RequestAck { delivered: runs(&[(1, u64::MAX)]), ..self::ack() };
+        let rest = Told { delivered: runs(&[(1, u64::MAX)]), ..self::ack() };
         acknowledge(&mut client, Time::ZERO, rest);
         assert_eq!(client.tally(), ClientTally { asked: 3, delivered: 2, lost: 1 });
         assert!(client.is_finished());
@@ -560,7 +566,7 @@ mod tests {
     fn what_is_missing_before_something_that_arrived_is_sent_again() {
         let (mut client, _) = client(5);
         let now = Time::ZERO + Duration::from_millis(20);
-        let ack = RequestAck { received: runs(&[(1, 2), (4, 6)]), ..ack() };
+        let ack = Told { received: runs(&[(1, 2), (4, 6)]), ..ack() };
         assert_eq!(acknowledge(&mut client, now, ack), [(2, 2)]);
     }
 
@@ -606,7 +612,7 @@ mod tests {
             }
             now = now + Duration::from_micros(500);
             let delivered = if taken > 0 { runs(&[(1, taken + 1)]) } else { Vec::new() };
-            arrived = acknowledge(&mut client, now, RequestAck { delivered, ..ack() });
+            arrived = acknowledge(&mut client, now, Told { delivered, ..ack() });
             let mut fx = Effects::new();
             client.on_timer(now, Timer::RetryRequest, &mut fx);
             client.on_turn_end(now, &mut fx);
@@ -624,7 +630,7 @@ mod tests {
     fn a_value_that_is_lost_alone_does_not_make_it_send_less() {
         let (mut client, _) = client(4000);
         let now = Time::ZERO + Duration::from_millis(20);
-        let ack = RequestAck { received: runs(&[(1, 2000), (2001, 4001)]), ..ack() };
+        let ack = Told { received: runs(&[(1, 2000), (2001, 4001)]), ..ack() };
         assert_eq!(acknowledge(&mut client, now, ack), [(2000, 1)]);
         let later = now + Duration::from_secs(1);
         client.on_timer(later, Timer::RetryRequest, &mut Effects::new());

@@ -51,7 +51,8 @@ use std::time::Duration;
 
 use super::entries::Entries;
 use super::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Role, Run, Session, Time, Value,
+    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run,
+    Session, TOLD_BYTES_MAX, Time, Value,
 };
 
 /// Everything that travels. One variant for each struct below.
@@ -113,9 +114,20 @@ impl Assignment {
     }
 }
 
-/// Leader to one client: what became of its values.
+/// Leader to clients: what became of their values. One datagram serves many clients, for all of
+/// them receive it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestAck {
+    /// Whether the leader is quorate. What another one answers tells how values fared, but not
+    /// that anybody serves these clients.
+    pub quorate: bool,
+    /// What each session is told.
+    pub told: Vec<Told>,
+}
+
+/// What became of the values of one session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Told {
     /// The client's session.
     pub session: Session,
     /// Values the leader holds. It may die with them, so this only paces retries.
@@ -124,9 +136,19 @@ pub struct RequestAck {
     pub delivered: Vec<Run<Number>>,
     /// Values whose instance holds something else. Final.
     pub lost: Vec<Run<Number>>,
-    /// Whether the leader is quorate. What another one answers tells how values fared, but not
-    /// that anybody serves this client.
-    pub quorate: bool,
+}
+
+impl Told {
+    /// Nothing but that the session was heard.
+    pub fn new(session: Session) -> Self {
+        Told { session, received: Vec::new(), delivered: Vec::new(), lost: Vec::new() }
+    }
+
+    /// How many bytes it takes in a datagram, at most.
+    pub fn wire_bytes_max(&self) -> usize {
+        let runs = self.received.len() + self.delivered.len() + self.lost.len();
+        TOLD_BYTES_MAX + runs * RUN_BYTES_MAX
+    }
 }
 
 /// Phase 1a, leader to acceptors: promise this ballot, and say what you accepted.
@@ -458,15 +480,10 @@ impl fmt::Display for Message {
                 let values: Vec<Value> = entries.values().map(Value::new).collect();
                 write!(f, ": {}", list(&values))
             }
-            Message::RequestAck(RequestAck { session, received, delivered, lost, quorate }) => {
-                let (received, delivered) = (list(received), list(delivered));
-                let lost = list(lost);
+            Message::RequestAck(RequestAck { quorate, told }) => {
+                let told = told.iter().map(Told::to_string).collect::<Vec<_>>().join("; ");
                 let quorate = if *quorate { "" } else { ", without a quorum" };
-                write!(
-                    f,
-                    "RequestAck {session} received {received} delivered {delivered} lost {lost}\
-                     {quorate}"
-                )
+                write!(f, "RequestAck {told}{quorate}")
             }
             Message::Prepare(Prepare { ballot, from, until, acceptor }) => {
                 write!(f, "Prepare {ballot} from {from}")?;
@@ -512,6 +529,14 @@ impl fmt::Display for Message {
             }
             Message::Offer(Offer { to, progress }) => write!(f, "Offer to {to}: {progress}"),
         }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Told { session, received, delivered, lost } = self;
+        let (received, delivered, lost) = (list(received), list(delivered), list(lost));
+        write!(f, "{session} received {received} delivered {delivered} lost {lost}")
     }
 }
 

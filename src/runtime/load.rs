@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::Client;
-use crate::protocol::message::{Interest, Message, Request, RequestAck};
+use crate::protocol::message::{Interest, Message, Request, Told};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Counted, Number, Role, Run, Sender, Session, Time, Value};
 
@@ -123,12 +123,12 @@ impl Load {
     }
 
     /// Takes the time of what is acknowledged for the first time.
-    fn settle(&mut self, now: Time, ack: &RequestAck) {
-        let Some((begin, end)) = self.bounds().filter(|_| ack.session == self.session) else {
+    fn settle(&mut self, now: Time, told: &Told) {
+        let Some((begin, end)) = self.bounds().filter(|_| told.session == self.session) else {
             return;
         };
         let before = self.outstanding;
-        for run in ack.delivered.iter().chain(&ack.lost) {
+        for run in told.delivered.iter().chain(&told.lost) {
             let end_of_flight = self.front.plus(self.in_flight.len() as u64);
             let until = run.until.min(end_of_flight);
             for number in Run::new(run.from.max(self.front), until).iter() {
@@ -195,7 +195,7 @@ impl Actor for Load {
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         if let Message::RequestAck(ack) = &message {
-            self.settle(now, ack);
+            ack.told.iter().for_each(|told| self.settle(now, told));
         }
         self.client.on_message(now, from, message, fx);
     }
@@ -233,6 +233,7 @@ impl Actor for Load {
 mod tests {
     use super::*;
     use crate::protocol::message::Assignment;
+    use crate::protocol::message::RequestAck;
     use crate::protocol::settings::Settings;
     use crate::protocol::types::{Instance, NodeId};
 
@@ -241,8 +242,8 @@ mod tests {
     fn acknowledge(load: &mut Load, micros: u64, from: u64, until: u64) -> Vec<(u64, usize)> {
         let mut fx = Effects::new();
         let delivered = vec![Run::new(Number(from), Number(until))];
-        let (received, lost) = (Vec::new(), Vec::new());
-        let ack = RequestAck { session: SESSION, received, delivered, lost, quorate: true };
+        let told = vec![Told { delivered, ..Told::new(SESSION) }];
+        let ack = RequestAck { quorate: true, told };
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         load.on_message(Time(micros), leader, Message::RequestAck(ack), &mut fx);
         load.on_turn_end(Time(micros), &mut fx);

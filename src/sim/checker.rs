@@ -161,14 +161,16 @@ impl Checker {
                 }
             }
             Message::RequestAck(ack) => {
-                let numbers = ack.delivered.iter().flat_map(Run::iter);
-                for number in numbers {
-                    if !self.placed.contains_key(&(ack.session, number)) {
-                        return Err(format!("{from} says {number} is decided; it is not chosen"));
+                for told in &ack.told {
+                    for number in told.delivered.iter().flat_map(Run::iter) {
+                        if !self.placed.contains_key(&(told.session, number)) {
+                            let what = format!("{from} says {number} is decided; it is not chosen");
+                            return Err(what);
+                        }
                     }
-                }
-                for number in ack.lost.iter().flat_map(Run::iter) {
-                    self.expect_lost(from, ack.session, number)?;
+                    for number in told.lost.iter().flat_map(Run::iter) {
+                        self.expect_lost(from, told.session, number)?;
+                    }
                 }
             }
             Message::Request(_)

@@ -12,7 +12,7 @@ use crate::protocol::entries::{Entries, EntriesBuilder, EntryRef, Unreadable};
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
     Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare,
-    Progress, Promise, Request, RequestAck, Standing,
+    Progress, Promise, Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
     Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
@@ -54,12 +54,17 @@ struct RequestHead {
 
 #[derive(Encode, BorrowDecode)]
 struct RequestAckHead {
+    quorate: bool,
+    told: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct ToldHead {
     client: u32,
     boot: u64,
     received: u32,
     delivered: u32,
     lost: u32,
-    quorate: bool,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -210,18 +215,20 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             // The reader knows all the rest of an entry.
             request.entries.values().for_each(|value| put(value, buffer));
         }
-        Message::RequestAck(ack) => {
-            let head = RequestAckHead {
-                client: ack.session.client,
-                boot: ack.session.boot,
-                received: count(ack.received.len()),
-                delivered: count(ack.delivered.len()),
-                lost: count(ack.lost.len()),
-                quorate: ack.quorate,
-            };
-            put(head, buffer);
-            let runs = ack.received.iter().chain(&ack.delivered).chain(&ack.lost);
-            runs.for_each(|run| put(wire_run(run), buffer));
+        Message::RequestAck(RequestAck { quorate, told }) => {
+            put(RequestAckHead { quorate: *quorate, told: count(told.len()) }, buffer);
+            for Told { session, received, delivered, lost } in told {
+                let head = ToldHead {
+                    client: session.client,
+                    boot: session.boot,
+                    received: count(received.len()),
+                    delivered: count(delivered.len()),
+                    lost: count(lost.len()),
+                };
+                put(head, buffer);
+                let runs = received.iter().chain(delivered).chain(lost);
+                runs.for_each(|run| put(wire_run(run), buffer));
+            }
         }
         Message::Prepare(prepare) => {
             let Prepare { ballot, from, until, acceptor } = prepare;
@@ -473,13 +480,16 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             Message::Request(Request { assignment, from, front, entries })
         }
         Kind::RequestAck => {
-            let head: RequestAckHead = body.take()?;
-            let session = Session { client: head.client, boot: head.boot };
-            let received = body.runs(head.received)?;
-            let delivered = body.runs(head.delivered)?;
-            let lost = body.runs(head.lost)?;
-            let quorate = head.quorate;
-            Message::RequestAck(RequestAck { session, received, delivered, lost, quorate })
+            let RequestAckHead { quorate, told } = body.take()?;
+            let told = body.list(told, |body| {
+                let head: ToldHead = body.take()?;
+                let session = Session { client: head.client, boot: head.boot };
+                let received = body.runs(head.received)?;
+                let delivered = body.runs(head.delivered)?;
+                let lost = body.runs(head.lost)?;
+                Ok(Told { session, received, delivered, lost })
+            })?;
+            Message::RequestAck(RequestAck { quorate, told })
         }
         Kind::Prepare => {
             let head: PrepareHead = body.take()?;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
-use crate::protocol::message::{Message, RequestAck};
+use crate::protocol::message::{Message, RequestAck, Told};
 use crate::protocol::packing::{merge, runs_per_page};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Counted, Instance, Number, Role, Run, Session};
+use crate::protocol::types::{Counted, Instance, Number, Role, Run, Session, TOLD_BYTES_MAX};
 
 /// What has to be told to the clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -37,12 +37,12 @@ struct Note {
     /// Whether it is to be told something, whatever it is, since it asked.
     is_owed: bool,
     /// What the last acknowledgements told.
-    told: VecDeque<Told>,
+    told: VecDeque<Earlier>,
 }
 
-/// What an acknowledgement told.
+/// What an acknowledgement told before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Told {
+struct Earlier {
     delivered: Vec<Run<Number>>,
     lost: Vec<Run<Number>>,
 }
@@ -151,6 +151,7 @@ impl Notes {
     /// Tells what is final, and what is here where something is missing. What was merely received
     /// can wait: mostly it is final soon.
     pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
+        let mut pages = Pages::new(self.quorate, settings);
         for session in self.urgent.drain(..) {
             let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_urgent = false;
@@ -161,32 +162,34 @@ impl Notes {
             };
             let delivered = merge(std::mem::take(&mut note.delivered));
             let lost = merge(std::mem::take(&mut note.lost));
-            let again = |runs: &Vec<Run<Number>>, before: fn(&Told) -> &Vec<Run<Number>>| {
+            let again = |runs: &Vec<Run<Number>>, before: fn(&Earlier) -> &Vec<Run<Number>>| {
                 merge(runs.iter().chain(note.told.iter().flat_map(before)).copied().collect())
             };
             let all_delivered = again(&delivered, |told| &told.delivered);
             let all_lost = again(&lost, |told| &told.lost);
             note.is_owed = false;
-            let lists = [received, all_delivered, all_lost];
-            send(session, lists, self.quorate, settings, fx);
+            let told = Told { session, received, delivered: all_delivered, lost: all_lost };
+            pages.tell(told, fx);
             if note.told.len() == TOLD_AGAIN - 1 {
                 note.told.pop_front();
             }
-            note.told.push_back(Told { delivered, lost });
+            note.told.push_back(Earlier { delivered, lost });
         }
+        pages.send(fx);
     }
 
     /// Tells what was received and is still not final, so that clients need not ask again soon.
     pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
+        let mut pages = Pages::new(self.quorate, settings);
         for session in self.waiting.drain(..) {
             let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_waiting = false;
             let open = note.take_open(session, log);
             if std::mem::take(&mut note.is_owed) || !open.is_empty() {
-                let lists = [open, Vec::new(), Vec::new()];
-                send(session, lists, self.quorate, settings, fx);
+                pages.tell(Told { received: open, ..Told::new(session) }, fx);
             }
         }
+        pages.send(fx);
     }
 }
 
@@ -222,25 +225,49 @@ impl Note {
     }
 }
 
-/// Sends acknowledgements, each within a datagram; one without anything in it if there is nothing.
-fn send(
-    session: Session,
-    [mut received, mut delivered, mut lost]: [Vec<Run<Number>>; 3],
+/// Acknowledgements on their way out, as many sessions in a datagram as fit.
+struct Pages {
     quorate: bool,
-    settings: &Settings,
-    fx: &mut Effects,
-) {
-    // A third of a datagram for each list.
-    let most = (runs_per_page(settings.page_bytes()) / 3).max(1);
-    loop {
-        let [rest_received, rest_delivered, rest_lost] = [&mut received, &mut delivered, &mut lost]
-            .map(|runs| runs.split_off(runs.len().min(most)));
-        let ack = RequestAck { session, received, delivered, lost, quorate };
-        fx.send(Role::Client, Message::RequestAck(ack));
-        if rest_received.is_empty() && rest_delivered.is_empty() && rest_lost.is_empty() {
-            return;
+    page_bytes: usize,
+    told: Vec<Told>,
+    bytes: usize,
+}
+
+impl Pages {
+    fn new(quorate: bool, settings: &Settings) -> Self {
+        Pages { quorate, page_bytes: settings.page_bytes(), told: Vec::new(), bytes: 0 }
+    }
+
+    /// Tells a session something. What is too long for a datagram goes out in parts.
+    fn tell(&mut self, mut told: Told, fx: &mut Effects) {
+        // A third of a datagram for each list.
+        let room = self.page_bytes.saturating_sub(TOLD_BYTES_MAX);
+        let most = (runs_per_page(room) / 3).max(1);
+        loop {
+            let [received, delivered, lost] =
+                [&mut told.received, &mut told.delivered, &mut told.lost]
+                    .map(|runs| runs.split_off(runs.len().min(most)));
+            let rest = Told { session: told.session, received, delivered, lost };
+            let is_last = rest == Told::new(rest.session);
+            let bytes = told.wire_bytes_max();
+            if self.bytes + bytes > self.page_bytes {
+                self.send(fx);
+            }
+            self.bytes += bytes;
+            self.told.push(told);
+            if is_last {
+                return;
+            }
+            told = rest;
         }
-        (received, delivered, lost) = (rest_received, rest_delivered, rest_lost);
+    }
+
+    fn send(&mut self, fx: &mut Effects) {
+        if !self.told.is_empty() {
+            let (quorate, told) = (self.quorate, std::mem::take(&mut self.told));
+            self.bytes = 0;
+            fx.send(Role::Client, Message::RequestAck(RequestAck { quorate, told }));
+        }
     }
 }
 
@@ -264,7 +291,7 @@ mod tests {
         notes.send_received(&DecidedLog::new(), &settings, &mut fx);
         notes.send_final(&DecidedLog::new(), &settings, &mut fx);
         let told = |(_, message): &(Role, Message)| match message {
-            Message::RequestAck(ack) => ack.delivered.clone(),
+            Message::RequestAck(ack) => ack.told[0].delivered.clone(),
             other => panic!("{other}"),
         };
         let told: Vec<_> = fx.send.iter().flat_map(told).collect();
@@ -285,7 +312,7 @@ mod tests {
             .send
             .iter()
             .map(|(_, message)| match message {
-                Message::RequestAck(ack) => ack.delivered[0].to_string(),
+                Message::RequestAck(ack) => ack.told[0].delivered[0].to_string(),
                 other => panic!("{other}"),
             })
             .collect();
@@ -306,7 +333,12 @@ mod tests {
             }
         }
         notes.send_received(&DecidedLog::new(), &settings, &mut fx);
-        assert_eq!(fx.send.len(), 50_000);
+        let told = |(_, message): &(Role, Message)| match message {
+            Message::RequestAck(ack) => ack.told.len(),
+            other => panic!("{other}"),
+        };
+        assert_eq!(fx.send.iter().map(told).sum::<usize>(), 50_000);
+        assert!(fx.send.len() < 50_000 / 20, "{} datagrams", fx.send.len());
         assert!(notes.sessions.recent.len() + notes.sessions.older.len() <= 4 * 5000);
     }
 
@@ -325,7 +357,7 @@ mod tests {
         assert_eq!(arrive(4), 1);
         assert_eq!(arrive(2), 1);
         let Message::RequestAck(ack) = &fx.send[0].1 else { panic!("an acknowledgement") };
-        let runs: Vec<_> = ack.received.iter().map(Run::to_string).collect();
+        let runs: Vec<_> = ack.told[0].received.iter().map(Run::to_string).collect();
         assert_eq!(runs, ["#1..#2", "#3..#4"]);
     }
 }

@@ -61,13 +61,11 @@ fn sample(kind: Kind) -> Message {
             front: Number(1),
             entries: requested(&[b"a", b"", &[0, 255, 13]]),
         }),
-        Kind::RequestAck => Message::RequestAck(RequestAck {
-            session: SESSION,
-            received: runs(),
-            delivered: runs(),
-            lost: runs(),
-            quorate: true,
-        }),
+        Kind::RequestAck => {
+            let (session, received, delivered, lost) = (SESSION, runs(), runs(), runs());
+            let told = Told { session, received, delivered, lost };
+            Message::RequestAck(RequestAck { quorate: true, told: vec![told; 2] })
+        }
         Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
         Kind::Promise => {
             let accepted = entries()
@@ -267,7 +265,7 @@ fn the_bounds_of_the_protocol_hold() {
             Message::Request(request) => {
                 request.entries.values().map(|value| value.len() + 1).sum()
             }
-            Message::RequestAck(_) => 6 * RUN_BYTES_MAX,
+            Message::RequestAck(ack) => ack.told.iter().map(Told::wire_bytes_max).sum(),
             Message::Accepted(_) | Message::CatchUpRequest(_) => 2 * RUN_BYTES_MAX,
             Message::Promise(promise) => promise
                 .accepted
