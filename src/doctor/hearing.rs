@@ -337,10 +337,11 @@ pub fn bit(place: u8) -> u8 {
 impl Life {
     /// Whether both lived for a while at the same time. Equal boots at two addresses are two
     /// processes, too, which share what one of them has stored; but one process has an address for
-    /// each version of IP.
+    /// each version of IP, and more than one port.
     fn is_beside(&self, other: &Life) -> bool {
         let is_other = self.boot != other.boot
-            || self.source.is_ipv4() == other.source.is_ipv4() && self.source != other.source;
+            || self.source.is_ipv4() == other.source.is_ipv4()
+                && self.source.ip() != other.source.ip();
         let (from, until) = (self.first.max(other.first), self.last.min(other.last));
         is_other && until >= from + OVERLAP
     }

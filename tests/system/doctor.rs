@@ -349,7 +349,8 @@ fn another_cluster_on_the_groups() {
     north.is_sick(&["another cluster `number2` uses the groups of `clinic`", "from 10.77.0.2"]);
     south.is_sick(&["another cluster `clinic` uses the groups of `number2`", "from 10.77.0.1"]);
     let [north] = &clinic.examine(&[NORTH], &[])[..] else { unreachable!() };
-    north.is_sick(&["another cluster uses the groups of `clinic`", "the group of the learners"]);
+    north
+        .is_sick(&["another cluster uses the groups of `clinic`", "the learners (239.0.0.1:8000)"]);
 }
 
 #[test]
@@ -358,7 +359,7 @@ fn another_version_and_a_stranger() {
     clinic.network.on(SOUTH, &["ip", "route", "add", "224.0.0.0/4", "dev", "eth0"]);
     // A header of version 9, and something that is none.
     let send = "for i in 1 2 3 4 5 6 7 8 9 10; do \
-                printf 'mpxs\\x09%022d' 0 >/dev/udp/239.0.0.1/6000; \
+                printf 'mpxs\\x09%023d' 0 >/dev/udp/239.0.0.1/6000; \
                 printf 'M-SEARCH * HTTP/1.1' >/dev/udp/239.0.0.1/5000; sleep 0.15; done";
     let said = thread::scope(|scope| {
         let doctor = scope.spawn(|| clinic.examine(&[NORTH], &[]));

@@ -57,7 +57,9 @@ impl Project {
 
     /// A script of the project, called from its directory.
     fn script(&self, name: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(self.path("bash").join(name));
+        // A shell cannot trap what it was told to ignore, as nohup and a background job are.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP,INT,TERM").arg(self.path("bash").join(name));
         command.args(arguments).current_dir(self.folder.path());
         command.env("PAXOS_BIN", PAXOS).env("TMPDIR", self.folder.path());
         for name in ["RUST_LOG", "PAXOS_CONF", "FIRST_INSTANCE"] {
