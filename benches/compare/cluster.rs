@@ -2,6 +2,9 @@
 //!
 //! Every process is a child of this one and ends with it.
 
+#[path = "relay.rs"]
+mod relay;
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::net::UdpSocket;
@@ -10,11 +13,25 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+use self::relay::Relay;
+
 /// The binary under test, built by cargo for this bench.
 const PAXOS: &str = env!("CARGO_BIN_EXE_paxos");
+
+/// The groups, in the order of their ports, and the role of each.
+const GROUPS: [(&str, &str); 4] = [
+    ("clients", "client"),
+    ("proposers", "proposer"),
+    ("acceptors", "acceptor"),
+    ("learners", "learner"),
+];
+
+/// How many members a list has at most. A cluster has as many ports for each group.
+const MEMBERS: u32 = 4;
 
 /// What to start.
 #[derive(Clone, Copy)]
@@ -32,12 +49,41 @@ pub struct Shape {
     pub learners: u32,
     /// What each process loses of what it receives.
     pub loss: &'static str,
+    /// What a relay makes of the time to another process and back: lists of members, with one
+    /// client. Otherwise groups are multicast.
+    pub round_trip: Option<Duration>,
+    /// The processors that everything runs on, as `taskset --cpu-list` takes them; otherwise all.
+    pub processors: Option<&'static str>,
 }
 
 impl Shape {
     /// In memory, a proposer, a learner, no loss.
-    pub const PLAIN: Shape =
-        Shape { conf: "", program: PAXOS, acceptors: 3, proposers: 1, learners: 1, loss: "0" };
+    pub const PLAIN: Shape = Shape {
+        conf: "",
+        program: PAXOS,
+        acceptors: 3,
+        proposers: 1,
+        learners: 1,
+        loss: "0",
+        round_trip: None,
+        processors: None,
+    };
+
+    /// How many members the list of each group has.
+    fn members(&self) -> [u32; 4] {
+        [1, self.proposers, self.acceptors, self.learners]
+    }
+}
+
+/// The ports of the members of the groups, when the cluster's first one is `base`.
+fn ports(base: u32, shape: &Shape) -> [Vec<u32>; 4] {
+    let mut place = 0;
+    shape.members().map(|count| {
+        assert!(count <= MEMBERS, "{count} members, and there are ports for {MEMBERS}");
+        place += 1;
+        let first = base + (place - 1) * MEMBERS;
+        (first..first + count).collect()
+    })
 }
 
 /// What a group of processes has used so far.
@@ -47,6 +93,9 @@ pub struct Used {
     pub cpu: f64,
     /// Those of them that the system did not spend for the processes: on memory, say.
     pub user: f64,
+    /// Seconds of processor time, of the threads that live, as the scheduler counts them: not in
+    /// hundredths.
+    pub scheduled: f64,
     /// Context switches, of all threads of all processes.
     pub switches: u64,
 }
@@ -56,22 +105,25 @@ pub struct Cluster {
     folder: TempDir,
     shape: Shape,
     processes: Vec<(String, Child)>,
+    /// The first port of the groups.
+    base: u32,
+    relay: Option<Relay>,
+    /// The settings besides the groups.
+    conf: String,
 }
 
 impl Cluster {
     /// Starts it, and gives it the time to find a leader.
     pub fn start(shape: Shape) -> Self {
         let folder = tempfile::tempdir_in("results/bench").expect("a folder");
-        // Four ports in a row below the range from which sockets without a port get theirs.
+        // Ports in a row below the range from which sockets without a port get theirs.
         let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let base = 10_000 + u32::from(port.expect("a port").port()) % 5000 * 4;
-        let groups = ["clients", "proposers", "acceptors", "learners"];
-        let mut conf: String = (base..)
-            .zip(groups)
-            .map(|(port, group)| format!("{group} 239.0.0.1 {port}\n"))
-            .collect();
+        let base = 10_000 + u32::from(port.expect("a port").port()) % 1250 * 4 * MEMBERS;
+        let relay = shape.round_trip.map(|round_trip| {
+            Relay::start(ports(base, &shape).into_iter().flatten(), round_trip / 2)
+        });
         let data = folder.path().join("data");
-        conf += &format!("cluster bench-{base}\nacceptor_count {}\n", shape.acceptors);
+        let mut conf = format!("cluster bench-{base}\nacceptor_count {}\n", shape.acceptors);
         let key = folder.path().join("paxos.key");
         let made = Command::new(shape.program).arg("keygen").arg(&key).status();
         assert!(made.is_ok_and(|status| status.success()), "a key file");
@@ -79,8 +131,7 @@ impl Cluster {
             .conf
             .replace("DATA", &format!("data {}", data.display()))
             .replace("KEY", &format!("key_file {}", key.display()));
-        fs::write(folder.path().join("paxos.conf"), conf).expect("a configuration");
-        let mut cluster = Cluster { folder, shape, processes: Vec::new() };
+        let mut cluster = Cluster { folder, shape, processes: Vec::new(), base, relay, conf };
         for id in 1..=shape.acceptors {
             cluster.spawn("acceptor", id);
         }
@@ -91,23 +142,82 @@ impl Cluster {
             cluster.spawn("proposer", id);
         }
         thread::sleep(Duration::from_millis(400));
+        // A campaign takes some round trips.
+        thread::sleep(shape.round_trip.unwrap_or_default() * 5);
         cluster
     }
 
-    /// The program with the cluster's configuration; the rest of its arguments is to be added.
+    /// The groups, as the process `own` sees them.
+    fn groups(&self, own: &str) -> String {
+        let Some(relay) = &self.relay else {
+            let groups = (self.base..).zip(GROUPS);
+            return groups
+                .map(|(port, (group, _))| format!("{group} 239.0.0.1 {port}\n"))
+                .collect();
+        };
+        let mut lines = String::new();
+        for (members, (group, role)) in ports(self.base, &self.shape).iter().zip(GROUPS) {
+            lines += &format!("{group} unicast");
+            for (id, port) in (1..).zip(members) {
+                let is_own = format!("{role}{id}") == own;
+                let port = if is_own { *port } else { relay.of(*port).into() };
+                lines += &format!(" 127.0.0.1:{port}");
+            }
+            lines += "\n";
+        }
+        lines
+    }
+
+    /// The program with the cluster's configuration, for a client, a load or whoever else is none
+    /// of the cluster's; the rest of its arguments is to be added. Through a relay it is client 1.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(self.shape.program);
-        command.current_dir(self.folder.path()).args(["--conf", "paxos.conf"]);
+        self.command_of("client1")
+    }
+
+    /// As [`Self::command`], for the process `own`.
+    fn command_of(&self, own: &str) -> Command {
+        let conf = format!("{own}.conf");
+        let path = self.folder.path().join(&conf);
+        // Others may be reading it.
+        if !path.exists() {
+            fs::write(path, self.groups(own) + &self.conf).expect("a configuration");
+        }
+        let mut command = match self.shape.processors {
+            None => Command::new(self.shape.program),
+            Some(processors) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", processors, self.shape.program]);
+                command
+            }
+        };
+        command.current_dir(self.folder.path()).args(["--conf", &conf]);
         command.stderr(Stdio::null());
         command
     }
 
     /// Starts one more process.
     pub fn spawn(&mut self, role: &str, id: u32) {
-        let mut command = self.command();
+        let name = format!("{role}{id}");
+        let mut command = self.command_of(&name);
         command.args([role, &id.to_string(), "--loss", self.shape.loss]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
-        self.processes.push((format!("{role}{id}"), child.expect("paxos starts")));
+        self.processes.push((name, child.expect("paxos starts")));
+    }
+
+    /// Stops the processes whose names begin like this, until they are told to go on.
+    pub fn pause(&self, name: &str) {
+        self.signal(name, Signal::STOP);
+    }
+
+    /// Lets them go on.
+    pub fn go_on(&self, name: &str) {
+        self.signal(name, Signal::CONT);
+    }
+
+    fn signal(&self, name: &str, signal: Signal) {
+        for (_, child) in self.processes.iter().filter(|(own, _)| own.starts_with(name)) {
+            kill_process(Pid::from_child(child), signal).expect("it runs");
+        }
     }
 
     /// Kills one process at once.
@@ -121,6 +231,9 @@ impl Cluster {
     pub fn load(&self, options: &[&str]) -> Child {
         let mut command = self.command();
         command.args(["bench", "--json", "--loss", self.shape.loss]).args(options);
+        if self.relay.is_some() {
+            command.args(["--first-id", "1"]);
+        }
         command.stdout(Stdio::piped()).spawn().expect("paxos starts")
     }
 
@@ -217,6 +330,10 @@ impl Cluster {
             used.user += user / 100.0;
             for thread in fs::read_dir(format!("{folder}/task")).into_iter().flatten().flatten() {
                 let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+                let scheduled =
+                    fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
+                let nanos = scheduled.split_whitespace().next().and_then(|text| text.parse().ok());
+                used.scheduled += nanos.unwrap_or(0.0) / 1e9;
                 used.switches += numbers(&status, "ctxt_switches").sum::<u64>();
             }
         }
