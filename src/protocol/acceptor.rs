@@ -244,7 +244,9 @@ impl Actor for Acceptor {
             Message::Prepare(prepare) => self.on_prepare(prepare, fx),
             Message::Accept(accept) => self.on_accept(accept, fx),
             Message::Disown(disown) => self.on_disown(&disown, fx),
-            Message::Heartbeat(heartbeat) => self.hearing.hear(now, from, &heartbeat),
+            Message::Heartbeat(heartbeat) => {
+                self.hearing.hear(now, from, &heartbeat, &self.settings);
+            }
             Message::Request(_)
             | Message::RequestAck(_)
             | Message::Promise(_)

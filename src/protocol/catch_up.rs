@@ -190,9 +190,13 @@ impl CatchUp {
         (now.since(asked.when) * PAUSE).min(settings.retry_catch_up)
     }
 
-    /// Whether somebody was heard to hold something that `log` lacks.
-    pub fn lacks(&self, log: &DecidedLog) -> bool {
-        self.lag(log) > 0
+    /// Whether somebody who was heard of late holds something that `log` lacks.
+    pub fn lacks(&self, now: Time, log: &DecidedLog, settings: &Settings) -> bool {
+        let decided = log.progress().decided;
+        let memory = settings.progress_timeout * 2;
+        let holds_more =
+            |(held, when): &(Progress, Time)| held.decided > decided && now.since(*when) <= memory;
+        self.sources.values().any(holds_more)
     }
 
     /// How much somebody was heard to hold that `log` lacks.
@@ -240,7 +244,10 @@ impl CatchUp {
         let whom = source.map_or_else(|| "the leader".to_owned(), |source| source.to_string());
         debug!("asks {whom} for {} runs from {}", missing.len(), missing[0].from);
         fx.send(group, Message::CatchUpRequest(CatchUpRequest { of: source, missing }));
-        let wait = backoff(settings.retry_catch_up, self.tries, settings.retry_max);
+        // Of many sources one may be all there is: each gets its turn within the longest wait.
+        let known = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).max(1);
+        let longest = settings.retry_catch_up.max(settings.retry_max / known);
+        let wait = backoff(settings.retry_catch_up, self.tries, longest);
         self.tries = self.tries.saturating_add(1);
         self.waiting = true;
         self.asked = Some(Asked { when: now, missing: self.lag(log), others_decide: false });

@@ -149,7 +149,9 @@ impl Client {
         for run in disjoint(&told.lost).as_ref() {
             self.tally.lost += self.settle(now, *run);
         }
-        let received = disjoint(&told.received);
+        // What a leader without a quorum holds is not on its way.
+        let held = if ack.quorate { told.received.as_slice() } else { &[] };
+        let received = disjoint(held);
         for run in received.as_ref() {
             self.note_received(now, *run);
         }

@@ -25,7 +25,7 @@
 
 mod callers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use self::callers::Callers;
@@ -37,6 +37,10 @@ use crate::bugs::{self, Bug};
 
 /// How many lives of proposers are remembered, at most: a forger shall not fill the memory.
 const PEERS_MAX: usize = 128;
+
+/// For how long changes of leader are remembered, and how many.
+const CHANGES_MEMORY: Duration = Duration::from_secs(60);
+const CHANGES_MAX: usize = 8;
 
 /// One proposer's view of who leads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +64,8 @@ pub struct Election {
     /// The ballot that leads and works, and since when it does.
     works: Option<(Ballot, Time)>,
     callers: Callers,
+    /// When leaders followed each other, within the last minute.
+    changes: VecDeque<Time>,
     is_in_office: bool,
 }
 
@@ -137,6 +143,7 @@ impl Election {
             suspicion: None,
             works: None,
             callers: Callers::default(),
+            changes: VecDeque::new(),
             is_in_office: false,
         }
     }
@@ -309,6 +316,15 @@ impl Election {
         let leading = |peer: &&Peer| peer.announcement.standing == Standing::Leads;
         let working = self.peers.values().filter(|peer| self.does_work(now, peer));
         let ballot = working.filter(leading).map(|peer| peer.announcement.ballot).max();
+        // Whoever is silent for so long is echoed no more, and what it said last would be news.
+        let memory = self.pace.timeout * 4;
+        self.peers.retain(|_, peer| now.since(peer.advanced) <= memory);
+        if let (Some((known, _)), Some(ballot)) = (self.works, ballot)
+            && known != ballot
+        {
+            self.changes.truncate(CHANGES_MAX - 1);
+            self.changes.push_front(now);
+        }
         self.works = match (self.works, ballot) {
             (Some((known, since)), Some(ballot)) if known == ballot => Some((known, since)),
             (_, Some(ballot)) => Some((ballot, now)),
@@ -369,7 +385,9 @@ impl Election {
         let quorate = self.quorate_peers(now).map(|(id, _)| id).chain([self.me]);
         let unwilling: Vec<u32> = quorate.filter(|id| !able.contains(id)).collect();
         able.retain(|id| *id != ballot.proposer);
-        let span = self.pace.timeout * 3;
+        // Callers that no leader serves for long must not make leaders rotate for ever.
+        let late = self.changes.iter().filter(|when| now.since(**when) <= CHANGES_MEMORY).count();
+        let span = self.pace.timeout * 3 * (1 << late.saturating_sub(2));
         self.callers.call(now, self.me, since, span, self.patience(), (&able, &unwilling))
     }
 

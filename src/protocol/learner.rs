@@ -190,7 +190,7 @@ impl Learner {
     /// Since when no leader serves this learner: neither it nor any learner it hears has heard of
     /// one, or it lacks something and cannot get it.
     fn need(&mut self, now: Time) -> Option<Time> {
-        if !self.catch_up.lacks(&self.log) {
+        if !self.catch_up.lacks(now, &self.log, &self.settings) {
             self.gained = now;
         }
         Some(self.informed.min(self.gained)).filter(|since| *since < now)

@@ -252,8 +252,8 @@ pub struct Progress {
     pub end: Instance,
 }
 
-/// Alive: a proposer to the acceptors, a learner to the learners; and from the leader to
-/// proposers, learners and clients.
+/// Alive: a proposer to the acceptors, a learner to the learners; who campaigns or leads to the
+/// proposers, too, and who leads to learners and clients.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Heartbeat {
     /// What the sender is.

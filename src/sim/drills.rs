@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use super::cluster::{Cluster, Plan, long_values, values};
+use super::cluster::{Cluster, Plan, from_instance, long_values, values};
 use super::fault::Fault;
 use super::lasting::shapes::{Cast, NARROW_BYTES};
 use super::script::Stage;
@@ -192,13 +192,15 @@ fn slow_disks() -> Wrong {
     })
 }
 
-/// A leader whose values do not reach the acceptors, though its heartbeats do, gives way.
+/// A leader whose long values do not reach the acceptors, though its heartbeats and short ones do,
+/// gives way.
 fn narrow_leader() -> Wrong {
     let mut cluster = led(1);
     let leader = proposer(1);
     let pairs = CAST.links(|from, to| from == leader && to.role == Role::Acceptor);
     cluster.inject(&Fault::Narrow { bytes: NARROW_BYTES, pairs });
     cluster.start_typist(1, Assignment::Leader, long_values(1, 10, Time::ZERO), 50 * MS);
+    cluster.start_typist(2, from_instance(1000), values(2, 200), 20 * MS);
     finishes(&mut cluster, 6000 * MS).or_else(|| changes(&cluster, 1))
 }
 

@@ -27,11 +27,14 @@ pub struct Hearing {
 
 impl Hearing {
     /// A proposer said this.
-    pub fn hear(&mut self, now: Time, from: Sender, heartbeat: &Heartbeat) {
+    pub fn hear(&mut self, now: Time, from: Sender, heartbeat: &Heartbeat, settings: &Settings) {
         let (proposer, boot) = (from.node.id, from.boot);
         let announcement = heartbeat.announcement;
-        let is_old = self.heard.get(&proposer).is_some_and(|(known, _)| {
-            known.boot == boot && known.announcement.stamp >= announcement.stamp
+        let memory = settings.leader_timeout * 2;
+        let is_old = self.heard.get(&proposer).is_some_and(|(known, when)| {
+            let is_later = known.announcement.stamp >= announcement.stamp;
+            // Unless it is a forged one, which would silence the true ones for ever.
+            known.boot == boot && is_later && now.since(*when) <= memory
         });
         let is_full = self.heard.len() >= PROPOSERS_MAX && !self.heard.contains_key(&proposer);
         if is_old || is_full {
@@ -71,7 +74,7 @@ mod tests {
         let announcement = Announcement { standing: Standing::Stands, quorate, ballot, stamp };
         let progress = Progress { watermark: Instance(1), decided: 0, end: Instance(1) };
         let heartbeat = Heartbeat { announcement, asks, progress };
-        hearing.hear(Time(now), Sender { node, boot: 1 }, &heartbeat);
+        hearing.hear(Time(now), Sender { node, boot: 1 }, &heartbeat, &Settings::default());
     }
 
     fn echo(hearing: &mut Hearing, now: u64) -> Option<Vec<(u32, u64)>> {

@@ -2,10 +2,11 @@
 //!
 //! Only they can tell that a leader which has its quorum is cut off from them. A plea names the
 //! proposers that answered earlier ones, so that both directions are proven, pair by pair. Of
-//! those, one takes over: the smallest that everybody who has called of late reaches, so that two
-//! callers which reach different proposers find one that serves both, if there is any; else the
-//! smallest that this one reaches.
+//! those, one takes over: the one that most of those reach who have called of late, so that two
+//! callers which reach different proposers find one that serves both, if there is any; of several,
+//! the smallest.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::protocol::types::{NodeId, Time};
 
 /// How many callers are remembered, at most.
 const CALLERS_MAX: usize = 256;
+
+/// How many proposers of a plea are believed, at most.
+const OFFERED_MAX: usize = 64;
 
 /// For how long it is remembered whom a caller reached.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -38,10 +42,15 @@ impl Callers {
     /// `from` pleads.
     pub fn on_plea(&mut self, now: Time, from: NodeId, plea: Plea) {
         self.pleas.retain(|_, pleas| now.since(pleas.last) < MEMORY);
-        if self.pleas.len() < CALLERS_MAX || self.pleas.contains_key(&from) {
-            let since = Time(now.0.saturating_sub(plea.pleaded_us));
-            self.pleas.insert(from, Pleas { since, last: now, offered: plea.offered });
+        if self.pleas.len() >= CALLERS_MAX && !self.pleas.contains_key(&from) {
+            let oldest = self.pleas.iter().min_by_key(|(_, pleas)| pleas.last);
+            let oldest = oldest.map(|(caller, _)| *caller);
+            oldest.map(|caller| self.pleas.remove(&caller));
         }
+        let since = Time(now.0.saturating_sub(plea.pleaded_us));
+        let mut offered = plea.offered;
+        offered.truncate(OFFERED_MAX);
+        self.pleas.insert(from, Pleas { since, last: now, offered });
     }
 
     /// Whether somebody has called for `span`, under a leader that works since then, and `me` is
@@ -67,8 +76,8 @@ impl Callers {
 
     /// Who of `able` should serve this caller.
     fn successor(&self, pleas: &Pleas, able: &[u32]) -> Option<u32> {
-        let reached = || able.iter().copied().filter(|id| pleas.offered.contains(id));
-        let by_all = |id: &u32| self.pleas.values().all(|pleas| pleas.offered.contains(id));
-        reached().filter(by_all).min().or_else(|| reached().min())
+        let reached = able.iter().copied().filter(|id| pleas.offered.contains(id));
+        let callers = |id: u32| self.pleas.values().filter(|one| one.offered.contains(&id)).count();
+        reached.min_by_key(|id| (Reverse(callers(*id)), *id))
     }
 }

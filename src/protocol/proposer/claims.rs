@@ -1,14 +1,16 @@
 //! What others claim to be decided and no campaign brought up: they are of an earlier life of the
 //! cluster, from before its acceptors lost or were given new data.
 //!
-//! A leader knows of every decision: each was made by a quorum, which told its campaign, or by a
-//! later leader, which makes it stand by. So whoever claims more is wrong, and is told of, once.
+//! A leader that is quorate knows of every decision: each was made by a quorum, which told its
+//! campaign, or by a later leader, of which a quorum tells it soon. So whoever goes on claiming
+//! more is wrong, and is told of, once.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use log::warn;
 
-use crate::protocol::types::Sender;
+use crate::protocol::types::{Sender, Time};
 
 /// How many processes are remembered, at most.
 const CLAIMANTS_MAX: usize = 256;
@@ -16,13 +18,19 @@ const CLAIMANTS_MAX: usize = 256;
 /// Who has claimed too much.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Claims {
-    told: BTreeSet<Sender>,
+    /// When each first did, and whether that was told.
+    claimed: BTreeMap<Sender, (Time, bool)>,
 }
 
 impl Claims {
-    /// `from` claims that more is decided than there is.
-    pub fn note(&mut self, from: Sender) {
-        if self.told.len() < CLAIMANTS_MAX && self.told.insert(from) {
+    /// `from` claims that more is decided than a leader which is quorate knows of. It is wrong if
+    /// that lasts for longer than `patience`.
+    pub fn note(&mut self, now: Time, from: Sender, patience: Duration) {
+        if self.claimed.len() >= CLAIMANTS_MAX && !self.claimed.contains_key(&from) {
+            return;
+        }
+        let (first, is_told) = self.claimed.entry(from).or_insert((now, false));
+        if now.since(*first) >= patience && !std::mem::replace(is_told, true) {
             let node = from.node;
             warn!(
                 "{node} is of an earlier life of the cluster: it holds decisions that no acceptor \

@@ -54,10 +54,14 @@ impl Incarnations {
         false
     }
 
-    /// An admitted acceptor repeats `stamp` of this proposer, and says how much it has promised and
-    /// accepted. Echoes overtake each other, but who repeats a later stamp has no less.
-    pub fn on_echo(&mut self, acceptor: u32, stamp: Option<Time>, echo: &Echo) {
-        let (Some(life), Some(stamp)) = (self.heard.get_mut(&acceptor), stamp) else { return };
+    /// An acceptor repeats `stamp` of this proposer, and says how much it has promised and accepted.
+    /// Echoes overtake each other, but who repeats a later stamp has no less. One that had less is
+    /// believed again once it has all that it had: it was given its last state back.
+    pub fn on_echo(&mut self, from: Sender, stamp: Option<Time>, echo: &Echo) {
+        let (Some(life), Some(stamp)) = (self.heard.get_mut(&from.node.id), stamp) else { return };
+        if life.incarnation != from.boot {
+            return;
+        }
         match life.had {
             Some((known, ..)) if stamp <= known => {}
             Some((_, promised, accepted))
@@ -66,7 +70,10 @@ impl Incarnations {
             {
                 life.is_rolled_back = true;
             }
-            Some(_) | None => life.had = Some((stamp, echo.promised, echo.accepted)),
+            Some(_) | None => {
+                life.is_rolled_back = false;
+                life.had = Some((stamp, echo.promised, echo.accepted));
+            }
         }
     }
 }
@@ -81,7 +88,7 @@ mod tests {
         let promised = Ballot { round, ..Ballot::ZERO };
         let echo = Echo { promised, accepted, heard: Vec::new() };
         assert!(incarnations.admit(from, &mut Effects::new()), "it was good so far");
-        incarnations.on_echo(1, Some(Time(stamp)), &echo);
+        incarnations.on_echo(from, Some(Time(stamp)), &echo);
         incarnations.admit(from, &mut Effects::new())
     }
 
@@ -102,5 +109,10 @@ mod tests {
         incarnations.admit(from, &mut fx);
         let disown = Disown { acceptor: 1, incarnation: 7 };
         assert_eq!(fx.send, [(Role::Acceptor, Message::Disown(disown))]);
+        // Given back what it had last, it is welcome.
+        let promised = Ballot { round: 3, ..Ballot::ZERO };
+        let echo = Echo { promised, accepted: 5, heard: Vec::new() };
+        incarnations.on_echo(from, Some(Time(13)), &echo);
+        assert!(incarnations.admit(from, &mut Effects::new()));
     }
 }

@@ -146,7 +146,7 @@ impl Leadership {
             settings,
             no_timeouts,
             preparation,
-            phase2: Phase2::new(ballot, quorum, now),
+            phase2: Phase2::new(ballot, quorum),
             waiting: Segments::new(),
             queues: Queues::default(),
             first: Supply::Placed,

@@ -244,7 +244,7 @@ impl Proposer {
 
     // Messages of clients, acceptors and learners.
 
-    fn on_request(&mut self, from: Sender, request: Request, fx: &mut Effects) {
+    fn on_request(&mut self, now: Time, from: Sender, request: Request, fx: &mut Effects) {
         let Phase::Leading(leadership) = &mut self.phase else {
             return fx.ignore(Ignored::NotLeading);
         };
@@ -255,7 +255,7 @@ impl Proposer {
             && request.front > self.log.next_number(session)
             && leadership.open() == 0;
         if has_missed {
-            return self.claims.note(from);
+            return self.note_claim(now, from);
         }
         leadership.on_request(session, request, &self.log, fx);
     }
@@ -352,14 +352,16 @@ impl Proposer {
         if !self.hear_ballot(echo.promised) {
             return fx.ignore(Ignored::TooFarAhead);
         }
-        let me = (self.options.id, self.options.boot);
-        let mine = echo.heard.iter().find(|heard| (heard.proposer, heard.boot) == me);
-        let stamp = mine.map(|heard| heard.announcement.stamp);
-        self.incarnations.on_echo(acceptor, stamp, &echo);
         if self.election.on_echo(now, acceptor, &echo) {
             self.note_double(fx);
         }
         self.check_election(now, fx);
+    }
+
+    fn note_claim(&mut self, now: Time, from: Sender) {
+        if self.election.is_quorate() {
+            self.claims.note(now, from, self.settings.leader_timeout * 2);
+        }
     }
 
     fn note_double(&self, fx: &mut Effects) {
@@ -390,7 +392,7 @@ impl Proposer {
             return;
         };
         if progress.decided > self.log.progress().decided + leadership.open() as u64 {
-            self.claims.note(from);
+            self.note_claim(now, from);
             return fx.ignore(Ignored::Malformed);
         }
         if !bugs::has(Bug::DeafToDecideAcks) {
@@ -478,11 +480,18 @@ impl Actor for Proposer {
             }
             return;
         }
+        if let Message::Echo(echo) = &message {
+            // Before it is judged: it may have come back with all that it had.
+            let me = (self.options.id, self.options.boot);
+            let mine = echo.heard.iter().find(|heard| (heard.proposer, heard.boot) == me);
+            let stamp = mine.map(|heard| heard.announcement.stamp);
+            self.incarnations.on_echo(from, stamp, echo);
+        }
         if role == Role::Acceptor && !self.incarnations.admit(from, fx) {
             return;
         }
         match message {
-            Message::Request(request) => self.on_request(from, request, fx),
+            Message::Request(request) => self.on_request(now, from, request, fx),
             Message::Promise(promise) => self.on_promise(now, id, promise, fx),
             Message::Accepted(accepted) => self.on_accepted(now, id, &accepted, fx),
             Message::Nack(nack) => self.on_nack(now, id, nack, fx),

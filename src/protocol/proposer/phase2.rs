@@ -25,8 +25,6 @@ pub struct Phase2 {
     fresh: Vec<Run<Instance>>,
     round_trip: RoundTrip,
     deadlines: Deadlines<Instance>,
-    /// When a quorum answered last, or when there was nothing it could have answered.
-    progressed: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,7 +38,7 @@ struct InFlight {
 
 impl Phase2 {
     /// Nothing in flight under `ballot`, which a quorum has promised or is being asked to.
-    pub fn new(ballot: Ballot, quorum: Quorum, now: Time) -> Self {
+    pub fn new(ballot: Ballot, quorum: Quorum) -> Self {
         Phase2 {
             ballot,
             quorum,
@@ -48,7 +46,6 @@ impl Phase2 {
             fresh: Vec::new(),
             round_trip: RoundTrip::default(),
             deadlines: Deadlines::default(),
-            progressed: now,
         }
     }
 
@@ -72,9 +69,6 @@ impl Phase2 {
     /// One ballot never proposes two entries for an instance: that is what makes an acceptance of
     /// (instance, ballot) speak for one entry.
     pub fn propose(&mut self, now: Time, page: Page) {
-        if self.in_flight.is_empty() {
-            self.progressed = now;
-        }
         let run = page.run();
         assert!(!self.in_flight.overlaps(run), "{run} is proposed once in a ballot");
         self.fresh.push(run);
@@ -106,7 +100,6 @@ impl Phase2 {
             }
         }
         if !chosen.is_empty() {
-            self.progressed = now;
             self.rest();
         }
         chosen
@@ -197,9 +190,11 @@ impl Phase2 {
         self.send_accepts(&merge(due), watermark, settings, fx);
     }
 
-    /// Since when no quorum has answered anything, while something is in flight.
+    /// Since when the first instance in flight waits for a quorum. That others are answered
+    /// meanwhile is no comfort: it may be too long for the way.
     pub fn stalled_since(&self) -> Option<Time> {
-        (!self.in_flight.is_empty()).then_some(self.progressed)
+        let everything = Run::new(Instance::FIRST, Instance(u64::MAX));
+        self.in_flight.pages(everything).next().map(|(_, flight)| flight.sent)
     }
 
     /// Something was taken out of flight: with nothing left, nothing is waited for.
@@ -242,7 +237,7 @@ mod tests {
     }
 
     fn in_flight(count: u64) -> Phase2 {
-        let mut phase2 = Phase2::new(BALLOT, Quorum::majority_of(3), Time::ZERO);
+        let mut phase2 = Phase2::new(BALLOT, Quorum::majority_of(3));
         (1..=count).for_each(|instance| phase2.propose(Time::ZERO, noop(instance)));
         phase2
     }
