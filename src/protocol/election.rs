@@ -89,8 +89,8 @@ struct Peer {
     announcement: Announcement,
     /// When it said something new last.
     advanced: Time,
-    /// How often it did.
-    words: u32,
+    /// When it was heard first.
+    first: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,8 +175,9 @@ impl Election {
             self.on_word(now, heard.proposer, heard.boot, heard.announcement);
             if heard.proposer == self.me {
                 // An earlier life of this process is silent, and echoed for a while.
-                let other = self.peers.get(&(heard.proposer, heard.boot));
-                is_doubled |= other.is_some_and(|peer| peer.words > 4 && peer.advanced == now);
+                let memory = self.pace.timeout * 3;
+                let is_alive = |peer: &Peer| peer.advanced == now && now.since(peer.first) > memory;
+                is_doubled |= self.peers.get(&(heard.proposer, heard.boot)).is_some_and(is_alive);
             }
         }
         if bugs::has(Bug::CountsAnyEcho) {
@@ -204,7 +205,7 @@ impl Election {
     /// Another proposer says this of itself, heard from it or from an acceptor.
     pub fn on_word(&mut self, now: Time, id: u32, boot: u64, announcement: Announcement) {
         let known = self.peers.get(&(id, boot));
-        let words = match known {
+        let first = match known {
             // The same again is no sign of life: or acceptors would keep the dead alive.
             Some(known)
                 if announcement.stamp <= known.announcement.stamp
@@ -212,15 +213,15 @@ impl Election {
             {
                 return;
             }
-            Some(known) => known.words.saturating_add(1),
-            None => 1,
+            Some(known) => known.first,
+            None => now,
         };
         if known.is_none() && self.peers.len() >= PEERS_MAX {
             let silent = self.peers.iter().min_by_key(|(_, peer)| peer.advanced);
             let silent = silent.map(|(key, _)| *key);
             silent.map(|key| self.peers.remove(&key));
         }
-        self.peers.insert((id, boot), Peer { announcement, advanced: now, words });
+        self.peers.insert((id, boot), Peer { announcement, advanced: now, first });
         self.look(now);
     }
 
