@@ -54,11 +54,12 @@ impl Incarnations {
         false
     }
 
-    /// An acceptor repeats `stamp` of this proposer, and says how much it has promised and accepted.
-    /// Echoes overtake each other, but who repeats a later stamp has no less. One that had less is
-    /// believed again once it has all that it had: it was given its last state back.
+    /// An acceptor repeats `stamp` of this proposer, and says how much it has promised and
+    /// accepted. Echoes overtake each other, but who repeats a later stamp has no less. One that
+    /// had less is believed again once it has all that it had: it was given its last state back.
     pub fn on_echo(&mut self, from: Sender, stamp: Option<Time>, echo: &Echo) {
-        let (Some(life), Some(stamp)) = (self.heard.get_mut(&from.node.id), stamp) else { return };
+        let life = self.heard.get_mut(&from.node.id);
+        let (Some(life), Some(stamp)) = (life, stamp) else { return };
         if life.incarnation != from.boot {
             return;
         }

@@ -94,6 +94,8 @@ impl Proposer {
         let (to, interval): (&[Role], _) = match standing {
             Standing::Leads => (&[Role::Acceptor, Role::Proposer, Role::Learner, Role::Client], 1),
             Standing::Campaigns => (&[Role::Acceptor, Role::Proposer], 1),
+            // Nobody leads: whoever runs under the same id should hear of it.
+            Standing::Stands | Standing::Abstains if asks => (&[Role::Acceptor, Role::Proposer], 3),
             // It only has to be known to be there.
             Standing::Stands | Standing::Abstains => (&[Role::Acceptor], 3),
         };
