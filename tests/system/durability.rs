@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::faults::{COUNT, strike};
-use crate::world::{PAXOS, SOON, World, happens, skip, succeeds, text, values};
+use crate::world::{Network, PAXOS, SOON, World, happens, skip, succeeds, text, values};
 
 /// A durable cluster that runs.
 fn cluster() -> World {
@@ -361,6 +361,9 @@ fn adopt(world: &World, id: u32) -> std::process::Output {
 /// What a majority is must not change under those who voted.
 #[test]
 fn another_number_of_acceptors_is_refused_with_both() {
+    if Network::asked() == Network::Unicast {
+        return skip("another acceptor_count", "a list says how many acceptors there are");
+    }
     let mut world = killed_cluster();
     for count in [1, 5] {
         let data = world.path("data");
@@ -467,7 +470,7 @@ fn killed_at_any_system_call_of_its_first_start_an_acceptor_starts_again() {
             .unwrap();
         assert_eq!(again.status.code(), Some(0), "call {call}: {}", text(&again.stderr));
         if killed.status.code() == Some(0) {
-            assert!(call > 40, "{call} calls");
+            assert!(call > 25, "{call} calls");
             return;
         }
     }

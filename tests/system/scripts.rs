@@ -188,7 +188,7 @@ fn a_run_and_a_cluster_by_hand_on_the_same_groups_do_not_meet() {
     if project.world.network == Network::Unicast {
         // The addresses are taken, and that is said at once.
         let output = project.run(&["100"]);
-        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert_eq!(output.status.code(), Some(75), "{}", text(&output.stderr));
     } else {
         let output = project.run(&["500", "30"]);
         let said = text(&output.stderr);
