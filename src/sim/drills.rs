@@ -178,7 +178,7 @@ fn useless_source() -> Wrong {
 
 /// Whatever a sync takes, a leader that waits for it is left in office.
 fn slow_disks() -> Wrong {
-    [100, 250, 310, 600, 1200, 3000].into_iter().find_map(|takes| {
+    [100, 250, 310, 600, 1200, 3000, 30_000].into_iter().find_map(|takes| {
         let mut cluster = led(takes);
         for acceptor in CAST.acceptors() {
             // Not in step with each other.
