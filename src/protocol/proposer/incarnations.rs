@@ -23,7 +23,7 @@ pub struct Incarnations {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Life {
     incarnation: u64,
-    /// The own stamp in its last echo, and what it had promised and accepted by then.
+    /// When it was heard to have the most so far, and what it had promised and accepted by then.
     had: Option<(Time, Ballot, u64)>,
     /// It came back with less.
     is_rolled_back: bool,
@@ -55,26 +55,21 @@ impl Incarnations {
     }
 
     /// An acceptor repeats `stamp` of this proposer, and says how much it has promised and
-    /// accepted. Echoes overtake each other, but who repeats a later stamp has no less. One that
-    /// had less is believed again once it has all that it had: it was given its last state back.
-    pub fn on_echo(&mut self, from: Sender, stamp: Option<Time>, echo: &Echo) {
+    /// accepted. What was said here after an echo had arrived is repeated by an acceptor that has
+    /// no less than in that echo, however datagrams overtake each other. One that had less is
+    /// believed again once it has all that it had: it was given its last state back.
+    pub fn on_echo(&mut self, now: Time, from: Sender, stamp: Option<Time>, echo: &Echo) {
         let life = self.heard.get_mut(&from.node.id);
         let (Some(life), Some(stamp)) = (life, stamp) else { return };
         if life.incarnation != from.boot {
             return;
         }
-        match life.had {
-            Some((known, ..)) if stamp <= known => {}
-            Some((_, promised, accepted))
-                if (echo.promised < promised || echo.accepted < accepted)
-                    && !bugs::has(Bug::BelievesRolledBack) =>
-            {
-                life.is_rolled_back = true;
-            }
-            Some(_) | None => {
-                life.is_rolled_back = false;
-                life.had = Some((stamp, echo.promised, echo.accepted));
-            }
+        let (arrived, promised, accepted) = life.had.unwrap_or((now, Ballot::ZERO, 0));
+        if echo.promised >= promised && echo.accepted >= accepted {
+            life.is_rolled_back &= stamp <= arrived;
+            life.had = Some((now, echo.promised, echo.accepted));
+        } else if stamp > arrived && !bugs::has(Bug::BelievesRolledBack) {
+            life.is_rolled_back = true;
         }
     }
 }
@@ -89,7 +84,7 @@ mod tests {
         let promised = Ballot { round, ..Ballot::ZERO };
         let echo = Echo { promised, accepted, heard: Vec::new() };
         assert!(incarnations.admit(from, &mut Effects::new()), "it was good so far");
-        incarnations.on_echo(from, Some(Time(stamp)), &echo);
+        incarnations.on_echo(Time(stamp + 1), from, Some(Time(stamp)), &echo);
         incarnations.admit(from, &mut Effects::new())
     }
 
@@ -102,9 +97,10 @@ mod tests {
             assert!(echo(&mut incarnations, 11, 2, 5));
             incarnations
         };
-        assert!(!echo(&mut had(), 12, 1, 5), "it promised more");
+        assert!(echo(&mut had(), 12, 1, 5), "it was sent before the last arrived");
+        assert!(!echo(&mut had(), 13, 1, 5), "it promised more");
         let mut incarnations = had();
-        assert!(!echo(&mut incarnations, 12, 3, 4), "it accepted more");
+        assert!(!echo(&mut incarnations, 13, 3, 4), "it accepted more");
         let from = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 7 };
         let mut fx = Effects::new();
         incarnations.admit(from, &mut fx);
@@ -113,7 +109,7 @@ mod tests {
         // Given back what it had last, it is welcome.
         let promised = Ballot { round: 3, ..Ballot::ZERO };
         let echo = Echo { promised, accepted: 5, heard: Vec::new() };
-        incarnations.on_echo(from, Some(Time(13)), &echo);
+        incarnations.on_echo(Time(21), from, Some(Time(20)), &echo);
         assert!(incarnations.admit(from, &mut Effects::new()));
     }
 }
