@@ -54,7 +54,7 @@ impl Core {
             let accepts: Vec<Message> = fx
                 .send
                 .drain(..)
-                .filter(|(role, _)| *role == Role::Acceptor)
+                .filter(|(to, _)| to.group() == Role::Acceptor)
                 .map(|(_, message)| message)
                 .collect();
             if accepts.is_empty() {

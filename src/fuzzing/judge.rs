@@ -48,9 +48,10 @@ impl Judge {
     /// Looks at the effects of a whole turn.
     pub fn end_turn(&mut self, fx: &Effects, now: Time) {
         fx.persist.iter().for_each(|record| self.store(record));
-        for (group, message) in &fx.send {
+        for (to, message) in &fx.send {
             self.travels(message);
-            assert!(*group != self.sender.node.role || *group != Role::Acceptor, "{message}");
+            let own = self.sender.node.role;
+            assert!(own != Role::Acceptor || to.group() != own, "{message}");
             match message {
                 Message::Accept(accept) => {
                     for (instance, entry) in accept.from.numbering(&accept.entries) {

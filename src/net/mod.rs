@@ -6,6 +6,7 @@ pub mod memory;
 pub mod multicast;
 pub mod rejoin;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::slice;
@@ -73,6 +74,37 @@ impl Groups {
             Role::Acceptor => &self.acceptors,
             Role::Learner => &self.learners,
         }
+    }
+
+    /// Where a datagram to the group of `role` is sent, address by address, each once. Whoever
+    /// hears a multicast group has joined it; to a list of members nobody can be joined, so those
+    /// who hear it are sent to at their own addresses.
+    pub fn destinations(&self, role: Role) -> Vec<SocketAddr> {
+        let mut destinations = self.of(role).addresses().to_vec();
+        if let Group::Unicast(_) = self.of(role) {
+            let hearers = Role::ALL.into_iter().filter(|other| other.hears().contains(&role));
+            destinations.extend(hearers.flat_map(|other| self.of(other).addresses()));
+        }
+        let mut seen = BTreeSet::new();
+        destinations.retain(|address| seen.insert(*address));
+        destinations
+    }
+
+    /// The multicast groups that a process of `role` joins besides its own.
+    pub fn joined_too(&self, role: Role) -> impl Iterator<Item = (Role, SocketAddr)> {
+        let others = role.hears().iter().filter(move |other| **other != role);
+        others.filter_map(|other| match self.of(*other) {
+            Group::Multicast(address) => Some((*other, *address)),
+            Group::Unicast(_) => None,
+        })
+    }
+
+    /// The groups whose datagrams arrive where a process of `role` hears its own: its own, and,
+    /// of those it hears besides, the ones that are lists.
+    pub fn arriving_at_own(&self, role: Role) -> Vec<Role> {
+        let is_list = |other: &Role| matches!(self.of(*other), Group::Unicast(_));
+        let heard = role.hears().iter().copied();
+        heard.filter(|other| *other == role || is_list(other)).collect()
     }
 
     /// Every address that something is sent to.

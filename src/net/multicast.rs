@@ -275,8 +275,8 @@ impl MulticastSender {
         let mut sockets: [Option<Arc<Socket>>; 2] = [None, None];
         let mut targets = [const { Vec::new() }; 4];
         for role in [Role::Client, Role::Proposer, Role::Acceptor, Role::Learner] {
-            for address in groups.of(role).addresses() {
-                let address = scoped(*address, options.interface);
+            for address in groups.destinations(role) {
+                let address = scoped(address, options.interface);
                 let known = &mut sockets[usize::from(address.is_ipv6())];
                 let socket = match known {
                     Some(socket) => Arc::clone(socket),

@@ -9,7 +9,7 @@ use super::entries::Entries;
 use super::message::{Interest, Message};
 use super::segments::Page;
 use super::timer::Timer;
-use super::types::{Ballot, Instance, Role, Sender, Time, Value};
+use super::types::{Ballot, Instance, Sender, Time, To, Value};
 
 /// A role of the protocol. Handlers must not do more than bounded work for one event.
 pub trait Actor {
@@ -60,8 +60,8 @@ pub enum Input {
 pub struct Effects {
     /// Must be on stable storage before anything of `send` leaves.
     pub persist: Vec<Record>,
-    /// Messages, each to the group of a role, in order.
-    pub send: Vec<(Role, Message)>,
+    /// Messages, each to a group or to one process, in order.
+    pub send: Vec<(To, Message)>,
     /// Timers to set (with their deadline) or to cancel. The last word on a timer counts.
     pub timers: Vec<(Timer, Option<Time>)>,
     /// Values for the world outside.
@@ -78,9 +78,9 @@ impl Effects {
         Self::default()
     }
 
-    /// Sends `message` to the group of `role`.
-    pub fn send(&mut self, role: Role, message: Message) {
-        self.send.push((role, message));
+    /// Sends `message` to a group, named by its role, or to one process.
+    pub fn send(&mut self, to: impl Into<To>, message: Message) {
+        self.send.push((to.into(), message));
     }
 
     /// Sets `timer`, or moves it when it is set already.

@@ -292,7 +292,7 @@ pub fn answer(
 mod tests {
     use super::*;
     use crate::protocol::segments::Page;
-    use crate::protocol::types::Entry;
+    use crate::protocol::types::{Entry, To};
 
     fn decide(log: &mut DecidedLog, instance: u64) {
         let page = Page { from: Instance(instance), entries: vec![Entry::Noop].into() };
@@ -326,7 +326,7 @@ mod tests {
         let (mut fx, mut held) = (Effects::new(), DecidedLog::new());
         (1..=10).for_each(|instance| decide(&mut held, instance));
         catch_up.on_timer(Time(5000), &held, None, &settings, &mut fx);
-        assert_eq!(fx.send[0].0, Role::Learner, "who has answered is asked again");
+        assert_eq!(fx.send[0].0, To::Group(Role::Learner), "who has answered is asked again");
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 6000, 60), retry, "most of it has come");
         catch_up.on_decide();
@@ -382,9 +382,9 @@ mod tests {
         let asked: Vec<_> = fx
             .send
             .iter()
-            .map(|(group, message)| {
+            .map(|(to, message)| {
                 let Message::CatchUpRequest(request) = message else { panic!("{message}") };
-                assert_eq!(request.of.map(|of| of.role), Some(*group));
+                assert_eq!(request.of.map(|of| of.role), Some(to.group()));
                 request.of
             })
             .collect();

@@ -38,6 +38,20 @@ impl Role {
     }
 }
 
+impl Role {
+    /// The groups that a process of this role listens to, its own first. What is sent to a group
+    /// reaches every process whose role hears it, wherever its members are: the runtime opens a
+    /// socket for each group heard, and the simulator delivers by the same table.
+    pub const fn hears(self) -> &'static [Role] {
+        match self {
+            Role::Client => &[Role::Client],
+            Role::Proposer => &[Role::Proposer],
+            Role::Acceptor => &[Role::Acceptor],
+            Role::Learner => &[Role::Learner],
+        }
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -89,6 +103,58 @@ impl FromStr for NodeId {
         match word[letter.len_utf8()..].parse() {
             Ok(id) if id >= 1 => Ok(NodeId { role, id }),
             Ok(_) | Err(_) => Err(refusal()),
+        }
+    }
+}
+
+/// To whom a message goes: a group, or one process.
+///
+/// A role decides when an answer goes to one process, and when it is repeated to everybody. Where
+/// a process is, only the runtime knows; a process that it does not know is sent for by its group,
+/// so a wrong or a missing address costs one retry and never the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum To {
+    /// Everybody who hears the group of this role.
+    Group(Role),
+    /// One process.
+    Node(NodeId),
+}
+
+impl To {
+    /// The group that reaches the addressee in any case.
+    pub fn group(self) -> Role {
+        match self {
+            To::Group(group) => group,
+            To::Node(node) => node.role,
+        }
+    }
+
+    /// Whether `node` is among those whom this reaches.
+    pub fn reaches(self, node: NodeId) -> bool {
+        match self {
+            To::Group(group) => node.role.hears().contains(&group),
+            To::Node(to) => to == node,
+        }
+    }
+}
+
+impl From<Role> for To {
+    fn from(group: Role) -> Self {
+        To::Group(group)
+    }
+}
+
+impl From<NodeId> for To {
+    fn from(node: NodeId) -> Self {
+        To::Node(node)
+    }
+}
+
+impl fmt::Display for To {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            To::Group(group) => write!(f, "{group}s"),
+            To::Node(node) => node.fmt(f),
         }
     }
 }

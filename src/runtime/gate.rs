@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::stats::Stats;
 use crate::auth::door::{Door, Heard, talks};
 use crate::auth::hello::Hello;
-use crate::auth::seal::{Broken, SEAL_BYTES, Seal};
+use crate::auth::seal::{Broken, Opened, SEAL_BYTES, Seal};
 use crate::clock::{Clock, Pace};
 use crate::net::{DatagramReceiver, DatagramSender};
 use crate::protocol::message::Interest;
@@ -65,8 +65,6 @@ pub struct Surroundings {
     pub me: Sender,
     /// Its seal.
     pub seal: Arc<Seal>,
-    /// Where to ask, and to answer who asks; it seals.
-    pub speaker: Box<dyn DatagramSender>,
     /// The longest datagram without its seal.
     pub datagram_bytes: usize,
     /// [`Interest::bits`] of the role.
@@ -77,10 +75,16 @@ pub struct Surroundings {
     pub clock: Clock,
 }
 
-/// Receives what may come in.
-pub struct Gate<R> {
-    network: R,
+/// What the gates of a process share, one gate a socket: who was introduced at one of them is known
+/// at all, and nothing is taken once at each.
+pub struct Keeper {
     around: Surroundings,
+    watch: Mutex<Watch>,
+}
+
+/// What a keeper knows.
+struct Watch {
+    speaker: Box<dyn DatagramSender>,
     door: Door,
     has_announced: bool,
     /// Enough was said until then.
@@ -88,6 +92,14 @@ pub struct Gate<R> {
     /// The hello being built, reused.
     hello: Vec<u8>,
     paces: BTreeMap<Refusal, Pace>,
+}
+
+/// Receives what may come in at one socket.
+pub struct Gate<R> {
+    network: R,
+    /// The groups whose datagrams arrive here.
+    groups: Vec<Role>,
+    keeper: Arc<Keeper>,
 }
 
 /// What is to become of a datagram.
@@ -101,45 +113,24 @@ enum Verdict {
     Refused(Refusal),
 }
 
-impl<R: DatagramReceiver> Gate<R> {
-    /// A gate before `network`, which hears the group of this process's role.
-    pub fn new(network: R, around: Surroundings) -> Self {
-        let door = Door::new(around.me.node, around.seal.session());
-        let (hello, paces) = (Vec::new(), BTreeMap::new());
-        Gate { network, around, door, has_announced: false, quiet_until: Time::ZERO, hello, paces }
+impl Keeper {
+    /// The keeper of a process that knows nobody yet. It asks, and answers who asks, by `speaker`,
+    /// which seals.
+    pub fn new(around: Surroundings, speaker: Box<dyn DatagramSender>) -> Arc<Self> {
+        let watch = Watch {
+            speaker,
+            door: Door::new(around.me.node, around.seal.session()),
+            has_announced: false,
+            quiet_until: Time::ZERO,
+            hello: Vec::new(),
+            paces: BTreeMap::new(),
+        };
+        Arc::new(Keeper { around, watch: Mutex::new(watch) })
     }
 
-    /// Takes from the network by `receive` until something may come in.
-    fn next(
-        &mut self,
-        buffer: &mut [u8],
-        receive: impl Fn(&mut R, &mut [u8]) -> io::Result<Option<usize>>,
-    ) -> io::Result<Option<usize>> {
-        if !self.has_announced {
-            self.has_announced = true;
-            self.announce();
-        }
-        for _ in 0..TURNED_AWAY_MAX {
-            let Some(length) = receive(&mut self.network, buffer)? else { break };
-            let verdict = self.judge(&buffer[..length]);
-            self.speak();
-            let stats = &self.around.stats;
-            match verdict {
-                // It is counted by who gets it.
-                Verdict::Message(bytes) => return Ok(Some(bytes)),
-                Verdict::Hello => stats.hellos.increment(),
-                Verdict::Own => stats.own.increment(),
-                Verdict::Uninteresting => stats.uninteresting.increment(),
-                Verdict::Refused(reason) => self.refuse(reason),
-            }
-            self.around.stats.received.increment();
-        }
-        self.speak();
-        Ok(None)
-    }
-
-    /// Judges a datagram, the cheap checks first. Nothing is kept before the tag was found good.
-    fn judge(&mut self, datagram: &[u8]) -> Verdict {
+    /// Judges a datagram to one of `groups`, the cheap checks first. Nothing is kept before the
+    /// tag was found good.
+    fn judge(&self, groups: &[Role], datagram: &[u8]) -> Verdict {
         let Surroundings { codec, me, seal, interest, clock, .. } = &self.around;
         let envelope = match codec.envelope(datagram) {
             Ok(envelope) => envelope,
@@ -156,23 +147,24 @@ impl<R: DatagramReceiver> Gate<R> {
         if kind.is_some_and(|kind| !interest.includes(kind)) {
             return Verdict::Uninteresting;
         }
-        let opened = match seal.open(me.node.role, datagram) {
+        let opened = match open_for(seal, groups, datagram) {
             Ok(opened) => opened,
             Err(Broken::TooShort) => return Verdict::Refused(Refusal::TooShort),
             Err(Broken::OtherKey) => return Verdict::Refused(Refusal::OtherKey),
             Err(Broken::Forged) => return Verdict::Refused(Refusal::Forged),
         };
         let (now, content) = (clock.now(), &datagram[..opened.content_bytes]);
+        let Watch { door, .. } = &mut *self.watch.lock();
         let heard = if kind.is_some() {
-            self.door.on_message(now, from.node, opened)
+            door.on_message(now, from.node, opened)
         } else {
             let Some(hello) = Hello::decode(Codec::hello_body(content)) else {
                 return Verdict::Refused(Refusal::BadBody);
             };
-            let knew = self.door.known();
-            let heard = self.door.on_hello(now, from.node, opened, &hello, seal.last_sequence());
-            if self.door.known() > knew {
-                log::debug!("{} has proven to be alive", from.node);
+            let knew = door.known();
+            let heard = door.on_hello(now, from.node, opened, &hello, seal.last_sequence());
+            if door.known() > knew {
+                log::debug!("{} has proven to be alive to {}", from.node, me.node);
             }
             heard
         };
@@ -186,48 +178,42 @@ impl<R: DatagramReceiver> Gate<R> {
     }
 
     /// Tells everybody who may talk to this process that it is there, so that they ask it before
-    /// it says anything that matters. If this is lost, they ask later.
-    fn announce(&mut self) {
+    /// it says anything that matters. Once; if it is lost, they ask later.
+    fn announce(&self) {
+        let mut watch = self.watch.lock();
+        if std::mem::replace(&mut watch.has_announced, true) {
+            return;
+        }
         for group in Role::ALL {
             if talks(self.around.me.node.role, group) {
-                self.say(group, &Hello::default());
+                watch.say(&self.around, group, &Hello::default());
             }
         }
     }
 
     /// Asks and answers, as far as there is something to say.
-    fn speak(&mut self) {
-        if !self.door.has_to_say() {
+    fn speak(&self) {
+        let watch = &mut *self.watch.lock();
+        if !watch.door.has_to_say() {
             return;
         }
         let now = self.around.clock.now();
-        if now < self.quiet_until {
+        if now < watch.quiet_until {
             return;
         }
         let bytes = self.around.datagram_bytes.min(HELLO_BYTES_MAX);
         let bytes = bytes.saturating_sub(crate::wire::HEADER_BYTES);
-        while let Some((group, hello)) = self.door.next_hello(now, bytes) {
-            self.say(group, &hello);
+        while let Some((group, hello)) = watch.door.next_hello(now, bytes) {
+            watch.say(&self.around, group, &hello);
         }
-        if self.door.has_to_say() {
-            self.quiet_until = now + QUIET;
-        }
-    }
-
-    fn say(&mut self, group: Role, hello: &Hello) {
-        let Surroundings { codec, speaker, stats, .. } = &self.around;
-        codec.begin_hello(&mut self.hello);
-        hello.encode(&mut self.hello);
-        match speaker.send(group, &self.hello) {
-            Ok(()) => stats.sent.increment(),
-            // As good as lost.
-            Err(_) => stats.send_errors.increment(),
+        if watch.door.has_to_say() {
+            watch.quiet_until = now + QUIET;
         }
     }
 
     /// Counts what was refused, and says so at a bounded rate.
-    fn refuse(&mut self, reason: Refusal) {
-        let Surroundings { stats, clock, me, .. } = &self.around;
+    fn refuse(&self, group: Role, reason: Refusal) {
+        let Surroundings { stats, clock, .. } = &self.around;
         stats.refused.increment(reason);
         let level = match reason {
             Refusal::OtherKey
@@ -240,10 +226,68 @@ impl<R: DatagramReceiver> Gate<R> {
             Refusal::Unproven => log::Level::Info,
             _ => log::Level::Debug,
         };
-        if let Some(more) = self.paces.entry(reason).or_default().allows(clock.now()) {
-            let group = me.node.role;
+        let mut watch = self.watch.lock();
+        if let Some(more) = watch.paces.entry(reason).or_default().allows(clock.now()) {
             log::log!(level, "{group}s: refused a datagram, {reason}; {more} more before");
         }
+    }
+}
+
+/// Checks the tag, which covers the group that the datagram was sent to.
+fn open_for(seal: &Seal, groups: &[Role], datagram: &[u8]) -> Result<Opened, Broken> {
+    let mut outcome = Err(Broken::Forged);
+    for group in groups {
+        outcome = seal.open(*group, datagram);
+        if !matches!(outcome, Err(Broken::Forged)) {
+            break;
+        }
+    }
+    outcome
+}
+
+impl Watch {
+    fn say(&mut self, around: &Surroundings, group: Role, hello: &Hello) {
+        around.codec.begin_hello(&mut self.hello);
+        hello.encode(&mut self.hello);
+        match self.speaker.send(group, &self.hello) {
+            Ok(()) => around.stats.sent.increment(),
+            // As good as lost.
+            Err(_) => around.stats.send_errors.increment(),
+        }
+    }
+}
+
+impl<R: DatagramReceiver> Gate<R> {
+    /// A gate before `network`, where what is sent to these groups arrives.
+    pub fn new(network: R, groups: Vec<Role>, keeper: Arc<Keeper>) -> Self {
+        Gate { network, groups, keeper }
+    }
+
+    /// Takes from the network by `receive` until something may come in.
+    fn next(
+        &mut self,
+        buffer: &mut [u8],
+        receive: impl Fn(&mut R, &mut [u8]) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<usize>> {
+        let Gate { network, groups, keeper } = self;
+        keeper.announce();
+        for _ in 0..TURNED_AWAY_MAX {
+            let Some(length) = receive(network, buffer)? else { break };
+            let verdict = keeper.judge(groups, &buffer[..length]);
+            keeper.speak();
+            let stats = &keeper.around.stats;
+            match verdict {
+                // It is counted by who gets it.
+                Verdict::Message(bytes) => return Ok(Some(bytes)),
+                Verdict::Hello => stats.hellos.increment(),
+                Verdict::Own => stats.own.increment(),
+                Verdict::Uninteresting => stats.uninteresting.increment(),
+                Verdict::Refused(reason) => keeper.refuse(groups[0], reason),
+            }
+            keeper.around.stats.received.increment();
+        }
+        keeper.speak();
+        Ok(None)
     }
 }
 

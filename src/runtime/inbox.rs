@@ -5,8 +5,8 @@
 //!
 //! A loop that polls before it sleeps would poll the queue while the receive thread polls the
 //! socket, and each datagram would cross two threads that take turns on a core. So such a loop
-//! looks at the socket itself while the receive thread rests ([`Direct`]); the thread watches the
-//! socket while the loop sleeps. A loop that never polls is fed by the thread alone.
+//! looks at the sockets itself while the receive threads rest ([`Direct`]); each thread watches its
+//! socket while the loop sleeps. A loop that never polls is fed by the threads alone.
 
 use std::fmt;
 use std::ops::Deref;
@@ -17,6 +17,9 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
 use crate::protocol::actor::Input;
+
+/// So many datagrams of one socket are taken in a row, at most, while others may have some.
+const STREAK_MAX: u32 = 16;
 
 /// What a role loop can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +92,14 @@ pub fn inbox(capacity: usize) -> (InboxSender, Inbox) {
     let (sender, receiver) = bounded(capacity);
     let stopped = Arc::new(AtomicBool::new(false));
     let stopped_too = Arc::clone(&stopped);
-    let inbox = Inbox { events: receiver, direct: None, spare: None, stopped: stopped_too };
+    let inbox = Inbox {
+        events: receiver,
+        sockets: Vec::new(),
+        first: 0,
+        streak: 0,
+        spare: None,
+        stopped: stopped_too,
+    };
     (InboxSender { events: sender, stopped }, inbox)
 }
 
@@ -156,16 +166,20 @@ pub trait Direct: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Inbox {
     events: Receiver<Event>,
-    direct: Option<Arc<dyn Direct>>,
+    /// The sockets that the loop looks at itself, and which comes first.
+    sockets: Vec<Arc<dyn Direct>>,
+    first: usize,
+    /// How many datagrams in a row the first has given.
+    streak: u32,
     /// Room for the next datagram, so that none needs memory of its own.
     spare: Option<Datagram>,
     stopped: Arc<AtomicBool>,
 }
 
 impl Inbox {
-    /// Lets the loop look at the socket itself.
+    /// Lets the loop look at a socket itself, besides those it looks at already.
     pub fn look_at(&mut self, direct: Arc<dyn Direct>) {
-        self.direct = Some(direct);
+        self.sockets.push(direct);
         self.spare = Some(Datagram::with_room());
     }
 
@@ -184,13 +198,29 @@ impl Inbox {
     }
 
     fn look(&mut self) -> Option<Datagram> {
-        let direct = self.direct.as_ref()?;
+        if self.sockets.is_empty() {
+            return None;
+        }
         let mut datagram = self.spare.take().unwrap_or_else(Datagram::with_room);
-        if direct.look(&mut datagram) {
-            return Some(datagram);
+        for turned in 0..self.sockets.len() {
+            let place = (self.first + turned) % self.sockets.len();
+            if self.sockets[place].look(&mut datagram) {
+                self.found_at(place);
+                return Some(datagram);
+            }
         }
         self.spare = Some(datagram);
         None
+    }
+
+    /// The socket that has given something comes first at the next look, for an empty one costs a
+    /// system call; but not for ever, or a flood at one would keep the loop from the others.
+    fn found_at(&mut self, place: usize) {
+        self.streak = if place == self.first { self.streak + 1 } else { 1 };
+        self.first = place;
+        if self.streak >= STREAK_MAX {
+            (self.first, self.streak) = ((place + 1) % self.sockets.len(), 0);
+        }
     }
 
     /// The next event, waited for until `deadline`; for ever when there is none.
@@ -198,10 +228,9 @@ impl Inbox {
     /// Once every sender is gone there is nobody left to say anything, not even [`Event::Stop`]:
     /// the answer is [`Event::Stop`] then.
     pub fn wait(&self, deadline: Option<Instant>) -> Option<Event> {
-        let Some(direct) = &self.direct else { return self.sleep(deadline) };
-        direct.watch();
+        self.sockets.iter().for_each(|socket| socket.watch());
         let event = self.sleep(deadline);
-        direct.rest();
+        self.sockets.iter().for_each(|socket| socket.rest());
         event
     }
 
@@ -238,6 +267,33 @@ mod tests {
         assert_eq!(inbox.poll(), Some(Event::Datagram(b"one"[..].into())));
         assert_eq!(inbox.poll(), Some(Event::Datagram(b"two"[..].into())));
         assert_eq!(inbox.poll(), None);
+    }
+
+    /// A socket that is always full.
+    #[derive(Debug)]
+    struct Flooded(u8);
+
+    impl Direct for Flooded {
+        fn look(&self, datagram: &mut Datagram) -> bool {
+            datagram.room[0] = self.0;
+            datagram.length = 1;
+            true
+        }
+        fn watch(&self) {}
+        fn rest(&self) {}
+    }
+
+    #[test]
+    fn a_flood_at_one_socket_does_not_keep_the_loop_from_another() {
+        let (_sender, mut inbox) = inbox(2);
+        (1..=3).for_each(|name| inbox.look_at(Arc::new(Flooded(name))));
+        let mut counts = [0; 4];
+        for _ in 0..3 * STREAK_MAX {
+            let Some(Event::Datagram(datagram)) = inbox.poll() else { panic!("there is more") };
+            counts[usize::from(datagram[0])] += 1;
+            inbox.recycle(datagram);
+        }
+        assert_eq!(counts, [0, STREAK_MAX, STREAK_MAX, STREAK_MAX]);
     }
 
     #[test]

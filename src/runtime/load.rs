@@ -13,7 +13,7 @@ use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::Client;
 use crate::protocol::message::{Interest, Message, Request, Told};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Counted, Number, Role, Run, Sender, Session, Time, Value};
+use crate::protocol::types::{Counted, Number, Run, Sender, Session, Time, Value};
 
 /// How long the histogram reaches, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
@@ -173,16 +173,16 @@ impl Load {
 /// Cuts requests into datagrams of at most `most` values.
 fn split(fx: &mut Effects, most: usize) {
     let sent = std::mem::take(&mut fx.send);
-    for (group, message) in sent {
+    for (to, message) in sent {
         let Message::Request(Request { assignment, from, front, entries }) = message else {
-            fx.send.push((group, message));
+            fx.send.push((to, message));
             continue;
         };
         for place in (0..entries.len()).step_by(most) {
             let (from, until) = (from.plus(place as u64), entries.len().min(place + most));
             let entries = entries.slice(place, until);
             let request = Request { assignment, from, front, entries };
-            fx.send.push((Role::Proposer, Message::Request(request)));
+            fx.send.push((to, Message::Request(request)));
         }
     }
 }
@@ -235,7 +235,7 @@ mod tests {
     use crate::protocol::message::Assignment;
     use crate::protocol::message::RequestAck;
     use crate::protocol::settings::Settings;
-    use crate::protocol::types::{Instance, NodeId};
+    use crate::protocol::types::{Instance, NodeId, Role};
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 

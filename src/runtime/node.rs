@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::ending::{End, Ending, not_awaited};
 use super::entropy;
-use super::gate::{self, Gate, SealingSender};
+use super::gate::{self, Gate, Keeper, SealingSender};
 use super::inbox::{InboxSender, inbox};
 use super::load::{Load, LoadOptions, Measured};
 use super::printer::{FileOutput, Printer};
@@ -33,7 +33,7 @@ use crate::net::interface::{HostInterface, host_interfaces};
 use crate::net::lossy::Lossy;
 use crate::net::multicast::{NetError, Options};
 use crate::net::rejoin::{Recipe, Rejoining, Reopening};
-use crate::net::{DatagramReceiver, DatagramSender};
+use crate::net::{DatagramReceiver, DatagramSender, Groups};
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Actor;
 use crate::protocol::client::{Client, ClientTally};
@@ -418,9 +418,34 @@ struct Process {
     busy_poll: Duration,
     credits: Option<Credits>,
     store: Box<dyn AcceptorStore>,
-    receiver: Rejoining,
-    role: Role,
+    listening: Vec<Listening>,
     loss: (f64, u64),
+}
+
+/// A socket that a process hears others at.
+struct Listening {
+    socket: Rejoining,
+    /// The groups whose datagrams arrive there.
+    groups: Vec<Role>,
+}
+
+impl Listening {
+    /// All of a process: one at `place`, and one for each other group that its role hears.
+    fn open(
+        groups: &Groups,
+        role: Role,
+        place: Place,
+        recipe: &Recipe,
+    ) -> Result<Vec<Self>, NetError> {
+        let host = own_interfaces();
+        let own = (groups.arriving_at_own(role), place.listen);
+        let joined_too = groups.joined_too(role).map(|(group, address)| (vec![group], address));
+        let listen = |(groups, address)| {
+            Rejoining::join(address, recipe.clone(), &host)
+                .map(|socket| Listening { socket, groups })
+        };
+        std::iter::once(own).chain(joined_too).map(listen).collect()
+    }
 }
 
 /// What a process with a key has beside the others.
@@ -432,13 +457,12 @@ struct Lock {
 }
 
 impl Lock {
-    /// The receiver behind a gate.
-    fn guard<R: DatagramReceiver>(self, receiver: R, reception: &Reception) -> Gate<R> {
+    /// Who keeps the gates of all sockets.
+    fn keeper(self, reception: &Reception) -> Arc<Keeper> {
         let Lock { me, seal, speaker, datagram_bytes } = self;
         let Reception { codec, interest, stats, clock, .. } = reception.clone();
-        let around =
-            gate::Surroundings { codec, me, seal, speaker, datagram_bytes, interest, stats, clock };
-        Gate::new(receiver, around)
+        let around = gate::Surroundings { codec, me, seal, datagram_bytes, interest, stats, clock };
+        Keeper::new(around, speaker)
     }
 }
 
@@ -483,7 +507,7 @@ impl Process {
             }
             None => (codec, Box::new(open_sender()?) as Box<dyn DatagramSender>, None),
         };
-        let receiver = Rejoining::join(place.listen, recipe.clone(), &own_interfaces())?;
+        let listening = Listening::open(&config.groups, role, place, &recipe)?;
         let (inbox_sender, inbox) = inbox(config.inbox_datagrams);
         Ok(Process {
             inbox,
@@ -497,8 +521,7 @@ impl Process {
             busy_poll: config.busy_poll,
             credits: None,
             store: Box::new(MemoryStore),
-            receiver,
-            role,
+            listening,
             loss,
         })
     }
@@ -530,23 +553,28 @@ impl Process {
             busy_poll: self.busy_poll,
         };
         let mut role_loop = RoleLoop::new(actor, surroundings);
-        let (ratio, seed) = self.loss;
-        let lossy = Lossy::new(self.receiver, ratio, seed, Arc::clone(&self.stats.loss));
-        let network: Box<dyn DatagramReceiver> = match self.lock {
-            Some(lock) => Box::new(lock.guard(lossy, &reception)),
-            None => {
-                say_open();
-                Box::new(lossy)
-            }
-        };
-        let receiver = if self.busy_poll.is_zero() {
-            Receiver::spawn(self.role, network, reception).map_err(no_thread)?
-        } else {
-            let spawned = Receiver::spawn_resting(self.role, network, reception);
-            let (receiver, direct) = spawned.map_err(no_thread)?;
-            role_loop.look_at(direct);
-            receiver
-        };
+        let keeper = self.lock.map(|lock| lock.keeper(&reception));
+        if keeper.is_none() {
+            say_open();
+        }
+        let mut receivers = Vec::new();
+        for (place, Listening { socket, groups }) in (0..).zip(self.listening) {
+            let ((ratio, seed), group) = (self.loss, groups[0]);
+            let lossy = Lossy::new(socket, ratio, seed ^ place, Arc::clone(&self.stats.loss));
+            let network: Box<dyn DatagramReceiver> = match &keeper {
+                Some(keeper) => Box::new(Gate::new(lossy, groups, Arc::clone(keeper))),
+                None => Box::new(lossy),
+            };
+            receivers.push(if self.busy_poll.is_zero() {
+                Receiver::spawn(group, network, reception.clone()).map_err(no_thread)?
+            } else {
+                let spawned = Receiver::spawn_resting(group, network, reception.clone());
+                let (receiver, direct) = spawned.map_err(no_thread)?;
+                role_loop.look_at(direct);
+                receiver
+            });
+        }
+        drop(reception);
         let (ended_sender, ended) = bounded(1);
         thread::Builder::new()
             .name("role-loop".to_owned())
@@ -557,7 +585,7 @@ impl Process {
             })
             .map_err(no_thread)?;
         let end = ending.wait(&ended);
-        receiver.stop();
+        receivers.iter().for_each(Receiver::stop);
         self.stats.log_summary();
         Ok(match end {
             End::Of(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,

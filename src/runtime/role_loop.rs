@@ -26,7 +26,7 @@ use crate::net::DatagramSender;
 use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input};
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Role, Time};
+use crate::protocol::types::{Time, To};
 use crate::results::output::Output;
 use crate::storage::AcceptorStore;
 use crate::storage::watch::Vanished;
@@ -142,7 +142,7 @@ impl<A: Actor> RoleLoop<A> {
         role_loop
     }
 
-    /// Lets the loop look at the socket itself while it polls.
+    /// Lets the loop look at a socket itself while it polls; to be called for each.
     pub fn look_at(&mut self, direct: Arc<dyn Direct>) {
         self.around.inbox.look_at(direct);
     }
@@ -301,8 +301,8 @@ impl<A: Actor> RoleLoop<A> {
         //    here sooner than the next line runs.
         self.publish_interest();
         let mut messages = std::mem::take(&mut self.fx.send);
-        for (group, message) in messages.drain(..) {
-            self.send(now, group, &message);
+        for (to, message) in messages.drain(..) {
+            self.send(now, to, &message);
         }
         self.fx.send = messages;
         // 3. Timers.
@@ -334,9 +334,9 @@ impl<A: Actor> RoleLoop<A> {
     }
 
     /// A datagram that cannot be sent is a datagram that was lost: the roles live with it.
-    fn send(&mut self, now: Time, group: Role, message: &Message) {
+    fn send(&mut self, now: Time, to: To, message: &Message) {
         let Surroundings { codec, network, stats, .. } = &self.around;
-        log::trace!("to {group}s: {message}");
+        log::trace!("to {to}: {message}");
         if let Err(error) = codec.encode(message, &mut self.datagram) {
             stats.too_long.increment();
             if self.send_pace.allows(now).is_some() {
@@ -345,12 +345,12 @@ impl<A: Actor> RoleLoop<A> {
             }
             return;
         }
-        match network.send(group, &self.datagram) {
+        match network.send(to.group(), &self.datagram) {
             Ok(()) => stats.sent.increment(),
             Err(error) => {
                 stats.send_errors.increment();
                 if let Some(more) = self.send_pace.allows(now) {
-                    log::warn!("cannot send to the {group}s ({error}); {more} more before");
+                    log::warn!("cannot send to the {}s ({error}); {more} more before", to.group());
                 }
             }
         }

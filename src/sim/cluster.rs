@@ -23,7 +23,7 @@ use crate::protocol::message::{Assignment, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    Counted, Instance, NodeId, Number, Role, Sender, Session, Time, Value,
+    Counted, Instance, NodeId, Number, Role, Sender, Session, Time, To, Value,
 };
 use crate::rng::Rng;
 use crate::storage::error::LogError;
@@ -87,7 +87,7 @@ pub struct Cluster {
     pub(super) trace: Trace,
     pub(super) rng: Rng,
     /// Datagrams that were sent, and to whom.
-    pub(super) past: Vec<(Role, Rc<[u8]>)>,
+    pub(super) past: Vec<(To, Rc<[u8]>)>,
     elections: u32,
     /// A client or a learner has done something, or anybody has died or started.
     pub(super) has_moved: bool,
@@ -573,10 +573,10 @@ impl Cluster {
         let (sender, codec) = (node.sender, node.codec.clone());
         let messages = std::mem::take(&mut node.fx.send);
         let count = if dies { messages.len() / 2 } else { messages.len() };
-        for (group, message) in messages.into_iter().take(count) {
+        for (to, message) in messages.into_iter().take(count) {
             let verdict = self.checker.on_send(sender, &message);
             self.note(verdict);
-            self.send(sender, &codec, group, &message);
+            self.send(sender, &codec, to, &message);
         }
         if dies {
             return self.kill(id);
@@ -618,7 +618,7 @@ impl Cluster {
         }
     }
 
-    fn send(&mut self, from: Sender, codec: &Codec, group: Role, message: &Message) {
+    fn send(&mut self, from: Sender, codec: &Codec, to: To, message: &Message) {
         let mut datagram = Vec::new();
         if let Err(error) = codec.encode(message, &mut datagram) {
             return self.note(Err(format!("{} cannot send {message}: {error}", from.node)));
@@ -626,19 +626,15 @@ impl Cluster {
         self.trace.mix(self.now.0);
         self.trace.mix_bytes(&datagram);
         let node = from.node;
-        self.trace.tell(
-            Detail::Everything,
-            self.now,
-            format_args!("{node} -> {}s: {message}", group.name()),
-        );
+        self.trace.tell(Detail::Everything, self.now, format_args!("{node} -> {to}: {message}"));
         let datagram: Rc<[u8]> = datagram.into();
         if self.past.len() < PAST_DATAGRAMS {
-            self.past.push((group, Rc::clone(&datagram)));
+            self.past.push((to, Rc::clone(&datagram)));
         } else if self.rng.below(16) == 0 {
             let place = self.rng.below(PAST_DATAGRAMS as u64) as usize;
-            self.past[place] = (group, Rc::clone(&datagram));
+            self.past[place] = (to, Rc::clone(&datagram));
         }
-        for to in members(&self.nodes, group).filter(|to| *to != node) {
+        for to in reached(&self.nodes, to).filter(|to| *to != node) {
             let what = (message.kind(), datagram.len());
             let arrivals = self.network.arrivals(self.now, (node, to), what);
             for time in arrivals.into_iter().flatten() {
@@ -663,9 +659,9 @@ fn open_log(
     Ok((acceptor, log))
 }
 
-/// The nodes of a group.
-pub(super) fn members(nodes: &BTreeMap<NodeId, Node>, group: Role) -> impl Iterator<Item = NodeId> {
-    nodes.range(NodeId::new(group, 0)..=NodeId::new(group, u32::MAX)).map(|(id, _)| *id)
+/// The nodes that hear what is sent there.
+pub(super) fn reached(nodes: &BTreeMap<NodeId, Node>, to: To) -> impl Iterator<Item = NodeId> {
+    nodes.keys().copied().filter(move |node| to.reaches(*node))
 }
 
 fn leads(role: &AnyRole) -> bool {

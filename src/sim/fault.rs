@@ -52,7 +52,7 @@ pub enum Fault {
     ClockRate(NodeId, u64),
     /// A node's clock jumps ahead.
     ClockJump(NodeId, Duration),
-    /// So many datagrams of the past arrive again, at everybody in the group they were sent to.
+    /// So many datagrams of the past arrive again, at everybody whom they were sent to.
     Replay(u32),
     /// A datagram that is not of this cluster, or not whole, arrives at a node.
     Garbage(NodeId),

@@ -20,7 +20,8 @@ use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Sender, Session, Time, Value,
+    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Sender, Session, Time, To,
+    Value,
 };
 use crate::rng::Rng;
 
@@ -267,8 +268,16 @@ fn is_answer_to(place: usize, envelope: &Envelope) -> bool {
     }
 }
 
+/// Everybody in the world.
+fn nodes() -> impl Iterator<Item = NodeId> {
+    let proposers = (1..=2).map(|id| NodeId::new(Role::Proposer, id));
+    proposers.chain((1..=ACCEPTORS).map(|id| NodeId::new(Role::Acceptor, id)))
+}
+
 fn send(world: &mut World, from: Sender, fx: Effects) {
-    for (group, message) in fx.send {
+    for (to, message) in fx.send {
+        // An address may be unknown, and then the group hears it: every process of it may.
+        let group = to.group();
         if message.kind() != Kind::Heartbeat && message.kind() != Kind::RequestAck {
             world.network.insert(Arc::new(Envelope { from, group, message }));
         }
@@ -301,14 +310,9 @@ impl Model for Paxos {
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
         let may_crash = world.crashes < self.scope.crashes;
         for envelope in &world.network {
-            let count = match envelope.group {
-                Role::Proposer => 2,
-                Role::Acceptor => ACCEPTORS,
-                Role::Client | Role::Learner => 0,
-            };
-            for id in 1..=count {
-                let place = id as usize - 1;
-                let to = NodeId::new(envelope.group, id);
+            let nodes = nodes().filter(|node| To::Group(envelope.group).reaches(*node));
+            for to in nodes {
+                let place = to.id as usize - 1;
                 let interest = match to.role {
                     Role::Proposer => world.proposers[place].interest(),
                     _ => world.acceptors[place].interest(),

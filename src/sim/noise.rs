@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::agenda::Event;
-use super::cluster::{CLUSTER, Cluster, members};
+use super::cluster::{CLUSTER, Cluster, reached};
 use crate::protocol::message::{Message, Prepare};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender};
@@ -15,9 +15,9 @@ impl Cluster {
     pub(super) fn replay(&mut self, count: u32) {
         for _ in 0..count.min(self.past.len() as u32) {
             let place = self.rng.below(self.past.len() as u64) as usize;
-            let (group, datagram) = self.past[place].clone();
+            let (to, datagram) = self.past[place].clone();
             let time = self.now + self.rng.up_to(Duration::from_secs(1));
-            for to in members(&self.nodes, group).collect::<Vec<_>>() {
+            for to in reached(&self.nodes, to).collect::<Vec<_>>() {
                 self.agenda.schedule(time, Event::Arrive { to, datagram: Rc::clone(&datagram) });
             }
         }

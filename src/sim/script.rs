@@ -311,8 +311,8 @@ impl Stage {
             }
         }
         let from = actress.sender;
-        for (group, message) in fx.send {
-            let members = self.nodes.keys().filter(|to| to.role == group && **to != id);
+        for (addressee, message) in fx.send {
+            let members = self.nodes.keys().filter(|to| addressee.reaches(**to) && **to != id);
             let copies = members.map(|to| InTransit { from, to: *to, message: message.clone() });
             self.in_transit.extend(copies);
         }

@@ -77,7 +77,7 @@ impl Incarnations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::NodeId;
+    use crate::protocol::types::{NodeId, To};
 
     fn echo(incarnations: &mut Incarnations, stamp: u64, round: u64, accepted: u64) -> bool {
         let from = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 7 };
@@ -105,7 +105,7 @@ mod tests {
         let mut fx = Effects::new();
         incarnations.admit(from, &mut fx);
         let disown = Disown { acceptor: 1, incarnation: 7 };
-        assert_eq!(fx.send, [(Role::Acceptor, Message::Disown(disown))]);
+        assert_eq!(fx.send, [(To::Group(Role::Acceptor), Message::Disown(disown))]);
         // Given back what it had last, it is welcome.
         let promised = Ballot { round: 3, ..Ballot::ZERO };
         let echo = Echo { promised, accepted: 5, heard: Vec::new() };

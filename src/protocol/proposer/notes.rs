@@ -274,6 +274,7 @@ impl Pages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::To;
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
@@ -290,7 +291,7 @@ mod tests {
         notes.delivered(SESSION, one(1));
         notes.send_received(&DecidedLog::new(), &settings, &mut fx);
         notes.send_final(&DecidedLog::new(), &settings, &mut fx);
-        let told = |(_, message): &(Role, Message)| match message {
+        let told = |(_, message): &(To, Message)| match message {
             Message::RequestAck(ack) => ack.told[0].delivered.clone(),
             other => panic!("{other}"),
         };
@@ -333,7 +334,7 @@ mod tests {
             }
         }
         notes.send_received(&DecidedLog::new(), &settings, &mut fx);
-        let told = |(_, message): &(Role, Message)| match message {
+        let told = |(_, message): &(To, Message)| match message {
             Message::RequestAck(ack) => ack.told.len(),
             other => panic!("{other}"),
         };

@@ -33,13 +33,16 @@ impl Process {
             codec: Arc::clone(&codec),
             me,
             seal: Arc::clone(&seal),
-            speaker: Box::new(sender()),
             datagram_bytes: DATAGRAM_BYTES,
             interest: Arc::new(AtomicU32::new(u32::MAX)),
             stats: Arc::clone(&stats),
             clock: Clock::start(),
         };
-        let gate = Gate::new(network.join(role, 1000), around);
+        let gate = Gate::new(
+            network.join(role, 1000),
+            vec![role],
+            Keeper::new(around, Box::new(sender())),
+        );
         Process { gate, sender: sender(), codec, stats }
     }
 

@@ -14,7 +14,7 @@ use crate::protocol::entries::Entries;
 use crate::protocol::message::{CatchUpRequest, Interest, Kind, Nack};
 use crate::protocol::segments::Page;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Instance, NodeId, Number, Origin, Run, Sender, Session, Value,
+    AssignedBy, Ballot, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Value,
 };
 use crate::results::output::NoOutput;
 
