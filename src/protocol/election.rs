@@ -74,7 +74,7 @@ pub struct Election {
 struct Pace {
     interval: Duration,
     timeout: Duration,
-    retry_max: Duration,
+    offer_memory: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,7 +133,7 @@ impl Election {
             pace: Pace {
                 interval: settings.heartbeat_interval,
                 timeout: settings.leader_timeout,
-                retry_max: settings.retry_max,
+                offer_memory: settings.offer_memory(),
             },
             stamp: Time::ZERO,
             vouches: BTreeMap::new(),
@@ -154,6 +154,11 @@ impl Election {
         self.stamp
     }
 
+    /// The stamp of the last announcement.
+    pub fn last_stamp(&self) -> Time {
+        self.stamp
+    }
+
     /// It campaigns or leads from now on, or does so no more.
     pub fn set_office(&mut self, now: Time, is_in_office: bool) {
         self.is_in_office = is_in_office;
@@ -163,6 +168,7 @@ impl Election {
 
     /// An acceptor repeats whom it heard. Returns whether another process runs under this id.
     pub fn on_echo(&mut self, now: Time, acceptor: u32, echo: &Echo) -> bool {
+        // Before it counts: or a gap that it ends would not be noticed.
         self.look(now);
         self.on_promised(acceptor, echo.promised);
         let mut is_doubled = false;
@@ -222,7 +228,6 @@ impl Election {
             silent.map(|key| self.peers.remove(&key));
         }
         self.peers.insert((id, boot), Peer { announcement, advanced: now, first });
-        self.look(now);
     }
 
     /// Somebody says that no leader serves it, and who of the proposers answers it.
@@ -389,12 +394,7 @@ impl Election {
         // Callers that no leader serves for long must not make leaders rotate for ever.
         let late = self.changes.iter().filter(|when| now.since(**when) <= CHANGES_MEMORY).count();
         let span = self.pace.timeout * 3 * (1 << late.saturating_sub(2));
-        self.callers.call(now, self.me, since, span, self.patience(), (&able, &unwilling))
-    }
-
-    /// How long a plea, and the offers it names, are taken to last.
-    fn patience(&self) -> Duration {
-        self.pace.timeout.max(self.pace.retry_max) * 3
+        self.callers.call(now, self.me, since, span, self.pace.offer_memory, (&able, &unwilling))
     }
 
     fn does_work(&self, now: Time, peer: &Peer) -> bool {

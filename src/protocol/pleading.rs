@@ -63,8 +63,7 @@ impl Pleading {
             self.pleas = 0;
             return; // It was served in the meantime; the end of this turn sets the timer again.
         }
-        let lasts = settings.leader_timeout.max(settings.retry_max) * 3;
-        self.offers.retain(|_, when| now.since(*when) <= lasts);
+        self.offers.retain(|_, when| now.since(*when) <= settings.offer_memory());
         let offered = self.offers.keys().copied().collect();
         if self.pleas == 0 {
             self.first = Some(now);

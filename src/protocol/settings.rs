@@ -78,6 +78,11 @@ impl Settings {
         self.page_bytes().saturating_sub(ENTRY_BYTES_MAX)
     }
 
+    /// How long a plea, and the offers that it names, are taken to last: three tries of either.
+    pub fn offer_memory(&self) -> Duration {
+        self.leader_timeout.max(self.retry_max) * 3
+    }
+
     /// The longest value that fits into a datagram of `datagram_bytes`.
     pub fn value_bytes_for(datagram_bytes: usize) -> usize {
         datagram_bytes.saturating_sub(MESSAGE_BYTES_MAX + ENTRY_BYTES_MAX)

@@ -122,6 +122,10 @@ impl Lasting {
             cluster.run_for(*length)?;
             faults.iter().for_each(|fault| cluster.inject(fault));
         }
+        if !self.pattern.then.is_empty() {
+            // Pleas that were said while links flapped last for a moment.
+            cluster.run_for(BELIEF)?;
+        }
         let begun = cluster.now();
         let led = cluster.leader().filter(|id| self.is_star(cluster, *id));
         let elections = cluster.elections();

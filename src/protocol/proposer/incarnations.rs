@@ -23,7 +23,8 @@ pub struct Incarnations {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Life {
     incarnation: u64,
-    /// When it was heard to have the most so far, and what it had promised and accepted by then.
+    /// What it was heard to have promised and accepted at most so far, and the last stamp that had
+    /// been said here by then.
     had: Option<(Time, Ballot, u64)>,
     /// It came back with less.
     is_rolled_back: bool,
@@ -55,20 +56,21 @@ impl Incarnations {
     }
 
     /// An acceptor repeats `stamp` of this proposer, and says how much it has promised and
-    /// accepted. What was said here after an echo had arrived is repeated by an acceptor that has
-    /// no less than in that echo, however datagrams overtake each other. One that had less is
-    /// believed again once it has all that it had: it was given its last state back.
-    pub fn on_echo(&mut self, now: Time, from: Sender, stamp: Option<Time>, echo: &Echo) {
+    /// accepted; the last stamp that was said here is `said`. What is said after an echo has
+    /// arrived is repeated by an acceptor that has no less than in that echo, however datagrams
+    /// overtake each other. One that had less is believed again once it has all that it had: it was
+    /// given its last state back.
+    pub fn on_echo(&mut self, said: Time, from: Sender, stamp: Option<Time>, echo: &Echo) {
         let life = self.heard.get_mut(&from.node.id);
         let (Some(life), Some(stamp)) = (life, stamp) else { return };
         if life.incarnation != from.boot {
             return;
         }
-        let (arrived, promised, accepted) = life.had.unwrap_or((now, Ballot::ZERO, 0));
+        let (said_before, promised, accepted) = life.had.unwrap_or((said, Ballot::ZERO, 0));
         if echo.promised >= promised && echo.accepted >= accepted {
-            life.is_rolled_back &= stamp <= arrived;
-            life.had = Some((now, echo.promised, echo.accepted));
-        } else if stamp > arrived && !bugs::has(Bug::BelievesRolledBack) {
+            life.is_rolled_back &= stamp <= said_before;
+            life.had = Some((said, echo.promised, echo.accepted));
+        } else if stamp > said_before && !bugs::has(Bug::BelievesRolledBack) {
             life.is_rolled_back = true;
         }
     }
@@ -84,6 +86,7 @@ mod tests {
         let promised = Ballot { round, ..Ballot::ZERO };
         let echo = Echo { promised, accepted, heard: Vec::new() };
         assert!(incarnations.admit(from, &mut Effects::new()), "it was good so far");
+        // It arrives when one more stamp has been said.
         incarnations.on_echo(Time(stamp + 1), from, Some(Time(stamp)), &echo);
         incarnations.admit(from, &mut Effects::new())
     }
@@ -97,7 +100,7 @@ mod tests {
             assert!(echo(&mut incarnations, 11, 2, 5));
             incarnations
         };
-        assert!(echo(&mut had(), 12, 1, 5), "it was sent before the last arrived");
+        assert!(echo(&mut had(), 12, 1, 5), "that was said before the last arrived");
         assert!(!echo(&mut had(), 13, 1, 5), "it promised more");
         let mut incarnations = had();
         assert!(!echo(&mut incarnations, 13, 3, 4), "it accepted more");

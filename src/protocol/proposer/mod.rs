@@ -485,7 +485,7 @@ impl Actor for Proposer {
             let me = (self.options.id, self.options.boot);
             let mine = echo.heard.iter().find(|heard| (heard.proposer, heard.boot) == me);
             let stamp = mine.map(|heard| heard.announcement.stamp);
-            self.incarnations.on_echo(now, from, stamp, echo);
+            self.incarnations.on_echo(self.election.last_stamp(), from, stamp, echo);
         }
         if role == Role::Acceptor && !self.incarnations.admit(from, fx) {
             return;
