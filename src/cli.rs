@@ -20,7 +20,7 @@ use crate::results::check::CheckOptions;
 use crate::results::watch::WatchOptions;
 use crate::runtime::load::LoadOptions;
 use crate::runtime::node::NodeOptions;
-use crate::simulate::SimulateOptions;
+use crate::simulate::{Detail, SimulateOptions};
 
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -299,9 +299,12 @@ enum TypedCommand {
         #[arg(long, value_name = "COUNT", default_value = "1",
             value_parser = clap::value_parser!(u64).range(1..))]
         seeds: u64,
-        /// Tell every message, timer and delivery
+        /// Tell messages, timers and deliveries, after a legend
         #[arg(long)]
         trace: bool,
+        /// Tell heartbeats and echoes as well; implies --trace
+        #[arg(long)]
+        heartbeats: bool,
         /// Draw faults that stay: links that are cut in one direction, slow disks
         #[arg(long)]
         lasting: bool,
@@ -429,7 +432,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 json,
             })
         }
-        TypedCommand::Simulate { seed, seeds, trace, lasting, scenario } => {
+        TypedCommand::Simulate { seed, seeds, trace, heartbeats, lasting, scenario } => {
             let own = scenario.understood();
             if lasting && own.is_some() {
                 return Err(Usage::Wrong(
@@ -437,7 +440,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                         .to_owned(),
                 ));
             }
-            Command::Simulate(Box::new(SimulateOptions { seed, seeds, trace, lasting, own }))
+            let detail = match (trace, heartbeats) {
+                (_, true) => Detail::Everything,
+                (true, false) => Detail::Messages,
+                (false, false) => Detail::Story,
+            };
+            Command::Simulate(Box::new(SimulateOptions { seed, seeds, detail, lasting, own }))
         }
     })
 }

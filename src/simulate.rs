@@ -15,7 +15,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::sim::cluster::Plan;
 use crate::sim::lasting::Lasting;
 use crate::sim::scenario::{Failure, Outcome, Ran, Scenario, many};
-use crate::sim::trace::{Detail, Trace};
+pub use crate::sim::trace::Detail;
+use crate::sim::trace::{LEGEND, Trace};
 use crate::stdio;
 
 /// What to simulate.
@@ -25,8 +26,8 @@ pub struct SimulateOptions {
     pub seed: u64,
     /// How many seeds; one is told, more are only judged.
     pub seeds: u64,
-    /// Every message, timer and delivery is told.
-    pub trace: bool,
+    /// How much of it is told.
+    pub detail: Detail,
     /// Faults stay, and what must hold in spite of them is judged.
     pub lasting: bool,
     /// A scenario of the user's own; none leaves everything to the seed.
@@ -94,7 +95,10 @@ fn tell_one(options: &SimulateOptions) -> io::Result<Verdict> {
     let play = Play::of(options, options.seed);
     let mut out = stdio::stdout();
     writeln!(out, "{play}")?;
-    let detail = if options.trace { Detail::Everything } else { Detail::Story };
+    let detail = options.detail;
+    if detail >= Detail::Messages {
+        writeln!(out, "{LEGEND}")?;
+    }
     // A closed pipe ends the reading, not the run; its error shows at the last line.
     let trace = Trace::told(detail, |line| {
         let _ = writeln!(stdio::stdout(), "{line}");
@@ -110,7 +114,7 @@ fn tell_one(options: &SimulateOptions) -> io::Result<Verdict> {
         }
         Err(failure) => {
             writeln!(out, "{failure}")?;
-            if !options.trace {
+            if detail < Detail::Messages {
                 writeln!(out, "{}", replay(options, options.seed))?;
             }
             verdict_of(&failure)

@@ -131,6 +131,11 @@ impl Client {
         self.tally
     }
 
+    /// The ballot of the last leader heard of.
+    pub fn leader(&self) -> Ballot {
+        self.leader
+    }
+
     fn on_request_ack(&mut self, now: Time, ack: RequestAck) {
         // The rest is other clients', on the same group.
         let mut mine = ack.told.into_iter().filter(|told| told.session == self.session);

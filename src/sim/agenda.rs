@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
+use super::record::PassageId;
 use crate::protocol::types::{NodeId, Time};
 
 /// Something that happens at one moment.
@@ -15,6 +16,8 @@ pub enum Event {
         to: NodeId,
         /// Its bytes.
         datagram: Rc<[u8]>,
+        /// Which copy of it, in the record.
+        copy: PassageId,
     },
     /// A node's loop takes a turn.
     Turn {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::record::Chosen;
 use crate::protocol::actor::Delivery;
 use crate::protocol::message::{AcceptedEntry, Kind, Message};
 use crate::protocol::types::{
@@ -21,6 +22,10 @@ impl Voters {
 
     fn has(self, acceptor: u32) -> bool {
         self.0 & 1_u64.checked_shl(acceptor).unwrap_or(0) != 0
+    }
+
+    fn ids(self) -> impl Iterator<Item = u32> {
+        (0..64).filter(move |id| self.has(*id))
     }
 }
 
@@ -47,6 +52,8 @@ pub struct Checker {
     sent: u64,
     /// ... and how many of them were heartbeats.
     heartbeats: u64,
+    /// What became chosen since somebody asked.
+    news: Vec<Chosen>,
 }
 
 /// What is wrong, in one sentence.
@@ -68,6 +75,7 @@ impl Checker {
             order: Vec::new(),
             sent: 0,
             heartbeats: 0,
+            news: Vec::new(),
         }
     }
 
@@ -100,6 +108,11 @@ impl Checker {
     /// What is chosen, as the judge counted it.
     pub fn chosen(&self) -> &BTreeMap<Instance, Entry> {
         &self.chosen
+    }
+
+    /// What became chosen since this was asked last.
+    pub fn take_news(&mut self) -> Vec<Chosen> {
+        std::mem::take(&mut self.news)
     }
 
     /// A node sent a message.
@@ -254,6 +267,10 @@ impl Checker {
         };
         votes.add(from.id);
         if is_majority(*votes, self.acceptor_count) {
+            if !self.chosen.contains_key(&instance) {
+                let voters = votes.ids().collect();
+                self.news.push(Chosen { instance, ballot, by: from, voters });
+            }
             let chosen = self.chosen.entry(instance).or_insert_with(|| entry.clone());
             if chosen != entry {
                 return Err(format!("{instance} is chosen twice: {chosen} and {entry}"));

@@ -14,6 +14,7 @@ use super::disk::SimDisk;
 use super::fault::{Boundary, Fault};
 use super::network::{Network, Weather};
 use super::node::{AnyRole, Host, Node};
+use super::record::{Fate, Passage, PassageId, Sent, What};
 use super::trace::{Detail, Trace};
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Delivery;
@@ -150,6 +151,11 @@ impl Cluster {
         self.trace.tell(detail, self.now, what);
     }
 
+    /// Keeps what happens now in the record, if there is one.
+    fn happened(&mut self, what: What) {
+        self.trace.record(|record| record.happened(self.now, what));
+    }
+
     /// Starts a node, or starts it again: an acceptor with what its disk holds, the others afresh.
     pub fn start(&mut self, id: NodeId) {
         let mut boot = self.rng.next_u64();
@@ -246,6 +252,7 @@ impl Cluster {
         node.role.actor().on_start(local, &mut node.fx);
         self.trace.mix(node.sender.boot);
         self.trace.tell(Detail::Story, self.now, format_args!("{id} starts"));
+        self.happened(What::Starts(id));
         self.nodes.insert(id, node);
         self.has_moved = true;
         self.schedule_turn(id, self.now);
@@ -261,6 +268,11 @@ impl Cluster {
                 host.operated.lost_power = true;
             }
             self.trace.tell(Detail::Story, self.now, format_args!("{id} is dead"));
+            let (now, unread) = (self.now, node.waiting().collect::<Vec<_>>());
+            self.trace.record(|record| {
+                unread.iter().for_each(|copy| record.ended(now, *copy, Fate::Dead));
+            });
+            self.happened(What::Dies(id));
         }
     }
 
@@ -280,6 +292,7 @@ impl Cluster {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.paused_until = node.paused_until.max(until);
             self.schedule_turn(id, until);
+            self.happened(What::Sleeps(id, until));
         }
     }
 
@@ -299,6 +312,7 @@ impl Cluster {
     /// Lets a fault happen now.
     pub fn inject(&mut self, fault: &Fault) {
         self.trace.tell(Detail::Story, self.now, format_args!("fault: {fault}"));
+        self.trace.record(|record| record.happened(self.now, What::Fault(fault.clone())));
         match fault {
             Fault::Kill(id) => self.kill(*id),
             Fault::KillAt(id, boundary) => {
@@ -371,6 +385,7 @@ impl Cluster {
             }
         }
         self.trace.tell(Detail::Story, now, format_args!("all faults end"));
+        self.happened(What::Heals);
     }
 
     /// The proposer that leads, if exactly one does.
@@ -476,18 +491,39 @@ impl Cluster {
         assert!(time >= self.now, "time does not go back");
         self.now = time;
         match event {
-            Event::Arrive { to, datagram } => self.arrive(to, datagram),
+            Event::Arrive { to, datagram, copy } => self.arrive(to, datagram, copy),
             Event::Turn { node } => self.turn(node),
         }
     }
 
-    pub(super) fn arrive(&mut self, to: NodeId, datagram: Rc<[u8]>) {
-        let Some(node) = self.nodes.get_mut(&to).filter(|node| node.is_up) else { return };
-        if node.receive(datagram) {
-            // What arrives while a node works waits, and makes up its next turn.
-            let work = Duration::from_micros(5 + self.rng.below(20));
-            self.schedule_turn(to, self.now + work);
+    pub(super) fn arrive(&mut self, to: NodeId, datagram: Rc<[u8]>, copy: PassageId) {
+        let received = match self.nodes.get_mut(&to) {
+            Some(node) if node.is_up => node.receive(Rc::clone(&datagram), copy),
+            Some(_) | None => Err(Fate::Dead),
+        };
+        match received {
+            Ok(()) => {
+                // What arrives while a node works waits, and makes up its next turn.
+                let work = Duration::from_micros(5 + self.rng.below(20));
+                self.schedule_turn(to, self.now + work);
+            }
+            Err(fate) => {
+                self.trace.record(|record| record.ended(self.now, copy, fate));
+                // What was of no use is no loss.
+                if fate != Fate::OfNoUse && self.trace.tells(Detail::Messages) {
+                    self.tell_loss(to, &datagram, fate);
+                }
+            }
         }
+    }
+
+    /// Tells that a datagram arrived in vain.
+    fn tell_loss(&mut self, to: NodeId, datagram: &[u8], fate: Fate) {
+        let Some(node) = self.nodes.get(&to) else { return };
+        let Ok((from, message)) = node.codec.decode(datagram) else { return };
+        let detail = Detail::of_kind(message.kind());
+        let what = format_args!("  {to} -/- {} {message}: {fate}", from.node);
+        self.trace.tell(detail, self.now, what);
     }
 
     fn schedule_turn(&mut self, id: NodeId, time: Time) {
@@ -526,6 +562,15 @@ impl Cluster {
             let story = format_args!("{id} {what}; {chosen} instances are decided so far");
             self.trace.tell(Detail::Story, now, story);
         }
+        self.trace.record(|record| {
+            record.believes(now, id, node.role.belief(clock.shows(now)));
+            if led && !leads {
+                record.happened(now, What::Yields(id));
+            }
+            if let (AnyRole::Proposer(proposer), true) = (&node.role, leads && !led) {
+                record.happened(now, What::Leads(id, proposer.ballot()));
+            }
+        });
         self.apply(id);
     }
 
@@ -575,6 +620,7 @@ impl Cluster {
         let count = if dies { messages.len() / 2 } else { messages.len() };
         for (to, message) in messages.into_iter().take(count) {
             let verdict = self.checker.on_send(sender, &message);
+            self.checker.take_news().into_iter().for_each(|new| self.happened(What::Chosen(new)));
             self.note(verdict);
             self.send(sender, &codec, to, &message);
         }
@@ -597,7 +643,11 @@ impl Cluster {
         for delivery in deliveries {
             let (Delivery::Decided(page) | Delivery::Delivered(page)) = &delivery;
             page.run().iter().for_each(|instance| self.trace.mix(instance.0));
-            self.trace.tell(Detail::Everything, self.now, format_args!("  {id} {delivery:?}"));
+            self.trace.tell(Detail::Messages, self.now, format_args!("  {id} {delivery:?}"));
+            self.happened(match &delivery {
+                Delivery::Decided(page) => What::Learns(id, page.run()),
+                Delivery::Delivered(page) => What::Delivers(id, page.run()),
+            });
             let verdict = self.checker.on_deliver(sender, &delivery);
             self.note(verdict);
         }
@@ -614,6 +664,7 @@ impl Cluster {
         if let Err(violation) = verdict
             && self.violation.is_none()
         {
+            self.happened(What::Violation(violation.clone()));
             self.violation = Some(violation);
         }
     }
@@ -626,7 +677,14 @@ impl Cluster {
         self.trace.mix(self.now.0);
         self.trace.mix_bytes(&datagram);
         let node = from.node;
-        self.trace.tell(Detail::Everything, self.now, format_args!("{node} -> {to}: {message}"));
+        let detail = Detail::of_kind(message.kind());
+        let what = format_args!("{node} -> {to}: {message}");
+        self.trace.tell(detail, self.now, what);
+        self.trace.record(|record| {
+            let (from, message) = (Some(node), Some(message.clone()));
+            let (time, bytes, copies) = (self.now, datagram.len(), Vec::new());
+            record.sent(Sent { time, from, message, bytes, is_noise: false, copies });
+        });
         let datagram: Rc<[u8]> = datagram.into();
         if self.past.len() < PAST_DATAGRAMS {
             self.past.push((to, Rc::clone(&datagram)));
@@ -637,9 +695,20 @@ impl Cluster {
         for to in reached(&self.nodes, to).filter(|to| *to != node) {
             let what = (message.kind(), datagram.len());
             let arrivals = self.network.arrivals(self.now, (node, to), what);
-            for time in arrivals.into_iter().flatten() {
-                let event = Event::Arrive { to, datagram: Rc::clone(&datagram) };
-                self.agenda.schedule(time, event);
+            for arrival in arrivals.into_iter().flatten() {
+                let fate = arrival.err().unwrap_or(Fate::Underway);
+                let passage = Passage { to, fate, time: self.now };
+                let copy = self.trace.record(|record| record.copied(passage));
+                match arrival {
+                    Ok(time) => {
+                        let datagram = Rc::clone(&datagram);
+                        self.agenda.schedule(time, Event::Arrive { to, datagram, copy });
+                    }
+                    Err(fate) => {
+                        let what = format_args!("  {to} -/- {node} {message}: {fate}");
+                        self.trace.tell(detail, self.now, what);
+                    }
+                }
             }
         }
     }

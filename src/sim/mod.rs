@@ -10,6 +10,7 @@ pub mod lasting;
 pub mod network;
 pub mod node;
 mod noise;
+pub mod record;
 pub mod scenario;
 pub mod script;
 pub mod trace;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::record::Fate;
 use crate::protocol::message::Kind;
 use crate::protocol::types::{NodeId, Time};
 use crate::rng::Rng;
@@ -81,25 +82,34 @@ impl Network {
         self.filtered.clear();
     }
 
-    /// When a datagram of so many bytes that leaves now arrives: never, once, or twice.
+    /// When each copy of a datagram of so many bytes that leaves now arrives, or why it does not.
+    /// There is one copy, or two.
     pub fn arrivals(
         &mut self,
         now: Time,
         (from, to): (NodeId, NodeId),
         (kind, bytes): (Kind, usize),
-    ) -> [Option<Time>; 2] {
+    ) -> [Option<Result<Time, Fate>>; 2] {
         let is_too_long = self.narrow.get(&(from, to)).is_some_and(|most| bytes > *most);
-        let is_cut = self.cuts.contains(&(from, to)) || is_too_long;
-        if is_cut || self.filtered.contains(&kind) {
-            return [None, None];
+        if self.cuts.contains(&(from, to)) {
+            return [Some(Err(Fate::Cut)), None];
+        }
+        if is_too_long {
+            return [Some(Err(Fate::TooLong)), None];
+        }
+        if self.filtered.contains(&kind) {
+            return [Some(Err(Fate::Filtered)), None];
         }
         let is_twice = self.rng.chance(self.weather.duplication);
-        [self.arrival(now), if is_twice { self.arrival(now) } else { None }]
+        let first = self.arrival(now);
+        [Some(first), is_twice.then(|| self.arrival(now))]
     }
 
-    fn arrival(&mut self, now: Time) -> Option<Time> {
+    fn arrival(&mut self, now: Time) -> Result<Time, Fate> {
         let spread = self.weather.delay_max.saturating_sub(self.weather.delay_min);
-        let is_lost = self.rng.chance(self.weather.loss);
-        (!is_lost).then(|| now + self.weather.delay_min + self.rng.up_to(spread))
+        if self.rng.chance(self.weather.loss) {
+            return Err(Fate::Lost);
+        }
+        Ok(now + self.weather.delay_min + self.rng.up_to(spread))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::disk::SimDisk;
 use super::fault::Boundary;
 use super::habits::Operated;
+use super::record::{Belief, Fate, PassageId};
 use super::trace::{Detail, Trace};
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Effects, Input};
@@ -46,6 +47,27 @@ impl AnyRole {
             AnyRole::Proposer(proposer) => proposer.as_mut(),
             AnyRole::Acceptor(acceptor) => acceptor,
             AnyRole::Learner(learner) => learner.as_mut(),
+        }
+    }
+}
+
+impl AnyRole {
+    /// What it believes at this time of its clock, for those who look on.
+    pub fn belief(&self, local: Time) -> Belief {
+        match self {
+            AnyRole::Client(client) => {
+                Belief::Client { leader: client.leader(), tally: client.tally() }
+            }
+            AnyRole::Proposer(proposer) => Belief::Proposer {
+                standing: proposer.standing(local),
+                ballot: proposer.ballot(),
+                progress: proposer.log().progress(),
+            },
+            AnyRole::Acceptor(acceptor) => Belief::Acceptor { promised: acceptor.promised() },
+            AnyRole::Learner(learner) => {
+                let (leads, progress) = (learner.is_leading(), learner.log().progress());
+                Belief::Learner { leads, progress }
+            }
         }
     }
 }
@@ -128,7 +150,7 @@ pub struct Node {
     pub fx: Effects,
     /// By its own clock.
     timers: BTreeMap<Timer, Time>,
-    inbox: VecDeque<Rc<[u8]>>,
+    inbox: VecDeque<(Rc<[u8]>, PassageId)>,
 }
 
 impl Node {
@@ -151,15 +173,27 @@ impl Node {
         }
     }
 
-    /// A datagram reaches its socket. Returns whether it waits in the inbox now.
-    pub fn receive(&mut self, datagram: Rc<[u8]>) -> bool {
-        let Ok(header) = self.codec.header(&datagram) else { return false };
+    /// A datagram reaches its socket, and waits in the inbox then.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    pub fn receive(&mut self, datagram: Rc<[u8]>, copy: PassageId) -> Result<(), Fate> {
+        let header = self.codec.header(&datagram).map_err(|_| Fate::OfNoUse)?;
         let is_of_use = self.role.actor().interest().includes(header.kind);
-        if self.codec.is_own(header.sender) || !is_of_use || self.inbox.len() >= INBOX_DATAGRAMS {
-            return false;
+        if self.codec.is_own(header.sender) || !is_of_use {
+            return Err(Fate::OfNoUse);
         }
-        self.inbox.push_back(datagram);
-        true
+        if self.inbox.len() >= INBOX_DATAGRAMS {
+            return Err(Fate::InboxFull);
+        }
+        self.inbox.push_back((datagram, copy));
+        Ok(())
+    }
+
+    /// What waits in its inbox.
+    pub fn waiting(&self) -> impl Iterator<Item = PassageId> {
+        self.inbox.iter().map(|(_, copy)| *copy)
     }
 
     /// One turn of its loop: inbox, input, timers, end. The effects wait in `fx`.
@@ -168,9 +202,11 @@ impl Node {
         let local = clock.shows(now);
         let actor = self.role.actor();
         for _ in 0..TURN_EVENTS {
-            let Some(datagram) = self.inbox.pop_front() else { break };
+            let Some((datagram, copy)) = self.inbox.pop_front() else { break };
             let Ok((from, message)) = self.codec.decode(&datagram) else { continue };
-            trace.tell(Detail::Everything, now, format_args!("  {me} <- {} {message}", from.node));
+            let detail = Detail::of_kind(message.kind());
+            trace.tell(detail, now, format_args!("  {me} <- {} {message}", from.node));
+            trace.record(|record| record.read(now, copy, from.node, &message));
             actor.on_message(local, from, message, &mut self.fx);
         }
         while actor.input_room() > 0 {
@@ -183,7 +219,7 @@ impl Node {
         let due = self.timers.iter().filter(|(_, time)| **time <= local);
         for timer in due.map(|(timer, _)| *timer).collect::<Vec<_>>() {
             self.timers.remove(&timer);
-            trace.tell(Detail::Everything, now, format_args!("  {me} {timer:?} is due"));
+            trace.tell(Detail::of_timer(timer), now, format_args!("  {me} {timer:?} is due"));
             trace.mix(timer as u64);
             actor.on_timer(local, timer, &mut self.fx);
         }

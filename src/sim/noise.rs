@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::agenda::Event;
 use super::cluster::{CLUSTER, Cluster, reached};
+use super::record::{Passage, Sent};
 use crate::protocol::message::{Message, Prepare};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender};
@@ -17,8 +18,11 @@ impl Cluster {
             let place = self.rng.below(self.past.len() as u64) as usize;
             let (to, datagram) = self.past[place].clone();
             let time = self.now + self.rng.up_to(Duration::from_secs(1));
+            self.trace.record(|record| record.sent(Sent::noise(time, datagram.len())));
             for to in reached(&self.nodes, to).collect::<Vec<_>>() {
-                self.agenda.schedule(time, Event::Arrive { to, datagram: Rc::clone(&datagram) });
+                let copy = self.trace.record(|record| record.copied(Passage::begins(to, time)));
+                let datagram = Rc::clone(&datagram);
+                self.agenda.schedule(time, Event::Arrive { to, datagram, copy });
             }
         }
     }
@@ -53,6 +57,11 @@ impl Cluster {
                 let _ = other.encode(&Message::Prepare(prepare), &mut bytes);
             }
         }
-        self.arrive(to, bytes.into());
+        let now = self.now;
+        let copy = self.trace.record(|record| {
+            record.sent(Sent::noise(now, bytes.len()));
+            record.copied(Passage::begins(to, now))
+        });
+        self.arrive(to, bytes.into(), copy);
     }
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use super::record::{Record, SharedRecord};
+use crate::protocol::message::Kind;
+use crate::protocol::timer::Timer;
 use crate::protocol::types::Time;
 
 /// How much is told.
@@ -11,15 +14,47 @@ pub enum Detail {
     Silence,
     /// Faults, leaders, starts and ends.
     Story,
-    /// Also every message, timer and delivery.
+    /// Also messages, timers and deliveries, but for what goes on when nothing happens.
+    Messages,
+    /// Also heartbeats, echoes, and the timers behind them.
     Everything,
 }
+
+impl Detail {
+    /// From which detail on messages of a kind are told.
+    pub fn of_kind(kind: Kind) -> Self {
+        match kind {
+            Kind::Heartbeat | Kind::Echo => Detail::Everything,
+            _ => Detail::Messages,
+        }
+    }
+
+    /// From which detail on a timer is told.
+    pub fn of_timer(timer: Timer) -> Self {
+        match timer {
+            Timer::Heartbeat | Timer::Election => Detail::Everything,
+            _ => Detail::Messages,
+        }
+    }
+}
+
+/// What the lines of a trace mean.
+pub const LEGEND: &str = "\
+legend: seconds since the start; P proposer, A acceptor, L learner, C client
+  P1 -> acceptors: M    P1 sends message M to a group
+  A1 <- P1 M            A1 reads it, in a turn of its loop
+  A1 -/- P1 M: lost     A1 never does, and why
+  P1 RetryAccept is due a timer of P1 goes off
+  1.P1                  ballot: round 1 of P1
+  2 C1#3* \"x\"           instance 2 holds value number 3 of C1 (*: the leader chose the instance)
+  4..6                  instances 4 and 5; #4..#6 are the numbers of a client's values";
 
 /// The trace of one run. The same seed gives the same hash.
 pub struct Trace {
     hash: u64,
     detail: Detail,
     line: Box<dyn FnMut(&str)>,
+    record: Option<SharedRecord>,
 }
 
 impl fmt::Debug for Trace {
@@ -36,7 +71,17 @@ impl Trace {
 
     /// A trace that hands its lines to `line`.
     pub fn told(detail: Detail, line: impl FnMut(&str) + 'static) -> Self {
-        Trace { hash: 0, detail, line: Box::new(line) }
+        Trace { hash: 0, detail, line: Box::new(line), record: None }
+    }
+
+    /// The same, and what happens is kept in `record`.
+    pub fn recorded(self, record: SharedRecord) -> Self {
+        Trace { record: Some(record), ..self }
+    }
+
+    /// Lets `note` write into the record, if there is one. It does not touch the hash.
+    pub fn record<T: Default>(&self, note: impl FnOnce(&mut Record) -> T) -> T {
+        self.record.as_ref().map(|record| note(&mut record.borrow_mut())).unwrap_or_default()
     }
 
     /// The hash of everything that happened so far.
@@ -58,9 +103,14 @@ impl Trace {
         self.mix(last);
     }
 
+    /// Whether anybody wants so much detail.
+    pub fn tells(&self, detail: Detail) -> bool {
+        detail <= self.detail
+    }
+
     /// Tells something, if anybody wants so much detail. It does not touch the hash.
     pub fn tell(&mut self, detail: Detail, now: Time, what: fmt::Arguments<'_>) {
-        if detail <= self.detail {
+        if self.tells(detail) {
             let seconds = now.0 as f64 / 1e6;
             (self.line)(&format!("{seconds:11.6}  {what}"));
         }

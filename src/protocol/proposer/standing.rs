@@ -72,13 +72,19 @@ impl Proposer {
         }
     }
 
-    pub(super) fn standing(&self, now: Time) -> Standing {
+    /// What it is to the other proposers.
+    pub fn standing(&self, now: Time) -> Standing {
         match &self.phase {
             Phase::Leading(_) => Standing::Leads,
             Phase::Campaign { .. } => Standing::Campaigns,
             Phase::Standby if now < self.abstains_until => Standing::Abstains,
             Phase::Standby => Standing::Stands,
         }
+    }
+
+    /// The ballot it leads or campaigns with; of a standby, that of the leader which it follows.
+    pub fn ballot(&self) -> Ballot {
+        self.own_ballot().unwrap_or(self.followed)
     }
 
     /// Says what it is: to the acceptors, which repeat it; if it leads or wants to, also to the
