@@ -90,6 +90,7 @@ bash/run.sh . 200 30
 PAXOS_CONF=conf/unicast.conf bash/run.sh . 200 30
 bash/run.sh . 200 30 0.1
 FIRST_INSTANCE=auto bash/run.sh . 200 30 0.1
+NODES=3 FIRST_INSTANCE=auto bash/run.sh . 200 30 0.1
 
 step "the scripts in other people's shells"
 bash/hostile.sh "$paxos"
@@ -109,6 +110,7 @@ elif ! { docker compose version || docker-compose version; } >/dev/null 2>&1; th
 else
     bash/docker.sh plain
     bash/docker.sh catch_up
+    bash/docker.sh nodes
 fi
 
 if [ -s "$PAXOS_TEST_SKIPPED" ]; then

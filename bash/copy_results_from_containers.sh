@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Copies what clients were fed and what learners decided from containers into results/.
 #
-# Containers are named client<ID> and learner<ID>; their results are in /paxos/results, or where
-# PAXOS_CONTAINER_RESULTS says. DOCKER names another engine.
+# Containers are named client<ID> and learner<ID>, or node<ID> with PAXOS_CONTAINER_LEARNERS=node; their
+# results are in /paxos/results, or where PAXOS_CONTAINER_RESULTS says. DOCKER names another engine.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
@@ -24,5 +24,5 @@ for ((id = 1; id <= $1; id++)); do
     copy "client$id" "propose$id.txt"
 done
 for ((id = 1; id <= $2; id++)); do
-    copy "learner$id" "learner${id}_decided_value"
+    copy "${PAXOS_CONTAINER_LEARNERS:-learner}$id" "learner${id}_decided_value"
 done

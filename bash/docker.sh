@@ -3,7 +3,8 @@
 # checker's status: builds the image, starts 3 acceptors, 3 proposers, 2 learners and 2 clients,
 # copies their results into results/, and removes everything but the image.
 #
-# `plain` starts all at once; in `catch_up` learner 2 and client 2 come late. VALUES, LOSS, LIFETIME,
+# `plain` starts all at once; in `catch_up` learner 2 and client 2 come late; `nodes` starts 3 nodes, each
+# a proposer, an acceptor and a learner in one process, and the 2 clients. VALUES, LOSS, LIFETIME,
 # FIRST_INSTANCE, NO_TIMEOUTS, NO_PREEXECUTION and LATE in the environment are as in docker/.env.
 # BASE_IMAGE names the image to build on, instead of one made here by docker/base.sh. DOCKER and
 # COMPOSE name other commands.
@@ -12,20 +13,27 @@ set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 source "$PAXOS_HOME/bash/clear_lib.sh"
 
-refuse_unless_count $# 0 1 "docker.sh [plain|catch_up]"
+refuse_unless_count $# 0 1 "docker.sh [plain|catch_up|nodes]"
 run=${1:-plain}
 export VALUES=${VALUES:-100} LIFETIME=${LIFETIME:-60} FIRST_INSTANCE=${FIRST_INSTANCE:-1}
 [[ $VALUES =~ ^[0-9]{1,12}$ ]] || refuse "docker.sh: VALUES $VALUES is not a whole number"
 [[ $LIFETIME =~ ^[1-9][0-9]{0,4}$ ]] || refuse "docker.sh: LIFETIME $LIFETIME is not a number of seconds from 1 to 99999"
 [[ $FIRST_INSTANCE =~ ^(auto|[1-9][0-9]{0,17})$ ]] || refuse "docker.sh: FIRST_INSTANCE $FIRST_INSTANCE is neither an instance nor auto"
 firsts=("$FIRST_INSTANCE" "$FIRST_INSTANCE")
+file=docker-compose.yml learners=2 build=acceptor1
+nodes=(acceptor1 acceptor2 acceptor3 proposer1 proposer2 proposer3 learner1 learner2 client1 client2)
 case $run in
 plain) export ENTRYPOINT=docker-entrypoint.sh ;;
+nodes)
+    file=docker-compose.nodes.yml learners=3 build=node1
+    nodes=(node1 node2 node3 client1 client2)
+    export PAXOS_CONTAINER_LEARNERS=node
+    ;;
 catch_up)
     export ENTRYPOINT=docker-entrypoint_catchup.sh
     [ "$FIRST_INSTANCE" = auto ] || firsts=("$FIRST_INSTANCE" $((FIRST_INSTANCE + VALUES)))
     ;;
-*) refuse "usage: docker.sh [plain|catch_up]" ;;
+*) refuse "usage: docker.sh [plain|catch_up|nodes]" ;;
 esac
 
 docker=${DOCKER:-docker}
@@ -41,9 +49,8 @@ fi
 # A project of this checkout alone: what somebody else started, also by hand from docker/, is not
 # this script's to remove.
 project=paxos-run-$(printf '%s' "$PAXOS_HOME" | cksum | cut -d ' ' -f 1)
-compose+=(--project-name "$project" --file "$PAXOS_HOME/docker/docker-compose.yml")
+compose+=(--project-name "$project" --file "$PAXOS_HOME/docker/$file")
 export PAXOS_IMAGE=$project
-nodes=(acceptor1 acceptor2 acceptor3 proposer1 proposer2 proposer3 learner1 learner2 client1 client2)
 
 mkdir -p "$PAXOS_HOME/target"
 exec 9>"$PAXOS_HOME/target/docker.lock"
@@ -77,7 +84,7 @@ quietly() {
 clean_up() {
     local status=$?
     trap - EXIT
-    "${compose[@]}" down --volumes --timeout 5 >/dev/null 2>&1 ||
+    "${compose[@]}" down --volumes --remove-orphans --timeout 5 >/dev/null 2>&1 ||
         echo "docker.sh: containers of $project are left; see docker ps --all" >&2
     exit "$status"
 }
@@ -86,10 +93,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 # What an earlier run left that was killed.
-quietly "${compose[@]}" down --volumes --timeout 5
+quietly "${compose[@]}" down --volumes --remove-orphans --timeout 5
 replaced=$("$docker" image ls --quiet "$PAXOS_IMAGE")
 # All services share one image.
-quietly "${compose[@]}" build acceptor1
+quietly "${compose[@]}" build "$build"
 if [ -n "$replaced" ] && [ "$replaced" != "$("$docker" image ls --quiet "$PAXOS_IMAGE")" ]; then
     # It may be in use.
     "$docker" image rm "$replaced" >/dev/null 2>&1 || true
@@ -107,8 +114,8 @@ timeout "$((LIFETIME + 30))" "$docker" wait client1 client2 >/dev/null 9>&- &
 wait "$!" || true
 
 copy_and_check() {
-    "$PAXOS_HOME/bash/copy_results_from_containers.sh" 2 2 &&
-        "$PAXOS_HOME/bash/check_results.sh" 2 2 false "${firsts[@]}"
+    "$PAXOS_HOME/bash/copy_results_from_containers.sh" 2 "$learners" &&
+        "$PAXOS_HOME/bash/check_results.sh" "$learners" 2 false "${firsts[@]}"
 }
 # Learners may still be fetching.
 until copy_and_check >/dev/null 2>&1 || [ $((SECONDS - started)) -ge "$LIFETIME" ]; do

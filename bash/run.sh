@@ -3,7 +3,8 @@
 # of the configuration (3), 2 learners.
 #
 # FIRST_INSTANCE=auto in the environment leaves instances to the leader. PAXOS_CONF names another
-# configuration than conf/paxos.conf.
+# configuration than conf/paxos.conf. NODES=3 starts three processes, each with a proposer, an acceptor
+# and a learner, and the two clients.
 #
 # A run is a cluster of its own: unless the configuration names it, it has a name that no other has,
 # and so it meets nobody on its groups. It begins with an empty `data` and empty results/, and removes
@@ -17,7 +18,7 @@ source "$PAXOS_HOME/bash/clear_lib.sh"
 usage="run.sh PROJECT_DIR VALUES [LIFETIME] [LOSS] [NO_TIMEOUTS] [NO_PREEXECUTION]"
 refuse_unless_count $# 2 6 "$usage"
 project=$1 values=$2 lifetime=${3:-0} loss=${4:-0} no_timeouts=${5:-0} no_preexecution=${6:-0}
-first_instance=${FIRST_INSTANCE:-1}
+first_instance=${FIRST_INSTANCE:-1} nodes=${NODES:-0} learners=2
 here=$PAXOS_HOME/bash
 
 [[ $values =~ ^[0-9]{1,12}$ ]] || refuse "run.sh: VALUES $values is not a whole number"
@@ -27,6 +28,8 @@ for flag in "$no_timeouts" "$no_preexecution"; do
     [[ $flag =~ ^[01]$ ]] || refuse "run.sh: a flag is 0 or 1, not $flag"
 done
 [[ $first_instance =~ ^(auto|[1-9][0-9]{0,17})$ ]] || refuse "run.sh: FIRST_INSTANCE $first_instance is neither an instance nor auto"
+[[ $nodes =~ ^[0-9]{1,3}$ ]] || refuse "run.sh: NODES $nodes is not a number of nodes"
+nodes=$((10#$nodes))
 if ! grep -qs '^name = "multi-paxos"' "$project/Cargo.toml"; then
     refuse "run.sh: $project is not the project's directory"
 fi
@@ -54,6 +57,10 @@ PAXOS_CLUSTER=run-$(od -A n -t x8 -N 8 /dev/urandom | tr -d ' ')
 export PAXOS_CLUSTER
 # Asked once, before anything is emptied: a configuration that cannot be used changes nothing.
 acceptors=$(setting "$conf" acceptor_count)
+if [ "$nodes" -gt "$acceptors" ]; then
+    refuse "run.sh: NODES is $nodes, but $conf has acceptor_count $acceptors, and each node has an acceptor; make one of them the other"
+fi
+if [ "$nodes" -gt 0 ]; then learners=$nodes; fi
 data=$(setting "$conf" data)
 
 # ---- An empty place ------------------------------------------------------------------------------
@@ -100,11 +107,11 @@ look_after() {
             status=$code
             exit "$code"
             ;;
-        client*:* | acceptor*:0 | proposer*:0) ;;
+        client*:* | acceptor*:0 | proposer*:0 | node*:0) ;;
         *) echo "run.sh: $name has ended with status $code: $(last_word "$name")" >&2 ;;
         esac
         # Nobody else completes its file.
-        if [[ $name == learner* ]]; then kill "$watcher" 2>/dev/null || true; fi
+        if [[ $name == learner* || $name == node* ]]; then kill "$watcher" 2>/dev/null || true; fi
     done
 }
 
@@ -123,21 +130,27 @@ done
     echo "# How bash/run.sh ran; the checker goes by it when it is not told."
     for id in 1 2; do echo "client $id $first_instance $(cksum <"results/propose$id.txt")"; done
 } >results/run.txt
-for ((id = 1; id <= acceptors; id++)); do
-    begin "acceptor$id" "$here/acceptor.sh" "$id" "$conf" "$loss" "$node_lifetime"
+for ((id = 1; id <= nodes; id++)); do
+    begin "node$id" "$here/node.sh" "$id" "$conf" "$loss" "$node_lifetime" \
+        "$no_timeouts" "$no_preexecution" >/dev/null
 done
-for id in 1 2; do
-    begin "learner$id" "$here/learner.sh" "$id" "$conf" "$loss" "$node_lifetime" >/dev/null
-done
-for id in 1 2 3 4; do
-    begin "proposer$id" "$here/proposer.sh" "$id" "$conf" "$loss" "$node_lifetime" \
-        "$no_timeouts" "$no_preexecution"
-done
+if [ "$nodes" -eq 0 ]; then
+    for ((id = 1; id <= acceptors; id++)); do
+        begin "acceptor$id" "$here/acceptor.sh" "$id" "$conf" "$loss" "$node_lifetime"
+    done
+    for id in 1 2; do
+        begin "learner$id" "$here/learner.sh" "$id" "$conf" "$loss" "$node_lifetime" >/dev/null
+    done
+    for id in 1 2 3 4; do
+        begin "proposer$id" "$here/proposer.sh" "$id" "$conf" "$loss" "$node_lifetime" \
+            "$no_timeouts" "$no_preexecution"
+    done
+fi
 for id in 1 2; do
     begin "client$id" "$here/client.sh" "$id" "$conf" "$loss" "$node_lifetime" \
         "$first_instance" <"results/propose$id.txt"
 done
-"$PAXOS_BIN" watch 2 2 "$first_instance" "$first_instance" --timeout "$lifetime" <&0 &
+"$PAXOS_BIN" watch "$learners" 2 "$first_instance" "$first_instance" --timeout "$lifetime" <&0 &
 watcher=$!
 STARTED+=("$watcher")
 for ((turn = 1; ; turn++)); do
@@ -158,5 +171,5 @@ if [ "$first_instance" != auto ] && [ "$values" -gt 0 ]; then
     echo "run.sh: both clients asked for the same $values instances, so each decided one value and the other lost; FIRST_INSTANCE=auto has all of them delivered" >&2
 fi
 status=0
-attend "$here/check_results.sh" 2 2 false "$first_instance" "$first_instance" || status=$?
+attend "$here/check_results.sh" "$learners" 2 false "$first_instance" "$first_instance" || status=$?
 exit "$status"

@@ -25,6 +25,7 @@ use multi_paxos::protocol::types::{NodeId, Role, Sender, Session};
 use multi_paxos::results::output::NoOutput;
 use multi_paxos::runtime::entropy;
 use multi_paxos::runtime::inbox::{InboxSender, inbox};
+use multi_paxos::runtime::neighbours::Neighbours;
 use multi_paxos::runtime::receiver::{Receiver, Reception};
 use multi_paxos::runtime::role_loop::{RoleLoop, Surroundings};
 use multi_paxos::runtime::stats::Stats;
@@ -102,6 +103,7 @@ impl Node {
         let (receiver, direct) = spawned.expect("a thread");
         receiving.look_at(direct);
         let around = Surroundings {
+            neighbours: Neighbours::default(),
             inbox: receiving,
             codec,
             network: net.sender(),

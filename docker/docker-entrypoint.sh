@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What a container does: one process of the role that the environment names, in the process with
+# What a container does: one process of the role that the environment names, or a node's, in the process with
 # number 1, so that SIGTERM reaches it.
 #
 # ROLE and ID say who it is. LOSS (PLR is its old name), LIFETIME, NO_TIMEOUTS, NO_PREEXECUTION and
@@ -11,8 +11,8 @@ source bash/lib.sh
 
 role=${ROLE:-} id=${ID:-} values=${VALUES:-100} first_instance=${FIRST_INSTANCE:-1}
 loss=${LOSS:-${PLR:-0}} lifetime=${LIFETIME:-0}
-[[ $role =~ ^(acceptor|client|learner|proposer)$ ]] ||
-    refuse "ROLE is '$role'; set it to acceptor, client, learner or proposer"
+[[ $role =~ ^(acceptor|client|learner|node|proposer)$ ]] ||
+    refuse "ROLE is '$role'; set it to acceptor, client, learner, proposer or node"
 [[ $id =~ ^[1-9][0-9]{0,8}$ ]] || refuse "ID is '$id'; set it to a number from 1"
 [[ $values =~ ^[0-9]{1,12}$ ]] || refuse "VALUES is '$values'; set it to a whole number"
 
@@ -48,8 +48,8 @@ client)
     fi
     exec bash/client.sh "$id" "$conf" "$loss" "$lifetime" "$first_instance" <"$fed"
     ;;
-proposer)
-    exec bash/proposer.sh "$id" "$conf" "$loss" "$lifetime" "${NO_TIMEOUTS:-0}" "${NO_PREEXECUTION:-0}"
+node | proposer)
+    exec "bash/$role.sh" "$id" "$conf" "$loss" "$lifetime" "${NO_TIMEOUTS:-0}" "${NO_PREEXECUTION:-0}"
     ;;
 *)
     exec "bash/$role.sh" "$id" "$conf" "$loss" "$lifetime"

@@ -25,8 +25,8 @@ use crate::simulate::{Detail, SimulateOptions};
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Run a role.
-    Node(NodeOptions),
+    /// Run these roles in this process; at least one, and each once.
+    Run(Vec<NodeOptions>),
     /// Make a key file.
     Keygen(KeygenOptions),
     /// Say what a configuration comes to.
@@ -135,41 +135,40 @@ enum TypedCommand {
     Proposer {
         #[command(flatten)]
         node: TypedNode,
-        /// 1: never send an Accept or a Decide twice
-        #[arg(
-            long,
-            value_name = "0|1",
-            default_value = "0",
-            value_parser = flag(),
-            action = ArgAction::Set
-        )]
-        no_timeouts: bool,
-        /// 1: run phase 1 for each instance as values arrive
-        #[arg(
-            long,
-            value_name = "0|1",
-            default_value = "0",
-            value_parser = flag(),
-            action = ArgAction::Set
-        )]
-        no_preexecution: bool,
+        #[command(flatten)]
+        proposer: TypedProposer,
     },
     /// Vote, and remember; a majority of the acceptors must be alive
     Acceptor {
         #[command(flatten)]
         node: TypedNode,
-        /// Take over data that was copied here, once. Only if it is byte for byte the last state
-        /// of this acceptor, and no other copy will ever run: else decided values may be lost
-        #[arg(long)]
-        adopt_copy: bool,
+        #[command(flatten)]
+        acceptor: TypedAcceptor,
     },
     /// Print decided values in order, and write them to results/learner<ID>_decided_value
     Learner {
         #[command(flatten)]
         node: TypedNode,
-        /// Where the file goes
-        #[arg(long, value_name = "DIR", default_value = "results")]
-        results: PathBuf,
+        #[command(flatten)]
+        learner: TypedLearner,
+    },
+    /// Run the roles of a host in one process: a proposer, an acceptor and a learner
+    ///
+    /// Each has this ID, its files, and the guarantees that it has alone. What one says to another
+    /// of the same process crosses no socket.
+    Node {
+        #[command(flatten)]
+        node: TypedNode,
+        /// The roles, with commas between them
+        #[arg(long, value_name = "ROLES", default_value = "proposer,acceptor,learner",
+            value_delimiter = ',', value_parser = role_of_node)]
+        roles: Vec<Role>,
+        #[command(flatten)]
+        proposer: TypedProposer,
+        #[command(flatten)]
+        acceptor: TypedAcceptor,
+        #[command(flatten)]
+        learner: TypedLearner,
     },
     /// Make a key file, readable by its owner alone, for `key_file` of the configuration
     ///
@@ -330,6 +329,65 @@ struct TypedNode {
 }
 
 #[derive(Args)]
+struct TypedProposer {
+    /// 1: never send an Accept or a Decide twice
+    #[arg(
+        long,
+        value_name = "0|1",
+        default_value = "0",
+        value_parser = flag(),
+        action = ArgAction::Set
+    )]
+    no_timeouts: bool,
+    /// 1: run phase 1 for each instance as values arrive
+    #[arg(
+        long,
+        value_name = "0|1",
+        default_value = "0",
+        value_parser = flag(),
+        action = ArgAction::Set
+    )]
+    no_preexecution: bool,
+}
+
+#[derive(Args)]
+struct TypedAcceptor {
+    /// Take over data that was copied here, once. Only if it is byte for byte the last state
+    /// of this acceptor, and no other copy will ever run: else decided values may be lost
+    #[arg(long)]
+    adopt_copy: bool,
+}
+
+#[derive(Args)]
+struct TypedLearner {
+    /// Where the learner's file goes
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+}
+
+impl TypedProposer {
+    /// The options with what a proposer's say.
+    fn of(&self, options: NodeOptions) -> NodeOptions {
+        let TypedProposer { no_timeouts, no_preexecution } = *self;
+        NodeOptions { no_timeouts, no_preexecution, ..options }
+    }
+}
+
+impl TypedAcceptor {
+    /// The options with what an acceptor's say.
+    fn of(&self, options: NodeOptions) -> NodeOptions {
+        NodeOptions { adopt_copy: self.adopt_copy, ..options }
+    }
+}
+
+impl TypedLearner {
+    /// The options with what a learner's say.
+    fn of(&self, options: NodeOptions) -> NodeOptions {
+        NodeOptions { results: self.results.clone(), ..options }
+    }
+}
+
+#[derive(Args)]
 struct TypedFiles {
     /// How many learners there are
     #[arg(value_name = "LEARNERS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -345,7 +403,7 @@ struct TypedFiles {
 /// Understands the command line, the program's name first.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let Typed { conf, command } = Typed::try_parse_from(arguments).map_err(explain)?;
-    let node = |role, typed: TypedNode| {
+    let node = |role, typed: &TypedNode| {
         let conf = conf.clone().ok_or_else(|| {
             Usage::Wrong(format!("paxos: a {role} needs --conf PATH, before its role"))
         })?;
@@ -364,18 +422,33 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     };
     Ok(match command {
         TypedCommand::Client { node: typed, first_instance } => {
-            let options = node(Role::Client, typed)?;
-            Command::Node(NodeOptions { assignment: first_instance, ..options })
+            let options = node(Role::Client, &typed)?;
+            Command::Run(vec![NodeOptions { assignment: first_instance, ..options }])
         }
-        TypedCommand::Proposer { node: typed, no_timeouts, no_preexecution } => {
-            let options = node(Role::Proposer, typed)?;
-            Command::Node(NodeOptions { no_timeouts, no_preexecution, ..options })
+        TypedCommand::Proposer { node: typed, proposer } => {
+            Command::Run(vec![proposer.of(node(Role::Proposer, &typed)?)])
         }
-        TypedCommand::Acceptor { node: typed, adopt_copy } => {
-            Command::Node(NodeOptions { adopt_copy, ..node(Role::Acceptor, typed)? })
+        TypedCommand::Acceptor { node: typed, acceptor } => {
+            Command::Run(vec![acceptor.of(node(Role::Acceptor, &typed)?)])
         }
-        TypedCommand::Learner { node: typed, results } => {
-            Command::Node(NodeOptions { results, ..node(Role::Learner, typed)? })
+        TypedCommand::Learner { node: typed, learner } => {
+            Command::Run(vec![learner.of(node(Role::Learner, &typed)?)])
+        }
+        TypedCommand::Node { node: typed, roles, proposer, acceptor, learner } => {
+            if conf.is_none() {
+                return Err(Usage::Wrong(
+                    "paxos: a node needs --conf PATH, before `node`".to_owned(),
+                ));
+            }
+            let mut nodes = Vec::new();
+            for (place, role) in roles.iter().enumerate() {
+                if roles[..place].contains(role) {
+                    return Err(Usage::Wrong(format!("paxos: --roles names {role} twice")));
+                }
+                let options = node(*role, &typed)?;
+                nodes.push(learner.of(acceptor.of(proposer.of(options))));
+            }
+            Command::Run(nodes)
         }
         TypedCommand::Keygen(options) => Command::Keygen(options),
         TypedCommand::Config { key } => {
@@ -415,7 +488,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 warm_up,
                 duration,
             };
-            let node = node(Role::Client, typed)?;
+            let node = node(Role::Client, &typed)?;
             let node = NodeOptions { assignment: first_instance, ..node };
             Command::Bench(BenchOptions { node, clients, load, json })
         }
@@ -520,6 +593,16 @@ fn first_instance(text: &str) -> Result<Assignment, String> {
     }
 }
 
+fn role_of_node(text: &str) -> Result<Role, String> {
+    match text {
+        "proposer" => Ok(Role::Proposer),
+        "acceptor" => Ok(Role::Acceptor),
+        "learner" => Ok(Role::Learner),
+        "client" => Err("a client reads standard input, and so it is started alone".to_owned()),
+        _ => Err("not one of proposer, acceptor, learner".to_owned()),
+    }
+}
+
 fn yes_or_no(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" => Ok(true),
@@ -542,6 +625,13 @@ mod tests {
         parse(words.map(OsString::from))
     }
 
+    fn run(words: &str) -> Vec<NodeOptions> {
+        match parse_words(words) {
+            Ok(Command::Run(nodes)) => nodes,
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
     fn wrong(words: &str) -> String {
         match parse_words(words) {
             Err(Usage::Wrong(line)) => line,
@@ -557,10 +647,10 @@ mod tests {
 
     #[test]
     fn roles_take_their_options() {
-        let Ok(Command::Node(options)) =
-            parse_words("--conf c proposer 3 --loss 0.1 --lifetime 2.5 --no-timeouts 1 --seed 7")
+        let [options] =
+            &run("--conf c proposer 3 --loss 0.1 --lifetime 2.5 --no-timeouts 1 --seed 7")[..]
         else {
-            panic!("a node");
+            panic!("one role");
         };
         assert_eq!((options.node.to_string().as_str(), options.loss), ("P3", 0.1));
         assert_eq!(options.lifetime, Some(Duration::from_millis(2500)));
@@ -568,11 +658,22 @@ mod tests {
             (options.no_timeouts, options.no_preexecution, options.seed),
             (true, false, Some(7))
         );
-        let Ok(Command::Node(options)) = parse_words("--conf c client 1 --first-instance auto")
-        else {
-            panic!("a node");
+        let [options] = &run("--conf c client 1 --first-instance auto")[..] else {
+            panic!("one role");
         };
         assert_eq!((options.assignment, options.lifetime), (Assignment::Leader, None));
+    }
+
+    #[test]
+    fn a_node_has_the_roles_of_a_host_with_one_id() {
+        let names = |words| run(words).iter().map(|of| of.node.to_string()).collect::<Vec<_>>();
+        assert_eq!(names("--conf c node 2"), ["P2", "A2", "L2"]);
+        assert_eq!(names("--conf c node 1 --roles learner,acceptor"), ["L1", "A1"]);
+        let nodes = run("--conf c node 1 --no-timeouts 1 --results elsewhere --loss 0.2");
+        assert!(nodes.iter().all(|of| of.no_timeouts && of.loss == 0.2));
+        assert_eq!(nodes[2].results, PathBuf::from("elsewhere"));
+        assert!(wrong("--conf c node 1 --roles client").contains("standard input"));
+        assert!(wrong("--conf c node 1 --roles learner,learner").contains("twice"));
     }
 
     #[test]
@@ -603,6 +704,10 @@ mod tests {
             "--conf c acceptor 1 --lifetime inf",
             "--conf c acceptor 1 --no-timeouts 1",
             "--conf c proposer 1 --no-timeouts 2",
+            "node 1",
+            "--conf c node",
+            "--conf c node 1 --roles",
+            "--conf c node 1 --roles dancer",
             "--conf c client 1 --first-instance 0",
             "--conf c client 1 --first-instance maybe",
             "generate",

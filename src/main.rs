@@ -21,7 +21,8 @@ use multi_paxos::results::generate;
 use multi_paxos::results::watch::{self, WatchOptions};
 use multi_paxos::runtime::entropy;
 use multi_paxos::runtime::load::Measured;
-use multi_paxos::runtime::node::{self, Exit, StartError};
+use multi_paxos::runtime::measure;
+use multi_paxos::runtime::node::{self, Exit, NodeOptions, StartError};
 use multi_paxos::runtime::parent;
 use multi_paxos::simulate::{self, SimulateOptions, Verdict};
 use multi_paxos::stdio;
@@ -51,9 +52,9 @@ fn run() -> ExitCode {
     };
     let clock = Clock::start();
     match command {
-        Command::Node(options) => {
-            logging::start(clock, options.node.to_string());
-            match node::run(&options, clock) {
+        Command::Run(roles) => {
+            logging::start(clock, process_name(&roles));
+            match node::run(&roles, clock) {
                 Ok(Exit::Well) => ExitCode::SUCCESS,
                 Ok(Exit::Undone) => ExitCode::from(1),
                 Ok(Exit::BadInput | Exit::Vanished) => ExitCode::from(2),
@@ -74,6 +75,15 @@ fn run() -> ExitCode {
             logging::start(clock, "watch".to_owned());
             run_watch(&options)
         }
+    }
+}
+
+/// How a process is called in what it says: by its role, or as the node that has several.
+fn process_name(roles: &[NodeOptions]) -> String {
+    match roles {
+        [role] => role.node.to_string(),
+        [first, ..] => format!("N{}", first.node.id),
+        [] => String::new(),
     }
 }
 
@@ -185,7 +195,7 @@ fn run_doctor(options: &DoctorOptions, clock: Clock) -> ExitCode {
 
 fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
     let BenchOptions { node, clients, load, json } = options;
-    let (measured, exit) = match node::measure(node, *clients, *load, clock) {
+    let (measured, exit) = match measure::measure(node, *clients, *load, clock) {
         Ok(measured) => measured,
         Err(error) => return refuse_start(&error),
     };

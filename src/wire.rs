@@ -40,6 +40,8 @@ pub struct Codec {
     /// What all members must agree on, or two quorums might not meet.
     acceptor_count: u8,
     sender: Sender,
+    /// The other roles of this process.
+    beside: Vec<Sender>,
     datagram_bytes: usize,
     /// Its own, sealed or not; no other is understood.
     version: u8,
@@ -157,7 +159,8 @@ impl Codec {
     pub fn new(cluster: &str, acceptor_count: u32, sender: Sender, datagram_bytes: usize) -> Self {
         let cluster = fnv1a(cluster.as_bytes());
         let acceptor_count = u8::try_from(acceptor_count).unwrap_or(u8::MAX);
-        Codec { cluster, acceptor_count, sender, datagram_bytes, version: VERSION }
+        let beside = Vec::new();
+        Codec { cluster, acceptor_count, sender, beside, datagram_bytes, version: VERSION }
     }
 
     /// The same for datagrams that are sealed once they are encoded, and opened before they are
@@ -166,9 +169,19 @@ impl Codec {
         Codec { version: VERSION | SEALED, ..self }
     }
 
-    /// Whether `sender` is the process this codec belongs to.
+    /// Who this codec belongs to.
+    pub fn sender(&self) -> Sender {
+        self.sender
+    }
+
+    /// These are of the same process, and are heard without the network.
+    pub fn share_process(&mut self, others: impl IntoIterator<Item = Sender>) {
+        self.beside = others.into_iter().collect();
+    }
+
+    /// Whether `sender` is of this process, and is heard here without the network.
     pub fn is_own(&self, sender: Sender) -> bool {
-        sender == self.sender
+        sender == self.sender || self.beside.contains(&sender)
     }
 
     /// Writes `message` as a datagram into `buffer`, whose content is lost and whose memory is

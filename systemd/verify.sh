@@ -14,7 +14,7 @@ trap 'rm -rf "$folder"' EXIT
 cp -r "$PAXOS_HOME"/systemd/paxos-*.service "$PAXOS_HOME"/systemd/paxos-.service.d "$folder"
 sed -i "s|^ExecStart=/usr/bin/paxos |ExecStart=$paxos |" "$folder"/*.service
 export SYSTEMD_UNIT_PATH=$folder:
-for role in acceptor client learner proposer; do
+for role in acceptor client learner node proposer; do
     said=$(systemd-analyze verify --man=no "paxos-$role@1.service" 2>&1) || refuse "$said"
     # A word that it does not know is only a warning.
     if grep -F "$folder" <<<"$said" >&2; then refuse "verify.sh: paxos-$role@.service is not understood"; fi

@@ -7,6 +7,7 @@ pub mod paced;
 pub mod queue;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use env_logger::{Env, Target};
 use self::paced::Paced;
 use self::queue::LogQueue;
 use crate::clock::Clock;
+use crate::protocol::types::NodeId;
 use crate::stdio;
 
 /// Quiet, but for what is wrong and for what a person waits for. `RUST_LOG` overrides it.
@@ -24,6 +26,11 @@ const LOG_FILTER: &str = "warn,paxos::report=info";
 
 /// How long the end waits for a standard error that takes nothing.
 const LAST_LINES: Duration = Duration::from_millis(100);
+
+thread_local! {
+    /// For which role this thread works, where a process has several.
+    static SPEAKER: Cell<Option<NodeId>> = const { Cell::new(None) };
+}
 
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
@@ -38,7 +45,11 @@ pub fn start(clock: Clock, name: String) {
         .target(target)
         .format(move |out, record| {
             let seconds = clock.now().0 as f64 / 1e6;
-            writeln!(out, "{seconds:9.3} {name} {:5} {}", record.level(), record.args())
+            match SPEAKER.get() {
+                Some(node) => write!(out, "{seconds:9.3} {node}")?,
+                None => write!(out, "{seconds:9.3} {name}")?,
+            }
+            writeln!(out, " {:5} {}", record.level(), record.args())
         })
         .build();
     let filter = logger.filter();
@@ -46,6 +57,11 @@ pub fn start(clock: Clock, name: String) {
     if log::set_boxed_logger(Box::new(Paced::new(logger, clock))).is_ok() {
         log::set_max_level(filter);
     }
+}
+
+/// From now on, what this thread logs is said by `node`.
+pub fn speak_as(node: NodeId) {
+    SPEAKER.set(Some(node));
 }
 
 /// Says a line as it is. Behind everything that was logged, if logging has started; without

@@ -14,8 +14,12 @@
 //! While the loop polls, before it sleeps, it looks at the socket itself, and the receive thread
 //! rests.
 //!
+//! A process may run several roles (`paxos node`): each has threads of its own, and what one says
+//! to another goes from loop to inbox (`neighbours`).
+//!
 //! Nothing in here knows what a message means. Time is read once a turn; randomness comes from
-//! `entropy`, once a start. `node` puts a process together.
+//! `entropy`, once a start. `process` is a role with its sockets and threads, `node` what runs in
+//! one process.
 
 pub mod busy_poll;
 pub mod doing;
@@ -24,9 +28,13 @@ pub mod entropy;
 pub mod gate;
 pub mod inbox;
 pub mod load;
+pub mod measure;
+mod memory;
+pub mod neighbours;
 pub mod node;
 pub mod parent;
 pub mod printer;
+mod process;
 pub mod progress;
 pub mod receiver;
 pub mod role_loop;

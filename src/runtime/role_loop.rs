@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::busy_poll::BusyPoll;
 use super::doing::Work;
 use super::inbox::{Direct, Event, Inbox};
+use super::neighbours::{Neighbours, Reach};
 use super::stats::Stats;
 use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
@@ -41,6 +42,8 @@ const TIMERS_PER_TURN: usize = 64;
 pub struct Surroundings {
     /// Where events come from.
     pub inbox: Inbox,
+    /// The other roles of this process.
+    pub neighbours: Neighbours,
     /// Datagrams to messages and back.
     pub codec: Arc<Codec>,
     /// Where datagrams go.
@@ -335,7 +338,7 @@ impl<A: Actor> RoleLoop<A> {
 
     /// A datagram that cannot be sent is a datagram that was lost: the roles live with it.
     fn send(&mut self, now: Time, to: To, message: &Message) {
-        let Surroundings { codec, network, stats, .. } = &self.around;
+        let Surroundings { codec, neighbours, network, stats, .. } = &self.around;
         log::trace!("to {to}: {message}");
         if let Err(error) = codec.encode(message, &mut self.datagram) {
             stats.too_long.increment();
@@ -343,6 +346,9 @@ impl<A: Actor> RoleLoop<A> {
                 let kind = message.kind();
                 log::error!("{kind:?} cannot be sent: {error}; this is a mistake in the program");
             }
+            return;
+        }
+        if neighbours.tell(to, message.kind(), &self.datagram) == Reach::All {
             return;
         }
         match network.send(to.group(), &self.datagram) {

@@ -18,6 +18,8 @@ use crate::wire::Refusal;
 pub struct Stats {
     /// Datagrams that a receive thread got. What is lost on purpose never comes that far.
     pub received: Counter,
+    /// Datagrams that another role of the same process handed over, without a socket.
+    pub neighbours: Counter,
     /// Datagrams this process sent to a group it is in, and got back.
     pub own: Counter,
     /// Datagrams the role had no use for at the moment, dropped undecoded.
@@ -58,6 +60,7 @@ impl Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "received {}, sent {}", self.received.count(), self.sent.count())?;
         let rest = [
+            (self.neighbours.count(), "from this process"),
             (self.own.count(), "own"),
             (self.uninteresting.count(), "of no interest"),
             (self.hellos.count(), "at the door"),

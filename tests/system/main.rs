@@ -17,6 +17,7 @@ mod hostile;
 mod hosts;
 mod input;
 mod lock;
+mod nodes;
 mod rejoin;
 mod scripts;
 mod shell;

@@ -175,6 +175,7 @@ fn setup(
         had_event: false,
     };
     let around = Surroundings {
+        neighbours: Neighbours::default(),
         inbox,
         codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
         network: Box::new(world.clone()),

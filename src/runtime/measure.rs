@@ -1,0 +1,82 @@
+//! Measuring clients: many in one process, each with a loop and sockets of its own.
+
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::Mutex;
+
+use super::ending::Ending;
+use super::entropy;
+use super::load::{Load, LoadOptions, Measured};
+use super::node::{Exit, NodeOptions, StartError, no_thread};
+use super::process::{Process, own_interfaces};
+use crate::clock::Clock;
+use crate::config::{self, Config, Place};
+use crate::protocol::client::Client;
+use crate::protocol::types::{NodeId, Role, Sender, Session};
+use crate::results::output::NoOutput;
+
+/// Runs `clients` measuring clients at once, from the options' id on, and adds up what they saw.
+pub fn measure(
+    options: &NodeOptions,
+    clients: u32,
+    load: LoadOptions,
+    clock: Clock,
+) -> Result<(Measured, Exit), StartError> {
+    let config = config::load(&options.conf).map_err(StartError::new)?;
+    let first = options.node.id;
+    let places = bench_places(&config, first, clients)?;
+    let mtu = places.iter().filter_map(|(_, place)| place.mtu).min();
+    let settings = config.settings(mtu).map_err(StartError::new)?;
+    if load.value_bytes > settings.value_bytes {
+        return Err(StartError::new(format!(
+            "a value of {} bytes does not fit a datagram; {} is the longest",
+            load.value_bytes, settings.value_bytes
+        )));
+    }
+    let mut running = Vec::new();
+    for (id, place) in places {
+        let boot = entropy::random_u64().map_err(StartError::new)?;
+        let sender = Sender { node: NodeId::new(Role::Client, id), boot };
+        let process =
+            Process::open(&config, &settings, place, sender, (options.loss, boot), clock)?;
+        let ending = Ending::new(options, process.inbox_sender.clone())?;
+        let session = Session { client: id, boot };
+        let client = Client::new(session, options.assignment, settings.clone());
+        let report = Arc::new(Mutex::new(Measured::new()));
+        let actor = Load::new(session, client, load, Arc::clone(&report));
+        let thread = thread::Builder::new()
+            .name(format!("client-{id}"))
+            .spawn(move || process.run(actor, Box::new(NoOutput), ending))
+            .map_err(no_thread)?;
+        running.push((thread, report));
+    }
+    let (mut sum, mut exit) = (Measured::new(), Exit::Well);
+    for (thread, report) in running {
+        let ended = thread.join().map_err(|_| StartError::new("a client failed"))??;
+        exit = if ended == Exit::Well { exit } else { ended };
+        sum.add(&report.lock());
+    }
+    Ok((sum, exit))
+}
+
+/// Where each of so many measuring clients is, from id `first` on.
+fn bench_places(
+    config: &Config,
+    first: u32,
+    clients: u32,
+) -> Result<Vec<(u32, Place)>, StartError> {
+    let host = own_interfaces();
+    let place = |id| {
+        let place = config.place(NodeId::new(Role::Client, id), &host).map_err(|error| {
+            let may_pass = error.may_pass();
+            let sentence = format!(
+                "{error} (--first-id {first} --clients {clients} takes the ids {first}..{})",
+                first + clients - 1
+            );
+            StartError::of_place(sentence, may_pass)
+        });
+        Ok((id, place?))
+    };
+    (first..first + clients).map(place).collect()
+}

@@ -1,0 +1,89 @@
+//! What a process brings from an earlier life: an acceptor its log, and nobody else anything.
+
+use std::io;
+
+use log::{info, warn};
+
+use super::entropy;
+use super::node::{NodeOptions, StartError};
+use crate::config::Config;
+use crate::protocol::acceptor::Acceptor;
+use crate::protocol::settings::Settings;
+use crate::storage::AcceptorStore;
+use crate::storage::directory::Directory;
+use crate::storage::identity::Identity;
+use crate::storage::log::{Log, LogOptions, Recovered};
+use crate::storage::memory::MemoryStore;
+use crate::storage::watch::Watch;
+
+/// What a process brings from an earlier life.
+pub(super) struct Memory {
+    /// Its boot number. An acceptor with data keeps its incarnation instead.
+    pub boot: u64,
+    /// An acceptor with data, and with what it stored.
+    pub acceptor: Option<Acceptor>,
+    pub store: Box<dyn AcceptorStore>,
+    /// Whether what it stores is still there.
+    pub watch: Option<Watch>,
+}
+
+impl Memory {
+    /// Nothing.
+    pub fn none(boot: u64) -> Self {
+        Memory { boot, acceptor: None, store: Box::new(MemoryStore), watch: None }
+    }
+
+    /// What the acceptor has stored, if the configuration says where.
+    pub fn open(
+        config: &Config,
+        settings: &Settings,
+        options: &NodeOptions,
+        fresh: u64,
+    ) -> Result<Self, StartError> {
+        let id = options.node.id;
+        let Some(data) = &config.data else {
+            if options.adopt_copy {
+                let conf = &options.conf;
+                let what = format!("{conf} has no `data`, so there is no copy to adopt");
+                return Err(StartError::new(what));
+            }
+            return Ok(Memory::none(fresh));
+        };
+        let path = data.join(format!("acceptor-{id}"));
+        let directory = Directory::open(&path).map_err(|error| {
+            let path = path.display();
+            if error.kind() == io::ErrorKind::ResourceBusy {
+                // It may be ending.
+                StartError::passing(format!(
+                    "{path} is in use: another process runs as acceptor {id}"
+                ))
+            } else {
+                StartError::new(format!("{path}: cannot keep data there: {error}"))
+            }
+        })?;
+        let watch = directory.watch();
+        let identity = Identity {
+            cluster: config.cluster.clone(),
+            acceptor: id,
+            acceptor_count: config.acceptor_count(),
+            incarnation: fresh,
+            token: entropy::random_u64().map_err(StartError::new)?,
+        };
+        let how = LogOptions { adopt_copy: options.adopt_copy, ..LogOptions::default() };
+        let opening = Log::open(directory, &identity, how)?;
+        let boot = opening.incarnation();
+        let mut acceptor = Acceptor::new(id, boot, settings.clone());
+        let (log, recovered) = opening.recover(|record| acceptor.restore(record))?;
+        let Recovered { records, cut_bytes, is_adopted } = recovered;
+        info!("{records} records are in {}", path.display());
+        if is_adopted {
+            let path = path.display();
+            warn!("adopted the copy {path}; no other copy of it may ever be started");
+        }
+        if cut_bytes > 0 {
+            warn!("cut {cut_bytes} bytes of a torn record, which was never answered");
+        }
+        let (acceptor, watch) = (Some(acceptor), Some(watch));
+        Ok(Memory { boot, acceptor, store: Box::new(log), watch })
+    }
+}

@@ -1,0 +1,281 @@
+//! The sockets and threads of one role, from before it runs to its end.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Once};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use log::{error, info, warn};
+
+use super::ending::{End, Ending, not_awaited};
+use super::entropy;
+use super::gate::{self, Gate, Keeper, SealingSender};
+use super::inbox::{Inbox, InboxSender, inbox};
+use super::neighbours::{Neighbour, Neighbours};
+use super::node::{Exit, StartError, no_thread};
+use super::receiver::{Receiver, Reception};
+use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
+use super::stats::Stats;
+use super::stdin::Credits;
+use crate::auth::key::KeyRing;
+use crate::auth::seal::Seal;
+use crate::clock::Clock;
+use crate::config::{Config, Place};
+use crate::logging;
+use crate::net::interface::{HostInterface, host_interfaces};
+use crate::net::lossy::Lossy;
+use crate::net::multicast::{NetError, Options};
+use crate::net::rejoin::{Recipe, Rejoining, Reopening};
+use crate::net::{DatagramReceiver, DatagramSender, Groups};
+use crate::protocol::actor::Actor;
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Role, Sender};
+use crate::results::output::Output;
+use crate::storage::AcceptorStore;
+use crate::storage::memory::MemoryStore;
+use crate::wire::Codec;
+
+/// The sockets and threads of a process, before its role runs.
+pub(super) struct Process {
+    inbox: Inbox,
+    pub inbox_sender: InboxSender,
+    neighbours: Neighbours,
+    codec: Codec,
+    network: Box<dyn DatagramSender>,
+    lock: Option<Lock>,
+    interest: Arc<AtomicU32>,
+    stats: Arc<Stats>,
+    clock: Clock,
+    busy_poll: Duration,
+    /// What standard input may read; a client's.
+    pub credits: Option<Credits>,
+    /// What an acceptor must not forget.
+    pub store: Box<dyn AcceptorStore>,
+    listening: Vec<Listening>,
+    loss: (f64, u64),
+}
+
+/// A socket that a process hears others at.
+struct Listening {
+    socket: Rejoining,
+    /// The groups whose datagrams arrive there.
+    groups: Vec<Role>,
+}
+
+impl Listening {
+    /// All of a process: one at `place`, and one for each other group that its role hears.
+    fn open(
+        groups: &Groups,
+        role: Role,
+        place: Place,
+        recipe: &Recipe,
+    ) -> Result<Vec<Self>, NetError> {
+        let host = own_interfaces();
+        let own = (groups.arriving_at_own(role), place.listen);
+        let joined_too = groups.joined_too(role).map(|(group, address)| (vec![group], address));
+        let listen = |(groups, address)| {
+            Rejoining::join(address, recipe.clone(), &host)
+                .map(|socket| Listening { socket, groups })
+        };
+        std::iter::once(own).chain(joined_too).map(listen).collect()
+    }
+}
+
+/// What a process with a key has beside the others.
+struct Lock {
+    me: Sender,
+    seal: Arc<Seal>,
+    speaker: Box<dyn DatagramSender>,
+    datagram_bytes: usize,
+}
+
+impl Lock {
+    /// Who keeps the gates of all sockets.
+    fn keeper(self, reception: &Reception) -> Arc<Keeper> {
+        let Lock { me, seal, speaker, datagram_bytes } = self;
+        let Reception { codec, interest, stats, clock, .. } = reception.clone();
+        let around = gate::Surroundings { codec, me, seal, datagram_bytes, interest, stats, clock };
+        Keeper::new(around, speaker)
+    }
+}
+
+impl Process {
+    pub fn open(
+        config: &Config,
+        settings: &Settings,
+        place: Place,
+        sender: Sender,
+        loss: (f64, u64),
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let role = sender.node.role;
+        let options = Options {
+            interface: place.interface,
+            ttl: config.ttl,
+            buffer_bytes: config.socket_buffer_bytes,
+        };
+        let codec =
+            Codec::new(&config.cluster, settings.acceptor_count, sender, settings.datagram_bytes);
+        let seal = match &config.key_file {
+            Some(path) => {
+                let ring = KeyRing::read(path).map_err(StartError::new)?;
+                let session = entropy::random_u64().map_err(StartError::new)?;
+                Some(Arc::new(Seal::new(&ring, &config.cluster, session)))
+            }
+            None => None,
+        };
+        let recipe = Recipe { choice: config.interface.clone(), options, clock };
+        let open_sender =
+            || Reopening::open(&config.groups, recipe.clone()).map_err(StartError::from);
+        let (codec, network, lock) = match seal {
+            Some(seal) => {
+                let sealing = || -> Result<_, StartError> {
+                    Ok(SealingSender::new(open_sender()?, Arc::clone(&seal)))
+                };
+                let network: Box<dyn DatagramSender> = Box::new(sealing()?);
+                let (speaker, datagram_bytes) = (Box::new(sealing()?), settings.datagram_bytes);
+                let seal = Arc::clone(&seal);
+                let lock = Lock { me: sender, seal, speaker, datagram_bytes };
+                (codec.sealed(), network, Some(lock))
+            }
+            None => (codec, Box::new(open_sender()?) as Box<dyn DatagramSender>, None),
+        };
+        let listening = Listening::open(&config.groups, role, place, &recipe)?;
+        let (inbox_sender, inbox) = inbox(config.inbox_datagrams);
+        Ok(Process {
+            inbox,
+            inbox_sender,
+            neighbours: Neighbours::default(),
+            codec,
+            network,
+            lock,
+            interest: Arc::new(AtomicU32::new(0)),
+            stats: Arc::new(Stats::default()),
+            clock,
+            busy_poll: config.busy_poll,
+            credits: None,
+            store: Box::new(MemoryStore),
+            listening,
+            loss,
+        })
+    }
+
+    /// What another role of this process needs to talk to this one.
+    pub fn as_neighbour(&self) -> Neighbour {
+        Neighbour {
+            sender: self.codec.sender(),
+            inbox: self.inbox_sender.clone(),
+            interest: Arc::clone(&self.interest),
+            stats: Arc::clone(&self.stats),
+        }
+    }
+
+    /// These run in the same process.
+    pub fn meet(&mut self, others: Vec<Neighbour>) {
+        self.codec.share_process(others.iter().map(|other| other.sender));
+        self.neighbours = Neighbours::new(others);
+    }
+
+    /// Runs `actor` until its end.
+    pub fn run(
+        self,
+        actor: impl Actor + Send + 'static,
+        output: Box<dyn Output>,
+        ending: Ending,
+    ) -> Result<Exit, StartError> {
+        let codec = Arc::new(self.codec);
+        let node = codec.sender().node;
+        let reception = Reception {
+            codec: Arc::clone(&codec),
+            interest: Arc::clone(&self.interest),
+            inbox: self.inbox_sender,
+            stats: Arc::clone(&self.stats),
+            clock: self.clock,
+        };
+        let surroundings = Surroundings {
+            inbox: self.inbox,
+            neighbours: self.neighbours,
+            codec,
+            network: self.network,
+            store: self.store,
+            output,
+            credits: self.credits,
+            interest: self.interest,
+            stats: Arc::clone(&self.stats),
+            clock: self.clock,
+            busy_poll: self.busy_poll,
+        };
+        let mut role_loop = RoleLoop::new(actor, surroundings);
+        let keeper = self.lock.map(|lock| lock.keeper(&reception));
+        if keeper.is_none() {
+            say_open();
+        }
+        let mut receivers = Vec::new();
+        for (place, Listening { socket, groups }) in (0..).zip(self.listening) {
+            let ((ratio, seed), group) = (self.loss, groups[0]);
+            let lossy = Lossy::new(socket, ratio, seed ^ place, Arc::clone(&self.stats.loss));
+            let network: Box<dyn DatagramReceiver> = match &keeper {
+                Some(keeper) => Box::new(Gate::new(lossy, groups, Arc::clone(keeper))),
+                None => Box::new(lossy),
+            };
+            receivers.push(if self.busy_poll.is_zero() {
+                Receiver::spawn(group, network, reception.clone()).map_err(no_thread)?
+            } else {
+                let spawned = Receiver::spawn_resting(group, network, reception.clone());
+                let (receiver, direct) = spawned.map_err(no_thread)?;
+                role_loop.look_at(direct);
+                receiver
+            });
+        }
+        drop(reception);
+        let (ended_sender, ended) = bounded(1);
+        thread::Builder::new()
+            .name("role-loop".to_owned())
+            .spawn(move || {
+                logging::speak_as(node);
+                let (_, end) = role_loop.run();
+                // Nobody waits any more when the process is ending anyway.
+                let _ = ended_sender.send(end);
+            })
+            .map_err(no_thread)?;
+        let end = ending.wait(&ended);
+        receivers.iter().for_each(Receiver::stop);
+        self.stats.log_summary();
+        Ok(match end {
+            End::Of(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
+            End::Of(Err(failure @ Failure::Vanished(_))) => {
+                error!("{failure}");
+                Exit::Vanished
+            }
+            End::Of(Err(failure)) => {
+                error!("{failure}");
+                Exit::Undone
+            }
+            End::Unawaited => not_awaited(self.stats.doing.work()),
+            End::Panicked => {
+                error!("a thread of this process is gone; this is a mistake in the program");
+                Exit::Undone
+            }
+        })
+    }
+}
+
+/// The interfaces of this host; none where the system does not tell them.
+pub(super) fn own_interfaces() -> Vec<HostInterface> {
+    host_interfaces().unwrap_or_else(|error| {
+        warn!("the system does not tell its interfaces: {error}");
+        Vec::new()
+    })
+}
+
+/// Says once that there is no key.
+fn say_open() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        info!(
+            target: "paxos::report",
+            "the group is open: whoever reaches it can take part; `key_file` would lock it"
+        );
+    });
+}
