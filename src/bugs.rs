@@ -108,6 +108,8 @@ pub enum Bug {
     CallsEarly,
     /// A client takes the answers of a leader without a quorum for service.
     ZombieServes,
+    /// A client takes the answers to its pleas for answers to its requests.
+    TakesPleasForRequests,
     /// Who misses something asks one source, and no other.
     AsksOnlyFirst,
     /// All proposers campaign at once.
@@ -139,7 +141,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 56] = [
+    pub const ALL: [Bug; 57] = [
         Bug::CountsMessages,
         Bug::HalfIsEnough,
         Bug::CountsOtherBallots,
@@ -190,6 +192,7 @@ mod switch {
         Bug::TakesUnprovenPleas,
         Bug::CallsEarly,
         Bug::ZombieServes,
+        Bug::TakesPleasForRequests,
         Bug::AsksOnlyFirst,
         Bug::SameRankForAll,
         Bug::BelievesRolledBack,

@@ -22,7 +22,7 @@ use crate::protocol::types::{NodeId, Role, Sender};
 const MAGIC: [u8; 4] = *b"mpxs";
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Set in the version of datagrams that are sealed (see `auth`), and in no other.
 const SEALED: u8 = 0x80;

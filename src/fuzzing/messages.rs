@@ -100,6 +100,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
         Kind::RequestAck => {
             let told = |bytes: &mut Bytes<'_>| Told {
                 session: session(bytes),
+                requested: bytes.chance(),
                 received: runs(bytes),
                 delivered: runs(bytes),
                 lost: runs(bytes),
@@ -165,8 +166,9 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             Message::Plea(Plea { pleaded_us: bytes.number(), offered })
         }
         Kind::Offer => {
-            let to = NodeId::new(Role::ALL[usize::from(bytes.below(4))], 1);
-            Message::Offer(Offer { to, progress: progress(bytes) })
+            let to = (0..bytes.below(4)).map(|_| 1 + u32::from(bytes.below(2))).collect();
+            let callers = u32::from(bytes.below(255));
+            Message::Offer(Offer { to, callers, progress: progress(bytes) })
         }
         Kind::CatchUpRequest => {
             let node = |bytes: &mut Bytes<'_>| {

@@ -19,12 +19,16 @@ use super::retry::{Deadlines, RoundTrip, stretch};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
-    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, Value,
+    Ballot, Counted, Instance, Number, Origin, Role, Run, Sender, Session, Time, Value,
 };
 use crate::bugs::{self, Bug};
 
 /// How often a client says that it waits for others before the leader takes what it asks for.
 const TELL_FAR: Duration = Duration::from_secs(10);
+
+/// For how long a leader that only answers pleas is taken to serve: many requests in a row may be
+/// lost by bad luck.
+const UNASKED_MAX: Duration = Duration::from_secs(8);
 
 /// However little room the leader has, a client sends this many values: what is refused now and
 /// then costs less than a lost datagram that holds up all the others.
@@ -61,6 +65,8 @@ pub struct Client {
     told_far: Option<Time>,
     /// When a quorate leader answered last, or when there was nothing to be answered.
     served: Time,
+    /// When a leader answered a request last, and not only a plea.
+    asked: Time,
     pleading: Pleading,
 }
 
@@ -122,6 +128,7 @@ impl Client {
             told_far: None,
             settings,
             served: Time::ZERO,
+            asked: Time::ZERO,
             pleading: Pleading::default(),
         }
     }
@@ -141,11 +148,17 @@ impl Client {
         let mut mine = ack.told.into_iter().filter(|told| told.session == self.session);
         let Some(mut told) = mine.next() else { return };
         for more in mine {
+            told.requested |= more.requested;
             told.received.extend(more.received);
             told.delivered.extend(more.delivered);
             told.lost.extend(more.lost);
         }
-        if ack.quorate || bugs::has(Bug::ZombieServes) {
+        if told.requested || bugs::has(Bug::TakesPleasForRequests) {
+            self.asked = now;
+        }
+        // A leader that hears pleas may still hear no requests, which are longer.
+        let is_asked = now.since(self.asked) <= UNASKED_MAX;
+        if is_asked && (ack.quorate || bugs::has(Bug::ZombieServes)) {
             self.served = now;
         }
         for run in disjoint(&told.delivered).as_ref() {
@@ -425,8 +438,8 @@ impl Actor for Client {
             Message::RequestAck(ack) => self.on_request_ack(now, ack),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, &heartbeat, fx),
             Message::Offer(offer) => {
-                if offer.to == NodeId::new(Role::Client, self.session.client) {
-                    self.pleading.on_offer(now, from.node.id);
+                if offer.to.contains(&self.session.client) {
+                    self.pleading.on_offer(now, from.node.id, offer.callers);
                 }
             }
             Message::Request(_)
@@ -465,7 +478,8 @@ impl Actor for Client {
         match input {
             Input::Value(value) => {
                 if self.window.is_empty() {
-                    self.served = now; // Nobody owed it an answer before.
+                    // Nobody owed it an answer before.
+                    (self.served, self.asked) = (now, now);
                 }
                 self.bytes += value.as_bytes().len();
                 self.tally.asked += 1;
@@ -551,7 +565,7 @@ mod tests {
     }
 
     fn ack() -> Told {
-        Told::new(SESSION)
+        Told::new(SESSION, true)
     }
 
     #[test]

@@ -235,6 +235,11 @@ impl Election {
         self.callers.on_plea(now, from, plea);
     }
 
+    /// How many processes say that no leader serves them.
+    pub fn callers(&self, now: Time) -> u32 {
+        self.callers.count(now, self.pace.offer_memory)
+    }
+
     /// Whether a majority of the acceptors repeats what this proposer says.
     pub fn is_quorate(&self) -> bool {
         self.quorate_since.is_some()

@@ -221,8 +221,8 @@ impl Actor for Learner {
             Message::CatchUpRequest(request) => self.on_catch_up_request(role, &request, fx),
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::Offer(offer) if role == Role::Proposer => {
-                if offer.to == NodeId::new(Role::Learner, self.id) {
-                    self.pleading.on_offer(now, id);
+                if offer.to.contains(&self.id) {
+                    self.pleading.on_offer(now, id, offer.callers);
                     self.catch_up.on_progress(now, from.node, offer.progress);
                 }
             }

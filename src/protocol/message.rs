@@ -130,6 +130,9 @@ pub struct RequestAck {
 pub struct Told {
     /// The client's session.
     pub session: Session,
+    /// Whether a request of the session came since it was told something last. Else it is told
+    /// that its plea was heard, and a link that carries pleas need not carry requests.
+    pub requested: bool,
     /// Values the leader holds. It may die with them, so this only paces retries.
     pub received: Vec<Run<Number>>,
     /// Values that are decided in their instance, or delivered. Final.
@@ -139,9 +142,10 @@ pub struct Told {
 }
 
 impl Told {
-    /// Nothing but that the session was heard.
-    pub fn new(session: Session) -> Self {
-        Told { session, received: Vec::new(), delivered: Vec::new(), lost: Vec::new() }
+    /// Nothing but that the session was heard, by a request or not.
+    pub fn new(session: Session, requested: bool) -> Self {
+        let (received, delivered, lost) = (Vec::new(), Vec::new(), Vec::new());
+        Told { session, requested, received, delivered, lost }
     }
 
     /// How many bytes it takes in a datagram, at most.
@@ -315,13 +319,20 @@ pub struct Plea {
     pub offered: Vec<u32>,
 }
 
-/// Proposer to the group of who pleads: heard.
+/// Proposer to the group of those who plead: heard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offer {
-    /// Who pleaded.
-    pub to: NodeId,
+    /// The members of the group that pleaded since the last one.
+    pub to: Vec<u32>,
+    /// How many processes plead these days: who is one of many pleads less often.
+    pub callers: u32,
     /// What the proposer holds: a learner may fetch it.
     pub progress: Progress,
+}
+
+impl Offer {
+    /// How many bytes one of `to` takes in a datagram, at most.
+    pub const CALLER_BYTES_MAX: usize = 5;
 }
 
 /// What a member of a group is to the others.
@@ -527,16 +538,19 @@ impl fmt::Display for Message {
                 let pleaded = Duration::from_micros(*pleaded_us);
                 write!(f, "Plea for {pleaded:?}, offered by {}", list(offered))
             }
-            Message::Offer(Offer { to, progress }) => write!(f, "Offer to {to}: {progress}"),
+            Message::Offer(Offer { to, callers, progress }) => {
+                write!(f, "Offer to {} of {callers}: {progress}", list(to))
+            }
         }
     }
 }
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Told { session, received, delivered, lost } = self;
+        let Told { session, requested, received, delivered, lost } = self;
         let (received, delivered, lost) = (list(received), list(delivered), list(lost));
-        write!(f, "{session} received {received} delivered {delivered} lost {lost}")
+        write!(f, "{session} received {received} delivered {delivered} lost {lost}")?;
+        if *requested { Ok(()) } else { write!(f, ", heard") }
     }
 }
 

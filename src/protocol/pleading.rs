@@ -14,7 +14,12 @@ use super::timer::Timer;
 use super::types::{Role, Time};
 
 /// After so many pleas in a row they become rare.
-const OFTEN: u32 = 12;
+const OFTEN: u32 = 24;
+
+/// So long for each process that pleads: all of them together are not to plead more often. But what
+/// was offered must not be forgotten before it is named.
+const CROWDED: Duration = Duration::from_millis(10);
+const CALLERS_MAX: u32 = 10_000;
 
 /// How many proposers are named, at most.
 const OFFERS_MAX: usize = 64;
@@ -28,6 +33,8 @@ pub struct Pleading {
     pleas: u32,
     first: Option<Time>,
     is_armed: bool,
+    /// How many processes plead, this one among them.
+    callers: u32,
     /// When each proposer answered last.
     offers: BTreeMap<u32, Time>,
 }
@@ -72,14 +79,18 @@ impl Pleading {
         let pleaded_us = u64::try_from(pleaded.as_micros()).unwrap_or(u64::MAX);
         fx.send(Role::Proposer, Message::Plea(Plea { pleaded_us, offered }));
         self.pleas = self.pleas.saturating_add(1);
-        let often = settings.leader_timeout / 2;
-        let wait = if self.pleas < OFTEN { often } else { often.max(settings.retry_max) };
+        // Where datagrams are lost, one answer of so many arrives from a leader that is there.
+        let often = settings.leader_timeout / 4;
+        let usual = if self.pleas < OFTEN { often } else { often.max(settings.retry_max) };
+        let crowded = CROWDED * self.callers.min(CALLERS_MAX);
+        let wait = usual.max(crowded.min(settings.offer_memory() * 2 / 3));
         self.is_armed = true;
         fx.set_timer(Timer::Plea, now + wait);
     }
 
-    /// A proposer heard the plea.
-    pub fn on_offer(&mut self, now: Time, proposer: u32) {
+    /// A proposer heard the plea, and those of others: so many plead.
+    pub fn on_offer(&mut self, now: Time, proposer: u32, callers: u32) {
+        self.callers = callers;
         if self.offers.len() < OFFERS_MAX || self.offers.contains_key(&proposer) {
             self.offers.insert(proposer, now);
         }
@@ -127,20 +138,34 @@ mod tests {
         pleading.on_turn_end(Time::ZERO, Some(Time::ZERO), &settings, &mut fx);
         let mut now = due(&mut fx).unwrap();
         let mut waits = Vec::new();
-        for round in 0..16 {
+        for round in 0..28 {
             pleading.on_timer(now, &settings, &mut fx);
-            let offered = if (1..14).contains(&round) { vec![2] } else { vec![] };
+            let offered = if (1..25).contains(&round) { vec![2] } else { vec![] };
             let plea =
                 Plea { pleaded_us: now.0 - settings.progress_timeout.as_micros() as u64, offered };
             assert_eq!(pleas(&mut fx), [Message::Plea(plea)], "round {round}");
             if round < 6 {
-                pleading.on_offer(now, 2);
+                pleading.on_offer(now, 2, 1);
             }
             let next = due(&mut fx).unwrap();
             waits.push(next.since(now));
             now = next;
         }
-        assert_eq!(waits[0], settings.leader_timeout / 2);
-        assert_eq!(waits[15], settings.retry_max);
+        assert_eq!(waits[0], settings.leader_timeout / 4);
+        assert_eq!(waits[27], settings.retry_max);
+    }
+
+    #[test]
+    fn one_of_many_pleads_less_often() {
+        let (settings, mut fx) = (Settings::default(), Effects::new());
+        let waits = [1, 20, 200].map(|callers| {
+            let mut pleading = Pleading::default();
+            pleading.on_turn_end(Time::ZERO, Some(Time::ZERO), &settings, &mut fx);
+            let now = due(&mut fx).unwrap();
+            pleading.on_offer(now, 2, callers);
+            pleading.on_timer(now, &settings, &mut fx);
+            due(&mut fx).unwrap().since(now)
+        });
+        assert_eq!(waits, [37_500, 200_000, 1_000_000].map(Duration::from_micros));
     }
 }

@@ -468,7 +468,7 @@ pub const MESSAGE_BYTES_MAX: usize = 128;
 pub const RUN_BYTES_MAX: usize = 18;
 
 /// The same of what one session is told, besides its runs.
-pub const TOLD_BYTES_MAX: usize = 5 + 9 + 3 * 5;
+pub const TOLD_BYTES_MAX: usize = 5 + 9 + 1 + 3 * 5;
 
 /// A moment, in microseconds since a start that the runtime chose. Never the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -242,7 +242,7 @@ mod tests {
     fn acknowledge(load: &mut Load, micros: u64, from: u64, until: u64) -> Vec<(u64, usize)> {
         let mut fx = Effects::new();
         let delivered = vec![Run::new(Number(from), Number(until))];
-        let told = vec![Told { delivered, ..Told::new(SESSION) }];
+        let told = vec![Told { delivered, ..Told::new(SESSION, true) }];
         let ack = RequestAck { quorate: true, told };
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         load.on_message(Time(micros), leader, Message::RequestAck(ack), &mut fx);

@@ -48,10 +48,8 @@ pub struct Checker {
     placed: BTreeMap<(Session, Number), Instance>,
     /// The order of delivery that the longest learner saw.
     order: Vec<(Instance, Value)>,
-    /// How many messages were sent, ...
-    sent: u64,
-    /// ... and how many of them were heartbeats.
-    heartbeats: u64,
+    /// How many messages of each kind were sent.
+    sent: BTreeMap<Kind, u64>,
     /// What became chosen since somebody asked.
     news: Vec<Chosen>,
 }
@@ -73,8 +71,7 @@ impl Checker {
             delivered: BTreeMap::new(),
             placed: BTreeMap::new(),
             order: Vec::new(),
-            sent: 0,
-            heartbeats: 0,
+            sent: BTreeMap::new(),
             news: Vec::new(),
         }
     }
@@ -92,12 +89,17 @@ impl Checker {
 
     /// How many messages were sent.
     pub fn sent(&self) -> u64 {
-        self.sent
+        self.sent.values().sum()
+    }
+
+    /// How many messages of these kinds were sent.
+    pub fn sent_of(&self, kinds: &[Kind]) -> u64 {
+        kinds.iter().filter_map(|kind| self.sent.get(kind)).sum()
     }
 
     /// How many messages were sent that are not heartbeats.
     pub fn sent_but_heartbeats(&self) -> u64 {
-        self.sent - self.heartbeats
+        self.sent() - self.sent_of(&[Kind::Heartbeat, Kind::Echo])
     }
 
     /// How many ballots a proposer has asked promises for.
@@ -117,8 +119,7 @@ impl Checker {
 
     /// A node sent a message.
     pub fn on_send(&mut self, sender: Sender, message: &Message) -> Result<(), Violation> {
-        self.sent += 1;
-        self.heartbeats += u64::from(matches!(message.kind(), Kind::Heartbeat | Kind::Echo));
+        *self.sent.entry(message.kind()).or_default() += 1;
         let from = sender.node;
         match message {
             Message::Prepare(prepare) => {

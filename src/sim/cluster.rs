@@ -176,7 +176,7 @@ impl Cluster {
                         let accepted = |instance| acceptor.accepted_in(instance);
                         let verdict = self.checker.on_restart(id, acceptor.promised(), accepted);
                         self.note(verdict);
-                        AnyRole::Acceptor(acceptor)
+                        AnyRole::Acceptor(Box::new(acceptor))
                     }
                     // A full disk, or one that does not sync: it stays dead.
                     Err(error @ LogError::Write { .. }) => {
@@ -226,7 +226,7 @@ impl Cluster {
         let session = Session { client: id, boot };
         let mut typed = self.now;
         let client = Client::new(session, assignment, self.plan.settings.clone());
-        let mut client = self.process(Sender { node, boot }, AnyRole::Client(client));
+        let mut client = self.process(Sender { node, boot }, AnyRole::Client(Box::new(client)));
         for (number, value) in (1..).map(Number).zip(values) {
             let asked = match assignment {
                 Assignment::Client { first } => Some(first.plus(number.0 - 1)),

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::cluster::{Cluster, Plan, from_instance, values};
 use super::network::Weather;
-use crate::protocol::message::Assignment;
+use crate::protocol::message::{Assignment, Kind};
 use crate::protocol::settings::Settings;
+use crate::protocol::types::{NodeId, Role};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -64,4 +65,32 @@ fn an_instance_far_ahead_is_waited_for() {
     assert_eq!(cluster.tally(1).map(|tally| tally.undecided()), Some(10));
     cluster.start_client(2, from_instance(1), values(2, 1000));
     finish(&mut cluster, 3 * SECOND);
+}
+
+/// Found by counting: each plea was answered to all who plead. Here nobody can do anything about
+/// them: who hears the clients has no quorum.
+#[test]
+fn many_that_plead_cost_little_more_than_a_few() {
+    let pleas_a_second = |clients: u32| {
+        let mut cluster = Cluster::new(Plan { proposers: 3, ..Plan::default() });
+        cluster.run_for(SECOND).unwrap_or_else(|violation| panic!("{violation}"));
+        let leader = cluster.leader().expect("somebody leads");
+        let others = (1..=3).map(|id| NodeId::new(Role::Proposer, id)).filter(|id| *id != leader);
+        for (acceptor, other) in (1..=3).flat_map(|id| others.clone().map(move |it| (id, it))) {
+            cluster.network.cut(NodeId::new(Role::Acceptor, acceptor), other);
+        }
+        for id in 1..=clients {
+            cluster.network.cut(NodeId::new(Role::Client, id), leader);
+            cluster.start_client(id, Assignment::Leader, values(id, 1));
+        }
+        cluster.run_for(SECOND * 4).unwrap_or_else(|violation| panic!("{violation}"));
+        let sent = |cluster: &Cluster| cluster.checker().sent_of(&[Kind::Plea, Kind::Offer]);
+        let before = sent(&cluster);
+        cluster.run_for(SECOND * 4).unwrap_or_else(|violation| panic!("{violation}"));
+        (sent(&cluster) - before) / 4
+    };
+    let (few, many) = (pleas_a_second(10), pleas_a_second(200));
+    println!("10 clients: {few} a second; 200: {many}");
+    assert!(few <= 60, "{few} a second");
+    assert!(many <= 320, "{many} a second");
 }

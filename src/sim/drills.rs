@@ -21,7 +21,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 11] = [
+pub const ALL: [Drill; 12] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -32,6 +32,7 @@ pub const ALL: [Drill; 11] = [
     ("useless source", useless_source),
     ("slow disks", slow_disks),
     ("narrow leader", narrow_leader),
+    ("narrow client", narrow_client),
     ("stray ballot", stray_ballot),
 ];
 
@@ -202,6 +203,15 @@ fn narrow_leader() -> Wrong {
     cluster.start_typist(1, Assignment::Leader, long_values(1, 10, Time::ZERO), 50 * MS);
     cluster.start_typist(2, from_instance(1000), values(2, 200), 20 * MS);
     finishes(&mut cluster, 6000 * MS).or_else(|| changes(&cluster, 1))
+}
+
+/// A client whose long requests do not reach the leader, though its pleas do, gets another leader.
+fn narrow_client() -> Wrong {
+    let mut cluster = led(1);
+    let pairs = CAST.links(|from, to| from == client() && to == proposer(1));
+    cluster.inject(&Fault::Narrow { bytes: NARROW_BYTES, pairs });
+    cluster.start_typist(1, Assignment::Leader, long_values(1, 10, Time::ZERO), 50 * MS);
+    finishes(&mut cluster, 12_000 * MS).or_else(|| changes(&cluster, 1))
 }
 
 /// One acceptor has promised a ballot that nobody leads with. That deposes no leader which has a

@@ -30,11 +30,11 @@ const TURN_EVENTS: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AnyRole {
     /// A client.
-    Client(Client),
+    Client(Box<Client>),
     /// A proposer.
     Proposer(Box<Proposer>),
     /// An acceptor.
-    Acceptor(Acceptor),
+    Acceptor(Box<Acceptor>),
     /// A learner.
     Learner(Box<Learner>),
 }
@@ -43,9 +43,9 @@ impl AnyRole {
     /// What all roles have in common.
     pub fn actor(&mut self) -> &mut dyn Actor {
         match self {
-            AnyRole::Client(client) => client,
+            AnyRole::Client(client) => client.as_mut(),
             AnyRole::Proposer(proposer) => proposer.as_mut(),
-            AnyRole::Acceptor(acceptor) => acceptor,
+            AnyRole::Acceptor(acceptor) => acceptor.as_mut(),
             AnyRole::Learner(learner) => learner.as_mut(),
         }
     }

@@ -172,7 +172,7 @@ impl Stage {
                 let mut acceptor = Acceptor::new(id.id, incarnation, settings);
                 disk.iter().for_each(|record| acceptor.restore(record.clone()));
                 boot = incarnation;
-                AnyRole::Acceptor(acceptor)
+                AnyRole::Acceptor(Box::new(acceptor))
             }
             Role::Proposer => {
                 let options = ProposerOptions {
@@ -211,7 +211,7 @@ impl Stage {
             let boot = self.boots;
             let session = Session { client: id.id, boot };
             let client = Client::new(session, assignment, self.settings.clone());
-            self.enter(Sender { node: id, boot }, AnyRole::Client(client), Vec::new())?;
+            self.enter(Sender { node: id, boot }, AnyRole::Client(Box::new(client)), Vec::new())?;
         }
         self.turn(id, |role, now, fx| {
             for word in words {

@@ -62,6 +62,7 @@ struct RequestAckHead {
 struct ToldHead {
     client: u32,
     boot: u64,
+    requested: bool,
     received: u32,
     delivered: u32,
     lost: u32,
@@ -169,7 +170,8 @@ struct WireNode {
 
 #[derive(Encode, BorrowDecode)]
 struct OfferHead {
-    to: WireNode,
+    to: u32,
+    callers: u32,
     progress: WireProgress,
 }
 
@@ -217,10 +219,11 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
         }
         Message::RequestAck(RequestAck { quorate, told }) => {
             put(RequestAckHead { quorate: *quorate, told: count(told.len()) }, buffer);
-            for Told { session, received, delivered, lost } in told {
+            for Told { session, requested, received, delivered, lost } in told {
                 let head = ToldHead {
                     client: session.client,
                     boot: session.boot,
+                    requested: *requested,
                     received: count(received.len()),
                     delivered: count(delivered.len()),
                     lost: count(lost.len()),
@@ -298,8 +301,10 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             put(PleaHead { pleaded_us: *pleaded_us, offered: count(offered.len()) }, buffer);
             offered.iter().for_each(|proposer| put(proposer, buffer));
         }
-        Message::Offer(Offer { to, progress }) => {
-            put(OfferHead { to: wire_node(*to), progress: wire_progress(*progress) }, buffer);
+        Message::Offer(Offer { to, callers, progress }) => {
+            let (callers, progress) = (*callers, wire_progress(*progress));
+            put(OfferHead { to: count(to.len()), callers, progress }, buffer);
+            to.iter().for_each(|caller| put(caller, buffer));
         }
         Message::CatchUpRequest(CatchUpRequest { of, missing }) => {
             let of = of.map(wire_node);
@@ -484,10 +489,11 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             let told = body.list(told, |body| {
                 let head: ToldHead = body.take()?;
                 let session = Session { client: head.client, boot: head.boot };
+                let requested = head.requested;
                 let received = body.runs(head.received)?;
                 let delivered = body.runs(head.delivered)?;
                 let lost = body.runs(head.lost)?;
-                Ok(Told { session, received, delivered, lost })
+                Ok(Told { session, requested, received, delivered, lost })
             })?;
             Message::RequestAck(RequestAck { quorate, told })
         }
@@ -562,8 +568,9 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             Message::Plea(Plea { pleaded_us: head.pleaded_us, offered })
         }
         Kind::Offer => {
-            let OfferHead { to, progress: held } = body.take()?;
-            Message::Offer(Offer { to: node(to)?, progress: progress(held)? })
+            let OfferHead { to, callers, progress: held } = body.take()?;
+            let to = body.list(to, |body| id(body.take()?))?;
+            Message::Offer(Offer { to, callers, progress: progress(held)? })
         }
         Kind::CatchUpRequest => {
             let head: CatchUpRequestHead = body.take()?;

@@ -53,6 +53,12 @@ impl Callers {
         self.pleas.insert(from, Pleas { since, last: now, offered });
     }
 
+    /// How many processes plead these days.
+    pub fn count(&self, now: Time, patience: Duration) -> u32 {
+        let lasts = |pleas: &&Pleas| now.since(pleas.last) <= patience;
+        self.pleas.values().filter(lasts).count() as u32
+    }
+
     /// Whether somebody has called for `span`, under a leader that works since then, and `me` is
     /// who should serve it. `able` would lead, and the `unwilling` could.
     pub fn call(

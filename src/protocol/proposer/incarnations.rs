@@ -2,9 +2,11 @@
 //!
 //! An acceptor that was started again without its data, or with an older copy of it, has forgotten
 //! what it promised, so it could help to choose a second value. This is a guard and no proof: a
-//! proposer that was started again, too, has nothing to compare with.
+//! proposer that was started again, too, has nothing to compare with; votes that overtake the first
+//! echo count; and what was stored after the last echo is not missed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use log::warn;
 
@@ -12,6 +14,9 @@ use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::message::{Disown, Echo, Message};
 use crate::protocol::types::{Ballot, Role, Sender, Time};
+
+/// An acceptor that is not believed is told so again after so long, however much it says.
+const TELL_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is known of each acceptor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,28 +35,34 @@ struct Life {
     is_rolled_back: bool,
     /// The last incarnation that was refused.
     refused: Option<u64>,
+    /// When it was told so last.
+    told: Option<Time>,
 }
 
 impl Incarnations {
     /// Whether this acceptor is the one that was heard first under its id, with all that it had
     /// stored. Another one has lost its data, or two processes share an id; it is told so.
-    pub fn admit(&mut self, from: Sender, fx: &mut Effects) -> bool {
+    pub fn admit(&mut self, now: Time, from: Sender, fx: &mut Effects) -> bool {
         let (acceptor, incarnation) = (from.node.id, from.boot);
         let life = self.heard.entry(acceptor).or_insert(Life {
             incarnation,
             had: None,
             is_rolled_back: false,
             refused: None,
+            told: None,
         });
         if life.incarnation == incarnation && !life.is_rolled_back {
             return true;
         }
         if life.refused != Some(incarnation) {
-            life.refused = Some(incarnation);
+            (life.refused, life.told) = (Some(incarnation), None);
             warn!("acceptor {acceptor} came back without what it promised; its votes do not count");
         }
         fx.ignore(Ignored::OtherIncarnation);
-        fx.send(Role::Acceptor, Message::Disown(Disown { acceptor, incarnation }));
+        if life.told.is_none_or(|told| now.since(told) >= TELL_AGAIN) {
+            life.told = Some(now);
+            fx.send(Role::Acceptor, Message::Disown(Disown { acceptor, incarnation }));
+        }
         false
     }
 
@@ -85,10 +96,11 @@ mod tests {
         let from = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 7 };
         let promised = Ballot { round, ..Ballot::ZERO };
         let echo = Echo { promised, accepted, heard: Vec::new() };
-        assert!(incarnations.admit(from, &mut Effects::new()), "it was good so far");
+        let now = Time(stamp);
+        assert!(incarnations.admit(now, from, &mut Effects::new()), "it was good so far");
         // It arrives when one more stamp has been said.
         incarnations.on_echo(Time(stamp + 1), from, Some(Time(stamp)), &echo);
-        incarnations.admit(from, &mut Effects::new())
+        incarnations.admit(now, from, &mut Effects::new())
     }
 
     #[test]
@@ -106,13 +118,16 @@ mod tests {
         assert!(!echo(&mut incarnations, 13, 3, 4), "it accepted more");
         let from = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 7 };
         let mut fx = Effects::new();
-        incarnations.admit(from, &mut fx);
+        (0..=400).for_each(|ms| {
+            incarnations.admit(Time(20 + ms * 1000), from, &mut fx);
+        });
         let disown = Disown { acceptor: 1, incarnation: 7 };
-        assert_eq!(fx.send, [(To::Group(Role::Acceptor), Message::Disown(disown))]);
+        let told = (To::Group(Role::Acceptor), Message::Disown(disown));
+        assert_eq!(fx.send, [told.clone(), told], "paced");
         // Given back what it had last, it is welcome.
         let promised = Ballot { round: 3, ..Ballot::ZERO };
         let echo = Echo { promised, accepted: 5, heard: Vec::new() };
         incarnations.on_echo(Time(21), from, Some(Time(20)), &echo);
-        assert!(incarnations.admit(from, &mut Effects::new()));
+        assert!(incarnations.admit(Time(21), from, &mut Effects::new()));
     }
 }

@@ -15,6 +15,8 @@ mod phase2;
 mod standing;
 mod telling;
 
+use std::collections::BTreeSet;
+
 use log::{debug, info, warn};
 
 use self::claims::Claims;
@@ -29,7 +31,7 @@ use super::decided_log::{Contradiction, DecidedLog};
 use super::election::Election;
 use super::message::{
     Accepted, Announcement, Assignment, CatchUpReply, CatchUpRequest, Decide, Echo, Heartbeat,
-    Interest, Kind, Message, Nack, Offer, Plea, Progress, Promise, Request, Standing,
+    Interest, Kind, Message, Nack, Plea, Progress, Promise, Request, Standing,
 };
 use super::quorum::Quorum;
 use super::retry::backoff;
@@ -38,6 +40,9 @@ use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Ballot, NodeId, Role, Sender, Session, Time};
 use crate::bugs::{self, Bug};
+
+/// How many pleas are answered in a heartbeat's interval, at most.
+const PLEADED_MAX: usize = 1024;
 
 /// What a proposer is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +78,8 @@ pub struct Proposer {
     learners: Learners,
     incarnations: Incarnations,
     claims: Claims,
+    /// Who pleaded since the last offers.
+    pleaded: BTreeSet<NodeId>,
     /// Decided by this leader in this turn, to be told at its end.
     decided_now: Vec<Page>,
 }
@@ -108,6 +115,7 @@ impl Proposer {
             learners: Learners::default(),
             incarnations: Incarnations::default(),
             claims: Claims::default(),
+            pleaded: BTreeSet::new(),
             decided_now: Vec::new(),
         }
     }
@@ -249,7 +257,7 @@ impl Proposer {
             return fx.ignore(Ignored::NotLeading);
         };
         let session = Session { client: from.node.id, boot: from.boot };
-        leadership.owe_ack(session);
+        leadership.owe_ack(session, true);
         // With nothing open, all that was delivered when this leadership began is delivered here.
         let has_missed = request.assignment == Assignment::Leader
             && request.front > self.log.next_number(session)
@@ -369,18 +377,20 @@ impl Proposer {
         fx.ignore(Ignored::SameId);
     }
 
-    /// Somebody is not served by the leader. The leader answers that it is there, the others that
-    /// they hear it.
+    /// Somebody is not served by the leader. The leader answers that it is there, the others soon
+    /// that they hear it.
     fn on_plea(&mut self, now: Time, from: Sender, plea: Plea, fx: &mut Effects) {
         self.election.on_plea(now, from.node, plea);
         if let Phase::Leading(leadership) = &mut self.phase {
             if from.node.role == Role::Client {
-                leadership.owe_ack(Session { client: from.node.id, boot: from.boot });
+                let session = Session { client: from.node.id, boot: from.boot };
+                leadership.owe_ack(session, false);
             }
             return;
         }
-        let offer = Offer { to: from.node, progress: self.log.progress() };
-        fx.send(from.node.role, Message::Offer(offer));
+        if self.pleaded.len() < PLEADED_MAX {
+            self.pleaded.insert(from.node);
+        }
         self.check_election(now, fx);
     }
 
@@ -426,6 +436,7 @@ impl Proposer {
 
     fn on_election(&mut self, now: Time, fx: &mut Effects) {
         fx.set_timer(Timer::Election, now + self.settings.heartbeat_interval);
+        self.send_offers(now, fx);
         self.check_progress(now, fx);
         self.check_election(now, fx);
     }
@@ -487,7 +498,7 @@ impl Actor for Proposer {
             let stamp = mine.map(|heard| heard.announcement.stamp);
             self.incarnations.on_echo(self.election.last_stamp(), from, stamp, echo);
         }
-        if role == Role::Acceptor && !self.incarnations.admit(from, fx) {
+        if role == Role::Acceptor && !self.incarnations.admit(now, from, fx) {
             return;
         }
         match message {

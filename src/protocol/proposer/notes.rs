@@ -36,6 +36,8 @@ struct Note {
     is_waiting: bool,
     /// Whether it is to be told something, whatever it is, since it asked.
     is_owed: bool,
+    /// Whether it requested something since it was told something.
+    requested: bool,
     /// What the last acknowledgements told.
     told: VecDeque<Earlier>,
 }
@@ -80,10 +82,12 @@ impl Sessions {
 }
 
 impl Notes {
-    /// `session` is to be answered, if only to say that a leader is there.
-    pub fn owe(&mut self, session: Session) {
+    /// `session` is to be answered, if only to say that a leader is there: it `requested`
+    /// something, or it pleaded.
+    pub fn owe(&mut self, session: Session, requested: bool) {
         let note = self.sessions.note(session);
         note.is_owed = true;
+        note.requested |= requested;
         if !std::mem::replace(&mut note.is_waiting, true) {
             self.waiting.push(session);
         }
@@ -167,8 +171,14 @@ impl Notes {
             };
             let all_delivered = again(&delivered, |told| &told.delivered);
             let all_lost = again(&lost, |told| &told.lost);
-            note.is_owed = false;
-            let told = Told { session, received, delivered: all_delivered, lost: all_lost };
+            (note.is_owed, note.requested) = (false, false);
+            let told = Told {
+                session,
+                requested: true,
+                received,
+                delivered: all_delivered,
+                lost: all_lost,
+            };
             pages.tell(told, fx);
             if note.told.len() == TOLD_AGAIN - 1 {
                 note.told.pop_front();
@@ -186,7 +196,8 @@ impl Notes {
             note.is_waiting = false;
             let open = note.take_open(session, log);
             if std::mem::take(&mut note.is_owed) || !open.is_empty() {
-                pages.tell(Told { received: open, ..Told::new(session) }, fx);
+                let requested = std::mem::take(&mut note.requested) || !open.is_empty();
+                pages.tell(Told { received: open, ..Told::new(session, requested) }, fx);
             }
         }
         pages.send(fx);
@@ -247,8 +258,9 @@ impl Pages {
             let [received, delivered, lost] =
                 [&mut told.received, &mut told.delivered, &mut told.lost]
                     .map(|runs| runs.split_off(runs.len().min(most)));
-            let rest = Told { session: told.session, received, delivered, lost };
-            let is_last = rest == Told::new(rest.session);
+            let rest =
+                Told { received, delivered, lost, ..Told::new(told.session, told.requested) };
+            let is_last = rest == Told::new(rest.session, rest.requested);
             let bytes = told.wire_bytes_max();
             if self.bytes + bytes > self.page_bytes {
                 self.send(fx);

@@ -8,7 +8,7 @@ use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::election::{Loss, Verdict};
-use crate::protocol::message::{Announcement, Heartbeat, Message, Standing};
+use crate::protocol::message::{Announcement, Heartbeat, Message, Offer, Standing};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Role, Time};
 
@@ -107,6 +107,21 @@ impl Proposer {
         };
         to.iter().for_each(|role| fx.send(*role, heartbeat.clone()));
         fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval * interval);
+    }
+
+    /// Answers the pleas since the last time, those of a group in one datagram or a few: each
+    /// reaches the whole group, so one for each plea would cost the square of those who plead.
+    pub(super) fn send_offers(&mut self, now: Time, fx: &mut Effects) {
+        let pleaded = std::mem::take(&mut self.pleaded);
+        let most = (self.settings.page_bytes() / Offer::CALLER_BYTES_MAX).max(1);
+        for role in [Role::Client, Role::Learner] {
+            let callers = pleaded.iter().filter(|node| node.role == role).map(|node| node.id);
+            let callers: Vec<u32> = callers.collect();
+            for to in callers.chunks(most) {
+                let (callers, progress) = (self.election.callers(now), self.log.progress());
+                fx.send(role, Message::Offer(Offer { to: to.to_vec(), callers, progress }));
+            }
+        }
     }
 
     /// What others must know at once does not wait for the next heartbeat.

@@ -63,7 +63,7 @@ fn sample(kind: Kind) -> Message {
         }),
         Kind::RequestAck => {
             let (session, received, delivered, lost) = (SESSION, runs(), runs(), runs());
-            let told = Told { session, received, delivered, lost };
+            let told = Told { session, requested: true, received, delivered, lost };
             Message::RequestAck(RequestAck { quorate: true, told: vec![told; 2] })
         }
         Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
@@ -94,8 +94,8 @@ fn sample(kind: Kind) -> Message {
         }
         Kind::Plea => Message::Plea(Plea { pleaded_us: u64::MAX, offered: vec![1, u32::MAX] }),
         Kind::Offer => {
-            let to = NodeId::new(Role::Learner, u32::MAX);
-            Message::Offer(Offer { to, progress: progress() })
+            let (to, callers) = (vec![1, u32::MAX], u32::MAX);
+            Message::Offer(Offer { to, callers, progress: progress() })
         }
         Kind::CatchUpRequest => {
             let of = Some(NodeId::new(Role::Proposer, u32::MAX));
@@ -281,10 +281,10 @@ fn the_bounds_of_the_protocol_hold() {
             | Message::Nack(_)
             | Message::DecideAck(_)
             | Message::Heartbeat(_)
-            | Message::Offer(_)
             | Message::Disown(_) => 0,
             Message::Echo(echo) => echo.heard.len() * Heard::BYTES_MAX,
             Message::Plea(plea) => plea.offered.len() * 5,
+            Message::Offer(offer) => offer.to.len() * Offer::CALLER_BYTES_MAX,
         };
         assert!(datagram(kind).len() <= MESSAGE_BYTES_MAX + items, "{kind:?}");
     }

@@ -12,9 +12,9 @@ use crate::protocol::segments::{Held, Page};
 use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
 
 impl Leadership {
-    /// A client is to hear that a leader is there.
-    pub fn owe_ack(&mut self, session: Session) {
-        self.notes.owe(session);
+    /// A client is to hear that a leader is there, and whether a request of its was heard.
+    pub fn owe_ack(&mut self, session: Session, requested: bool) {
+        self.notes.owe(session, requested);
     }
 
     /// A client asks for values.
