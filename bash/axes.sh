@@ -19,6 +19,7 @@ rounds=${1:-3} seconds=${2:-1}
 command -v cargo >/dev/null || refuse "axes.sh: there is no cargo; install Rust from https://rustup.rs"
 options=(--rounds "$rounds" --seconds "$seconds" --small "${SMALL:-0}" --long "${LONG:-0}")
 [ -z "${ONLY:-}" ] || options+=(--only "$ONLY")
+[ -z "${AGAINST:-}" ] || is_program "$AGAINST" || refuse "axes.sh: AGAINST=$AGAINST is not a program"
 [ -z "${AGAINST:-}" ] || options+=(--against "$(realpath "$AGAINST")")
 cd "$PAXOS_HOME"
-exec cargo bench --quiet --bench axes -- "${options[@]}"
+exec cargo bench --quiet --bench compare -- axes "${options[@]}"

@@ -7,9 +7,11 @@
 # usage: bench.sh [ROUNDS] [SECONDS]
 #
 # Prints a table and leaves results/bench/: runs.jsonl (every run), table.md, and charts. In the
-# environment: ONLY=T1,T2 for some rows, PEERS=0 to leave other systems out and PEERS=1 to demand them
-# (each runs when benches/peers/build.sh builds it), LONG=1 for a log of ten million instances, which takes 10 GB
-# of memory.
+# environment: ONLY=T1,T2 for some rows; PEERS=0 to leave other systems out and PEERS=1 to demand them
+# (each runs when benches/peers/build.sh builds it); LONG=1 for a log of ten million instances, which
+# takes 10 GB of memory; WIRE=1 to demand the rows that need network namespaces, which root may make,
+# and WIRE=0 to leave them out; AGAINST=PATH to run another paxos binary in turn with this one, and
+# nothing else: each row then says what this build's figure is to the other's.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
@@ -17,7 +19,12 @@ refuse_unless_count $# 0 2 "bench.sh [ROUNDS] [SECONDS]"
 rounds=${1:-5} seconds=${2:-1}
 [[ $rounds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "bench.sh: ROUNDS $rounds is not a whole number from 1"
 [[ $seconds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "bench.sh: SECONDS $seconds is not a whole number from 1"
+[[ ${WIRE:-0} =~ ^[01]$ ]] || refuse "bench.sh: WIRE=$WIRE is neither 0 nor 1"
 command -v cargo >/dev/null || refuse "bench.sh: there is no cargo; install Rust from https://rustup.rs"
+if [ -n "${AGAINST:-}" ]; then
+    is_program "$AGAINST" || refuse "bench.sh: AGAINST=$AGAINST is not a program"
+    AGAINST=$(realpath -- "$AGAINST")
+fi
 cd "$PAXOS_HOME"
 
 # program NAME: builds a bench and prints where it is.
@@ -29,10 +36,14 @@ program() {
     printf '%s\n' "$path"
 }
 
-limit=$(program limit)
-compare=$(program compare)
-options=(--rounds "$rounds" --seconds "$seconds" --limit "$limit" --long "${LONG:-0}")
+options=(--rounds "$rounds" --seconds "$seconds" --long "${LONG:-0}")
 [ -z "${ONLY:-}" ] || options+=(--only "$ONLY")
+[ -z "${WIRE:-}" ] || options+=(--wire "$WIRE")
+compare=$(program compare)
+if [ -n "${AGAINST:-}" ]; then
+    exec "$compare" "${options[@]}" --against "$AGAINST"
+fi
+options+=(--limit "$(program limit)")
 if [ "${PEERS:-}" != 0 ]; then
     for peer in libraries libpaxos etcd; do
         # The last line is the program's path, or why there is none.

@@ -227,7 +227,7 @@ enum TypedCommand {
     Bench {
         /// How many clients
         #[arg(long, value_name = "COUNT", default_value = "1",
-            value_parser = clap::value_parser!(u32).range(1..=1000))]
+            value_parser = clap::value_parser!(u32).range(1..=10_000))]
         clients: u32,
         /// The id of the first of them; no other client should have it
         #[arg(long, value_name = "ID", default_value = "1001",

@@ -11,6 +11,9 @@ pub struct Figures {
     runs: BTreeMap<(String, u32), Json>,
 }
 
+/// What a run's name ends in when another build of `paxos` did it.
+pub const OTHER: &str = "~other";
+
 /// A figure of a run: `("t1", "values_per_second")`.
 pub type Figure = (&'static str, &'static str);
 
@@ -26,8 +29,14 @@ pub struct Row {
     pub against: &'static [Figure],
     /// What the ratio should be.
     pub aim: Aim,
-    /// The unit of both.
+    /// The unit of both. A time is the better the less it is.
     pub unit: &'static str,
+}
+
+impl Row {
+    fn is_time(&self) -> bool {
+        self.unit.ends_with('s') && !self.unit.ends_with("/s")
+    }
 }
 
 /// What a ratio should be.
@@ -108,6 +117,42 @@ impl Figures {
             self.get(row.ours, round).map(|ours| ours / against)
         };
         Median::of(self.rounds().filter_map(ratio).collect())
+    }
+
+    /// What each figure is to that of another build, as Markdown. Worse is what is so in the median
+    /// by a twentieth.
+    pub fn versus(&self, rows: &[Row]) -> String {
+        let mut table = "| id | work | this | other | this to other | |\n".to_owned();
+        table += "|---|---|---|---|---|---|\n";
+        let mut seen = Vec::new();
+        for row in rows {
+            let (run, key) = row.ours;
+            let other = format!("{run}{OTHER}");
+            let both = (self.median(run, key), self.median(&other, key));
+            let (Some(this), Some(that)) = both else { continue };
+            if seen.contains(&row.ours) {
+                continue; // It was compared with several.
+            }
+            seen.push(row.ours);
+            let at = |run: &str, round| self.runs.get(&(run.to_owned(), round))?.get(key)?.as_f64();
+            let ratio = |round| Some(at(run, round)? / at(&other, round)?);
+            let ratios: Vec<f64> = self.rounds().filter_map(ratio).collect();
+            let Some(ratio) = Median::of(ratios.clone()) else { continue };
+            let is_worse = |ratio: f64| if row.is_time() { ratio > 1.05 } else { ratio < 0.95 };
+            let digits = if this.middle < 10.0 { 2 } else { 0 };
+            let _ = writeln!(
+                table,
+                "| {} | {} | {} {} | {} | {} | {} |",
+                row.id,
+                row.work,
+                this.show(digits),
+                row.unit,
+                that.show(digits),
+                ratio.show(2),
+                if is_worse(ratio.middle) { "**worse**" } else { "" },
+            );
+        }
+        table
     }
 
     /// The table, as Markdown. Rows that were not measured are left out.

@@ -67,6 +67,27 @@ fn the_scripts_refuse_what_they_cannot_follow() {
     }
 }
 
+/// Before anything is built or measured.
+#[test]
+fn the_scripts_that_measure_refuse_what_they_cannot_follow() {
+    let world = World::new();
+    fs::write(world.conf().with_file_name("no-program"), "").unwrap();
+    for (name, arguments, variable, value) in [
+        ("bench.sh", &["0"][..], "ONLY", "T1"),
+        ("bench.sh", &["1", "1.5"], "ONLY", "T1"),
+        ("bench.sh", &["1", "1", "1"], "ONLY", "T1"),
+        ("bench.sh", &[], "WIRE", "yes"),
+        ("bench.sh", &[], "AGAINST", "/nowhere/paxos"),
+        ("bench.sh", &[], "AGAINST", "no-program"),
+        ("axes.sh", &["many"], "ONLY", "loss"),
+        ("axes.sh", &["1", "-1"], "ONLY", "loss"),
+        ("axes.sh", &[], "AGAINST", "no-program"),
+    ] {
+        let said = expect_refusal(world.command(name).args(arguments).env(variable, value));
+        assert!(said.starts_with(&format!("{name}: ")) || said.starts_with("usage: "), "{said}");
+    }
+}
+
 #[test]
 fn the_binary_refuses_what_it_cannot_follow() {
     for arguments in [

@@ -8,11 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value as Json;
+
 use crate::cluster::{Cluster, Shape};
+
+/// Runs `paxos bench`, which must measure something.
+fn bench(cluster: &Cluster, options: &[&str]) -> Json {
+    cluster.bench(options).unwrap_or_else(|said| panic!("paxos bench {options:?}: {said}"))
+}
 
 /// One figure of a run of `paxos bench`.
 fn figure(cluster: &Cluster, options: &[&str], name: &str) -> f64 {
-    let measured = cluster.bench(options);
+    let measured = bench(cluster, options);
     measured[name].as_f64().unwrap_or_else(|| panic!("{name} is in {measured}"))
 }
 
@@ -112,9 +119,9 @@ pub fn after_pause(program: &'static str, who: &str, seconds: u64) -> f64 {
     /// As long as everybody's answer is awaited; nothing that ends takes as long.
     const LONGEST: Duration = Duration::from_secs(60);
     let cluster = Cluster::start(Shape { program, proposers: 2, ..Shape::PLAIN });
-    let mut client = cluster.command();
+    let mut client = cluster.command("client1");
     client.args(["client", "1", "--first-instance", "auto"]);
-    let client = client.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let client = client.stdin(Stdio::piped()).spawn();
     let mut client = client.expect("paxos starts");
     let mut stdin = client.stdin.take().expect("a pipe");
     let lines = "value\n".repeat(EACH as usize);
@@ -150,7 +157,7 @@ pub fn load(program: &'static str, clients: u64, seconds: &str) -> (f64, f64) {
     let cluster = Cluster::start(Shape { program, ..Shape::PLAIN });
     let clients = clients.to_string();
     let options = ["--clients", &clients, "--outstanding", "4096", "--duration", seconds];
-    let measured = cluster.bench(&options);
+    let measured = bench(&cluster, &options);
     let of = |name: &str| measured[name].as_f64().unwrap_or_else(|| panic!("{name} in {measured}"));
     // It works as long as it is asked, also before and after what is measured.
     let decided = cluster.decided(1).max(of("values") as u64) as f64;
@@ -169,9 +176,9 @@ pub fn fed(program: &'static str, clients: u64, _: &str) -> f64 {
         .map(|id| {
             let input = fs::File::open(input.path()).expect("it is there");
             let id = id.to_string();
-            let mut client = cluster.command();
+            let mut client = cluster.command("client1");
             client.args(["client", &id, "--first-instance", "auto", "--lifetime", "60"]);
-            client.stdin(input).stdout(Stdio::null()).spawn().expect("paxos starts")
+            client.stdin(input).spawn().expect("paxos starts")
         })
         .collect();
     for mut client in clients {
@@ -192,7 +199,7 @@ pub fn after_sessions(program: &'static str, sessions: u64, seconds: &str) -> f6
         let clients = AT_ONCE.min(sessions - served);
         let options =
             ["--clients", &clients.to_string(), "--outstanding", "1", "--first-id", "2000"];
-        cluster.bench(&[&options[..], &["--duration", "0.02", "--warm-up", "0"]].concat());
+        bench(&cluster, &[&options[..], &["--duration", "0.02", "--warm-up", "0"]].concat());
         served += clients;
     }
     one_at_a_time(&cluster, seconds)
@@ -200,9 +207,9 @@ pub fn after_sessions(program: &'static str, sessions: u64, seconds: &str) -> f6
 
 /// Has `line` decided by a client of its own, and waits for that.
 fn ask(cluster: &Cluster, id: &str, first_instance: &str) {
-    let mut client = cluster.command();
+    let mut client = cluster.command("client1");
     client.args(["client", id, "--first-instance", first_instance, "--lifetime", "60"]);
-    let client = client.stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
+    let client = client.stdin(Stdio::piped()).spawn();
     let mut client = client.expect("paxos starts");
     client.stdin.take().expect("a pipe").write_all(b"value\n").expect("it reads");
     // One that does not finish is told by its time.
@@ -233,7 +240,7 @@ pub fn late_learner(program: &'static str, sessions: u64, values: u64) -> f64 {
         (values as f64 / if sessions == 1 { 4e6 } else { 1e6 }).clamp(0.002, 1.0).to_string();
     while cluster.decided(1) < values {
         let options = ["--clients", &clients, "--outstanding", outstanding];
-        cluster.bench(&[&options[..], &["--duration", &duration, "--warm-up", "0"]].concat());
+        bench(&cluster, &[&options[..], &["--duration", &duration, "--warm-up", "0"]].concat());
         let memory = cluster.memory().iter().map(|(_, bytes)| bytes).sum::<u64>();
         if memory > MEMORY {
             println!("{values} values do not fit; measured at {}:", cluster.decided(1));

@@ -8,19 +8,15 @@
 //! for the few points of continuous integration, whose limits are demanded: status 1 beyond them;
 //! `--long 1` for the points that take a minute and gigabytes, too.
 
-#[allow(dead_code)]
-#[path = "../compare/cluster.rs"]
-mod cluster;
 mod measures;
 
 use std::process::{Command, ExitCode, Stdio};
-use std::{env, fs};
 
-use self::cluster::Shape;
 use self::measures::{
     above_holes, after_pause, after_sessions, busy_rate, busy_wait, far_rate, fed, in_round_trips,
     late_learner, load, megabytes, on_processors, rate,
 };
+use crate::cluster::Shape;
 
 /// How something is measured at one point: `program` at `point`, for `seconds`.
 type Measure = fn(program: &'static str, point: u64, seconds: &str) -> f64;
@@ -252,7 +248,7 @@ struct Options {
     against: Option<&'static str>,
 }
 
-fn options() -> Options {
+fn options(mut words: impl Iterator<Item = String>) -> Options {
     let mut options = Options {
         only: None,
         rounds: 3,
@@ -261,7 +257,6 @@ fn options() -> Options {
         is_long: false,
         against: None,
     };
-    let mut words = env::args().skip(1).filter(|word| word != "--bench");
     while let Some(word) = words.next() {
         let value = words.next().unwrap_or_else(|| panic!("{word} takes a value"));
         match word.as_str() {
@@ -277,9 +272,9 @@ fn options() -> Options {
     options
 }
 
-fn main() -> ExitCode {
-    let options = options();
-    fs::create_dir_all("results/bench").expect("a directory");
+/// Measures the axes that the words ask for, and prints a table of each.
+pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
+    let options = options(words);
     if let Some(other) = options.against {
         let runs = Command::new(other).arg("--version").stdout(Stdio::null()).status();
         assert!(runs.is_ok_and(|status| status.success()), "{other} is no paxos");

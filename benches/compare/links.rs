@@ -1,0 +1,156 @@
+//! Clusters whose processes have a host each, on shaped links: how much of the line is values.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use crate::cluster::wire::{self, Links, Wire};
+use crate::cluster::{Cluster, Network, Shape, measured};
+
+/// Four proposers, as in `bash/run.sh`.
+const MANY: u32 = 4;
+
+/// How many seconds each measurement takes at least, and how long nothing is measured before it: what
+/// follows the network needs some round trips.
+const LEAST_SECONDS: f64 = 2.0;
+const WARM_UP: &str = "1";
+
+/// Whether this user may make such networks here.
+pub fn are_allowed() -> bool {
+    wire::means().is_some()
+}
+
+/// Values of so many bytes, so many of them outstanding.
+#[derive(Clone, Copy)]
+pub struct Load {
+    /// Of a value.
+    pub bytes: &'static str,
+    /// Of the client.
+    pub outstanding: &'static str,
+}
+
+impl Load {
+    /// The options of `paxos bench`, for at least so many seconds.
+    fn options(self, seconds: &str) -> Vec<String> {
+        let seconds = seconds.parse().unwrap_or(LEAST_SECONDS).max(LEAST_SECONDS).to_string();
+        let Load { bytes, outstanding } = self;
+        let words =
+            ["--size", bytes, "--outstanding", outstanding, "--warm-up", WARM_UP, "--duration"];
+        words.into_iter().map(str::to_owned).chain([seconds]).collect()
+    }
+}
+
+/// A cluster with two learners on such links.
+fn start(program: &'static str, proposers: u32, links: Links) -> Cluster {
+    Cluster::start(Shape { program, proposers, learners: 2, links: Some(links), ..Shape::PLAIN })
+}
+
+/// What one load makes of its links with one proposer, and with four: then the names end in `_4`.
+pub fn shares(
+    program: &'static str,
+    links: Links,
+    load: Load,
+    seconds: &str,
+) -> Result<Json, String> {
+    let mut one = share(program, 1, links, load, seconds)?;
+    let Json::Object(four) = share(program, MANY, links, load, seconds)? else {
+        unreachable!("it is an object")
+    };
+    for (key, value) in four {
+        one[format!("{key}_4")] = value;
+    }
+    Ok(one)
+}
+
+/// What one load makes of its links: its `share` of the line rate, what Little's law makes of its
+/// latency, and the bytes that each link carried for a value.
+pub fn share(
+    program: &'static str,
+    proposers: u32,
+    links: Links,
+    load: Load,
+    seconds: &str,
+) -> Result<Json, String> {
+    let cluster = start(program, proposers, links);
+    let Network::Wire(wire) = &cluster.network else { unreachable!("it was asked for") };
+    let (before, decided) = (passed(wire), cluster.decided(1));
+    let mut printed = cluster.bench(&load.options(seconds))?;
+    let (after, decided) = (passed(wire), cluster.decided(1) - decided);
+    let of = |key: &str| printed[key].as_f64().unwrap_or(f64::NAN);
+    let (rate, value, in_flight) = (of("values_per_second"), of("value_bytes"), of("outstanding"));
+    printed["share"] = json!(rate * value / links.bytes_per_second());
+    // Little's law: what is in flight, over the rate, is how long each is.
+    printed["little_us"] = json!(in_flight / rate * 1e6);
+    let carried = after.iter().map(|(host, passed)| {
+        let before = before.get(host).copied().unwrap_or_default();
+        (host.clone(), passed.since(before, decided))
+    });
+    printed["bytes_per_value"] = carried.collect();
+    Ok(printed)
+}
+
+/// Two clients on two hosts, one of which keeps ten times as much in flight: what the modest one gets
+/// of half of what both get.
+pub fn fairness(program: &'static str, seconds: &str) -> Result<Json, String> {
+    let links = Links::FAST_ETHERNET;
+    let cluster = start(program, 1, links);
+    let load = |outstanding| Load { bytes: "1024", outstanding }.options(seconds);
+    let mut much = load("640");
+    much.extend(["--first-id", "2001"].map(str::to_owned));
+    let greedy = cluster.load_of("client2", &much);
+    let modest = cluster.load(&load("64"));
+    let (modest, greedy) = (measured(modest), measured(greedy));
+    let (modest, greedy) = (modest?, greedy?);
+    let rate = |printed: &Json| printed["values_per_second"].as_f64().unwrap_or(f64::NAN);
+    let both = rate(&modest) + rate(&greedy);
+    Ok(json!({
+        "of_its_half": rate(&modest) / (both / 2.0),
+        "share": both * 1024.0 / links.bytes_per_second(),
+        "modest": modest, "greedy": greedy,
+    }))
+}
+
+/// What has passed the links of a host so far, in bytes, and what found no room in a queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passed {
+    /// From the host.
+    out: u64,
+    /// To the host.
+    into: u64,
+    /// Datagrams that the queues of its link dropped, in either direction.
+    dropped: u64,
+}
+
+impl Passed {
+    /// What passed since `before`: bytes for each of so many values, and what was dropped.
+    fn since(self, before: Passed, values: u64) -> Json {
+        let of = |now: u64, then: u64| (now - then) as f64 / values.max(1) as f64;
+        json!({
+            "out": of(self.out, before.out), "in": of(self.into, before.into),
+            "dropped": self.dropped - before.dropped,
+        })
+    }
+}
+
+/// What has passed the link of each host.
+fn passed(wire: &Wire) -> BTreeMap<String, Passed> {
+    let listed = wire.in_hub(&["ip", "-json", "-stats", "link", "show", "master", "br0"], "");
+    let ports: Vec<Json> = serde_json::from_str(&listed).expect("ip prints JSON");
+    let at_hub = wire.in_hub(&["tc", "-json", "-stats", "qdisc"], "");
+    let of = |name: &String| {
+        let port = ports.iter().find(|port| port["ifname"] == **name).expect("its port");
+        let bytes = |direction: &str| port["stats64"][direction]["bytes"].as_u64().unwrap_or(0);
+        let own = wire.on(name, &["tc", "-json", "-stats", "qdisc"], "");
+        let dropped = dropped(&own, "eth0") + dropped(&at_hub, name);
+        // What the port of the bridge takes in is what the host sent out.
+        (name.clone(), Passed { out: bytes("rx"), into: bytes("tx"), dropped })
+    };
+    wire.names.iter().map(of).collect()
+}
+
+/// What the queue of a device has dropped, of what `tc` printed.
+fn dropped(printed: &str, device: &str) -> u64 {
+    let queues: Vec<Json> = serde_json::from_str(printed).expect("tc prints JSON");
+    let of_device = queues.iter().filter(|queue| queue["dev"] == device);
+    of_device.filter_map(|queue| queue["drops"].as_u64()).sum()
+}
