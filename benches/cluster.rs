@@ -1,189 +1,172 @@
-//! A whole cluster in one process: real role loops and receive threads, over the in-memory network
-//! and over multicast sockets on loopback.
+//! A running cluster in its steady state: how long a value takes, and how many are decided.
+//!
+//! Acceptors, proposer and learner are processes. One client, `paxos bench --laps`, keeps values in
+//! flight from the first sample to the last, so session, sockets and window stay, and a sample is the
+//! time from one decision to the n-th after it. With 1 value in flight that is the time of a value.
+//!
+//! `CHECK=1 cargo bench --bench cluster -- 64_outstanding` prints behind each result what `paxos
+//! bench` says of the same cluster right then.
 
-use std::io;
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::thread;
+#[path = "harness/cluster.rs"]
+mod cluster;
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use multi_paxos::clock::Clock;
-use multi_paxos::net::interface::Interface;
-use multi_paxos::net::memory::MemoryNetwork;
-use multi_paxos::net::multicast::{MulticastReceiver, MulticastSender, Options};
-use multi_paxos::net::{DatagramReceiver, DatagramSender, Group, Groups};
-use multi_paxos::protocol::acceptor::Acceptor;
-use multi_paxos::protocol::actor::Actor;
-use multi_paxos::protocol::client::Client;
-use multi_paxos::protocol::learner::Learner;
-use multi_paxos::protocol::message::Assignment;
-use multi_paxos::protocol::proposer::{Proposer, ProposerOptions};
-use multi_paxos::protocol::settings::Settings;
-use multi_paxos::protocol::types::{NodeId, Role, Sender, Session};
-use multi_paxos::results::output::NoOutput;
-use multi_paxos::runtime::entropy;
-use multi_paxos::runtime::inbox::{InboxSender, inbox};
-use multi_paxos::runtime::neighbours::Neighbours;
-use multi_paxos::runtime::receiver::{Receiver, Reception};
-use multi_paxos::runtime::role_loop::{RoleLoop, Surroundings};
-use multi_paxos::runtime::stats::Stats;
-use multi_paxos::runtime::stdin::Stdin;
-use multi_paxos::storage::memory::MemoryStore;
-use multi_paxos::wire::Codec;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput, criterion_group,
+    criterion_main, measurement::WallTime,
+};
 
-const POLL: Duration = Duration::from_micros(50);
+use self::cluster::{Cluster, Shape};
 
-/// What carries datagrams.
-#[derive(Clone)]
-enum Net {
-    Memory(MemoryNetwork),
-    Multicast(Box<Groups>),
+/// How many values are in flight.
+const LOADS: [(&str, u64); 3] =
+    [("latency", 1), ("64_outstanding", 64), ("4096_outstanding", 4096)];
+/// Bytes of a value.
+const SIZES: [u64; 3] = [64, 1024, 65_536];
+/// What the values in flight may have together. All processes keep what is decided.
+const IN_FLIGHT_BYTES: u64 = 8 << 20;
+/// The clusters, by their names.
+const SHAPES: [(&str, Shape); 4] = [
+    ("multicast_3_memory", Shape::PLAIN),
+    ("multicast_5_memory", Shape { acceptors: 5, ..Shape::PLAIN }),
+    ("multicast_3_durable", Shape { conf: "DATA\n", ..Shape::PLAIN }),
+    ("multicast_5_durable", Shape { conf: "DATA\n", acceptors: 5, ..Shape::PLAIN }),
+];
+
+/// A cluster under a load that goes on.
+struct Steady {
+    cluster: Cluster,
+    load: Child,
+    /// Where laps are asked for; closed at the end.
+    ask: Option<ChildStdin>,
+    taken: BufReader<ChildStdout>,
+    /// All laps together.
+    decided: u64,
+    took: Duration,
 }
 
-impl Net {
-    fn multicast() -> Self {
-        let sockets = [0; 4].map(|_| UdpSocket::bind("127.0.0.1:0").expect("a free port"));
-        let [clients, proposers, acceptors, learners] = sockets.map(|socket| {
-            let port = socket.local_addr().expect("a bound socket").port();
-            Group::Multicast(SocketAddr::new([239, 0, 0, 1].into(), port))
-        });
-        Net::Multicast(Box::new(Groups { clients, proposers, acceptors, learners }))
-    }
-
-    fn options() -> Options {
-        Options { interface: Interface::LOOPBACK, ttl: 0, buffer_bytes: 4 << 20 }
-    }
-
-    fn sender(&self) -> Box<dyn DatagramSender> {
-        match self {
-            Net::Memory(network) => Box::new(network.clone()),
-            Net::Multicast(groups) => {
-                Box::new(MulticastSender::open(groups, Self::options()).expect("a socket"))
-            }
+impl Steady {
+    /// Starts both, and waits for the first decisions.
+    ///
+    /// # Errors
+    ///
+    /// What the load said when it could not be.
+    fn start(shape: Shape, options: &[&str]) -> Result<Self, String> {
+        let cluster = Cluster::start(shape);
+        let mut load = cluster.command("client1");
+        load.args(["bench", "--laps", "--warm-up", "0", "--duration", "86400"]).args(options);
+        load.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut load = load.spawn().map_err(|error| error.to_string())?;
+        let ask = load.stdin.take();
+        let taken = BufReader::new(load.stdout.take().expect("a pipe"));
+        let mut steady = Steady { cluster, load, ask, taken, decided: 0, took: Duration::ZERO };
+        if steady.lap(1000).is_some() {
+            (steady.decided, steady.took) = (0, Duration::ZERO);
+            return Ok(steady);
         }
+        let mut said = String::new();
+        let stderr = steady.load.stderr.as_mut().expect("a pipe");
+        stderr.read_to_string(&mut said).map_err(|error| error.to_string())?;
+        Err(said.lines().last().unwrap_or("it said nothing").to_owned())
     }
 
-    fn receiver(&self, role: Role) -> Box<dyn DatagramReceiver> {
-        match self {
-            Net::Memory(network) => Box::new(network.join(role, 4096)),
-            Net::Multicast(groups) => {
-                let group = groups.of(role).member(1).expect("a group");
-                let socket = MulticastReceiver::join(group, Self::options());
-                Box::new(socket.expect("a socket"))
-            }
-        }
-    }
-}
-
-/// A node whose loop is about to run.
-struct Node {
-    sender: Sender,
-    around: Surroundings,
-    inbox: InboxSender,
-    receiver: Receiver,
-}
-
-impl Node {
-    fn new(net: &Net, role: Role, id: u32) -> Self {
-        let boot = entropy::random_u64().expect("random numbers");
-        let sender = Sender { node: NodeId::new(role, id), boot };
-        let codec = Arc::new(Codec::new("bench", 3, sender, 65507));
-        let (sending, mut receiving) = inbox(4096);
-        let (interest, stats) = (Arc::new(AtomicU32::new(0)), Arc::new(Stats::default()));
-        let reception = Reception {
-            codec: Arc::clone(&codec),
-            interest: Arc::clone(&interest),
-            inbox: sending.clone(),
-            stats: Arc::clone(&stats),
-            clock: Clock::start(),
-        };
-        let spawned = Receiver::spawn_resting(role, net.receiver(role), reception);
-        let (receiver, direct) = spawned.expect("a thread");
-        receiving.look_at(direct);
-        let around = Surroundings {
-            neighbours: Neighbours::default(),
-            inbox: receiving,
-            codec,
-            network: net.sender(),
-            store: Box::new(MemoryStore),
-            output: Box::new(NoOutput),
-            credits: None,
-            interest,
-            stats,
-            clock: Clock::start(),
-            busy_poll: POLL,
-        };
-        Node { sender, around, inbox: sending, receiver }
+    /// How long so many decisions take; none when the load has ended.
+    fn lap(&mut self, decisions: u64) -> Option<Duration> {
+        writeln!(self.ask.as_mut()?, "{decisions}").ok()?;
+        let mut line = String::new();
+        self.taken.read_line(&mut line).ok()?;
+        let took = Duration::from_nanos(line.trim().parse().ok()?);
+        self.decided += decisions;
+        self.took += took;
+        Some(took)
     }
 
-    fn spawn(self, actor: impl Actor + Send + 'static) -> (InboxSender, Receiver) {
-        let role_loop = RoleLoop::new(actor, self.around);
-        thread::spawn(move || role_loop.run().1.expect("the loop goes on"));
-        (self.inbox, self.receiver)
+    /// Ends the load, and sets the laps against what `paxos bench` says of the same cluster then.
+    fn check(&mut self, options: &[&str]) {
+        self.ask = None;
+        self.load.wait().expect("it ends");
+        let printed = self.cluster.bench(&[options, &["--duration", "2"]].concat());
+        let rate = printed.map(|printed| printed["values_per_second"].as_f64());
+        let rate = rate.ok().flatten().unwrap_or(f64::NAN);
+        let laps = self.decided as f64 / self.took.as_secs_f64();
+        println!(
+            "paxos bench: {rate:.0} values/s ({:.1} us each); here {laps:.0}, which is {:.2} of it\n",
+            1e6 / rate,
+            laps / rate
+        );
     }
 }
 
-fn settings() -> Settings {
-    Settings { datagram_bytes: 65507, ..Settings::default() }
-}
-
-/// Three acceptors, a learner and a proposer.
-fn start_cluster(net: &Net) -> Vec<(InboxSender, Receiver)> {
-    let mut running = Vec::new();
-    for id in 1..=3 {
-        let node = Node::new(net, Role::Acceptor, id);
-        let boot = node.sender.boot;
-        running.push(node.spawn(Acceptor::new(id, boot, settings())));
+impl Drop for Steady {
+    fn drop(&mut self) {
+        let _ = self.load.kill();
+        let _ = self.load.wait();
     }
-    let node = Node::new(net, Role::Learner, 1);
-    let (boot, now) = (node.sender.boot, node.around.clock.now());
-    running.push(node.spawn(Learner::new(1, boot, settings(), now)));
-    let node = Node::new(net, Role::Proposer, 1);
-    let boot = node.sender.boot;
-    let (no_timeouts, no_preexecution) = (false, false);
-    let options = ProposerOptions { id: 1, boot, no_timeouts, no_preexecution };
-    running.push(node.spawn(Proposer::new(options, settings())));
-    running
 }
 
-/// A new client session decides `lines`, from its first request to its last acknowledgement.
-fn decide(net: &Net, lines: &[u8]) {
-    let mut node = Node::new(net, Role::Client, 1);
-    let session = Session { client: 1, boot: node.sender.boot };
-    let input = io::Cursor::new(lines.to_vec());
-    let (_stdin, credits) = Stdin::spawn(input, 1000, node.inbox.clone()).expect("a thread");
-    node.around.credits = Some(credits);
-    let client = Client::new(session, Assignment::Leader, settings());
-    let (client, ended) = RoleLoop::new(client, node.around).run();
-    ended.expect("the loop goes on");
-    assert_eq!(client.tally().undecided(), 0);
-    node.receiver.stop();
+/// One cluster under one load, with its own processes, if it is asked for at all.
+fn measure(
+    group: &mut BenchmarkGroup<WallTime>,
+    (name, shape): (&str, Shape),
+    outstanding: u64,
+    bytes: u64,
+) {
+    let options = ["--outstanding", &outstanding.to_string(), "--size", &bytes.to_string()];
+    let mut steady = None;
+    group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes });
+    group.bench_function(BenchmarkId::new(name, bytes), |bencher| {
+        let start =
+            || Steady::start(shape, &options).unwrap_or_else(|said| panic!("{name}: {said}"));
+        let steady = steady.get_or_insert_with(start);
+        bencher.iter_custom(|decisions| steady.lap(decisions).expect("the load goes on"));
+    });
+    if let Some(mut steady) = steady.filter(|_| env::var_os("CHECK").is_some_and(|on| on == "1")) {
+        steady.check(&options);
+    }
+}
+
+/// The longest value that the program takes; by itself, what fits a datagram.
+fn longest_value() -> u64 {
+    let folder = tempfile::tempdir().expect("a folder");
+    let conf = folder.path().join("paxos.conf");
+    let groups = ["clients", "proposers", "acceptors", "learners"];
+    let lines =
+        groups.iter().zip(5000..).map(|(group, port)| format!("{group} 239.0.0.1 {port}\n"));
+    fs::write(&conf, lines.collect::<String>()).expect("a configuration");
+    let mut command = Command::new(Shape::PLAIN.program);
+    let output = command.arg("--conf").arg(conf).args(["config", "value_bytes"]).output();
+    let printed = String::from_utf8(output.expect("paxos starts").stdout);
+    printed.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(60_000)
 }
 
 fn bench(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("cluster");
-    group.sample_size(10);
-    for (name, net) in
-        [("memory", Net::Memory(MemoryNetwork::new())), ("multicast", Net::multicast())]
-    {
-        let running = start_cluster(&net);
-        decide(&net, b"warm\n");
-        for count in [1u64, 10_000] {
-            let lines = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n"
-                .repeat(count as usize);
-            group.throughput(Throughput::Elements(count));
-            group.bench_function(BenchmarkId::new(name, count), |bencher| {
-                bencher.iter(|| decide(&net, &lines));
-            });
+    // `cargo test --benches` looks whether it runs at all.
+    let is_smoke =
+        env::args().all(|word| word != "--bench") || env::args().any(|word| word == "--test");
+    let (shapes, sizes) =
+        if is_smoke { (&SHAPES[..1], &SIZES[..1]) } else { (&SHAPES[..], &SIZES[..]) };
+    let longest = longest_value();
+    for (load, outstanding) in LOADS {
+        let mut group = criterion.benchmark_group(format!("cluster/{load}"));
+        // What is decided stays in memory, so none of them runs for long.
+        group.sample_size(10).sampling_mode(SamplingMode::Flat);
+        group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
+        for bytes in sizes.iter().filter(|bytes| outstanding * **bytes <= IN_FLIGHT_BYTES) {
+            if *bytes > longest {
+                println!("SKIPPED: {load} of {bytes} bytes: a value has {longest} at most");
+                continue;
+            }
+            for shape in shapes {
+                measure(&mut group, *shape, outstanding, *bytes);
+            }
         }
-        for (inbox, receiver) in running {
-            inbox.stop();
-            receiver.join();
-        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, bench);

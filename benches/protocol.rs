@@ -8,25 +8,34 @@ use multi_paxos::protocol::types::Value;
 
 use crate::pure::{Core, VALUES};
 
+/// Bytes of a value.
+const SIZES: [u64; 3] = [64, 1024, 8192];
+/// How many values come together.
+const BATCHES: [u64; 4] = [1, 8, 64, 512];
+/// What a client's request has room for.
+const REQUEST_BYTES: u64 = 65_000;
+
 fn bench(criterion: &mut Criterion) {
     let core = Core::new();
-    let mut group = criterion.benchmark_group("protocol");
-    group.throughput(Throughput::Elements(VALUES));
-    group.sample_size(20);
-    for (batch, bytes) in [(1, 64), (64, 64), (64, 1024)] {
-        let value = Value::new(&vec![7; bytes]);
-        group.bench_function(BenchmarkId::new(format!("{bytes} B"), batch), |bencher| {
-            bencher.iter_batched(
-                || core.clone(),
-                |mut core| {
-                    core.decide(batch, &value);
-                    core
-                },
-                BatchSize::LargeInput,
-            );
-        });
+    for bytes in SIZES {
+        let value = Value::new(&vec![7; bytes as usize]);
+        let mut group = criterion.benchmark_group(format!("protocol/{bytes}_bytes"));
+        let throughput = Throughput::ElementsAndBytes { elements: VALUES, bytes: VALUES * bytes };
+        group.throughput(throughput).sample_size(20);
+        for batch in BATCHES.into_iter().filter(|batch| batch * (bytes + 4) <= REQUEST_BYTES) {
+            group.bench_function(BenchmarkId::new("batches_of", batch), |bencher| {
+                bencher.iter_batched(
+                    || core.clone(),
+                    |mut core| {
+                        core.decide(batch, &value);
+                        core
+                    },
+                    BatchSize::LargeInput,
+                );
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, bench);

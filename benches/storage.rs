@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::hint::black_box;
 use std::io::Write;
+use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use multi_paxos::protocol::actor::Record;
@@ -18,14 +19,21 @@ use multi_paxos::storage::log::{Log, LogOptions};
 use multi_paxos::wire;
 use tempfile::TempDir;
 
-/// One accepted value of 64 bytes.
-fn record(instance: u64) -> Record {
+/// Bytes of a value.
+const SIZES: [u64; 3] = [64, 1024, 8192];
+/// How many values a turn stores.
+const COUNTS: [u64; 3] = [1, 64, 1000];
+/// How many instances a restart finds.
+const INSTANCES: [u64; 2] = [10_000, 100_000];
+
+/// One accepted value of so many bytes.
+fn record(instance: u64, bytes: u64) -> Record {
     let session = Session { client: 1, boot: 7 };
     let origin = Origin { session, number: Number(instance), assigned_by: AssignedBy::Leader };
     Record::Accepted {
         ballot: Ballot { round: 1, proposer: 1, boot: 9 },
         from: Instance(instance),
-        entries: Entries::numbered(origin, [&[b'x'; 64][..]]),
+        entries: Entries::numbered(origin, [&vec![b'x'; bytes as usize][..]]),
     }
 }
 
@@ -42,52 +50,59 @@ fn open(folder: &TempDir) -> Log<Directory> {
     opening.recover(|record| drop(black_box(record))).expect("a whole log").0
 }
 
-/// `count` records, one flush.
+/// Records of values, one flush.
 fn turn(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("storage/turn");
-    group.sample_size(50);
-    for count in [1_u64, 64, 1000] {
-        let records: Vec<Record> = (1..=count).map(record).collect();
-        group.throughput(Throughput::Elements(count));
-        let folder = TempDir::new().expect("a folder");
-        let mut log = open(&folder);
-        group.bench_function(BenchmarkId::new("log", count), |bencher| {
-            bencher.iter(|| {
-                records.iter().for_each(|record| log.append(record).expect("room"));
-                log.flush().expect("a disk that syncs");
+    for bytes in SIZES {
+        let mut group = criterion.benchmark_group(format!("storage/turn/{bytes}_bytes"));
+        group.sample_size(50).measurement_time(Duration::from_secs(2));
+        for count in COUNTS {
+            let records: Vec<Record> = (1..=count).map(|n| record(n, bytes)).collect();
+            let bytes = count * bytes;
+            group.throughput(Throughput::ElementsAndBytes { elements: count, bytes });
+            let folder = TempDir::new().expect("a folder");
+            let mut log = open(&folder);
+            group.bench_function(BenchmarkId::new("log", count), |bencher| {
+                bencher.iter(|| {
+                    records.iter().for_each(|record| log.append(record).expect("room"));
+                    log.flush().expect("a disk that syncs");
+                });
             });
-        });
-        let mut bytes = Vec::new();
-        records.iter().for_each(|record| wire::encode_record(record, &mut bytes));
-        let mut file = File::create(folder.path().join("floor")).expect("a file");
-        group.bench_function(BenchmarkId::new("floor", count), |bencher| {
-            bencher.iter(|| {
-                file.write_all(&bytes).expect("room");
-                file.sync_data().expect("a disk that syncs");
+            let mut written = Vec::new();
+            records.iter().for_each(|record| wire::encode_record(record, &mut written));
+            let mut file = File::create(folder.path().join("floor")).expect("a file");
+            group.bench_function(BenchmarkId::new("floor", count), |bencher| {
+                bencher.iter(|| {
+                    file.write_all(&written).expect("room");
+                    file.sync_data().expect("a disk that syncs");
+                });
             });
-        });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
-/// A restart with 100,000 instances in turns of 64.
+/// A restart with so many instances in turns of 64.
 fn recovery(criterion: &mut Criterion) {
-    const INSTANCES: u64 = 100_000;
-    let folder = TempDir::new().expect("a folder");
-    let mut log = open(&folder);
-    for instance in 1..=INSTANCES {
-        log.append(&record(instance)).expect("room");
-        if instance % 64 == 0 {
-            log.flush().expect("a disk that syncs");
-        }
-    }
-    log.flush().expect("a disk that syncs");
-    drop(log);
+    const BYTES: u64 = 64;
     let mut group = criterion.benchmark_group("storage/recovery");
-    group.sample_size(10).throughput(Throughput::Elements(INSTANCES));
-    group.bench_function("100000", |bencher| {
-        bencher.iter_batched(|| (), |()| open(&folder), BatchSize::PerIteration);
-    });
+    group.sample_size(10);
+    for instances in INSTANCES {
+        let folder = TempDir::new().expect("a folder");
+        let mut log = open(&folder);
+        for instance in 1..=instances {
+            log.append(&record(instance, BYTES)).expect("room");
+            if instance % 64 == 0 {
+                log.flush().expect("a disk that syncs");
+            }
+        }
+        log.flush().expect("a disk that syncs");
+        drop(log);
+        let bytes = instances * BYTES;
+        group.throughput(Throughput::ElementsAndBytes { elements: instances, bytes });
+        group.bench_function(BenchmarkId::from_parameter(instances), |bencher| {
+            bencher.iter_batched(|| (), |()| open(&folder), BatchSize::PerIteration);
+        });
+    }
     group.finish();
 }
 

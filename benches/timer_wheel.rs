@@ -34,6 +34,7 @@ fn filled(size: u32) -> TimerWheel<Key> {
 
 fn move_one(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("timer_wheel/move");
+    group.throughput(Throughput::Elements(1));
     for size in SIZES {
         let mut wheel = filled(size);
         let mut rng = Rng::new(2);
@@ -48,6 +49,7 @@ fn move_one(criterion: &mut Criterion) {
 
 fn cancel_and_set_one(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("timer_wheel/cancel_and_set");
+    group.throughput(Throughput::Elements(1));
     for size in SIZES {
         let mut wheel = filled(size);
         let mut rng = Rng::new(3);
@@ -64,6 +66,7 @@ fn cancel_and_set_one(criterion: &mut Criterion) {
 /// What every turn of a role loop asks, with nothing due.
 fn look(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("timer_wheel/look");
+    group.throughput(Throughput::Elements(1));
     for size in SIZES {
         let mut wheel = filled(size);
         wheel.expire(Time(SPAN / 2), usize::MAX).for_each(drop);

@@ -23,30 +23,47 @@ fn accept(count: u64, bytes: usize) -> Message {
     Message::Accept(Accept { ballot: BALLOT, watermark: instance, from: instance, entries })
 }
 
-fn bench(criterion: &mut Criterion) {
-    let run = Run::new(Instance(1_000_000), Instance(1_000_064));
-    let accepted = Message::Accepted(Accepted { ballot: BALLOT, runs: vec![run] });
-    let samples = [
-        ("accept 1 x 64 B", Role::Proposer, accept(1, 64), 1),
-        ("accept 64 x 64 B", Role::Proposer, accept(64, 64), 64),
-        ("accept 50 x 1 KiB", Role::Proposer, accept(50, 1024), 50),
-        ("accepted", Role::Acceptor, accepted, 64),
-    ];
-    for (name, role, message, values) in samples {
-        let sender = Sender { node: NodeId::new(role, 1), boot: 7 };
-        let codec = Codec::new("bench", 3, sender, 65507);
-        let mut datagram = Vec::new();
-        codec.encode(&message, &mut datagram).expect("the sample fits a datagram");
-        let mut group = criterion.benchmark_group("wire");
-        group.throughput(Throughput::Elements(values));
-        group.bench_function(BenchmarkId::new("encode", name), |bencher| {
-            let mut buffer = Vec::new();
-            bencher.iter(|| codec.encode(black_box(&message), &mut buffer));
-        });
-        group.bench_function(BenchmarkId::new("decode", name), |bencher| {
-            bencher.iter(|| codec.decode(black_box(&datagram)));
-        });
-        group.finish();
+/// Bytes of a value.
+const SIZES: [usize; 3] = [64, 1024, 8192];
+/// What a datagram has room for.
+const DATAGRAM_BYTES: usize = 65_507;
+
+/// Encodes and decodes one message, which is about so many values of so many bytes.
+fn both_ways(criterion: &mut Criterion, name: &str, role: Role, message: &Message, values: u64) {
+    let sender = Sender { node: NodeId::new(role, 1), boot: 7 };
+    let codec = Codec::new("bench", 3, sender, DATAGRAM_BYTES);
+    let mut datagram = Vec::new();
+    codec.encode(message, &mut datagram).expect("the sample fits a datagram");
+    let bytes = datagram.len() as u64;
+    let mut group = criterion.benchmark_group("wire");
+    group.throughput(Throughput::ElementsAndBytes { elements: values, bytes });
+    group.bench_function(BenchmarkId::new("encode", name), |bencher| {
+        let mut buffer = Vec::new();
+        bencher.iter(|| codec.encode(black_box(message), &mut buffer));
+    });
+    group.bench_function(BenchmarkId::new("decode", name), |bencher| {
+        bencher.iter(|| codec.decode(black_box(&datagram)));
+    });
+    group.finish();
+}
+
+/// One value, and as many as fit a datagram, of each size.
+fn accepts(criterion: &mut Criterion) {
+    for bytes in SIZES {
+        for values in [1, (DATAGRAM_BYTES - 200) / (bytes + 4)] {
+            let (name, values) = (format!("accept {values} x {bytes} B"), values as u64);
+            both_ways(criterion, &name, Role::Proposer, &accept(values, bytes), values);
+        }
+    }
+}
+
+/// A vote for all values of a turn.
+fn votes(criterion: &mut Criterion) {
+    for values in [1, 64, 4096] {
+        let run = Run::new(Instance(1_000_000), Instance(1_000_000 + values));
+        let accepted = Message::Accepted(Accepted { ballot: BALLOT, runs: vec![run] });
+        let name = format!("accepted {values}");
+        both_ways(criterion, &name, Role::Acceptor, &accepted, values);
     }
 }
 
@@ -75,5 +92,5 @@ fn seals(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, bench, seals);
+criterion_group!(benches, accepts, votes, seals);
 criterion_main!(benches);

@@ -82,6 +82,8 @@ pub struct BenchOptions {
     pub clients: u32,
     /// What each of them does.
     pub load: LoadOptions,
+    /// Times laps that standard input asks for.
+    pub laps: bool,
     /// One JSON object instead of text.
     pub json: bool,
 }
@@ -257,6 +259,11 @@ enum TypedCommand {
         /// How long to run before that
         #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
         warm_up: Duration,
+        /// For each number on standard input, print how many nanoseconds so many decisions took
+        ///
+        /// The load goes on between them, and ends with the input.
+        #[arg(long, conflicts_with = "clients")]
+        laps: bool,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -476,6 +483,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             loss,
             duration,
             warm_up,
+            laps,
             json,
         } => {
             // What is not decided this long after the end is not going to be.
@@ -490,7 +498,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             };
             let node = node(Role::Client, &typed)?;
             let node = NodeOptions { assignment: first_instance, ..node };
-            Command::Bench(BenchOptions { node, clients, load, json })
+            Command::Bench(BenchOptions { node, clients, load, laps, json })
         }
         TypedCommand::Doctor { local, all_interfaces, seconds, expect, json } => {
             let conf = conf.clone().ok_or_else(|| {

@@ -20,6 +20,7 @@ use multi_paxos::results::check::{self, CheckOptions};
 use multi_paxos::results::generate;
 use multi_paxos::results::watch::{self, WatchOptions};
 use multi_paxos::runtime::entropy;
+use multi_paxos::runtime::laps::Laps;
 use multi_paxos::runtime::load::Measured;
 use multi_paxos::runtime::measure;
 use multi_paxos::runtime::node::{self, Exit, NodeOptions, StartError};
@@ -194,8 +195,13 @@ fn run_doctor(options: &DoctorOptions, clock: Clock) -> ExitCode {
 }
 
 fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
-    let BenchOptions { node, clients, load, json } = options;
-    let (measured, exit) = match measure::measure(node, *clients, *load, clock) {
+    let BenchOptions { node, clients, load, laps, json } = options;
+    let spawn = || Laps::spawn(io::BufReader::new(stdio::stdin()), stdio::stdout());
+    let laps = match laps.then(spawn).transpose() {
+        Ok(laps) => laps,
+        Err(error) => return refuse(format!("the system gives no thread: {error}")),
+    };
+    let (measured, exit) = match measure::measure(node, *clients, *load, laps, clock) {
         Ok(measured) => measured,
         Err(error) => return refuse_start(&error),
     };

@@ -15,6 +15,14 @@ const MANY: u32 = 4;
 const LEAST_SECONDS: f64 = 2.0;
 const WARM_UP: &str = "1";
 
+/// 100 Mbit/s, and nothing is lost.
+pub const FAST_ETHERNET: Links = Links { megabits: 100, loss_percent: 0 };
+
+/// What a link carries, in bytes a second.
+fn bytes_per_second(links: Links) -> f64 {
+    f64::from(links.megabits) * 1e6 / 8.0
+}
+
 /// Whether this user may make such networks here.
 pub fn are_allowed() -> bool {
     wire::means().is_some()
@@ -78,7 +86,7 @@ pub fn share(
     let (after, decided) = (passed(wire), cluster.decided(1) - decided);
     let of = |key: &str| printed[key].as_f64().unwrap_or(f64::NAN);
     let (rate, value, in_flight) = (of("values_per_second"), of("value_bytes"), of("outstanding"));
-    printed["share"] = json!(rate * value / links.bytes_per_second());
+    printed["share"] = json!(rate * value / bytes_per_second(links));
     // Little's law: what is in flight, over the rate, is how long each is.
     printed["little_us"] = json!(in_flight / rate * 1e6);
     let carried = after.iter().map(|(host, passed)| {
@@ -92,7 +100,7 @@ pub fn share(
 /// Two clients on two hosts, one of which keeps ten times as much in flight: what the modest one gets
 /// of half of what both get.
 pub fn fairness(program: &'static str, seconds: &str) -> Result<Json, String> {
-    let links = Links::FAST_ETHERNET;
+    let links = FAST_ETHERNET;
     let cluster = start(program, 1, links);
     let load = |outstanding| Load { bytes: "1024", outstanding }.options(seconds);
     let mut much = load("640");
@@ -105,7 +113,7 @@ pub fn fairness(program: &'static str, seconds: &str) -> Result<Json, String> {
     let both = rate(&modest) + rate(&greedy);
     Ok(json!({
         "of_its_half": rate(&modest) / (both / 2.0),
-        "share": both * 1024.0 / links.bytes_per_second(),
+        "share": both * 1024.0 / bytes_per_second(links),
         "modest": modest, "greedy": greedy,
     }))
 }

@@ -297,14 +297,14 @@ impl Measuring {
             ("n3", "1024", "1024", 0),
             ("n5", "1024", "64", 2),
         ] {
-            let links = Links { loss_percent, ..Links::FAST_ETHERNET };
+            let links = Links { loss_percent, ..links::FAST_ETHERNET };
             let load = links::Load { bytes, outstanding };
             self.ours(name, |program, seconds| links::shares(program, links, load, seconds));
         }
         self.ours("n4", links::fairness);
         for (name, bytes) in [("n_v64", "65536"), ("n_v1024", "1048576")] {
             let load = links::Load { bytes, outstanding: "4" };
-            let links = Links::FAST_ETHERNET;
+            let links = links::FAST_ETHERNET;
             self.ours(name, |program, seconds| links::share(program, 1, links, load, seconds));
         }
     }

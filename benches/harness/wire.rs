@@ -22,16 +22,6 @@ pub struct Links {
     pub loss_percent: u32,
 }
 
-impl Links {
-    /// 100 Mbit/s, and nothing is lost.
-    pub const FAST_ETHERNET: Links = Links { megabits: 100, loss_percent: 0 };
-
-    /// What a link carries, in bytes a second.
-    pub fn bytes_per_second(self) -> f64 {
-        f64::from(self.megabits) * 1e6 / 8.0
-    }
-}
-
 /// How namespaces are made and entered: as root, or as anybody in a user namespace.
 #[derive(Clone, Copy)]
 pub struct Means {

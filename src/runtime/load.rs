@@ -9,6 +9,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use super::laps::Laps;
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::Client;
 use crate::protocol::message::{Interest, Message, Request, Told};
@@ -91,6 +92,7 @@ pub struct Load {
     heard: Option<Time>,
     measured: Measured,
     report: Arc<Mutex<Measured>>,
+    laps: Option<Laps>,
 }
 
 impl Load {
@@ -113,7 +115,13 @@ impl Load {
             heard: None,
             measured: Measured::new(),
             report,
+            laps: None,
         }
+    }
+
+    /// The same, which times laps as well, and ends when they are over.
+    pub fn with_laps(self, laps: Option<Laps>) -> Self {
+        Load { laps, ..self }
     }
 
     /// When measuring begins and ends.
@@ -147,6 +155,9 @@ impl Load {
             self.front = self.front.next();
         }
         if self.outstanding < before {
+            if let Some(laps) = &mut self.laps {
+                laps.on_decided(now, (before - self.outstanding) as u64);
+            }
             let since = self.heard.replace(now).unwrap_or(now).max(begin);
             if now < end {
                 let gap = now.since(since);
@@ -159,7 +170,8 @@ impl Load {
     fn submit(&mut self, now: Time, fx: &mut Effects) {
         let start = *self.start.get_or_insert(now);
         let end = start + self.options.warm_up + self.options.duration;
-        while now < end
+        let is_over = now >= end || self.laps.as_ref().is_some_and(Laps::are_over);
+        while !is_over
             && self.outstanding < self.options.outstanding
             && self.client.input_room() > 0
         {

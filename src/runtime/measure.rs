@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::ending::Ending;
 use super::entropy;
+use super::laps::Laps;
 use super::load::{Load, LoadOptions, Measured};
 use super::node::{Exit, NodeOptions, StartError, no_thread};
 use super::process::{Process, own_interfaces};
@@ -16,11 +17,13 @@ use crate::protocol::client::Client;
 use crate::protocol::types::{NodeId, Role, Sender, Session};
 use crate::results::output::NoOutput;
 
-/// Runs `clients` measuring clients at once, from the options' id on, and adds up what they saw.
+/// Runs `clients` measuring clients at once, from the options' id on, and adds up what they saw. The
+/// first of them times `laps`, if there are any.
 pub fn measure(
     options: &NodeOptions,
     clients: u32,
     load: LoadOptions,
+    mut laps: Option<Laps>,
     clock: Clock,
 ) -> Result<(Measured, Exit), StartError> {
     let config = config::load(&options.conf).map_err(StartError::new)?;
@@ -44,7 +47,7 @@ pub fn measure(
         let session = Session { client: id, boot };
         let client = Client::new(session, options.assignment, settings.clone());
         let report = Arc::new(Mutex::new(Measured::new()));
-        let actor = Load::new(session, client, load, Arc::clone(&report));
+        let actor = Load::new(session, client, load, Arc::clone(&report)).with_laps(laps.take());
         let thread = thread::Builder::new()
             .name(format!("client-{id}"))
             .spawn(move || process.run(actor, Box::new(NoOutput), ending))

@@ -27,6 +27,7 @@ mod ending;
 pub mod entropy;
 pub mod gate;
 pub mod inbox;
+pub mod laps;
 pub mod load;
 pub mod measure;
 mod memory;
