@@ -21,7 +21,7 @@ use criterion::{
     criterion_main, measurement::WallTime,
 };
 
-use self::cluster::{Cluster, Shape};
+use self::cluster::{Cluster, Shape, has_nodes};
 
 /// How many values are in flight.
 const LOADS: [(&str, u64); 3] =
@@ -31,11 +31,15 @@ const SIZES: [u64; 3] = [64, 1024, 65_536];
 /// What the values in flight may have together. All processes keep what is decided.
 const IN_FLIGHT_BYTES: u64 = 8 << 20;
 /// The clusters, by their names.
-const SHAPES: [(&str, Shape); 4] = [
+const SHAPES: [(&str, Shape); 8] = [
     ("multicast_3_memory", Shape::PLAIN),
     ("multicast_5_memory", Shape { acceptors: 5, ..Shape::PLAIN }),
     ("multicast_3_durable", Shape { conf: "DATA\n", ..Shape::PLAIN }),
     ("multicast_5_durable", Shape { conf: "DATA\n", acceptors: 5, ..Shape::PLAIN }),
+    ("node_3_memory", Shape { nodes: 3, ..Shape::PLAIN }),
+    ("node_5_memory", Shape { nodes: 5, ..Shape::PLAIN }),
+    ("node_3_durable", Shape { conf: "DATA\n", nodes: 3, ..Shape::PLAIN }),
+    ("node_5_durable", Shape { conf: "DATA\n", nodes: 5, ..Shape::PLAIN }),
 ];
 
 /// A cluster under a load that goes on.
@@ -150,7 +154,7 @@ fn bench(criterion: &mut Criterion) {
         env::args().all(|word| word != "--bench") || env::args().any(|word| word == "--test");
     let (shapes, sizes) =
         if is_smoke { (&SHAPES[..1], &SIZES[..1]) } else { (&SHAPES[..], &SIZES[..]) };
-    let longest = longest_value();
+    let (longest, has_nodes) = (longest_value(), has_nodes(Shape::PLAIN.program));
     for (load, outstanding) in LOADS {
         let mut group = criterion.benchmark_group(format!("cluster/{load}"));
         // What is decided stays in memory, so none of them runs for long.
@@ -161,7 +165,7 @@ fn bench(criterion: &mut Criterion) {
                 println!("SKIPPED: {load} of {bytes} bytes: a value has {longest} at most");
                 continue;
             }
-            for shape in shapes {
+            for shape in shapes.iter().filter(|(_, shape)| shape.nodes == 0 || has_nodes) {
                 measure(&mut group, *shape, outstanding, *bytes);
             }
         }

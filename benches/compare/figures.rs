@@ -119,8 +119,8 @@ impl Figures {
         Median::of(self.rounds().filter_map(ratio).collect())
     }
 
-    /// What each figure is to that of another build, as Markdown. Worse is what is so in the median
-    /// by a twentieth.
+    /// What each figure is to that of another build, as Markdown. Worse is what is so by a twentieth in
+    /// the median, and a little in every round.
     pub fn versus(&self, rows: &[Row]) -> String {
         let mut table = "| id | work | this | other | this to other | |\n".to_owned();
         table += "|---|---|---|---|---|---|\n";
@@ -137,8 +137,12 @@ impl Figures {
             let at = |run: &str, round| self.runs.get(&(run.to_owned(), round))?.get(key)?.as_f64();
             let ratio = |round| Some(at(run, round)? / at(&other, round)?);
             let ratios: Vec<f64> = self.rounds().filter_map(ratio).collect();
-            let Some(ratio) = Median::of(ratios.clone()) else { continue };
-            let is_worse = |ratio: f64| if row.is_time() { ratio > 1.05 } else { ratio < 0.95 };
+            let Some(ratio) = Median::of(ratios) else { continue };
+            let is_worse = if row.is_time() {
+                ratio.middle > 1.05 && ratio.least > 1.0
+            } else {
+                ratio.middle < 0.95 && ratio.most < 1.0
+            };
             let digits = if this.middle < 10.0 { 2 } else { 0 };
             let _ = writeln!(
                 table,
@@ -149,7 +153,7 @@ impl Figures {
                 row.unit,
                 that.show(digits),
                 ratio.show(2),
-                if is_worse(ratio.middle) { "**worse**" } else { "" },
+                if is_worse { "**worse**" } else { "" },
             );
         }
         table

@@ -48,9 +48,9 @@ impl Load {
     }
 }
 
-/// A cluster with two learners on such links.
-fn start(program: &'static str, proposers: u32, links: Links) -> Cluster {
-    Cluster::start(Shape { program, proposers, learners: 2, links: Some(links), ..Shape::PLAIN })
+/// A process for each role of a cluster with two learners.
+pub fn roles_apart(program: &'static str, proposers: u32) -> Shape {
+    Shape { program, proposers, learners: 2, ..Shape::PLAIN }
 }
 
 /// What one load makes of its links with one proposer, and with four: then the names end in `_4`.
@@ -60,8 +60,8 @@ pub fn shares(
     load: Load,
     seconds: &str,
 ) -> Result<Json, String> {
-    let mut one = share(program, 1, links, load, seconds)?;
-    let Json::Object(four) = share(program, MANY, links, load, seconds)? else {
+    let mut one = share(roles_apart(program, 1), links, load, seconds)?;
+    let Json::Object(four) = share(roles_apart(program, MANY), links, load, seconds)? else {
         unreachable!("it is an object")
     };
     for (key, value) in four {
@@ -72,14 +72,8 @@ pub fn shares(
 
 /// What one load makes of its links: its `share` of the line rate, what Little's law makes of its
 /// latency, and the bytes that each link carried for a value.
-pub fn share(
-    program: &'static str,
-    proposers: u32,
-    links: Links,
-    load: Load,
-    seconds: &str,
-) -> Result<Json, String> {
-    let cluster = start(program, proposers, links);
+pub fn share(shape: Shape, links: Links, load: Load, seconds: &str) -> Result<Json, String> {
+    let cluster = Cluster::start(Shape { links: Some(links), ..shape });
     let Network::Wire(wire) = &cluster.network else { unreachable!("it was asked for") };
     let (before, decided) = (passed(wire), cluster.decided(1));
     let mut printed = cluster.bench(&load.options(seconds))?;
@@ -101,7 +95,7 @@ pub fn share(
 /// of half of what both get.
 pub fn fairness(program: &'static str, seconds: &str) -> Result<Json, String> {
     let links = FAST_ETHERNET;
-    let cluster = start(program, 1, links);
+    let cluster = Cluster::start(Shape { links: Some(links), ..roles_apart(program, 1) });
     let load = |outstanding| Load { bytes: "1024", outstanding }.options(seconds);
     let mut much = load("640");
     much.extend(["--first-id", "2001"].map(str::to_owned));

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value as Json;
 
 use crate::cluster::wire::Links;
-use crate::cluster::{FOLDER, Shape};
+use crate::cluster::{FOLDER, Shape, has_nodes};
 use crate::figures::{Figures, OTHER, Row};
 use crate::rows::ROWS;
 use crate::{links, works};
@@ -115,7 +115,7 @@ impl Asked {
 const NAMESPACES: &str = "network namespaces with bridges, tbf and nftables; run it as root";
 
 /// The runs that need them.
-const WIRE_RUNS: [&str; 7] = ["n1", "n2", "n3", "n4", "n5", "n_v64", "n_v1024"];
+const WIRE_RUNS: [&str; 8] = ["n1", "n1_nodes", "n2", "n3", "n4", "n5", "n_v64", "n_v1024"];
 
 /// Runs what is wanted.
 pub struct Measuring {
@@ -200,6 +200,14 @@ impl Measuring {
         self.ours(name, run);
     }
 
+    /// A load of ours on three processes that have all roles.
+    fn nodes(&mut self, name: &str, options: &[&str]) {
+        self.ours(name, |program, seconds| {
+            has_nodes_or_says(program)?;
+            works::bench(Shape { program, nodes: 3, ..Shape::PLAIN }, options, seconds)
+        });
+    }
+
     /// Another program, if there is one.
     fn other(&mut self, name: &str, program: fn(&Asked) -> Option<&String>, options: &[&str]) {
         let Some(path) = program(&self.asked).cloned().filter(|_| self.begins(name)) else {
@@ -233,6 +241,7 @@ impl Measuring {
         self.load("l1", Shape::PLAIN, &["--outstanding", "1"]);
         self.libpaxos("l2_libpaxos", "1");
         self.library("l1_omnipaxos", &["omnipaxos", "--outstanding", "1"]);
+        self.nodes("h1", &["--outstanding", "1"]);
         self.limit("l1b_limit", &["--outstanding", "1", "--busy-poll-us", "0"]);
         self.load("l1b", BLOCKING, &["--outstanding", "1"]);
         self.ours("l5", |program, seconds| Ok(works::talk(program, seconds)));
@@ -241,6 +250,7 @@ impl Measuring {
         self.load("k1", KEYED, &single);
         self.library("t1_omnipaxos", &[&["omnipaxos"], &single[..]].concat());
         self.library("t1_raft", &[&["raft"], &single[..]].concat());
+        self.nodes("h3", &single);
         self.libpaxos("t5_libpaxos", "64");
         self.load("t5", Shape::PLAIN, &["--outstanding", "64"]);
         self.etcd("t6_etcd", "64", "/dev/shm");
@@ -301,11 +311,20 @@ impl Measuring {
             let load = links::Load { bytes, outstanding };
             self.ours(name, |program, seconds| links::shares(program, links, load, seconds));
         }
+        let load = links::Load { bytes: "1024", outstanding: "64" };
+        self.ours("n1_nodes", |program, seconds| {
+            has_nodes_or_says(program)?;
+            let shape = Shape { program, nodes: 3, ..Shape::PLAIN };
+            links::share(shape, links::FAST_ETHERNET, load, seconds)
+        });
         self.ours("n4", links::fairness);
         for (name, bytes) in [("n_v64", "65536"), ("n_v1024", "1048576")] {
             let load = links::Load { bytes, outstanding: "4" };
             let links = links::FAST_ETHERNET;
-            self.ours(name, |program, seconds| links::share(program, 1, links, load, seconds));
+            let run = |program, seconds: &str| {
+                links::share(links::roles_apart(program, 1), links, load, seconds)
+            };
+            self.ours(name, run);
         }
     }
 
@@ -323,6 +342,11 @@ impl Measuring {
             }
         }
     }
+}
+
+/// Whether there are rows of nodes with this program.
+fn has_nodes_or_says(program: &str) -> Result<(), String> {
+    has_nodes(program).then_some(()).ok_or_else(|| format!("{program} has no command `node`"))
 }
 
 /// 64 values in flight, each in a datagram of its own.

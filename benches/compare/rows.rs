@@ -129,6 +129,24 @@ pub const ROWS: &[Row] = &[
         "/s",
     ),
     row(
+        "H1",
+        "three nodes, 1 outstanding, p50, against OmniPaxos",
+        ("h1", "p50_us"),
+        &[("l1_omnipaxos", "p50_us")],
+        Aim::AtMost(1.0),
+        "us",
+    ),
+    row("H1", "... against L1", ("h1", "p50_us"), &[("l1", "p50_us")], Aim::Told, "us"),
+    row(
+        "H3",
+        "three nodes, 64 outstanding, one value a datagram, against OmniPaxos",
+        ("h3", RATE),
+        &[("t1_omnipaxos", RATE)],
+        Aim::AtLeast(1.0),
+        "/s",
+    ),
+    row("H3", "... against T1", ("h3", RATE), &[("t1", RATE)], Aim::Told, "/s"),
+    row(
         "M1",
         "16 clients, 1 outstanding each, against 1 client",
         ("m1", "rate_16"),
@@ -164,6 +182,7 @@ pub const ROWS: &[Row] = &[
         "",
     ),
     row("N1", "... four proposers", ("n1", "share_4"), &[], Aim::AtLeast(0.82), ""),
+    row("N1", "... three nodes", ("n1_nodes", "share"), &[], Aim::AtLeast(0.82), ""),
     row("N2", "... 1024 x 64 B outstanding, packed", ("n2", "share"), &[], Aim::AtLeast(0.75), ""),
     row("N2", "... four proposers", ("n2", "share_4"), &[], Aim::AtLeast(0.75), ""),
     row(
