@@ -77,6 +77,9 @@ else
     skip "no network namespace with IPv6 is allowed here"
 fi
 
+step "benches run"
+cargo test --release --quiet --bench protocol --bench wire --bench storage --bench timer_wheel --bench cluster
+
 step "axes: nothing grows out of proportion"
 SMALL=1 bash/axes.sh 1 0.5
 

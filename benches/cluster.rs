@@ -1,8 +1,9 @@
 //! A running cluster in its steady state: how long a value takes, and how many are decided.
 //!
 //! Acceptors, proposer and learner are processes. One client, `paxos bench --laps`, keeps values in
-//! flight from the first sample to the last, so session, sockets and window stay, and a sample is the
-//! time from one decision to the n-th after it. With 1 value in flight that is the time of a value.
+//! flight from the first sample to the last, so session, sockets and window stay, and a sample is
+//! the time from one decision to the n-th after it. With 1 value in flight that is the time of a
+//! value.
 //!
 //! `CHECK=1 cargo bench --bench cluster -- 64_outstanding` prints behind each result what `paxos
 //! bench` says of the same cluster right then.
@@ -99,7 +100,7 @@ impl Steady {
         let rate = rate.ok().flatten().unwrap_or(f64::NAN);
         let laps = self.decided as f64 / self.took.as_secs_f64();
         println!(
-            "paxos bench: {rate:.0} values/s ({:.1} us each); here {laps:.0}, which is {:.2} of it\n",
+            "paxos bench: {rate:.0} values/s, {:.1} us each; here {laps:.0}, {:.2} of it\n",
             1e6 / rate,
             laps / rate
         );

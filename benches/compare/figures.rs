@@ -119,8 +119,8 @@ impl Figures {
         Median::of(self.rounds().filter_map(ratio).collect())
     }
 
-    /// What each figure is to that of another build, as Markdown. Worse is what is so by a twentieth in
-    /// the median, and a little in every round.
+    /// What each figure is to that of another build, as Markdown. Worse is what is so by a
+    /// twentieth in the median, and a little in every round.
     pub fn versus(&self, rows: &[Row]) -> String {
         let mut table = "| id | work | this | other | this to other | |\n".to_owned();
         table += "|---|---|---|---|---|---|\n";

@@ -10,8 +10,8 @@ use crate::cluster::{Cluster, Network, Shape, measured};
 /// Four proposers, as in `bash/run.sh`.
 const MANY: u32 = 4;
 
-/// How many seconds each measurement takes at least, and how long nothing is measured before it: what
-/// follows the network needs some round trips.
+/// How many seconds each measurement takes at least, and how long nothing is measured before it:
+/// what follows the network needs some round trips.
 const LEAST_SECONDS: f64 = 2.0;
 const WARM_UP: &str = "1";
 
@@ -91,8 +91,8 @@ pub fn share(shape: Shape, links: Links, load: Load, seconds: &str) -> Result<Js
     Ok(printed)
 }
 
-/// Two clients on two hosts, one of which keeps ten times as much in flight: what the modest one gets
-/// of half of what both get.
+/// Two clients on two hosts, one of which keeps ten times as much in flight: what the modest one
+/// gets of half of what both get.
 pub fn fairness(program: &'static str, seconds: &str) -> Result<Json, String> {
     let links = FAST_ETHERNET;
     let cluster = Cluster::start(Shape { links: Some(links), ..roles_apart(program, 1) });

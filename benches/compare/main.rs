@@ -6,9 +6,9 @@
 //!
 //! Options: `--rounds 5`, `--seconds 1` for a run, `--only T1,T2` for some rows, `--limit PATH` and
 //! `--libraries`, `--libpaxos` and `--etcd PATH` for the programs that it compares with, `--long 1`
-//! for a log of 10^7 instances. `--wire 1` demands the rows that need network namespaces, `--wire 0`
-//! leaves them out. `--against PATH` runs another build of `paxos` in turn with this one instead, and
-//! prints what each row of ours is to the other's.
+//! for a log of 10^7 instances. `--wire 1` demands the rows that need network namespaces, and
+//! `--wire 0` leaves them out. `--against PATH` runs another build of `paxos` in turn with this one
+//! instead, and prints what each row of ours is to the other's.
 //!
 //! Its first word may be `axes`: then it is what `bash/axes.sh` calls, see `axes/mod.rs`.
 

@@ -267,7 +267,7 @@ impl Measuring {
             self.limit(&format!("{name}_keeping"), &[&load[..], &["--keep", "1"]].concat());
             self.load(name, Shape::PLAIN, &load);
         }
-        // The limit knows nothing longer than a datagram: as many bytes in flight, in as few of them.
+        // The limit knows nothing longer than a datagram: as many bytes in flight, in few of them.
         for (name, size, (parts, part)) in
             [("v64", "65536", ("8", "32768")), ("v1024", "1048576", ("68", "61681"))]
         {

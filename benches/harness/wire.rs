@@ -1,5 +1,5 @@
-//! A network of hosts whose links carry so many bits a second: a network namespace for each process,
-//! a bridge between them, and a token bucket at both ends of every link.
+//! A network of hosts whose links carry so many bits a second: a network namespace for each
+//! process, a bridge between them, and a token bucket at both ends of every link.
 //!
 //! The bridge sends a group's datagrams only to its members, as a switch with IGMP snooping and a
 //! querier does. Namespaces have no names: each is held by a process that ends with this one, and
@@ -41,7 +41,8 @@ const MEANS: [Means; 2] = [
 const NEEDED: &str = "ip link add br0 type bridge && nft list ruleset && \
                       tc qdisc add dev br0 root tbf rate 1mbit burst 64k latency 20ms";
 
-/// How long the bridge waits until it believes that it knows every member, in hundredths of a second.
+/// How long the bridge waits until it believes that it knows every member, in hundredths of a
+/// second.
 const QUERY_RESPONSE: u32 = 50;
 
 /// A process that holds a namespace until this one ends: it waits for the end of what we say.

@@ -39,8 +39,8 @@ impl Laps {
     }
 
     /// Reads a number of decisions from each line of `input`, and writes the nanoseconds that they
-    /// took as a line of `output`. The end of the input, and a line that is no number from 1, end the
-    /// load.
+    /// took as a line of `output`. The end of the input, and a line that is no number from 1, end
+    /// the load.
     ///
     /// # Errors
     ///
@@ -70,8 +70,8 @@ impl Laps {
         Ok(laps)
     }
 
-    /// So many values were decided together. A lap that ends between two such turns has the share of
-    /// the time that its decisions are of those that it lasted for.
+    /// So many values were decided together. A lap that ends between two such turns has the share
+    /// of the time that its decisions are of those that it lasted for.
     pub fn on_decided(&mut self, now: Time, values: u64) {
         if let Some(lap) = &mut self.running {
             lap.decided += values;

@@ -17,8 +17,8 @@ use crate::protocol::client::Client;
 use crate::protocol::types::{NodeId, Role, Sender, Session};
 use crate::results::output::NoOutput;
 
-/// Runs `clients` measuring clients at once, from the options' id on, and adds up what they saw. The
-/// first of them times `laps`, if there are any.
+/// Runs `clients` measuring clients at once, from the options' id on, and adds up what they saw.
+/// The first of them times `laps`, if there are any.
 pub fn measure(
     options: &NodeOptions,
     clients: u32,
