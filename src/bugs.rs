@@ -100,6 +100,8 @@ pub enum Bug {
     HoldsOnOutbid,
     /// Who hears a quorum for a moment may replace a leader that waits for the same disks.
     SlowDisksDepose,
+    /// Echoes are missed at the same time, however long they take.
+    NeverLearnsSlowEchoes,
     /// Nobody takes over from a leader that cannot serve.
     IgnoresPleas,
     /// Whoever hears a plea takes over, though its answers may not be heard.
@@ -141,7 +143,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 57] = [
+    pub const ALL: [Bug; 58] = [
         Bug::CountsMessages,
         Bug::HalfIsEnough,
         Bug::CountsOtherBallots,
@@ -188,6 +190,7 @@ mod switch {
         Bug::YieldsToAnyNack,
         Bug::HoldsOnOutbid,
         Bug::SlowDisksDepose,
+        Bug::NeverLearnsSlowEchoes,
         Bug::IgnoresPleas,
         Bug::TakesUnprovenPleas,
         Bug::CallsEarly,

@@ -9,9 +9,9 @@
 //! proposers whom they heard ([`Echo`]), so the acceptors are the detour around every link that is
 //! cut between two proposers. The rules:
 //!
-//!  1. *Quorate* is who finds its own stamps in the echoes of a majority. A heartbeat that arrives
-//!     proves one direction; only a stamp that comes back proves both. (OmniPaxos, EuroSys 2023,
-//!     asks for the same, of servers.)
+//!  1. *Quorate* is who finds its own stamps in the echoes of a majority, as often as these come
+//!     (`vouches`). A heartbeat that arrives proves one direction; only a stamp that comes back
+//!     proves both. (OmniPaxos, EuroSys 2023, asks for the same, of servers.)
 //!  2. A peer *works* while it leads or campaigns, says that it is quorate, and says so anew. A
 //!     leader that lost its quorum keeps its office, and blocks nobody.
 //!  3. Nobody campaigns unless nobody works, it has been quorate without a gap for longer than its
@@ -24,11 +24,13 @@
 //!     and a proposer that is proven to reach one of them takes over (`callers`).
 
 mod callers;
+mod vouches;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use self::callers::Callers;
+use self::vouches::Vouches;
 use super::message::{Announcement, Echo, Plea, Standing};
 use super::quorum::Quorum;
 use super::settings::Settings;
@@ -52,7 +54,7 @@ pub struct Election {
     /// The last stamp of an own announcement.
     stamp: Time,
     /// Which acceptors repeat own stamps.
-    vouches: BTreeMap<u32, Vouch>,
+    vouches: Vouches,
     /// The highest ballot that each acceptor is known to have promised.
     promised: BTreeMap<u32, Ballot>,
     /// The lives of other proposers, and the last word of each.
@@ -61,8 +63,8 @@ pub struct Election {
     quorate_since: Option<Time>,
     /// Since when nobody works, and when that was looked into last.
     suspicion: Option<Suspicion>,
-    /// The ballot that leads and works, and since when it does.
-    works: Option<(Ballot, Time)>,
+    /// The ballot that leads and works, or did so last.
+    works: Option<Works>,
     callers: Callers,
     /// When leaders followed each other, within the last minute.
     changes: VecDeque<Time>,
@@ -78,19 +80,22 @@ struct Pace {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Vouch {
-    /// The own stamp that came back.
-    stamp: Time,
-    arrived: Time,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Peer {
     announcement: Announcement,
     /// When it said something new last.
     advanced: Time,
     /// When it was heard first.
     first: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Works {
+    ballot: Ballot,
+    /// Since when it works, but for gaps that are shorter than words last.
+    since: Time,
+    /// When it was seen to work last, and whether that is now.
+    last: Time,
+    is_on: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -136,7 +141,7 @@ impl Election {
                 offer_memory: settings.offer_memory(),
             },
             stamp: Time::ZERO,
-            vouches: BTreeMap::new(),
+            vouches: Vouches::new(settings.leader_timeout * 2),
             promised: BTreeMap::new(),
             peers: BTreeMap::new(),
             quorate_since: None,
@@ -175,7 +180,10 @@ impl Election {
         for heard in &echo.heard {
             let stamp = heard.announcement.stamp;
             if (heard.proposer, heard.boot) == (self.me, self.boot) {
-                self.vouch(now, acceptor, stamp);
+                // Nobody repeats what was never said, but a forger may.
+                if stamp <= self.stamp {
+                    self.vouches.vouch(now, acceptor, stamp);
+                }
                 continue;
             }
             self.on_word(now, heard.proposer, heard.boot, heard.announcement);
@@ -187,19 +195,10 @@ impl Election {
             }
         }
         if bugs::has(Bug::CountsAnyEcho) {
-            self.vouches.insert(acceptor, Vouch { stamp: now, arrived: now });
+            self.vouches.vouch(now, acceptor, now);
         }
         self.look(now);
         is_doubled
-    }
-
-    /// An own stamp came back.
-    fn vouch(&mut self, now: Time, acceptor: u32, stamp: Time) {
-        let is_new = self.vouches.get(&acceptor).is_none_or(|known| stamp > known.stamp);
-        // Nobody repeats what was never said, but a forger may.
-        if is_new && stamp <= self.stamp {
-            self.vouches.insert(acceptor, Vouch { stamp, arrived: now });
-        }
     }
 
     /// An acceptor has promised this ballot.
@@ -280,7 +279,7 @@ impl Election {
             self.suspicion = Some(Suspicion { since: now, asked: now, ready: None });
             return Verdict::Ask;
         };
-        let answered = self.vouches.values().filter(|vouch| vouch.stamp >= since).count();
+        let answered = self.vouches.answered(since);
         let is_answered = answered >= self.needed() || bugs::has(Bug::CampaignsUnheard);
         let has_better = !willing && self.has_successor(now);
         // A word of the leader's that was lost is followed by others soon.
@@ -303,10 +302,11 @@ impl Election {
     /// Whether who leads or campaigns with `ballot` must stand by.
     pub fn has_lost(&mut self, now: Time, ballot: Ballot) -> Option<Loss> {
         self.look(now);
-        if let Some((higher, _)) = self.works
-            && higher > ballot
+        if let Some(works) = self.works
+            && works.is_on
+            && works.ballot > ballot
         {
-            return Some(Loss::Replaced(higher));
+            return Some(Loss::Replaced(works.ballot));
         }
         if bugs::has(Bug::HoldsOnOutbid) {
             return None;
@@ -322,6 +322,7 @@ impl Election {
 
     /// Brings up to date what follows from the time.
     fn look(&mut self, now: Time) {
+        self.vouches.look(now);
         let is_quorate = self.vouching(now).count() >= self.needed();
         self.quorate_since = self.quorate_since.or(Some(now)).filter(|_| is_quorate);
         let leading = |peer: &&Peer| peer.announcement.standing == Standing::Leads;
@@ -330,38 +331,41 @@ impl Election {
         // Whoever is silent for so long is echoed no more, and what it said last would be news.
         let memory = self.pace.timeout * 4;
         self.peers.retain(|_, peer| now.since(peer.advanced) <= memory);
-        if let (Some((known, _)), Some(ballot)) = (self.works, ballot)
-            && known != ballot
-        {
-            self.changes.truncate(CHANGES_MAX - 1);
-            self.changes.push_front(now);
-        }
-        self.works = match (self.works, ballot) {
-            (Some((known, since)), Some(ballot)) if known == ballot => Some((known, since)),
-            (_, Some(ballot)) => Some((ballot, now)),
-            (_, None) => None,
+        let gap = self.word_lasts(now);
+        self.works = match (self.works.filter(|works| now.since(works.last) <= gap), ballot) {
+            (Some(works), Some(ballot)) if works.ballot == ballot => {
+                Some(Works { last: now, is_on: true, ..works })
+            }
+            (known, Some(ballot)) => {
+                // One that follows a leader that was gone makes nobody wait.
+                if known.is_some_and(|works| works.is_on) {
+                    self.changes.truncate(CHANGES_MAX - 1);
+                    self.changes.push_front(now);
+                }
+                Some(Works { ballot, since: now, last: now, is_on: true })
+            }
+            (known, None) => known.map(|works| Works { is_on: false, ..works }),
         };
     }
 
-    /// The acceptors that repeated an own stamp of late. In office a little longer, so that a
-    /// leader does not notice a gap before those who would replace it.
+    /// The acceptors that repeated an own stamp of late.
     fn vouching(&self, now: Time) -> impl Iterator<Item = u32> {
-        let slack = if self.is_in_office { self.pace.interval * 4 } else { Duration::ZERO };
-        let memory = self.pace.timeout * 2 + slack;
-        let lasts = move |vouch: &Vouch| {
-            now.since(vouch.arrived) <= memory || bugs::has(Bug::VouchesForever)
-        };
-        self.vouches.iter().filter(move |(_, vouch)| lasts(vouch)).map(|(acceptor, _)| *acceptor)
+        self.vouches.now(now, self.is_in_office.then_some(self.pace.interval * 4))
     }
 
-    /// Whether this proposer has been quorate for longer than any word of its lasts. With slow
-    /// disks nobody is, and nobody replaces a leader that waits for the same disks.
+    /// How long the words of a majority last.
+    pub fn word_lasts(&self, now: Time) -> Duration {
+        self.vouches.longest_of(now, self.needed())
+    }
+
+    /// Whether this proposer has been quorate for longer than any word of its lasts. When disks
+    /// become slow nobody is, and nobody replaces a leader that waits for the same disks.
     fn is_steady(&self, now: Time) -> bool {
         let Pace { interval, timeout, .. } = self.pace;
         let long = if bugs::has(Bug::SlowDisksDepose) {
             Duration::ZERO
         } else if !self.is_fresh(now) {
-            timeout * 2 + interval
+            self.vouches.settled_after(now, self.needed()) + interval
         } else if self.me == 1 {
             // Proposer 1 leads first, by convention.
             interval * 2
@@ -380,7 +384,7 @@ impl Election {
     }
 
     fn is_called(&self, now: Time, willing: bool) -> bool {
-        let Some((ballot, since)) = self.works else { return false };
+        let Some(Works { ballot, since, .. }) = self.works else { return false };
         let campaigns_above = self.peers.values().any(|peer| {
             self.does_work(now, peer)
                 && peer.announcement.standing == Standing::Campaigns

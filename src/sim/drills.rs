@@ -21,7 +21,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 12] = [
+pub const ALL: [Drill; 13] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -31,6 +31,7 @@ pub const ALL: [Drill; 12] = [
     ("zombie", zombie),
     ("useless source", useless_source),
     ("slow disks", slow_disks),
+    ("slow disks, unserved client", slow_disks_unserved_client),
     ("narrow leader", narrow_leader),
     ("narrow client", narrow_client),
     ("stray ballot", stray_ballot),
@@ -189,6 +190,36 @@ fn slow_disks() -> Wrong {
         types(&mut cluster, 100);
         let limit = MS * (takes as u32 * 8 + 5000);
         let wrong = finishes(&mut cluster, limit).or_else(|| changes(&cluster, 0));
+        wrong.map(|wrong| format!("syncs of {takes} ms: {wrong}"))
+    })
+}
+
+/// A client that the leader does not hear gets another, however slow the disks are, and the other
+/// stays.
+fn slow_disks_unserved_client() -> Wrong {
+    [300, 700, 1200, 3000].into_iter().find_map(|takes| {
+        let mut cluster = led(takes);
+        for acceptor in CAST.acceptors() {
+            let takes = MS * (takes as u32 - 7 * acceptor.id);
+            cluster.inject(&Fault::SlowDisk(acceptor, takes));
+        }
+        cut(&mut cluster, |from, to| from == client() && to == proposer(1));
+        // Somebody else keeps the disks busy, for longer than this may take.
+        let busy = MS * (takes as u32 * 40 + 5000);
+        cluster.start_typist(
+            2,
+            Assignment::Leader,
+            values(2, busy.as_millis() as u64 / 50),
+            50 * MS,
+        );
+        types(&mut cluster, 20);
+        let is_served = |cluster: &Cluster| cluster.tally(1).is_some_and(|it| it.delivered == 20);
+        let wrong = match cluster.run_until(cluster.now() + busy / 2, is_served) {
+            Ok(true) => None,
+            Ok(false) => Some(format!("not served in {:?}: {}", busy / 2, cluster.describe())),
+            Err(violation) => Some(violation),
+        };
+        let wrong = wrong.or_else(|| changes(&cluster, 1));
         wrong.map(|wrong| format!("syncs of {takes} ms: {wrong}"))
     })
 }

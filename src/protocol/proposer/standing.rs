@@ -22,8 +22,7 @@ impl Proposer {
     }
 
     /// When a quorum is heard and has answered nothing for too long, and there is somebody to give
-    /// way to. Who hears no quorum keeps its office: it blocks nobody, and slow disks are slow for
-    /// whoever leads.
+    /// way to. Who hears no quorum keeps its office: it blocks nobody.
     pub(super) fn check_progress(&mut self, now: Time, fx: &mut Effects) {
         let since = match &self.phase {
             Phase::Standby => None,
@@ -33,6 +32,8 @@ impl Proposer {
         let (Some(since), Some(quorate)) = (since, self.election.quorate_since()) else { return };
         // A few tries, each of which may be lost.
         let patience = self.settings.progress_timeout.max(self.settings.retry_max * 8);
+        // Slow disks are slow for whoever leads.
+        let patience = patience.max(self.election.word_lasts(now) * 2);
         let is_stalled = now.since(since.max(quorate)) >= patience;
         if is_stalled && !bugs::has(Bug::LeadsWithoutProgress) && self.election.has_successor(now) {
             self.give_way(now, fx);

@@ -94,7 +94,8 @@ impl Pattern {
                 once("some links", cuts)
             }
             8 => flapping(rng, cast, leader),
-            _ => slow_disks(rng, cast),
+            _ if rng.chance(0.5) => slow_disks(rng, cast),
+            _ => slow_star(rng, cast),
         }
     }
 }
@@ -283,6 +284,18 @@ fn flapping(rng: &mut Rng, cast: Cast, leader: NodeId) -> Pattern {
     let turns = (0..rounds).flat_map(|_| [&other, &one]);
     let then = turns.map(|faults| (period, with_healing(faults))).collect();
     Pattern { name: "flapping", faults: one.clone(), then, ..Pattern::default() }
+}
+
+/// A star whose acceptors have slow disks.
+fn slow_star(rng: &mut Rng, cast: Cast) -> Pattern {
+    let centre = NodeId::new(Role::Proposer, 1 + rng.below(cast.proposers.into()) as u32);
+    let mut pattern = star("a star of slow disks", rng, cast, centre);
+    // All of them alike: who hears faster ones than the leader may well replace it.
+    let takes = Duration::from_millis([100, 300, 700, 1200, 3000][rng.below(5) as usize]);
+    pattern.faults.extend(cast.acceptors().map(|id| Fault::SlowDisk(id, takes)));
+    // A leader may have to be found by several changes, each of which takes syncs.
+    pattern.patience = takes * 32;
+    pattern
 }
 
 /// Every sync takes long, and always has; for one acceptor or for all.
