@@ -124,6 +124,10 @@ pub enum Bug {
     OverfillsDatagrams,
     /// Datagrams of another cluster are heard.
     HearsOtherClusters,
+    /// What is for one process is sent to another.
+    AnswersTheWrong,
+    /// What is asked again is asked of the same one alone, and answered to it alone.
+    NeverAsksTheGroup,
 }
 
 /// Whether the code at hand is to have this bug.
@@ -143,7 +147,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 58] = [
+    pub const ALL: [Bug; 60] = [
         Bug::CountsMessages,
         Bug::HalfIsEnough,
         Bug::CountsOtherBallots,
@@ -202,6 +206,8 @@ mod switch {
         Bug::MixesQuorums,
         Bug::OverfillsDatagrams,
         Bug::HearsOtherClusters,
+        Bug::AnswersTheWrong,
+        Bug::NeverAsksTheGroup,
     ];
 
     /// The place of the present bug in [`ALL`].

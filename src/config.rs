@@ -36,6 +36,8 @@ pub struct Config {
     pub ttl: u32,
     /// How many bytes of socket buffer are asked for.
     pub socket_buffer_bytes: usize,
+    /// The first port that is tried for the socket of a process's own; 0 means any.
+    pub unicast_port: u16,
     /// How long threads poll before they block.
     pub busy_poll: Duration,
     /// Where acceptors keep what they must not forget; without it they are not durable.
@@ -142,7 +144,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 31] = [
+const KEYS: [Key; 32] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -173,6 +175,7 @@ const KEYS: [Key; 31] = [
     number("socket_buffer_bytes", 4096..=1 << 30, |config, bytes| {
         config.socket_buffer_bytes = bytes as usize;
     }),
+    number("unicast_port", 0..=65_000, |config, port| config.unicast_port = port as u16),
     number("busy_poll_us", 0..=1_000_000, |config, micros| {
         config.busy_poll = Duration::from_micros(micros);
     }),
@@ -375,6 +378,7 @@ impl Config {
             interface: InterfaceChoice::Address(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             ttl: 0,
             socket_buffer_bytes: 4 << 20,
+            unicast_port: 0,
             busy_poll: Duration::from_micros(50),
             data: None,
             key_file: None,

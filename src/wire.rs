@@ -30,6 +30,10 @@ const SEALED: u8 = 0x80;
 /// The kind of a datagram that carries no message, but what processes say at the door (`auth`).
 const HELLO: u8 = 0xff;
 
+/// The kind of a datagram that carries no message either: it asks whether an address reaches a
+/// process, or answers that it does (`runtime::addresses`).
+const KNOCK: u8 = 0xfe;
+
 /// magic 4, version 1, kind 1, role 1, id 4, boot 8, cluster 8, acceptor_count 1.
 pub(crate) const HEADER_BYTES: usize = 28;
 
@@ -63,6 +67,8 @@ pub enum Envelope {
     Message(Header),
     /// What this process says at the door.
     Hello(Sender),
+    /// This process asks whether an address is this one's, or says that one is its own.
+    Knock(Sender),
 }
 
 /// A message does not fit a datagram: a mistake of the sender's, never the network's.
@@ -200,8 +206,13 @@ impl Codec {
         self.begin(HELLO, buffer);
     }
 
-    /// The body of a datagram; nothing when it is shorter than a header.
-    pub fn hello_body(datagram: &[u8]) -> &[u8] {
+    /// Writes the header of a knock into `buffer`, whose content is lost.
+    pub fn begin_knock(&self, buffer: &mut Vec<u8>) {
+        self.begin(KNOCK, buffer);
+    }
+
+    /// The body of a datagram that is no message; nothing when it is shorter than a header.
+    pub fn bare_body(datagram: &[u8]) -> &[u8] {
         datagram.get(HEADER_BYTES..).unwrap_or_default()
     }
 
@@ -221,7 +232,7 @@ impl Codec {
     pub fn header(&self, datagram: &[u8]) -> Result<Header, Refusal> {
         match self.envelope(datagram)? {
             Envelope::Message(header) => Ok(header),
-            Envelope::Hello(_) => Err(Refusal::UnknownKind),
+            Envelope::Hello(_) | Envelope::Knock(_) => Err(Refusal::UnknownKind),
         }
     }
 
@@ -250,9 +261,10 @@ impl Codec {
         }
         let id = u32::from_le_bytes([i0, i1, i2, i3]);
         let boot = u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
+        let is_knock = *kind == KNOCK;
         let is_hello = *kind == HELLO && self.version != VERSION;
         let kind = Kind::ALL.get(usize::from(*kind));
-        if kind.is_none() && !is_hello {
+        if kind.is_none() && !is_hello && !is_knock {
             return Err(Refusal::UnknownKind);
         }
         let role = *Role::ALL.get(usize::from(*role)).ok_or(Refusal::UnknownSender)?;
@@ -260,7 +272,9 @@ impl Codec {
             return Err(Refusal::UnknownSender);
         }
         let sender = Sender { node: NodeId { role, id }, boot };
-        let Some(&kind) = kind else { return Ok(Envelope::Hello(sender)) };
+        let Some(&kind) = kind else {
+            return Ok(if is_knock { Envelope::Knock(sender) } else { Envelope::Hello(sender) });
+        };
         if !kind.is_sent_by(role) {
             return Err(Refusal::WrongRole);
         }

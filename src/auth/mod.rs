@@ -7,7 +7,8 @@
 //!   header 27 | body | key id 4 | session 8 | sequence 8 | tag 16
 //! ```
 //!
-//! The tag is HMAC-SHA256 over everything before it and over the group it is sent to, under a key
+//! The tag is HMAC-SHA256 over everything before it and over whom it is sent to, a group or one
+//! process, under a key
 //! that is derived from the file's and from the cluster's name, cut to 16 bytes. The header names
 //! the sender. The *session* is a number that the operating system draws at every start of a
 //! process; the *sequence* counts what a session has sealed, over all groups, from 1. The key id

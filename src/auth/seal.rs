@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::key::KeyRing;
-use crate::protocol::types::Role;
+use crate::protocol::types::To;
 
 /// How many bytes a seal adds to a datagram.
 pub const SEAL_BYTES: usize = KEY_ID_BYTES + SESSION_BYTES + SEQUENCE_BYTES + TAG_BYTES;
@@ -16,6 +16,10 @@ const KEY_ID_BYTES: usize = 4;
 const SESSION_BYTES: usize = 8;
 const SEQUENCE_BYTES: usize = 8;
 const TAG_BYTES: usize = 16;
+
+/// Marks what goes to one process, so that what goes to its group cannot be played back to it
+/// alone, nor what goes to one to another.
+const ONE: u8 = 0x80;
 
 /// What keys are derived for, so that no other use of a key gives the same bytes.
 const PURPOSE: &[u8] = b"multi-paxos datagrams 1 ";
@@ -44,9 +48,16 @@ impl DerivedKey {
         DerivedKey { id, mac }
     }
 
-    /// Everything but the tag, and the group it goes to. No datagram begins as the id's input does.
-    fn over(&self, group: Role, bytes: &[u8]) -> Hmac<Sha256> {
-        self.mac.clone().chain_update(bytes).chain_update([group as u8])
+    /// Everything but the tag, and whom it goes to. No datagram begins as the id's input does, and
+    /// the last byte tells a group from a process.
+    fn over(&self, to: To, bytes: &[u8]) -> Hmac<Sha256> {
+        let mac = self.mac.clone().chain_update(bytes);
+        match to {
+            To::Group(group) => mac.chain_update([group as u8]),
+            To::Node(node) => {
+                mac.chain_update(node.id.to_le_bytes()).chain_update([node.role as u8 | ONE])
+            }
+        }
     }
 }
 
@@ -68,7 +79,7 @@ pub enum Broken {
     TooShort,
     /// It was made with a key that this process does not have.
     OtherKey,
-    /// It was not made by who has the key, or not for this group, or something was changed.
+    /// It was not made by who has the key, or not for whom it came to, or something was changed.
     Forged,
 }
 
@@ -90,24 +101,25 @@ impl Seal {
         self.last.load(Ordering::Relaxed)
     }
 
-    /// Adds a seal to a datagram for `group`: [`SEAL_BYTES`] more. Returns its sequence number.
-    pub fn seal(&self, group: Role, datagram: &mut Vec<u8>) -> u64 {
+    /// Adds a seal to a datagram for `to`: [`SEAL_BYTES`] more. Returns its sequence number.
+    pub fn seal(&self, to: impl Into<To>, datagram: &mut Vec<u8>) -> u64 {
         let sequence = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let key = &self.keys[0];
         datagram.extend_from_slice(&key.id);
         datagram.extend_from_slice(&self.session.to_le_bytes());
         datagram.extend_from_slice(&sequence.to_le_bytes());
-        let tag = key.over(group, datagram).finalize().into_bytes();
+        let tag = key.over(to.into(), datagram).finalize().into_bytes();
         datagram.extend_from_slice(&tag[..TAG_BYTES]);
         sequence
     }
 
-    /// Checks the seal of a datagram that came to `group`.
+    /// Checks the seal of a datagram that came where what is sent to `to` arrives.
     ///
     /// # Errors
     ///
     /// Everything is wrong with bytes from anywhere; nothing of them may be believed then.
-    pub fn open(&self, group: Role, datagram: &[u8]) -> Result<Opened, Broken> {
+    pub fn open(&self, to: impl Into<To>, datagram: &[u8]) -> Result<Opened, Broken> {
+        let to = to.into();
         let (sealed, tag) = datagram.split_last_chunk::<TAG_BYTES>().ok_or(Broken::TooShort)?;
         let (rest, sequence) = sealed.split_last_chunk().ok_or(Broken::TooShort)?;
         let (rest, session) = rest.split_last_chunk().ok_or(Broken::TooShort)?;
@@ -115,7 +127,7 @@ impl Seal {
         let mut broken = Broken::OtherKey;
         // At most two keys, and hardly ever of one id.
         for key in self.keys.iter().filter(|key| key.id == *id) {
-            if key.over(group, sealed).verify_truncated_left(tag).is_ok() {
+            if key.over(to, sealed).verify_truncated_left(tag).is_ok() {
                 return Ok(Opened {
                     session: u64::from_le_bytes(*session),
                     sequence: u64::from_le_bytes(*sequence),
@@ -163,6 +175,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::types::{NodeId, Role};
 
     const ONE: &str =
         "paxos-key-1 1111111111111111111111111111111111111111111111111111111111111111";
@@ -213,6 +226,23 @@ mod tests {
         assert_eq!(open(seal(&[ONE], "d", 8), Role::Acceptor), Err(Broken::OtherKey));
         assert_eq!(open(seal(&[TWO], "c", 8), Role::Acceptor), Err(Broken::OtherKey));
         assert_eq!(open(seal(&[ONE], "c", 8), Role::Learner), Err(Broken::Forged));
+    }
+
+    /// What goes to a group cannot be played back to a member's own socket, and what goes to one
+    /// member to no other and to no group.
+    #[test]
+    fn what_goes_to_one_process_is_for_no_other() {
+        let (mine, theirs) = (seal(&[ONE], "c", 7), seal(&[ONE], "c", 8));
+        let nodes = Role::ALL.into_iter().flat_map(|role| (1..3).map(move |id| (role, id)));
+        let nodes = nodes.map(|(role, id)| To::Node(NodeId::new(role, id)));
+        let all: Vec<To> = Role::ALL.into_iter().map(To::Group).chain(nodes).collect();
+        for to in &all {
+            let mut datagram = b"content".to_vec();
+            mine.seal(*to, &mut datagram);
+            for at in &all {
+                assert_eq!(theirs.open(*at, &datagram).is_ok(), at == to, "{to} at {at}");
+            }
+        }
     }
 
     /// One process after the other is restarted: with the new key as second, then as first, then

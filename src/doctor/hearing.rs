@@ -225,7 +225,7 @@ impl Hearing {
     fn on_message(&mut self, now: Time, source: SocketAddr, bit: u8, datagram: &[u8]) {
         let sender = match self.codec.envelope(datagram) {
             Ok(Envelope::Message(header)) => header.sender,
-            Ok(Envelope::Hello(sender)) => sender,
+            Ok(Envelope::Hello(sender) | Envelope::Knock(sender)) => sender,
             Err(reason @ (Refusal::Sealed | Refusal::Unsealed)) => {
                 let name = Some(reason.to_string());
                 return self.on_stranger(Stranger::OtherKey, source, bit, name);

@@ -176,7 +176,8 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
                 NodeId::new(role, 1 + u32::from(bytes.below(2)))
             };
             let of = bytes.chance().then(|| node(bytes));
-            Message::CatchUpRequest(CatchUpRequest { of, missing: runs(bytes) })
+            let again = bytes.chance();
+            Message::CatchUpRequest(CatchUpRequest { of, again, missing: runs(bytes) })
         }
         Kind::CatchUpReply => Message::CatchUpReply(CatchUpReply {
             from: instance(bytes),

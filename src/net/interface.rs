@@ -126,7 +126,7 @@ fn as_v4(address: IpAddr) -> Option<Ipv4Addr> {
 }
 
 /// Whether `address` begins with the first `length` bits of `network`.
-fn is_within(address: IpAddr, network: IpAddr, length: u8) -> bool {
+pub fn is_within(address: IpAddr, network: IpAddr, length: u8) -> bool {
     match (address, network) {
         (IpAddr::V4(address), IpAddr::V4(network)) => {
             let differing = address.to_bits() ^ network.to_bits();

@@ -1,6 +1,7 @@
 //! Simulated loss: a wrapper around any receiver.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,6 +50,10 @@ impl<R: DatagramReceiver> DatagramReceiver for Lossy<R> {
                 return Ok(received);
             }
         }
+    }
+
+    fn source(&self) -> Option<SocketAddr> {
+        self.inner.source()
     }
 
     fn dropped(&self) -> u64 {

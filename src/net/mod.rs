@@ -1,5 +1,6 @@
 //! Datagrams, and nothing but datagrams: this module knows no message.
 
+mod drops;
 pub mod interface;
 pub mod lossy;
 pub mod memory;
@@ -10,8 +11,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::slice;
+use std::sync::Arc;
 
-use crate::protocol::types::Role;
+use crate::protocol::types::{NodeId, Role};
 
 /// The longest payload that UDP over IPv4 carries, in bytes.
 pub const UDP_PAYLOAD_MAX: usize = 65507;
@@ -125,9 +127,37 @@ pub trait DatagramSender: Send {
     /// Sends `datagram` to the group of `role`. An error means that it did not leave, or, where the
     /// group is a list, not to all of its members; the protocol treats it as lost.
     fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()>;
+
+    /// Sends `datagram` to one process where it is known to be, or else to its group. Errors as
+    /// above.
+    fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
+        self.send(node.role, datagram)
+    }
 }
 
-/// Receives the datagrams of one group.
+/// Sends to groups, and to single processes at their addresses.
+pub trait AddressedSender: DatagramSender {
+    /// Sends `datagram` to `node`, which is at `address`.
+    fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()>;
+}
+
+impl<S: DatagramSender + Sync + ?Sized> DatagramSender for Arc<S> {
+    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
+        (**self).send(role, datagram)
+    }
+
+    fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
+        (**self).send_to(node, datagram)
+    }
+}
+
+impl<S: AddressedSender + Sync + ?Sized> AddressedSender for Arc<S> {
+    fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        (**self).send_at(node, address, datagram)
+    }
+}
+
+/// Receives the datagrams of one group, or those sent to this process alone.
 pub trait DatagramReceiver: Send {
     /// Waits for a datagram and returns its length; none when nothing came within about 100 ms,
     /// so that the caller can look around. A datagram longer than `buffer` is cut.
@@ -135,6 +165,11 @@ pub trait DatagramReceiver: Send {
 
     /// The same for a datagram that is there already; none when there is none. Never waits.
     fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
+
+    /// Where the datagram came from that was received last; none where that is not known.
+    fn source(&self) -> Option<SocketAddr> {
+        None
+    }
 
     /// How many datagrams were dropped so far because nobody fetched them in time.
     fn dropped(&self) -> u64;
@@ -147,6 +182,10 @@ impl<R: DatagramReceiver + ?Sized> DatagramReceiver for Box<R> {
 
     fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         (**self).try_receive(buffer)
+    }
+
+    fn source(&self) -> Option<SocketAddr> {
+        (**self).source()
     }
 
     fn dropped(&self) -> u64 {

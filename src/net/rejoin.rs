@@ -12,18 +12,20 @@
 //! of it at the same moment. They all miss the other hosts at the same time, and they all act at
 //! the same ticks of the host's clock.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use log::{info, warn};
+use parking_lot::Mutex;
 
 use super::interface::{HostInterface, Interface, InterfaceChoice, host_interfaces};
-use super::multicast::{MulticastReceiver, MulticastSender, NetError, Options};
-use super::{DatagramReceiver, DatagramSender, Groups};
+use super::multicast::{MulticastReceiver, MulticastSender, NetError, Options, PrivateReceiver};
+use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups};
 use crate::clock::{self, Clock, Pace};
-use crate::protocol::types::{Role, Time};
+use crate::protocol::types::{NodeId, Role, Time};
 
 /// Silence for so long, and the interface is looked at.
 const DOUBT: Duration = Duration::from_secs(1);
@@ -264,6 +266,10 @@ impl DatagramReceiver for Rejoining {
         self.take(buffer, true)
     }
 
+    fn source(&self) -> Option<SocketAddr> {
+        self.receiver.source()
+    }
+
     fn dropped(&self) -> u64 {
         self.receiver.dropped()
     }
@@ -276,7 +282,10 @@ fn addresses(host: &[HostInterface]) -> Vec<IpAddr> {
 /// A sender that opens its sockets anew when the interface refuses what is sent.
 pub struct Reopening {
     groups: Groups,
-    state: RefCell<State>,
+    first_port: u16,
+    state: Mutex<State>,
+    /// How often the sockets were opened.
+    opened: AtomicU32,
 }
 
 struct State {
@@ -285,23 +294,76 @@ struct State {
     pace: Pace,
 }
 
+/// Receives what is sent to this process alone, by the sockets it sends from, also when those were
+/// opened anew.
+pub struct Private {
+    of: Arc<Reopening>,
+    /// Which of its sockets this is.
+    place: usize,
+    /// How often the sockets had been opened when this one was.
+    opened: u32,
+    receiver: PrivateReceiver,
+}
+
+impl Private {
+    /// The receivers of `of`: one for each IP version of a multicast group.
+    pub fn all_of(of: &Arc<Reopening>) -> Vec<Private> {
+        let opened = of.opened.load(Ordering::Acquire);
+        let receivers = of.state.lock().sender.private().into_iter().enumerate();
+        receivers
+            .map(|(place, receiver)| Private { of: Arc::clone(of), place, opened, receiver })
+            .collect()
+    }
+
+    /// Turns to the new socket when there is one.
+    fn follow(&mut self) {
+        let opened = self.of.opened.load(Ordering::Acquire);
+        if opened == self.opened {
+            return;
+        }
+        self.opened = opened;
+        if let Some(receiver) = self.of.state.lock().sender.private().into_iter().nth(self.place) {
+            self.receiver = receiver;
+        }
+    }
+}
+
+impl DatagramReceiver for Private {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.follow();
+        self.receiver.receive(buffer)
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.follow();
+        self.receiver.try_receive(buffer)
+    }
+
+    fn source(&self) -> Option<SocketAddr> {
+        self.receiver.source()
+    }
+
+    fn dropped(&self) -> u64 {
+        self.receiver.dropped()
+    }
+}
+
 impl Reopening {
-    /// A sender to `groups`, as [`MulticastSender::open`].
+    /// A sender to `groups`, as [`MulticastSender::open_from`].
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn open(groups: &Groups, recipe: Recipe) -> Result<Self, NetError> {
-        let sender = MulticastSender::open(groups, recipe.options)?;
-        let state = RefCell::new(State { recipe, sender, pace: Pace::default() });
-        Ok(Reopening { groups: groups.clone(), state })
+    pub fn open(groups: &Groups, recipe: Recipe, first_port: u16) -> Result<Self, NetError> {
+        let sender = MulticastSender::open_from(groups, recipe.options, first_port)?;
+        let state = Mutex::new(State { recipe, sender, pace: Pace::default() });
+        Ok(Reopening { groups: groups.clone(), first_port, state, opened: AtomicU32::new(0) })
     }
-}
 
-impl DatagramSender for Reopening {
-    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
-        let mut state = self.state.borrow_mut();
-        let sent = state.sender.send(role, datagram);
+    /// Sends by `by`, and once more by new sockets where the old ones are of no use any more.
+    fn send_by(&self, by: impl Fn(&MulticastSender) -> io::Result<()>) -> io::Result<()> {
+        let state = &mut *self.state.lock();
+        let sent = by(&state.sender);
         match &sent {
             Err(error) if is_of_interface(error) => {}
             _ => return sent,
@@ -314,12 +376,26 @@ impl DatagramSender for Reopening {
         // Why it is not there is for the receiver to say, and that nothing leaves for the caller.
         let Ok((interface, _)) = state.recipe.look() else { return sent };
         let options = Options { interface, ..state.recipe.options };
-        let Ok(sender) = MulticastSender::open(&self.groups, options) else { return sent };
+        let opened = MulticastSender::open_from(&self.groups, options, self.first_port);
+        let Ok(sender) = opened else { return sent };
         if interface != state.recipe.options.interface {
             warn!("the interface {} was made again: sends through it anew", state.recipe.choice);
         }
         (state.sender, state.recipe.options) = (sender, options);
-        state.sender.send(role, datagram)
+        self.opened.fetch_add(1, Ordering::Release);
+        by(&state.sender)
+    }
+}
+
+impl AddressedSender for Reopening {
+    fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        self.send_by(|sender| sender.send_at(node, address, datagram))
+    }
+}
+
+impl DatagramSender for Reopening {
+    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
+        self.send_by(|sender| sender.send(role, datagram))
     }
 }
 

@@ -18,7 +18,9 @@ use super::packing::{merge, runs_per_page};
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Role, Run, Sender, Time};
+use super::types::{
+    Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Role, Run, Sender, Time, To,
+};
 use crate::bugs::{self, Bug};
 
 /// No honest round is this far above the one before: a larger jump is broken or hostile, and
@@ -38,6 +40,10 @@ pub struct Acceptor {
     accepted: Segments<Ballot>,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Vec<Run<Instance>>,
+    /// Some of it was stored before this turn: it was answered, and the answer was lost.
+    is_asked_again: bool,
+    /// What the last promise answered.
+    last_asked: Option<(Ballot, Instance, Option<Instance>)>,
     /// The proposers that are heard, which has nothing to do with what is stored.
     hearing: Hearing,
 }
@@ -52,6 +58,8 @@ impl Acceptor {
             promised: Ballot::ZERO,
             accepted: Segments::new(),
             unanswered: Vec::new(),
+            is_asked_again: false,
+            last_asked: None,
             hearing: Hearing::default(),
         }
     }
@@ -81,6 +89,11 @@ impl Acceptor {
         self.accepted.get(instance).map(|(_, ballot)| *ballot)
     }
 
+    /// Whether both have promised and accepted the same.
+    pub fn remembers_as(&self, other: &Acceptor) -> bool {
+        self.promised == other.promised && self.accepted == other.accepted
+    }
+
     /// The ballot promised.
     pub fn promised(&self) -> Ballot {
         self.promised
@@ -104,8 +117,11 @@ impl Acceptor {
             fx.persist.push(Record::Promised(prepare.ballot));
         }
         assert_eq!(self.promised, prepare.ballot);
+        let asked = (prepare.ballot, prepare.from, prepare.until);
+        let is_owned = prepare.ballot > Ballot::ZERO;
+        let again = is_owned && self.last_asked.replace(asked) == Some(asked);
         let promise = self.promise_page(prepare);
-        fx.send(Role::Proposer, Message::Promise(promise));
+        fx.send(owner_of(promise.ballot, again), Message::Promise(promise));
     }
 
     /// The page of accepted entries that begins at `prepare.from`.
@@ -172,7 +188,9 @@ impl Acceptor {
         let page = Page { from, entries: entries.clone() };
         if self.accepted.overlaps(page.run()) {
             let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
-            if held.map(|(span, _)| span.len()).sum::<u64>() == entries.len() as u64 {
+            let held = held.map(|(span, _)| span.len()).sum::<u64>();
+            self.is_asked_again |= held > 0;
+            if held == entries.len() as u64 {
                 return;
             }
         }
@@ -199,7 +217,8 @@ impl Acceptor {
         if ballot < self.promised && !bugs::has(Bug::AnswersBelowPromise) {
             debug!("refused {ballot}; {} is promised", self.promised);
             let nack = Nack { rejected: ballot, promised: self.promised };
-            fx.send(Role::Proposer, Message::Nack(nack));
+            // If that is lost, the echoes say to all what is promised.
+            fx.send(owner_of(ballot, false), Message::Nack(nack));
             return false;
         }
         true
@@ -219,6 +238,7 @@ impl Acceptor {
 
     /// One Accepted for everything accepted in this turn.
     fn answer_accepts(&mut self, fx: &mut Effects) {
+        let again = std::mem::take(&mut self.is_asked_again);
         if self.unanswered.is_empty() {
             return;
         }
@@ -227,10 +247,20 @@ impl Acceptor {
         while !runs.is_empty() {
             let rest = runs.split_off(runs.len().min(most));
             let accepted = Accepted { ballot: self.promised, runs };
-            fx.send(Role::Proposer, Message::Accepted(accepted));
+            fx.send(owner_of(self.promised, again), Message::Accepted(accepted));
             runs = rest;
         }
     }
+}
+
+/// Whom an answer to `ballot` is for: its proposer; everybody when it was asked again, for then the
+/// way to that one alone may be lost.
+fn owner_of(ballot: Ballot, again: bool) -> To {
+    if ballot == Ballot::ZERO || again && !bugs::has(Bug::NeverAsksTheGroup) {
+        return To::Group(Role::Proposer);
+    }
+    let place = u32::from(bugs::has(Bug::AnswersTheWrong));
+    To::Node(NodeId::new(Role::Proposer, ballot.proposer + place))
 }
 
 impl Actor for Acceptor {
@@ -346,7 +376,33 @@ mod tests {
         assert_eq!(fx.persist[0], Record::Promised(ballot(1, 1)));
         let mut restored = Acceptor::new(1, 7, Settings::default());
         fx.persist.into_iter().for_each(|record| restored.restore(record));
-        assert_eq!(restored, acceptor);
+        assert!(restored.remembers_as(&acceptor));
+    }
+
+    /// What is asked again may have been answered to a place where its proposer is not.
+    #[test]
+    fn the_owner_of_a_ballot_is_answered_alone_and_everybody_when_it_asks_again() {
+        let mut acceptor = acceptor();
+        let mut to = |message: Message| {
+            let fx = turn(&mut acceptor, [message]);
+            assert_eq!(fx.send.len(), 1);
+            fx.send[0].0
+        };
+        let (owner, all) = (To::Node(NodeId::new(Role::Proposer, 2)), To::Group(Role::Proposer));
+        let page = |from| {
+            let (from, acceptor) = (Instance(from), Some(1));
+            Message::Prepare(Prepare { ballot: ballot(3, 2), from, until: None, acceptor })
+        };
+        assert_eq!(to(prepare(ballot(3, 2))), owner);
+        assert_eq!(to(prepare(ballot(3, 2))), all);
+        assert_eq!(to(page(5)), owner);
+        assert_eq!(to(page(5)), all);
+        assert_eq!(to(accept(ballot(3, 2), 1, 3)), owner);
+        assert_eq!(to(accept(ballot(3, 2), 4, 3)), owner);
+        assert_eq!(to(accept(ballot(3, 2), 6, 3)), all, "some of it is there");
+        assert_eq!(to(accept(ballot(3, 2), 9, 1)), owner);
+        let other = To::Node(NodeId::new(Role::Proposer, 1));
+        assert_eq!(to(prepare(ballot(2, 1))), other, "the refused one");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::packing::{disjoint, pages, runs_per_page};
 use super::retry::backoff;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{Instance, NodeId, Role, Time};
+use super::types::{Instance, NodeId, Role, Time, To};
 use crate::bugs::{self, Bug};
 
 /// How many runs one request names, at most, and how many of them are answered.
@@ -239,11 +239,17 @@ impl CatchUp {
         let Some(last) = missing.last() else { return };
         // Once round the log, and then from the start again.
         self.next = if missing.len() < limit { Instance::FIRST } else { last.until };
-        // Without a source, whoever leads is asked.
-        let group = source.map_or(Role::Proposer, |source| source.role);
+        // Without a source, whoever leads is asked. What is asked again goes to everybody, and is
+        // answered to everybody.
+        let again = self.tries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
+        let to = match source {
+            Some(source) if again => To::Group(source.role),
+            Some(source) => To::Node(source),
+            None => To::Group(Role::Proposer),
+        };
         let whom = source.map_or_else(|| "the leader".to_owned(), |source| source.to_string());
         debug!("asks {whom} for {} runs from {}", missing.len(), missing[0].from);
-        fx.send(group, Message::CatchUpRequest(CatchUpRequest { of: source, missing }));
+        fx.send(to, Message::CatchUpRequest(CatchUpRequest { of: source, again, missing }));
         // Of many sources one may be all there is: each gets its turn within the longest wait.
         let known = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).max(1);
         let longest = settings.retry_catch_up.max(settings.retry_max / known);
@@ -262,14 +268,15 @@ pub fn is_asked(request: &CatchUpRequest, me: NodeId, leads: bool) -> bool {
     request.of.map_or(leads, |of| of == me)
 }
 
-/// Answers `request` from `log`, to the group of who asked: at most `catch_up_bytes`.
+/// Answers `request` of `asker` from `log`: at most `catch_up_bytes`.
 pub fn answer(
     log: &DecidedLog,
     request: &CatchUpRequest,
-    asker: Role,
+    asker: NodeId,
     settings: &Settings,
     fx: &mut Effects,
 ) {
+    let to = if request.again { To::Group(asker.role) } else { To::Node(asker) };
     let mut bytes = 0;
     let missing = disjoint(&request.missing);
     let held = missing.iter().take(RUNS_MAX).flat_map(|run| log.pages(*run));
@@ -284,7 +291,7 @@ pub fn answer(
     let mut pages = pages(held, settings.entries_bytes()).peekable();
     while let Some(page) = pages.next() {
         let (from, entries, last) = (page.from, page.entries, pages.peek().is_none());
-        fx.send(asker, Message::CatchUpReply(CatchUpReply { from, entries, last }));
+        fx.send(to, Message::CatchUpReply(CatchUpReply { from, entries, last }));
     }
 }
 
@@ -292,7 +299,7 @@ pub fn answer(
 mod tests {
     use super::*;
     use crate::protocol::segments::Page;
-    use crate::protocol::types::{Entry, To};
+    use crate::protocol::types::Entry;
 
     fn decide(log: &mut DecidedLog, instance: u64) {
         let page = Page { from: Instance(instance), entries: vec![Entry::Noop].into() };
@@ -326,7 +333,7 @@ mod tests {
         let (mut fx, mut held) = (Effects::new(), DecidedLog::new());
         (1..=10).for_each(|instance| decide(&mut held, instance));
         catch_up.on_timer(Time(5000), &held, None, &settings, &mut fx);
-        assert_eq!(fx.send[0].0, To::Group(Role::Learner), "who has answered is asked again");
+        assert_eq!(fx.send[0].0, To::Node(source), "who has answered is asked again");
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 6000, 60), retry, "most of it has come");
         catch_up.on_decide();

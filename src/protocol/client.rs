@@ -19,7 +19,7 @@ use super::retry::{Deadlines, RoundTrip, stretch};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
-    Ballot, Counted, Instance, Number, Origin, Role, Run, Sender, Session, Time, Value,
+    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To, Value,
 };
 use crate::bugs::{self, Bug};
 
@@ -370,6 +370,14 @@ impl Client {
         self.reach = reach.min(self.settings.client_window);
     }
 
+    /// To whom requests go at first: to the leader, as soon as one is known.
+    fn leader_or_all(&self) -> To {
+        if self.leader == Ballot::ZERO {
+            return To::Group(Role::Proposer);
+        }
+        To::Node(NodeId::new(Role::Proposer, self.leader.proposer))
+    }
+
     /// Sends what is unsent, in runs that fit a datagram.
     fn send_unsent(&mut self, now: Time, fx: &mut Effects) {
         let from = usize::try_from(self.unsent.0.saturating_sub(self.front.0));
@@ -378,12 +386,13 @@ impl Client {
         self.unsent = self.front.plus(until as u64);
         let entries_bytes = self.settings.entries_bytes();
         let (session, assigned_by) = (self.session, self.assignment.assigned_by());
+        let to = self.leader_or_all();
         let mut request = Unsent::default();
         let mut sent: Vec<(Run<Number>, u32)> = Vec::new();
         let numbers = (self.front.0 + from as u64..).map(Number);
         for (number, asked) in numbers.zip(self.window.range_mut(from..until)) {
             let State::Unsent { retries } = asked.state else {
-                request.send(self.assignment, self.front, fx);
+                request.send(to, self.assignment, self.front, fx);
                 continue;
             };
             asked.state = State::Sent { at: now, retries };
@@ -395,13 +404,14 @@ impl Client {
             }
             let value = asked.value.as_bytes();
             if request.entries.bytes_with(value) > entries_bytes {
-                request.send(self.assignment, self.front, fx);
+                request.send(to, self.assignment, self.front, fx);
             }
+            request.is_again |= retries > 0;
             let origin = Origin { session, number, assigned_by };
             request.from = request.from.or(Some(number));
             request.entries.push(EntryRef::Value { origin, value });
         }
-        request.send(self.assignment, self.front, fx);
+        request.send(to, self.assignment, self.front, fx);
         for (run, retries) in sent {
             let patience = self.patience(State::Sent { at: now, retries });
             self.deadlines.add(now + patience, [run]);
@@ -413,16 +423,21 @@ impl Client {
 #[derive(Default)]
 struct Unsent {
     from: Option<Number>,
+    /// Some of it was sent before, and not answered.
+    is_again: bool,
     entries: EntriesBuilder,
 }
 
 impl Unsent {
-    /// Sends it, if there is anything in it.
-    fn send(&mut self, assignment: Assignment, front: Number, fx: &mut Effects) {
+    /// Sends it, if there is anything in it: what is asked again to everybody, for whoever was
+    /// asked first may lead no more, or may not be where it was.
+    fn send(&mut self, to: To, assignment: Assignment, front: Number, fx: &mut Effects) {
+        let again = std::mem::take(&mut self.is_again) && !bugs::has(Bug::NeverAsksTheGroup);
+        let to = if again { To::Group(Role::Proposer) } else { to };
         if let Some(from) = self.from.take() {
             let entries = self.entries.finish();
             let request = Request { assignment, from, front, entries };
-            fx.send(Role::Proposer, Message::Request(request));
+            fx.send(to, Message::Request(request));
         }
     }
 }
@@ -566,6 +581,35 @@ mod tests {
 
     fn ack() -> Told {
         Told::new(SESSION, true)
+    }
+
+    /// A request goes to the leader alone once one is known, and to everybody when it was not
+    /// answered.
+    #[test]
+    fn the_leader_is_asked_alone_and_everybody_when_it_does_not_answer() {
+        use crate::protocol::message::Progress;
+        let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let to = |client: &mut Client, now: u64, is_due: bool| {
+            let (now, mut fx) = (Time(now), Effects::new());
+            if is_due {
+                client.on_timer(now, Timer::RetryRequest, &mut fx);
+            } else {
+                client.on_input(now, Input::Value(Value::new(b"v")), &mut fx);
+            }
+            client.on_turn_end(now, &mut fx);
+            fx.send.iter().map(|(to, _)| *to).collect::<Vec<_>>()
+        };
+        let (all, first) = (To::Group(Role::Proposer), NodeId::new(Role::Proposer, 1));
+        assert_eq!(to(&mut client, 0, false), [all]);
+        let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+        let (standing, quorate, stamp) = (Standing::Leads, true, Time::ZERO);
+        let announcement = Announcement { standing, quorate, ballot, stamp };
+        let progress = Progress { watermark: Instance(1), decided: 0, end: Instance(1) };
+        let heartbeat = Heartbeat { announcement, asks: false, progress };
+        client.on_heartbeat(Time(1), &heartbeat, &mut Effects::new());
+        assert_eq!(to(&mut client, 2, false), [all], "the first is asked for again");
+        assert_eq!(to(&mut client, 3, false), [To::Node(first)]);
+        assert_eq!(to(&mut client, 1_000_000, true), [all]);
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Learner {
         }
     }
 
-    fn on_catch_up_request(&mut self, asker: Role, request: &CatchUpRequest, fx: &mut Effects) {
+    fn on_catch_up_request(&mut self, asker: NodeId, request: &CatchUpRequest, fx: &mut Effects) {
         if !catch_up::is_asked(request, NodeId::new(Role::Learner, self.id), self.leads) {
             return fx.ignore(Ignored::NotLeading);
         }
@@ -218,7 +218,7 @@ impl Actor for Learner {
         match message {
             Message::Decide(decide) if role == Role::Proposer => self.on_decide(now, decide, fx),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from.node, heartbeat, fx),
-            Message::CatchUpRequest(request) => self.on_catch_up_request(role, &request, fx),
+            Message::CatchUpRequest(request) => self.on_catch_up_request(from.node, &request, fx),
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::Offer(offer) if role == Role::Proposer => {
                 if offer.to.contains(&self.id) {

@@ -1,8 +1,14 @@
 //! The messages, and how they follow each other.
 //!
-//! Every message goes to a whole group; who has no use for it drops it. Any of them may be lost,
-//! repeated, delayed or overtaken: no handler relies on order, and every answer can be asked for
-//! again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
+//! A message goes to a whole group, and who has no use for it drops it; or, where it concerns one
+//! process alone, to that one ([`To`](super::types::To)). What is asked again, and the answer to
+//! it, goes to the group, so that nothing rests on knowing where anybody is. Any message may be
+//! lost, repeated, delayed or overtaken: no handler relies on order, and every answer can be asked
+//! for again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
+//!
+//! To one process go: Request (the leader), RequestAck, Promise, Accepted and Nack (the owner of
+//! the ballot), CatchUpRequest, CatchUpReply and Disown. DecideAck does not, for standbys
+//! learn from it what a leader that died told nobody else.
 //!
 //! Taking over (phase 1, once for the whole log; "Paxos Made Simple", section 3):
 //!
@@ -114,8 +120,8 @@ impl Assignment {
     }
 }
 
-/// Leader to clients: what became of their values. One datagram serves many clients, for all of
-/// them receive it.
+/// Leader to a client: what became of its values; or to all clients, to those that asked for it
+/// again and again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestAck {
     /// Whether the leader is quorate. What another one answers tells how values fared, but not
@@ -353,11 +359,14 @@ pub enum Standing {
 pub struct CatchUpRequest {
     /// Who is asked; none means whoever leads.
     pub of: Option<NodeId>,
+    /// It was asked before and not answered: everybody shall hear the answer, for the way to the
+    /// sender alone may be lost.
+    pub again: bool,
     /// What the sender misses, in order.
     pub missing: Vec<Run<Instance>>,
 }
 
-/// Learner or proposer to the group of who asked: decided entries.
+/// Learner or proposer to who asked: decided entries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CatchUpReply {
     /// The instance of the first entry; the others follow it.
@@ -522,8 +531,9 @@ impl fmt::Display for Message {
                 let asks = if *asks { ", asks" } else { "" };
                 write!(f, "Heartbeat {announcement} {progress}{asks}")
             }
-            Message::CatchUpRequest(CatchUpRequest { of, missing }) => {
-                write!(f, "CatchUpRequest {}", list(missing))?;
+            Message::CatchUpRequest(CatchUpRequest { of, again, missing }) => {
+                let again = if *again { "again " } else { "" };
+                write!(f, "CatchUpRequest {again}{}", list(missing))?;
                 of.map_or(Ok(()), |of| write!(f, " of {of}"))
             }
             Message::CatchUpReply(CatchUpReply { from, entries, last }) => {

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -19,9 +20,9 @@ use crate::auth::door::{Door, Heard, talks};
 use crate::auth::hello::Hello;
 use crate::auth::seal::{Broken, Opened, SEAL_BYTES, Seal};
 use crate::clock::{Clock, Pace};
-use crate::net::{DatagramReceiver, DatagramSender};
+use crate::net::{AddressedSender, DatagramReceiver, DatagramSender};
 use crate::protocol::message::Interest;
-use crate::protocol::types::{Role, Sender, Time};
+use crate::protocol::types::{NodeId, Role, Sender, Time, To};
 use crate::wire::{Codec, Envelope, Refusal};
 
 /// How many datagrams are turned away in one look, at most.
@@ -54,6 +55,17 @@ impl<N: DatagramSender> DatagramSender for SealingSender<N> {
         buffer.extend_from_slice(datagram);
         self.seal.seal(role, &mut buffer);
         self.network.send(role, &buffer)
+    }
+}
+
+impl<N: AddressedSender> AddressedSender for SealingSender<N> {
+    fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+        let mut buffer = self.buffer.lock();
+        buffer.clear();
+        buffer.reserve(datagram.len() + SEAL_BYTES);
+        buffer.extend_from_slice(datagram);
+        self.seal.seal(node, &mut buffer);
+        self.network.send_at(node, address, &buffer)
     }
 }
 
@@ -97,8 +109,8 @@ struct Watch {
 /// Receives what may come in at one socket.
 pub struct Gate<R> {
     network: R,
-    /// The groups whose datagrams arrive here.
-    groups: Vec<Role>,
+    /// What is sent to these arrives here.
+    addressees: Vec<To>,
     keeper: Arc<Keeper>,
 }
 
@@ -128,9 +140,9 @@ impl Keeper {
         Arc::new(Keeper { around, watch: Mutex::new(watch) })
     }
 
-    /// Judges a datagram to one of `groups`, the cheap checks first. Nothing is kept before the
+    /// Judges a datagram to one of `addressees`, the cheap checks first. Nothing is kept before the
     /// tag was found good.
-    fn judge(&self, groups: &[Role], datagram: &[u8]) -> Verdict {
+    fn judge(&self, addressees: &[To], datagram: &[u8]) -> Verdict {
         let Surroundings { codec, me, seal, interest, clock, .. } = &self.around;
         let envelope = match codec.envelope(datagram) {
             Ok(envelope) => envelope,
@@ -138,8 +150,9 @@ impl Keeper {
         };
         let (from, kind) = match envelope {
             Envelope::Message(header) => (header.sender, Some(header.kind)),
-            Envelope::Hello(sender) => (sender, None),
+            Envelope::Hello(sender) | Envelope::Knock(sender) => (sender, None),
         };
+        let is_hello = matches!(envelope, Envelope::Hello(_));
         if codec.is_own(from) {
             return Verdict::Own;
         }
@@ -147,7 +160,7 @@ impl Keeper {
         if kind.is_some_and(|kind| !interest.includes(kind)) {
             return Verdict::Uninteresting;
         }
-        let opened = match open_for(seal, groups, datagram) {
+        let opened = match open_for(seal, addressees, datagram) {
             Ok(opened) => opened,
             Err(Broken::TooShort) => return Verdict::Refused(Refusal::TooShort),
             Err(Broken::OtherKey) => return Verdict::Refused(Refusal::OtherKey),
@@ -155,10 +168,10 @@ impl Keeper {
         };
         let (now, content) = (clock.now(), &datagram[..opened.content_bytes]);
         let Watch { door, .. } = &mut *self.watch.lock();
-        let heard = if kind.is_some() {
+        let heard = if !is_hello {
             door.on_message(now, from.node, opened)
         } else {
-            let Some(hello) = Hello::decode(Codec::hello_body(content)) else {
+            let Some(hello) = Hello::decode(Codec::bare_body(content)) else {
                 return Verdict::Refused(Refusal::BadBody);
             };
             let knew = door.known();
@@ -168,12 +181,12 @@ impl Keeper {
             }
             heard
         };
-        match (kind, heard) {
+        match (is_hello, heard) {
             (_, Heard::Replayed) => Verdict::Refused(Refusal::Replayed),
-            (Some(_), Heard::Unproven) => Verdict::Refused(Refusal::Unproven),
-            (Some(_), Heard::Taken) => Verdict::Message(content.len()),
+            (false, Heard::Unproven) => Verdict::Refused(Refusal::Unproven),
+            (false, Heard::Taken) => Verdict::Message(content.len()),
             // Who asks or answers needs no proof: the answer is all there is to it.
-            (None, Heard::Taken | Heard::Unproven) => Verdict::Hello,
+            (true, Heard::Taken | Heard::Unproven) => Verdict::Hello,
         }
     }
 
@@ -212,7 +225,7 @@ impl Keeper {
     }
 
     /// Counts what was refused, and says so at a bounded rate.
-    fn refuse(&self, group: Role, reason: Refusal) {
+    fn refuse(&self, addressees: &[To], reason: Refusal) {
         let Surroundings { stats, clock, .. } = &self.around;
         stats.refused.increment(reason);
         let level = match reason {
@@ -228,16 +241,17 @@ impl Keeper {
         };
         let mut watch = self.watch.lock();
         if let Some(more) = watch.paces.entry(reason).or_default().allows(clock.now()) {
-            log::log!(level, "{group}s: refused a datagram, {reason}; {more} more before");
+            let to = addressees.first().map(To::to_string).unwrap_or_default();
+            log::log!(level, "{to}: refused a datagram, {reason}; {more} more before");
         }
     }
 }
 
-/// Checks the tag, which covers the group that the datagram was sent to.
-fn open_for(seal: &Seal, groups: &[Role], datagram: &[u8]) -> Result<Opened, Broken> {
+/// Checks the tag, which covers whom the datagram was sent to.
+fn open_for(seal: &Seal, addressees: &[To], datagram: &[u8]) -> Result<Opened, Broken> {
     let mut outcome = Err(Broken::Forged);
-    for group in groups {
-        outcome = seal.open(*group, datagram);
+    for to in addressees {
+        outcome = seal.open(*to, datagram);
         if !matches!(outcome, Err(Broken::Forged)) {
             break;
         }
@@ -258,9 +272,9 @@ impl Watch {
 }
 
 impl<R: DatagramReceiver> Gate<R> {
-    /// A gate before `network`, where what is sent to these groups arrives.
-    pub fn new(network: R, groups: Vec<Role>, keeper: Arc<Keeper>) -> Self {
-        Gate { network, groups, keeper }
+    /// A gate before `network`, where what is sent to these arrives.
+    pub fn new(network: R, addressees: Vec<To>, keeper: Arc<Keeper>) -> Self {
+        Gate { network, addressees, keeper }
     }
 
     /// Takes from the network by `receive` until something may come in.
@@ -269,11 +283,11 @@ impl<R: DatagramReceiver> Gate<R> {
         buffer: &mut [u8],
         receive: impl Fn(&mut R, &mut [u8]) -> io::Result<Option<usize>>,
     ) -> io::Result<Option<usize>> {
-        let Gate { network, groups, keeper } = self;
+        let Gate { network, addressees, keeper } = self;
         keeper.announce();
         for _ in 0..TURNED_AWAY_MAX {
             let Some(length) = receive(network, buffer)? else { break };
-            let verdict = keeper.judge(groups, &buffer[..length]);
+            let verdict = keeper.judge(addressees, &buffer[..length]);
             keeper.speak();
             let stats = &keeper.around.stats;
             match verdict {
@@ -282,7 +296,7 @@ impl<R: DatagramReceiver> Gate<R> {
                 Verdict::Hello => stats.hellos.increment(),
                 Verdict::Own => stats.own.increment(),
                 Verdict::Uninteresting => stats.uninteresting.increment(),
-                Verdict::Refused(reason) => keeper.refuse(groups[0], reason),
+                Verdict::Refused(reason) => keeper.refuse(addressees, reason),
             }
             keeper.around.stats.received.increment();
         }
@@ -298,6 +312,10 @@ impl<R: DatagramReceiver> DatagramReceiver for Gate<R> {
 
     fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         self.next(buffer, R::try_receive)
+    }
+
+    fn source(&self) -> Option<SocketAddr> {
+        self.network.source()
     }
 
     fn dropped(&self) -> u64 {

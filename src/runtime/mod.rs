@@ -18,9 +18,10 @@
 //! to another goes from loop to inbox (`neighbours`).
 //!
 //! Nothing in here knows what a message means. Time is read once a turn; randomness comes from
-//! `entropy`, once a start. `process` is a role with its sockets and threads, `node` what runs in
-//! one process.
+//! `entropy`, once a start and once a question that must not be guessed. `process` is a role with
+//! its sockets and threads, `node` what runs in one process.
 
+pub mod addresses;
 pub mod busy_poll;
 pub mod doing;
 mod ending;
@@ -34,6 +35,7 @@ mod memory;
 pub mod neighbours;
 pub mod node;
 pub mod parent;
+pub mod post;
 pub mod printer;
 mod process;
 pub mod progress;

@@ -8,12 +8,14 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use log::{error, info, warn};
 
+use super::addresses::Belief;
 use super::ending::{End, Ending, not_awaited};
 use super::entropy;
 use super::gate::{self, Gate, Keeper, SealingSender};
 use super::inbox::{Inbox, InboxSender, inbox};
 use super::neighbours::{Neighbour, Neighbours};
 use super::node::{Exit, StartError, no_thread};
+use super::post::{Attentive, Post};
 use super::receiver::{Receiver, Reception};
 use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
 use super::stats::Stats;
@@ -23,14 +25,14 @@ use crate::auth::seal::Seal;
 use crate::clock::Clock;
 use crate::config::{Config, Place};
 use crate::logging;
-use crate::net::interface::{HostInterface, host_interfaces};
+use crate::net::interface::{HostInterface, Interface, host_interfaces};
 use crate::net::lossy::Lossy;
-use crate::net::multicast::{NetError, Options};
-use crate::net::rejoin::{Recipe, Rejoining, Reopening};
-use crate::net::{DatagramReceiver, DatagramSender, Groups};
+use crate::net::multicast::Options;
+use crate::net::rejoin::{Private, Recipe, Rejoining, Reopening};
+use crate::net::{AddressedSender, DatagramReceiver, Group, Groups};
 use crate::protocol::actor::Actor;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Role, Sender};
+use crate::protocol::types::{NodeId, Sender, To};
 use crate::results::output::Output;
 use crate::storage::AcceptorStore;
 use crate::storage::memory::MemoryStore;
@@ -42,7 +44,9 @@ pub(super) struct Process {
     pub inbox_sender: InboxSender,
     neighbours: Neighbours,
     codec: Codec,
-    network: Box<dyn DatagramSender>,
+    network: Arc<dyn AddressedSender + Sync>,
+    groups: Groups,
+    belief: Belief,
     lock: Option<Lock>,
     interest: Arc<AtomicU32>,
     stats: Arc<Stats>,
@@ -58,35 +62,62 @@ pub(super) struct Process {
 
 /// A socket that a process hears others at.
 struct Listening {
-    socket: Rejoining,
-    /// The groups whose datagrams arrive there.
-    groups: Vec<Role>,
+    socket: Box<dyn DatagramReceiver>,
+    /// What is sent to these arrives there.
+    addressees: Vec<To>,
 }
 
 impl Listening {
-    /// All of a process: one at `place`, and one for each other group that its role hears.
+    /// All of a process: one at `place`, one for each other group that its role hears, and, where
+    /// that is not in the list of its group, one of its own.
     fn open(
         groups: &Groups,
-        role: Role,
+        node: NodeId,
         place: Place,
         recipe: &Recipe,
-    ) -> Result<Vec<Self>, NetError> {
+        sender: &Arc<Reopening>,
+    ) -> Result<Vec<Self>, StartError> {
         let host = own_interfaces();
-        let own = (groups.arriving_at_own(role), place.listen);
-        let joined_too = groups.joined_too(role).map(|(group, address)| (vec![group], address));
-        let listen = |(groups, address)| {
-            Rejoining::join(address, recipe.clone(), &host)
-                .map(|socket| Listening { socket, groups })
-        };
-        std::iter::once(own).chain(joined_too).map(listen).collect()
+        let mut at_place: Vec<To> =
+            groups.arriving_at_own(node.role).into_iter().map(To::Group).collect();
+        let is_listed = matches!(groups.of(node.role), Group::Unicast(_));
+        if is_listed {
+            at_place.push(To::Node(node));
+        }
+        let joined_too = groups.joined_too(node.role);
+        let joined_too = joined_too.map(|(group, address)| (vec![To::Group(group)], address));
+        let mut listening = Vec::new();
+        for (addressees, address) in std::iter::once((at_place, place.listen)).chain(joined_too) {
+            let socket = Box::new(Rejoining::join(address, recipe.clone(), &host)?);
+            listening.push(Listening { socket, addressees });
+        }
+        if !is_listed {
+            listening.extend(Private::all_of(sender).into_iter().map(|socket| Listening {
+                socket: Box::new(socket),
+                addressees: vec![To::Node(node)],
+            }));
+        }
+        Ok(listening)
     }
+}
+
+/// Whose addresses a process may learn.
+fn belief(has_key: bool, interface: Interface) -> Belief {
+    if has_key {
+        return Belief::Any;
+    }
+    let here = own_interfaces().into_iter().filter(|one| {
+        one.index == interface.index
+            || interface.v4.is_some_and(|own| one.addresses.iter().any(|(ip, _)| *ip == own))
+    });
+    Belief::Near(here.flat_map(|one| one.addresses).collect())
 }
 
 /// What a process with a key has beside the others.
 struct Lock {
     me: Sender,
     seal: Arc<Seal>,
-    speaker: Box<dyn DatagramSender>,
+    speaker: Arc<SealingSender<Arc<Reopening>>>,
     datagram_bytes: usize,
 }
 
@@ -96,7 +127,7 @@ impl Lock {
         let Lock { me, seal, speaker, datagram_bytes } = self;
         let Reception { codec, interest, stats, clock, .. } = reception.clone();
         let around = gate::Surroundings { codec, me, seal, datagram_bytes, interest, stats, clock };
-        Keeper::new(around, speaker)
+        Keeper::new(around, Box::new(speaker))
     }
 }
 
@@ -105,18 +136,17 @@ impl Process {
         config: &Config,
         settings: &Settings,
         place: Place,
-        sender: Sender,
+        me: Sender,
         loss: (f64, u64),
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let role = sender.node.role;
         let options = Options {
             interface: place.interface,
             ttl: config.ttl,
             buffer_bytes: config.socket_buffer_bytes,
         };
         let codec =
-            Codec::new(&config.cluster, settings.acceptor_count, sender, settings.datagram_bytes);
+            Codec::new(&config.cluster, settings.acceptor_count, me, settings.datagram_bytes);
         let seal = match &config.key_file {
             Some(path) => {
                 let ring = KeyRing::read(path).map_err(StartError::new)?;
@@ -126,22 +156,20 @@ impl Process {
             None => None,
         };
         let recipe = Recipe { choice: config.interface.clone(), options, clock };
-        let open_sender =
-            || Reopening::open(&config.groups, recipe.clone()).map_err(StartError::from);
-        let (codec, network, lock) = match seal {
+        let opened = Reopening::open(&config.groups, recipe.clone(), config.unicast_port)?;
+        let opened = Arc::new(opened);
+        let listening = Listening::open(&config.groups, me.node, place, &recipe, &opened)?;
+        let belief = belief(seal.is_some(), place.interface);
+        let codec = if seal.is_some() { codec.sealed() } else { codec };
+        let (network, lock): (Arc<dyn AddressedSender + Sync>, _) = match seal {
             Some(seal) => {
-                let sealing = || -> Result<_, StartError> {
-                    Ok(SealingSender::new(open_sender()?, Arc::clone(&seal)))
-                };
-                let network: Box<dyn DatagramSender> = Box::new(sealing()?);
-                let (speaker, datagram_bytes) = (Box::new(sealing()?), settings.datagram_bytes);
-                let seal = Arc::clone(&seal);
-                let lock = Lock { me: sender, seal, speaker, datagram_bytes };
-                (codec.sealed(), network, Some(lock))
+                let sealing = Arc::new(SealingSender::new(opened, Arc::clone(&seal)));
+                let (speaker, datagram_bytes) = (Arc::clone(&sealing), settings.datagram_bytes);
+                let lock = Lock { me, seal, speaker, datagram_bytes };
+                (sealing, Some(lock))
             }
-            None => (codec, Box::new(open_sender()?) as Box<dyn DatagramSender>, None),
+            None => (opened, None),
         };
-        let listening = Listening::open(&config.groups, role, place, &recipe)?;
         let (inbox_sender, inbox) = inbox(config.inbox_datagrams);
         Ok(Process {
             inbox,
@@ -149,6 +177,8 @@ impl Process {
             neighbours: Neighbours::default(),
             codec,
             network,
+            groups: config.groups.clone(),
+            belief,
             lock,
             interest: Arc::new(AtomicU32::new(0)),
             stats: Arc::new(Stats::default()),
@@ -193,11 +223,19 @@ impl Process {
             stats: Arc::clone(&self.stats),
             clock: self.clock,
         };
+        let post = Arc::new(Post::new(
+            self.network,
+            Arc::clone(&codec),
+            self.groups,
+            self.belief,
+            Arc::clone(&self.stats),
+            self.clock,
+        ));
         let surroundings = Surroundings {
             inbox: self.inbox,
             neighbours: self.neighbours,
             codec,
-            network: self.network,
+            network: Box::new(Arc::clone(&post)),
             store: self.store,
             output,
             credits: self.credits,
@@ -212,17 +250,21 @@ impl Process {
             say_open();
         }
         let mut receivers = Vec::new();
-        for (place, Listening { socket, groups }) in (0..).zip(self.listening) {
-            let ((ratio, seed), group) = (self.loss, groups[0]);
+        for (place, Listening { socket, addressees }) in (0..).zip(self.listening) {
+            let ((ratio, seed), first) = (self.loss, addressees[0]);
             let lossy = Lossy::new(socket, ratio, seed ^ place, Arc::clone(&self.stats.loss));
+            let post = Arc::clone(&post);
             let network: Box<dyn DatagramReceiver> = match &keeper {
-                Some(keeper) => Box::new(Gate::new(lossy, groups, Arc::clone(keeper))),
-                None => Box::new(lossy),
+                Some(keeper) => {
+                    let gate = Gate::new(lossy, addressees, Arc::clone(keeper));
+                    Box::new(Attentive::new(gate, post))
+                }
+                None => Box::new(Attentive::new(lossy, post)),
             };
             receivers.push(if self.busy_poll.is_zero() {
-                Receiver::spawn(group, network, reception.clone()).map_err(no_thread)?
+                Receiver::spawn(first, network, reception.clone()).map_err(no_thread)?
             } else {
-                let spawned = Receiver::spawn_resting(group, network, reception.clone());
+                let spawned = Receiver::spawn_resting(first, network, reception.clone());
                 let (receiver, direct) = spawned.map_err(no_thread)?;
                 role_loop.look_at(direct);
                 receiver

@@ -21,7 +21,7 @@ use super::stats::Stats;
 use crate::clock::{Clock, Pace};
 use crate::net::DatagramReceiver;
 use crate::protocol::message::Interest;
-use crate::protocol::types::Role;
+use crate::protocol::types::To;
 use crate::wire::{Codec, Header, Refusal};
 
 /// After a failure, so that one that stays does not burn a core.
@@ -56,17 +56,17 @@ pub struct Reception {
 }
 
 impl Receiver {
-    /// Starts to receive what is sent to the group of `group`.
+    /// Starts to receive what is sent to `at`, a group or this process alone.
     ///
     /// # Errors
     ///
     /// When the operating system gives no thread.
     pub fn spawn(
-        group: Role,
+        at: impl Into<To>,
         network: impl DatagramReceiver + 'static,
         reception: Reception,
     ) -> io::Result<Receiver> {
-        Self::start(group, network, reception, true).map(|(receiver, _)| receiver)
+        Self::start(at.into(), network, reception, true).map(|(receiver, _)| receiver)
     }
 
     /// The same for a loop that polls: the thread rests until the loop sleeps.
@@ -75,26 +75,26 @@ impl Receiver {
     ///
     /// When the operating system gives no thread.
     pub fn spawn_resting(
-        group: Role,
+        at: impl Into<To>,
         network: impl DatagramReceiver + 'static,
         reception: Reception,
     ) -> io::Result<(Receiver, Arc<dyn Direct>)> {
-        let (receiver, reading) = Self::start(group, network, reception, false)?;
+        let (receiver, reading) = Self::start(at.into(), network, reception, false)?;
         let (duty, thread) = (Arc::clone(&receiver.duty), receiver.thread.thread().clone());
         Ok((receiver, Arc::new(Shared { reading, duty, thread })))
     }
 
     fn start<N: DatagramReceiver + 'static>(
-        group: Role,
+        at: To,
         network: N,
         reception: Reception,
         always: bool,
     ) -> io::Result<(Receiver, Arc<Mutex<Reading<N>>>)> {
         let duty = Arc::new(Duty::new(always));
-        let reading = Arc::new(Mutex::new(Reading::new(group, network, reception)));
+        let reading = Arc::new(Mutex::new(Reading::new(at, network, reception)));
         let (of_thread, on) = (Arc::clone(&reading), Arc::clone(&duty));
         let thread = thread::Builder::new()
-            .name(format!("receive-{group}s"))
+            .name(format!("receive-{at}"))
             .spawn(move || run(&of_thread, &on))?;
         Ok((Receiver { thread, duty }, reading))
     }
@@ -187,7 +187,7 @@ impl<N> fmt::Debug for Shared<N> {
 
 /// The state of reception: the socket, and what has to do with it.
 struct Reading<N> {
-    group: Role,
+    at: To,
     network: N,
     reception: Reception,
     /// For the thread; a loop that looks brings its own.
@@ -201,9 +201,9 @@ struct Reading<N> {
 }
 
 impl<N: DatagramReceiver> Reading<N> {
-    fn new(group: Role, network: N, reception: Reception) -> Self {
+    fn new(at: To, network: N, reception: Reception) -> Self {
         Reading {
-            group,
+            at,
             network,
             reception,
             buffer: None,
@@ -286,14 +286,14 @@ impl<N: DatagramReceiver> Reading<N> {
             Verdict::Uninteresting => stats.uninteresting.increment(),
             Verdict::Refused(reason) => {
                 stats.refused.increment(reason);
-                log::debug!("{}s: refused a datagram: {reason}", self.group);
+                log::debug!("{}: refused a datagram: {reason}", self.at);
                 // Once: it is no fault, but somebody may not know of it.
                 if reason == Refusal::OtherCluster && stats.refused.count(reason) == 1 {
                     log::info!(
                         target: "paxos::report",
-                        "another cluster uses the group of the {}s; its datagrams are dropped, \
-                         and cost time: give one of the two other ports",
-                        self.group
+                        "another cluster uses the group of the {}; its datagrams are dropped, and \
+                         cost time: give one of the two other ports",
+                        self.at
                     );
                 }
                 // A mistake in the configuration, and nothing works because of it.
@@ -302,7 +302,7 @@ impl<N: DatagramReceiver> Reading<N> {
                 if is_mistake
                     && let Some(more) = self.refusal_pace.allows(self.reception.clock.now())
                 {
-                    log::warn!("{}s: refused a datagram, {reason}; {more} more before", self.group);
+                    log::warn!("{}: refused a datagram, {reason}; {more} more before", self.at);
                 }
             }
         }
@@ -324,7 +324,7 @@ impl<N: DatagramReceiver> Reading<N> {
     fn on_error(&mut self, error: &io::Error) {
         self.reception.stats.receive_errors.increment();
         if let Some(more) = self.error_pace.allows(self.reception.clock.now()) {
-            log::warn!("cannot receive from the {}s ({error}); {more} more before", self.group);
+            log::warn!("cannot receive at {} ({error}); {more} more before", self.at);
         }
     }
 
@@ -337,9 +337,9 @@ impl<N: DatagramReceiver> Reading<N> {
         self.kernel_dropped = dropped;
         self.reception.stats.kernel_dropped.add(more);
         log::warn!(
-            "the kernel has dropped {dropped} datagrams to the {}s by now: the machine is too \
-             slow or the socket buffer too small",
-            self.group
+            "the kernel has dropped {dropped} datagrams to {} by now: the machine is too slow or \
+             the socket buffer too small",
+            self.at
         );
     }
 }
@@ -362,7 +362,7 @@ mod tests {
     use crate::net::DatagramSender;
     use crate::net::memory::MemoryNetwork;
     use crate::protocol::message::{Kind, Message, Nack};
-    use crate::protocol::types::{Ballot, NodeId, Sender};
+    use crate::protocol::types::{Ballot, NodeId, Role, Sender};
 
     const OWN: Sender = Sender { node: NodeId { role: Role::Acceptor, id: 1 }, boot: 7 };
     const DATAGRAM_BYTES: usize = 1472;
@@ -417,7 +417,7 @@ mod tests {
         };
         let duty = Arc::new(Duty::new(true));
         let network = Network { datagrams: datagrams.into(), duty: Arc::clone(&duty) };
-        run(&Mutex::new(Reading::new(Role::Acceptor, network, reception)), &duty);
+        run(&Mutex::new(Reading::new(Role::Acceptor.into(), network, reception)), &duty);
         (std::iter::from_fn(|| inbox.poll()).collect(), stats)
     }
 

@@ -351,12 +351,16 @@ impl<A: Actor> RoleLoop<A> {
         if neighbours.tell(to, message.kind(), &self.datagram) == Reach::All {
             return;
         }
-        match network.send(to.group(), &self.datagram) {
+        let sent = match to {
+            To::Group(group) => network.send(group, &self.datagram),
+            To::Node(node) => network.send_to(node, &self.datagram),
+        };
+        match sent {
             Ok(()) => stats.sent.increment(),
             Err(error) => {
                 stats.send_errors.increment();
                 if let Some(more) = self.send_pace.allows(now) {
-                    log::warn!("cannot send to the {}s ({error}); {more} more before", to.group());
+                    log::warn!("cannot send to {to} ({error}); {more} more before");
                 }
             }
         }

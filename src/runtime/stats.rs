@@ -26,6 +26,8 @@ pub struct Stats {
     pub uninteresting: Counter,
     /// Datagrams that were questions and answers of the gate.
     pub hellos: Counter,
+    /// Datagrams that asked whether an address is this process's, and answers to such.
+    pub knocks: Counter,
     /// Datagrams dropped because the role loop did not keep up.
     pub inbox_full: Counter,
     /// Datagrams the kernel dropped because a receive thread did not keep up.
@@ -64,6 +66,7 @@ impl Display for Stats {
             (self.own.count(), "own"),
             (self.uninteresting.count(), "of no interest"),
             (self.hellos.count(), "at the door"),
+            (self.knocks.count(), "about addresses"),
             (self.loss.load(Ordering::Relaxed), "lost on purpose"),
             (self.kernel_dropped.count(), "dropped by the kernel"),
             (self.inbox_full.count(), "dropped at a full inbox"),

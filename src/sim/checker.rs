@@ -8,7 +8,8 @@ use super::record::Chosen;
 use crate::protocol::actor::Delivery;
 use crate::protocol::message::{AcceptedEntry, Kind, Message};
 use crate::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Run, Sender, Session, Value,
+    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, To,
+    Value,
 };
 
 /// Who voted. The judge counts for itself: it shares no code with those it judges.
@@ -118,7 +119,12 @@ impl Checker {
     }
 
     /// A node sent a message.
-    pub fn on_send(&mut self, sender: Sender, message: &Message) -> Result<(), Violation> {
+    pub fn on_send(&mut self, sender: Sender, to: To, message: &Message) -> Result<(), Violation> {
+        if let To::Node(node) = to
+            && !concerns(node, message)
+        {
+            return Err(format!("{} sends to {node} alone: {message}", sender.node));
+        }
         *self.sent.entry(message.kind()).or_default() += 1;
         let from = sender.node;
         match message {
@@ -398,6 +404,31 @@ impl Checker {
 
 fn is_majority(voters: Voters, acceptor_count: u32) -> bool {
     voters.0.count_ones() * 2 > acceptor_count
+}
+
+/// Whether a message is one that `node` alone may be sent.
+fn concerns(node: NodeId, message: &Message) -> bool {
+    let owns = |ballot: Ballot| node == NodeId::new(Role::Proposer, ballot.proposer);
+    match message {
+        Message::Request(_) => node.role == Role::Proposer,
+        Message::RequestAck(ack) => {
+            ack.told.iter().all(|told| node == NodeId::new(Role::Client, told.session.client))
+        }
+        Message::Promise(promise) => owns(promise.ballot),
+        Message::Accepted(accepted) => owns(accepted.ballot),
+        Message::Nack(nack) => owns(nack.rejected),
+        Message::Disown(disown) => node == NodeId::new(Role::Acceptor, disown.acceptor),
+        Message::CatchUpRequest(request) => request.of == Some(node),
+        Message::CatchUpReply(_) => matches!(node.role, Role::Proposer | Role::Learner),
+        Message::Prepare(_)
+        | Message::Accept(_)
+        | Message::Decide(_)
+        | Message::DecideAck(_)
+        | Message::Heartbeat(_)
+        | Message::Echo(_)
+        | Message::Plea(_)
+        | Message::Offer(_) => false,
+    }
 }
 
 /// A ballot is used by the process that made it, in the life in which it made it.

@@ -337,6 +337,10 @@ impl Cluster {
             }
             Fault::SlowDisk(id, length) => self.hosts.entry(*id).or_default().sync = *length,
             Fault::Filter(kind) => self.network.filter(*kind),
+            Fault::Misplace(pairs) => {
+                pairs.iter().for_each(|(from, to)| self.network.misplace(*from, *to));
+            }
+            Fault::Forget(node) => self.network.forget(*node),
             Fault::Heal => self.network.heal(),
             Fault::FillDisk(id, bytes) => {
                 let disk = &self.hosts.entry(*id).or_default().disk;
@@ -619,7 +623,7 @@ impl Cluster {
         let messages = std::mem::take(&mut node.fx.send);
         let count = if dies { messages.len() / 2 } else { messages.len() };
         for (to, message) in messages.into_iter().take(count) {
-            let verdict = self.checker.on_send(sender, &message);
+            let verdict = self.checker.on_send(sender, to, &message);
             self.checker.take_news().into_iter().for_each(|new| self.happened(What::Chosen(new)));
             self.note(verdict);
             self.send(sender, &codec, to, &message);
@@ -692,6 +696,13 @@ impl Cluster {
             let place = self.rng.below(PAST_DATAGRAMS as u64) as usize;
             self.past[place] = (to, Rc::clone(&datagram));
         }
+        let Some(to) = self.network.way(node, to) else {
+            if let To::Node(to) = to {
+                let passage = Passage { to, fate: Fate::Cut, time: self.now };
+                self.trace.record(|record| record.copied(passage));
+            }
+            return;
+        };
         for to in reached(&self.nodes, to).filter(|to| *to != node) {
             let what = (message.kind(), datagram.len());
             let arrivals = self.network.arrivals(self.now, (node, to), what);

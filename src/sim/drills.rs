@@ -21,7 +21,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 13] = [
+pub const ALL: [Drill; 14] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -35,6 +35,7 @@ pub const ALL: [Drill; 13] = [
     ("narrow leader", narrow_leader),
     ("narrow client", narrow_client),
     ("stray ballot", stray_ballot),
+    ("wrong addresses", wrong_addresses),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };
@@ -265,6 +266,22 @@ fn stray_ballot() -> Wrong {
     cluster.kill(second);
     types(&mut cluster, 20);
     wrong.or_else(|| finishes(&mut cluster, 2500 * MS))
+}
+
+/// Everybody is wrong about where everybody is, from the start and for good: all that is sent to
+/// one process alone is lost. What is asked again reaches it all the same.
+fn wrong_addresses() -> Wrong {
+    (1..=20).find_map(|seed| {
+        let mut cluster = Cluster::new(Plan { seed, proposers: 3, ..Plan::default() });
+        cluster.inject(&Fault::Misplace(CAST.links(|_, _| true)));
+        let started = cluster.run_for(1000 * MS).err();
+        cluster.start_client(1, Assignment::Leader, values(1, 200));
+        // A learner that comes late has everything to fetch.
+        let half = cluster.run_for(200 * MS).err();
+        cluster.start(NodeId::new(Role::Learner, 3));
+        let late = finishes(&mut cluster, 3000 * MS);
+        started.or(half).or(late).map(|wrong| format!("seed {seed}: {wrong}"))
+    })
 }
 
 #[cfg(test)]

@@ -40,7 +40,12 @@ pub enum Fault {
     SlowDisk(NodeId, Duration),
     /// Messages of this kind do not get through.
     Filter(Kind),
-    /// Cuts and filters end.
+    /// The first is wrong about where the second is, of each pair: what it sends to it alone is
+    /// lost.
+    Misplace(Vec<(NodeId, NodeId)>),
+    /// A process does not know any more where others are: it sends to groups alone.
+    Forget(NodeId),
+    /// Cuts and filters end, and addresses are right.
     Heal,
     /// So many more bytes fit on an acceptor's disk.
     FillDisk(NodeId, usize),
@@ -113,6 +118,11 @@ impl fmt::Display for Fault {
             }
             Fault::SlowDisk(node, length) => write!(f, "{node}'s disk takes {length:?} a sync"),
             Fault::Filter(kind) => write!(f, "every {kind:?} is lost"),
+            Fault::Misplace(pairs) => {
+                write!(f, "wrong addresses:")?;
+                pairs.iter().try_for_each(|(from, to)| write!(f, " {from}->{to}"))
+            }
+            Fault::Forget(node) => write!(f, "{node} knows no addresses"),
             Fault::Heal => write!(f, "the network is whole again"),
             Fault::FillDisk(node, bytes) => write!(f, "{bytes} bytes are left on {node}'s disk"),
             Fault::BreakDisk(node) => write!(f, "{node}'s disk does not sync any more"),

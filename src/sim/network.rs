@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::record::Fate;
 use crate::protocol::message::Kind;
-use crate::protocol::types::{NodeId, Time};
+use crate::protocol::types::{NodeId, Time, To};
 use crate::rng::Rng;
 
 /// How bad the network is.
@@ -43,6 +43,10 @@ pub struct Network {
     narrow: BTreeMap<(NodeId, NodeId), usize>,
     /// Kinds that do not get through at all.
     filtered: BTreeSet<Kind>,
+    /// The first is wrong about where the second is.
+    misplaced: BTreeSet<(NodeId, NodeId)>,
+    /// These do not know where anybody is.
+    forgetful: BTreeSet<NodeId>,
     rng: Rng,
 }
 
@@ -50,7 +54,9 @@ impl Network {
     /// A network that draws from `seed`.
     pub fn new(weather: Weather, seed: u64) -> Self {
         let (cuts, narrow, filtered) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
-        Network { weather, cuts, narrow, filtered, rng: Rng::new(seed) }
+        let (misplaced, forgetful) = (BTreeSet::new(), BTreeSet::new());
+        let rng = Rng::new(seed);
+        Network { weather, cuts, narrow, filtered, misplaced, forgetful, rng }
     }
 
     /// Lets nothing through from `from` to `to`; the other direction stays as it is.
@@ -75,8 +81,30 @@ impl Network {
         self.filtered.insert(kind);
     }
 
-    /// Ends every cut and filter.
+    /// What `from` sends to `to` alone goes elsewhere from now on.
+    pub fn misplace(&mut self, from: NodeId, to: NodeId) {
+        self.misplaced.insert((from, to));
+    }
+
+    /// `node` does not know any more where anybody is.
+    pub fn forget(&mut self, node: NodeId) {
+        self.forgetful.insert(node);
+    }
+
+    /// Where what `from` sends to `to` really goes; none means to nobody.
+    pub fn way(&self, from: NodeId, to: To) -> Option<To> {
+        match to {
+            To::Group(_) => Some(to),
+            To::Node(_) if self.forgetful.contains(&from) => Some(To::Group(to.group())),
+            To::Node(node) if self.misplaced.contains(&(from, node)) => None,
+            To::Node(_) => Some(to),
+        }
+    }
+
+    /// Ends every cut and filter; addresses are known and right.
     pub fn heal(&mut self) {
+        self.misplaced.clear();
+        self.forgetful.clear();
         self.cuts.clear();
         self.narrow.clear();
         self.filtered.clear();

@@ -238,9 +238,10 @@ enum Class {
     Clock,
     Replay,
     Garbage,
+    Addresses,
 }
 
-const CLASSES: [Class; 11] = [
+const CLASSES: [Class; 12] = [
     Class::Kill,
     Class::KillAt,
     Class::Restart,
@@ -252,6 +253,7 @@ const CLASSES: [Class; 11] = [
     Class::Clock,
     Class::Replay,
     Class::Garbage,
+    Class::Addresses,
 ];
 
 /// Draws a scenario.
@@ -364,6 +366,9 @@ impl Draw {
             Class::Clock => Fault::ClockJump(victim, rng.up_to(Duration::from_secs(3600))),
             Class::Replay => Fault::Replay(1 + rng.below(64) as u32),
             Class::Garbage => Fault::Garbage(victim),
+            Class::Addresses if rng.chance(0.2) => Fault::Heal,
+            Class::Addresses if rng.chance(0.3) => Fault::Forget(victim),
+            Class::Addresses => self.misplaced(),
         }
     }
 
@@ -390,6 +395,18 @@ impl Draw {
         ];
         let members = |(role, count): (Role, u32)| (1..=count).map(move |id| NodeId::new(role, id));
         groups.into_iter().flat_map(members).collect()
+    }
+
+    /// Somebody is wrong about the others, others about it, or some about some.
+    fn misplaced(&mut self) -> Fault {
+        let (everyone, one, choice) = (self.everyone(), self.member(), self.rng.below(3));
+        let pairs = everyone.iter().flat_map(|from| everyone.iter().map(|to| (*from, *to)));
+        let pairs = pairs.filter(|(from, to)| match choice {
+            0 => *from == one,
+            1 => *to == one,
+            _ => self.rng.chance(0.2),
+        });
+        Fault::Misplace(pairs.collect())
     }
 
     /// A partition of one of the shapes that are known to break things.

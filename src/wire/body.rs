@@ -178,6 +178,7 @@ struct OfferHead {
 #[derive(Encode, BorrowDecode)]
 struct CatchUpRequestHead {
     of: Option<WireNode>,
+    again: bool,
     missing: u32,
 }
 
@@ -306,9 +307,9 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             put(OfferHead { to: count(to.len()), callers, progress }, buffer);
             to.iter().for_each(|caller| put(caller, buffer));
         }
-        Message::CatchUpRequest(CatchUpRequest { of, missing }) => {
-            let of = of.map(wire_node);
-            put(CatchUpRequestHead { of, missing: count(missing.len()) }, buffer);
+        Message::CatchUpRequest(CatchUpRequest { of, again, missing }) => {
+            let (of, again) = (of.map(wire_node), *again);
+            put(CatchUpRequestHead { of, again, missing: count(missing.len()) }, buffer);
             missing.iter().for_each(|run| put(wire_run(run), buffer));
         }
         Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
@@ -575,7 +576,8 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
         Kind::CatchUpRequest => {
             let head: CatchUpRequestHead = body.take()?;
             let of = head.of.map(node).transpose()?;
-            Message::CatchUpRequest(CatchUpRequest { of, missing: body.runs(head.missing)? })
+            let (again, missing) = (head.again, body.runs(head.missing)?);
+            Message::CatchUpRequest(CatchUpRequest { of, again, missing })
         }
         Kind::CatchUpReply => {
             let head: CatchUpReplyHead = body.take()?;

@@ -13,7 +13,7 @@ use log::warn;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::message::{Disown, Echo, Message};
-use crate::protocol::types::{Ballot, Role, Sender, Time};
+use crate::protocol::types::{Ballot, Role, Sender, Time, To};
 
 /// An acceptor that is not believed is told so again after so long, however much it says.
 const TELL_AGAIN: Duration = Duration::from_millis(200);
@@ -60,8 +60,11 @@ impl Incarnations {
         }
         fx.ignore(Ignored::OtherIncarnation);
         if life.told.is_none_or(|told| now.since(told) >= TELL_AGAIN) {
+            // Alone at first, and then by its group, in case it is not where it was.
+            let alone = life.told.is_none() || bugs::has(Bug::NeverAsksTheGroup);
+            let to = if alone { To::Node(from.node) } else { To::Group(Role::Acceptor) };
             life.told = Some(now);
-            fx.send(Role::Acceptor, Message::Disown(Disown { acceptor, incarnation }));
+            fx.send(to, Message::Disown(Disown { acceptor, incarnation }));
         }
         false
     }
@@ -90,7 +93,7 @@ impl Incarnations {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::{NodeId, To};
+    use crate::protocol::types::NodeId;
 
     fn echo(incarnations: &mut Incarnations, stamp: u64, round: u64, accepted: u64) -> bool {
         let from = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 7 };
@@ -123,7 +126,7 @@ mod tests {
         });
         let disown = Disown { acceptor: 1, incarnation: 7 };
         let told = (To::Group(Role::Acceptor), Message::Disown(disown));
-        assert_eq!(fx.send, [told.clone(), told], "paced");
+        assert_eq!(fx.send, [told.clone(), told], "paced, and not for the first time");
         // Given back what it had last, it is welcome.
         let promised = Ballot { round: 3, ..Ballot::ZERO };
         let echo = Echo { promised, accepted: 5, heard: Vec::new() };

@@ -64,8 +64,9 @@ pub struct Proposer {
     settings: Settings,
     quorum: Quorum,
     election: Election,
-    /// What it said of itself last.
+    /// What it said of itself last, and how often since that has changed.
     announced: Option<(Standing, bool)>,
+    said: u32,
     phase: Phase,
     /// The highest round heard of.
     round: u64,
@@ -103,6 +104,7 @@ impl Proposer {
         Proposer {
             election: Election::new(options.id, options.boot, &settings),
             announced: None,
+            said: 0,
             quorum: Quorum::majority_of(settings.acceptor_count),
             options,
             settings,
@@ -384,7 +386,7 @@ impl Proposer {
         if let Phase::Leading(leadership) = &mut self.phase {
             if from.node.role == Role::Client {
                 let session = Session { client: from.node.id, boot: from.boot };
-                leadership.owe_ack(session, false);
+                leadership.owe_ack_widely(session);
             }
             return;
         }
@@ -410,7 +412,7 @@ impl Proposer {
         }
     }
 
-    fn on_catch_up_request(&mut self, asker: Role, request: &CatchUpRequest, fx: &mut Effects) {
+    fn on_catch_up_request(&mut self, asker: NodeId, request: &CatchUpRequest, fx: &mut Effects) {
         let me = NodeId::new(Role::Proposer, self.options.id);
         if !catch_up::is_asked(request, me, self.is_leading()) {
             return fx.ignore(Ignored::NotLeading);
@@ -511,7 +513,9 @@ impl Actor for Proposer {
             Message::Decide(decide) => self.on_decide(id, decide, fx),
             Message::DecideAck(ack) => self.on_decide_ack(now, from, ack.progress, fx),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from, heartbeat, fx),
-            Message::CatchUpRequest(request) => self.on_catch_up_request(role, &request, fx),
+            Message::CatchUpRequest(request) => {
+                self.on_catch_up_request(from.node, &request, fx);
+            }
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::RequestAck(_)
             | Message::Prepare(_)

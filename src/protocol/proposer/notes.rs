@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::message::{Message, RequestAck, Told};
 use crate::protocol::packing::{merge, runs_per_page};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Counted, Instance, Number, Role, Run, Session, TOLD_BYTES_MAX};
+use crate::protocol::types::{
+    Counted, Instance, NodeId, Number, Role, Run, Session, TOLD_BYTES_MAX, To,
+};
 
 /// What has to be told to the clients.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -38,6 +41,8 @@ struct Note {
     is_owed: bool,
     /// Whether it requested something since it was told something.
     requested: bool,
+    /// How often it has asked again, in a row, for what it had been told.
+    asked_again: u32,
     /// What the last acknowledgements told.
     told: VecDeque<Earlier>,
 }
@@ -52,6 +57,9 @@ struct Earlier {
 /// In how many acknowledgements a client finds what became of a value, as long as others follow: so
 /// one that is lost is seldom missed.
 const TOLD_AGAIN: usize = 4;
+
+/// How often a client that asks again is answered alone before it is answered by its group.
+const PATIENCE: u32 = 2;
 
 /// How many sessions are remembered at least, once nothing is to be told to them.
 const SESSIONS_KEPT: usize = 4096;
@@ -93,6 +101,12 @@ impl Notes {
         }
     }
 
+    /// `session` has heard from no leader for long: it is answered by its group.
+    pub fn owe_widely(&mut self, session: Session) {
+        self.owe(session, false);
+        self.sessions.note(session).asked_again = PATIENCE;
+    }
+
     /// Whether the leader that answers is quorate.
     pub fn set_quorate(&mut self, quorate: bool) {
         self.quorate = quorate;
@@ -122,6 +136,11 @@ impl Notes {
         let note = self.sessions.note(session);
         let has_gap = note.end.is_some_and(|end| numbers.from > end);
         note.has_gap |= has_gap;
+        if note.has_told(numbers.from) {
+            note.asked_again = note.asked_again.saturating_add(1);
+        } else if note.end.is_none_or(|end| numbers.until > end) {
+            note.asked_again = 0; // What was told so far has arrived.
+        }
         note.end = note.end.max(Some(numbers.until));
         if has_gap && !std::mem::replace(&mut note.is_urgent, true) {
             self.urgent.push(session);
@@ -179,7 +198,7 @@ impl Notes {
                 delivered: all_delivered,
                 lost: all_lost,
             };
-            pages.tell(told, fx);
+            pages.tell(note.to(session), told, fx);
             if note.told.len() == TOLD_AGAIN - 1 {
                 note.told.pop_front();
             }
@@ -197,7 +216,8 @@ impl Notes {
             let open = note.take_open(session, log);
             if std::mem::take(&mut note.is_owed) || !open.is_empty() {
                 let requested = std::mem::take(&mut note.requested) || !open.is_empty();
-                pages.tell(Told { received: open, ..Told::new(session, requested) }, fx);
+                let told = Told { received: open, ..Told::new(session, requested) };
+                pages.tell(note.to(session), told, fx);
             }
         }
         pages.send(fx);
@@ -218,6 +238,23 @@ impl Note {
         self.is_urgent || self.is_waiting
     }
 
+    /// Whether the session was told what became of this value, in one of the last acknowledgements.
+    fn has_told(&self, number: Number) -> bool {
+        let told = self.told.iter().flat_map(|told| told.delivered.iter().chain(&told.lost));
+        told.into_iter().any(|run| run.contains(number))
+    }
+
+    /// To whom what is told to the session goes: to its client, until that has asked for the same
+    /// often enough. Once may be a loss as any other, and a group of a thousand clients should not
+    /// hear of each.
+    fn to(&self, session: Session) -> To {
+        if self.asked_again >= PATIENCE && !bugs::has(Bug::NeverAsksTheGroup) {
+            return To::Group(Role::Client);
+        }
+        let place = u32::from(bugs::has(Bug::AnswersTheWrong));
+        To::Node(NodeId::new(Role::Client, session.client + place))
+    }
+
     /// Takes what was received and is still not final.
     fn take_open(&mut self, session: Session, log: &DecidedLog) -> Vec<Run<Number>> {
         let next = log.next_number(session);
@@ -236,21 +273,27 @@ impl Note {
     }
 }
 
-/// Acknowledgements on their way out, as many sessions in a datagram as fit.
+/// Acknowledgements on their way out, as many sessions of one addressee in a datagram as fit.
 struct Pages {
     quorate: bool,
     page_bytes: usize,
+    to: To,
     told: Vec<Told>,
     bytes: usize,
 }
 
 impl Pages {
     fn new(quorate: bool, settings: &Settings) -> Self {
-        Pages { quorate, page_bytes: settings.page_bytes(), told: Vec::new(), bytes: 0 }
+        let (page_bytes, to) = (settings.page_bytes(), To::Group(Role::Client));
+        Pages { quorate, page_bytes, to, told: Vec::new(), bytes: 0 }
     }
 
     /// Tells a session something. What is too long for a datagram goes out in parts.
-    fn tell(&mut self, mut told: Told, fx: &mut Effects) {
+    fn tell(&mut self, to: To, mut told: Told, fx: &mut Effects) {
+        if to != self.to {
+            self.send(fx);
+            self.to = to;
+        }
         // A third of a datagram for each list.
         let room = self.page_bytes.saturating_sub(TOLD_BYTES_MAX);
         let most = (runs_per_page(room) / 3).max(1);
@@ -278,15 +321,16 @@ impl Pages {
         if !self.told.is_empty() {
             let (quorate, told) = (self.quorate, std::mem::take(&mut self.told));
             self.bytes = 0;
-            fx.send(Role::Client, Message::RequestAck(RequestAck { quorate, told }));
+            fx.send(self.to, Message::RequestAck(RequestAck { quorate, told }));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::protocol::types::To;
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
@@ -351,8 +395,27 @@ mod tests {
             other => panic!("{other}"),
         };
         assert_eq!(fx.send.iter().map(told).sum::<usize>(), 50_000);
-        assert!(fx.send.len() < 50_000 / 20, "{} datagrams", fx.send.len());
+        let addressees: BTreeSet<To> = fx.send.iter().map(|(to, _)| *to).collect();
+        assert_eq!((fx.send.len(), addressees.len()), (50_000, 50_000), "each alone");
         assert!(notes.sessions.recent.len() + notes.sessions.older.len() <= 4 * 5000);
+    }
+
+    /// A client that is told, and asks again and again, may not be where it was.
+    #[test]
+    fn a_client_that_asks_again_and_again_is_answered_by_its_group() {
+        let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
+        let mut ask = |number| {
+            notes.requested(SESSION, one(number));
+            notes.delivered(SESSION, one(number));
+            notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+            fx.send.drain(..).map(|(to, _)| to).collect::<Vec<_>>()
+        };
+        let (alone, all) = (To::Node(NodeId::new(Role::Client, 1)), To::Group(Role::Client));
+        let asked = [1, 1, 1, 1, 2, 2, 2, 3].map(|number| ask(number)[0]);
+        assert_eq!(asked, [alone, alone, all, all, alone, alone, all, alone]);
+        notes.owe_widely(SESSION);
+        notes.send_received(&DecidedLog::new(), &settings, &mut fx);
+        assert_eq!(fx.send[0].0, all);
     }
 
     /// What a client sent before something that has arrived is asked for at once.

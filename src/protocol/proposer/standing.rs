@@ -12,6 +12,12 @@ use crate::protocol::message::{Announcement, Heartbeat, Message, Offer, Standing
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Role, Time};
 
+/// How many heartbeats in a row tell clients what is news.
+const NEWS_REPEATED: u32 = 5;
+
+/// Clients hear every so many-th of the heartbeats that follow.
+const CLIENTS_EVERY: u32 = 10;
+
 impl Proposer {
     /// Acceptors answer, but not to what matters: lets somebody else try, who may be better
     /// connected. Links that carry small datagrams only are like that.
@@ -92,14 +98,18 @@ impl Proposer {
     /// other proposers; and if it leads, to learners and clients.
     pub(super) fn announce(&mut self, now: Time, asks: bool, fx: &mut Effects) {
         let (standing, quorate) = (self.standing(now), self.election.is_quorate());
-        self.announced = Some((standing, quorate));
+        let is_news = self.announced.replace((standing, quorate)) != Some((standing, quorate));
+        self.said = if is_news { 1 } else { self.said.saturating_add(1) };
         let ballot = self.own_ballot().unwrap_or(Ballot::ZERO);
         let stamp = self.election.next_stamp(now);
         let announcement = Announcement { standing, quorate, ballot, stamp };
         let progress = self.log.progress();
         let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks, progress });
         let (to, interval): (&[Role], _) = match standing {
-            Standing::Leads => (&[Role::Acceptor, Role::Proposer, Role::Learner, Role::Client], 1),
+            Standing::Leads if self.tells_clients() => {
+                (&[Role::Acceptor, Role::Proposer, Role::Learner, Role::Client], 1)
+            }
+            Standing::Leads => (&[Role::Acceptor, Role::Proposer, Role::Learner], 1),
             Standing::Campaigns => (&[Role::Acceptor, Role::Proposer], 1),
             // Nobody leads: whoever runs under the same id should hear of it.
             Standing::Stands | Standing::Abstains if asks => (&[Role::Acceptor, Role::Proposer], 3),
@@ -123,6 +133,12 @@ impl Proposer {
                 fx.send(role, Message::Offer(Offer { to: to.to_vec(), callers, progress }));
             }
         }
+    }
+
+    /// Whether clients hear of it, too: a few times when it is news, and then seldom, for there may
+    /// be a thousand of them, and each is woken up.
+    fn tells_clients(&self) -> bool {
+        self.said <= NEWS_REPEATED || self.said.is_multiple_of(CLIENTS_EVERY)
     }
 
     /// What others must know at once does not wait for the next heartbeat.

@@ -40,7 +40,7 @@ impl Process {
         };
         let gate = Gate::new(
             network.join(role, 1000),
-            vec![role],
+            vec![To::Group(role)],
             Keeper::new(around, Box::new(sender())),
         );
         Process { gate, sender: sender(), codec, stats }

@@ -305,7 +305,10 @@ fn a_network_that_fails_and_messages_that_do_not_fit_are_counted() {
         if event == "message 99" {
             let run = |at: u64| Run::new(Instance(at * 1_000_000), Instance(at * 1_000_000 + 1));
             let missing = (1..1000).map(run).collect();
-            fx.send(Role::Learner, Message::CatchUpRequest(CatchUpRequest { of: None, missing }));
+            fx.send(
+                Role::Learner,
+                Message::CatchUpRequest(CatchUpRequest { of: None, again: false, missing }),
+            );
             fx.send(Role::Proposer, nack());
             fx.send(Role::Learner, nack());
         }

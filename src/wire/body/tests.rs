@@ -99,7 +99,7 @@ fn sample(kind: Kind) -> Message {
         }
         Kind::CatchUpRequest => {
             let of = Some(NodeId::new(Role::Proposer, u32::MAX));
-            Message::CatchUpRequest(CatchUpRequest { of, missing: runs() })
+            Message::CatchUpRequest(CatchUpRequest { of, again: true, missing: runs() })
         }
         Kind::Disown => Message::Disown(Disown { acceptor: u32::MAX, incarnation: u64::MAX }),
         Kind::CatchUpReply => {

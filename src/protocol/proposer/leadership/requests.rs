@@ -17,6 +17,11 @@ impl Leadership {
         self.notes.owe(session, requested);
     }
 
+    /// A client that heard of no leader for long is to hear that one is there.
+    pub fn owe_ack_widely(&mut self, session: Session) {
+        self.notes.owe_widely(session);
+    }
+
     /// A client asks for values.
     pub fn on_request(
         &mut self,

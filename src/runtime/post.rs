@@ -1,0 +1,203 @@
+//! Sends to groups and to single processes, and learns where those are from what is heard.
+//!
+//! `addresses` has the rules. This is what they cost: a knock now and then to whom something is
+//! sent, and a look at the source of what arrives.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use log::warn;
+use parking_lot::Mutex;
+
+use super::addresses::{Addresses, Belief, News};
+use super::entropy;
+use super::stats::Stats;
+use crate::clock::{Clock, Pace};
+use crate::net::{AddressedSender, DatagramReceiver, DatagramSender, Group, Groups};
+use crate::protocol::types::{NodeId, Role, Sender};
+use crate::wire::{Codec, Envelope};
+
+/// What a knock is: a question, or the answer to one.
+const ASKS: u8 = 0;
+const ANSWERS: u8 = 1;
+
+/// So many datagrams of one process pass before its source is looked at again.
+const LOOK_EVERY: u32 = 64;
+
+/// How many processes' sources are remembered beside the table that is shared.
+const SEEN: usize = 64;
+
+/// How many knocks one look at a socket passes over, at most.
+const KNOCKS_MAX: usize = 64;
+
+/// Sends for one process, whose receivers tell it whom they hear.
+pub struct Post {
+    network: Arc<dyn AddressedSender + Sync>,
+    codec: Arc<Codec>,
+    groups: Groups,
+    addresses: Mutex<Addresses>,
+    /// The knock being built, reused.
+    knock: Mutex<Vec<u8>>,
+    contest_pace: Mutex<Pace>,
+    stats: Arc<Stats>,
+    clock: Clock,
+}
+
+impl Post {
+    /// Sends by `network`, which seals if there is a key; nobody's address is known yet.
+    pub fn new(
+        network: Arc<dyn AddressedSender + Sync>,
+        codec: Arc<Codec>,
+        groups: Groups,
+        belief: Belief,
+        stats: Arc<Stats>,
+        clock: Clock,
+    ) -> Self {
+        let (addresses, knock) = (Mutex::new(Addresses::new(belief)), Mutex::new(Vec::new()));
+        let contest_pace = Mutex::default();
+        Post { network, codec, groups, addresses, knock, contest_pace, stats, clock }
+    }
+
+    /// Where `node` is, if it is known. Knocks there, if that is due.
+    fn find(&self, node: NodeId) -> Option<SocketAddr> {
+        if let Group::Unicast(_) = self.groups.of(node.role) {
+            return self.groups.of(node.role).member(node.id);
+        }
+        // A number that nobody can guess; without one, nobody is asked.
+        let random = || entropy::random_u64().unwrap_or(0);
+        let found = self.addresses.lock().whereabouts(self.clock.now(), node, random);
+        if let Some((address, token)) = found.knock.filter(|(_, token)| *token != 0) {
+            self.knock(node, address, ASKS, token);
+        }
+        found.address
+    }
+
+    fn knock(&self, node: NodeId, address: SocketAddr, what: u8, token: u64) {
+        let mut knock = self.knock.lock();
+        self.codec.begin_knock(&mut knock);
+        knock.push(what);
+        knock.extend_from_slice(&token.to_le_bytes());
+        match self.network.send_at(node, address, &knock) {
+            Ok(()) => self.stats.sent.increment(),
+            // As good as lost.
+            Err(_) => self.stats.send_errors.increment(),
+        }
+    }
+
+    /// A datagram of `from` came from `source`.
+    fn heard(&self, from: Sender, source: SocketAddr) {
+        let now = self.clock.now();
+        if self.addresses.lock().heard(now, from, source) == News::Contested
+            && self.contest_pace.lock().allows(now).is_some()
+        {
+            warn!(
+                "{} is heard from two addresses in turns: give each process its own id; until \
+                 then it is sent to by its group",
+                from.node
+            );
+        }
+    }
+
+    /// A knock of `from` came from `source`.
+    fn on_knock(&self, from: Sender, source: SocketAddr, body: &[u8]) {
+        let Some((&[what], token)) = body.split_first_chunk::<1>() else { return };
+        let Ok(token) = token.try_into().map(u64::from_le_bytes) else { return };
+        match what {
+            ASKS => self.knock(from.node, source, ANSWERS, token),
+            ANSWERS => self.addresses.lock().answered(self.clock.now(), from, token),
+            _ => {}
+        }
+    }
+}
+
+impl DatagramSender for Post {
+    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
+        self.network.send(role, datagram)
+    }
+
+    fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
+        match self.find(node) {
+            Some(address) => self.network.send_at(node, address, datagram),
+            None => self.network.send(node.role, datagram),
+        }
+    }
+}
+
+/// A receiver that tells the post whom it hears from where, and keeps knocks to itself.
+pub struct Attentive<R> {
+    network: R,
+    post: Arc<Post>,
+    /// Sources that were looked at lately, by the process, and how often since.
+    seen: Vec<Option<(Sender, SocketAddr, u32)>>,
+}
+
+impl<R: DatagramReceiver> Attentive<R> {
+    /// Listens to what `network` receives, which is opened if it was sealed.
+    pub fn new(network: R, post: Arc<Post>) -> Self {
+        Attentive { network, post, seen: vec![None; SEEN] }
+    }
+
+    /// The next datagram that is no knock. Bounded work.
+    fn next(
+        &mut self,
+        buffer: &mut [u8],
+        receive: impl Fn(&mut R, &mut [u8]) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<usize>> {
+        for _ in 0..KNOCKS_MAX {
+            let Some(length) = receive(&mut self.network, buffer)? else { break };
+            let source = self.network.source();
+            match (self.post.codec.envelope(&buffer[..length]), source) {
+                (Ok(Envelope::Knock(from)), Some(source)) => {
+                    if !self.post.codec.is_own(from) {
+                        let body = Codec::bare_body(&buffer[..length]);
+                        self.post.on_knock(from, source, body);
+                    }
+                    self.post.stats.received.increment();
+                    self.post.stats.knocks.increment();
+                }
+                (Ok(Envelope::Message(header)), Some(source)) => {
+                    self.note(header.sender, source);
+                    return Ok(Some(length));
+                }
+                (Ok(Envelope::Hello(_)) | Err(_), _) | (_, None) => return Ok(Some(length)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Tells the post, unless it was told the same a moment ago.
+    fn note(&mut self, from: Sender, source: SocketAddr) {
+        if self.post.codec.is_own(from) {
+            return;
+        }
+        let place = (from.node.id as usize * Role::ALL.len() + from.node.role as usize) % SEEN;
+        if let Some((same, known, since)) = &mut self.seen[place]
+            && (*same, *known) == (from, source)
+            && *since < LOOK_EVERY
+        {
+            *since += 1;
+            return;
+        }
+        self.seen[place] = Some((from, source, 0));
+        self.post.heard(from, source);
+    }
+}
+
+impl<R: DatagramReceiver> DatagramReceiver for Attentive<R> {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.next(buffer, R::receive)
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.next(buffer, R::try_receive)
+    }
+
+    fn source(&self) -> Option<SocketAddr> {
+        self.network.source()
+    }
+
+    fn dropped(&self) -> u64 {
+        self.network.dropped()
+    }
+}
