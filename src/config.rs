@@ -34,7 +34,7 @@ pub struct Config {
     pub interface: InterfaceChoice,
     /// How many networks a multicast datagram may cross.
     pub ttl: u32,
-    /// How many bytes of socket buffer are asked for.
+    /// How many bytes of receive buffer are asked for.
     pub socket_buffer_bytes: usize,
     /// The first port that is tried for the socket of a process's own; 0 means any.
     pub unicast_port: u16,
