@@ -8,6 +8,12 @@
 /// A mistake somebody has made before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
+    /// What is lost keeps its place in the network for ever.
+    NeverReopensWindow,
+    /// What is answered leaves the network twice.
+    CountsAnswersTwice,
+    /// A leader waits for the votes of all acceptors.
+    WaitsForSlowMinority,
     /// A quorum is so many messages, not so many acceptors.
     CountsMessages,
     /// Half of the acceptors are taken for a majority.
@@ -147,7 +153,10 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 60] = [
+    pub const ALL: [Bug; 63] = [
+        Bug::NeverReopensWindow,
+        Bug::CountsAnswersTwice,
+        Bug::WaitsForSlowMinority,
         Bug::CountsMessages,
         Bug::HalfIsEnough,
         Bug::CountsOtherBallots,

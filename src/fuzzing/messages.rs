@@ -107,7 +107,8 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             };
             let (quorate, count) = (bytes.chance(), bytes.below(4));
             let told = (0..count).map(|_| told(bytes)).collect();
-            Message::RequestAck(RequestAck { quorate, told })
+            let grant = bytes.number() as u32;
+            Message::RequestAck(RequestAck { quorate, grant, told })
         }
         Kind::Prepare => Message::Prepare(Prepare {
             ballot: ballot(bytes, said),

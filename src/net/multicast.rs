@@ -403,7 +403,7 @@ impl Sockets {
         if let Some(socket) = &known[family] {
             return Ok(Arc::clone(socket));
         }
-        let socket = open_to_send(address, options)?;
+        let socket = open_to_send(address)?;
         if is_multicast {
             set_multicast(&socket, address, options)?;
             bind_private(&socket, address, options, first_port)?;
@@ -457,7 +457,7 @@ fn place(role: Role) -> usize {
 }
 
 /// A socket that sends to addresses of the same IP version as `address`.
-fn open_to_send(address: SocketAddr, options: Options) -> Result<Socket, NetError> {
+fn open_to_send(address: SocketAddr) -> Result<Socket, NetError> {
     let socket = open(address)?;
     // The send buffer stays as the system has it, which is little. So a sender waits while a slow
     // link takes what was sent. With a large one it never does: what does not fit the link's own

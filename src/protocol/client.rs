@@ -10,6 +10,7 @@ use log::warn;
 
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::entries::{EntriesBuilder, EntryRef};
+use super::flow::{Flow, OVERHEAD_BYTES, Ticket};
 use super::message::{
     Announcement, Assignment, Heartbeat, Interest, Kind, Message, Request, RequestAck, Standing,
 };
@@ -50,6 +51,9 @@ pub struct Client {
     /// The ballot of the last leader heard of.
     leader: Ballot,
     round_trip: RoundTrip,
+    /// What is asked for and not final: about as much as the leader allows to wait, and what the
+    /// path holds.
+    flow: Flow<()>,
     deadlines: Deadlines<Number>,
     /// When the timer is due, if it is set.
     armed: Option<Time>,
@@ -92,6 +96,8 @@ impl ClientTally {
 struct Asked {
     value: Value,
     state: State,
+    /// The datagram it left in last.
+    ticket: Ticket,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,6 +125,7 @@ impl Client {
             tally: ClientTally::default(),
             leader: Ballot::ZERO,
             round_trip: RoundTrip::default(),
+            flow: Flow::new(&settings),
             deadlines: Deadlines::default(),
             armed: None,
             unsent: Number::FIRST,
@@ -161,6 +168,7 @@ impl Client {
         if is_asked && (ack.quorate || bugs::has(Bug::ZombieServes)) {
             self.served = now;
         }
+        self.flow.allow(ack.grant as usize);
         for run in disjoint(&told.delivered).as_ref() {
             self.tally.delivered += self.settle(now, *run);
         }
@@ -185,6 +193,7 @@ impl Client {
     /// The value at `position` of the window is to be sent again.
     fn send_again(&mut self, position: usize, retries: u32) {
         self.window[position].state = State::Unsent { retries };
+        self.flow.forget(self.window[position].ticket);
         self.unsent = self.unsent.min(self.front.plus(position as u64));
     }
 
@@ -210,6 +219,7 @@ impl Client {
                 State::Sent { .. } | State::Received { .. } | State::Unsent { .. } => {}
             }
             asked.state = State::Final;
+            self.flow.answer(now, asked.ticket);
             self.bytes -= asked.value.as_bytes().len();
             asked.value = Value::default();
             settled += 1;
@@ -276,6 +286,8 @@ impl Client {
             return;
         }
         self.leader = ballot;
+        // The way to another leader is another way.
+        self.flow = Flow::new(&self.settings);
         (self.reach, self.answered) = (self.settings.client_window, self.front);
         for position in 0..self.window.len() {
             if let State::Sent { .. } | State::Received { .. } = self.window[position].state {
@@ -325,7 +337,7 @@ impl Client {
         if bugs::has(Bug::NeverRetriesRequests) {
             return self.deadlines.clear();
         }
-        let (mut has_missed, mut lacks_room) = (false, false);
+        let (mut has_missed, mut lacks_room, mut is_silent) = (false, false, false);
         for due in self.deadlines.take_due(now) {
             for position in self.positions(due) {
                 let number = self.front.plus(position as u64);
@@ -348,9 +360,13 @@ impl Client {
                     self.send_again(position, retries.max(1));
                 } else {
                     has_missed = true;
+                    is_silent |= matches!(state, State::Sent { .. });
                     self.send_again(position, retries.saturating_add(1));
                 }
             }
+        }
+        if is_silent {
+            self.flow.on_silence(now, self.timeout());
         }
         if has_missed {
             self.round_trip.miss(now, self.timeout());
@@ -387,31 +403,39 @@ impl Client {
         let entries_bytes = self.settings.entries_bytes();
         let (session, assigned_by) = (self.session, self.assignment.assigned_by());
         let to = self.leader_or_all();
-        let mut request = Unsent::default();
+        let mut request = Unsent::new(now, to, self.assignment, self.front);
         let mut sent: Vec<(Run<Number>, u32)> = Vec::new();
         let numbers = (self.front.0 + from as u64..).map(Number);
         for (number, asked) in numbers.zip(self.window.range_mut(from..until)) {
             let State::Unsent { retries } = asked.state else {
-                request.send(to, self.assignment, self.front, fx);
+                request.send(&mut self.flow, fx);
                 continue;
             };
+            let value = asked.value.as_bytes();
+            if request.entries.bytes_with(value) > entries_bytes {
+                request.send(&mut self.flow, fx);
+            }
+            let bytes = request.entries.bytes_with(value) + OVERHEAD_BYTES;
+            if !self.flow.has_room(bytes, 0) {
+                // It goes on from here when something is final.
+                self.flow.note_full();
+                self.unsent = number;
+                break;
+            }
             asked.state = State::Sent { at: now, retries };
+            asked.ticket = self.flow.next_ticket();
             match sent.last_mut() {
                 Some((run, same)) if run.until == number && *same == retries => {
                     run.until = number.next();
                 }
                 _ => sent.push((Run::new(number, number.next()), retries)),
             }
-            let value = asked.value.as_bytes();
-            if request.entries.bytes_with(value) > entries_bytes {
-                request.send(to, self.assignment, self.front, fx);
-            }
-            request.is_again |= retries > 0;
-            let origin = Origin { session, number, assigned_by };
             request.from = request.from.or(Some(number));
+            (request.bytes, request.retries) = (bytes, request.retries.max(retries));
+            let origin = Origin { session, number, assigned_by };
             request.entries.push(EntryRef::Value { origin, value });
         }
-        request.send(to, self.assignment, self.front, fx);
+        request.send(&mut self.flow, fx);
         for (run, retries) in sent {
             let patience = self.patience(State::Sent { at: now, retries });
             self.deadlines.add(now + patience, [run]);
@@ -420,22 +444,34 @@ impl Client {
 }
 
 /// A request that is being put together.
-#[derive(Default)]
 struct Unsent {
+    now: Time,
+    to: To,
+    assignment: Assignment,
+    front: Number,
     from: Option<Number>,
-    /// Some of it was sent before, and not answered.
-    is_again: bool,
+    retries: u32,
     entries: EntriesBuilder,
+    /// How many bytes it takes in the network, about.
+    bytes: usize,
 }
 
 impl Unsent {
+    fn new(now: Time, to: To, assignment: Assignment, front: Number) -> Self {
+        let (from, retries, entries, bytes) = (None, 0, EntriesBuilder::new(), 0);
+        Unsent { now, to, assignment, front, from, retries, entries, bytes }
+    }
+
     /// Sends it, if there is anything in it: what is asked again to everybody, for whoever was
     /// asked first may lead no more, or may not be where it was.
-    fn send(&mut self, to: To, assignment: Assignment, front: Number, fx: &mut Effects) {
-        let again = std::mem::take(&mut self.is_again) && !bugs::has(Bug::NeverAsksTheGroup);
-        let to = if again { To::Group(Role::Proposer) } else { to };
+    fn send(&mut self, flow: &mut Flow<()>, fx: &mut Effects) {
         if let Some(from) = self.from.take() {
             let entries = self.entries.finish();
+            let retries = std::mem::take(&mut self.retries);
+            flow.send(self.now, (), self.bytes, retries);
+            let is_again = retries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
+            let to = if is_again { To::Group(Role::Proposer) } else { self.to };
+            let (assignment, front) = (self.assignment, self.front);
             let request = Request { assignment, from, front, entries };
             fx.send(to, Message::Request(request));
         }
@@ -498,7 +534,8 @@ impl Actor for Client {
                 }
                 self.bytes += value.as_bytes().len();
                 self.tally.asked += 1;
-                self.window.push_back(Asked { value, state: State::Unsent { retries: 0 } });
+                let (state, ticket) = (State::Unsent { retries: 0 }, Ticket::default());
+                self.window.push_back(Asked { value, state, ticket });
             }
             Input::End => self.ended = true,
         }
@@ -561,7 +598,7 @@ mod tests {
 
     /// One turn with one acknowledgement; returns the numbers that are sent again.
     fn acknowledge(client: &mut Client, now: Time, told: Told) -> Vec<(u64, usize)> {
-        let ack = RequestAck { quorate: true, told: vec![told] };
+        let ack = RequestAck { quorate: true, grant: 1 << 20, told: vec![told] };
         let mut fx = Effects::new();
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         client.on_message(now, leader, Message::RequestAck(ack), &mut fx);

@@ -127,6 +127,8 @@ pub struct RequestAck {
     /// Whether the leader is quorate. What another one answers tells how values fared, but not
     /// that anybody serves these clients.
     pub quorate: bool,
+    /// How many bytes of each of these sessions may be waiting for a decision, about.
+    pub grant: u32,
     /// What each session is told.
     pub told: Vec<Told>,
 }
@@ -500,7 +502,8 @@ impl fmt::Display for Message {
                 let values: Vec<Value> = entries.values().map(Value::new).collect();
                 write!(f, ": {}", list(&values))
             }
-            Message::RequestAck(RequestAck { quorate, told }) => {
+            // The grant follows what is measured, and says nothing of what was asked.
+            Message::RequestAck(RequestAck { quorate, told, grant: _ }) => {
                 let told = told.iter().map(Told::to_string).collect::<Vec<_>>().join("; ");
                 let quorate = if *quorate { "" } else { ", without a quorum" };
                 write!(f, "RequestAck {told}{quorate}")

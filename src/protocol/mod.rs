@@ -12,6 +12,7 @@ pub mod client;
 pub mod decided_log;
 pub mod election;
 pub mod entries;
+pub mod flow;
 mod leading_learner;
 pub mod learner;
 pub mod message;

@@ -53,7 +53,8 @@ pub struct Settings {
     pub client_window: usize,
     /// How many instances a leader keeps in flight.
     pub leader_window: usize,
-    /// How many bytes of values a client, and a leader, keep in flight.
+    /// How many bytes of values a client, and a leader, keep in flight at most: less where the
+    /// network carries less.
     pub window_bytes: usize,
     /// How many requested values a leader holds that are not in flight yet.
     pub request_queue: usize,

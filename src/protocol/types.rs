@@ -471,7 +471,7 @@ pub const RUN_BYTES_MAX: usize = 18;
 pub const TOLD_BYTES_MAX: usize = 5 + 9 + 1 + 3 * 5;
 
 /// A moment, in microseconds since a start that the runtime chose. Never the wall clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
 impl Time {

@@ -19,6 +19,15 @@ pub enum Event {
         /// Which copy of it, in the record.
         copy: PassageId,
     },
+    /// A datagram reaches the link of a node.
+    Enter {
+        /// The node.
+        to: NodeId,
+        /// Its bytes.
+        datagram: Rc<[u8]>,
+        /// Which copy of it, in the record.
+        copy: PassageId,
+    },
     /// A node's loop takes a turn.
     Turn {
         /// The node.

@@ -12,7 +12,7 @@ use super::agenda::{Agenda, Event};
 use super::checker::{Checker, Violation};
 use super::disk::SimDisk;
 use super::fault::{Boundary, Fault};
-use super::network::{Network, Weather};
+use super::network::{Network, Way, Weather};
 use super::node::{AnyRole, Host, Node};
 use super::record::{Fate, Passage, PassageId, Sent, What};
 use super::trace::{Detail, Trace};
@@ -210,6 +210,13 @@ impl Cluster {
     /// Starts client `id` with these values on its standard input.
     pub fn start_client(&mut self, id: u32, assignment: Assignment, values: Vec<Value>) {
         self.start_typist(id, assignment, values, Duration::ZERO);
+    }
+
+    /// Starts client `id`, which keeps `outstanding` of these values in flight.
+    pub fn start_bounded(&mut self, id: u32, outstanding: usize, values: Vec<Value>) {
+        let usual = std::mem::replace(&mut self.plan.settings.client_window, outstanding);
+        self.start_client(id, Assignment::Leader, values);
+        self.plan.settings.client_window = usual;
     }
 
     /// Starts client `id`, into which a value is typed after each `pause`.
@@ -496,6 +503,12 @@ impl Cluster {
         self.now = time;
         match event {
             Event::Arrive { to, datagram, copy } => self.arrive(to, datagram, copy),
+            Event::Enter { to, datagram, copy } => {
+                match self.network.pass(time, to, Way::In, datagram.len()) {
+                    Some(time) => self.agenda.schedule(time, Event::Arrive { to, datagram, copy }),
+                    None => self.end_copy(to, &datagram, copy, Fate::QueueFull),
+                }
+            }
             Event::Turn { node } => self.turn(node),
         }
     }
@@ -511,13 +524,16 @@ impl Cluster {
                 let work = Duration::from_micros(5 + self.rng.below(20));
                 self.schedule_turn(to, self.now + work);
             }
-            Err(fate) => {
-                self.trace.record(|record| record.ended(self.now, copy, fate));
-                // What was of no use is no loss.
-                if fate != Fate::OfNoUse && self.trace.tells(Detail::Messages) {
-                    self.tell_loss(to, &datagram, fate);
-                }
-            }
+            Err(fate) => self.end_copy(to, &datagram, copy, fate),
+        }
+    }
+
+    /// A copy of a datagram comes to nothing.
+    fn end_copy(&mut self, to: NodeId, datagram: &[u8], copy: PassageId, fate: Fate) {
+        self.trace.record(|record| record.ended(self.now, copy, fate));
+        // What was of no use is no loss.
+        if fate != Fate::OfNoUse && self.trace.tells(Detail::Messages) {
+            self.tell_loss(to, datagram, fate);
         }
     }
 
@@ -640,6 +656,10 @@ impl Cluster {
         let Some(host) = self.hosts.get(&id) else { return };
         node.set_timers();
         let (sender, halt) = (node.sender, node.fx.halt);
+        let checked = match &node.role {
+            AnyRole::Proposer(proposer) => proposer.check(),
+            AnyRole::Acceptor(_) | AnyRole::Learner(_) | AnyRole::Client(_) => Ok(()),
+        };
         let next = node.next_turn(self.now, &host.clock);
         self.has_moved |= matches!(sender.node.role, Role::Client | Role::Learner);
         let deliveries = std::mem::take(&mut node.fx.deliver);
@@ -655,6 +675,7 @@ impl Cluster {
             let verdict = self.checker.on_deliver(sender, &delivery);
             self.note(verdict);
         }
+        self.note(checked.map_err(|what| format!("{id}: {what}")));
         if let Some(halt) = halt {
             self.trace.tell(Detail::Story, self.now, format_args!("{id} ends: {halt:?}"));
             return self.kill(id);
@@ -703,9 +724,13 @@ impl Cluster {
             }
             return;
         };
+        let leaves = self.network.pass(self.now, node, Way::Out, datagram.len());
         for to in reached(&self.nodes, to).filter(|to| *to != node) {
             let what = (message.kind(), datagram.len());
-            let arrivals = self.network.arrivals(self.now, (node, to), what);
+            let arrivals = match leaves {
+                Some(leaves) => self.network.arrivals(leaves, (node, to), what),
+                None => [Some(Err(Fate::QueueFull)), None],
+            };
             for arrival in arrivals.into_iter().flatten() {
                 let fate = arrival.err().unwrap_or(Fate::Underway);
                 let passage = Passage { to, fate, time: self.now };
@@ -713,7 +738,12 @@ impl Cluster {
                 match arrival {
                     Ok(time) => {
                         let datagram = Rc::clone(&datagram);
-                        self.agenda.schedule(time, Event::Arrive { to, datagram, copy });
+                        let event = if self.network.has_lines() {
+                            Event::Enter { to, datagram, copy }
+                        } else {
+                            Event::Arrive { to, datagram, copy }
+                        };
+                        self.agenda.schedule(time, event);
                     }
                     Err(fate) => {
                         let what = format_args!("  {to} -/- {node} {message}: {fate}");

@@ -21,7 +21,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 14] = [
+pub const ALL: [Drill; 15] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -36,6 +36,7 @@ pub const ALL: [Drill; 14] = [
     ("narrow client", narrow_client),
     ("stray ballot", stray_ballot),
     ("wrong addresses", wrong_addresses),
+    ("slow minority", super::links::slow_minority),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

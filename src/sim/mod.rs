@@ -7,6 +7,7 @@ pub mod disk;
 pub mod fault;
 pub mod habits;
 pub mod lasting;
+pub mod links;
 pub mod network;
 pub mod node;
 mod noise;

@@ -19,7 +19,30 @@ pub struct Weather {
     pub delay_min: Duration,
     /// The longest delay; datagrams overtake each other within the two.
     pub delay_max: Duration,
+    /// What the link of each process carries; without it, anything at once.
+    pub line: Option<Line>,
 }
+
+/// What a link carries, each way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How many bytes a second.
+    pub rate: u64,
+    /// How many bytes wait for it, at most; what comes then is dropped.
+    pub queue: u64,
+}
+
+/// Which way on a process's link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Way {
+    /// From the process.
+    Out,
+    /// To it.
+    In,
+}
+
+/// What a datagram takes on a link beside its bytes: UDP, IP and Ethernet.
+const FRAME_BYTES: u64 = 42;
 
 impl Default for Weather {
     fn default() -> Self {
@@ -28,6 +51,7 @@ impl Default for Weather {
             duplication: 0.0,
             delay_min: Duration::from_micros(20),
             delay_max: Duration::from_micros(60),
+            line: None,
         }
     }
 }
@@ -47,6 +71,10 @@ pub struct Network {
     misplaced: BTreeSet<(NodeId, NodeId)>,
     /// These do not know where anybody is.
     forgetful: BTreeSet<NodeId>,
+    /// Links that are not as those of the others.
+    lines: BTreeMap<NodeId, Line>,
+    /// When each way of a link has carried all that waits for it, in nanoseconds.
+    busy: BTreeMap<(NodeId, Way), u64>,
     rng: Rng,
 }
 
@@ -55,8 +83,35 @@ impl Network {
     pub fn new(weather: Weather, seed: u64) -> Self {
         let (cuts, narrow, filtered) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
         let (misplaced, forgetful) = (BTreeSet::new(), BTreeSet::new());
-        let rng = Rng::new(seed);
-        Network { weather, cuts, narrow, filtered, misplaced, forgetful, rng }
+        let (lines, busy, rng) = (BTreeMap::new(), BTreeMap::new(), Rng::new(seed));
+        Network { weather, cuts, narrow, filtered, misplaced, forgetful, lines, busy, rng }
+    }
+
+    /// Gives `node` a link of its own.
+    pub fn set_line(&mut self, node: NodeId, line: Line) {
+        self.lines.insert(node, line);
+    }
+
+    /// Whether datagrams wait for links.
+    pub fn has_lines(&self) -> bool {
+        self.weather.line.is_some() || !self.lines.is_empty()
+    }
+
+    /// When a datagram of so many bytes has passed the link of `node`, for which it comes now;
+    /// none when it finds the queue full.
+    pub fn pass(&mut self, now: Time, node: NodeId, way: Way, bytes: usize) -> Option<Time> {
+        const SECOND: u64 = 1_000_000_000;
+        let Some(line) = self.lines.get(&node).copied().or(self.weather.line) else {
+            return Some(now);
+        };
+        let (now, bytes) = (now.0 * 1000, bytes as u64 + FRAME_BYTES);
+        let busy = self.busy.entry((node, way)).or_default();
+        let waiting = busy.saturating_sub(now) * line.rate / SECOND;
+        if waiting + bytes > line.queue {
+            return None;
+        }
+        *busy = now.max(*busy) + bytes * SECOND / line.rate;
+        Some(Time(busy.div_ceil(1000)))
     }
 
     /// Lets nothing through from `from` to `to`; the other direction stays as it is.
@@ -108,6 +163,7 @@ impl Network {
         self.cuts.clear();
         self.narrow.clear();
         self.filtered.clear();
+        self.lines.clear();
     }
 
     /// When each copy of a datagram of so many bytes that leaves now arrives, or why it does not.

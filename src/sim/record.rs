@@ -136,6 +136,8 @@ pub enum Fate {
     Read,
     /// Lost by chance.
     Lost,
+    /// The queue of a link was full.
+    QueueFull,
     /// There is no way from its sender to its receiver.
     Cut,
     /// It is longer than what the way carries.
@@ -156,6 +158,7 @@ impl fmt::Display for Fate {
             Fate::Underway => "not read before the end",
             Fate::Read => "read",
             Fate::Lost => "lost",
+            Fate::QueueFull => "the queue of a link is full",
             Fate::Cut => "cut off",
             Fate::TooLong => "too long for this link",
             Fate::Filtered => "its kind is filtered",

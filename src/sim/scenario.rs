@@ -13,7 +13,7 @@ use super::checker::Violation;
 use super::cluster::{Cluster, Plan, from_instance, values};
 use super::fault::{Boundary, Fault};
 use super::habits::Habit;
-use super::network::Weather;
+use super::network::{Line, Weather};
 use super::trace::{Detail, Trace};
 use crate::protocol::message::{Assignment, Kind};
 use crate::protocol::settings::Settings;
@@ -256,6 +256,15 @@ const CLASSES: [Class; 12] = [
     Class::Addresses,
 ];
 
+/// A link for every process, in one of four runs: between 1 and 100 Mbit/s, and a queue of 10 ms or
+/// more.
+fn drawn_line(seed: u64) -> Option<Line> {
+    let mut rng = Rng::new(seed ^ 0x6c69_6e65);
+    let rate = [125_000, 1_250_000, 12_500_000][rng.below(3) as usize];
+    let queue = 1 << 16 << rng.below(3);
+    (rng.below(4) == 0).then_some(Line { rate, queue })
+}
+
 /// Draws a scenario.
 struct Draw {
     seed: u64,
@@ -308,6 +317,7 @@ impl Draw {
             duplication: 0.5 * rng.below(101) as f64 / 100.0 * rng.below(2) as f64,
             delay_min: Duration::from_micros(20),
             delay_max: Duration::from_micros(delay_max),
+            line: drawn_line(self.seed),
         };
         // Some learners come late: they are started by a fault, or never.
         let learners = 1 + rng.below(u64::from(self.learners)) as u32;

@@ -33,6 +33,7 @@ fn lossy(loss: f64) -> Weather {
         duplication: 0.05,
         delay_min: Duration::from_micros(20),
         delay_max: Duration::from_millis(2),
+        line: None,
     }
 }
 

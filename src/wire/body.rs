@@ -55,6 +55,7 @@ struct RequestHead {
 #[derive(Encode, BorrowDecode)]
 struct RequestAckHead {
     quorate: bool,
+    grant: u32,
     told: u32,
 }
 
@@ -218,8 +219,9 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             // The reader knows all the rest of an entry.
             request.entries.values().for_each(|value| put(value, buffer));
         }
-        Message::RequestAck(RequestAck { quorate, told }) => {
-            put(RequestAckHead { quorate: *quorate, told: count(told.len()) }, buffer);
+        Message::RequestAck(RequestAck { quorate, grant, told }) => {
+            let (quorate, grant) = (*quorate, *grant);
+            put(RequestAckHead { quorate, grant, told: count(told.len()) }, buffer);
             for Told { session, requested, received, delivered, lost } in told {
                 let head = ToldHead {
                     client: session.client,
@@ -486,7 +488,7 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             Message::Request(Request { assignment, from, front, entries })
         }
         Kind::RequestAck => {
-            let RequestAckHead { quorate, told } = body.take()?;
+            let RequestAckHead { quorate, grant, told } = body.take()?;
             let told = body.list(told, |body| {
                 let head: ToldHead = body.take()?;
                 let session = Session { client: head.client, boot: head.boot };
@@ -496,7 +498,7 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
                 let lost = body.runs(head.lost)?;
                 Ok(Told { session, requested, received, delivered, lost })
             })?;
-            Message::RequestAck(RequestAck { quorate, told })
+            Message::RequestAck(RequestAck { quorate, grant, told })
         }
         Kind::Prepare => {
             let head: PrepareHead = body.take()?;

@@ -99,6 +99,11 @@ impl Queues {
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
 
+    /// How many sessions have something that is not delivered.
+    pub fn sessions(&self) -> usize {
+        self.queues.len()
+    }
+
     /// The values to be proposed next, of the session whose turn it is: some of them, and no more
     /// than came together.
     pub fn next(&mut self) -> Option<&Entries> {

@@ -1,6 +1,7 @@
 //! What a proposer holds while it leads: requests, phase 1 per instance when asked for, phase 2.
 
 mod requests;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,13 +141,14 @@ impl Leadership {
         } else {
             Preparation::Done
         };
+        let phase2 = Phase2::new(ballot, quorum, !no_timeouts, &settings);
         let mut leadership = Leadership {
             ballot,
             quorum,
             settings,
             no_timeouts,
             preparation,
-            phase2: Phase2::new(ballot, quorum),
+            phase2,
             waiting: Segments::new(),
             queues: Queues::default(),
             first: Supply::Placed,
@@ -314,7 +316,7 @@ impl Leadership {
             fx.ignore(Ignored::StaleBallot);
             return Vec::new();
         }
-        self.phase2.on_accepted(now, acceptor, accepted)
+        self.phase2.on_accepted(now, acceptor, accepted, &self.settings)
     }
 
     /// The instances of `page` are decided, here or elsewhere.
@@ -381,24 +383,16 @@ impl Leadership {
         }
     }
 
-    /// Sends again what acceptors have not answered.
-    ///
-    /// Without a quorum it only knocks: a few datagrams, now and then.
-    pub fn on_retry_accept(
-        &mut self,
-        now: Time,
-        log: &DecidedLog,
-        quorate: bool,
-        fx: &mut Effects,
-    ) {
+    /// What acceptors have not answered is sent again at the end of the turn.
+    pub fn on_retry_accept(&mut self, now: Time) {
         assert!(!self.no_timeouts, "without time-outs nothing is sent again");
         self.timers.retry_accept = None;
-        self.phase2.retry(now, log.watermark(), quorate, &self.settings, fx);
+        self.phase2.on_deadline(now, &self.settings);
     }
 
     /// A quorum is heard again: what waited for it need not wait longer.
-    pub fn on_quorate(&mut self, now: Time) {
-        self.phase2.expedite(now);
+    pub fn on_quorate(&mut self) {
+        self.phase2.expedite();
     }
 
     /// How many instances this leader has something for that is not decided.
@@ -488,25 +482,13 @@ impl Leadership {
     /// Proposes what there is room for, sends it, and tells the clients what is final.
     pub fn on_turn_end(&mut self, now: Time, log: &DecidedLog, quorate: bool, fx: &mut Effects) {
         self.notes.set_quorate(quorate);
+        self.notes.set_grant(self.grant());
         self.close_holes(log);
         self.propose_all(now, log);
         self.begin_attempts(now, fx);
-        self.phase2.send_fresh(now, log.watermark(), &self.settings, fx);
+        self.phase2.send(now, log.watermark(), &self.settings, fx);
         self.notes.send_final(log, &self.settings, fx);
         self.arm_timers(now, log, fx);
-    }
-
-    /// How many of `entries` there is room for in flight: all, or none unless nothing is in flight.
-    fn room_for(&self, entries: &Entries) -> usize {
-        let (window, window_bytes) = (self.settings.leader_window, self.settings.window_bytes);
-        let in_flight = self.under_way();
-        let has_room = in_flight + entries.len() <= window
-            && self.phase2.bytes() + entries.bytes() <= window_bytes;
-        match in_flight {
-            _ if has_room => entries.len(),
-            0 => entries.prefix(window, window_bytes).len().max(1),
-            _ => 0,
-        }
     }
 
     /// Proposes what has its instance. Returns whether there was no room for some of it.
@@ -561,6 +543,7 @@ impl Leadership {
                 Supply::Queued => self.propose_queued(now, log),
             };
             if found_no_room {
+                self.phase2.note_full();
                 self.first = if self.under_way() > before { supply.other() } else { supply };
                 return;
             }
@@ -612,7 +595,7 @@ impl Leadership {
     }
 
     fn arm_timers(&mut self, now: Time, log: &DecidedLog, fx: &mut Effects) {
-        let deadline = self.phase2.next_deadline().filter(|_| !self.no_timeouts);
+        let deadline = self.phase2.next_deadline(&self.settings).filter(|_| !self.no_timeouts);
         if let Some(deadline) = deadline.map(|deadline| deadline.max(now))
             && self.timers.retry_accept.is_none_or(|armed| deadline < armed)
         {

@@ -252,6 +252,14 @@ impl Proposer {
         });
     }
 
+    /// Whether everything that is to be sent is in the network, or will be. For the simulator.
+    pub fn check(&self) -> Result<(), String> {
+        match &self.phase {
+            Phase::Leading(leadership) => leadership.check(),
+            Phase::Standby | Phase::Campaign { .. } => Ok(()),
+        }
+    }
+
     // Messages of clients, acceptors and learners.
 
     fn on_request(&mut self, now: Time, from: Sender, request: Request, fx: &mut Effects) {
@@ -537,10 +545,7 @@ impl Actor for Proposer {
                 let leader = NodeId::new(Role::Proposer, self.followed.proposer);
                 self.catch_up.on_timer(now, &self.log, Some(leader), &self.settings, fx);
             }
-            (Timer::RetryAccept, Phase::Leading(leadership)) => {
-                let quorate = self.election.is_quorate();
-                leadership.on_retry_accept(now, &self.log, quorate, fx);
-            }
+            (Timer::RetryAccept, Phase::Leading(leadership)) => leadership.on_retry_accept(now),
             (Timer::CloseHoles, Phase::Leading(leadership)) => leadership.on_close_holes(&self.log),
             (Timer::RequestAck, Phase::Leading(leadership)) => {
                 leadership.on_request_ack(&self.log, self.election.is_quorate(), fx);

@@ -22,6 +22,8 @@ pub struct Notes {
     waiting: Vec<Session>,
     /// Whether the leader that tells it is quorate.
     quorate: bool,
+    /// How many bytes each session may have waiting.
+    grant: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -112,6 +114,11 @@ impl Notes {
         self.quorate = quorate;
     }
 
+    /// How many bytes each session may have waiting.
+    pub fn set_grant(&mut self, bytes: usize) {
+        self.grant = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+
     /// Values are held, and will be decided if this leader lives. `asked` is the instance of the
     /// first, if the client asked for one.
     pub fn received(&mut self, session: Session, numbers: Run<Number>, asked: Option<Instance>) {
@@ -174,7 +181,7 @@ impl Notes {
     /// Tells what is final, and what is here where something is missing. What was merely received
     /// can wait: mostly it is final soon.
     pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        let mut pages = Pages::new(self.quorate, settings);
+        let mut pages = Pages::new(self.quorate, self.grant, settings);
         for session in self.urgent.drain(..) {
             let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_urgent = false;
@@ -209,7 +216,7 @@ impl Notes {
 
     /// Tells what was received and is still not final, so that clients need not ask again soon.
     pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        let mut pages = Pages::new(self.quorate, settings);
+        let mut pages = Pages::new(self.quorate, self.grant, settings);
         for session in self.waiting.drain(..) {
             let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_waiting = false;
@@ -276,6 +283,7 @@ impl Note {
 /// Acknowledgements on their way out, as many sessions of one addressee in a datagram as fit.
 struct Pages {
     quorate: bool,
+    grant: u32,
     page_bytes: usize,
     to: To,
     told: Vec<Told>,
@@ -283,9 +291,9 @@ struct Pages {
 }
 
 impl Pages {
-    fn new(quorate: bool, settings: &Settings) -> Self {
+    fn new(quorate: bool, grant: u32, settings: &Settings) -> Self {
         let (page_bytes, to) = (settings.page_bytes(), To::Group(Role::Client));
-        Pages { quorate, page_bytes, to, told: Vec::new(), bytes: 0 }
+        Pages { quorate, grant, page_bytes, to, told: Vec::new(), bytes: 0 }
     }
 
     /// Tells a session something. What is too long for a datagram goes out in parts.
@@ -319,9 +327,10 @@ impl Pages {
 
     fn send(&mut self, fx: &mut Effects) {
         if !self.told.is_empty() {
-            let (quorate, told) = (self.quorate, std::mem::take(&mut self.told));
+            let (quorate, grant) = (self.quorate, self.grant);
+            let told = std::mem::take(&mut self.told);
             self.bytes = 0;
-            fx.send(self.to, Message::RequestAck(RequestAck { quorate, told }));
+            fx.send(self.to, Message::RequestAck(RequestAck { quorate, grant, told }));
         }
     }
 }

@@ -1,19 +1,16 @@
 //! Phase 2: what is in flight under the leader's ballot, until a quorum has accepted it.
 
-use std::time::Duration;
+use std::hash::{Hash, Hasher};
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
+use crate::protocol::flow::{Flow, OVERHEAD_BYTES, Ticket};
 use crate::protocol::message::{Accept, Accepted, Message};
 use crate::protocol::packing::{disjoint, merge, pages};
 use crate::protocol::quorum::{Quorum, Tally};
-use crate::protocol::retry::{Deadlines, RoundTrip, stretch};
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Instance, Role, Run, Time};
-
-/// How many datagrams a leader sends again at a time while it hears no quorum.
-const KNOCK_DATAGRAMS: usize = 8;
 
 /// The instances proposed and not decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,31 +18,66 @@ pub struct Phase2 {
     ballot: Ballot,
     quorum: Quorum,
     in_flight: Segments<InFlight>,
-    /// Proposed in this turn and not sent yet.
+    /// Proposed and not sent yet, and to be sent again: as soon as there is room in the network.
     fresh: Vec<Run<Instance>>,
-    round_trip: RoundTrip,
-    deadlines: Deadlines<Instance>,
+    again: Vec<Run<Instance>>,
+    /// What was lost often, to be sent once more when nothing else waits.
+    late: Vec<Run<Instance>>,
+    /// How many bytes of entries these are, at most.
+    unsent_bytes: usize,
+    /// What is in the network.
+    flow: Flow<Run<Instance>>,
+    /// Whether anything is ever sent again.
+    sends_again: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 struct InFlight {
     accepted: Tally,
-    /// When it was sent first.
-    sent: Time,
+    /// When it was proposed.
+    since: Time,
     /// How often it was sent again.
     retries: u32,
+    /// The datagram it left in last.
+    ticket: Ticket,
+}
+
+impl InFlight {
+    /// All but the ticket, which says in what order things were sent, and not what was.
+    fn told(&self) -> (Tally, Time, u32) {
+        (self.accepted, self.since, self.retries)
+    }
+}
+
+impl PartialEq for InFlight {
+    fn eq(&self, other: &Self) -> bool {
+        self.told() == other.told()
+    }
+}
+
+impl Eq for InFlight {}
+
+impl Hash for InFlight {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.told().hash(state);
+    }
 }
 
 impl Phase2 {
-    /// Nothing in flight under `ballot`, which a quorum has promised or is being asked to.
-    pub fn new(ballot: Ballot, quorum: Quorum) -> Self {
+    /// Nothing in flight under `ballot`, which a quorum has promised or is being asked to. What is
+    /// lost is sent again, or never.
+    pub fn new(ballot: Ballot, quorum: Quorum, sends_again: bool, settings: &Settings) -> Self {
+        let flow = if sends_again { Flow::new(settings) } else { Flow::unbounded(settings) };
         Phase2 {
             ballot,
             quorum,
             in_flight: Segments::new(),
             fresh: Vec::new(),
-            round_trip: RoundTrip::default(),
-            deadlines: Deadlines::default(),
+            again: Vec::new(),
+            late: Vec::new(),
+            unsent_bytes: 0,
+            flow,
+            sends_again,
         }
     }
 
@@ -54,9 +86,19 @@ impl Phase2 {
         self.in_flight.len()
     }
 
-    /// How many bytes of entries are in flight.
-    pub fn bytes(&self) -> usize {
-        self.in_flight.bytes()
+    /// Whether there is room for `bytes` more in the network, beside all that waits for room.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.flow.has_room(bytes + OVERHEAD_BYTES, self.unsent_bytes)
+    }
+
+    /// How many bytes the network carries at a time.
+    pub fn window(&self) -> usize {
+        self.flow.window()
+    }
+
+    /// Something waits for room.
+    pub fn note_full(&mut self) {
+        self.flow.note_full();
     }
 
     /// What of `run` is in flight, at its beginning.
@@ -72,13 +114,21 @@ impl Phase2 {
         let run = page.run();
         assert!(!self.in_flight.overlaps(run), "{run} is proposed once in a ballot");
         self.fresh.push(run);
-        let flight = InFlight { accepted: Tally::default(), sent: now, retries: 0 };
+        self.unsent_bytes += page.entries.bytes();
+        let (accepted, ticket) = (Tally::default(), Ticket::default());
+        let flight = InFlight { accepted, since: now, retries: 0, ticket };
         self.in_flight.insert(page, flight);
     }
 
     /// Counts what `acceptor` accepted in this ballot; returns what is chosen by that, in order
     /// of the message's runs.
-    pub fn on_accepted(&mut self, now: Time, acceptor: u32, accepted: &Accepted) -> Vec<Page> {
+    pub fn on_accepted(
+        &mut self,
+        now: Time,
+        acceptor: u32,
+        accepted: &Accepted,
+        settings: &Settings,
+    ) -> Vec<Page> {
         assert_eq!(accepted.ballot, self.ballot, "the caller drops other ballots");
         let mut chosen: Vec<Page> = Vec::new();
         for run in disjoint(&accepted.runs).as_ref() {
@@ -86,21 +136,20 @@ impl Phase2 {
             let mut won = Vec::new();
             self.in_flight.change(*run, |run, _, flight| {
                 flight.accepted.vote(acceptor);
+                let all = self.quorum.acceptors().count();
+                if bugs::has(Bug::WaitsForSlowMinority) && flight.accepted.count() < all as u32 {
+                    return;
+                }
                 if flight.accepted.is_won(self.quorum) || bugs::has(Bug::OneVoteIsEnough) {
                     won.push(run);
                 }
             });
             for run in won {
-                self.in_flight.take(run, |page, flight| {
-                    if flight.retries == 0 && chosen.is_empty() {
-                        self.round_trip.measure(flight.sent, now);
-                    }
-                    chosen.push(page);
-                });
+                self.take(Some(now), run, &mut chosen);
             }
         }
         if !chosen.is_empty() {
-            self.rest();
+            self.find_lost(settings);
         }
         chosen
     }
@@ -109,118 +158,195 @@ impl Phase2 {
     pub fn forget(&mut self, run: Run<Instance>) -> Vec<Page> {
         let mut forgotten = Vec::new();
         if self.in_flight.overlaps(run) {
-            self.in_flight.take(run, |page, _| forgotten.push(page));
-            self.rest();
+            self.take(None, run, &mut forgotten);
         }
         forgotten
     }
 
-    /// Sends what was proposed in this turn.
-    pub fn send_fresh(
-        &mut self,
-        now: Time,
-        watermark: Instance,
-        settings: &Settings,
-        fx: &mut Effects,
-    ) {
-        if self.fresh.is_empty() {
-            return;
+    /// Takes `run` out of flight. It was answered by a quorum, if at all: a minority that is slow
+    /// keeps nothing in the network.
+    fn take(&mut self, answered: Option<Time>, run: Run<Instance>, taken: &mut Vec<Page>) {
+        let mut last = Ticket::default();
+        let mut tickets = Vec::new();
+        self.in_flight.take(run, |page, flight| {
+            if flight.ticket != last {
+                last = flight.ticket;
+                tickets.push(last);
+            }
+            taken.push(page);
+        });
+        for ticket in tickets {
+            // Some of a datagram may be accepted, and the rest not: it had been sent before.
+            let Some(datagram) = self.flow.what(ticket) else { continue };
+            let mut rest = self.in_flight.spans(datagram);
+            if rest.any(|(_, flight)| flight.ticket == ticket) {
+                continue;
+            }
+            match answered {
+                Some(now) => self.flow.answer(now, ticket),
+                None => self.flow.forget(ticket),
+            }
         }
-        let pieces = self.fresh.len();
-        let fresh = merge(std::mem::take(&mut self.fresh));
-        if fresh.len() < pieces {
-            // What goes out in one datagram is voted on as a whole.
-            fresh.iter().for_each(|run| self.in_flight.join(*run, settings.entries_bytes()));
-        }
-        self.send_accepts(&fresh, watermark, settings, fx);
-        let timeout = self.timeout(settings);
-        self.deadlines.add(now + timeout, fresh);
     }
 
-    fn timeout(&self, settings: &Settings) -> Duration {
-        self.round_trip.timeout(settings.retry_accept, settings.retry_least, settings.retry_max)
+    /// What was overtaken is sent again.
+    fn find_lost(&mut self, settings: &Settings) {
+        let mut lost = Vec::new();
+        self.flow.take_lost(settings, &mut lost);
+        self.send_again(lost);
+    }
+
+    fn send_again(&mut self, lost: Vec<Run<Instance>>) {
+        if self.sends_again && !bugs::has(Bug::NeverRetriesAccepts) {
+            for run in lost {
+                self.unsent_bytes +=
+                    self.in_flight.pages(run).map(|(page, _)| page.entries.bytes()).sum::<usize>();
+                self.again.push(run);
+            }
+        }
+    }
+
+    /// How many bytes of entries wait for room, now that some have left.
+    fn count_unsent(&mut self) {
+        let unsent = self.again.iter().chain(&self.fresh).chain(&self.late);
+        let unsent = unsent.flat_map(|run| self.in_flight.pages(*run));
+        self.unsent_bytes = unsent.map(|(page, _)| page.entries.bytes()).sum();
     }
 
     /// When something should be answered.
-    pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first()
+    pub fn next_deadline(&self, settings: &Settings) -> Option<Time> {
+        self.flow.deadline(settings)
     }
 
     /// Whatever is in flight is overdue.
-    pub fn expedite(&mut self, now: Time) {
-        let everything = Run::new(Instance::FIRST, Instance(u64::MAX));
-        let held: Vec<_> = self.in_flight.pages(everything).map(|(page, _)| page.run()).collect();
-        self.deadlines.clear();
-        self.deadlines.add(now, held);
+    pub fn expedite(&mut self) {
+        let lost = self.flow.take_all();
+        self.send_again(lost);
     }
 
-    /// Sends again what was not answered in time: at most `window_bytes` of it, and without a
-    /// quorum a few datagrams, as rarely as anything is sent again.
-    pub fn retry(
+    /// What was not answered in time is sent again.
+    pub fn on_deadline(&mut self, now: Time, settings: &Settings) {
+        let mut lost = Vec::new();
+        self.flow.take_due(now, settings, &mut lost);
+        self.send_again(lost);
+        let late = self.flow.take_later(now);
+        if !bugs::has(Bug::NeverRetriesAccepts) {
+            self.late.extend(late);
+        }
+    }
+
+    /// Sends what there is room for: first what is sent again.
+    pub fn send(&mut self, now: Time, watermark: Instance, settings: &Settings, fx: &mut Effects) {
+        if self.again.is_empty() && self.fresh.is_empty() && self.late.is_empty() {
+            return;
+        }
+        self.unsent_bytes = 0;
+        let again = std::mem::take(&mut self.again);
+        self.again = self.send_runs(now, again, watermark, settings, fx);
+        if self.again.is_empty() {
+            let fresh = std::mem::take(&mut self.fresh);
+            self.fresh = self.send_runs(now, fresh, watermark, settings, fx);
+        }
+        if self.again.is_empty() && self.fresh.is_empty() {
+            let late = std::mem::take(&mut self.late);
+            self.late = self.send_runs(now, late, watermark, settings, fx);
+        }
+        self.count_unsent();
+    }
+
+    /// Sends what there is room for of `runs`, and returns the rest.
+    fn send_runs(
         &mut self,
         now: Time,
+        runs: Vec<Run<Instance>>,
         watermark: Instance,
-        quorate: bool,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) -> Vec<Run<Instance>> {
+        let pieces = runs.len();
+        let runs = merge(runs);
+        let (mut leaving, mut bytes, mut rest) = (Vec::new(), 0, None);
+        let held = runs.iter().flat_map(|run| self.in_flight.pages(*run)).map(|(page, _)| page);
+        for page in pages(held, settings.entries_bytes()) {
+            let more = page.entries.bytes() + OVERHEAD_BYTES;
+            if !self.flow.has_room(more, bytes) {
+                rest = Some(page.from);
+                break;
+            }
+            bytes += more;
+            leaving.push(page);
+        }
+        let is_joined = runs.len() < pieces;
+        for page in leaving {
+            self.send_page(now, page, is_joined, watermark, settings, fx);
+        }
+        let Some(rest) = rest else { return Vec::new() };
+        self.flow.note_full();
+        let behind = runs.into_iter().filter(|run| run.until > rest);
+        behind.map(|run| Run::new(run.from.max(rest), run.until)).collect()
+    }
+
+    fn send_page(
+        &mut self,
+        now: Time,
+        page: Page,
+        is_joined: bool,
+        watermark: Instance,
         settings: &Settings,
         fx: &mut Effects,
     ) {
-        if bugs::has(Bug::NeverRetriesAccepts) {
-            return self.deadlines.clear();
+        let (run, ticket) = (page.run(), self.flow.next_ticket());
+        let mut retries = 0;
+        self.in_flight.change(run, |_, _, flight| {
+            if flight.ticket != Ticket::default() {
+                flight.retries = flight.retries.saturating_add(1);
+            }
+            flight.ticket = ticket;
+            retries = retries.max(flight.retries);
+        });
+        self.flow.send(now, run, page.entries.bytes() + OVERHEAD_BYTES, retries);
+        if is_joined {
+            // What goes out in one datagram is voted on as a whole.
+            self.in_flight.join(run, settings.entries_bytes());
         }
-        let (timeout, bytes_max) = if quorate {
-            (self.timeout(settings), settings.window_bytes)
-        } else {
-            (settings.retry_max, settings.entries_bytes() * KNOCK_DATAGRAMS)
-        };
-        let (mut due, mut bytes) = (Vec::new(), 0);
-        for overdue in self.deadlines.take_due(now) {
-            self.in_flight.change(overdue, |run, entries, flight| {
-                if bytes == 0 || bytes < bytes_max {
-                    bytes += entries.bytes();
-                    flight.retries = flight.retries.saturating_add(1);
-                    due.push(run);
-                }
-                let wait = stretch(timeout, flight.retries, settings.retry_max);
-                self.deadlines.add(now + wait, [run]);
-            });
+        let Page { from, entries } = page;
+        let accept = Accept { ballot: self.ballot, watermark, from, entries };
+        fx.send(Role::Acceptor, Message::Accept(accept));
+    }
+
+    /// Whether all that is in flight is in the network, or about to be. For the simulator.
+    pub fn check(&self) -> Result<(), String> {
+        self.flow.check()?;
+        if !self.sends_again {
+            return Ok(());
         }
-        if !due.is_empty() {
-            self.round_trip.miss(now, timeout);
+        let everything = Run::new(Instance::FIRST, Instance(u64::MAX));
+        let mut unsent: Vec<_> =
+            self.again.iter().chain(&self.fresh).chain(&self.late).copied().collect();
+        unsent.extend(self.flow.later());
+        let unsent = merge(unsent);
+        for (span, flight) in self.in_flight.spans(everything) {
+            let is_unsent =
+                unsent.iter().any(|run| run.from <= span.from && span.until <= run.until);
+            if !is_unsent && self.flow.what(flight.ticket).is_none() {
+                return Err(format!("{span} is in flight, and neither out nor about to leave"));
+            }
         }
-        self.send_accepts(&merge(due), watermark, settings, fx);
+        Ok(())
     }
 
     /// Since when the first instance in flight waits for a quorum. That others are answered
     /// meanwhile is no comfort: it may be too long for the way.
     pub fn stalled_since(&self) -> Option<Time> {
         let everything = Run::new(Instance::FIRST, Instance(u64::MAX));
-        self.in_flight.pages(everything).next().map(|(_, flight)| flight.sent)
-    }
-
-    /// Something was taken out of flight: with nothing left, nothing is waited for.
-    fn rest(&mut self) {
-        if self.in_flight.is_empty() {
-            self.deadlines.clear();
-        }
-    }
-
-    fn send_accepts(
-        &self,
-        runs: &[Run<Instance>],
-        watermark: Instance,
-        settings: &Settings,
-        fx: &mut Effects,
-    ) {
-        let held = runs.iter().flat_map(|run| self.in_flight.pages(*run)).map(|(page, _)| page);
-        for Page { from, entries } in pages(held, settings.entries_bytes()) {
-            let accept = Accept { ballot: self.ballot, watermark, from, entries };
-            fx.send(Role::Acceptor, Message::Accept(accept));
-        }
+        self.in_flight.pages(everything).next().map(|(_, flight)| flight.since)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::protocol::entries::steps;
     use crate::protocol::types::Entry;
@@ -237,7 +363,7 @@ mod tests {
     }
 
     fn in_flight(count: u64) -> Phase2 {
-        let mut phase2 = Phase2::new(BALLOT, Quorum::majority_of(3));
+        let mut phase2 = Phase2::new(BALLOT, Quorum::majority_of(3), true, &Settings::default());
         (1..=count).for_each(|instance| phase2.propose(Time::ZERO, noop(instance)));
         phase2
     }
@@ -246,9 +372,10 @@ mod tests {
     #[test]
     fn an_entry_is_chosen_by_a_majority_of_different_acceptors() {
         let mut phase2 = in_flight(3);
-        assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3)), []);
-        assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3)), []);
-        let chosen = phase2.on_accepted(Time::ZERO, 3, &accepted(2, u64::MAX));
+        assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3), &Settings::default()), []);
+        assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3), &Settings::default()), []);
+        let chosen =
+            phase2.on_accepted(Time::ZERO, 3, &accepted(2, u64::MAX), &Settings::default());
         assert_eq!(chosen, [noop(2)]);
         assert_eq!(phase2.len(), 2);
     }
@@ -258,10 +385,12 @@ mod tests {
     fn instances_that_are_named_again_cost_nothing() {
         let endless = || Run::new(Instance(1), Instance(u64::MAX));
         let singles = || (1..=1000).rev().map(|one| Run::new(Instance(one), Instance(one + 1)));
+        let settings = Settings::default();
         for runs in [vec![endless(); 1000], singles().chain(singles()).collect()] {
             let mut phase2 = in_flight(1000);
             let accepted = Accepted { ballot: BALLOT, runs };
-            let (chosen, steps) = steps::count(|| phase2.on_accepted(Time::ZERO, 1, &accepted));
+            let (chosen, steps) =
+                steps::count(|| phase2.on_accepted(Time::ZERO, 1, &accepted, &settings));
             assert!(chosen.is_empty());
             assert!(steps <= 3000, "{steps} steps");
         }
@@ -271,16 +400,18 @@ mod tests {
     fn only_what_is_overdue_is_sent_again() {
         let settings = Settings::default();
         let (mut phase2, mut fx) = (in_flight(2), Effects::new());
-        phase2.send_fresh(Time::ZERO, Instance(1), &settings, &mut fx);
+        phase2.send(Time::ZERO, Instance(1), &settings, &mut fx);
         assert_eq!(fx.send.len(), 1);
         let deadline = Time::ZERO + settings.retry_accept;
-        assert_eq!(phase2.next_deadline(), Some(deadline));
-        phase2.retry(Time::ZERO + settings.retry_accept / 2, Instance(1), true, &settings, &mut fx);
-        assert_eq!(fx.send.len(), 1);
-        phase2.retry(deadline, Instance(1), true, &settings, &mut fx);
-        assert_eq!(fx.send.len(), 2);
-        phase2.retry(deadline, Instance(1), true, &settings, &mut fx);
-        assert_eq!(fx.send.len(), 2, "it was sent a moment ago");
+        assert_eq!(phase2.next_deadline(&settings), Some(deadline));
+        let look = |phase2: &mut Phase2, now, fx: &mut Effects| {
+            phase2.on_deadline(now, &settings);
+            phase2.send(now, Instance(1), &settings, fx);
+            fx.send.len()
+        };
+        assert_eq!(look(&mut phase2, Time::ZERO + settings.retry_accept / 2, &mut fx), 1);
+        assert_eq!(look(&mut phase2, deadline, &mut fx), 2);
+        assert_eq!(look(&mut phase2, deadline, &mut fx), 2, "it was sent a moment ago");
     }
 
     /// What is lost where answers take half a millisecond is not waited for long.
@@ -288,12 +419,12 @@ mod tests {
     fn the_wait_follows_the_answers() {
         let settings = Settings::default();
         let (mut phase2, mut fx) = (in_flight(2), Effects::new());
-        phase2.send_fresh(Time::ZERO, Instance(1), &settings, &mut fx);
+        phase2.send(Time::ZERO, Instance(1), &settings, &mut fx);
         for acceptor in [1, 2] {
-            phase2.on_accepted(Time(500), acceptor, &accepted(1, 2));
+            phase2.on_accepted(Time(500), acceptor, &accepted(1, 3), &settings);
         }
         phase2.propose(Time(600), noop(3));
-        phase2.send_fresh(Time(600), Instance(2), &settings, &mut fx);
-        assert_eq!(phase2.next_deadline(), Some(Time(600) + Duration::from_micros(1500)));
+        phase2.send(Time(600), Instance(2), &settings, &mut fx);
+        assert_eq!(phase2.next_deadline(&settings), Some(Time(600) + Duration::from_micros(1500)));
     }
 }

@@ -149,7 +149,7 @@ impl Proposer {
             && !was_quorate
             && let Phase::Leading(leadership) = &mut self.phase
         {
-            leadership.on_quorate(now);
+            leadership.on_quorate();
         }
         if (standing, was_quorate) != (self.standing(now), quorate) {
             self.announce(now, false, fx);

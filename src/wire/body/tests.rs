@@ -64,7 +64,7 @@ fn sample(kind: Kind) -> Message {
         Kind::RequestAck => {
             let (session, received, delivered, lost) = (SESSION, runs(), runs(), runs());
             let told = Told { session, requested: true, received, delivered, lost };
-            Message::RequestAck(RequestAck { quorate: true, told: vec![told; 2] })
+            Message::RequestAck(RequestAck { quorate: true, grant: u32::MAX, told: vec![told; 2] })
         }
         Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
         Kind::Promise => {

@@ -1,0 +1,639 @@
+//! How much a sender keeps in the network: as many bytes as are answered in good time.
+//!
+//! # The rule
+//!
+//! Once a round trip the window becomes
+//!
+//! ```text
+//!   window x (base + PATIENCE) / (least round trip of the round) + LEAST     at most twice itself
+//! ```
+//!
+//! where `base` is the least round trip of the last ten seconds. What is sent beyond what the path
+//! carries waits in its queues and makes round trips longer, so the window settles where about
+//! `PATIENCE` of data waits: enough that the path is never idle, little enough that heartbeats,
+//! and the senders beside this one, are not held up. What is added makes senders on one link equal.
+//! While nothing waits for room, the window is left as it is. A receiver may say how much may wait
+//! (`Flow::allow`): then that is added, and the rest is `window x base / round trip`.
+//!
+//! * **The start**: `START_DATAGRAMS`, and twice as many after each round, until half of
+//!   `PATIENCE` is used.
+//! * **What is answered at once** by the third of the window did not wait for its turn in a queue,
+//!   but for a disk or a processor that takes all there is at a time: more in the network is more
+//!   answered, so the window grows.
+//! * **Loss** alone is no sign of a full queue: some networks lose a hundredth whatever is sent.
+//!   Only more loss than with less in the network (`losses`) sets a ceiling, at what got through;
+//!   it is lifted by an eighth after every eight good rounds. Three ceilings in a row that changed
+//!   nothing are taken off: it was not the window.
+//! * **What is lost leaves the count at once**: when something that was sent three datagrams later
+//!   is answered, or nothing comes within a time-out. So what is lost never keeps the window shut.
+//! * **Never less than `LEAST_DATAGRAMS`**, and with nothing in the network one datagram always
+//!   has room, however long: there is always something to measure.
+//! * **A base that is no longer true**: when the window has been small for a second and round trips
+//!   stay long, the path has become longer, or somebody else fills its queue. Then what is measured
+//!   is the new base.
+//! * **A base that was never seen**: with a standing queue of one's own there is none to measure.
+//!   When no round trip came near it for five seconds, the window is nearly shut for a moment.
+//! * **Silence** halves the window at each time-out, down to twice the least, and begins anew.
+//!
+//! # Who answers
+//!
+//! The sender says what an answer is. For a leader it is a *quorum* of votes, so a minority of slow
+//! acceptors changes nothing: neither round trips, nor losses, nor what is in the network. For a
+//! client it is a value's fate, so that what waits at the leader counts like what waits on the way.
+//!
+//! # What others do
+//!
+//! * Aeron bounds what is sent by the least window of its receivers, or of those with a tag: that
+//!   protects receivers, not the network. Here, too, only those gate that are waited for. Its
+//!   option for the network, CUBIC, takes each loss for a full queue.
+//! * pgmcc (OpenPGM) runs a TCP window against the worst receiver. For a leader that would be the
+//!   slowest acceptor, which it need not wait for. Taken: answers as the clock, three later ones as
+//!   the sign of a loss.
+//! * LEDBAT keeps its queue constant, as this does, and halves at each loss. Taken (from LEDBAT++):
+//!   a short pause now and then to see the base, which otherwise drifts up with one's own queue.
+//! * BBR multiplies the highest rate seen by the base. Answers that come in batches (one vote for a
+//!   turn, a sync of a disk) make it over-estimate rates, and it must probe in phases; dividing the
+//!   window by the round trip needs neither. It, too, ignores losses below a share.
+//! * FAST TCP has this rule for large windows: no phases, no rate, and fair with what is added.
+//!
+//! It was tried over virtual links first (`flow/tests.rs`): 10 Mbit/s to 1 Gbit/s, round trips of
+//! 0.2 to 200 ms, queues of 25 to 312 kB, losses of up to a tenth, rates and paths that change,
+//! slow acceptors, slow disks, reordering, two leaders on one link. `sim/links.rs` has it in the
+//! roles.
+
+mod least;
+mod losses;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
+
+use self::least::Least;
+use self::losses::{Losses, UNIT, Verdict};
+use super::retry::{RoundTrip, stretch};
+use super::settings::Settings;
+use super::types::Time;
+use crate::bugs::{self, Bug};
+
+/// How much time of data may wait in queues: well above a scheduler's slice, well below what the
+/// queue of a link holds. On long paths an eighth of the path, for they jitter more.
+const PATIENCE: Duration = Duration::from_millis(4);
+
+/// What is in the network at the start, and after a second of silence.
+const START_DATAGRAMS: usize = 16;
+
+/// The least window: one datagram that is lost, and three that show it.
+const LEAST_DATAGRAMS: usize = 4;
+
+/// So many datagrams later something must have been answered before an unanswered one counts as
+/// lost (RFC 9002, 6.1.1).
+const OVERTAKEN: u64 = 3;
+
+/// So often something that is lost is sent again at once.
+const SOON: u32 = 3;
+
+/// For how long a sender says nothing before it begins anew.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long the least round trip is believed in. Memory is one to two times as long.
+const BASE_MEMORY: Duration = Duration::from_secs(10);
+
+/// For how many rounds in a row, and how long, a queue stays although the window is small before
+/// the base is doubted: for longer than another sender of this kind takes to see its own
+/// (`BASE_SOON`).
+const STUCK_ROUNDS: u32 = 6;
+const STUCK: Duration = Duration::from_secs(1);
+
+/// After so long without a round trip near the base the queue is let drain, and after the start so
+/// soon.
+const BASE_AGE: Duration = Duration::from_secs(5);
+const BASE_SOON: Duration = Duration::from_millis(300);
+
+/// How long the window is nearly shut to measure the base, at most; or two round trips.
+const DRAIN: Duration = Duration::from_millis(10);
+
+/// What a datagram takes on the wire beside its entries: header, message, UDP, IP and Ethernet.
+pub const OVERHEAD_BYTES: usize = 100;
+
+/// Names one sending of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// What a sender has in the network, and how much it may have there. `T` names what was sent.
+#[derive(Clone, Debug)]
+pub struct Flow<T> {
+    least: usize,
+    most: usize,
+    /// What was sent, from the oldest that is out; none where it is not out any more.
+    sends: VecDeque<Option<Sent<T>>>,
+    /// The ticket of the front of `sends`.
+    front: u64,
+    /// How many bytes are out.
+    in_network: usize,
+    /// What was lost again and again, and when it is to be sent once more.
+    later: BTreeMap<Time, Vec<T>>,
+    round_trip: RoundTrip,
+    /// The newest that was answered, when it was sent, and when something was answered last.
+    newest: (u64, Time),
+    heard: Time,
+    /// Until then, silence was counted.
+    silent_until: Time,
+    allowance: Option<usize>,
+    /// How many bytes were answered when something was heard last.
+    bulk: usize,
+    window: usize,
+    is_starting: bool,
+    ceiling: Option<usize>,
+    base: Least,
+    /// When the base is to be looked for, and until when the window is shut to see it.
+    drains_at: Time,
+    drains_until: Option<Time>,
+    queue: Queue,
+    losses: Losses,
+    round: Round,
+    /// By how much an answer may be overtaken in time.
+    reordering: Duration,
+    /// Bytes a second, of rounds in which something waited for room.
+    rate: u64,
+}
+
+/// A datagram that is out.
+#[derive(Clone, Copy, Debug)]
+struct Sent<T> {
+    what: T,
+    at: Time,
+    bytes: usize,
+    retries: u32,
+}
+
+/// What happened in this round: from a sending to the answer of something sent after it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    /// It ends with the answer to this, or to something later.
+    end: u64,
+    began: Time,
+    least: Option<Duration>,
+    answered_bytes: usize,
+    /// The most that was out.
+    peak: usize,
+    /// Something had to wait for room.
+    was_full: bool,
+    /// What was measured in it is not what the window leads to.
+    is_odd: bool,
+    /// The most that was answered at once.
+    bulk: usize,
+}
+
+/// Since when, and for how many rounds, there was too much queue although the window was small, and
+/// how much there was at first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Queue {
+    since: Option<(Time, Duration)>,
+    rounds: u32,
+}
+
+impl<T> PartialEq for Flow<T> {
+    /// What was measured is no part of what its owner is: it decides when something is sent, and
+    /// never what.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T> Eq for Flow<T> {}
+
+impl<T> Hash for Flow<T> {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl<T: Copy> Flow<T> {
+    /// Nothing is out.
+    pub fn new(settings: &Settings) -> Self {
+        let datagram = settings.datagram_bytes + OVERHEAD_BYTES;
+        let least = LEAST_DATAGRAMS * datagram;
+        Flow {
+            least,
+            most: settings.window_bytes.max(least),
+            sends: VecDeque::new(),
+            front: 1,
+            in_network: 0,
+            later: BTreeMap::new(),
+            round_trip: RoundTrip::default(),
+            newest: (0, Time::ZERO),
+            heard: Time::ZERO,
+            silent_until: Time::ZERO,
+            allowance: None,
+            bulk: 0,
+            window: START_DATAGRAMS * datagram,
+            is_starting: true,
+            ceiling: None,
+            base: Least::new(BASE_MEMORY),
+            drains_at: Time::ZERO + BASE_AGE,
+            drains_until: None,
+            queue: Queue::default(),
+            losses: Losses::default(),
+            round: Round::default(),
+            reordering: Duration::ZERO,
+            rate: 0,
+        }
+    }
+
+    /// For a sender that never sends again: what is lost must not shut its window.
+    pub fn unbounded(settings: &Settings) -> Self {
+        let mut flow = Self::new(settings);
+        (flow.least, flow.most) = (usize::MAX / 4, usize::MAX / 4);
+        flow
+    }
+
+    /// The ticket of what is sent next.
+    pub fn next_ticket(&self) -> Ticket {
+        Ticket(self.front + self.sends.len() as u64)
+    }
+
+    /// What left with `ticket`, if it is out.
+    pub fn what(&self, ticket: Ticket) -> Option<T> {
+        self.get(ticket).map(|sent| sent.what)
+    }
+
+    /// What was lost often, and waits until it is sent again.
+    pub fn later(&self) -> impl Iterator<Item = T> {
+        self.later.values().flatten().copied()
+    }
+
+    /// How many bytes are out: sent, not answered, and not taken for lost.
+    pub fn in_network(&self) -> usize {
+        self.in_network
+    }
+
+    /// How many bytes may be out.
+    pub fn window(&self) -> usize {
+        let most = self.most.min(self.ceiling.unwrap_or(usize::MAX));
+        let window = if self.drains_until.is_some() { 0 } else { self.window };
+        window.min(most).max(self.least)
+    }
+
+    /// Bytes answered a second while the window was in use; 0 until it was.
+    pub fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    /// How many more bytes may leave now: what is larger may leave only when nothing is out.
+    pub fn room(&self) -> usize {
+        self.window().saturating_sub(self.in_network)
+    }
+
+    /// Whether something of `bytes` may leave now, beside `more` that is about to.
+    pub fn has_room(&self, bytes: usize, more: usize) -> bool {
+        let out = self.in_network + more;
+        out == 0 || out + bytes <= self.window()
+    }
+
+    /// Something could not leave for want of room.
+    pub fn note_full(&mut self) {
+        self.round.was_full = true;
+    }
+
+    /// `what` of `bytes` leaves now; it was sent `retries` times before.
+    pub fn send(&mut self, now: Time, what: T, bytes: usize, retries: u32) -> Ticket {
+        debug_assert!(self.has_room(bytes, 0), "nothing is sent that there is no room for");
+        if self.in_network == 0 && now.since(self.heard) > IDLE {
+            self.restart();
+        }
+        let Ticket(ticket) = self.next_ticket();
+        if self.round.end == 0 {
+            self.begin_round(now, ticket);
+        }
+        self.sends.push_back(Some(Sent { what, at: now, bytes, retries }));
+        self.in_network += bytes;
+        self.round.peak = self.round.peak.max(self.in_network);
+        Ticket(ticket)
+    }
+
+    /// `ticket` is answered.
+    pub fn answer(&mut self, now: Time, ticket: Ticket) {
+        let Some(sent) = self.take(ticket) else { return };
+        if bugs::has(Bug::CountsAnswersTwice) {
+            self.in_network = self.in_network.saturating_sub(sent.bytes);
+        }
+        self.bulk = if now > self.heard { sent.bytes } else { self.bulk + sent.bytes };
+        self.heard = now;
+        self.round.bulk = self.round.bulk.max(self.bulk);
+        self.round.answered_bytes += sent.bytes;
+        self.losses.answered += 1;
+        let trip = now.since(sent.at);
+        if sent.retries == 0 {
+            self.measure(now, sent.at, trip);
+        } else if trip < self.base.get().unwrap_or_default() * 3 / 4 {
+            // This answers what was taken for lost.
+            self.reordering = (self.reordering * 2).max(trip).min(self.patience());
+        }
+        if sent.retries == 0 && ticket.0 > self.newest.0 {
+            self.newest = (ticket.0, sent.at);
+        }
+        if ticket.0 >= self.round.end {
+            self.end_round(now);
+        }
+    }
+
+    /// What was sent with `ticket` is not waited for any more.
+    pub fn forget(&mut self, ticket: Ticket) {
+        self.take(ticket);
+    }
+
+    /// What is lost, by what was answered: it is not out any more, and is to be sent again.
+    pub fn take_lost(&mut self, settings: &Settings, lost: &mut Vec<T>) {
+        let (newest, at) = self.newest;
+        while self.front + OVERTAKEN <= newest
+            && let Some(front) = self.sends.front()
+        {
+            match *front {
+                Some(sent) if sent.at + self.reordering > at => return,
+                Some(sent) => {
+                    self.losses.lost += 1;
+                    self.lose(Ticket(self.front), sent, settings, lost);
+                }
+                None => {
+                    self.sends.pop_front();
+                    self.front += 1;
+                }
+            }
+        }
+    }
+
+    /// When something is to be done unless something is answered before.
+    pub fn deadline(&self, settings: &Settings) -> Option<Time> {
+        let silence = || {
+            self.sends
+                .front()
+                .copied()
+                .flatten()
+                .map(|oldest| oldest.at.max(self.heard) + self.timeout(settings))
+        };
+        let later = self.later.first_key_value().map(|(deadline, _)| *deadline);
+        let silence = silence();
+        match (silence, later) {
+            (Some(silence), Some(later)) => Some(silence.min(later)),
+            (silence, later) => silence.or(later),
+        }
+    }
+
+    /// What was lost often and may be sent once more: after all else, or with little room it would
+    /// keep everything else out.
+    pub fn take_later(&mut self, now: Time) -> Vec<T> {
+        let mut due = Vec::new();
+        while let Some(entry) = self.later.first_entry().filter(|entry| *entry.key() <= now) {
+            due.extend(entry.remove());
+        }
+        due
+    }
+
+    /// The deadline has come: what should have been answered by now is lost, and is to be sent
+    /// again.
+    pub fn take_due(&mut self, now: Time, settings: &Settings, lost: &mut Vec<T>) {
+        let timeout = self.timeout(settings);
+        if self.heard + timeout > now {
+            return;
+        }
+        let mut is_silent = false;
+        while let Some(Some(sent)) = self.sends.front().copied()
+            && sent.at + timeout <= now
+        {
+            is_silent = true;
+            self.lose(Ticket(self.front), sent, settings, lost);
+        }
+        if is_silent {
+            self.round_trip.miss(now, timeout);
+            self.on_silence(now, timeout);
+        }
+    }
+
+    /// Nothing was answered for a time-out.
+    pub fn on_silence(&mut self, now: Time, timeout: Duration) {
+        if now >= self.silent_until {
+            self.silent_until = now + timeout;
+            // So much floods no path, and answers may only be slow: a disk of seconds.
+            let enough = self.window.min(self.least * 2);
+            self.window = (self.window / 2).max(enough);
+            self.is_starting = true;
+        }
+    }
+
+    /// `bytes` may wait, wherever: the receiver says so. Without that, as much as comes in
+    /// `PATIENCE`.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowance = Some(bytes.max(self.least / LEAST_DATAGRAMS));
+    }
+
+    /// Everything that is out counts as lost: there is a reason to believe that it will not be
+    /// answered.
+    pub fn take_all(&mut self) -> Vec<T> {
+        self.front += self.sends.len() as u64;
+        let all = self.sends.drain(..).flatten().map(|sent| sent.what).collect();
+        self.in_network = 0;
+        all
+    }
+
+    /// How long an answer may take.
+    pub fn timeout(&self, settings: &Settings) -> Duration {
+        self.round_trip.timeout(settings.retry_accept, settings.retry_least, settings.retry_max)
+    }
+
+    /// Whether the counts are what they count. For the simulator.
+    pub fn check(&self) -> Result<(), String> {
+        let out: usize = self.sends.iter().flatten().map(|sent| sent.bytes).sum();
+        let window = self.window();
+        if out != self.in_network {
+            return Err(format!("{out} bytes are out and {} are counted", self.in_network));
+        }
+        if window < self.least {
+            return Err(format!("a window of {window} bytes is less than {}", self.least));
+        }
+        Ok(())
+    }
+
+    fn get(&self, ticket: Ticket) -> Option<Sent<T>> {
+        let place = usize::try_from(ticket.0.checked_sub(self.front)?).ok()?;
+        *self.sends.get(place)?
+    }
+
+    /// Takes `ticket` out of the network, if it is there.
+    fn take(&mut self, ticket: Ticket) -> Option<Sent<T>> {
+        let place = usize::try_from(ticket.0.checked_sub(self.front)?).ok()?;
+        let sent = self.sends.get_mut(place)?.take()?;
+        self.in_network -= sent.bytes;
+        while let Some(None) = self.sends.front() {
+            self.sends.pop_front();
+            self.front += 1;
+        }
+        Some(sent)
+    }
+
+    /// `sent` is lost. What always is may be too long for the path: it is sent less and less often,
+    /// so that it does not burden the rest.
+    fn lose(&mut self, ticket: Ticket, sent: Sent<T>, settings: &Settings, lost: &mut Vec<T>) {
+        self.take(ticket);
+        if bugs::has(Bug::NeverReopensWindow) {
+            self.in_network += sent.bytes;
+        }
+        if sent.retries < SOON {
+            return lost.push(sent.what);
+        }
+        let wait = stretch(self.timeout(settings), sent.retries, settings.retry_max);
+        self.later.entry(sent.at + wait).or_default().push(sent.what);
+    }
+
+    fn measure(&mut self, now: Time, sent: Time, trip: Duration) {
+        self.round_trip.measure(sent, now);
+        self.base.put(now, trip);
+        self.round.least = Some(self.round.least.map_or(trip, |least| least.min(trip)));
+        if trip <= self.base.get().unwrap_or_default() + self.patience() / 4 {
+            self.drains_at = now + BASE_AGE;
+            self.end_drain(now);
+        }
+    }
+
+    /// Opens the window again. The round in which the queues fill tells nothing of them.
+    fn end_drain(&mut self, now: Time) {
+        if self.drains_until.take().is_some() {
+            self.drains_at = now + BASE_AGE;
+            self.begin_round(now, self.front + self.sends.len() as u64);
+            self.round.is_odd = true;
+        }
+    }
+
+    /// For how long data may wait in queues.
+    fn patience(&self) -> Duration {
+        PATIENCE.max(self.base.get().unwrap_or_default() / 8)
+    }
+
+    /// After a long silence the old window says little.
+    fn restart(&mut self) {
+        self.window = self.window.min(START_DATAGRAMS / LEAST_DATAGRAMS * self.least);
+        self.is_starting = true;
+        self.round = Round::default();
+    }
+
+    fn begin_round(&mut self, now: Time, end: u64) {
+        self.round = Round { end, began: now, peak: self.in_network, ..Round::default() };
+    }
+
+    fn end_round(&mut self, now: Time) {
+        let round = self.round;
+        self.begin_round(now, self.front + self.sends.len() as u64);
+        if self.drains_until.is_some_and(|until| until <= now) {
+            self.end_drain(now);
+        }
+        if round.is_odd || self.drains_until.is_some() {
+            return;
+        }
+        let Some(least) = round.least else { return };
+        let elapsed = now.since(round.began).max(least).as_micros().max(1) as u64;
+        let rate = round.answered_bytes as u64 * 1_000_000 / elapsed;
+        let base = self.base.get().unwrap_or(least);
+        let queued = least.saturating_sub(base);
+        // What has grown beyond what is asked for is cut all the same when it is too much.
+        let is_used = round.was_full || queued > self.patience() && round.peak >= self.window / 2;
+        if !is_used {
+            self.drains_at = now + BASE_AGE;
+            self.losses.begin();
+            self.rate = self.rate.max(rate);
+            return;
+        }
+        self.rate = if self.rate == 0 { rate } else { (self.rate * 3 + rate) / 4 };
+        if !round.was_full {
+            self.window = self.window.min(round.peak);
+        }
+        self.follow_losses(now, &round);
+        if round.bulk >= round.peak / 3 {
+            self.grow(&round);
+        } else {
+            self.follow_queue(now, least, queued, &round);
+        }
+        self.window = self.window.min(self.ceiling.unwrap_or(self.most)).max(self.least);
+        self.look_for_base(now);
+    }
+
+    /// What is answered at once has waited for a disk or a processor that takes all there is at a
+    /// time, and not for its turn in a queue: with more of it, more is answered.
+    fn grow(&mut self, round: &Round) {
+        self.window = (self.window + round.answered_bytes.min(self.window)).min(self.most);
+        self.queue.since = None;
+    }
+
+    /// Round trips that grow mean less, answers in time mean more.
+    fn follow_queue(&mut self, now: Time, least: Duration, queued: Duration, round: &Round) {
+        let patience = self.patience();
+        if self.allowance.is_none() && self.is_stuck(now, queued) {
+            // It is not this sender's queue, or the path has become longer.
+            self.base.reset(least);
+            (self.is_starting, self.ceiling) = (true, None);
+            return;
+        }
+        if self.is_starting && queued <= patience / 2 {
+            return self.grow(round);
+        }
+        if std::mem::take(&mut self.is_starting) {
+            // The first base may be somebody else's queue.
+            self.drains_at = now + BASE_SOON;
+        }
+        let took = least.as_micros().max(1) as u64;
+        let base = (least - queued).as_micros() as u64;
+        if let Some(allowance) = self.allowance {
+            self.window = (self.window as u64 * base / took) as usize + allowance;
+            self.window = self.window.min(self.most);
+            return;
+        }
+        let allowed = base + patience.as_micros() as u64;
+        // And a few datagrams more: of two senders on a link, that with less gains more by it.
+        let window = (self.window as u64 * allowed / took) as usize + self.least;
+        self.window = window.min(self.window * 2).min(self.most);
+    }
+
+    /// Whether the window has been small for long, and the queue is as long as before.
+    fn is_stuck(&mut self, now: Time, queued: Duration) -> bool {
+        if queued <= self.patience() * 3 / 2 || self.window > self.least * 2 {
+            self.queue.since = None;
+            return false;
+        }
+        let (since, first) = *self.queue.since.get_or_insert((now, queued));
+        self.queue.rounds = if since == now { 0 } else { self.queue.rounds + 1 };
+        let is_long = self.queue.rounds >= STUCK_ROUNDS && now.since(since) >= STUCK;
+        let is_stuck = is_long && queued > first * 4 / 5;
+        if is_long {
+            self.queue.since = None;
+        }
+        is_stuck
+    }
+
+    /// More loss than with less in the network means less.
+    fn follow_losses(&mut self, now: Time, round: &Round) {
+        match self.losses.judge(now) {
+            Verdict::Unknown => {}
+            Verdict::Usual => {
+                if self.losses.good_rounds.is_multiple_of(8)
+                    && let Some(ceiling) = &mut self.ceiling
+                {
+                    *ceiling += *ceiling / 8;
+                    self.ceiling = self.ceiling.filter(|ceiling| *ceiling < self.most);
+                }
+            }
+            Verdict::Excess { passed } => {
+                let passed = (round.peak as u64 * passed / UNIT) as usize;
+                self.ceiling =
+                    Some(passed.clamp(round.peak / 2, round.peak / 8 * 7).max(self.least));
+                self.is_starting = false;
+            }
+            Verdict::Unrelated => self.ceiling = None,
+        }
+    }
+
+    /// A base that was not seen for long may be one's own queue: lets it drain for a moment.
+    fn look_for_base(&mut self, now: Time) {
+        if now >= self.drains_at {
+            let trips = self.base.get().unwrap_or_default() * 2;
+            self.drains_until = Some(now + DRAIN.max(trips));
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What a cluster decides over links that have a rate, a queue, and losses: what `protocol::flow`
+//! does in the roles that use it.
+
+use std::time::Duration;
+
+use super::cluster::{Cluster, Plan};
+use super::network::{Line, Weather};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{NodeId, Value};
+
+/// 100 Mbit/s, and a queue of 20 ms and a burst of 64 kB, as `tc` shapes it.
+pub const LINE: Line = Line { rate: 12_500_000, queue: 314_000 };
+
+/// How many bytes a value has.
+const VALUE_BYTES: usize = 1024;
+
+/// Who asks for how much, over what.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// How many values a client keeps in flight, for each client.
+    pub outstanding: Vec<usize>,
+    /// How many values each client has.
+    pub values: usize,
+    /// How many proposers there are.
+    pub proposers: u32,
+    /// The link of every process.
+    pub line: Line,
+    /// Processes whose links are others.
+    pub others: Vec<(NodeId, Line)>,
+    /// How likely a datagram is lost.
+    pub loss: f64,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Load {
+            outstanding: vec![64],
+            values: 1500,
+            proposers: 1,
+            line: LINE,
+            others: Vec::new(),
+            loss: 0.0,
+        }
+    }
+}
+
+/// What was decided until the first client was done.
+#[derive(Clone, Debug)]
+pub struct Decided {
+    /// Which share of the line the values take.
+    pub share: f64,
+    /// How many of each client's.
+    pub clients: Vec<u64>,
+}
+
+impl Load {
+    /// Runs it, as `seed` draws it.
+    pub fn run(&self, seed: u64) -> Decided {
+        let settings = Settings::default();
+        let weather = Weather { line: Some(self.line), loss: self.loss, ..Weather::default() };
+        let plan = Plan { seed, proposers: self.proposers, settings, weather, ..Plan::default() };
+        let mut cluster = Cluster::new(plan);
+        for (node, line) in &self.others {
+            cluster.network.set_line(*node, *line);
+        }
+        cluster.run_for(Duration::from_millis(400)).unwrap_or_else(|wrong| panic!("{wrong}"));
+        for (client, outstanding) in (1..).zip(&self.outstanding) {
+            let values = vec![Value::new(&[b'v'; VALUE_BYTES]); self.values];
+            cluster.start_bounded(client, *outstanding, values);
+        }
+        let start = cluster.now();
+        let delivered = |cluster: &Cluster| -> Vec<u64> {
+            let clients = 1..=self.outstanding.len() as u32;
+            clients.map(|id| cluster.tally(id).unwrap_or_default().delivered).collect()
+        };
+        let is_done = |cluster: &Cluster| delivered(cluster).contains(&(self.values as u64));
+        match cluster.run_until(start + Duration::from_secs(30), is_done) {
+            Ok(true) => {}
+            Ok(false) => panic!("not done: {}", cluster.describe()),
+            Err(wrong) => panic!("{wrong}"),
+        }
+        let clients = delivered(&cluster);
+        let bytes = clients.iter().sum::<u64>() as f64 * VALUE_BYTES as f64;
+        let took = cluster.now().since(start).as_secs_f64();
+        Decided { share: bytes / (self.line.rate as f64 * took), clients }
+    }
+}
+
+/// One acceptor of three has a hundredth of what the others have, and nobody waits for it.
+#[cfg(test)]
+pub fn slow_minority() -> Option<String> {
+    use crate::protocol::types::Role;
+
+    let usual = Load { values: 300, ..Load::default() };
+    let slow = (NodeId::new(Role::Acceptor, 3), Line { rate: LINE.rate / 100, ..LINE });
+    let with = Load { others: vec![slow], ..usual.clone() };
+    let (with, without) = (with.run(1).share, usual.run(1).share);
+    (with < without * 0.9).then(|| format!("{with:.3} of the line instead of {without:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(load: &Load) -> f64 {
+        load.run(1).share
+    }
+
+    /// However much is asked for, as much is decided.
+    #[test]
+    fn more_outstanding_is_never_less() {
+        for proposers in [1, 4] {
+            let load =
+                |outstanding| Load { outstanding: vec![outstanding], proposers, ..Load::default() };
+            let (some, many) = (share(&load(64)), share(&load(1024)));
+            assert!(many >= some * 0.95, "{proposers} proposers: {many:.3} instead of {some:.3}");
+            assert!(some > 0.25, "{some:.3}");
+        }
+    }
+
+    #[test]
+    fn a_slow_minority_changes_nothing() {
+        assert_eq!(slow_minority(), None);
+    }
+
+    #[test]
+    fn losses_cost_little() {
+        let (lossy, usual) = (Load { loss: 0.02, ..Load::default() }, Load::default());
+        let (lossy, usual) = (share(&lossy), share(&usual));
+        assert!(lossy >= usual * 0.8, "{lossy:.3} instead of {usual:.3}");
+    }
+
+    /// Who asks for ten times as much does not take what the other asks for.
+    #[test]
+    fn clients_share() {
+        let load = Load { outstanding: vec![640, 64], values: 1000, ..Load::default() };
+        let decided = load.run(1);
+        assert!(decided.clients[1] * 10 >= decided.clients[0] * 6, "{decided:?}");
+    }
+}
