@@ -71,11 +71,11 @@ impl Laps {
     }
 
     /// So many values were decided together. A lap that ends between two such turns has the share
-    /// of the time that its decisions are of those that it lasted for.
+    /// of the time that its decisions are of those that it lasted for. No lap takes no time at all.
     pub fn on_decided(&mut self, now: Time, values: u64) {
         if let Some(lap) = &mut self.running {
             lap.decided += values;
-            if lap.decided < lap.decisions {
+            if lap.decided < lap.decisions || now == lap.start {
                 return;
             }
             let nanos = now.since(lap.start).as_nanos() * u128::from(lap.decisions);
@@ -116,6 +116,18 @@ mod tests {
         drop(ask);
         laps.on_decided(Time(160), 1);
         assert!(laps.are_over());
+    }
+
+    #[test]
+    fn a_lap_takes_time() {
+        let (mut laps, ask, taken) = Laps::new();
+        ask.send(1).unwrap();
+        laps.on_decided(Time(10), 1);
+        laps.on_decided(Time(10), 1);
+        assert!(taken.is_empty(), "two acknowledgements of one turn");
+        laps.on_decided(Time(20), 2);
+        // Three decisions took 10 us, and it has one.
+        assert_eq!(taken.try_recv(), Ok(Duration::from_nanos(3_333)));
     }
 
     #[test]
