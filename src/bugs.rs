@@ -120,6 +120,8 @@ pub enum Bug {
     TakesPleasForRequests,
     /// Who misses something asks one source, and no other.
     AsksOnlyFirst,
+    /// Who knows that others hold more asks as rarely as one who does not.
+    AsksRarely,
     /// All proposers campaign at once.
     SameRankForAll,
     /// An acceptor that came back with less than it had is believed.
@@ -153,7 +155,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 63] = [
+    pub const ALL: [Bug; 64] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -210,6 +212,7 @@ mod switch {
         Bug::ZombieServes,
         Bug::TakesPleasForRequests,
         Bug::AsksOnlyFirst,
+        Bug::AsksRarely,
         Bug::SameRankForAll,
         Bug::BelievesRolledBack,
         Bug::MixesQuorums,

@@ -32,6 +32,10 @@ const SOURCES_MAX: usize = 128;
 /// Between two requests others have so many times as long for deciding as the answer took.
 const PAUSE: u32 = 16;
 
+/// While others are heard to hold more, a request waits for its answer at most so many times as
+/// long as the first one.
+const LONGEST_WAIT: u32 = 4;
+
 /// What one process still has to fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CatchUp {
@@ -253,6 +257,12 @@ impl CatchUp {
         // Of many sources one may be all there is: each gets its turn within the longest wait.
         let known = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).max(1);
         let longest = settings.retry_catch_up.max(settings.retry_max / known);
+        // Who is heard to hold more is there: requests and answers are lost, and not in vain.
+        let longest = if self.lacks(now, log, settings) && !bugs::has(Bug::AsksRarely) {
+            longest.min(settings.retry_catch_up * LONGEST_WAIT)
+        } else {
+            longest
+        };
         let wait = backoff(settings.retry_catch_up, self.tries, longest);
         self.tries = self.tries.saturating_add(1);
         self.waiting = true;
@@ -368,6 +378,34 @@ mod tests {
         let once: Vec<u64> = (0..199).map(|hole| hole * 2 + 1).collect();
         assert_eq!(asked[..once.len()], once);
         assert_eq!(asked[once.len()], 1, "and then from the start again");
+    }
+
+    /// Found in a picture: a learner stood still for 0.85 s while every heartbeat told it that
+    /// others held more.
+    #[test]
+    fn who_hears_that_others_hold_more_asks_often() {
+        let (log, settings) = (DecidedLog::new(), Settings::default());
+        let mut catch_up = CatchUp::default();
+        let source = NodeId::new(Role::Learner, 2);
+        let held = Progress { watermark: Instance(1), decided: 9, end: Instance(10) };
+        let mut now = Time::ZERO;
+        let mut longest = |hears: bool| {
+            let waits = (0..60).map(|_| {
+                let mut fx = Effects::new();
+                if hears {
+                    catch_up.on_progress(now, source, held);
+                }
+                catch_up.on_timer(now, &log, None, &settings, &mut fx);
+                let deadline =
+                    fx.timers.last().and_then(|(_, deadline)| *deadline).expect("it is set");
+                let wait = deadline.since(now);
+                now = deadline;
+                wait
+            });
+            waits.max()
+        };
+        assert_eq!(longest(true), Some(settings.retry_catch_up * LONGEST_WAIT));
+        assert_eq!(longest(false), Some(settings.retry_max), "nobody is there any more");
     }
 
     /// Any source may be cut off, also the one that others prefer.

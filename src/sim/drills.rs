@@ -9,7 +9,7 @@ use super::cluster::{Cluster, Plan, from_instance, long_values, values};
 use super::fault::Fault;
 use super::lasting::shapes::{Cast, NARROW_BYTES};
 use super::script::Stage;
-use crate::protocol::message::Assignment;
+use crate::protocol::message::{Assignment, Kind};
 use crate::protocol::types::{NodeId, Role, Time};
 
 const MS: Duration = Duration::from_millis(1);
@@ -21,7 +21,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 15] = [
+pub const ALL: [Drill; 16] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -37,6 +37,7 @@ pub const ALL: [Drill; 15] = [
     ("stray ballot", stray_ballot),
     ("wrong addresses", wrong_addresses),
     ("slow minority", super::links::slow_minority),
+    ("answers that come back", answers_come_back),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };
@@ -94,6 +95,21 @@ fn transcripts() -> Wrong {
             Ok(_) => Some(format!("{name} plays differently")),
             Err(what) => Some(format!("{name}: {what}")),
         }
+    })
+}
+
+/// A learner that hears how much others hold, and for a second no answer, asks so often that it
+/// has everything soon after answers come through.
+fn answers_come_back() -> Wrong {
+    (1..=10).find_map(|seed| {
+        let mut cluster = led(seed);
+        let late = NodeId::new(Role::Learner, 2);
+        cut(&mut cluster, |from, to| from.role == Role::Proposer && to == late);
+        cluster.inject(&Fault::Filter(Kind::CatchUpReply));
+        types(&mut cluster, 5);
+        cluster.run_for(MS * (1000 + 30 * seed as u32)).unwrap_or_else(|wrong| panic!("{wrong}"));
+        cluster.inject(&Fault::Heal);
+        finishes(&mut cluster, 100 * MS).map(|what| format!("seed {seed}: {what}"))
     })
 }
 
