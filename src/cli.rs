@@ -2,7 +2,9 @@
 //!
 //! Everything wrong with it becomes one line; nothing is opened here.
 
+mod picture;
 mod scenario;
+mod simulate;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,7 +14,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use self::scenario::TypedScenario;
+use self::simulate::TypedSimulate;
 use crate::doctor::DoctorOptions;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
@@ -20,7 +22,7 @@ use crate::results::check::CheckOptions;
 use crate::results::watch::WatchOptions;
 use crate::runtime::load::LoadOptions;
 use crate::runtime::node::NodeOptions;
-use crate::simulate::{Detail, SimulateOptions};
+use crate::simulate::SimulateOptions;
 
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -297,26 +299,7 @@ enum TypedCommand {
     /// scenario is given, the scenario is what the options say and nothing more. The same seed and
     /// options give the same run. Status 0: good. 1: a promise of safety is broken. 3: safe, but
     /// not everything was decided.
-    Simulate {
-        /// The seed, or the first of several
-        #[arg(long, default_value = "1")]
-        seed: u64,
-        /// How many seeds; one is told, more are only judged
-        #[arg(long, value_name = "COUNT", default_value = "1",
-            value_parser = clap::value_parser!(u64).range(1..))]
-        seeds: u64,
-        /// Tell messages, timers and deliveries, after a legend
-        #[arg(long)]
-        trace: bool,
-        /// Tell heartbeats and echoes as well; implies --trace
-        #[arg(long)]
-        heartbeats: bool,
-        /// Draw faults that stay: links that are cut in one direction, slow disks
-        #[arg(long)]
-        lasting: bool,
-        #[command(flatten)]
-        scenario: Box<TypedScenario>,
-    },
+    Simulate(Box<TypedSimulate>),
 }
 
 #[derive(Args)]
@@ -409,7 +392,8 @@ struct TypedFiles {
 
 /// Understands the command line, the program's name first.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
-    let Typed { conf, command } = Typed::try_parse_from(arguments).map_err(explain)?;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let Typed { conf, command } = Typed::try_parse_from(&arguments).map_err(explain)?;
     let node = |role, typed: &TypedNode| {
         let conf = conf.clone().ok_or_else(|| {
             Usage::Wrong(format!("paxos: a {role} needs --conf PATH, before its role"))
@@ -513,20 +497,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 json,
             })
         }
-        TypedCommand::Simulate { seed, seeds, trace, heartbeats, lasting, scenario } => {
-            let own = scenario.understood();
-            if lasting && own.is_some() {
-                return Err(Usage::Wrong(
-                    "--lasting draws its scenario from the seed, and takes no option of a scenario"
-                        .to_owned(),
-                ));
-            }
-            let detail = match (trace, heartbeats) {
-                (_, true) => Detail::Everything,
-                (true, false) => Detail::Messages,
-                (false, false) => Detail::Story,
-            };
-            Command::Simulate(Box::new(SimulateOptions { seed, seeds, detail, lasting, own }))
+        TypedCommand::Simulate(typed) => {
+            let command = picture::command_line(&arguments);
+            Command::Simulate(Box::new(typed.understood(command).map_err(Usage::Wrong)?))
         }
     })
 }

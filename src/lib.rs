@@ -25,6 +25,7 @@ pub mod doctor;
 pub mod fuzzing;
 pub mod logging;
 pub mod net;
+pub mod picture;
 pub mod protocol;
 pub mod results;
 pub mod rng;

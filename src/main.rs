@@ -25,7 +25,7 @@ use multi_paxos::runtime::load::Measured;
 use multi_paxos::runtime::measure;
 use multi_paxos::runtime::node::{self, Exit, NodeOptions, StartError};
 use multi_paxos::runtime::parent;
-use multi_paxos::simulate::{self, SimulateOptions, Verdict};
+use multi_paxos::simulate::{self, SimulateOptions, Trouble, Verdict};
 use multi_paxos::stdio;
 
 /// The status that `sysexits.h` gives to what is worth another try.
@@ -174,8 +174,10 @@ fn run_simulate(options: &SimulateOptions) -> ExitCode {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Unsafe) => ExitCode::from(1),
         Ok(Verdict::Unfinished) => ExitCode::from(3),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => refuse(format!("standard output: {error}")),
+        Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(trouble) => refuse(trouble),
     }
 }
 

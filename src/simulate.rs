@@ -5,16 +5,22 @@
 //! which datagrams are lost.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::picture::{self, Caption, Wish};
 use crate::sim::cluster::Plan;
 use crate::sim::lasting::Lasting;
+use crate::sim::record::Record;
 use crate::sim::scenario::{Failure, Outcome, Ran, Scenario, many};
+use crate::sim::script::Stage;
 pub use crate::sim::trace::Detail;
 use crate::sim::trace::{LEGEND, Trace};
 use crate::stdio;
@@ -32,6 +38,32 @@ pub struct SimulateOptions {
     pub lasting: bool,
     /// A scenario of the user's own; none leaves everything to the seed.
     pub own: Option<Scenario>,
+    /// A transcript to be played instead.
+    pub transcript: Option<PathBuf>,
+    /// What is drawn of the run.
+    pub pictures: Pictures,
+}
+
+/// Which pictures of a run are wanted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pictures {
+    /// The file of the diagram.
+    pub svg: Option<PathBuf>,
+    /// The file of the page.
+    pub html: Option<PathBuf>,
+    /// Their title; the scenario in words without one.
+    pub title: Option<String>,
+    /// What the diagram shows.
+    pub wish: Wish,
+    /// The command that draws them again.
+    pub command: String,
+}
+
+impl Pictures {
+    /// Whether there is any.
+    pub fn are_wanted(&self) -> bool {
+        self.svg.is_some() || self.html.is_some()
+    }
 }
 
 /// How it went, for the exit status.
@@ -45,13 +77,62 @@ pub enum Verdict {
     Unfinished,
 }
 
+/// Why nothing came of it, or not everything.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Standard output takes nothing.
+    Output(io::Error),
+    /// A file that is to be read or written.
+    File(PathBuf, io::Error),
+    /// A transcript that cannot be played.
+    Transcript(PathBuf, String),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Trouble::Output(error)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Output(error) => write!(f, "standard output: {error}"),
+            Trouble::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Trouble::Transcript(path, what) => write!(f, "{}: {what}", path.display()),
+        }
+    }
+}
+
 /// Runs what was asked for, and prints it to standard output. The last line is the hash.
 ///
 /// # Errors
 ///
-/// When standard output takes nothing.
-pub fn simulate(options: &SimulateOptions) -> io::Result<Verdict> {
-    if options.seeds == 1 { tell_one(options) } else { judge_many(options) }
+/// When standard output takes nothing, or a file cannot be read or written.
+pub fn simulate(options: &SimulateOptions) -> Result<Verdict, Trouble> {
+    match &options.transcript {
+        Some(path) => play(path, &options.pictures),
+        None if options.seeds == 1 => tell_one(options),
+        None => Ok(judge_many(options)?),
+    }
+}
+
+/// Plays a transcript, and prints it with what happens.
+fn play(path: &Path, pictures: &Pictures) -> Result<Verdict, Trouble> {
+    let text = fs::read_to_string(path).map_err(|error| Trouble::File(path.to_owned(), error))?;
+    let (played, record) =
+        Stage::recorded(&text).map_err(|what| Trouble::Transcript(path.to_owned(), what))?;
+    let name = path.file_stem().map_or_else(String::new, |name| name.display().to_string());
+    let caption = Caption {
+        title: pictures.title.clone().unwrap_or_else(|| name.replace('_', " ")),
+        command: pictures.command.clone(),
+        result: "a transcript".to_owned(),
+        ending: "The transcript ends.".to_owned(),
+        hash: 0,
+    };
+    draw(pictures, &record, &caption)?;
+    stdio::stdout().write_all(played.as_bytes())?;
+    Ok(Verdict::Good)
 }
 
 /// What is played.
@@ -91,8 +172,11 @@ impl fmt::Display for Play {
     }
 }
 
-fn tell_one(options: &SimulateOptions) -> io::Result<Verdict> {
+fn tell_one(options: &SimulateOptions) -> Result<Verdict, Trouble> {
     let play = Play::of(options, options.seed);
+    // What cannot be written is better known before the run.
+    let files = [&options.pictures.svg, &options.pictures.html];
+    files.into_iter().flatten().try_for_each(|path| write(path, ""))?;
     let mut out = stdio::stdout();
     writeln!(out, "{play}")?;
     let detail = options.detail;
@@ -103,25 +187,68 @@ fn tell_one(options: &SimulateOptions) -> io::Result<Verdict> {
     let trace = Trace::told(detail, |line| {
         let _ = writeln!(stdio::stdout(), "{line}");
     });
+    let record = options.pictures.are_wanted().then(Record::shared);
+    let trace = match &record {
+        Some(record) => trace.recorded(Rc::clone(record)),
+        None => trace,
+    };
     let Ran { hash, result } = play.run(trace);
-    let verdict = match result {
-        Ok(Outcome { chosen, sent, elections, finished }) => {
-            let counts = [(chosen as u64, "instance"), (sent, "message")];
-            let [chosen, sent] = counts.map(|(count, what)| many(count, what));
-            let elections = many(u64::from(elections), "election");
-            writeln!(out, "{chosen} decided by {finished}, {sent}, {elections}")?;
-            Verdict::Good
-        }
+    let line = summary(&result);
+    writeln!(out, "{line}")?;
+    let verdict = match &result {
+        Ok(_) => Verdict::Good,
         Err(failure) => {
-            writeln!(out, "{failure}")?;
             if detail < Detail::Messages {
                 writeln!(out, "{}", replay(options, options.seed))?;
             }
-            verdict_of(&failure)
+            verdict_of(failure)
         }
     };
+    if let Some(record) = record {
+        let title = options.pictures.title.clone().unwrap_or_else(|| in_short(&play));
+        let ending = match verdict {
+            Verdict::Good => "Every learner has everything, and every client knows.".to_owned(),
+            Verdict::Unsafe | Verdict::Unfinished => format!("{line}."),
+        };
+        let command = options.pictures.command.clone();
+        let caption = Caption { title, command, result: line, ending, hash };
+        draw(&options.pictures, &record.take(), &caption)?;
+    }
     writeln!(out, "trace hash {hash:016x}")?;
     Ok(verdict)
+}
+
+/// How a run ended, in one line.
+fn summary(result: &Result<Outcome, Failure>) -> String {
+    match result {
+        Ok(Outcome { chosen, sent, elections, finished }) => {
+            let counts = [(*chosen as u64, "instance"), (*sent, "message")];
+            let [chosen, sent] = counts.map(|(count, what)| many(count, what));
+            let elections = many(u64::from(*elections), "election");
+            format!("{chosen} decided by {finished}, {sent}, {elections}")
+        }
+        Err(failure) => failure.to_string(),
+    }
+}
+
+/// The scenario in a few words.
+fn in_short(play: &Play) -> String {
+    let words = play.to_string();
+    words.split(';').next().unwrap_or(&words).to_owned()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Trouble> {
+    fs::write(path, text).map_err(|error| Trouble::File(path.to_owned(), error))
+}
+
+fn draw(pictures: &Pictures, record: &Record, caption: &Caption) -> Result<(), Trouble> {
+    if let Some(path) = &pictures.svg {
+        write(path, &picture::picture(record, caption, &pictures.wish))?;
+    }
+    if let Some(path) = &pictures.html {
+        write(path, &picture::page(record, caption))?;
+    }
+    Ok(())
 }
 
 fn verdict_of(failure: &Failure) -> Verdict {
@@ -202,5 +329,5 @@ fn judge_many(options: &SimulateOptions) -> io::Result<Verdict> {
 fn replay(options: &SimulateOptions, seed: u64) -> String {
     let rest = if options.own.is_some() { ", with the same options of the scenario" } else { "" };
     let lasting = if options.lasting { "--lasting " } else { "" };
-    format!("see it: paxos simulate {lasting}--seed {seed} --trace{rest}")
+    format!("see it: paxos simulate {lasting}--seed {seed} --trace (or --html run.html){rest}")
 }

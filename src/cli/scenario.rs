@@ -158,7 +158,7 @@ struct Span {
 }
 
 /// Understands `2s`, `150ms`, `20us`.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
     let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
     let scale = match unit {

@@ -103,6 +103,12 @@ pub struct Sent {
 }
 
 impl Sent {
+    /// What a process sends on a stage, where messages have no bytes.
+    pub fn by(time: Time, from: NodeId, message: &Message) -> Self {
+        let (from, message) = (Some(from), Some(message.clone()));
+        Sent { time, from, message, bytes: 0, is_noise: false, copies: Vec::new() }
+    }
+
     /// Bytes that no process sends now.
     pub fn noise(time: Time, bytes: usize) -> Self {
         Sent { time, from: None, message: None, bytes, is_noise: true, copies: Vec::new() }
@@ -279,6 +285,22 @@ impl Record {
         if self.beliefs.get(&node) != Some(&belief) {
             self.beliefs.insert(node, belief.clone());
             self.happened(time, What::Believes(node, belief));
+        }
+    }
+
+    /// What a process believes after a turn on a stage; a proposer's office is told by that.
+    pub fn watched(&mut self, time: Time, node: NodeId, belief: &Belief) {
+        let leads = |belief: Option<&Belief>| match belief {
+            Some(Belief::Proposer { standing: Standing::Leads, ballot, .. }) => Some(*ballot),
+            _ => None,
+        };
+        let (before, after) = (leads(self.beliefs.get(&node)), leads(Some(belief)));
+        self.believes(time, node, belief.clone());
+        if before.is_some() && after.is_none() {
+            self.happened(time, What::Yields(node));
+        }
+        if let (None, Some(ballot)) = (before, after) {
+            self.happened(time, What::Leads(node, ballot));
         }
     }
 

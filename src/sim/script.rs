@@ -15,30 +15,36 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
+use super::checker::Checker;
 use super::node::AnyRole;
+use super::record::{Fate, Passage, PassageId, Record, Sent, What};
 use crate::protocol::acceptor::Acceptor;
-use crate::protocol::actor::{Delivery, Effects, Input, Record};
+use crate::protocol::actor::{Delivery, Effects, Input, Record as Stored};
 use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{Assignment, Kind, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Counted, Instance, NodeId, Role, Sender, Session, Time, Value};
+use crate::protocol::types::{
+    Counted, Instance, NodeId, Number, Role, Sender, Session, Time, Value,
+};
 
 /// One node on the stage.
 struct Actress {
     sender: Sender,
     role: AnyRole,
     timers: BTreeMap<Timer, Time>,
-    disk: Vec<Record>,
+    disk: Vec<Stored>,
+    /// How many values were typed into a client.
+    typed: u64,
 }
 
 /// What an acceptor finds on its disk.
 #[derive(Default)]
 struct Kept {
     incarnation: Option<u64>,
-    records: Vec<Record>,
+    records: Vec<Stored>,
 }
 
 /// A message in transit.
@@ -46,6 +52,7 @@ struct InTransit {
     from: Sender,
     to: NodeId,
     message: Message,
+    copy: PassageId,
 }
 
 /// The stage on which a transcript plays.
@@ -58,6 +65,12 @@ pub struct Stage {
     /// Whether heartbeats and echoes are told.
     shows_elections: bool,
     output: String,
+    /// What happens, for those who draw it.
+    record: Record,
+    /// Counts votes for the record. It judges nothing: a transcript may show what must not happen.
+    checker: Checker,
+    /// When things happen in the record. On the stage many happen at one time.
+    moment: Time,
 }
 
 impl Default for Stage {
@@ -70,6 +83,9 @@ impl Default for Stage {
             in_transit: Vec::new(),
             shows_elections: false,
             output: String::new(),
+            record: Record::default(),
+            checker: Checker::new(Settings::default().acceptor_count),
+            moment: Time::ZERO,
         }
     }
 }
@@ -77,6 +93,11 @@ impl Default for Stage {
 impl Stage {
     /// Plays `text` and returns it with what happened in the place of what it says.
     pub fn play(text: &str) -> Result<String, String> {
+        Self::recorded(text).map(|(played, _)| played)
+    }
+
+    /// The same, with what happened as a record.
+    pub fn recorded(text: &str) -> Result<(String, Record), String> {
         let mut stage = Stage::default();
         let mut played = String::new();
         let mut lines = text.lines().enumerate().peekable();
@@ -89,7 +110,14 @@ impl Stage {
                 stage.command(line).map_err(|what| format!("line {}: {what}", number + 1))?;
             }
         }
-        Ok(played)
+        Ok((played, stage.record))
+    }
+
+    /// The next moment of the record: later than what happened before, and not before the stage's
+    /// time.
+    fn pass_moment(&mut self) -> Time {
+        self.moment = self.now.max(self.moment + Duration::from_micros(25));
+        self.moment
     }
 
     fn command(&mut self, line: &str) -> Result<(), String> {
@@ -120,11 +148,20 @@ impl Stage {
             "deliver" => self.deliver(words),
             "drop" => {
                 let filter = Filter::parse(words)?;
-                self.in_transit.retain(|transit| !filter.matches(transit));
+                let (moment, record) = (self.moment, &mut self.record);
+                self.in_transit.retain(|transit| {
+                    let is_dropped = filter.matches(transit);
+                    if is_dropped {
+                        record.ended(moment, transit.copy, Fate::Lost);
+                    }
+                    !is_dropped
+                });
                 Ok(())
             }
             "kill" => {
                 let id = node(words.first().ok_or("kill whom?")?)?;
+                let moment = self.pass_moment();
+                self.record.happened(moment, What::Dies(id));
                 self.nodes.remove(&id).map(|_| ()).ok_or_else(|| format!("{id} is not there"))
             }
             "restart" => {
@@ -147,7 +184,10 @@ impl Stage {
             let (key, number) = word.split_once('=').ok_or("settings are key=number")?;
             let number: usize = number.parse().map_err(|_| format!("{number} is no number"))?;
             match key {
-                "acceptors" => self.settings.acceptor_count = number as u32,
+                "acceptors" => {
+                    self.settings.acceptor_count = number as u32;
+                    self.checker = Checker::new(number as u32);
+                }
                 "page" => self.settings.datagram_bytes = number,
                 _ => return Err(format!("unknown setting {key}")),
             }
@@ -191,8 +231,11 @@ impl Stage {
         self.enter(Sender { node: id, boot }, role, disk)
     }
 
-    fn enter(&mut self, sender: Sender, role: AnyRole, disk: Vec<Record>) -> Result<(), String> {
-        self.nodes.insert(sender.node, Actress { sender, role, timers: BTreeMap::new(), disk });
+    fn enter(&mut self, sender: Sender, role: AnyRole, disk: Vec<Stored>) -> Result<(), String> {
+        let moment = if self.now == Time::ZERO { Time::ZERO } else { self.pass_moment() };
+        self.record.happened(moment, What::Starts(sender.node));
+        self.nodes
+            .insert(sender.node, Actress { sender, role, timers: BTreeMap::new(), disk, typed: 0 });
         self.turn(sender.node, |role, now, fx| role.actor().on_start(now, fx))
     }
 
@@ -212,6 +255,18 @@ impl Stage {
             let session = Session { client: id.id, boot };
             let client = Client::new(session, assignment, self.settings.clone());
             self.enter(Sender { node: id, boot }, AnyRole::Client(Box::new(client)), Vec::new())?;
+        }
+        if let Some(actress) = self.nodes.get_mut(&id) {
+            let session = Session { client: id.id, boot: actress.sender.boot };
+            for word in words {
+                actress.typed += 1;
+                let asked = match assignment {
+                    Assignment::Client { first } => Some(first.plus(actress.typed - 1)),
+                    Assignment::Leader => None,
+                };
+                let (number, value) = (Number(actress.typed), Value::new(word.as_bytes()));
+                self.checker.on_input(session, number, value, asked);
+            }
         }
         self.turn(id, |role, now, fx| {
             for word in words {
@@ -261,11 +316,17 @@ impl Stage {
             else {
                 return Ok(());
             };
-            let InTransit { from, to, message } = self.in_transit.remove(next);
-            let Some(actress) = self.nodes.get_mut(&to) else { continue };
+            let InTransit { from, to, message, copy } = self.in_transit.remove(next);
+            let Some(actress) = self.nodes.get_mut(&to) else {
+                self.record.ended(self.moment, copy, Fate::Dead);
+                continue;
+            };
             if !actress.role.actor().interest().includes(message.kind()) {
+                self.record.ended(self.moment, copy, Fate::OfNoUse);
                 continue;
             }
+            let moment = self.pass_moment();
+            self.record.ended(moment, copy, Fate::Read);
             let is_told = match message.kind() {
                 Kind::Heartbeat | Kind::Echo => self.shows_elections,
                 _ => true,
@@ -284,10 +345,13 @@ impl Stage {
         id: NodeId,
         events: impl FnOnce(&mut AnyRole, Time, &mut Effects),
     ) -> Result<(), String> {
+        let moment = self.moment.max(self.now);
+        self.moment = moment;
         let actress = self.nodes.get_mut(&id).ok_or_else(|| format!("{id} is not there"))?;
         let mut fx = Effects::new();
         events(&mut actress.role, self.now, &mut fx);
         actress.role.actor().on_turn_end(self.now, &mut fx);
+        self.record.watched(moment, id, &actress.role.belief(self.now));
         actress.disk.append(&mut fx.persist);
         for (timer, deadline) in fx.timers {
             match deadline {
@@ -302,19 +366,29 @@ impl Stage {
             let _ = writeln!(self.output, "  {id} ignores it: {ignored:?}");
         }
         for delivery in fx.deliver {
-            let (verb, page) = match delivery {
-                Delivery::Decided(page) => ("records", page),
-                Delivery::Delivered(page) => ("delivers", page),
+            let (verb, what, page) = match delivery {
+                Delivery::Decided(page) => ("records", What::Learns(id, page.run()), page),
+                Delivery::Delivered(page) => ("delivers", What::Delivers(id, page.run()), page),
             };
+            self.record.happened(moment, what);
             for (instance, value) in page.from.numbering(page.entries.values()) {
                 let _ = writeln!(self.output, "  {id} {verb} {instance} {}", Value::new(value));
             }
         }
         let from = actress.sender;
         for (addressee, message) in fx.send {
+            // It may be wrong, and shown on purpose.
+            let _ = self.checker.on_send(from, addressee, &message);
+            for chosen in self.checker.take_news() {
+                self.record.happened(moment, What::Chosen(chosen));
+            }
+            self.record.sent(Sent::by(moment, id, &message));
             let members = self.nodes.keys().filter(|to| addressee.reaches(**to) && **to != id);
-            let copies = members.map(|to| InTransit { from, to: *to, message: message.clone() });
-            self.in_transit.extend(copies);
+            for to in members {
+                let (to, message) = (*to, message.clone());
+                let copy = self.record.copied(Passage::begins(to, moment));
+                self.in_transit.push(InTransit { from, to, message, copy });
+            }
         }
         Ok(())
     }

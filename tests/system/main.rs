@@ -18,6 +18,7 @@ mod hosts;
 mod input;
 mod lock;
 mod nodes;
+mod pictures;
 mod rejoin;
 mod scripts;
 mod shell;

@@ -1,0 +1,119 @@
+//! `paxos simulate --svg` and `--html`: files that are the same for the same seed, and a page that
+//! works in a browser, where there is one.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::world::{PAXOS, text};
+
+/// A leader that dies while datagrams are lost.
+const CRASH: &[&str] = &[
+    "--seed",
+    "3",
+    "--clients",
+    "1",
+    "--values",
+    "4",
+    "--rate",
+    "20",
+    "--learners",
+    "1",
+    "--loss",
+    "0.15",
+    "--kill-leader",
+    "92ms",
+];
+
+fn simulate(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(PAXOS).arg("simulate").args(arguments).output().unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The picture that an option draws.
+fn drawn(folder: &Path, option: &str, arguments: &[&str]) -> String {
+    let path = folder.join("picture");
+    let (status, _, said) = simulate(&[arguments, &[option, path.to_str().unwrap()]].concat());
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+    fs::read_to_string(&path).unwrap()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    for option in ["--svg", "--html"] {
+        let one = drawn(folder.path(), option, CRASH);
+        assert_eq!(one, drawn(folder.path(), option, CRASH));
+        let command = format!("paxos simulate {}", CRASH.join(" "));
+        assert!(one.contains(&command) && one.contains("P2 leads"), "{option}");
+    }
+    // Being drawn changes nothing.
+    let path = folder.path().join("picture");
+    let seen = simulate(&[CRASH, &["--svg", path.to_str().unwrap()]].concat());
+    assert_eq!(seen, simulate(CRASH));
+}
+
+#[test]
+fn a_diagram_shows_what_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let svg = |more: &[&str]| drawn(folder.path(), "--svg", &[CRASH, more].concat());
+    let (whole, votes) = (svg(&[]), svg(&["--only", "Accepted"]));
+    assert!(whole.contains("Prepare 1.P1") && !votes.contains("Prepare 1.P1 from"));
+    assert!(votes.contains(">Accepted ") && !whole.contains("This is the overview"));
+    assert!(svg(&["--overview"]).contains("This is the overview"));
+    assert!(svg(&["--title", "<One & two>"]).contains("&lt;One &amp; two&gt;"));
+    assert!(svg(&["--until", "80ms"]).len() < whole.len());
+}
+
+#[test]
+fn what_cannot_be_drawn_is_refused() {
+    for wrong in [
+        &["--only", "Accept"][..],
+        &["--svg", "/nowhere/x.svg"],
+        &["--svg", "x.svg", "--seeds", "2"],
+        &["--svg", "x.svg", "--hide", "Vote"],
+        &["--html", "x.html", "--from", "1s"],
+        &["--transcript", "/nowhere/x.txt"],
+    ] {
+        let (status, told, said) = simulate(wrong);
+        assert_eq!(
+            (status, told.as_str(), said.lines().count()),
+            (Some(2), "", 1),
+            "{wrong:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_transcript_is_played() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol/testdata");
+    let path = folder.join("decide.txt");
+    let (status, told, _) = simulate(&["--transcript", path.to_str().unwrap()]);
+    assert_eq!((status, told), (Some(0), fs::read_to_string(path).unwrap()));
+}
+
+/// The page lays itself out as the program does, steps to the end and back, and tries each filter.
+#[test]
+fn the_page_passes_its_own_test_in_a_browser() {
+    let names = ["chromium", "chromium-browser", "google-chrome"];
+    let is_there = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
+    let Some(browser) = names.iter().find(is_there) else {
+        eprintln!("NO BROWSER HERE: the page was not tried; install one of {}", names.join(", "));
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let large = ["--seed", "7", "--loss", "0.3", "--kill-leader", "2s"];
+    for arguments in [CRASH, &large, &["--seed", "12"]] {
+        let path = folder.path().join("run.html");
+        fs::write(&path, drawn(folder.path(), "--html", arguments)).unwrap();
+        let output = Command::new(browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+            .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
+            .arg(format!("file://{}#selftest", path.display()))
+            .output()
+            .unwrap();
+        let page = text(&output.stdout);
+        let title = page.split("<title>").nth(1).and_then(|rest| rest.split('<').next());
+        assert_eq!(title, Some("selftest ok"), "{arguments:?}");
+    }
+}
