@@ -190,6 +190,11 @@ impl Codec {
         sender == self.sender || self.beside.contains(&sender)
     }
 
+    /// How many bytes a datagram may have.
+    pub fn datagram_bytes(&self) -> usize {
+        self.datagram_bytes
+    }
+
     /// Writes `message` as a datagram into `buffer`, whose content is lost and whose memory is
     /// reused.
     pub fn encode(&self, message: &Message, buffer: &mut Vec<u8>) -> Result<(), TooLong> {

@@ -133,6 +133,11 @@ pub trait DatagramSender: Send {
     fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
         self.send(node.role, datagram)
     }
+
+    /// Whether what is sent to `node` goes to it alone.
+    fn knows(&self, _node: NodeId) -> bool {
+        false
+    }
 }
 
 /// Sends to groups, and to single processes at their addresses.
@@ -148,6 +153,10 @@ impl<S: DatagramSender + Sync + ?Sized> DatagramSender for Arc<S> {
 
     fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
         (**self).send_to(node, datagram)
+    }
+
+    fn knows(&self, node: NodeId) -> bool {
+        (**self).knows(node)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod decided_log;
 pub mod election;
 pub mod entries;
 pub mod flow;
+pub mod gathering;
 mod leading_learner;
 pub mod learner;
 pub mod message;

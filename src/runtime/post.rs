@@ -122,6 +122,10 @@ impl DatagramSender for Post {
             None => self.network.send(node.role, datagram),
         }
     }
+
+    fn knows(&self, node: NodeId) -> bool {
+        self.find(node).is_some()
+    }
 }
 
 /// A receiver that tells the post whom it hears from where, and keeps knocks to itself.

@@ -25,9 +25,10 @@ use super::timer_wheel::TimerWheel;
 use crate::clock::{Clock, Pace};
 use crate::net::DatagramSender;
 use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input};
+use crate::protocol::gathering::gather_acks;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Time, To};
+use crate::protocol::types::{MESSAGE_BYTES_MAX, Time, To};
 use crate::results::output::Output;
 use crate::storage::AcceptorStore;
 use crate::storage::watch::Vanished;
@@ -304,6 +305,8 @@ impl<A: Actor> RoleLoop<A> {
         //    here sooner than the next line runs.
         self.publish_interest();
         let mut messages = std::mem::take(&mut self.fx.send);
+        let page_bytes = self.around.codec.datagram_bytes().saturating_sub(MESSAGE_BYTES_MAX);
+        gather_acks(&mut messages, page_bytes, |node| self.around.network.knows(node));
         for (to, message) in messages.drain(..) {
             self.send(now, to, &message);
         }
