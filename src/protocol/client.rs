@@ -209,7 +209,7 @@ impl Client {
 
     /// The fate of these values is known. Returns for how many that is news.
     fn settle(&mut self, now: Time, run: Run<Number>) -> u64 {
-        let mut settled = 0;
+        let (mut settled, mut answered) = (0, Ticket::default());
         for position in self.positions(run) {
             let asked = &mut self.window[position];
             match asked.state {
@@ -219,7 +219,11 @@ impl Client {
                 State::Sent { .. } | State::Received { .. } | State::Unsent { .. } => {}
             }
             asked.state = State::Final;
-            self.flow.answer(now, asked.ticket);
+            // One datagram carries many values.
+            if asked.ticket != answered {
+                answered = asked.ticket;
+                self.flow.answer(now, answered);
+            }
             self.bytes -= asked.value.as_bytes().len();
             asked.value = Value::default();
             settled += 1;
@@ -412,10 +416,12 @@ impl Client {
                 continue;
             };
             let value = asked.value.as_bytes();
-            if request.entries.bytes_with(value) > entries_bytes {
+            let mut bytes = request.entries.bytes_with(value);
+            if bytes > entries_bytes {
                 request.send(&mut self.flow, fx);
+                bytes = request.entries.bytes_with(value);
             }
-            let bytes = request.entries.bytes_with(value) + OVERHEAD_BYTES;
+            bytes += OVERHEAD_BYTES;
             if !self.flow.has_room(bytes, 0) {
                 // It goes on from here when something is final.
                 self.flow.note_full();
