@@ -96,12 +96,17 @@ impl Shape {
 
     /// The processes of the cluster, in the order in which they start.
     fn processes(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        let roles = [
-            ("acceptor", self.acceptors),
-            ("learner", self.learners),
-            ("proposer", self.proposers),
-        ];
-        roles.into_iter().flat_map(|(role, count)| (1..=count).map(move |id| (role, id)))
+        let nodes = self.nodes;
+        // With nodes, no role has a process of its own.
+        let of_role = |count| if nodes > 0 { 0 } else { count };
+        [
+            ("node", nodes),
+            ("acceptor", of_role(self.acceptors)),
+            ("learner", of_role(self.learners)),
+            ("proposer", of_role(self.proposers)),
+        ]
+        .into_iter()
+        .flat_map(|(role, count)| (1..=count).map(move |id| (role, id)))
     }
 
     /// The names of the hosts, where processes have hosts.
