@@ -70,6 +70,16 @@ pub enum Bug {
     AcksTooEarly,
     /// A value that was proposed twice is delivered twice.
     DeliversTwice,
+    /// Parts of a value are put together in the order in which they were decided.
+    TakesPartsOutOfOrder,
+    /// A part that was decided twice is put into its value twice.
+    TakesPartsTwice,
+    /// A value is delivered when one part of it is still missing.
+    DeliversWithoutLastPart,
+    /// Parts of several sessions are put into one value.
+    MixesSessions,
+    /// A value may be longer or shorter than its first part says.
+    IgnoresLengths,
     /// A learner does not wait for an instance that is missing.
     DeliversOverGaps,
     /// Nobody closes the holes that a dead leader left.
@@ -155,7 +165,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 64] = [
+    pub const ALL: [Bug; 69] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -187,6 +197,11 @@ mod switch {
         Bug::TellsLosersTheyWon,
         Bug::AcksTooEarly,
         Bug::DeliversTwice,
+        Bug::TakesPartsOutOfOrder,
+        Bug::TakesPartsTwice,
+        Bug::DeliversWithoutLastPart,
+        Bug::MixesSessions,
+        Bug::IgnoresLengths,
         Bug::DeliversOverGaps,
         Bug::LeavesHoles,
         Bug::ClosesHolesBlindly,

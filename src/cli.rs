@@ -237,9 +237,9 @@ enum TypedCommand {
         #[arg(long, value_name = "ID", default_value = "1001",
             value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
         first_id: u32,
-        /// Bytes of a value
+        /// Bytes of a value; up to value_bytes in the configuration
         #[arg(long, value_name = "BYTES", default_value = "64",
-            value_parser = clap::value_parser!(u32).range(0..=65_507))]
+            value_parser = clap::value_parser!(u32).range(0..=67_108_864))]
         size: u32,
         /// Values that each client keeps in flight
         #[arg(long, value_name = "COUNT", default_value = "1",

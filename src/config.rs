@@ -20,7 +20,7 @@ use crate::auth::seal::SEAL_BYTES;
 use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
 use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{NodeId, Role};
+use crate::protocol::types::{NodeId, Role, Value};
 use crate::text::lines;
 
 /// What a configuration file says.
@@ -48,8 +48,6 @@ pub struct Config {
     pub inbox_datagrams: usize,
     /// The largest datagram, if the file says so; else the interface's MTU decides.
     datagram_bytes: Option<usize>,
-    /// The longest value, if the file says so; else what fits a datagram.
-    value_bytes: Option<usize>,
     settings: Settings,
     path: String,
     /// The line of each key that is given.
@@ -169,8 +167,8 @@ const KEYS: [Key; 32] = [
     number("datagram_bytes", 256..=UDP_PAYLOAD_MAX as u64, |config, bytes| {
         config.datagram_bytes = Some(bytes as usize);
     }),
-    number("value_bytes", 1..=UDP_PAYLOAD_MAX as u64, |config, bytes| {
-        config.value_bytes = Some(bytes as usize);
+    number("value_bytes", 1..=Value::BYTES_MAX as u64, |config, bytes| {
+        config.settings.value_bytes = bytes as usize;
     }),
     number("socket_buffer_bytes", 4096..=1 << 30, |config, bytes| {
         config.socket_buffer_bytes = bytes as usize;
@@ -384,7 +382,6 @@ impl Config {
             key_file: None,
             inbox_datagrams: 1024,
             datagram_bytes: None,
-            value_bytes: None,
             settings: Settings::default(),
             path: path.to_owned(),
             lines: BTreeMap::new(),
@@ -470,17 +467,7 @@ impl Config {
         // The protocol gets what the seal leaves.
         let seal_bytes = if self.key_file.is_some() { SEAL_BYTES } else { 0 };
         let datagram_bytes = datagram_bytes.saturating_sub(seal_bytes);
-        let fitting = Settings::value_bytes_for(datagram_bytes);
-        let value_bytes = self.value_bytes.unwrap_or(fitting);
-        if value_bytes > fitting {
-            return Err(ConfigError(format!(
-                "{}: value_bytes {value_bytes} do not fit a datagram of {} bytes; \
-                 set it to {fitting} or less",
-                self.path,
-                datagram_bytes + seal_bytes
-            )));
-        }
-        Ok(Settings { datagram_bytes, value_bytes, ..self.settings.clone() })
+        Ok(Settings { datagram_bytes, ..self.settings.clone() })
     }
 }
 
@@ -523,6 +510,7 @@ fn edits(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::types::AssignedBy;
 
     const FOUR: &str = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
                         acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n";
@@ -651,14 +639,24 @@ mod tests {
     }
 
     #[test]
-    fn the_mtu_decides_how_long_datagrams_and_values_are() {
+    fn the_mtu_decides_how_long_datagrams_are_and_values_are_as_long_as_is_said() {
         let config = parse("paxos.conf", FOUR).unwrap();
         assert_eq!(config.settings(Some(1500)).unwrap().datagram_bytes, 1472);
         assert_eq!(config.settings(None).unwrap().datagram_bytes, 1472);
         assert_eq!(config.settings(Some(65536)).unwrap().datagram_bytes, UDP_PAYLOAD_MAX);
-        let long = parse("paxos.conf", &format!("{FOUR}value_bytes 2000")).unwrap();
-        assert!(long.settings(Some(1500)).is_err());
-        assert_eq!(long.settings(Some(65536)).unwrap().value_bytes, 2000);
+        let of = |more: &str, mtu, by| {
+            let config = parse("paxos.conf", &format!("{FOUR}{more}"))?;
+            Ok::<_, ConfigError>(config.settings(Some(mtu))?.value_bytes(by))
+        };
+        use AssignedBy::{Client, Leader};
+        assert_eq!(of("", 1500, Leader), Ok(1 << 20));
+        assert_eq!((of("", 1500, Client), of("", 65536, Client)), (Ok(1312), Ok(65347)));
+        for (bytes, client) in [(2000, 1312), (67_108_864, 1312), (9, 9)] {
+            let more = format!("value_bytes {bytes}");
+            assert_eq!((of(&more, 1500, Leader), of(&more, 1500, Client)), (Ok(bytes), Ok(client)));
+        }
+        let refused = of("value_bytes 67108865", 1500, Leader).unwrap_err().to_string();
+        assert!(refused.contains("value_bytes 67108865 is not in 1..67108864"), "{refused}");
     }
 
     const LISTS: &str = "clients unicast 127.0.0.1:1 127.0.0.1:2\n\
@@ -765,11 +763,8 @@ mod tests {
             let (open, sealed) =
                 (settings("", mtu).unwrap(), settings("key_file key", mtu).unwrap());
             assert_eq!(open.datagram_bytes, sealed.datagram_bytes + SEAL_BYTES);
-            assert_eq!(open.value_bytes, sealed.value_bytes + SEAL_BYTES);
+            assert_eq!(open.part_bytes(), sealed.part_bytes() + SEAL_BYTES);
         }
-        let refused = settings("key_file key\nvalue_bytes 1300", 1500).unwrap_err().to_string();
-        assert!(refused.contains("a datagram of 1472 bytes; set it to 1276 or less"), "{refused}");
-        assert!(settings("value_bytes 1300", 1500).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{first_instance, ratio};
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{NodeId, Role, Time};
 use crate::sim::fault::Fault;
-use crate::sim::scenario::{Asking, Scenario};
+use crate::sim::scenario::{Asking, NONE_LONG, Scenario};
 
 /// A scenario of the user's own, as typed.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
@@ -92,6 +92,7 @@ impl TypedScenario {
             start: Time::ZERO,
             assignment: self.first_instance.unwrap_or(Assignment::Leader),
             values: self.values.unwrap_or(500),
+            long: NONE_LONG,
             pause: Duration::from_micros(
                 1_000_000_u64.checked_div(self.rate.unwrap_or(100)).unwrap_or(0),
             ),

@@ -10,7 +10,7 @@ use super::{Config, ConfigError, KEYS, nearest};
 const SHIPPED: &str = include_str!("../../conf/paxos.conf");
 
 /// Settings whose line in the shipped file is an example, or depends on the host: no default.
-const WITHOUT_DEFAULT: [&str; 4] = ["data", "key_file", "datagram_bytes", "value_bytes"];
+const WITHOUT_DEFAULT: [&str; 3] = ["data", "key_file", "datagram_bytes"];
 
 impl Config {
     /// What `key` is set to, or its default, as it would stand in the file; numbers in their plain
@@ -74,7 +74,8 @@ mod tests {
             ("cluster team#2 # ours", "cluster", Some("team#2")),
             ("", "data", None),
             ("data some/where", "data", Some("some/where")),
-            ("", "value_bytes", None),
+            ("", "value_bytes", Some("1048576")),
+            ("", "datagram_bytes", None),
             ("", "clients", Some("239.0.0.1 5000")),
         ] {
             if more.ends_with('#') {

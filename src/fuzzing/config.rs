@@ -2,7 +2,7 @@
 
 use crate::config::parse;
 use crate::net::Group;
-use crate::protocol::types::Role;
+use crate::protocol::types::{AssignedBy, Role};
 
 /// Parsing never panics. Every error is one line that names the file; what is accepted has
 /// possible settings, and comments do not change it.
@@ -35,7 +35,7 @@ pub fn config_parse(bytes: &[u8]) {
     }
     for mtu in [None, Some(0), Some(576), Some(65_536), Some(usize::MAX)] {
         let Ok(settings) = config.settings(mtu) else { continue };
-        assert!(settings.value_bytes <= settings.page_bytes());
+        assert!(settings.value_bytes(AssignedBy::Client) <= settings.page_bytes());
         assert!(settings.leader_timeout >= settings.heartbeat_interval * 3);
     }
 }

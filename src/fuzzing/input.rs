@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use super::bytes::Bytes;
 use crate::protocol::actor::Input;
-use crate::runtime::stdin::{InputFailure, Lines};
+use crate::runtime::stdin::{InputFailure, LineLimit, Lines};
 
 /// An input whose reads give as many bytes as `sizes` says, over and over. Size 0 is an
 /// interrupted read, and 255 one that fails for good.
@@ -41,7 +41,8 @@ pub fn input_lines(bytes: &[u8]) {
     }
     let text = bytes.rest();
     let pieces = Pieces { data: Bytes::new(text), sizes: sizes.iter().cycle(), read: 0 };
-    let mut lines = Lines::new(pieces, value_bytes);
+    let limit = LineLimit { bytes: value_bytes, auto_bytes: None };
+    let mut lines = Lines::new(pieces, limit);
     let mut values = Vec::new();
     let failure = loop {
         let mut batch = Vec::new();
@@ -67,7 +68,7 @@ pub fn input_lines(bytes: &[u8]) {
             // Nothing after the last newline is no line.
             expected.pop_if(|line| line.is_empty());
         }
-        Some(InputFailure::TooLong { line, limit }) => {
+        Some(InputFailure::TooLong { line, limit, .. }) => {
             assert_eq!(limit, value_bytes);
             assert_eq!(too_long.map(|index| index as u64 + 1), Some(line));
             expected.truncate(too_long.unwrap_or_default());

@@ -89,6 +89,12 @@ impl Judge {
                         self.printed = Some(instance);
                     }
                 }
+                Delivery::Assembled(value) => {
+                    let instance = value.instance;
+                    assert!(self.filed.insert(instance), "{instance} is in the file twice");
+                    assert!(self.printed < Some(instance), "{instance} is out of order");
+                    self.printed = Some(instance);
+                }
             }
         }
     }

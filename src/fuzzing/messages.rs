@@ -8,7 +8,7 @@ use crate::protocol::message::{
     Progress, Promise, Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender,
+    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Part, Role, Run, Sender,
     Session, Time, Value,
 };
 
@@ -249,13 +249,29 @@ fn value(bytes: &mut Bytes<'_>) -> Value {
 }
 
 fn entry(bytes: &mut Bytes<'_>) -> Entry {
-    let assigned_by = match bytes.below(3) {
+    let (assigned_by, is_part) = match bytes.below(4) {
         0 => return Entry::Noop,
-        1 => AssignedBy::Client,
-        _ => AssignedBy::Leader,
+        1 => (AssignedBy::Client, false),
+        2 => (AssignedBy::Leader, false),
+        _ => (AssignedBy::Leader, true),
     };
     let origin = Origin { session: session(bytes), number: Number(bytes.number()), assigned_by };
-    Entry::Value { origin, value: value(bytes) }
+    if is_part { part(origin, bytes) } else { Entry::Value { origin, value: value(bytes) } }
+}
+
+/// Part of a value: mostly of one of a few lengths, so that some series are whole.
+fn part(origin: Origin, bytes: &mut Bytes<'_>) -> Entry {
+    let of = |byte, length: usize| Value::new(&vec![byte; length]);
+    let choice = bytes.byte();
+    let (part, bytes) = match choice {
+        0..96 => {
+            let value_bytes = [40, 72, 96, 1 << 26][usize::from(choice) % 4];
+            (Part::First { value_bytes }, of(b'f', Part::BYTES_MIN))
+        }
+        96..160 => (Part::Middle, of(b'm', Part::BYTES_MIN)),
+        _ => (Part::Last, of(b'l', 8 * (1 + usize::from(choice % 5)))),
+    };
+    Entry::Part { origin, part, bytes }
 }
 
 fn entries(bytes: &mut Bytes<'_>) -> Entries {
@@ -274,7 +290,7 @@ fn runs<T: Counted>(bytes: &mut Bytes<'_>) -> Vec<Run<T>> {
 pub fn longest_value(message: &Message) -> usize {
     let of = |entry: &Entry| match entry {
         Entry::Noop => 0,
-        Entry::Value { value, .. } => value.as_bytes().len(),
+        Entry::Value { value: bytes, .. } | Entry::Part { bytes, .. } => bytes.as_bytes().len(),
     };
     let longest = match message {
         Message::Request(Request { entries, .. })

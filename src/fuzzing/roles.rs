@@ -9,13 +9,16 @@ use super::messages::{Said, longest_value, message, sender};
 use super::wire::CLUSTER;
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Effects, Input};
+use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{Assignment, Interest, Kind, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Session, Time, Value};
+use crate::protocol::types::{
+    AssignedBy, Ballot, Instance, NodeId, Role, Sender, Session, Time, Value,
+};
 use crate::wire::Codec;
 
 /// More events than this find nothing new, and take long.
@@ -88,7 +91,8 @@ impl World {
         let datagram_bytes = [256, 512, 1472, 1472][usize::from(bytes.below(4))];
         let settings = Settings {
             datagram_bytes,
-            value_bytes: Settings::value_bytes_for(datagram_bytes),
+            value_bytes: 3 * Settings::value_bytes_for(datagram_bytes),
+            assembly: AssemblyLimits { count: 3, bytes: 150 },
             client_window: 8,
             leader_window: 8,
             window_bytes: 1024,
@@ -190,7 +194,7 @@ impl World {
         if self.interest.is_some_and(|interest| !interest.includes(message.kind())) {
             return;
         }
-        self.judge.was_told_too_much |= longest_value(&message) > self.settings.value_bytes;
+        self.judge.was_told_too_much |= longest_value(&message) > self.settings.part_bytes();
         self.subject.actor().on_message(self.now, from, message, &mut self.fx);
     }
 
@@ -214,7 +218,15 @@ impl World {
         }
         let input = match choice {
             0..240 => Input::Value(Value::new(bytes.take(usize::from(choice % 8)))),
-            240..250 => Input::Value(Value::new(&vec![b'v'; self.settings.value_bytes])),
+            240..250 => {
+                let assigned_by = match &self.subject {
+                    Subject::Client(client) if client.parts_of(usize::MAX) == 1 => {
+                        AssignedBy::Client
+                    }
+                    _ => AssignedBy::Leader,
+                };
+                Input::Value(Value::new(&vec![b'v'; self.settings.value_bytes(assigned_by)]))
+            }
             _ => Input::End,
         };
         self.subject.actor().on_input(self.now, input, &mut self.fx);

@@ -113,7 +113,7 @@ fn shown(bytes: &[u8]) -> String {
 fn value(entry: &Entry) -> String {
     match entry {
         Entry::Noop => "no-op".to_owned(),
-        Entry::Value { value, .. } => shown(value.as_bytes()),
+        Entry::Value { value: bytes, .. } | Entry::Part { bytes, .. } => shown(bytes.as_bytes()),
     }
 }
 

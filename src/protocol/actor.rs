@@ -5,6 +5,7 @@
 //! [`Actor::on_turn_end`] once, then applies the effects of the whole turn in one order: persist,
 //! flush, send, timers, deliver. So nothing is answered that was not stored before.
 
+use super::assembly::Assembled;
 use super::entries::Entries;
 use super::message::{Interest, Message};
 use super::segments::Page;
@@ -135,7 +136,7 @@ pub enum Record {
     },
 }
 
-/// Values on their way out of a learner. There is no no-op among the entries.
+/// Values on their way out of a learner. There are only whole values among the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// For the results file: client-assigned values when decided, leader-assigned ones when
@@ -143,6 +144,8 @@ pub enum Delivery {
     Decided(Page),
     /// For standard output: every value in instance order, without a gap.
     Delivered(Page),
+    /// For both: a leader-assigned value that came in parts.
+    Assembled(Assembled),
 }
 
 /// Why a role must end.

@@ -3,16 +3,19 @@
 //! It keeps a bounded window in flight and has room for no more input than that, so standard
 //! input waits for the cluster and not the other way round.
 
+mod unsent;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use log::warn;
 
+use self::unsent::Unsent;
 use super::actor::{Actor, Effects, Ignored, Input};
-use super::entries::{EntriesBuilder, EntryRef};
+use super::cutting::{Cutting, Piece, parts_of};
 use super::flow::{Flow, OVERHEAD_BYTES, Ticket};
 use super::message::{
-    Announcement, Assignment, Heartbeat, Interest, Kind, Message, Request, RequestAck, Standing,
+    Announcement, Assignment, Heartbeat, Interest, Kind, Message, RequestAck, Standing,
 };
 use super::packing::disjoint;
 use super::pleading::Pleading;
@@ -20,7 +23,7 @@ use super::retry::{Deadlines, RoundTrip, stretch};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
-    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To, Value,
+    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To,
 };
 use crate::bugs::{self, Bug};
 
@@ -43,9 +46,13 @@ pub struct Client {
     settings: Settings,
     /// The number of the front of `window`.
     front: Number,
-    /// Values from the first whose fate is not known.
+    /// Values, and parts of them, from the first whose fate is not known.
     window: VecDeque<Asked>,
     bytes: usize,
+    /// The last value, while not all of it is in the window.
+    rest: Option<Cutting>,
+    /// A first part that the leader has not taken in when asked: nothing behind it is sent.
+    held_up: Option<Number>,
     ended: bool,
     tally: ClientTally,
     /// The ballot of the last leader heard of.
@@ -79,9 +86,10 @@ pub struct Client {
 pub struct ClientTally {
     /// How many values standard input held so far.
     pub asked: u64,
-    /// How many are decided where they were asked for, or delivered.
+    /// How many are decided where they were asked for, or delivered. A value in parts counts once.
     pub delivered: u64,
-    /// How many lost their instance to another session.
+    /// How many lost their instance to another session, or were not delivered before their session
+    /// ended.
     pub lost: u64,
 }
 
@@ -94,7 +102,7 @@ impl ClientTally {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Asked {
-    value: Value,
+    piece: Piece,
     state: State,
     /// The datagram it left in last.
     ticket: Ticket,
@@ -121,6 +129,8 @@ impl Client {
             front: Number::FIRST,
             window: VecDeque::new(),
             bytes: 0,
+            rest: None,
+            held_up: None,
             ended: false,
             tally: ClientTally::default(),
             leader: Ballot::ZERO,
@@ -137,6 +147,14 @@ impl Client {
             served: Time::ZERO,
             asked: Time::ZERO,
             pleading: Pleading::default(),
+        }
+    }
+
+    /// How many numbers of the session a value of this length takes.
+    pub fn parts_of(&self, value_bytes: usize) -> u64 {
+        match self.assignment {
+            Assignment::Leader => parts_of(value_bytes, &self.settings),
+            Assignment::Client { .. } => 1,
         }
     }
 
@@ -174,6 +192,9 @@ impl Client {
         }
         for run in disjoint(&told.lost).as_ref() {
             self.tally.lost += self.settle(now, *run);
+            if self.assignment == Assignment::Leader {
+                self.end_session(run.from);
+            }
         }
         // What a leader without a quorum holds is not on its way.
         let held = if ack.quorate { told.received.as_slice() } else { &[] };
@@ -207,9 +228,24 @@ impl Client {
         from..position(run.until).max(from)
     }
 
-    /// The fate of these values is known. Returns for how many that is news.
+    /// The session ends: no value of it from `number` on is delivered, and no other is asked for.
+    fn end_session(&mut self, number: Number) {
+        let from = self.positions(Run::new(number, number)).start;
+        for asked in self.window.drain(from..) {
+            if asked.state != State::Final {
+                self.bytes -= asked.piece.bytes().len();
+                self.flow.forget(asked.ticket);
+                self.tally.lost += u64::from(asked.piece.is_end());
+            }
+        }
+        self.tally.lost += u64::from(self.rest.take().is_some());
+        (self.ended, self.held_up) = (true, None);
+    }
+
+    /// The fate of these values is known. Returns for how many that is news; of a value in parts,
+    /// its last part tells.
     fn settle(&mut self, now: Time, run: Run<Number>) -> u64 {
-        let (mut settled, mut answered) = (0, Ticket::default());
+        let (mut settled, mut values, mut answered) = (0_u64, 0, Ticket::default());
         for position in self.positions(run) {
             let asked = &mut self.window[position];
             match asked.state {
@@ -224,17 +260,26 @@ impl Client {
                 answered = asked.ticket;
                 self.flow.answer(now, answered);
             }
-            self.bytes -= asked.value.as_bytes().len();
-            asked.value = Value::default();
+            self.bytes -= asked.piece.bytes().len();
+            values += u64::from(asked.piece.is_end());
+            asked.piece = Piece::default();
             settled += 1;
         }
         if settled > 0 {
+            self.release(run);
             self.answer(now, run.until);
         }
         // As TCP does it: there may be more room than there was.
         let reach = self.reach.saturating_add(settled as usize);
         self.reach = reach.min(self.settings.client_window);
-        settled
+        values
+    }
+
+    /// The leader has these.
+    fn release(&mut self, run: Run<Number>) {
+        if self.held_up.is_some_and(|number| run.contains(number)) {
+            self.held_up = None;
+        }
     }
 
     /// The leader holds these. It may have waited before it said so, which tells nothing of the
@@ -243,6 +288,7 @@ impl Client {
         let positions = self.positions(run);
         let held = self.front.plus(positions.start as u64);
         let run = Run::new(held, self.front.plus(positions.end as u64));
+        self.release(run);
         for position in positions {
             let state = &mut self.window[position].state;
             if let State::Sent { .. } = *state {
@@ -293,6 +339,7 @@ impl Client {
         // The way to another leader is another way.
         self.flow = Flow::new(&self.settings);
         (self.reach, self.answered) = (self.settings.client_window, self.front);
+        self.held_up = None;
         for position in 0..self.window.len() {
             if let State::Sent { .. } | State::Received { .. } = self.window[position].state {
                 self.send_again(position, 1);
@@ -359,7 +406,12 @@ impl Client {
                 // this, and not this, it has no room for it, or it was lost: that says nothing of
                 // how long answers take.
                 let is_late = now.since(at) > self.settings.request_ack_delay * 2;
-                if is_late && number >= self.answered && Some(at) <= self.heard {
+                if self.window[position].piece.is_first() && matches!(state, State::Sent { .. }) {
+                    // There may be more long values under way than the leader lets in.
+                    is_silent |= Some(at) > self.heard;
+                    self.held_up = self.held_up.map_or(Some(number), |held| Some(held.min(number)));
+                    self.send_again(position, retries.saturating_add(1));
+                } else if is_late && number >= self.answered && Some(at) <= self.heard {
                     lacks_room = true;
                     self.send_again(position, retries.max(1));
                 } else {
@@ -398,10 +450,29 @@ impl Client {
         To::Node(NodeId::new(Role::Proposer, self.leader.proposer))
     }
 
+    /// Takes as much of the last value into the window as there is room for.
+    fn fill_window(&mut self) {
+        while self.window.len() < self.settings.client_window
+            && (self.bytes == 0 || self.bytes < self.settings.window_bytes)
+            && let Some(rest) = &mut self.rest
+        {
+            let (piece, is_last) = rest.cut();
+            self.bytes += piece.bytes().len();
+            let (state, ticket) = (State::Unsent { retries: 0 }, Ticket::default());
+            self.window.push_back(Asked { piece, state, ticket });
+            if is_last {
+                self.rest = None;
+            }
+        }
+    }
+
     /// Sends what is unsent, in runs that fit a datagram.
     fn send_unsent(&mut self, now: Time, fx: &mut Effects) {
         let from = usize::try_from(self.unsent.0.saturating_sub(self.front.0));
-        let until = self.reach.min(self.window.len());
+        let mut until = self.reach.min(self.window.len());
+        if let Some(number) = self.held_up {
+            until = until.min(self.positions(Run::new(self.front, number.next())).end);
+        }
         let Some(from) = from.ok().filter(|from| *from < until) else { return };
         self.unsent = self.front.plus(until as u64);
         let entries_bytes = self.settings.entries_bytes();
@@ -415,11 +486,11 @@ impl Client {
                 request.send(&mut self.flow, fx);
                 continue;
             };
-            let value = asked.value.as_bytes();
-            let mut bytes = request.entries.bytes_with(value);
+            let entry = asked.piece.entry(Origin { session, number, assigned_by });
+            let mut bytes = request.entries.bytes_with(entry);
             if bytes > entries_bytes {
                 request.send(&mut self.flow, fx);
-                bytes = request.entries.bytes_with(value);
+                bytes = request.entries.bytes_with(entry);
             }
             bytes += OVERHEAD_BYTES;
             if !self.flow.has_room(bytes, 0) {
@@ -438,48 +509,12 @@ impl Client {
             }
             request.from = request.from.or(Some(number));
             (request.bytes, request.retries) = (bytes, request.retries.max(retries));
-            let origin = Origin { session, number, assigned_by };
-            request.entries.push(EntryRef::Value { origin, value });
+            request.entries.push(entry);
         }
         request.send(&mut self.flow, fx);
         for (run, retries) in sent {
             let patience = self.patience(State::Sent { at: now, retries });
             self.deadlines.add(now + patience, [run]);
-        }
-    }
-}
-
-/// A request that is being put together.
-struct Unsent {
-    now: Time,
-    to: To,
-    assignment: Assignment,
-    front: Number,
-    from: Option<Number>,
-    retries: u32,
-    entries: EntriesBuilder,
-    /// How many bytes it takes in the network, about.
-    bytes: usize,
-}
-
-impl Unsent {
-    fn new(now: Time, to: To, assignment: Assignment, front: Number) -> Self {
-        let (from, retries, entries, bytes) = (None, 0, EntriesBuilder::new(), 0);
-        Unsent { now, to, assignment, front, from, retries, entries, bytes }
-    }
-
-    /// Sends it, if there is anything in it: what is asked again to everybody, for whoever was
-    /// asked first may lead no more, or may not be where it was.
-    fn send(&mut self, flow: &mut Flow<()>, fx: &mut Effects) {
-        if let Some(from) = self.from.take() {
-            let entries = self.entries.finish();
-            let retries = std::mem::take(&mut self.retries);
-            flow.send(self.now, (), self.bytes, retries);
-            let is_again = retries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
-            let to = if is_again { To::Group(Role::Proposer) } else { self.to };
-            let (assignment, front) = (self.assignment, self.front);
-            let request = Request { assignment, from, front, entries };
-            fx.send(to, Message::Request(request));
         }
     }
 }
@@ -538,16 +573,20 @@ impl Actor for Client {
                     // Nobody owed it an answer before.
                     (self.served, self.asked) = (now, now);
                 }
-                self.bytes += value.as_bytes().len();
                 self.tally.asked += 1;
-                let (state, ticket) = (State::Unsent { retries: 0 }, Ticket::default());
-                self.window.push_back(Asked { value, state, ticket });
+                let part_bytes = match self.assignment {
+                    Assignment::Leader => self.settings.part_bytes(),
+                    Assignment::Client { .. } => usize::MAX,
+                };
+                self.rest = Some(Cutting::new(value, part_bytes));
+                self.fill_window();
             }
             Input::End => self.ended = true,
         }
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        self.fill_window();
         self.send_unsent(now, fx);
         if self.window.is_empty() {
             self.deadlines.clear();
@@ -569,14 +608,14 @@ impl Actor for Client {
     }
 
     fn input_room(&self) -> usize {
-        if self.ended || self.bytes >= self.settings.window_bytes {
+        if self.ended || self.rest.is_some() || self.bytes >= self.settings.window_bytes {
             return 0;
         }
         self.settings.client_window.saturating_sub(self.window.len())
     }
 
     fn is_finished(&self) -> bool {
-        self.ended && self.window.is_empty()
+        self.ended && self.window.is_empty() && self.rest.is_none()
     }
 }
 
@@ -584,7 +623,7 @@ impl Actor for Client {
 mod tests {
     use super::*;
     use crate::protocol::message::Told;
-    use crate::protocol::types::NodeId;
+    use crate::protocol::types::{NodeId, Value};
 
     const SESSION: Session = Session { client: 1, boot: 5 };
 
@@ -693,6 +732,65 @@ mod tests {
             client.on_turn_end(Time::ZERO, &mut fx);
         }
         assert_eq!(sent(&fx), [(1, 2)]);
+    }
+
+    /// A client with a value of so many parts.
+    fn long(parts: usize, settings: Settings) -> (Client, Effects) {
+        let bytes = settings.part_bytes() * parts - 1;
+        let mut client = Client::new(SESSION, Assignment::Leader, settings);
+        let mut fx = Effects::new();
+        client.on_input(Time::ZERO, Input::Value(Value::new(&vec![b'l'; bytes])), &mut fx);
+        client.on_turn_end(Time::ZERO, &mut fx);
+        (client, fx)
+    }
+
+    #[test]
+    fn a_long_value_goes_through_the_window_and_counts_once() {
+        let settings = Settings { window_bytes: 4000, ..Settings::default() };
+        let (mut client, fx) = long(8, settings);
+        assert_eq!(sent(&fx), [(1, 1), (2, 1), (3, 1), (4, 1)], "no more than the window");
+        assert_eq!((client.input_room(), client.tally().asked), (0, 1));
+        let part = |from, until| Told { delivered: runs(&[(from, until)]), ..ack() };
+        assert_eq!(acknowledge(&mut client, Time::ZERO, part(1, 3)), [(5, 1), (6, 1)]);
+        assert_eq!(acknowledge(&mut client, Time::ZERO, part(3, 7)), [(7, 1), (8, 1)]);
+        assert_eq!(client.tally(), ClientTally { asked: 1, delivered: 0, lost: 0 });
+        assert!(client.input_room() > 0, "all of it is in the window");
+        client.on_input(Time::ZERO, Input::End, &mut Effects::new());
+        assert!(!client.is_finished());
+        acknowledge(&mut client, Time::ZERO, part(7, 9));
+        assert_eq!(client.tally(), ClientTally { asked: 1, delivered: 1, lost: 0 });
+        assert!(client.is_finished() && client.bytes == 0);
+    }
+
+    #[test]
+    fn what_follows_a_first_part_that_is_not_taken_in_waits() {
+        let (mut client, fx) = long(5, Settings::default());
+        assert_eq!(sent(&fx).len(), 5);
+        let (mut now, mut sent_again) = (Time::ZERO, 0);
+        for _ in 0..1000 {
+            now = now + Duration::from_millis(5);
+            let mut fx = Effects::new();
+            client.on_timer(now, Timer::RetryRequest, &mut fx);
+            client.on_turn_end(now, &mut fx);
+            assert!(sent(&fx).iter().all(|(from, _)| *from == 1), "{:?}", sent(&fx));
+            sent_again += sent(&fx).len();
+        }
+        assert!((8..20).contains(&sent_again), "{sent_again} times in five seconds");
+        let told = Told { received: runs(&[(1, 2)]), ..ack() };
+        assert_eq!(acknowledge(&mut client, now, told), [(2, 1), (3, 1), (4, 1), (5, 1)]);
+    }
+
+    #[test]
+    fn a_session_that_has_ended_asks_for_nothing_more() {
+        let settings = Settings { window_bytes: 4000, ..Settings::default() };
+        let (mut client, _) = long(8, settings);
+        acknowledge(&mut client, Time::ZERO, Told { delivered: runs(&[(1, 3)]), ..ack() });
+        let told = Told { lost: runs(&[(4, 5)]), ..ack() };
+        assert_eq!(acknowledge(&mut client, Time::ZERO, told), []);
+        assert_eq!((client.input_room(), client.is_finished()), (0, false));
+        assert_eq!(client.tally(), ClientTally { asked: 1, delivered: 0, lost: 1 });
+        acknowledge(&mut client, Time::ZERO, Told { delivered: runs(&[(3, 4)]), ..ack() });
+        assert!(client.is_finished() && client.bytes == 0);
     }
 
     #[test]

@@ -2,15 +2,17 @@
 //!
 //! Learners and proposers hold one each. A decided entry never changes. Delivery is in instance
 //! order without a gap, and a leader-assigned value is delivered exactly once and in its client's
-//! order: number n of a session only right after n - 1; every other occurrence is skipped. This is
-//! a function of the log alone, so every process that holds the same prefix delivers the same.
+//! order: number n of a session only right after n - 1; every other occurrence is skipped. Values
+//! that came in parts are put together (`assembly`). All this is a function of the log alone, so
+//! every process that holds the same prefix delivers the same.
 
 use std::collections::BTreeMap;
 
+use super::assembly::{Assembled, Assemblies, AssemblyLimits, Taken};
 use super::entries::{Entries, EntryRef};
 use super::message::Progress;
 use super::segments::{Held, Page, Segments};
-use super::types::{AssignedBy, Counted, Instance, Number, Run, Session};
+use super::types::{AssignedBy, Counted, Instance, Number, Origin, Part, Run, Session};
 use crate::bugs::{self, Bug};
 
 /// The decided entries and the position of delivery.
@@ -23,8 +25,17 @@ pub struct DecidedLog {
     end: Instance,
     /// Above every decided leader-assigned value.
     leader_assigned_end: Instance,
-    /// For each session with leader-assigned values, the number to be delivered next.
-    sessions: BTreeMap<Session, Number>,
+    /// Where each session with leader-assigned values stands.
+    sessions: BTreeMap<Session, Position>,
+    assemblies: Assemblies,
+}
+
+/// Where delivery is in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Position {
+    /// The number to be delivered next. When the session has ended: the first that never is.
+    next: Number,
+    has_ended: bool,
 }
 
 /// An instance is known to hold something else than was claimed. What is known stays.
@@ -32,12 +43,18 @@ pub struct DecidedLog {
 pub struct Contradiction(pub Instance);
 
 /// What delivery makes of entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Occurrence {
     /// The values are delivered here.
     Delivered,
+    /// A part of a value is in its place, and the value is not whole yet.
+    Held,
+    /// The last part of a value, which is delivered here.
+    Completed(Assembled),
     /// They are leader-assigned values out of their order, or such that were delivered before.
     Skipped,
+    /// They are of a session that has ended: they are never delivered.
+    Ended,
     /// They are no-ops.
     Noop,
 }
@@ -45,12 +62,18 @@ pub enum Occurrence {
 impl DecidedLog {
     /// Nothing decided.
     pub fn new() -> Self {
+        Self::with_limits(AssemblyLimits::FORMAT)
+    }
+
+    /// The same with other limits for values in parts, on which all processes must agree.
+    pub fn with_limits(limits: AssemblyLimits) -> Self {
         DecidedLog {
             entries: Segments::new(),
             watermark: Instance::FIRST,
             end: Instance::FIRST,
             leader_assigned_end: Instance::FIRST,
             sessions: BTreeMap::new(),
+            assemblies: Assemblies::new(limits),
         }
     }
 
@@ -111,13 +134,14 @@ impl DecidedLog {
     }
 
     /// Moves delivery on as far as everything is decided. Hands out what is passed, in parts of
-    /// which all entries share their fate: no-ops, or consecutive numbers of a session.
+    /// which all entries share their fate: no-ops, or consecutive numbers of a session. Parts of
+    /// values are handed out one by one.
     pub fn deliver(&mut self, mut passed: impl FnMut(Page, Occurrence)) {
         while let Some(page) = self.next_page() {
             for (place, entries) in page.entries.runs() {
                 let mut rest = Some(Page { from: page.from.plus(place as u64), entries });
                 while let Some(run) = rest {
-                    let (count, occurrence) = self.fate(&run.entries);
+                    let (count, occurrence) = self.fate(&run);
                     let (part, behind) = run.split(count);
                     self.watermark = part.run().until;
                     passed(part, occurrence);
@@ -142,27 +166,80 @@ impl DecidedLog {
         }
     }
 
-    /// How many of `entries`, which are no-ops alone or one session's consecutive numbers, share
+    /// How many of the entries, which are no-ops alone or one session's consecutive numbers, share
     /// the fate of the first, and which.
-    fn fate(&mut self, entries: &Entries) -> (usize, Occurrence) {
+    fn fate(&mut self, page: &Page) -> (usize, Occurrence) {
+        let entries = &page.entries;
         let Some((origin, numbers)) = entries.numbers() else {
             return (entries.len(), Occurrence::Noop);
         };
         if origin.assigned_by == AssignedBy::Client {
             return (entries.len(), Occurrence::Delivered);
         }
-        let next = self.sessions.entry(origin.session).or_insert(Number::FIRST);
+        let position = self.position(origin.session);
         if bugs::has(Bug::DeliversTwice) {
-            *next = next.plus(numbers.len());
+            position.next = position.next.plus(numbers.len());
             return (entries.len(), Occurrence::Delivered);
         }
-        if numbers.from == *next {
-            *next = numbers.until;
-            return (entries.len(), Occurrence::Delivered);
+        let Position { next, has_ended } = *position;
+        if numbers.from < next && !is_let_in_again(entries) {
+            // They were delivered; the next may be among those that follow.
+            return ((next.0 - numbers.from.0).min(numbers.len()) as usize, Occurrence::Skipped);
         }
-        // Those before the next number were delivered; the next may be among those that follow.
-        let early = if numbers.contains(*next) { next.0 - numbers.from.0 } else { numbers.len() };
-        (early as usize, Occurrence::Skipped)
+        if has_ended {
+            return (entries.len(), Occurrence::Ended);
+        }
+        if numbers.from > next && !is_let_in_early(entries) {
+            return (entries.len(), Occurrence::Skipped);
+        }
+        match values_before_parts(entries) {
+            0 => self.take_part(page.from, origin, entries.slice(0, 1)),
+            // Nothing but its parts comes between the parts of a value.
+            _ if self.assemblies.is_open(origin.session) => self.end_session(origin.session, next),
+            count => {
+                self.position(origin.session).next = next.plus(count as u64);
+                (count, Occurrence::Delivered)
+            }
+        }
+    }
+
+    /// Where `session` stands.
+    fn position(&mut self, session: Session) -> &mut Position {
+        let first = Position { next: Number::FIRST, has_ended: false };
+        self.sessions.entry(session).or_insert(first)
+    }
+
+    /// The part of origin `origin`, which is the next of its session, is passed at `instance`.
+    fn take_part(
+        &mut self,
+        instance: Instance,
+        origin: Origin,
+        entries: Entries,
+    ) -> (usize, Occurrence) {
+        let session = origin.session;
+        if let Some(EntryRef::Part { part: Part::First { value_bytes }, .. }) = entries.first() {
+            if self.assemblies.is_open(session) {
+                return self.end_session(session, origin.number);
+            }
+            while let Some((other, first)) = self.assemblies.make_room(value_bytes as usize) {
+                self.end_session(other, first);
+            }
+        }
+        let occurrence = match self.assemblies.take(instance, entries) {
+            Taken::Broken => return self.end_session(session, origin.number),
+            Taken::Held => Occurrence::Held,
+            Taken::Whole(value) => Occurrence::Completed(value),
+        };
+        let position = self.position(session);
+        position.next = position.next.max(origin.number.next());
+        (1, occurrence)
+    }
+
+    /// Ends `session`: at the first part of its open value, or at `number` if there is none.
+    fn end_session(&mut self, session: Session, number: Number) -> (usize, Occurrence) {
+        let next = self.assemblies.drop_open(session).unwrap_or(number);
+        *self.position(session) = Position { next, has_ended: true };
+        (1, Occurrence::Ended)
     }
 
     /// What `instance` holds, once decided.
@@ -200,9 +277,19 @@ impl DecidedLog {
         self.leader_assigned_end
     }
 
-    /// The number of `session` to be delivered next.
+    /// The number of `session` to be delivered next. When it has ended: the first that never is.
     pub fn next_number(&self, session: Session) -> Number {
-        self.sessions.get(&session).copied().unwrap_or(Number::FIRST)
+        self.sessions.get(&session).map_or(Number::FIRST, |position| position.next)
+    }
+
+    /// Whether `session` has ended: nothing more of it is ever delivered.
+    pub fn has_ended(&self, session: Session) -> bool {
+        self.sessions.get(&session).is_some_and(|position| position.has_ended)
+    }
+
+    /// The values of which parts are missing.
+    pub fn assemblies(&self) -> &Assemblies {
+        &self.assemblies
     }
 
     /// How much is held here.
@@ -228,6 +315,22 @@ impl DecidedLog {
         }
         holes
     }
+}
+
+/// How many whole values stand at the beginning of `entries`.
+fn values_before_parts(entries: &Entries) -> usize {
+    if !entries.has_parts() {
+        return entries.len();
+    }
+    entries.iter().take_while(|entry| !matches!(entry, EntryRef::Part { .. })).count()
+}
+
+fn is_let_in_early(entries: &Entries) -> bool {
+    bugs::has(Bug::TakesPartsOutOfOrder) && values_before_parts(entries) == 0
+}
+
+fn is_let_in_again(entries: &Entries) -> bool {
+    bugs::has(Bug::TakesPartsTwice) && values_before_parts(entries) == 0
 }
 
 impl Default for DecidedLog {
@@ -256,7 +359,7 @@ mod tests {
     fn delivered(log: &mut DecidedLog) -> Vec<(u64, Occurrence)> {
         let mut delivered = Vec::new();
         log.deliver(|page, what| {
-            delivered.extend(page.run().iter().map(|instance| (instance.0, what)));
+            delivered.extend(page.run().iter().map(|instance| (instance.0, what.clone())));
         });
         delivered
     }

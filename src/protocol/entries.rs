@@ -9,29 +9,26 @@
 //!   client-assigned:  1 | client | boot | number | value bytes | value
 //!   leader-assigned:  2 | client | boot | number | value bytes | value
 //!   the next number of the session of the entry before:  3 | value bytes | value
+//!   part of a leader-assigned value:
+//!     the first:  4 | client | boot | number | bytes of the whole value | bytes | part
+//!     in between: 5 | client | boot | number | bytes | part
+//!     the last:   6 | client | boot | number | bytes | part
+//!   the same as the next number:  7 | bytes of the whole value | bytes | part
+//!                                 8 | bytes | part,  9 | bytes | part
 //! ```
 //!
 //! Numbers below 251 are one byte; larger ones are 251, 252 or 253 and 2, 4 or 8 bytes, the least
 //! significant first. Reading never panics, whatever the bytes.
+
+mod form;
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use super::types::{
-    AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, Number, Origin, Run, Session, Value,
-};
-
-const NOOP: u8 = 0;
-const CLIENT_ASSIGNED: u8 = 1;
-const LEADER_ASSIGNED: u8 = 2;
-const NEXT: u8 = 3;
-
-/// What stands before a number of 2, 4 or 8 bytes. Smaller numbers stand for themselves.
-const BYTES_2: u8 = 251;
-const BYTES_4: u8 = 252;
-const BYTES_8: u8 = 253;
+use self::form::{NOOP, put, read};
+use super::types::{AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, Number, Origin, Part, Run, Value};
 
 /// Consecutive entries. Cheap to clone; parts of them share their memory.
 ///
@@ -45,6 +42,8 @@ pub struct Entries {
     count: u32,
     /// Whether all of them are no-ops, or all are one session's consecutive numbers.
     is_run: bool,
+    /// Whether there may be parts of values among them.
+    has_parts: bool,
     /// The origin of the first entry, which may refer to one that is not here.
     origin: Option<Origin>,
 }
@@ -60,6 +59,15 @@ pub enum EntryRef<'a> {
         origin: Origin,
         /// The bytes.
         value: &'a [u8],
+    },
+    /// Part of a leader-assigned value.
+    Part {
+        /// Where the value comes from, with the number of this part.
+        origin: Origin,
+        /// Which part it is.
+        part: Part,
+        /// Its bytes.
+        bytes: &'a [u8],
     },
 }
 
@@ -77,7 +85,7 @@ impl EntryRef<'_> {
     pub fn origin(self) -> Option<Origin> {
         match self {
             EntryRef::Noop => None,
-            EntryRef::Value { origin, .. } => Some(origin),
+            EntryRef::Value { origin, .. } | EntryRef::Part { origin, .. } => Some(origin),
         }
     }
 
@@ -96,6 +104,9 @@ impl EntryRef<'_> {
         match self {
             EntryRef::Noop => Entry::Noop,
             EntryRef::Value { origin, value } => Entry::Value { origin, value: Value::new(value) },
+            EntryRef::Part { origin, part, bytes } => {
+                Entry::Part { origin, part, bytes: Value::new(bytes) }
+            }
         }
     }
 }
@@ -119,12 +130,23 @@ impl Entries {
     /// This many no-ops.
     pub fn noops(count: u32) -> Entries {
         let shared = vec![NOOP; count as usize].into();
-        Entries { shared, from: 0, until: count, count, is_run: true, origin: None }
+        let (is_run, has_parts) = (true, false);
+        Entries { shared, from: 0, until: count, count, is_run, has_parts, origin: None }
     }
 
     /// The `count` entries at the beginning of `bytes`, in memory of their own, and what follows.
     pub fn read(bytes: &[u8], count: u32) -> Result<(Entries, &[u8]), Unreadable> {
-        let (mut rest, mut first, mut before, mut is_run) = (bytes, None, None, true);
+        Self::read_after(bytes, count, None)
+    }
+
+    /// The same of entries that follow one of origin `before`.
+    pub fn read_after(
+        bytes: &[u8],
+        count: u32,
+        mut before: Option<Origin>,
+    ) -> Result<(Entries, &[u8]), Unreadable> {
+        let (mut rest, mut first) = (bytes, None);
+        let (mut is_run, mut has_parts) = (true, false);
         for place in 0..count {
             let (entry, behind) = read(rest, before)?;
             // The last number there is can only be an end: no run would hold it.
@@ -137,19 +159,26 @@ impl Entries {
             } else {
                 is_run &= follows(before, entry);
             }
+            has_parts |= matches!(entry, EntryRef::Part { .. });
             (rest, before) = (behind, entry.origin());
         }
         let own = &bytes[..bytes.len() - rest.len()];
         let until = u32::try_from(own.len()).map_err(|_| Unreadable::Malformed)?;
-        Ok((Entries { shared: own.into(), from: 0, until, count, is_run, origin: first }, rest))
+        let (shared, from, origin) = (own.into(), 0, first);
+        Ok((Entries { shared, from, until, count, is_run, has_parts, origin }, rest))
     }
 
     /// Appends the entries in their form.
     pub fn write(&self, buffer: &mut Vec<u8>) {
+        // Whoever reads it knows nothing of the entry before it.
+        self.write_after(None, buffer);
+    }
+
+    /// The same for a reader who knows that they follow one of origin `before`.
+    pub fn write_after(&self, before: Option<Origin>, buffer: &mut Vec<u8>) {
         let mut entries = self.iter();
         if let Some(first) = entries.next() {
-            // Whoever reads it knows nothing of the entry before it.
-            put(first, None, buffer);
+            put(first, before, buffer);
             buffer.extend_from_slice(entries.rest);
         }
     }
@@ -179,10 +208,10 @@ impl Entries {
         Iter { rest: bytes, left: self.count, before }
     }
 
-    /// The values among them, in order.
+    /// The whole values among them, in order.
     pub fn values(&self) -> impl Iterator<Item = &[u8]> {
         self.iter().filter_map(|entry| match entry {
-            EntryRef::Noop => None,
+            EntryRef::Noop | EntryRef::Part { .. } => None,
             EntryRef::Value { value, .. } => Some(value),
         })
     }
@@ -190,6 +219,22 @@ impl Entries {
     /// The first of them.
     pub fn first(&self) -> Option<EntryRef<'_>> {
         self.iter().next()
+    }
+
+    /// Whether there may be parts of values among them. False is certain.
+    pub fn has_parts(&self) -> bool {
+        self.has_parts
+    }
+
+    /// The same, without the memory of what they came with, if that is much more than theirs.
+    #[must_use]
+    pub fn compact(self) -> Entries {
+        if self.shared.len() <= 2 * self.bytes() + ENTRY_BYTES_MAX {
+            return self;
+        }
+        let mut builder = EntriesBuilder::new();
+        builder.extend(&self);
+        builder.finish()
     }
 
     /// The entry at `place`, from 0.
@@ -237,7 +282,9 @@ impl Entries {
         let count = (until - from) as u32;
         let is_run = self.is_run || count == 1;
         let shared = Arc::clone(&self.shared);
-        let mut slice = Entries { shared, from: start, until: end, count, is_run, origin };
+        let has_parts = self.has_parts;
+        let mut slice =
+            Entries { shared, from: start, until: end, count, is_run, has_parts, origin };
         slice.is_run = slice.run_len() == slice.len();
         slice
     }
@@ -296,7 +343,8 @@ impl Entries {
             }
             let (until, count) = (offset(&entries), (place - begin) as u32);
             let shared = Arc::clone(&self.shared);
-            Some((begin, Entries { shared, from, until, count, is_run: true, origin }))
+            let (is_run, has_parts) = (true, self.has_parts);
+            Some((begin, Entries { shared, from, until, count, is_run, has_parts, origin }))
         })
     }
 }
@@ -401,6 +449,7 @@ pub struct EntriesBuilder {
     last: Option<Origin>,
     /// Whether not all of them are no-ops, or one session's consecutive numbers.
     is_mixed: bool,
+    has_parts: bool,
 }
 
 impl EntriesBuilder {
@@ -424,19 +473,29 @@ impl EntriesBuilder {
         self.bytes.len()
     }
 
-    /// How many bytes they would take with one more value of the last one's session.
-    pub fn bytes_with(&self, value: &[u8]) -> usize {
-        let length_bytes = match value.len() {
+    /// How many bytes they would take with one more entry, the next of the last one's session.
+    pub fn bytes_with(&self, entry: EntryRef<'_>) -> usize {
+        let number_bytes = |number| match number {
             0..=250 => 1,
             251..=0xffff => 3,
             _ => 5,
         };
-        self.bytes.len() + 1 + length_bytes + value.len()
+        let sized = |bytes: &[u8]| number_bytes(bytes.len()) + bytes.len();
+        let more = match entry {
+            EntryRef::Noop => 0,
+            EntryRef::Value { value, .. } => sized(value),
+            EntryRef::Part { part: Part::First { value_bytes }, bytes, .. } => {
+                number_bytes(value_bytes as usize) + sized(bytes)
+            }
+            EntryRef::Part { bytes, .. } => sized(bytes),
+        };
+        self.bytes.len() + 1 + more
     }
 
     /// Adds an entry.
     pub fn push(&mut self, entry: EntryRef<'_>) {
         self.is_mixed |= self.count > 0 && !follows(self.last, entry);
+        self.has_parts |= matches!(entry, EntryRef::Part { .. });
         put(entry, self.last, &mut self.bytes);
         self.last = entry.origin();
         if self.count == 0 {
@@ -453,6 +512,7 @@ impl EntriesBuilder {
         self.bytes.extend_from_slice(rest.rest);
         self.count += rest.left;
         self.is_mixed |= !entries.is_run;
+        self.has_parts |= entries.has_parts;
         self.last = match entries.numbers() {
             Some((origin, numbers)) => {
                 Some(Origin { number: Number(numbers.until.0 - 1), ..origin })
@@ -463,13 +523,14 @@ impl EntriesBuilder {
 
     /// Everything that was added since the last time.
     pub fn finish(&mut self) -> Entries {
-        assert!(self.bytes.len() <= Value::BYTES_MAX, "the caller fills datagrams");
+        assert!(self.bytes.len() <= u32::MAX as usize, "the caller fills datagrams");
         let until = self.bytes.len() as u32;
         let (shared, is_run) = (self.bytes.as_slice().into(), !self.is_mixed);
-        let (count, origin) = (self.count, self.first);
-        let entries = Entries { shared, from: 0, until, count, is_run, origin };
+        let (count, has_parts, origin) = (self.count, self.has_parts, self.first);
+        let entries = Entries { shared, from: 0, until, count, is_run, has_parts, origin };
         self.bytes.clear();
-        (self.count, self.first, self.last, self.is_mixed) = (0, None, None, false);
+        (self.count, self.first, self.last) = (0, None, None);
+        (self.is_mixed, self.has_parts) = (false, false);
         entries
     }
 }
@@ -481,83 +542,6 @@ fn follows(before: Option<Origin>, entry: EntryRef<'_>) -> bool {
         (Some(before), Some(origin)) => before.next() == Some(origin),
         (None, Some(_)) | (Some(_), None) => false,
     }
-}
-
-// The form.
-
-/// Appends `entry`, which follows one of origin `before`.
-fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<u8>) {
-    let EntryRef::Value { origin, value } = entry else { return buffer.push(NOOP) };
-    buffer.reserve(value.len() + ENTRY_BYTES_MAX);
-    if before.is_some_and(|before| before.next() == Some(origin)) {
-        buffer.push(NEXT);
-    } else {
-        buffer.push(match origin.assigned_by {
-            AssignedBy::Client => CLIENT_ASSIGNED,
-            AssignedBy::Leader => LEADER_ASSIGNED,
-        });
-        put_number(origin.session.client.into(), buffer);
-        put_number(origin.session.boot, buffer);
-        put_number(origin.number.0, buffer);
-    }
-    put_number(value.len() as u64, buffer);
-    buffer.extend_from_slice(value);
-}
-
-fn put_number(number: u64, buffer: &mut Vec<u8>) {
-    if number < BYTES_2.into() {
-        buffer.push(number as u8);
-    } else if number <= u16::MAX.into() {
-        buffer.push(BYTES_2);
-        buffer.extend_from_slice(&(number as u16).to_le_bytes());
-    } else if number <= u32::MAX.into() {
-        buffer.push(BYTES_4);
-        buffer.extend_from_slice(&(number as u32).to_le_bytes());
-    } else {
-        buffer.push(BYTES_8);
-        buffer.extend_from_slice(&number.to_le_bytes());
-    }
-}
-
-/// Reads an entry that follows one of origin `before`; returns it and what follows.
-fn read(bytes: &[u8], before: Option<Origin>) -> Result<(EntryRef<'_>, &[u8]), Unreadable> {
-    #[cfg(test)]
-    steps::take();
-    let (form, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
-    let (origin, rest) = match *form {
-        NOOP => return Ok((EntryRef::Noop, rest)),
-        NEXT => (before.and_then(Origin::next).ok_or(Unreadable::Impossible)?, rest),
-        CLIENT_ASSIGNED => read_origin(AssignedBy::Client, rest)?,
-        LEADER_ASSIGNED => read_origin(AssignedBy::Leader, rest)?,
-        _ => return Err(Unreadable::Malformed),
-    };
-    let (length, rest) = read_number(rest)?;
-    let length = usize::try_from(length).map_err(|_| Unreadable::Malformed)?;
-    let (value, rest) = rest.split_at_checked(length).ok_or(Unreadable::Malformed)?;
-    Ok((EntryRef::Value { origin, value }, rest))
-}
-
-fn read_origin(assigned_by: AssignedBy, bytes: &[u8]) -> Result<(Origin, &[u8]), Unreadable> {
-    let (client, rest) = read_number(bytes)?;
-    let client = u32::try_from(client).map_err(|_| Unreadable::Malformed)?;
-    let (boot, rest) = read_number(rest)?;
-    let (number, rest) = read_number(rest)?;
-    let session = Session { client, boot };
-    Ok((Origin { session, number: Number(number), assigned_by }, rest))
-}
-
-fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unreadable> {
-    let (first, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
-    let width = match *first {
-        BYTES_2 => 2,
-        BYTES_4 => 4,
-        BYTES_8 => 8,
-        number if number < BYTES_2 => return Ok((number.into(), rest)),
-        _ => return Err(Unreadable::Malformed),
-    };
-    let (digits, rest) = rest.split_at_checked(width).ok_or(Unreadable::Malformed)?;
-    let number = digits.iter().rev().fold(0, |number, digit| number << 8 | u64::from(*digit));
-    Ok((number, rest))
 }
 
 /// How many entries are read, and segments looked at: what something costs, for tests, the same on
@@ -588,6 +572,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::types::Session;
 
     fn value(client: u32, number: u64, assigned_by: AssignedBy, bytes: &[u8]) -> Entry {
         let session = Session { client, boot: 7 };
@@ -621,11 +606,71 @@ mod tests {
         assert_eq!(written(&entries), expected.concat());
     }
 
+    fn part(number: u64, part: Part, bytes: &[u8]) -> Entry {
+        let session = Session { client: 1, boot: 7 };
+        let origin = Origin { session, number: Number(number), assigned_by: AssignedBy::Leader };
+        Entry::Part { origin, part, bytes: Value::new(bytes) }
+    }
+
+    #[test]
+    fn the_form_of_parts_is_this() {
+        let first = Part::First { value_bytes: 300 };
+        let long = [b'x'; 32];
+        let entries: Entries = vec![
+            part(1, first, &long),
+            part(2, Part::Middle, &long),
+            part(3, Part::Last, b"z"),
+            part(4, first, &long),
+            part(7, Part::Middle, &long),
+            part(9, Part::Last, b"z"),
+        ]
+        .into();
+        let expected = [
+            &[4, 1, 7, 1, 251, 44, 1, 32][..],
+            &long,
+            &[8, 32],
+            &long,
+            &[9, 1, b'z', 7, 251, 44, 1, 32],
+            &long,
+            &[5, 1, 7, 7, 32],
+            &long,
+            &[6, 1, 7, 9, 1, b'z'],
+        ];
+        assert_eq!(written(&entries), expected.concat());
+        assert!(entries.has_parts() && entries.slice(1, 2).has_parts());
+        assert_eq!(owned(&entries.slice(3, 4).compact()), [part(4, first, &long)]);
+        // What is refused: too short, longer than its value or than any value, of a client-assigned
+        // value, and a number that has no entry before it.
+        let read = |bytes: &[&[u8]]| Entries::read(&bytes.concat(), 1).map(|(all, _)| all.len());
+        assert_eq!(read(&[&[4, 1, 7, 1, 33, 32], &long]), Ok(1));
+        assert_eq!(read(&[&[4, 1, 7, 1, 32, 32], &long]), Err(Unreadable::Impossible));
+        assert_eq!(read(&[&[4, 1, 7, 1, 252, 1, 0, 0, 4, 32], &long]), Err(Unreadable::Impossible));
+        assert_eq!(read(&[&[5, 1, 7, 1, 31], &long[1..]]), Err(Unreadable::Impossible));
+        assert_eq!(read(&[&[6, 1, 7, 1, 0]]), Err(Unreadable::Impossible));
+        assert_eq!(read(&[&[8, 32], &long]), Err(Unreadable::Impossible));
+        let of_client = [&[1, 1, 7, 1, 0, 9, 1, b'z'][..]].concat();
+        assert_eq!(Entries::read(&of_client, 2).err(), Some(Unreadable::Impossible));
+    }
+
+    #[test]
+    fn no_entry_costs_more_than_is_said() {
+        let session = Session { client: u32::MAX, boot: u64::MAX };
+        let assigned_by = AssignedBy::Leader;
+        let origin = Origin { session, number: Number(u64::MAX - 1), assigned_by };
+        let value_bytes = Value::BYTES_MAX as u32;
+        for part in [Part::First { value_bytes }, Part::Middle, Part::Last] {
+            let entry = EntryRef::Part { origin, part, bytes: &[0; 65_507] };
+            let mut bytes = Vec::new();
+            entry.write(&mut bytes);
+            assert!(bytes.len() <= ENTRY_BYTES_MAX + 65_507, "{}", bytes.len());
+        }
+    }
+
     #[test]
     fn what_cannot_be_is_refused() {
         let read = |bytes: &[u8]| Entries::read(bytes, 1).map(|(entries, _)| entries.len());
         assert_eq!(read(&[]), Err(Unreadable::Malformed));
-        assert_eq!(read(&[4]), Err(Unreadable::Malformed));
+        assert_eq!(read(&[10]), Err(Unreadable::Malformed));
         assert_eq!(read(&[3, 0]), Err(Unreadable::Impossible), "next to nothing");
         assert_eq!(read(&[1, 1, 1, 0, 0]), Err(Unreadable::Impossible), "number 0");
         assert_eq!(read(&[1, 1, 1, 254, 0]), Err(Unreadable::Malformed));
@@ -642,10 +687,17 @@ mod tests {
         builder.extend(&part);
         for length in [0, 250, 251, 70_000] {
             let value = vec![7; length];
-            let expected = builder.bytes_with(&value);
-            let origin = builder.last.and_then(Origin::next).expect("there is a next");
-            builder.push(EntryRef::Value { origin, value: &value });
-            assert_eq!(builder.bytes(), expected);
+            let first = Part::First { value_bytes: 300 };
+            for part in [None, Some(first), Some(Part::Middle), Some(Part::Last)] {
+                let origin = builder.last.and_then(Origin::next).expect("there is a next");
+                let entry = match part {
+                    None => EntryRef::Value { origin, value: &value },
+                    Some(part) => EntryRef::Part { origin, part, bytes: &value },
+                };
+                let expected = builder.bytes_with(entry);
+                builder.push(entry);
+                assert_eq!(builder.bytes(), expected);
+            }
         }
         let (_, numbers) = part.numbers().expect("one session's numbers");
         assert_eq!(numbers, Run::new(Number(4), Number(7)));
@@ -658,7 +710,7 @@ mod tests {
     }
 
     fn drawn() -> impl Strategy<Value = Vec<Entry>> {
-        let one = (0..4u8, 1..3u32, 1..5u64, prop::collection::vec(any::<u8>(), 0..4));
+        let one = (0..7u8, 1..3u32, 1..5u64, prop::collection::vec(any::<u8>(), 0..4));
         prop::collection::vec(one, 0..40).prop_map(|drawn| {
             let mut entries: Vec<Entry> = Vec::new();
             for (kind, client, number, bytes) in drawn {
@@ -667,6 +719,11 @@ mod tests {
                     (0, _) => Entry::Noop,
                     (1, Some(origin)) => Entry::Value { origin, value: Value::new(&bytes) },
                     (2, _) => value(client, number, AssignedBy::Client, &bytes),
+                    (4, Some(Origin { number, assigned_by: AssignedBy::Leader, .. })) => {
+                        part(number.0, Part::First { value_bytes: 99 }, &[7; 40])
+                    }
+                    (5, _) => part(number, Part::Middle, &[8; 32]),
+                    (6, _) => part(number, Part::Last, &[9]),
                     _ => value(client, number, AssignedBy::Leader, &bytes),
                 });
             }

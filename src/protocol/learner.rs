@@ -49,9 +49,8 @@ impl Learner {
             id,
             boot,
             election: LeadingLearner::new(id, settings.leader_timeout, listen, now),
-            settings,
             leads: false,
-            log: DecidedLog::new(),
+            log: DecidedLog::with_limits(settings.assembly),
             catch_up: CatchUp::default(),
             owes_ack: false,
             ack_armed: false,
@@ -59,6 +58,7 @@ impl Learner {
             informed: now,
             gained: now,
             pleading: Pleading::default(),
+            settings,
         }
     }
 
@@ -97,15 +97,16 @@ impl Learner {
 
     /// Hands out what can be handed out in order.
     fn deliver(&mut self, fx: &mut Effects) {
-        self.log.deliver(|page, occurrence| {
-            if occurrence != Occurrence::Delivered {
-                return;
+        self.log.deliver(|page, occurrence| match occurrence {
+            Occurrence::Delivered => {
+                let origin = page.entries.origin();
+                if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Leader) {
+                    fx.deliver.push(Delivery::Decided(page.clone()));
+                }
+                fx.deliver.push(Delivery::Delivered(page));
             }
-            let origin = page.entries.origin();
-            if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Leader) {
-                fx.deliver.push(Delivery::Decided(page.clone()));
-            }
-            fx.deliver.push(Delivery::Delivered(page));
+            Occurrence::Completed(value) => fx.deliver.push(Delivery::Assembled(value)),
+            Occurrence::Held | Occurrence::Skipped | Occurrence::Ended | Occurrence::Noop => {}
         });
     }
 
@@ -298,7 +299,7 @@ impl Actor for Learner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::{Entry, Instance, Number, Session, Value};
+    use crate::protocol::types::{Entry, Instance, Number, Part, Session, Value};
 
     fn entry(text: &str, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client: 1, boot: 1 };
@@ -316,6 +317,9 @@ mod tests {
             let (verb, page) = match delivery {
                 Delivery::Decided(page) => ("file", page),
                 Delivery::Delivered(page) => ("out", page),
+                Delivery::Assembled(value) => {
+                    return vec![format!("both {} {}", value.instance, value.to_value())];
+                }
             };
             let numbered = page.from.numbering(page.entries.values());
             let line = |(instance, value)| format!("{verb} {instance} {}", Value::new(value));
@@ -362,6 +366,24 @@ mod tests {
             decide(&mut learner, 1, vec![Entry::Noop, value]),
             ["file 2 \"a\"", "out 2 \"a\""]
         );
+    }
+
+    #[test]
+    fn a_value_in_parts_is_handed_out_once_at_the_instance_of_its_last_part() {
+        let mut learner = learner();
+        let session = Session { client: 1, boot: 1 };
+        let part = |number, part, letter: u8, count| {
+            let assigned_by = AssignedBy::Leader;
+            let origin = Origin { session, number: Number(number), assigned_by };
+            Entry::Part { origin, part, bytes: Value::new(&vec![letter; count]) }
+        };
+        let first = part(1, Part::First { value_bytes: 65 }, b'f', 32);
+        let (middle, last) = (part(2, Part::Middle, b'm', 32), part(3, Part::Last, b'l', 1));
+        assert!(decide(&mut learner, 2, vec![first, middle.clone(), middle]).is_empty());
+        let whole = ["f".repeat(32), "m".repeat(32), "l".to_owned()].concat();
+        let told = format!("both 5 {}", Value::new(whole.as_bytes()));
+        assert!(decide(&mut learner, 5, vec![last.clone(), last]).is_empty());
+        assert_eq!(decide(&mut learner, 1, vec![Entry::Noop]), [told]);
     }
 
     /// A claim that contradicts what is decided changes nothing.

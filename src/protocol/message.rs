@@ -145,7 +145,8 @@ pub struct Told {
     pub received: Vec<Run<Number>>,
     /// Values that are decided in their instance, or delivered. Final.
     pub delivered: Vec<Run<Number>>,
-    /// Values whose instance holds something else. Final.
+    /// Values whose instance holds something else, or whose session has ended before they were
+    /// delivered. Final.
     pub lost: Vec<Run<Number>>,
 }
 

@@ -7,8 +7,10 @@
 
 pub mod acceptor;
 pub mod actor;
+pub mod assembly;
 pub mod catch_up;
 pub mod client;
+pub mod cutting;
 pub mod decided_log;
 pub mod election;
 pub mod entries;

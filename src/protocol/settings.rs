@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::types::{ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use super::assembly::AssemblyLimits;
+use super::types::{AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::bugs::{self, Bug};
 
 /// Settings of the protocol; all processes of a cluster should agree on them.
@@ -47,7 +48,8 @@ pub struct Settings {
     pub decide_ack_delay: Duration,
     /// The largest datagram, in bytes of UDP payload.
     pub datagram_bytes: usize,
-    /// The longest value, in bytes.
+    /// The longest value, in bytes, whatever fits a datagram: if the leader gives it its instance,
+    /// it travels in parts. See [`Settings::value_bytes`].
     pub value_bytes: usize,
     /// How many values a client keeps in flight.
     pub client_window: usize,
@@ -62,6 +64,9 @@ pub struct Settings {
     pub instances_ahead: u64,
     /// How many bytes answer one catch-up request.
     pub catch_up_bytes: usize,
+    /// How many values that travel in parts may be under way: part of the log's form, and smaller
+    /// in the simulator alone.
+    pub assembly: AssemblyLimits,
 }
 
 impl Settings {
@@ -82,6 +87,20 @@ impl Settings {
     /// How long a plea, and the offers that it names, are taken to last: three tries of either.
     pub fn offer_memory(&self) -> Duration {
         self.leader_timeout.max(self.retry_max) * 3
+    }
+
+    /// The longest value that a client may ask for. One for which it asks for an instance must fit
+    /// a datagram.
+    pub fn value_bytes(&self, assigned_by: AssignedBy) -> usize {
+        match assigned_by {
+            AssignedBy::Leader => self.value_bytes,
+            AssignedBy::Client => self.value_bytes.min(self.part_bytes()),
+        }
+    }
+
+    /// A value longer than this travels in parts of so many bytes.
+    pub fn part_bytes(&self) -> usize {
+        Self::value_bytes_for(self.datagram_bytes)
     }
 
     /// The longest value that fits into a datagram of `datagram_bytes`.
@@ -110,13 +129,14 @@ impl Default for Settings {
             request_ack_delay: Duration::from_millis(10),
             decide_ack_delay: Duration::from_millis(10),
             datagram_bytes,
-            value_bytes: Settings::value_bytes_for(datagram_bytes),
+            value_bytes: 1 << 20,
             client_window: 4096,
             leader_window: 16384,
             window_bytes: 1 << 20,
             request_queue: 65536,
             instances_ahead: 1 << 20,
             catch_up_bytes: 1 << 18,
+            assembly: AssemblyLimits::FORMAT,
         }
     }
 }

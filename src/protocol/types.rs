@@ -339,8 +339,9 @@ impl Value {
         Value { bytes: bytes.into() }
     }
 
-    /// No value is longer than this, in bytes.
-    pub const BYTES_MAX: usize = u32::MAX as usize;
+    /// No value is longer than this, in bytes: 64 MiB. Every process of every cluster counts on it,
+    /// so it is part of the form of entries and no setting.
+    pub const BYTES_MAX: usize = 1 << 26;
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
@@ -393,12 +394,49 @@ impl Origin {
         let number = Number(self.number.0.checked_add(1)?);
         Some(Origin { number, ..self })
     }
+
+    /// The origin of the session's value before; none before number 0.
+    pub fn before(self) -> Option<Origin> {
+        let number = Number(self.number.0.checked_sub(1)?);
+        Some(Origin { number, ..self })
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.assigned_by == AssignedBy::Leader { "*" } else { "" };
         write!(f, "{}{}{mark}", self.session, self.number)
+    }
+}
+
+/// Which part of a value an entry holds. A leader-assigned value that is longer than a datagram
+/// travels as a series: the parts are consecutive numbers of its session, each an entry of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// The first one; more follow.
+    First {
+        /// How long the whole value is, at most [`Value::BYTES_MAX`].
+        value_bytes: u32,
+    },
+    /// One in between; more follow.
+    Middle,
+    /// The last one.
+    Last,
+}
+
+impl Part {
+    /// A part that others follow is no shorter than this, in bytes: so the longest value has a
+    /// bounded number of them.
+    pub const BYTES_MIN: usize = 32;
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::First { value_bytes } => write!(f, "first part of {value_bytes} bytes"),
+            Part::Middle => f.write_str("next part"),
+            Part::Last => f.write_str("last part"),
+        }
     }
 }
 
@@ -414,6 +452,15 @@ pub enum Entry {
         /// The bytes.
         value: Value,
     },
+    /// Part of a leader-assigned value.
+    Part {
+        /// Where the value comes from, with the number of this part.
+        origin: Origin,
+        /// Which part it is.
+        part: Part,
+        /// Its bytes.
+        bytes: Value,
+    },
 }
 
 impl Entry {
@@ -421,7 +468,7 @@ impl Entry {
     pub fn origin(&self) -> Option<Origin> {
         match self {
             Entry::Noop => None,
-            Entry::Value { origin, .. } => Some(*origin),
+            Entry::Value { origin, .. } | Entry::Part { origin, .. } => Some(*origin),
         }
     }
 
@@ -437,6 +484,9 @@ impl Entry {
             Entry::Value { origin, value } => {
                 EntryRef::Value { origin: *origin, value: value.as_bytes() }
             }
+            Entry::Part { origin, part, bytes } => {
+                EntryRef::Part { origin: *origin, part: *part, bytes: bytes.as_bytes() }
+            }
         }
     }
 
@@ -444,7 +494,9 @@ impl Entry {
     pub fn wire_bytes_max(&self) -> usize {
         match self {
             Entry::Noop => 1,
-            Entry::Value { value, .. } => ENTRY_BYTES_MAX + value.as_bytes().len(),
+            Entry::Value { value: bytes, .. } | Entry::Part { bytes, .. } => {
+                ENTRY_BYTES_MAX + bytes.as_bytes().len()
+            }
         }
     }
 }
@@ -454,6 +506,7 @@ impl fmt::Display for Entry {
         match self {
             Entry::Noop => f.write_str("no-op"),
             Entry::Value { origin, value } => write!(f, "{origin} {value}"),
+            Entry::Part { origin, part, bytes } => write!(f, "{origin} {part}: {bytes}"),
         }
     }
 }

@@ -1,8 +1,12 @@
 //! Where the values go that a role delivers.
 
-use std::io;
+use std::io::{self, IoSlice, Write};
 
 use crate::protocol::actor::Delivery;
+use crate::protocol::assembly::Assembled;
+
+/// How many pieces one system call writes, at most: as many as Linux takes.
+const PIECES_AT_A_TIME: usize = 1024;
 
 /// Where delivered values go.
 pub trait Output: Send {
@@ -15,6 +19,37 @@ pub trait Output: Send {
     ///
     /// When the values cannot be kept; the process ends then.
     fn flush(&mut self) -> io::Result<()>;
+}
+
+/// Writes the bytes of `value`, from where they lie, and the end of a line.
+///
+/// # Errors
+///
+/// As `output` has them.
+pub fn write_line(output: &mut impl Write, value: &Assembled) -> io::Result<()> {
+    let mut pieces = Vec::with_capacity(PIECES_AT_A_TIME);
+    for piece in value.pieces().chain([&b"\n"[..]]) {
+        pieces.push(IoSlice::new(piece));
+        if pieces.len() == PIECES_AT_A_TIME {
+            write_all(output, &mut pieces)?;
+        }
+    }
+    write_all(output, &mut pieces)
+}
+
+/// Writes `pieces`, and leaves them empty.
+fn write_all(output: &mut impl Write, pieces: &mut Vec<IoSlice<'_>>) -> io::Result<()> {
+    let mut rest = pieces.as_mut_slice();
+    while !rest.is_empty() {
+        match output.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    pieces.clear();
+    Ok(())
 }
 
 /// The output of roles that deliver nothing.

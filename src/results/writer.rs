@@ -8,8 +8,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::files::{Presence, learner_file, must_be_regular};
-use super::output::Output;
+use super::output::{Output, write_line};
 use crate::protocol::actor::Delivery;
+use crate::protocol::assembly::Assembled;
 use crate::protocol::types::{Counted, Instance};
 
 /// Lines that gather beyond this many bytes are written at once.
@@ -69,8 +70,15 @@ impl ResultsWriter {
         self.lines.extend_from_slice(value);
         self.lines.push(b'\n');
         if self.lines.len() >= BATCH_BYTES {
-            self.failed = self.write().err().or(self.failed.take());
+            self.failed = self.failed.take().or(self.write().err());
         }
+    }
+
+    /// A long value goes from where it arrived to the file, without a copy in between.
+    fn append_long(&mut self, value: &Assembled) {
+        let _ = write!(self.lines, "{}\t", value.instance);
+        let written = self.write().and_then(|()| write_line(&mut self.file, value));
+        self.failed = self.failed.take().or(written.err());
     }
 
     fn write(&mut self) -> io::Result<()> {
@@ -88,6 +96,7 @@ impl Output for ResultsWriter {
                 values.for_each(|(instance, value)| self.append(instance, value));
             }
             Delivery::Delivered(_) => {}
+            Delivery::Assembled(value) => self.append_long(value),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::Client;
 use crate::protocol::message::{Interest, Message, Request, Told};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Counted, Number, Run, Sender, Session, Time, Value};
+use crate::protocol::types::{Counted, Sender, Session, Time, Value};
 
 /// How long the histogram reaches, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
@@ -81,9 +81,12 @@ pub struct Load {
     client: Client,
     options: LoadOptions,
     value: Value,
-    /// When each value in flight was submitted, from number `front` on; none once it is decided.
+    /// How many numbers of the session a value takes: one, or more if it travels in parts.
+    parts: u64,
+    /// When each value in flight was submitted, from the one counted `front` on; none once it is
+    /// decided. They are counted from 1, as numbers are when a value takes one.
     in_flight: VecDeque<Option<Time>>,
-    front: Number,
+    front: u64,
     /// How many values are in flight.
     outstanding: usize,
     /// The first submission.
@@ -105,11 +108,12 @@ impl Load {
     ) -> Self {
         Load {
             session,
-            client,
             options,
             value: Value::new(&vec![b'v'; options.value_bytes]),
+            parts: client.parts_of(options.value_bytes),
+            client,
             in_flight: VecDeque::new(),
-            front: Number::FIRST,
+            front: 1,
             outstanding: 0,
             start: None,
             heard: None,
@@ -137,10 +141,11 @@ impl Load {
         };
         let before = self.outstanding;
         for run in told.delivered.iter().chain(&told.lost) {
-            let end_of_flight = self.front.plus(self.in_flight.len() as u64);
-            let until = run.until.min(end_of_flight);
-            for number in Run::new(run.from.max(self.front), until).iter() {
-                let place = (number.0 - self.front.0) as usize;
+            // A value is decided with its last number.
+            let until = (run.until.0 - 1) / self.parts + 1;
+            let until = until.min(self.front + self.in_flight.len() as u64);
+            for count in run.from.0.div_ceil(self.parts).max(self.front)..until {
+                let place = (count - self.front) as usize;
                 let Some(submitted) = self.in_flight[place].take() else { continue };
                 self.outstanding -= 1;
                 if submitted >= begin && submitted < end {
@@ -152,7 +157,7 @@ impl Load {
         }
         while self.in_flight.front().is_some_and(Option::is_none) {
             self.in_flight.pop_front();
-            self.front = self.front.next();
+            self.front += 1;
         }
         if self.outstanding < before {
             if let Some(laps) = &mut self.laps {
@@ -247,7 +252,7 @@ mod tests {
     use crate::protocol::message::Assignment;
     use crate::protocol::message::RequestAck;
     use crate::protocol::settings::Settings;
-    use crate::protocol::types::{Instance, NodeId, Role};
+    use crate::protocol::types::{Instance, NodeId, Number, Role, Run};
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
@@ -298,6 +303,30 @@ mod tests {
         assert_eq!((report.latency.len(), report.latency.max()), (3, 140));
         assert_eq!(report.elapsed, Duration::from_micros(150));
         assert_eq!(report.longest_gap, Duration::from_micros(40));
+    }
+
+    #[test]
+    fn a_value_in_parts_is_decided_with_the_last_of_them() {
+        let report = Arc::new(Mutex::new(Measured::new()));
+        let options = LoadOptions {
+            value_bytes: 3000,
+            outstanding: 2,
+            values_per_datagram: 0,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_micros(100),
+        };
+        let client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let mut load = Load::new(SESSION, client, options, Arc::clone(&report));
+        let mut fx = Effects::new();
+        load.on_start(Time(0), &mut fx);
+        load.on_turn_end(Time(0), &mut fx);
+        assert_eq!(fx.send.len(), 6, "two values of three parts");
+        assert!(acknowledge(&mut load, 10, 1, 3).is_empty());
+        assert_eq!(acknowledge(&mut load, 20, 3, 5).len(), 3, "the first is whole");
+        assert!(acknowledge(&mut load, 200, 1, 10).is_empty());
+        assert!(load.is_finished());
+        let report = report.lock();
+        assert_eq!((report.latency.len(), report.latency.min()), (3, 20));
     }
 
     #[test]

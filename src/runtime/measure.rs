@@ -11,6 +11,7 @@ use super::laps::Laps;
 use super::load::{Load, LoadOptions, Measured};
 use super::node::{Exit, NodeOptions, StartError, no_thread};
 use super::process::{Process, own_interfaces};
+use super::stdin::LineLimit;
 use crate::clock::Clock;
 use crate::config::{self, Config, Place};
 use crate::protocol::client::Client;
@@ -31,10 +32,15 @@ pub fn measure(
     let places = bench_places(&config, first, clients)?;
     let mtu = places.iter().filter_map(|(_, place)| place.mtu).min();
     let settings = config.settings(mtu).map_err(StartError::new)?;
-    if load.value_bytes > settings.value_bytes {
+    let limit = LineLimit::new(&settings, options.assignment.assigned_by());
+    if load.value_bytes > limit.bytes {
+        let cure = match limit.auto_bytes {
+            Some(most) => format!("with `auto` as the first instance it is {most}"),
+            None => "value_bytes in the configuration says so".to_owned(),
+        };
         return Err(StartError::new(format!(
-            "a value of {} bytes does not fit a datagram; {} is the longest",
-            load.value_bytes, settings.value_bytes
+            "a value of {} bytes is too long; {} is the longest, {cure}",
+            load.value_bytes, limit.bytes
         )));
     }
     let mut running = Vec::new();

@@ -19,7 +19,7 @@ use super::neighbours::Neighbour;
 use super::printer::{FileOutput, Printer};
 use super::process::{Process, own_interfaces};
 use super::progress::{ClientProgress, Counted};
-use super::stdin::{InputFailure, Stdin};
+use super::stdin::{InputFailure, LineLimit, Stdin};
 use crate::clock::Clock;
 use crate::config::{self, PlaceError};
 use crate::logging;
@@ -185,7 +185,7 @@ struct Ready {
 
 /// What it will do.
 enum Part {
-    Client(Box<Client>, usize),
+    Client(Box<Client>, (Assignment, LineLimit)),
     Proposer(Box<Proposer>),
     Acceptor(Box<Acceptor>),
     Learner(Box<Learner>, ResultsWriter),
@@ -218,9 +218,10 @@ impl Ready {
         let part = match node.role {
             Role::Client => {
                 let session = Session { client: id, boot };
-                let value_bytes = settings.value_bytes;
-                let client = Client::new(session, options.assignment, settings);
-                Part::Client(Box::new(client), value_bytes)
+                let assignment = options.assignment;
+                let limit = LineLimit::new(&settings, assignment.assigned_by());
+                let client = Client::new(session, assignment, settings);
+                Part::Client(Box::new(client), (assignment, limit))
             }
             Role::Proposer => {
                 let options = ProposerOptions { id, boot, no_timeouts, no_preexecution };
@@ -247,7 +248,7 @@ impl Ready {
         let Ready { node, part, process, ending } = self;
         logging::speak_as(node);
         match part {
-            Part::Client(client, value_bytes) => run_client(process, *client, value_bytes, ending),
+            Part::Client(client, asks) => run_client(process, *client, asks, ending),
             Part::Proposer(proposer) => process.run(*proposer, Box::new(NoOutput), ending),
             Part::Acceptor(acceptor) => process.run(*acceptor, Box::new(NoOutput), ending),
             Part::Learner(learner, writer) => run_learner(process, *learner, writer, ending),
@@ -275,23 +276,37 @@ fn run_learner(
 fn run_client(
     mut process: Process,
     client: Client,
-    value_bytes: usize,
+    (assignment, limit): (Assignment, LineLimit),
     mut ending: Ending,
 ) -> Result<Exit, StartError> {
     let inbox = process.inbox_sender.clone();
-    let (stdin, credits) = Stdin::spawn(stdio::stdin(), value_bytes, inbox).map_err(no_thread)?;
+    let (stdin, credits) = Stdin::spawn(stdio::stdin(), limit, inbox).map_err(no_thread)?;
     process.credits = Some(credits);
     let progress = ClientProgress::new();
     ending.progress = Some(progress.clone());
     let exit = process.run(Counted::new(client, progress.clone()), Box::new(NoOutput), ending)?;
     progress.finish();
-    Ok(report_client(progress.tally(), stdin.failure(), exit))
+    Ok(report_client(progress.tally(), assignment, stdin.failure(), exit))
 }
 
 /// Says what became of a client's values.
-fn report_client(tally: ClientTally, failure: Option<&InputFailure>, exit: Exit) -> Exit {
+fn report_client(
+    tally: ClientTally,
+    assignment: Assignment,
+    failure: Option<&InputFailure>,
+    exit: Exit,
+) -> Exit {
     let ClientTally { asked, delivered, lost } = tally;
     info!(target: "paxos::report", "{delivered} of {asked} values are decided");
+    if lost > 0 && assignment == Assignment::Leader {
+        error!(
+            target: "paxos::report",
+            "the cluster has ended this session, because a long value of it was not continued for \
+             long; the first {delivered} values are known to be decided, and no other is: start \
+             the client again with those that follow"
+        );
+        return Exit::Undone;
+    }
     if lost > 0 {
         warn!(
             target: "paxos::report",

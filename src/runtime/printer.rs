@@ -21,8 +21,9 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::protocol::actor::Delivery;
+use crate::protocol::assembly::Assembled;
 use crate::protocol::segments::Page;
-use crate::results::output::Output;
+use crate::results::output::{Output, write_line};
 
 /// The most bytes of one write: small enough to see progress of a slow reader.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -57,27 +58,39 @@ impl FileOutput {
 
 impl Output for FileOutput {
     fn deliver(&mut self, delivery: &Delivery) {
-        append_line(&mut self.lines, delivery);
+        match delivery {
+            Delivery::Delivered(page) => append_page(&mut self.lines, page),
+            // For the results file.
+            Delivery::Decided(_) => {}
+            Delivery::Assembled(value) => {
+                self.write_lines();
+                self.write(|file| write_line(file, value));
+            }
+        }
     }
 
     /// Writes the lines of the turn. Never fails: the values are in the results file as well.
     fn flush(&mut self) -> io::Result<()> {
-        if let Some(file) = &mut self.file
-            && let Err(error) = file.write_all(&self.lines)
-        {
-            say_gone(&error);
-            self.file = None;
-        }
-        self.lines.clear();
+        self.write_lines();
         Ok(())
     }
 }
 
-fn append_line(lines: &mut Vec<u8>, delivery: &Delivery) {
-    match delivery {
-        Delivery::Delivered(page) => append_page(lines, page),
-        // For the results file.
-        Delivery::Decided(_) => {}
+impl FileOutput {
+    fn write_lines(&mut self) {
+        let lines = std::mem::take(&mut self.lines);
+        self.write(|file| file.write_all(&lines));
+        self.lines = lines;
+        self.lines.clear();
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut File) -> io::Result<()>) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = write(file)
+        {
+            say_gone(&error);
+            self.file = None;
+        }
     }
 }
 
@@ -103,7 +116,14 @@ pub struct Printer {
 pub struct PrinterOutput {
     shared: Arc<Shared>,
     /// What this turn delivered.
-    pages: Vec<Page>,
+    pages: Vec<ToPrint>,
+}
+
+/// What one step of the log prints.
+#[derive(Debug)]
+enum ToPrint {
+    Values(Page),
+    Long(Assembled),
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +138,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     /// What waits for the thread.
-    backlog: VecDeque<Page>,
+    backlog: VecDeque<ToPrint>,
     /// Whether the thread ends once the backlog is empty.
     is_closing: bool,
     /// Whether the thread has ended.
@@ -174,9 +194,10 @@ impl Printer {
 impl Output for PrinterOutput {
     fn deliver(&mut self, delivery: &Delivery) {
         match delivery {
-            Delivery::Delivered(page) => self.pages.push(page.clone()),
+            Delivery::Delivered(page) => self.pages.push(ToPrint::Values(page.clone())),
             // For the results file.
             Delivery::Decided(_) => {}
+            Delivery::Assembled(value) => self.pages.push(ToPrint::Long(value.clone())),
         }
     }
 
@@ -215,7 +236,17 @@ fn print_all(shared: &Shared, mut output: impl Write) -> io::Result<()> {
         let is_more = !state.backlog.is_empty();
         drop(state);
         for page in pages.drain(..) {
-            append_page(&mut lines, &page);
+            match page {
+                ToPrint::Values(page) => append_page(&mut lines, &page),
+                ToPrint::Long(value) => {
+                    for piece in value.pieces().chain([&b"\n"[..]]) {
+                        lines.extend_from_slice(piece);
+                        if lines.len() >= WRITE_BYTES {
+                            write(shared, &mut output, &mut lines)?;
+                        }
+                    }
+                }
+            }
             if lines.len() >= WRITE_BYTES {
                 write(shared, &mut output, &mut lines)?;
             }

@@ -3,7 +3,9 @@
 //! A value is one line: any bytes but newline, exactly as they came, none at all included, and an
 //! unterminated last line counts. The thread reads only against credits from the role loop, so an
 //! endless input waits in its pipe and not in memory, and acknowledgements find room in the inbox.
-//! It never waits for more than one read gives: a line that is there goes out at once.
+//! It never waits for more than one read gives: a line that is there goes out at once. So there are
+//! never more long lines in memory than one that is read, two that the loop has not looked at, and
+//! the one that the client asks for.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -14,7 +16,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::inbox::InboxSender;
 use crate::protocol::actor::Input;
-use crate::protocol::types::Value;
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{AssignedBy, Value};
 
 /// The most bytes one read gives.
 const READ_BYTES: usize = 64 * 1024;
@@ -31,7 +34,7 @@ pub struct Stdin {
 }
 
 impl Stdin {
-    /// Starts to read values of at most `value_bytes` bytes from `input`, for `inbox`.
+    /// Starts to read values of at most as many bytes as `limit` says from `input`, for `inbox`.
     ///
     /// [`Input::End`] comes last, whatever happens, unless the role loop has ended by then.
     ///
@@ -40,13 +43,13 @@ impl Stdin {
     /// When the operating system gives no thread.
     pub fn spawn(
         input: impl Read + Send + 'static,
-        value_bytes: usize,
+        limit: LineLimit,
         inbox: InboxSender,
     ) -> io::Result<(Stdin, Credits)> {
         let (sender, credits) = bounded(CREDITS_MAX);
         let failure = Arc::new(OnceLock::new());
         let stdin = Stdin { failure: Arc::clone(&failure) };
-        let lines = Lines::new(input, value_bytes);
+        let lines = Lines::new(input, limit);
         thread::Builder::new()
             .name("standard-input".to_owned())
             .spawn(move || read_all(lines, &credits, &inbox, &failure))?;
@@ -90,6 +93,8 @@ pub enum InputFailure {
         line: u64,
         /// The most bytes a value can have.
         limit: usize,
+        /// How many it can have when the leader gives it its instance, if that is more.
+        auto_limit: Option<usize>,
     },
     /// Reading failed.
     Read {
@@ -103,10 +108,16 @@ pub enum InputFailure {
 impl fmt::Display for InputFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            InputFailure::TooLong { line, limit } => write!(
+            InputFailure::TooLong { line, limit, auto_limit: None } => write!(
                 f,
                 "standard input, line {line}: longer than {limit} bytes, the most a value can \
-                 have; only the lines before it count"
+                 have (value_bytes); only the lines before it count"
+            ),
+            InputFailure::TooLong { line, limit, auto_limit: Some(most) } => write!(
+                f,
+                "standard input, line {line}: longer than {limit} bytes, the most that fits a \
+                 datagram; only the lines before it count; with `auto` as the first instance a \
+                 value can have {most} bytes, whatever fits a datagram"
             ),
             InputFailure::Read { line, error } => write!(
                 f,
@@ -143,26 +154,44 @@ fn read_all(
     }
 }
 
+/// How long a line can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineLimit {
+    /// The most bytes.
+    pub bytes: usize,
+    /// The most bytes if the leader gave the instances, if that is more.
+    pub auto_bytes: Option<usize>,
+}
+
+impl LineLimit {
+    /// The limit of a client's values by its settings.
+    pub fn new(settings: &Settings, assigned_by: AssignedBy) -> Self {
+        let [bytes, most] = [assigned_by, AssignedBy::Leader].map(|by| settings.value_bytes(by));
+        LineLimit { bytes, auto_bytes: (most > bytes).then_some(most) }
+    }
+}
+
 /// Cuts bytes into lines. Holds one read and one unfinished line, whatever the input.
 pub(crate) struct Lines<R> {
     input: R,
-    value_bytes: usize,
+    limit: LineLimit,
     /// What the last read gave.
     buffer: Box<[u8]>,
     /// The part of `buffer` that is not used yet.
     position: usize,
     filled: usize,
-    /// The beginning of a line whose end was not read yet; at most `value_bytes`.
+    /// The beginning of a line whose end was not read yet; at most as many bytes as a line
+    /// can have.
     unfinished: Vec<u8>,
     /// The line being read, from 1.
     line: u64,
 }
 
 impl<R: Read> Lines<R> {
-    pub(crate) fn new(input: R, value_bytes: usize) -> Self {
+    pub(crate) fn new(input: R, limit: LineLimit) -> Self {
         Lines {
             input,
-            value_bytes,
+            limit,
             buffer: vec![0; READ_BYTES].into(),
             position: 0,
             filled: 0,
@@ -204,8 +233,9 @@ impl<R: Read> Lines<R> {
             let rest = &self.buffer[self.position..self.filled];
             let end = rest.iter().position(|&byte| byte == b'\n');
             let part = &rest[..end.unwrap_or(rest.len())];
-            if self.unfinished.len() + part.len() > self.value_bytes {
-                return Err(InputFailure::TooLong { line: self.line, limit: self.value_bytes });
+            let LineLimit { bytes: limit, auto_bytes: auto_limit } = self.limit;
+            if self.unfinished.len() + part.len() > limit {
+                return Err(InputFailure::TooLong { line: self.line, limit, auto_limit });
             }
             self.position += part.len();
             if end.is_none() {
@@ -220,6 +250,8 @@ impl<R: Read> Lines<R> {
                 self.unfinished.extend_from_slice(part);
                 batch.push(Input::Value(Value::new(&self.unfinished)));
                 self.unfinished.clear();
+                // A long line is no reason to keep its memory.
+                self.unfinished.shrink_to(READ_BYTES);
             }
         }
         Ok(())
@@ -257,7 +289,7 @@ mod tests {
 
     /// Everything an input gives: the batches, and how it ended.
     fn batches(input: Pieces, value_bytes: usize) -> (Vec<Vec<Vec<u8>>>, Option<InputFailure>) {
-        let mut lines = Lines::new(input, value_bytes);
+        let mut lines = Lines::new(input, limit(value_bytes));
         let mut batches = Vec::new();
         loop {
             let mut batch = Vec::new();
@@ -274,6 +306,10 @@ mod tests {
                 Err(failure) => return (batches, Some(failure)),
             }
         }
+    }
+
+    fn limit(bytes: usize) -> LineLimit {
+        LineLimit { bytes, auto_bytes: None }
     }
 
     fn values(pieces: &[&[u8]]) -> Vec<Vec<u8>> {
@@ -318,7 +354,33 @@ mod tests {
         // Also when it never ends: it is not gathered first.
         let (parts, failure) = batches(Pieces::of(&[&vec![b'x'; 1 << 20]]), 1000);
         assert!(parts.concat().is_empty());
-        assert!(matches!(failure, Some(InputFailure::TooLong { line: 1, limit: 1000 })));
+        assert!(matches!(failure, Some(InputFailure::TooLong { line: 1, limit: 1000, .. })));
+    }
+
+    #[test]
+    fn a_client_that_asks_for_instances_hears_how_longer_values_travel() {
+        let settings = Settings::default();
+        let limit = LineLimit::new(&settings, AssignedBy::Client);
+        assert_eq!(LineLimit::new(&settings, AssignedBy::Leader).auto_bytes, None);
+        let long = vec![b'x'; limit.bytes + 1];
+        let failure = Lines::new(Pieces::of(&[&long]), limit).read_batch(&mut Vec::new());
+        let sentence = failure.unwrap_err().to_string();
+        let place = "line 1: longer than 1312 bytes, the most that fits a datagram";
+        let cure = "with `auto` as the first instance a value can have 1048576 bytes";
+        assert!(sentence.contains(place) && sentence.contains(cure), "{sentence}");
+    }
+
+    /// A line may come in many reads, and its memory is given back.
+    #[test]
+    fn long_lines_are_read_whole() {
+        let long: Vec<u8> = (0..3_000_000_u32).map(|place| (place % 251) as u8 | 64).collect();
+        let text = [&long, &b"\nshort\n"[..]].concat();
+        let mut lines = Lines::new(Pieces::of(&[&text]), limit(1 << 26));
+        let mut batch = Vec::new();
+        assert!(lines.read_batch(&mut batch).unwrap());
+        let value = |bytes: &[u8]| Input::Value(Value::new(bytes));
+        assert!(batch == [value(&long), value(b"short")]);
+        assert!(lines.unfinished.capacity() <= READ_BYTES);
     }
 
     #[test]
@@ -345,7 +407,7 @@ mod tests {
     fn each_batch_costs_a_credit() {
         let (sender, mut inbox) = inbox(8);
         let pieces = Pieces::of(&[b"a\n", b"b\n", b"c\n", b"too long\n"]);
-        let (stdin, mut credits) = Stdin::spawn(pieces, 4, sender).unwrap();
+        let (stdin, mut credits) = Stdin::spawn(pieces, limit(4), sender).unwrap();
         assert_eq!(inbox.poll(), None);
         credits.give();
         let value = |bytes: &[u8]| Input::Value(Value::new(bytes));

@@ -5,11 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::Chosen;
+use super::series::reckon;
 use crate::protocol::actor::Delivery;
+use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::message::{AcceptedEntry, Kind, Message};
+use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, To,
-    Value,
+    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Part, Role, Run, Sender, Session,
+    To, Value,
 };
 
 /// Who voted. The judge counts for itself: it shares no code with those it judges.
@@ -42,7 +45,15 @@ pub struct Checker {
     /// The highest ballot each acceptor answered.
     promised: BTreeMap<u32, Ballot>,
     chosen: BTreeMap<Instance, Entry>,
-    asked: BTreeMap<(Session, Number), (Value, Option<Instance>)>,
+    /// What each client was given, and at which instance it asks for its first value, if it does.
+    typed: BTreeMap<Session, (Vec<Value>, Option<Instance>)>,
+    /// What each client asks for under each number.
+    asked: BTreeMap<(Session, Number), Entry>,
+    /// How far each client has cut what it was given.
+    cut: BTreeMap<Session, Cut>,
+    /// Sessions that somebody made up: they may ask for anything.
+    forged: BTreeSet<Session>,
+    limits: AssemblyLimits,
     /// What each life of each learner delivered, in order.
     delivered: BTreeMap<Sender, Vec<(Instance, Value)>>,
     /// Where each value is chosen.
@@ -55,14 +66,28 @@ pub struct Checker {
     news: Vec<Chosen>,
 }
 
+/// How far a client has come with what it was given.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cut {
+    /// How many numbers it has used.
+    numbers: u64,
+    /// How many values it has asked for, and how many bytes of the next one.
+    values: usize,
+    bytes: usize,
+}
+
 /// What is wrong, in one sentence.
 pub type Violation = String;
 
 impl Checker {
-    /// A judge of a cluster with `acceptor_count` acceptors.
-    pub fn new(acceptor_count: u32) -> Self {
+    /// A judge of a cluster with these settings.
+    pub fn new(settings: &Settings) -> Self {
         Checker {
-            acceptor_count,
+            acceptor_count: settings.acceptor_count,
+            limits: settings.assembly,
+            typed: BTreeMap::new(),
+            cut: BTreeMap::new(),
+            forged: BTreeSet::new(),
             prepared: BTreeSet::new(),
             proposed: BTreeMap::new(),
             promises: BTreeMap::new(),
@@ -77,15 +102,15 @@ impl Checker {
         }
     }
 
-    /// A client was given a value; `asked` is the instance it will ask for, if it does.
-    pub fn on_input(
-        &mut self,
-        session: Session,
-        number: Number,
-        value: Value,
-        asked: Option<Instance>,
-    ) {
-        self.asked.insert((session, number), (value, asked));
+    /// A client was given values; `first` is the instance it asks for with the first of them, if it
+    /// does.
+    pub fn on_input(&mut self, session: Session, values: Vec<Value>, first: Option<Instance>) {
+        self.typed.entry(session).or_insert((Vec::new(), first)).0.extend(values);
+    }
+
+    /// From now on there are requests of `session`, which is no client.
+    pub fn on_forged(&mut self, session: Session) {
+        self.forged.insert(session);
     }
 
     /// How many messages were sent.
@@ -193,8 +218,13 @@ impl Checker {
                     }
                 }
             }
-            Message::Request(_)
-            | Message::DecideAck(_)
+            Message::Request(request) => {
+                let session = Session { client: from.id, boot: sender.boot };
+                for (number, entry) in (request.from.0..).map(Number).zip(&request.entries) {
+                    self.on_request(session, number, entry.to_entry())?;
+                }
+            }
+            Message::DecideAck(_)
             | Message::Heartbeat(_)
             | Message::CatchUpRequest(_)
             | Message::Disown(_)
@@ -227,11 +257,16 @@ impl Checker {
 
     /// The instance that value `number` asked for holds something else.
     fn expect_lost(&self, from: NodeId, session: Session, number: Number) -> Result<(), Violation> {
-        let asked = self.asked.get(&(session, number)).and_then(|(_, asked)| *asked);
-        let winner = asked.and_then(|asked| self.chosen.get(&asked)).map(Entry::origin);
-        let is_lost = winner.is_some_and(|origin| {
-            origin.is_none_or(|origin| (origin.session, origin.number) != (session, number))
-        });
+        let first = self.typed.get(&session).and_then(|(_, first)| *first);
+        let is_lost = if let Some(first) = first {
+            let winner = self.chosen.get(&Instance(first.0 + number.0 - 1)).map(Entry::origin);
+            winner.is_some_and(|origin| {
+                origin.is_none_or(|origin| (origin.session, origin.number) != (session, number))
+            })
+        } else {
+            let ended = reckon(&self.chosen, self.limits).ended;
+            ended.get(&session).is_some_and(|end| *end <= number.0)
+        };
         if is_lost { Ok(()) } else { Err(format!("{from} says {number} has lost; it has not")) }
     }
 
@@ -259,8 +294,61 @@ impl Checker {
         if first != entry {
             return Err(format!("{from} proposes {first} and {entry} at {instance} in {ballot}"));
         }
-        let Entry::Value { origin, value } = entry else { return Ok(()) };
-        self.expect_asked(*origin, value, instance)
+        let Some(origin) = entry.origin() else { return Ok(()) };
+        self.expect_asked(origin, entry, instance)
+    }
+
+    /// A client asks for something under a number: for what it was given, in parts that make it up,
+    /// and for nothing else when it asks again.
+    fn on_request(
+        &mut self,
+        session: Session,
+        number: Number,
+        entry: Entry,
+    ) -> Result<(), Violation> {
+        let key = (session, number);
+        if let Some(asked) = self.asked.get(&key) {
+            let is_same = *asked == entry;
+            return if is_same { Ok(()) } else { Err(format!("{asked} is now {entry}")) };
+        }
+        if !self.forged.contains(&session) {
+            let typed = self.typed.get(&session).map_or(&[][..], |(values, _)| values);
+            let cut = self.cut.entry(session).or_default();
+            let rest =
+                typed.get(cut.values).map_or(&[][..], |value| &value.as_bytes()[cut.bytes..]);
+            let is_begun = cut.bytes > 0;
+            let is_sound = number.0 == cut.numbers + 1
+                && cut.values < typed.len()
+                && match &entry {
+                    Entry::Noop => false,
+                    Entry::Value { value, .. } => !is_begun && value.as_bytes() == rest,
+                    Entry::Part { part, bytes, .. } => {
+                        let is_last = bytes.as_bytes().len() == rest.len();
+                        rest.starts_with(bytes.as_bytes())
+                            && is_last == (*part == Part::Last)
+                            && match part {
+                                Part::First { value_bytes } => {
+                                    !is_begun && *value_bytes as usize == rest.len()
+                                }
+                                Part::Middle | Part::Last => is_begun,
+                            }
+                    }
+                };
+            if !is_sound {
+                return Err(format!("{session} asks for {entry}, which it was not given there"));
+            }
+            cut.numbers += 1;
+            match &entry {
+                Entry::Part { part: Part::First { .. } | Part::Middle, bytes, .. } => {
+                    cut.bytes += bytes.as_bytes().len();
+                }
+                Entry::Noop | Entry::Value { .. } | Entry::Part { .. } => {
+                    (cut.values, cut.bytes) = (cut.values + 1, 0);
+                }
+            }
+        }
+        self.asked.insert(key, entry);
+        Ok(())
     }
 
     fn on_vote(
@@ -306,18 +394,22 @@ impl Checker {
     fn expect_asked(
         &self,
         origin: Origin,
-        value: &Value,
+        entry: &Entry,
         instance: Instance,
     ) -> Result<(), Violation> {
-        let key = (origin.session, origin.number);
-        let is_asked = self.asked.get(&key).is_some_and(|(asked, place)| {
-            let is_placed = match origin.assigned_by {
-                AssignedBy::Client => *place == Some(instance),
-                AssignedBy::Leader => place.is_none(),
-            };
-            asked == value && is_placed
-        });
-        if is_asked { Ok(()) } else { Err(format!("nobody asked for {origin} at {instance}")) }
+        let first = self.typed.get(&origin.session).and_then(|(_, first)| *first);
+        let is_placed = match origin.assigned_by {
+            AssignedBy::Client => {
+                first.map(|first| first.0 + origin.number.0 - 1) == Some(instance.0)
+            }
+            AssignedBy::Leader => first.is_none(),
+        };
+        let asked = self.asked.get(&(origin.session, origin.number));
+        if is_placed && asked == Some(entry) {
+            Ok(())
+        } else {
+            Err(format!("nobody asked for {origin} at {instance}"))
+        }
     }
 
     fn expect_chosen(
@@ -335,10 +427,23 @@ impl Checker {
 
     /// A learner handed out a value.
     pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
-        let (Delivery::Decided(page) | Delivery::Delivered(page)) = delivery;
+        let page = match delivery {
+            Delivery::Decided(page) | Delivery::Delivered(page) => page,
+            Delivery::Assembled(value) => {
+                let is_last = self.chosen.get(&value.instance).is_some_and(|entry| {
+                    matches!(entry, Entry::Part { part: Part::Last, origin, .. }
+                        if *origin == value.origin)
+                });
+                if !is_last {
+                    let what = (from.node, value.instance);
+                    return Err(format!("{} gives out part of a value at {}", what.0, what.1));
+                }
+                return self.on_delivered(from, value.instance, value.to_value());
+            }
+        };
         for (instance, entry) in (page.from.0..).map(Instance).zip(&page.entries) {
             let Entry::Value { value, .. } = entry.to_entry() else {
-                return Err(format!("{} gives out the no-op of {instance}", from.node));
+                return Err(format!("{} gives out {entry} of {instance}", from.node));
             };
             match self.chosen.get(&instance) {
                 Some(Entry::Value { value: chosen, .. }) if *chosen == value => {}
@@ -381,21 +486,53 @@ impl Checker {
         self.delivered.get(&learner).map_or(&[], Vec::as_slice)
     }
 
-    /// Every leader-assigned value that was delivered was delivered once, in its client's order.
+    /// What was delivered is what the log comes to: each leader-assigned value once, whole, and in
+    /// its client's order.
     pub fn check_order(&self) -> Result<(), Violation> {
-        let mut numbers: BTreeMap<Session, u64> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for (instance, _) in &self.order {
-            let Some(origin) = self.chosen.get(instance).and_then(Entry::origin) else { continue };
-            if !seen.insert((origin.session, origin.number)) {
-                return Err(format!("{origin} is delivered twice"));
-            }
-            if origin.assigned_by == AssignedBy::Leader {
-                let last = numbers.entry(origin.session).or_insert(0);
-                if origin.number.0 != *last + 1 {
-                    return Err(format!("{origin} is delivered right after #{last}"));
+        let reckoned = reckon(&self.chosen, self.limits).delivered;
+        for (place, (instance, value)) in self.order.iter().enumerate() {
+            match reckoned.get(place) {
+                Some((expected, _, _, other)) if (expected, other) == (instance, value) => {}
+                Some((expected, session, number, other)) => {
+                    return Err(format!(
+                        "{value} is delivered at {instance}, and {session}{number} {other} of \
+                         {expected} is next"
+                    ));
                 }
-                *last = origin.number.0;
+                None => return Err(format!("{value} is delivered at {instance}, and nothing is")),
+            }
+        }
+        let mut numbers: BTreeMap<Session, usize> = BTreeMap::new();
+        for (instance, session, number, value) in &reckoned {
+            let Some((typed, None)) = self.typed.get(session) else { continue };
+            let count = numbers.entry(*session).or_default();
+            if typed.get(*count) != Some(value) {
+                return Err(format!("{session}{number} of {instance} is not its next value"));
+            }
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    /// Everything that the log comes to is delivered by `learners`, and all that these clients were
+    /// given and that was not lost is among it.
+    pub fn check_complete(
+        &self,
+        learners: impl Iterator<Item = Sender>,
+        clients: impl Iterator<Item = (Session, u64)>,
+    ) -> Result<(), Violation> {
+        let reckoned = reckon(&self.chosen, self.limits).delivered;
+        for learner in learners {
+            let count = self.delivered(learner).len();
+            if count != reckoned.len() {
+                return Err(format!("{} delivered {count} of {}", learner.node, reckoned.len()));
+            }
+        }
+        for (session, told) in clients {
+            let Some((_, None)) = self.typed.get(&session) else { continue };
+            let count = reckoned.iter().filter(|(_, of, ..)| *of == session).count() as u64;
+            if count != told {
+                return Err(format!("{session} was told of {told} values, and {count} are there"));
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ use crate::protocol::message::{Assignment, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    Counted, Instance, NodeId, Number, Role, Sender, Session, Time, To, Value,
+    Counted, Instance, NodeId, Role, Run, Sender, Session, Time, To, Value,
 };
 use crate::rng::Rng;
 use crate::storage::error::LogError;
@@ -110,7 +110,7 @@ impl Cluster {
             nodes: BTreeMap::new(),
             agenda: Agenda::default(),
             network: Network::new(plan.weather.clone(), plan.seed ^ 0x6e65_7477),
-            checker: Checker::new(plan.settings.acceptor_count),
+            checker: Checker::new(&plan.settings),
             trace,
             rng: Rng::new(plan.seed),
             past: Vec::new(),
@@ -234,12 +234,12 @@ impl Cluster {
         let mut typed = self.now;
         let client = Client::new(session, assignment, self.plan.settings.clone());
         let mut client = self.process(Sender { node, boot }, AnyRole::Client(Box::new(client)));
-        for (number, value) in (1..).map(Number).zip(values) {
-            let asked = match assignment {
-                Assignment::Client { first } => Some(first.plus(number.0 - 1)),
-                Assignment::Leader => None,
-            };
-            self.checker.on_input(session, number, value.clone(), asked);
+        let first = match assignment {
+            Assignment::Client { first } => Some(first),
+            Assignment::Leader => None,
+        };
+        self.checker.on_input(session, values.clone(), first);
+        for value in values {
             client.input.push_back((typed, value));
             typed = typed + pause;
         }
@@ -440,6 +440,20 @@ impl Cluster {
         })
     }
 
+    /// Whether all that must be delivered is, once clients are finished and learners complete.
+    pub fn check_complete(&self) -> Result<(), Violation> {
+        let up = self.nodes.values().filter(|node| node.is_up);
+        let clients = up.clone().filter_map(|node| match &node.role {
+            AnyRole::Client(client) => {
+                let Sender { node, boot } = node.sender;
+                Some((Session { client: node.id, boot }, client.tally().delivered))
+            }
+            AnyRole::Proposer(_) | AnyRole::Acceptor(_) | AnyRole::Learner(_) => None,
+        });
+        let learners = up.filter(|node| node.sender.node.role == Role::Learner);
+        self.checker.check_complete(learners.map(|node| node.sender), clients)
+    }
+
     /// Who leads and what is missing, for reports.
     pub fn describe(&self) -> String {
         let mut parts = vec![format!("{} instances are chosen", self.checker.chosen().len())];
@@ -461,6 +475,11 @@ impl Cluster {
     /// The judge.
     pub fn checker(&self) -> &Checker {
         &self.checker
+    }
+
+    #[cfg(test)]
+    pub(super) fn checker_mut(&mut self) -> &mut Checker {
+        &mut self.checker
     }
 
     /// Runs for `length`.
@@ -665,13 +684,18 @@ impl Cluster {
         let deliveries = std::mem::take(&mut node.fx.deliver);
         node.fx.clear();
         for delivery in deliveries {
-            let (Delivery::Decided(page) | Delivery::Delivered(page)) = &delivery;
-            page.run().iter().for_each(|instance| self.trace.mix(instance.0));
-            self.trace.tell(Detail::Messages, self.now, format_args!("  {id} {delivery:?}"));
-            self.happened(match &delivery {
+            let what = match &delivery {
                 Delivery::Decided(page) => What::Learns(id, page.run()),
                 Delivery::Delivered(page) => What::Delivers(id, page.run()),
-            });
+                Delivery::Assembled(value) => {
+                    What::Delivers(id, Run::new(value.instance, value.instance.next()))
+                }
+            };
+            if let What::Learns(_, run) | What::Delivers(_, run) = &what {
+                run.iter().for_each(|instance| self.trace.mix(instance.0));
+            }
+            self.trace.tell(Detail::Messages, self.now, format_args!("  {id} {delivery:?}"));
+            self.happened(what);
             let verdict = self.checker.on_deliver(sender, &delivery);
             self.note(verdict);
         }
@@ -685,7 +709,7 @@ impl Cluster {
         }
     }
 
-    fn note(&mut self, verdict: Result<(), Violation>) {
+    pub(super) fn note(&mut self, verdict: Result<(), Violation>) {
         if let Err(violation) = verdict
             && self.violation.is_none()
         {
@@ -781,6 +805,22 @@ fn leads(role: &AnyRole) -> bool {
 /// `count` values that name their client.
 pub fn values(client: u32, count: u64) -> Vec<Value> {
     (1..=count).map(|line| Value::new(format!("c{client}-{line}").as_bytes())).collect()
+}
+
+/// `count` values that name their client, of which every so many has so many bytes.
+pub fn mixed_values(client: u32, count: u64, (every, bytes): (u64, usize)) -> Vec<Value> {
+    let value = |line: u64| {
+        let mut text = format!("c{client}-{line}");
+        if line.is_multiple_of(every) {
+            // No two stretches of it are alike.
+            while text.len() < bytes {
+                text += &format!(" {client}.{line}.{}", text.len());
+            }
+            text.truncate(bytes);
+        }
+        Value::new(text.as_bytes())
+    };
+    (1..=count).map(value).collect()
 }
 
 /// `count` values that name their client and `when` they were typed, too long for a narrow link.

@@ -1,6 +1,8 @@
 //! Drills: one situation each, and how soon it must be over. The lasting scenarios draw such
 //! situations at random and give them time; here the time is short, and the situation certain.
 
+mod series;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +23,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 16] = [
+pub const ALL: [Drill; 19] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -38,6 +40,9 @@ pub const ALL: [Drill; 16] = [
     ("wrong addresses", wrong_addresses),
     ("slow minority", super::links::slow_minority),
     ("answers that come back", answers_come_back),
+    ("forged series", series::forged),
+    ("half a value", series::halves),
+    ("leaders and parts", series::leaders),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

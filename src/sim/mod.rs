@@ -14,6 +14,7 @@ mod noise;
 pub mod record;
 pub mod scenario;
 pub mod script;
+mod series;
 pub mod trace;
 
 #[cfg(test)]

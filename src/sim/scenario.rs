@@ -10,11 +10,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::checker::Violation;
-use super::cluster::{Cluster, Plan, from_instance, values};
+use super::cluster::{Cluster, Plan, from_instance, mixed_values};
 use super::fault::{Boundary, Fault};
 use super::habits::Habit;
 use super::network::{Line, Weather};
 use super::trace::{Detail, Trace};
+use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::message::{Assignment, Kind};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role, Time};
@@ -28,6 +29,12 @@ const SETTLING: Duration = Duration::from_secs(2);
 
 /// How long silence is listened to: longer than the longest wait between two tries.
 const SILENCE: Duration = Duration::from_millis(600);
+
+/// No value is a long one.
+pub const NONE_LONG: (u64, usize) = (u64::MAX, 0);
+
+/// How many bytes one client's long values have together, at most: so that runs stay short.
+const LONG_BYTES_MAX: u64 = 1 << 19;
 
 /// A cluster and its fate.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +62,8 @@ pub struct Asking {
     pub values: u64,
     /// How long after each other.
     pub pause: Duration,
+    /// Every how many values is a long one, and how long in bytes.
+    pub long: (u64, usize),
 }
 
 /// What one run showed.
@@ -113,6 +122,7 @@ impl Scenario {
             assignment: Assignment::Leader,
             values: 500,
             pause: Duration::from_millis(10),
+            long: NONE_LONG,
         };
         Scenario {
             plan: Plan { seed, ..Plan::default() },
@@ -144,10 +154,11 @@ impl Scenario {
             let fault = faults.peek().map(|(time, _)| *time);
             let Some(next) = client.into_iter().chain(fault).min() else { break };
             cluster.run_until(next, |_| false)?;
-            if let Some(Asking { client, assignment, values: count, pause, .. }) =
+            if let Some(Asking { client, assignment, values: count, pause, long, .. }) =
                 asking.next_if(|asking| asking.start <= next)
             {
-                cluster.start_typist(*client, *assignment, values(*client, *count), *pause);
+                let values = mixed_values(*client, *count, *long);
+                cluster.start_typist(*client, *assignment, values, *pause);
             } else if let Some((_, fault)) = faults.next() {
                 cluster.inject(fault);
             }
@@ -171,6 +182,7 @@ impl Scenario {
             return Err(Failure::Unfinished(format!("by {}: {what}", cluster.now())));
         }
         let finished = cluster.now();
+        cluster.check_complete()?;
         cluster.tell(Detail::Story, format_args!("everything is decided and known"));
         if self.heals {
             cluster.run_for(SETTLING)?;
@@ -269,6 +281,8 @@ fn drawn_line(seed: u64) -> Option<Line> {
 struct Draw {
     seed: u64,
     rng: Rng,
+    /// For what was not drawn from the beginning, so that seeds go on drawing what they drew.
+    more: Rng,
     acceptors: u32,
     proposers: u32,
     learners: u32,
@@ -280,12 +294,17 @@ impl Draw {
         let mut rng = Rng::new(seed);
         let mut up_to = |most: u64| 1 + rng.below(most) as u32;
         let (acceptors, proposers, learners, clients) = (up_to(7), up_to(5), up_to(4), up_to(6));
-        Draw { seed, rng, acceptors, proposers, learners, clients }
+        let more = Rng::new(seed ^ 0x7061_7274);
+        Draw { seed, rng, more, acceptors, proposers, learners, clients }
     }
 
     fn scenario(mut self) -> Scenario {
-        let plan = self.plan();
-        let clients = (1..=self.clients).map(|client| self.asking(client)).collect();
+        let mut plan = self.plan();
+        let mut clients: Vec<Asking> =
+            (1..=self.clients).map(|client| self.asking(client)).collect();
+        if self.more.chance(0.5) {
+            self.draw_long_values(&mut plan.settings, &mut clients);
+        }
         let classes: Vec<Class> = CLASSES.into_iter().filter(|_| self.rng.chance(0.5)).collect();
         let mut faults = Vec::new();
         let mut time = Time::ZERO;
@@ -332,6 +351,26 @@ impl Draw {
         }
     }
 
+    /// Some clients have long values, and in some runs there is little room for them.
+    fn draw_long_values(&mut self, settings: &mut Settings, clients: &mut [Asking]) {
+        let rng = &mut self.more;
+        let part_bytes = settings.part_bytes() as u64;
+        let longest = part_bytes * (1 + rng.below(8)) + rng.below(part_bytes);
+        for asking in clients.iter_mut().filter(|asking| asking.assignment == Assignment::Leader) {
+            let bytes = longest.min(part_bytes + rng.below(longest));
+            let every = 1 + rng.below(20);
+            asking.long = (every.max(asking.values * bytes / LONG_BYTES_MAX), bytes as usize);
+        }
+        if rng.chance(0.5) {
+            let count = 2 + rng.below(4) as usize;
+            let bytes = longest as usize * (2 + rng.below(4) as usize);
+            settings.assembly = AssemblyLimits { count, bytes };
+        }
+        if rng.chance(0.5) {
+            settings.window_bytes = part_bytes as usize * (1 + rng.below(10) as usize);
+        }
+    }
+
     fn asking(&mut self, client: u32) -> Asking {
         let rng = &mut self.rng;
         let assignment = if rng.chance(0.5) {
@@ -343,7 +382,8 @@ impl Draw {
         let latest = Duration::from_millis(500 * rng.below(3));
         let start = Time::ZERO + rng.up_to(latest);
         let pause = Duration::from_micros([0, 0, 1000, 10_000][rng.below(4) as usize]);
-        Asking { client, start, assignment, values: 1 + rng.below(300), pause }
+        let values = 1 + rng.below(300);
+        Asking { client, start, assignment, values, pause, long: NONE_LONG }
     }
 
     fn fault(&mut self, class: Class) -> Fault {

@@ -26,9 +26,7 @@ use crate::protocol::message::{Assignment, Kind, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{
-    Counted, Instance, NodeId, Number, Role, Sender, Session, Time, Value,
-};
+use crate::protocol::types::{Counted, Instance, NodeId, Role, Run, Sender, Session, Time, Value};
 
 /// One node on the stage.
 struct Actress {
@@ -36,8 +34,6 @@ struct Actress {
     role: AnyRole,
     timers: BTreeMap<Timer, Time>,
     disk: Vec<Stored>,
-    /// How many values were typed into a client.
-    typed: u64,
 }
 
 /// What an acceptor finds on its disk.
@@ -84,7 +80,7 @@ impl Default for Stage {
             shows_elections: false,
             output: String::new(),
             record: Record::default(),
-            checker: Checker::new(Settings::default().acceptor_count),
+            checker: Checker::new(&Settings::default()),
             moment: Time::ZERO,
         }
     }
@@ -186,7 +182,7 @@ impl Stage {
             match key {
                 "acceptors" => {
                     self.settings.acceptor_count = number as u32;
-                    self.checker = Checker::new(number as u32);
+                    self.checker = Checker::new(&self.settings);
                 }
                 "page" => self.settings.datagram_bytes = number,
                 _ => return Err(format!("unknown setting {key}")),
@@ -234,8 +230,7 @@ impl Stage {
     fn enter(&mut self, sender: Sender, role: AnyRole, disk: Vec<Stored>) -> Result<(), String> {
         let moment = if self.now == Time::ZERO { Time::ZERO } else { self.pass_moment() };
         self.record.happened(moment, What::Starts(sender.node));
-        self.nodes
-            .insert(sender.node, Actress { sender, role, timers: BTreeMap::new(), disk, typed: 0 });
+        self.nodes.insert(sender.node, Actress { sender, role, timers: BTreeMap::new(), disk });
         self.turn(sender.node, |role, now, fx| role.actor().on_start(now, fx))
     }
 
@@ -256,17 +251,14 @@ impl Stage {
             let client = Client::new(session, assignment, self.settings.clone());
             self.enter(Sender { node: id, boot }, AnyRole::Client(Box::new(client)), Vec::new())?;
         }
-        if let Some(actress) = self.nodes.get_mut(&id) {
+        if let Some(actress) = self.nodes.get(&id) {
             let session = Session { client: id.id, boot: actress.sender.boot };
-            for word in words {
-                actress.typed += 1;
-                let asked = match assignment {
-                    Assignment::Client { first } => Some(first.plus(actress.typed - 1)),
-                    Assignment::Leader => None,
-                };
-                let (number, value) = (Number(actress.typed), Value::new(word.as_bytes()));
-                self.checker.on_input(session, number, value, asked);
-            }
+            let first = match assignment {
+                Assignment::Client { first } => Some(first),
+                Assignment::Leader => None,
+            };
+            let values = words.iter().map(|word| Value::new(word.as_bytes())).collect();
+            self.checker.on_input(session, values, first);
         }
         self.turn(id, |role, now, fx| {
             for word in words {
@@ -369,6 +361,13 @@ impl Stage {
             let (verb, what, page) = match delivery {
                 Delivery::Decided(page) => ("records", What::Learns(id, page.run()), page),
                 Delivery::Delivered(page) => ("delivers", What::Delivers(id, page.run()), page),
+                Delivery::Assembled(value) => {
+                    let (instance, value) = (value.instance, value.to_value());
+                    let _ = writeln!(self.output, "  {id} records and delivers {instance} {value}");
+                    let run = Run::new(instance, instance.next());
+                    self.record.happened(moment, What::Delivers(id, run));
+                    continue;
+                }
             };
             self.record.happened(moment, what);
             for (instance, value) in page.from.numbering(page.entries.values()) {

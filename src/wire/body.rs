@@ -8,7 +8,7 @@ use bincode::{BorrowDecode, Encode};
 
 use super::Refusal;
 use crate::protocol::actor::Record;
-use crate::protocol::entries::{Entries, EntriesBuilder, EntryRef, Unreadable};
+use crate::protocol::entries::{Entries, EntryRef, Unreadable};
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
     Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare,
@@ -216,8 +216,8 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             let values = count(request.entries.len());
             let behind = request.from.0.saturating_sub(request.front.0);
             put(RequestHead { first, from: request.from.0, values, behind }, buffer);
-            // The reader knows all the rest of an entry.
-            request.entries.values().for_each(|value| put(value, buffer));
+            // The reader knows whose numbers they are, and which.
+            request.entries.write_after(request.entries.origin().and_then(Origin::before), buffer);
         }
         Message::RequestAck(RequestAck { quorate, grant, told }) => {
             let (quorate, grant) = (*quorate, *grant);
@@ -446,7 +446,13 @@ impl<'a> Body<'a> {
     fn entries(&mut self, from: u64, count: u32) -> Result<Entries, Refusal> {
         instance(from)?;
         from.checked_add(u64::from(count)).ok_or(Refusal::Impossible)?;
-        let (entries, rest) = Entries::read(self.rest, count).map_err(|why| match why {
+        self.entries_after(None, count)
+    }
+
+    /// Entries that follow one of origin `before`.
+    fn entries_after(&mut self, before: Option<Origin>, count: u32) -> Result<Entries, Refusal> {
+        let read = Entries::read_after(self.rest, count, before);
+        let (entries, rest) = read.map_err(|why| match why {
             Unreadable::Malformed => Refusal::BadBody,
             Unreadable::Impossible => Refusal::Impossible,
         })?;
@@ -476,15 +482,11 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             let from = number(head.from)?;
             let front = number(head.from.saturating_sub(head.behind))?;
             let session = Session { client: sender.node.id, boot: sender.boot };
-            let mut origin =
-                Origin { session, number: from, assigned_by: assignment.assigned_by() };
-            let mut entries = EntriesBuilder::new();
-            for _ in 0..head.values {
-                let value: &[u8] = body.take()?;
-                entries.push(EntryRef::Value { origin, value });
-                origin.number = origin.number.next();
+            let origin = Origin { session, number: from, assigned_by: assignment.assigned_by() };
+            let entries = body.entries_after(origin.before(), head.values)?;
+            if !entries.is_empty() && entries.numbers().map(|(first, _)| first) != Some(origin) {
+                return Err(Refusal::Impossible);
             }
-            let entries = entries.finish();
             Message::Request(Request { assignment, from, front, entries })
         }
         Kind::RequestAck => {

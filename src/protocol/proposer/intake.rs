@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::bugs::{self, Bug};
-use crate::protocol::entries::Entries;
+use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Counted, Instance, Number, Run, Session};
+use crate::protocol::types::{Counted, Instance, Number, Part, Run, Session};
 
 /// How many bytes all sessions' values may take, and those among them that came before one that is
 /// still missing. More are refused, and asked for again.
@@ -27,6 +27,60 @@ pub struct Queues {
     ready: VecDeque<Session>,
     /// What the queues hold, together.
     held: Bytes,
+    /// The values in parts of which they hold the beginning.
+    begun: Begun,
+}
+
+/// Values that travel in parts, and of which the first part is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Begun {
+    /// How many.
+    pub count: usize,
+    /// How many bytes they announce.
+    pub bytes: usize,
+}
+
+impl Begun {
+    /// Those that begin among `entries`.
+    fn among(entries: &Entries) -> Begun {
+        let mut begun = Begun::default();
+        if entries.has_parts() {
+            entries.iter().filter_map(announced).for_each(|bytes| begun.add(bytes));
+        }
+        begun
+    }
+
+    fn add(&mut self, bytes: usize) {
+        (self.count, self.bytes) = (self.count + 1, self.bytes + bytes);
+    }
+
+    /// What is left of it once `other` is taken away.
+    #[must_use]
+    pub fn less(self, other: Begun) -> Begun {
+        let count = self.count.saturating_sub(other.count);
+        Begun { count, bytes: self.bytes.saturating_sub(other.bytes) }
+    }
+}
+
+/// How long a value is that begins with this entry, if more follows.
+fn announced(entry: EntryRef<'_>) -> Option<usize> {
+    match entry {
+        EntryRef::Part { part: Part::First { value_bytes }, .. } => Some(value_bytes as usize),
+        EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => None,
+    }
+}
+
+/// How many of `entries`, from the first on, there is room for, when `room` is what others leave
+/// for
+/// this session. Of its values one is open at a time, so they need no room beside each other.
+fn let_in(entries: &Entries, room: Begun) -> usize {
+    if !entries.has_parts() {
+        return entries.len();
+    }
+    let is_let_in = |entry: &EntryRef<'_>| {
+        announced(*entry).is_none_or(|bytes| room.count > 0 && bytes <= room.bytes)
+    };
+    entries.iter().take_while(is_let_in).count()
 }
 
 /// How many bytes values take.
@@ -52,6 +106,8 @@ struct Queue {
     /// Values that came before one that is still missing; no two hold the same.
     early: BTreeMap<Number, Entries>,
     bytes: Bytes,
+    /// The values in parts that begin in `proposed` and `waiting`.
+    begun: Begun,
     /// Whether the ring has the session.
     is_ready: bool,
 }
@@ -63,6 +119,8 @@ struct Limits {
     values: usize,
     /// Once there are so many bytes there is no room.
     bytes: Bytes,
+    /// What others leave for values in parts.
+    room: Begun,
 }
 
 /// What the leader did with a value.
@@ -77,24 +135,35 @@ pub enum Fate {
 }
 
 impl Queues {
+    /// What of values in parts is held of all sessions but `session`, from their first part on.
+    pub fn begun_by_others(&self, session: Session) -> Begun {
+        let own = self.queues.get(&session).map_or(Begun::default(), |queue| queue.begun);
+        self.begun.less(own)
+    }
+
+    /// Whether anything of `session` is held and waits for nothing that is missing.
+    pub fn has(&self, session: Session) -> bool {
+        self.queues.get(&session).is_some_and(|queue| queue.held > 0)
+    }
+
     /// Takes in consecutive values of `session`, of which those below `front` are delivered, and
-    /// tells what becomes of which.
+    /// tells what becomes of which. Others leave so much `room` for values in parts.
     pub fn push(
         &mut self,
-        session: Session,
-        front: Number,
+        (session, front): (Session, Number),
         entries: &Entries,
+        room: Begun,
         settings: &Settings,
         tell: impl FnMut(Run<Number>, Fate),
     ) {
         // An honest client keeps no more than this in flight.
         let most = settings.window_bytes.saturating_mul(2);
-        let room = |max: usize, all: usize| if all < max { most } else { 0 };
+        let below = |max: usize, all: usize| if all < max { most } else { 0 };
         let bytes = Bytes {
-            in_order: room(BYTES_MAX, self.held.in_order),
-            early: room(EARLY_BYTES_MAX, self.held.early),
+            in_order: below(BYTES_MAX, self.held.in_order),
+            early: below(EARLY_BYTES_MAX, self.held.early),
         };
-        let limits = Limits { values: settings.request_queue, bytes };
+        let limits = Limits { values: settings.request_queue, bytes, room };
         self.queues.entry(session).or_insert_with(|| Queue::new(front));
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
@@ -134,6 +203,17 @@ impl Queues {
         self.change(session, |queue| queue.on_delivered(until));
     }
 
+    /// Nothing of `session` is delivered any more.
+    pub fn forget(&mut self, session: Session) {
+        let Some(queue) = self.queues.remove(&session) else { return };
+        self.held.in_order -= queue.bytes.in_order;
+        self.held.early -= queue.bytes.early;
+        self.begun = self.begun.less(queue.begun);
+        if queue.is_ready {
+            self.ready.retain(|ready| *ready != session);
+        }
+    }
+
     /// A later value of `session` was skipped at `instance`. Unless its front is still under way
     /// to a later instance, everything has to be proposed again.
     pub fn on_skipped(&mut self, session: Session, instance: Instance) {
@@ -149,8 +229,11 @@ impl Queues {
     /// its turn, and one of which nothing is held is forgotten.
     fn change(&mut self, session: Session, change: impl FnOnce(&mut Queue)) {
         let Some(queue) = self.queues.get_mut(&session) else { return };
-        let before = queue.bytes;
+        let (before, begun) = (queue.bytes, queue.begun);
         change(queue);
+        self.begun = self.begun.less(begun);
+        self.begun.count += queue.begun.count;
+        self.begun.bytes += queue.begun.bytes;
         self.held.in_order = self.held.in_order - before.in_order + queue.bytes.in_order;
         self.held.early = self.held.early - before.early + queue.bytes.early;
         if !queue.waiting.is_empty() && !queue.is_ready {
@@ -173,6 +256,7 @@ impl Queue {
             held: 0,
             early: BTreeMap::new(),
             bytes: Bytes::default(),
+            begun: Begun::default(),
             is_ready: false,
         }
     }
@@ -204,25 +288,31 @@ impl Queue {
         } else {
             self.bytes.in_order < limits.bytes.in_order
         };
-        let until = if has_room { self.front.plus(limits.values as u64) } else { first };
+        let mut until = if has_room { self.front.plus(limits.values as u64) } else { first };
+        let place = |number: Number| (number.0 - numbers.from.0) as usize;
+        if first <= end && first < numbers.until {
+            let fresh = entries.slice(place(first), entries.len());
+            until = until.min(first.plus(let_in(&fresh, limits.room) as u64));
+        }
         let taken = part(first, until, Fate::Received);
         part(taken.until.max(first), numbers.until, Fate::Refused);
         if taken.is_empty() {
             return;
         }
-        let place = |number: Number| (number.0 - numbers.from.0) as usize;
         let taken = entries.slice(place(taken.from), place(taken.until));
         if first > end {
             self.keep_early(first, taken);
         } else {
             self.append(taken);
-            self.join_early();
+            self.join_early(limits.room);
         }
     }
 
     fn append(&mut self, entries: Entries) {
         self.held += entries.len();
         self.bytes.in_order += entries.bytes();
+        let Begun { count, bytes } = Begun::among(&entries);
+        (self.begun.count, self.begun.bytes) = (self.begun.count + count, self.begun.bytes + bytes);
         self.waiting.push_back(entries);
     }
 
@@ -282,9 +372,11 @@ impl Queue {
             };
             self.held -= passed.len();
             self.bytes.in_order -= passed.bytes();
+            self.begun = self.begun.less(Begun::among(&passed));
             self.front = self.front.plus(passed.len() as u64);
         }
-        self.join_early();
+        // Whether another value in parts may begin is looked at when its client asks again.
+        self.join_early(Begun::default());
     }
 
     fn on_skipped(&mut self, instance: Instance) {
@@ -316,15 +408,24 @@ impl Queue {
         }
     }
 
-    fn join_early(&mut self) {
+    /// Takes in what came early and is due now, if there is `room` for it.
+    fn join_early(&mut self, room: Begun) {
         while let Some((from, _)) = self.early.first_key_value()
             && *from <= self.end()
             && let Some((from, entries)) = self.early.pop_first()
         {
             self.bytes.early -= entries.bytes() + EARLY_BYTES;
             let known = ((self.end().0 - from.0) as usize).min(entries.len());
-            if known < entries.len() {
-                self.append(entries.slice(known, entries.len()));
+            let fresh = entries.slice(known, entries.len());
+            let count = let_in(&fresh, room);
+            if count > 0 {
+                self.append(fresh.slice(0, count));
+            }
+            if count < fresh.len() {
+                let rest = fresh.slice(count, fresh.len());
+                self.bytes.early += rest.bytes() + EARLY_BYTES;
+                self.early.insert(self.end(), rest);
+                return;
             }
         }
     }
@@ -333,14 +434,13 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::entries::EntryRef;
     use crate::protocol::types::{AssignedBy, Entry, Origin, Value};
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
     const LIMITS: Limits = {
         let bytes = Bytes { in_order: 1 << 20, early: 1 << 20 };
-        Limits { values: 100, bytes }
+        Limits { values: 100, bytes, room: Begun { count: 2, bytes: 100 } }
     };
 
     fn values(from: u64, until: u64) -> Entries {
@@ -376,6 +476,59 @@ mod tests {
             numbers.extend(page.entries.iter().filter_map(EntryRef::origin).map(|o| o.number.0));
         }
         numbers
+    }
+
+    /// Values of which each takes two numbers, and announces 40 bytes.
+    fn in_parts(from: u64, until: u64) -> Entries {
+        let entry = |number| {
+            let assigned_by = AssignedBy::Leader;
+            let origin = Origin { session: SESSION, number: Number(number), assigned_by };
+            let (part, length) = match number % 2 {
+                1 => (Part::First { value_bytes: 40 }, 32),
+                _ => (Part::Last, 8),
+            };
+            Entry::Part { origin, part, bytes: Value::new(&vec![b'p'; length]) }
+        };
+        (from..until).map(entry).collect()
+    }
+
+    /// No more values in parts begin than there is room for, wherever they wait; what has begun
+    /// goes on.
+    #[test]
+    fn values_in_parts_begin_while_there_is_room() {
+        let mut queue = Queue::new(Number::FIRST);
+        let push = |queue: &mut Queue, from, until, count, bytes| {
+            let limits = Limits { room: Begun { count, bytes }, ..LIMITS };
+            let mut fates = String::new();
+            queue.push(&in_parts(from, until), limits, |run, fate| {
+                fates += &format!("{run} {fate:?} ");
+            });
+            fates
+        };
+        assert_eq!(push(&mut queue, 1, 3, 1, 40), "#1..#3 Received ");
+        assert_eq!(push(&mut queue, 3, 8, 0, 100), "#3..#8 Refused ");
+        assert_eq!(push(&mut queue, 3, 8, 1, 39), "#3..#8 Refused ");
+        assert_eq!(queue.begun, Begun { count: 1, bytes: 40 });
+        assert_eq!(
+            push(&mut queue, 4, 8, 0, 0),
+            "#4..#8 Received ",
+            "early ones have begun nothing"
+        );
+        assert_eq!(queue.begun.count, 1);
+        // The one before them comes, and there is room: for one after the other.
+        assert_eq!(push(&mut queue, 3, 4, 1, 40), "#3..#4 Received ");
+        assert_eq!((queue.begun.count, queue.end(), queue.bytes.early), (4, Number(8), 0));
+        // What came early waits for room, and is there when its client asks again.
+        assert_eq!(push(&mut queue, 9, 11, 1, 40), "#9..#11 Received ");
+        assert_eq!(push(&mut queue, 8, 9, 0, 0), "#8..#9 Received ");
+        assert_eq!((queue.end(), queue.early.len()), (Number(9), 1));
+        assert_eq!(push(&mut queue, 9, 10, 1, 40), "#9..#10 Received ");
+        assert_eq!((queue.end(), queue.bytes.early, queue.begun.count), (Number(11), 0, 5));
+        propose_all(&mut queue, 1);
+        queue.on_delivered(Number(4));
+        assert_eq!(queue.begun, Begun { count: 3, bytes: 120 });
+        queue.on_delivered(Number(20));
+        assert_eq!((queue.begun, queue.bytes), (Begun::default(), Bytes::default()));
     }
 
     #[test]
@@ -443,7 +596,8 @@ mod tests {
     fn push_all(queues: &mut Queues, session: Session, from: u64, until: u64) -> Vec<Fate> {
         let (mut fates, settings) = (Vec::new(), Settings::default());
         let entries = values(from, until);
-        queues.push(session, Number::FIRST, &entries, &settings, |_, fate| fates.push(fate));
+        let (mine, room) = ((session, Number::FIRST), Begun::default());
+        queues.push(mine, &entries, room, &settings, |_, fate| fates.push(fate));
         fates
     }
 

@@ -1,5 +1,6 @@
 //! What a proposer holds while it leads: requests, phase 1 per instance when asked for, phase 2.
 
+mod idle;
 mod requests;
 mod room;
 
@@ -7,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use log::{debug, info};
 
+use self::idle::Idle;
 use super::intake::Queues;
 use super::notes::Notes;
 use super::phase1::{Attempt, PageOutcome, Report};
@@ -68,6 +70,7 @@ pub struct Leadership {
     /// Where there are holes that have been open for a while, and are not closed yet.
     closing: Run<Instance>,
     timers: Armed,
+    idle: Idle,
 }
 
 /// Where what is proposed comes from.
@@ -160,6 +163,7 @@ impl Leadership {
             holes_until: Instance::FIRST,
             closing: Run::new(Instance::FIRST, Instance::FIRST),
             timers: Armed::default(),
+            idle: Idle::default(),
         };
         let chosen = leadership.inherit(log, reports);
         (leadership, chosen)
@@ -371,13 +375,18 @@ impl Leadership {
             return;
         }
         match occurrence {
-            Occurrence::Delivered => {
+            // Parts are settled one by one; the client knows with which its value is whole.
+            Occurrence::Delivered | Occurrence::Held | Occurrence::Completed(_) => {
                 self.queues.on_delivered(origin.session, numbers.until);
                 self.notes.delivered(origin.session, numbers);
             }
             Occurrence::Skipped => {
                 // Whatever comes after the last of them comes after all of them.
                 self.queues.on_skipped(origin.session, instance.plus(numbers.len() - 1));
+            }
+            Occurrence::Ended => {
+                self.queues.forget(origin.session);
+                self.notes.lost(origin.session, numbers);
             }
             Occurrence::Noop => unreachable!("a no-op has no origin"),
         }

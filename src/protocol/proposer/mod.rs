@@ -107,18 +107,18 @@ impl Proposer {
             said: 0,
             quorum: Quorum::majority_of(settings.acceptor_count),
             options,
-            settings,
             phase: Phase::Standby,
             round: 0,
             followed: Ballot::ZERO,
             abstains_until: Time::ZERO,
-            log: DecidedLog::new(),
+            log: DecidedLog::with_limits(settings.assembly),
             catch_up: CatchUp::default(),
             learners: Learners::default(),
             incarnations: Incarnations::default(),
             claims: Claims::default(),
             pleaded: BTreeSet::new(),
             decided_now: Vec::new(),
+            settings,
         }
     }
 
@@ -271,6 +271,7 @@ impl Proposer {
         // With nothing open, all that was delivered when this leadership began is delivered here.
         let has_missed = request.assignment == Assignment::Leader
             && request.front > self.log.next_number(session)
+            && !self.log.has_ended(session)
             && leadership.open() == 0;
         if has_missed {
             return self.note_claim(now, from);
@@ -447,6 +448,9 @@ impl Proposer {
     fn on_election(&mut self, now: Time, fx: &mut Effects) {
         fx.set_timer(Timer::Election, now + self.settings.heartbeat_interval);
         self.send_offers(now, fx);
+        if let Phase::Leading(leadership) = &mut self.phase {
+            leadership.on_heartbeat_interval(&self.log);
+        }
         self.check_progress(now, fx);
         self.check_election(now, fx);
     }

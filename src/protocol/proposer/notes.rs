@@ -159,9 +159,9 @@ impl Notes {
         extend(&mut self.urgent(session).delivered, numbers);
     }
 
-    /// The value's instance holds something else.
-    pub fn lost(&mut self, session: Session, number: Number) {
-        extend(&mut self.urgent(session).lost, Run::new(number, number.next()));
+    /// The values' instances hold something else, or their session has ended.
+    pub fn lost(&mut self, session: Session, numbers: Run<Number>) {
+        extend(&mut self.urgent(session).lost, numbers);
     }
 
     /// The note of a session that is to be told something at the end of this turn.

@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 
 use super::super::inbox::{InboxSender, inbox};
 use super::super::printer::Printer;
-use super::super::stdin::Stdin;
+use super::super::stdin::{LineLimit, Stdin};
 use super::*;
 use crate::protocol::actor::{Delivery, Ignored, Record};
 use crate::protocol::entries::Entries;
@@ -432,7 +432,8 @@ fn a_slow_role_bounds_what_is_read() {
     setup.running.room.store(3, Ordering::SeqCst);
     let (reading, reads) = mpsc::channel();
     let inbox = setup.running.inbox.clone();
-    let (_stdin, credits) = Stdin::spawn(Endless(reading), 100, inbox).unwrap();
+    let limit = LineLimit { bytes: 100, auto_bytes: None };
+    let (_stdin, credits) = Stdin::spawn(Endless(reading), limit, inbox).unwrap();
     setup.role_loop.around.credits = Some(credits);
     let running = setup.start();
     let handles = &running.handles;
@@ -457,7 +458,8 @@ fn input_arrives_in_order_and_its_end_last() {
     let mut setup = setup("", |_, _, _| {});
     setup.running.room.store(100, Ordering::SeqCst);
     let inbox = setup.running.inbox.clone();
-    let (stdin, credits) = Stdin::spawn(&b"a\nb\nc"[..], 100, inbox).unwrap();
+    let limit = LineLimit { bytes: 100, auto_bytes: None };
+    let (stdin, credits) = Stdin::spawn(&b"a\nb\nc"[..], limit, inbox).unwrap();
     setup.role_loop.around.credits = Some(credits);
     let running = setup.start();
     let mut log = running.handles.wait_for("input ends");

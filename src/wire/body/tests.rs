@@ -7,7 +7,8 @@ use crate::wire::*;
 
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, NodeId, RUN_BYTES_MAX, Role, Sender, Value,
+    AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, NodeId, Part, RUN_BYTES_MAX, Role, Sender,
+    Value,
 };
 
 /// The largest numbers everywhere, so that sizes are upper bounds.
@@ -26,8 +27,17 @@ fn entries() -> Entries {
         Entry::Noop,
         value(AssignedBy::Leader, u64::MAX - 1, b"c\r"),
         value(AssignedBy::Leader, 1, b"d"),
+        part(2, Part::First { value_bytes: 100 }),
+        part(3, Part::Middle),
+        part(9, Part::Last),
     ];
     entries.into()
+}
+
+fn part(number: u64, part: Part) -> Entry {
+    let assigned_by = AssignedBy::Leader;
+    let origin = Origin { session: SESSION, number: Number(number), assigned_by };
+    Entry::Part { origin, part, bytes: Value::new(&[b'p'; 40]) }
 }
 
 fn requested(values: &[&[u8]]) -> Entries {
@@ -262,9 +272,7 @@ fn the_bounds_of_the_protocol_hold() {
     assert!(bincode::encode_to_vec(run, CONFIG).unwrap().len() <= RUN_BYTES_MAX);
     for kind in Kind::ALL {
         let items: usize = match sample(kind) {
-            Message::Request(request) => {
-                request.entries.values().map(|value| value.len() + 1).sum()
-            }
+            Message::Request(request) => request.entries.bytes(),
             Message::RequestAck(ack) => ack.told.iter().map(Told::wire_bytes_max).sum(),
             Message::Accepted(_) | Message::CatchUpRequest(_) => 2 * RUN_BYTES_MAX,
             Message::Promise(promise) => promise

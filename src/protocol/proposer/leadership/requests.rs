@@ -7,7 +7,7 @@ use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{Assignment, Request};
-use crate::protocol::proposer::intake::Fate;
+use crate::protocol::proposer::intake::{Begun, Fate};
 use crate::protocol::segments::{Held, Page};
 use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
 
@@ -106,20 +106,64 @@ impl Leadership {
             if entry.origin() == Some(mine(instance)) || bugs::has(Bug::TellsLosersTheyWon) {
                 self.notes.delivered(session, Run::new(number, number.next()));
             } else {
-                self.notes.lost(session, number);
+                self.notes.lost(session, Run::new(number, number.next()));
             }
         }
     }
 
     /// A client leaves the instances to the leader.
     fn enqueue(&mut self, session: Session, entries: &Entries, log: &DecidedLog, fx: &mut Effects) {
-        let (front, notes) = (log.next_number(session), &mut self.notes);
-        self.queues.push(session, front, entries, &self.settings, |numbers, fate| match fate {
+        let front = log.next_number(session);
+        if log.has_ended(session) {
+            return self.tell_ended(session, front, entries);
+        }
+        let room =
+            if entries.has_parts() { self.room_for_parts(session, log) } else { Begun::default() };
+        let (notes, mine) = (&mut self.notes, (session, front));
+        self.queues.push(mine, entries, room, &self.settings, |numbers, fate| match fate {
             Fate::Received if bugs::has(Bug::AcksTooEarly) => notes.delivered(session, numbers),
             Fate::Received => notes.received(session, numbers, None),
             Fate::Delivered => notes.delivered(session, numbers),
             Fate::Refused => fx.ignore(Ignored::QueueFull),
         });
+    }
+
+    /// Nothing of `session` from `end` on is delivered any more.
+    fn tell_ended(&mut self, session: Session, end: Number, entries: &Entries) {
+        let Some((_, numbers)) = entries.numbers() else { return };
+        let delivered = Run::new(numbers.from, numbers.until.min(end));
+        let lost = Run::new(numbers.from.max(end), numbers.until);
+        if !delivered.is_empty() {
+            self.notes.delivered(session, delivered);
+        }
+        if !lost.is_empty() {
+            self.notes.lost(session, lost);
+        }
+    }
+
+    /// What others leave for values of `session` that travel in parts. Values that are open and
+    /// were
+    /// not continued for long do not count, from the one that delivery would give up first on.
+    fn room_for_parts(&self, session: Session, log: &DecidedLog) -> Begun {
+        if log.watermark() < self.inherited_end {
+            // Nobody knows yet what earlier leaders have let in.
+            return Begun::default();
+        }
+        let (assemblies, admitted) = (log.assemblies(), self.settings.assembly.admitted());
+        let (count, bytes) = assemblies.held();
+        let mut open = Begun { count, bytes };
+        let is_idle = |(other, _): &(Session, usize)| !self.queues.has(*other) && *other != session;
+        let idle = assemblies.idle_below(self.idle.below()).take_while(is_idle);
+        for bytes in idle.map(|(_, bytes)| bytes).chain(assemblies.announced_by(session)) {
+            open = open.less(Begun { count: 1, bytes });
+        }
+        let admitted = Begun { count: admitted.count, bytes: admitted.bytes };
+        admitted.less(open).less(self.queues.begun_by_others(session))
+    }
+
+    /// One interval between two heartbeats has passed.
+    pub fn on_heartbeat_interval(&mut self, log: &DecidedLog) {
+        self.idle.tick(log.watermark());
     }
 
     /// What of `run` is proposed, or about to be proposed, at its beginning.
@@ -161,7 +205,7 @@ impl Leadership {
             }
             let winner = at.and_then(|(_, entry)| entry.origin());
             if winner.map(|origin| (origin.session, origin.number)) != Some((session, number)) {
-                self.notes.lost(session, number);
+                self.notes.lost(session, Run::new(number, number.next()));
             }
         }
     }

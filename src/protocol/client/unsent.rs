@@ -1,0 +1,43 @@
+//! A client's request on its way out.
+
+use crate::bugs::{self, Bug};
+use crate::protocol::actor::Effects;
+use crate::protocol::entries::EntriesBuilder;
+use crate::protocol::flow::Flow;
+use crate::protocol::message::{Assignment, Message, Request};
+use crate::protocol::types::{Number, Role, Time, To};
+
+/// A request that is being put together.
+pub struct Unsent {
+    now: Time,
+    to: To,
+    assignment: Assignment,
+    front: Number,
+    pub from: Option<Number>,
+    pub retries: u32,
+    pub entries: EntriesBuilder,
+    /// How many bytes it takes in the network, about.
+    pub bytes: usize,
+}
+
+impl Unsent {
+    pub fn new(now: Time, to: To, assignment: Assignment, front: Number) -> Self {
+        let (from, retries, entries, bytes) = (None, 0, EntriesBuilder::new(), 0);
+        Unsent { now, to, assignment, front, from, retries, entries, bytes }
+    }
+
+    /// Sends it, if there is anything in it: what is asked again to everybody, for whoever was
+    /// asked first may lead no more, or may not be where it was.
+    pub fn send(&mut self, flow: &mut Flow<()>, fx: &mut Effects) {
+        if let Some(from) = self.from.take() {
+            let entries = self.entries.finish();
+            let retries = std::mem::take(&mut self.retries);
+            flow.send(self.now, (), self.bytes, retries);
+            let is_again = retries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
+            let to = if is_again { To::Group(Role::Proposer) } else { self.to };
+            let (assignment, front) = (self.assignment, self.front);
+            let request = Request { assignment, from, front, entries };
+            fx.send(to, Message::Request(request));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A client's values, cut into the parts in which they travel.
+
+use super::entries::EntryRef;
+use super::settings::Settings;
+use super::types::{Origin, Part, Value};
+
+/// What one number of a session asks for: a value, or part of one. It shares the value's memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Piece {
+    value: Value,
+    from: usize,
+    until: usize,
+    /// Which part it is; none of a whole value.
+    part: Option<Part>,
+}
+
+impl Piece {
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.value.as_bytes()[self.from..self.until]
+    }
+
+    /// Whether nothing of the value follows.
+    pub fn is_end(&self) -> bool {
+        matches!(self.part, None | Some(Part::Last))
+    }
+
+    /// Whether more of the value follows, and nothing of it came before.
+    pub fn is_first(&self) -> bool {
+        matches!(self.part, Some(Part::First { .. }))
+    }
+
+    /// The entry that it is to be.
+    pub fn entry(&self, origin: Origin) -> EntryRef<'_> {
+        match self.part {
+            None => EntryRef::Value { origin, value: self.bytes() },
+            Some(part) => EntryRef::Part { origin, part, bytes: self.bytes() },
+        }
+    }
+}
+
+/// A value of which some is cut off already.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cutting {
+    value: Value,
+    /// How much is cut off.
+    done: usize,
+    /// A longer value is cut into parts of this many bytes.
+    part_bytes: usize,
+}
+
+impl Cutting {
+    /// All of `value`, which is cut if it is longer than `part_bytes`.
+    pub fn new(value: Value, part_bytes: usize) -> Self {
+        Cutting { value, done: 0, part_bytes: part_bytes.max(Part::BYTES_MIN) }
+    }
+
+    /// The next piece, and whether it was the last one.
+    pub fn cut(&mut self) -> (Piece, bool) {
+        let all = self.value.as_bytes().len();
+        let until = all.min(self.done.saturating_add(self.part_bytes));
+        let part = if all <= self.part_bytes {
+            None
+        } else if self.done == 0 {
+            // It fits: no value is longer than Value::BYTES_MAX.
+            Some(Part::First { value_bytes: all as u32 })
+        } else if until < all {
+            Some(Part::Middle)
+        } else {
+            Some(Part::Last)
+        };
+        let piece = Piece { value: self.value.clone(), from: self.done, until, part };
+        self.done = until;
+        (piece, until == all)
+    }
+}
+
+/// In how many parts a value of `value_bytes` travels.
+pub fn parts_of(value_bytes: usize, settings: &Settings) -> u64 {
+    let part_bytes = settings.part_bytes().max(Part::BYTES_MIN);
+    value_bytes.div_ceil(part_bytes).max(1) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::{AssignedBy, Number, Session};
+
+    fn pieces(length: usize) -> Vec<Piece> {
+        let bytes: Vec<u8> = (0..length).map(|place| place as u8).collect();
+        let mut cutting = Cutting::new(Value::new(&bytes), 100);
+        let mut pieces = Vec::new();
+        loop {
+            let (piece, is_last) = cutting.cut();
+            assert_eq!(is_last, piece.is_end());
+            pieces.push(piece);
+            if is_last {
+                let joined: Vec<u8> = pieces.iter().flat_map(Piece::bytes).copied().collect();
+                assert_eq!(joined, bytes);
+                return pieces;
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_cut_where_they_must_be() {
+        let settings = Settings { datagram_bytes: 260, ..Settings::default() };
+        assert_eq!(settings.part_bytes(), 100);
+        for (length, lengths) in [
+            (0, &[0][..]),
+            (100, &[100]),
+            (101, &[100, 1]),
+            (200, &[100, 100]),
+            (250, &[100, 100, 50]),
+        ] {
+            let pieces = pieces(length);
+            assert_eq!(pieces.iter().map(|one| one.bytes().len()).collect::<Vec<_>>(), lengths);
+            assert_eq!(parts_of(length, &settings), lengths.len() as u64);
+        }
+        let session = Session { client: 1, boot: 1 };
+        let origin = Origin { session, number: Number(1), assigned_by: AssignedBy::Leader };
+        let shown: Vec<String> =
+            pieces(201).iter().map(|one| one.entry(origin).to_entry().to_string()).collect();
+        for (shown, expected) in
+            shown.iter().zip(["first part of 201 bytes: ", "next part: ", "last part: "])
+        {
+            assert!(shown.contains(expected), "{shown}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The form of entries on the wire and in logs, one entry at a time; `entries` shows it.
+
+use super::{EntryRef, Unreadable};
+use crate::protocol::types::{AssignedBy, ENTRY_BYTES_MAX, Number, Origin, Part, Session, Value};
+
+pub(super) const NOOP: u8 = 0;
+const CLIENT_ASSIGNED: u8 = 1;
+const LEADER_ASSIGNED: u8 = 2;
+const NEXT: u8 = 3;
+const FIRST_PART: u8 = 4;
+const MIDDLE_PART: u8 = 5;
+const LAST_PART: u8 = 6;
+const NEXT_FIRST_PART: u8 = 7;
+const NEXT_MIDDLE_PART: u8 = 8;
+const NEXT_LAST_PART: u8 = 9;
+
+/// What stands before a number of 2, 4 or 8 bytes. Smaller numbers stand for themselves.
+const BYTES_2: u8 = 251;
+const BYTES_4: u8 = 252;
+const BYTES_8: u8 = 253;
+
+/// Appends `entry`, which follows one of origin `before`.
+pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<u8>) {
+    let (origin, part, bytes) = match entry {
+        EntryRef::Noop => return buffer.push(NOOP),
+        EntryRef::Value { origin, value } => (origin, None, value),
+        EntryRef::Part { origin, part, bytes } => (origin, Some(part), bytes),
+    };
+    buffer.reserve(bytes.len() + ENTRY_BYTES_MAX);
+    let is_next = before.is_some_and(|before| before.next() == Some(origin));
+    let (alone, next) = match (part, origin.assigned_by) {
+        (None, AssignedBy::Client) => (CLIENT_ASSIGNED, NEXT),
+        (None, AssignedBy::Leader) => (LEADER_ASSIGNED, NEXT),
+        (Some(Part::First { .. }), _) => (FIRST_PART, NEXT_FIRST_PART),
+        (Some(Part::Middle), _) => (MIDDLE_PART, NEXT_MIDDLE_PART),
+        (Some(Part::Last), _) => (LAST_PART, NEXT_LAST_PART),
+    };
+    buffer.push(if is_next { next } else { alone });
+    if !is_next {
+        put_number(origin.session.client.into(), buffer);
+        put_number(origin.session.boot, buffer);
+        put_number(origin.number.0, buffer);
+    }
+    if let Some(Part::First { value_bytes }) = part {
+        put_number(value_bytes.into(), buffer);
+    }
+    put_number(bytes.len() as u64, buffer);
+    buffer.extend_from_slice(bytes);
+}
+
+fn put_number(number: u64, buffer: &mut Vec<u8>) {
+    if number < BYTES_2.into() {
+        buffer.push(number as u8);
+    } else if number <= u16::MAX.into() {
+        buffer.push(BYTES_2);
+        buffer.extend_from_slice(&(number as u16).to_le_bytes());
+    } else if number <= u32::MAX.into() {
+        buffer.push(BYTES_4);
+        buffer.extend_from_slice(&(number as u32).to_le_bytes());
+    } else {
+        buffer.push(BYTES_8);
+        buffer.extend_from_slice(&number.to_le_bytes());
+    }
+}
+
+/// Reads an entry that follows one of origin `before`; returns it and what follows.
+pub(super) fn read(
+    bytes: &[u8],
+    before: Option<Origin>,
+) -> Result<(EntryRef<'_>, &[u8]), Unreadable> {
+    #[cfg(test)]
+    super::steps::take();
+    let (form, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
+    let (origin, rest) = match *form {
+        NOOP => return Ok((EntryRef::Noop, rest)),
+        NEXT | NEXT_FIRST_PART | NEXT_MIDDLE_PART | NEXT_LAST_PART => {
+            (before.and_then(Origin::next).ok_or(Unreadable::Impossible)?, rest)
+        }
+        CLIENT_ASSIGNED => read_origin(AssignedBy::Client, rest)?,
+        LEADER_ASSIGNED | FIRST_PART | MIDDLE_PART | LAST_PART => {
+            read_origin(AssignedBy::Leader, rest)?
+        }
+        _ => return Err(Unreadable::Malformed),
+    };
+    let (part, rest) = match *form {
+        FIRST_PART | NEXT_FIRST_PART => {
+            let (value_bytes, rest) = read_number(rest)?;
+            let value_bytes = u32::try_from(value_bytes).map_err(|_| Unreadable::Impossible)?;
+            (Some(Part::First { value_bytes }), rest)
+        }
+        MIDDLE_PART | NEXT_MIDDLE_PART => (Some(Part::Middle), rest),
+        LAST_PART | NEXT_LAST_PART => (Some(Part::Last), rest),
+        _ => (None, rest),
+    };
+    let (length, rest) = read_number(rest)?;
+    let length = usize::try_from(length).map_err(|_| Unreadable::Malformed)?;
+    let (bytes, rest) = rest.split_at_checked(length).ok_or(Unreadable::Malformed)?;
+    let Some(part) = part else {
+        return Ok((EntryRef::Value { origin, value: bytes }, rest));
+    };
+    if origin.assigned_by == AssignedBy::Client || !is_possible(part, bytes.len()) {
+        return Err(Unreadable::Impossible);
+    }
+    Ok((EntryRef::Part { origin, part, bytes }, rest))
+}
+
+/// Whether a part may have so many bytes. What this refuses is in no log, so what is in one is
+/// bounded for all who read it.
+fn is_possible(part: Part, bytes: usize) -> bool {
+    match part {
+        Part::First { value_bytes } => {
+            let value_bytes = value_bytes as usize;
+            bytes >= Part::BYTES_MIN && bytes < value_bytes && value_bytes <= Value::BYTES_MAX
+        }
+        Part::Middle => bytes >= Part::BYTES_MIN,
+        Part::Last => bytes > 0,
+    }
+}
+
+fn read_origin(assigned_by: AssignedBy, bytes: &[u8]) -> Result<(Origin, &[u8]), Unreadable> {
+    let (client, rest) = read_number(bytes)?;
+    let client = u32::try_from(client).map_err(|_| Unreadable::Malformed)?;
+    let (boot, rest) = read_number(rest)?;
+    let (number, rest) = read_number(rest)?;
+    let session = Session { client, boot };
+    Ok((Origin { session, number: Number(number), assigned_by }, rest))
+}
+
+fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unreadable> {
+    let (first, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
+    let width = match *first {
+        BYTES_2 => 2,
+        BYTES_4 => 4,
+        BYTES_8 => 8,
+        number if number < BYTES_2 => return Ok((number.into(), rest)),
+        _ => return Err(Unreadable::Malformed),
+    };
+    let (digits, rest) = rest.split_at_checked(width).ok_or(Unreadable::Malformed)?;
+    let number = digits.iter().rev().fold(0, |number, digit| number << 8 | u64::from(*digit));
+    Ok((number, rest))
+}
