@@ -19,8 +19,8 @@ fn accept(count: u64, bytes: usize) -> Message {
     let origin = Origin { session, number: Number(1), assigned_by: AssignedBy::Leader };
     let value = vec![7; bytes];
     let entries = Entries::numbered(origin, (0..count).map(|_| value.as_slice()));
-    let instance = Instance(1_000_000);
-    Message::Accept(Accept { ballot: BALLOT, watermark: instance, from: instance, entries })
+    let (watermark, from, chosen) = (Instance(1_000_000), Instance(1_000_000), Vec::new());
+    Message::Accept(Accept { ballot: BALLOT, watermark, chosen, from, entries })
 }
 
 /// Bytes of a value.

@@ -146,6 +146,18 @@ pub enum Bug {
     AnswersTheWrong,
     /// What is asked again is asked of the same one alone, and answered to it alone.
     NeverAsksTheGroup,
+    /// A decision names what another ballot has proposed there.
+    NamesAnyBallot,
+    /// A decision names what an earlier life of the same proposer has proposed there.
+    NamesAnyLife,
+    /// Something is named as decided before a quorum has accepted it.
+    NamesBeforeQuorum,
+    /// Whatever lies below something decided is named as decided.
+    NamesHoles,
+    /// A leader that learns that another ballot has won an instance goes on.
+    LeadsAgainstDecisions,
+    /// Who lacks what is named waits until a heartbeat tells that others hold more.
+    WaitsForHeartbeats,
 }
 
 /// Whether the code at hand is to have this bug.
@@ -165,7 +177,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 69] = [
+    pub const ALL: [Bug; 75] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -235,6 +247,12 @@ mod switch {
         Bug::HearsOtherClusters,
         Bug::AnswersTheWrong,
         Bug::NeverAsksTheGroup,
+        Bug::NamesAnyBallot,
+        Bug::NamesAnyLife,
+        Bug::NamesBeforeQuorum,
+        Bug::NamesHoles,
+        Bug::LeadsAgainstDecisions,
+        Bug::WaitsForHeartbeats,
     ];
 
     /// The place of the present bug in [`ALL`].

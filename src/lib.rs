@@ -3,11 +3,12 @@
 //!
 //! ```text
 //!             Request              Accept               (3 of them; a majority is enough)
-//!   client ------------> leader ------------> acceptors
-//!      ^                 |    ^                  |
+//!   client ------------> leader ------+-----> acceptors
+//!      ^                 |    ^       |          |
 //!      |   RequestAck    |    |     Accepted     |
 //!      +-----------------+    +------------------+
-//!                        |  Decide
+//!                        |            | values
+//!                        |  Chosen    v
 //!                        +------------> learners ------> results file, standard output
 //! ```
 //!

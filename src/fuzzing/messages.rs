@@ -4,8 +4,8 @@ use super::bytes::Bytes;
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
-    Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare,
-    Progress, Promise, Request, RequestAck, Standing, Told,
+    Chosen, Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea,
+    Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Part, Role, Run, Sender,
@@ -58,7 +58,8 @@ pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
         | Kind::Accept
         | Kind::Decide
         | Kind::Disown
-        | Kind::Offer => Role::Proposer,
+        | Kind::Offer
+        | Kind::Chosen => Role::Proposer,
         Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo => Role::Acceptor,
         Kind::DecideAck => Role::Learner,
         Kind::Plea => {
@@ -136,6 +137,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
         Kind::Accept => Message::Accept(Accept {
             ballot: ballot(bytes, said),
             watermark: instance(bytes),
+            chosen: runs(bytes),
             from: instance(bytes),
             entries: entries(bytes),
         }),
@@ -188,6 +190,11 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
         Kind::Disown => Message::Disown(Disown {
             acceptor: u32::from(bytes.below(4)),
             incarnation: bytes.number(),
+        }),
+        Kind::Chosen => Message::Chosen(Chosen {
+            ballot: ballot(bytes, said),
+            until: instance(bytes),
+            runs: runs(bytes),
         }),
     }
 }

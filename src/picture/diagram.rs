@@ -77,7 +77,7 @@ impl Ink {
         let line = match fan.message.kind() {
             Kind::Prepare | Kind::Promise => " dash",
             Kind::DecideAck | Kind::Heartbeat | Kind::Echo => " dot thin",
-            Kind::Decide => " thick",
+            Kind::Chosen | Kind::Decide => " thick",
             Kind::Request | Kind::RequestAck | Kind::Plea | Kind::Offer => " thin",
             _ => "",
         };

@@ -84,7 +84,7 @@ fn columns(scene: &Scene<'_>) -> [Vec<(Symbol, String)>; 5] {
                 Arrow("s0", "f0"),
                 "phase 2: Accept, Accepted",
             ),
-            (sends(&[Kind::Decide]), Arrow("s0 thick", "f0"), "Decide"),
+            (sends(&[Kind::Chosen, Kind::Decide]), Arrow("s0 thick", "f0"), "Chosen, Decide"),
             (
                 sends(&[Kind::Request, Kind::RequestAck]),
                 Arrow("c thin", "cf"),

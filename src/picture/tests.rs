@@ -93,7 +93,13 @@ fn made(value: &[u8]) -> Record {
         .send(
             50,
             "P1",
-            Message::Accept(Accept { ballot: old, watermark, from, entries: entries() }),
+            Message::Accept(Accept {
+                ballot: old,
+                watermark,
+                chosen: Vec::new(),
+                from,
+                entries: entries(),
+            }),
             &[("A1", Read, 90), ("A2", Read, 99), ("A3", Lost, 50)],
         )
         .event(90, What::Believes(node("A1"), promised(old)))

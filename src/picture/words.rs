@@ -46,6 +46,7 @@ pub fn instances(message: &Message) -> Vec<Span> {
         Message::Decide(decide) => entries_span(decide.from, &decide.entries),
         Message::CatchUpReply(reply) => entries_span(reply.from, &reply.entries),
         Message::Accepted(accepted) => joined(accepted.runs.iter().copied()),
+        Message::Chosen(chosen) => joined(chosen.runs.iter().copied()),
         Message::CatchUpRequest(request) => joined(request.missing.iter().copied()),
         Message::Promise(promise) => reported(promise).into_iter().map(|(span, _)| span).collect(),
         Message::Request(Request {
@@ -82,6 +83,7 @@ pub fn ballot(message: &Message) -> Option<Ballot> {
         Message::Accepted(accepted) => accepted.ballot,
         Message::Nack(nack) => nack.promised,
         Message::Decide(decide) => decide.ballot,
+        Message::Chosen(chosen) => chosen.ballot,
         Message::Heartbeat(heartbeat) => heartbeat.announcement.ballot,
         _ => Ballot::ZERO,
     };
@@ -176,6 +178,10 @@ pub fn label(message: &Message, most: f64) -> String {
         Message::Decide(decide) => {
             format!("Decide {}", spans(&entries_span(decide.from, &decide.entries)))
         }
+        Message::Chosen(chosen) if chosen.runs.is_empty() => {
+            format!("Chosen: below {}", chosen.until)
+        }
+        Message::Chosen(_) => format!("Chosen {}", spans(&instances(message))),
         Message::DecideAck(ack) => format!("DecideAck: below {}", ack.progress.watermark),
         Message::Heartbeat(heartbeat) => match heartbeat.announcement.standing {
             Standing::Leads => "Heartbeat: leads",

@@ -288,7 +288,8 @@ impl Actor for Acceptor {
             | Message::CatchUpReply(_)
             | Message::Echo(_)
             | Message::Plea(_)
-            | Message::Offer(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Offer(_)
+            | Message::Chosen(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -325,7 +326,8 @@ mod tests {
 
     fn accept(ballot: Ballot, from: u64, count: usize) -> Message {
         let (from, entries) = (Instance(from), vec![Entry::Noop; count].into());
-        Message::Accept(Accept { ballot, watermark: Instance(1), from, entries })
+        let (watermark, chosen) = (Instance(1), Vec::new());
+        Message::Accept(Accept { ballot, watermark, chosen, from, entries })
     }
 
     fn turn(acceptor: &mut Acceptor, messages: impl IntoIterator<Item = Message>) -> Effects {
@@ -460,7 +462,8 @@ mod tests {
         for from in [u64::MAX - 1, u64::MAX, u64::MAX - 2] {
             let (from, entries) = (Instance(from), vec![Entry::Noop; 3].into());
             let watermark = Instance(u64::MAX);
-            let accept = Accept { ballot: ballot(1, 1), watermark, from, entries };
+            let chosen = Vec::new();
+            let accept = Accept { ballot: ballot(1, 1), watermark, chosen, from, entries };
             turn(&mut acceptor, [Message::Accept(accept), prepare(ballot(1, 1))]);
         }
         turn(&mut acceptor, [prepare(ballot(2, 1))]);

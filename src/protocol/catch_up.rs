@@ -15,12 +15,12 @@ use log::debug;
 
 use super::actor::Effects;
 use super::decided_log::DecidedLog;
-use super::message::{CatchUpReply, CatchUpRequest, Message, Progress};
-use super::packing::{disjoint, pages, runs_per_page};
+use super::message::{CatchUpReply, CatchUpRequest, Chosen, Message, Progress};
+use super::packing::{disjoint, merge, pages, runs_per_page};
 use super::retry::backoff;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{Instance, NodeId, Role, Time, To};
+use super::types::{Instance, NodeId, Role, Run, Time, To};
 use crate::bugs::{self, Bug};
 
 /// How many runs one request names, at most, and how many of them are answered.
@@ -43,6 +43,10 @@ pub struct CatchUp {
     heard: Progress,
     /// What each source was heard to hold, and when.
     sources: BTreeMap<NodeId, (Progress, Time)>,
+    /// Everything below it was said to be decided, ...
+    named_until: Instance,
+    /// ... and so were these, if they are missing still.
+    named: Vec<Run<Instance>>,
     /// Holes below it were asked about, and may be open for good.
     asked_until: Instance,
     /// Where the next request begins: nobody may be able to fill the holes below.
@@ -71,6 +75,8 @@ impl Default for CatchUp {
         CatchUp {
             heard: DecidedLog::new().progress(),
             sources: BTreeMap::new(),
+            named_until: Instance::FIRST,
+            named: Vec::new(),
             asked_until: Instance::FIRST,
             next: Instance::FIRST,
             waiting: false,
@@ -91,6 +97,19 @@ impl CatchUp {
         self.heard.decided = self.heard.decided.max(heard.decided);
     }
 
+    /// These are decided, whether their values are held or not.
+    pub fn on_named(&mut self, chosen: &Chosen) {
+        self.named_until = self.named_until.max(chosen.until);
+        if chosen.runs.is_empty() {
+            return;
+        }
+        let mut named = std::mem::take(&mut self.named);
+        named.extend_from_slice(&chosen.runs);
+        self.named = merge(named);
+        // Of more the heartbeats tell, if they stay missing.
+        self.named.truncate(RUNS_MAX);
+    }
+
     /// Something was decided just now.
     pub fn on_decide(&mut self) {
         if let Some(asked) = &mut self.asked {
@@ -106,11 +125,33 @@ impl CatchUp {
         settings: &Settings,
         fx: &mut Effects,
     ) {
-        // A short wait lets datagrams arrive that are under way.
+        self.named.retain(|run| log.lacks(*run));
+        // A short wait lets datagrams arrive that are under way: what is named has mostly arrived
+        // before its name.
+        let delay = if self.lacks_named(log) && !bugs::has(Bug::WaitsForHeartbeats) {
+            settings.catch_up_delay.min(settings.retry_least)
+        } else {
+            settings.catch_up_delay
+        };
         if !self.waiting && self.is_behind(log) {
             self.waiting = true;
-            fx.set_timer(Timer::CatchUp, now + settings.catch_up_delay);
+            fx.set_timer(Timer::CatchUp, now + delay);
         }
+    }
+
+    /// Whether something was named that `log` lacks.
+    fn lacks_named(&self, log: &DecidedLog) -> bool {
+        log.watermark() < self.named_until || self.named.iter().any(|run| log.lacks(*run))
+    }
+
+    /// Up to `limit` runs that were named and that `log` lacks.
+    fn missing_named(&self, log: &DecidedLog, limit: usize) -> Vec<Run<Instance>> {
+        let mut missing = log.missing(Instance::FIRST, self.named_until, limit);
+        for run in self.named.iter().filter(|run| run.until > self.named_until) {
+            let rest = limit.saturating_sub(missing.len());
+            missing.extend(log.missing(run.from.max(self.named_until), run.until, rest));
+        }
+        missing
     }
 
     /// The timer is due: asks for what is missing, `first` first, then the other sources in turn.
@@ -144,8 +185,17 @@ impl CatchUp {
         let (gained, last) = answer;
         if gained {
             self.tries = 0;
+            if self.waiting && self.asked.is_some() && !bugs::has(Bug::AsksOnce) {
+                // The rest of the answer is under way.
+                fx.set_timer(Timer::CatchUp, now + settings.retry_catch_up);
+            }
         }
         let asked = if last { self.asked.take() } else { None };
+        if self.waiting && !self.is_behind(log) {
+            // Nothing is waited for: what is missed next is asked for as soon as this was.
+            self.waiting = false;
+            fx.cancel_timer(Timer::CatchUp);
+        }
         if gained && last && self.is_behind(log) {
             let pause = asked.map_or(Duration::ZERO, |asked| self.pause(now, asked, log, settings));
             if pause.is_zero() {
@@ -222,7 +272,9 @@ impl CatchUp {
     /// once; after that only the number of decided entries tells.
     fn is_behind(&self, log: &DecidedLog) -> bool {
         let held = log.progress();
-        self.lag(log) > 0 || (held.watermark < held.end && self.asked_until < held.end)
+        self.lag(log) > 0
+            || self.lacks_named(log)
+            || (held.watermark < held.end && self.asked_until < held.end)
     }
 
     fn ask(
@@ -235,14 +287,21 @@ impl CatchUp {
     ) {
         let end = self.heard.end.max(log.end());
         let limit = RUNS_MAX.min(runs_per_page(settings.page_bytes()));
-        let mut missing = log.missing(self.next, end, limit);
+        // What is known to be decided is asked for in one request, however scattered it is; what
+        // may be open for good is asked for once round the log, and then from the start again.
+        let mut missing = self.missing_named(log, limit);
         if missing.is_empty() {
-            missing = log.missing(Instance::FIRST, end, limit);
+            missing = log.missing(self.next, end, limit);
+            if missing.is_empty() {
+                missing = log.missing(Instance::FIRST, end, limit);
+            }
+            self.asked_until = log.end();
+            let last = missing.last().filter(|_| missing.len() == limit);
+            self.next = last.map_or(Instance::FIRST, |last| last.until);
         }
-        self.asked_until = log.end();
-        let Some(last) = missing.last() else { return };
-        // Once round the log, and then from the start again.
-        self.next = if missing.len() < limit { Instance::FIRST } else { last.until };
+        if missing.is_empty() {
+            return;
+        }
         // Without a source, whoever leads is asked. What is asked again goes to everybody, and is
         // answered to everybody.
         let again = self.tries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
@@ -309,7 +368,7 @@ pub fn answer(
 mod tests {
     use super::*;
     use crate::protocol::segments::Page;
-    use crate::protocol::types::Entry;
+    use crate::protocol::types::{Ballot, Entry};
 
     fn decide(log: &mut DecidedLog, instance: u64) {
         let page = Page { from: Instance(instance), entries: vec![Entry::Noop].into() };
@@ -352,6 +411,24 @@ mod tests {
         assert_eq!(answer(&mut catch_up, 7000, 70), retry, "the others decide faster");
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 990_000, 71), (0, settings.retry_catch_up));
+    }
+
+    /// What is named exists, and what was proposed has mostly arrived before: there is no reason to
+    /// wait long, and all of it is asked for at once.
+    #[test]
+    fn what_is_named_and_missing_is_asked_for_soon_and_in_one_request() {
+        let (mut log, settings) = (DecidedLog::new(), Settings::default());
+        let (mut catch_up, mut fx) = (CatchUp::default(), Effects::new());
+        [2, 5, 6, 9, 12].into_iter().for_each(|instance| decide(&mut log, instance));
+        let run = |from, until| Run::new(Instance(from), Instance(until));
+        let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+        let runs = vec![run(5, 8), run(9, 10), run(11, 13)];
+        catch_up.on_named(&Chosen { ballot, until: Instance(4), runs });
+        catch_up.on_turn_end(Time::ZERO, &log, &settings, &mut fx);
+        assert_eq!(fx.timers, [(Timer::CatchUp, Some(Time::ZERO + settings.retry_least))]);
+        catch_up.on_timer(Time(1000), &log, None, &settings, &mut fx);
+        let Message::CatchUpRequest(request) = &fx.send[0].1 else { panic!("a request") };
+        assert_eq!(request.missing, [run(1, 2), run(3, 4), run(7, 8), run(11, 12)]);
     }
 
     /// Found by the simulator: with more holes that nobody can fill than a request has room for,

@@ -546,7 +546,8 @@ impl Actor for Client {
             | Message::CatchUpReply(_)
             | Message::Disown(_)
             | Message::Echo(_)
-            | Message::Plea(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Plea(_)
+            | Message::Chosen(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 

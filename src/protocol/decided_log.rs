@@ -297,6 +297,25 @@ impl DecidedLog {
         Progress { watermark: self.watermark, decided: self.entries.len() as u64, end: self.end }
     }
 
+    /// Whether anything of `run` is not decided.
+    pub fn lacks(&self, run: Run<Instance>) -> bool {
+        run.until > self.watermark && !self.missing(run.from, run.until, 1).is_empty()
+    }
+
+    /// Up to `limit` runs of decided instances from `from` on, in order.
+    pub fn decided(&self, from: Instance, limit: usize) -> Vec<Run<Instance>> {
+        let mut runs: Vec<Run<Instance>> = Vec::new();
+        for (decided, ()) in self.entries.spans(Run::new(from, self.end)) {
+            let is_full = runs.len() == limit;
+            match runs.last_mut() {
+                Some(last) if last.until == decided.from => last.until = decided.until,
+                Some(_) | None if is_full => break,
+                Some(_) | None => runs.push(decided),
+            }
+        }
+        runs
+    }
+
     /// Up to `limit` runs of undecided instances from `from` and below `until`, in order.
     pub fn missing(&self, from: Instance, until: Instance, limit: usize) -> Vec<Run<Instance>> {
         let mut holes = Vec::new();

@@ -10,10 +10,11 @@ use super::catch_up::{self, CatchUp};
 use super::decided_log::{Contradiction, DecidedLog, Occurrence};
 use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
-    Announcement, CatchUpReply, CatchUpRequest, Decide, DecideAck, Heartbeat, Interest, Kind,
-    Message, Standing,
+    Accept, Announcement, CatchUpReply, CatchUpRequest, Chosen, Decide, DecideAck, Heartbeat,
+    Interest, Kind, Message, Standing,
 };
 use super::pleading::Pleading;
+use super::proposals::Proposals;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
@@ -28,6 +29,8 @@ pub struct Learner {
     election: LeadingLearner,
     leads: bool,
     log: DecidedLog,
+    /// What may be decided already.
+    proposals: Proposals,
     catch_up: CatchUp,
     /// Whether the proposers are to be told how much is held here.
     owes_ack: bool,
@@ -51,6 +54,7 @@ impl Learner {
             election: LeadingLearner::new(id, settings.leader_timeout, listen, now),
             leads: false,
             log: DecidedLog::with_limits(settings.assembly),
+            proposals: Proposals::default(),
             catch_up: CatchUp::default(),
             owes_ack: false,
             ack_armed: false,
@@ -80,6 +84,7 @@ impl Learner {
             fx.ignore(Ignored::Contradiction);
         }
         for page in &news {
+            self.proposals.forget(page.run());
             for (place, entries) in page.entries.runs() {
                 let is_client_assigned = |origin: Origin| origin.assigned_by == AssignedBy::Client;
                 if entries.origin().is_some_and(is_client_assigned) {
@@ -110,6 +115,31 @@ impl Learner {
         });
     }
 
+    /// A leader proposes something. It may be decided already, and tells what else is.
+    fn on_accept(&mut self, now: Time, from: Sender, accept: Accept, fx: &mut Effects) {
+        let Accept { ballot, watermark: until, chosen: runs, from: first, entries } = accept;
+        if !ballot.belongs_to(from) {
+            return fx.ignore(Ignored::Malformed);
+        }
+        self.proposals.hear(ballot, Page { from: first, entries }, &self.log, &self.settings);
+        self.on_chosen(now, from, Chosen { ballot, until, runs }, fx);
+    }
+
+    /// A leader names what is decided. Nobody but its owner names anything by a ballot.
+    fn on_chosen(&mut self, now: Time, from: Sender, chosen: Chosen, fx: &mut Effects) {
+        if !chosen.ballot.belongs_to(from) {
+            return fx.ignore(Ignored::Malformed);
+        }
+        self.catch_up.on_named(&chosen);
+        let decided = self.proposals.choose(chosen, &self.log);
+        if !decided.is_empty() {
+            self.catch_up.on_decide();
+        }
+        for page in decided {
+            self.owes_ack |= self.learn(now, page, fx);
+        }
+    }
+
     fn on_decide(&mut self, now: Time, decide: Decide, fx: &mut Effects) {
         self.catch_up.on_decide();
         self.learn(now, Page { from: decide.from, entries: decide.entries }, fx);
@@ -117,10 +147,15 @@ impl Learner {
         self.owes_ack = true;
     }
 
-    fn on_heartbeat(&mut self, now: Time, from: NodeId, heartbeat: Heartbeat, fx: &mut Effects) {
+    fn on_heartbeat(&mut self, now: Time, from: Sender, heartbeat: Heartbeat, fx: &mut Effects) {
+        let (sender, from) = (from, from.node);
         self.catch_up.on_progress(now, from, heartbeat.progress);
         let Announcement { standing, quorate, ballot, .. } = heartbeat.announcement;
         if from.role == Role::Proposer {
+            if standing == Standing::Leads {
+                let (until, runs) = (heartbeat.progress.watermark, Vec::new());
+                self.on_chosen(now, sender, Chosen { ballot, until, runs }, fx);
+            }
             if quorate && standing == Standing::Leads {
                 (self.follows, self.informed) = (Some((ballot, now)), now);
             }
@@ -217,8 +252,16 @@ impl Actor for Learner {
             return;
         }
         match message {
+            Message::Accept(accept) if role == Role::Proposer => {
+                self.on_accept(now, from, accept, fx);
+            }
+            Message::Chosen(chosen) if role == Role::Proposer => {
+                // Also when nothing is new: the leader would not ask if it had heard the answer.
+                self.owes_ack = true;
+                self.on_chosen(now, from, chosen, fx);
+            }
             Message::Decide(decide) if role == Role::Proposer => self.on_decide(now, decide, fx),
-            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from.node, heartbeat, fx),
+            Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from, heartbeat, fx),
             Message::CatchUpRequest(request) => self.on_catch_up_request(from.node, &request, fx),
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::Offer(offer) if role == Role::Proposer => {
@@ -227,12 +270,13 @@ impl Actor for Learner {
                     self.catch_up.on_progress(now, from.node, offer.progress);
                 }
             }
-            Message::Decide(_) | Message::Offer(_) => fx.ignore(Ignored::ImpossibleSender),
+            Message::Accept(_) | Message::Chosen(_) | Message::Decide(_) | Message::Offer(_) => {
+                fx.ignore(Ignored::ImpossibleSender);
+            }
             Message::Request(_)
             | Message::RequestAck(_)
             | Message::Prepare(_)
             | Message::Promise(_)
-            | Message::Accept(_)
             | Message::Accepted(_)
             | Message::Nack(_)
             | Message::DecideAck(_)
@@ -287,6 +331,8 @@ impl Actor for Learner {
 
     fn interest(&self) -> Interest {
         Interest::of(&[
+            Kind::Accept,
+            Kind::Chosen,
             Kind::Decide,
             Kind::Heartbeat,
             Kind::CatchUpRequest,

@@ -21,18 +21,22 @@
 //!   |<--- Promise ------|                  the last page: A1's promise is complete
 //! ```
 //!
-//! Deciding (phase 2):
+//! Deciding (phase 2). A value crosses a link once, in its Accept; a decision is a name, the ballot
+//! and the instances, and rides on the next Accept when one leaves in the same turn:
 //!
 //! ```text
 //!   C1        P1              A1  A2  A3        L1  L2        P2
 //!   | Request |               |   |   |         |   |         |
-//!   |-------->|--- Accept --->|-->|-->|         |   |         |
+//!   |-------->|--- Accept --->|-->|-->|-------->|-->|-------->|  entries; what was decided before
 //!   |         |<-- Accepted --|   |   |         |   |         |
 //!   |         |<-- Accepted ------|   |         |   |         |
-//!   |         |--- Decide ------------------- ->|-->|-------->|  standbys follow
+//!   |         |--- Chosen --------------------->|-->|         |  when no Accept leaves
 //!   |<--------| RequestAck                      |   |         |
 //!   |         |<-- DecideAck (the leading learner, now and then)
 //! ```
+//!
+//! What was decided otherwise than by the leader's own Accepts has no such name, and is told with
+//! its values, by Decide.
 //!
 //! Refusing, and catching up:
 //!
@@ -52,13 +56,12 @@
 //!   P2 --- Offer (I hear you) ---> C1
 //! ```
 
-use std::fmt;
-use std::time::Duration;
+mod display;
 
 use super::entries::Entries;
 use super::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run,
-    Session, TOLD_BYTES_MAX, Time, Value,
+    Session, TOLD_BYTES_MAX, Time, To, Value,
 };
 
 /// Everything that travels. One variant for each struct below.
@@ -81,6 +84,7 @@ pub enum Message {
     Echo(Echo),
     Plea(Plea),
     Offer(Offer),
+    Chosen(Chosen),
 }
 
 /// Client to proposers: decide these values. The session is the sender's.
@@ -205,13 +209,16 @@ pub struct AcceptedEntry {
     pub entry: Entry,
 }
 
-/// Phase 2a, leader to acceptors: accept these entries.
+/// Phase 2a, leader to acceptors: accept these entries. Learners and standby proposers hear it, and
+/// hold the entries until they are named (see [`Chosen`]).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Accept {
     /// The leader's ballot.
     pub ballot: Ballot,
-    /// The leader's watermark: everything below it is decided.
+    /// The leader's watermark: as [`Chosen::until`].
     pub watermark: Instance,
+    /// As [`Chosen::runs`].
+    pub chosen: Vec<Run<Instance>>,
     /// The instance of the first entry; the others follow it.
     pub from: Instance,
     /// The entries.
@@ -236,7 +243,24 @@ pub struct Nack {
     pub promised: Ballot,
 }
 
-/// Leader to learners and to standby proposers: these entries are decided.
+/// Leader to learners: what is decided, by name. The same stands in every Accept, and, for the
+/// prefix alone, in a leader's heartbeats.
+///
+/// The name of a decision is the ballot and the instance: whoever holds the entry that this very
+/// ballot proposed there holds what is decided. Whoever does not knows only that something is.
+/// `proposals` has the argument.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Chosen {
+    /// The leader's ballot.
+    pub ballot: Ballot,
+    /// Everything below it is decided.
+    pub until: Instance,
+    /// What else is decided, as far as it was decided of late.
+    pub runs: Vec<Run<Instance>>,
+}
+
+/// Leader to learners and to standby proposers: these entries are decided, otherwise than by the
+/// leader's own Accepts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decide {
     /// The leader's ballot.
@@ -247,7 +271,7 @@ pub struct Decide {
     pub entries: Entries,
 }
 
-/// Leading learner to proposers: how far the learners are. It stops the re-sending of Decide.
+/// Leading learner to proposers: how far the learners are. It stops the re-sending of Chosen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DecideAck {
     /// What the learner holds.
@@ -410,11 +434,12 @@ pub enum Kind {
     Echo,
     Plea,
     Offer,
+    Chosen,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers on the wire.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 17] = [
         Kind::Request,
         Kind::RequestAck,
         Kind::Prepare,
@@ -431,7 +456,23 @@ impl Kind {
         Kind::Echo,
         Kind::Plea,
         Kind::Offer,
+        Kind::Chosen,
     ];
+
+    /// Whether processes of `role` take it from `group`: everything from their own, and from the
+    /// acceptors' the values alone.
+    pub fn is_taken(self, role: Role, group: Role) -> bool {
+        role == group || (group == Role::Acceptor && self == Kind::Accept)
+    }
+
+    /// Whether `node` takes it when it is sent there.
+    pub fn reaches(self, to: To, node: NodeId) -> bool {
+        let is_taken = match to {
+            To::Group(group) => self.is_taken(node.role, group),
+            To::Node(_) => true,
+        };
+        to.reaches(node) && is_taken
+    }
 
     /// Whether processes of `role` send it.
     pub fn is_sent_by(self, role: Role) -> bool {
@@ -442,7 +483,8 @@ impl Kind {
             | Kind::Accept
             | Kind::Decide
             | Kind::Disown
-            | Kind::Offer => role == Role::Proposer,
+            | Kind::Offer
+            | Kind::Chosen => role == Role::Proposer,
             Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo => role == Role::Acceptor,
             Kind::Plea => matches!(role, Role::Client | Role::Learner),
             Kind::DecideAck => role == Role::Learner,
@@ -473,127 +515,8 @@ impl Message {
             Message::Echo(_) => Kind::Echo,
             Message::Plea(_) => Kind::Plea,
             Message::Offer(_) => Kind::Offer,
+            Message::Chosen(_) => Kind::Chosen,
         }
-    }
-}
-
-/// `1..4, 7..8`, or `-` for none.
-fn list<T: fmt::Display>(items: &[T]) -> String {
-    if items.is_empty() {
-        return "-".to_owned();
-    }
-    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// `4 no-op, 5 C1#2 "b"`: entries with their instances.
-fn numbered(from: Instance, entries: &Entries) -> String {
-    let numbered = from.numbering(entries);
-    list(&numbered.map(|(instance, entry)| format!("{instance} {entry}")).collect::<Vec<_>>())
-}
-
-/// One line, for traces and logs.
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Message::Request(Request { assignment, from, entries, front: _ }) => {
-                write!(f, "Request {from}")?;
-                if let Assignment::Client { first } = assignment {
-                    write!(f, " for {}", first.plus(from.0.saturating_sub(1)))?;
-                }
-                let values: Vec<Value> = entries.values().map(Value::new).collect();
-                write!(f, ": {}", list(&values))
-            }
-            // The grant follows what is measured, and says nothing of what was asked.
-            Message::RequestAck(RequestAck { quorate, told, grant: _ }) => {
-                let told = told.iter().map(Told::to_string).collect::<Vec<_>>().join("; ");
-                let quorate = if *quorate { "" } else { ", without a quorum" };
-                write!(f, "RequestAck {told}{quorate}")
-            }
-            Message::Prepare(Prepare { ballot, from, until, acceptor }) => {
-                write!(f, "Prepare {ballot} from {from}")?;
-                until.map_or(Ok(()), |until| write!(f, " until {until}"))?;
-                acceptor.map_or(Ok(()), |acceptor| write!(f, ", page of A{acceptor}"))
-            }
-            Message::Promise(Promise { ballot, from, accepted, next, .. }) => {
-                write!(f, "Promise {ballot} from {from}: {}", list(accepted))?;
-                next.map_or(Ok(()), |next| write!(f, ", more from {next}"))
-            }
-            Message::Accept(Accept { ballot, from, entries, .. }) => {
-                write!(f, "Accept {ballot}: {}", numbered(*from, entries))
-            }
-            Message::Accepted(Accepted { ballot, runs }) => {
-                write!(f, "Accepted {ballot}: {}", list(runs))
-            }
-            Message::Nack(Nack { rejected, promised }) => {
-                write!(f, "Nack {rejected}: promised {promised}")
-            }
-            Message::Decide(Decide { ballot, from, entries }) => {
-                write!(f, "Decide {ballot}: {}", numbered(*from, entries))
-            }
-            Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
-            Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
-                let asks = if *asks { ", asks" } else { "" };
-                write!(f, "Heartbeat {announcement} {progress}{asks}")
-            }
-            Message::CatchUpRequest(CatchUpRequest { of, again, missing }) => {
-                let again = if *again { "again " } else { "" };
-                write!(f, "CatchUpRequest {again}{}", list(missing))?;
-                of.map_or(Ok(()), |of| write!(f, " of {of}"))
-            }
-            Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
-                let end = if *last { ", the last" } else { "" };
-                write!(f, "CatchUpReply {}{end}", numbered(*from, entries))
-            }
-            Message::Disown(Disown { acceptor, .. }) => write!(f, "Disown A{acceptor}"),
-            Message::Echo(Echo { promised, accepted, heard }) => {
-                write!(f, "Echo {}; promised {promised}, accepted {accepted}", list(heard))
-            }
-            Message::Plea(Plea { pleaded_us, offered }) => {
-                let pleaded = Duration::from_micros(*pleaded_us);
-                write!(f, "Plea for {pleaded:?}, offered by {}", list(offered))
-            }
-            Message::Offer(Offer { to, callers, progress }) => {
-                write!(f, "Offer to {} of {callers}: {progress}", list(to))
-            }
-        }
-    }
-}
-
-impl fmt::Display for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Told { session, requested, received, delivered, lost } = self;
-        let (received, delivered, lost) = (list(received), list(delivered), list(lost));
-        write!(f, "{session} received {received} delivered {delivered} lost {lost}")?;
-        if *requested { Ok(()) } else { write!(f, ", heard") }
-    }
-}
-
-impl fmt::Display for Announcement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Announcement { standing, quorate, ballot, .. } = self;
-        write!(f, "{standing:?}")?;
-        if *ballot != Ballot::ZERO {
-            write!(f, " with {ballot}")?;
-        }
-        if *quorate { write!(f, ", quorate") } else { Ok(()) }
-    }
-}
-
-impl fmt::Display for Heard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "P{} {}", self.proposer, self.announcement)
-    }
-}
-
-impl fmt::Display for AcceptedEntry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} in {}", self.instance, self.entry, self.ballot)
-    }
-}
-
-impl fmt::Display for Progress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "watermark {} decided {}", self.watermark, self.decided)
     }
 }
 

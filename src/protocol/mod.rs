@@ -21,6 +21,7 @@ pub mod learner;
 pub mod message;
 pub mod packing;
 mod pleading;
+pub mod proposals;
 pub mod proposer;
 pub mod quorum;
 pub mod retry;

@@ -46,7 +46,7 @@ impl Page {
     }
 
     /// The part of it that lies in `run`, which begins and ends within it.
-    fn part(&self, run: Run<Instance>) -> Page {
+    pub fn part(&self, run: Run<Instance>) -> Page {
         let place = |instance: Instance| (instance.0 - self.from.0) as usize;
         Page { from: run.from, entries: self.entries.slice(place(run.from), place(run.until)) }
     }
@@ -128,6 +128,11 @@ impl<T> Segments<T> {
     /// The lowest instance that has an entry.
     pub fn first(&self) -> Option<Instance> {
         self.segments.first_key_value().map(|(from, _)| *from)
+    }
+
+    /// The instances of the last segment.
+    pub fn last_run(&self) -> Option<Run<Instance>> {
+        self.segments.last_key_value().map(|(from, segment)| segment.run(*from))
     }
 
     /// The first segment's entries.

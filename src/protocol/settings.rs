@@ -28,7 +28,7 @@ pub struct Settings {
     pub retry_prepare: Duration,
     /// Before an unanswered Accept is sent again, until round trips are measured.
     pub retry_accept: Duration,
-    /// Before an unacknowledged Decide is sent again.
+    /// Before an unacknowledged decision is named again.
     pub retry_decide: Duration,
     /// Before a client sends a request again, until round trips are measured.
     pub retry_request: Duration,

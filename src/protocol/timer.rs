@@ -13,7 +13,7 @@ pub enum Timer {
     RetryPrepare,
     /// When to send Accepts again that too few acceptors answered (proposer).
     RetryAccept,
-    /// When to send Decides again that no learner acknowledged (proposer).
+    /// When to name decisions again that no learner acknowledged (proposer).
     RetryDecide,
     /// When to close holes below leader-assigned values (proposer).
     CloseHoles,

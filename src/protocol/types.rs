@@ -45,9 +45,9 @@ impl Role {
     pub const fn hears(self) -> &'static [Role] {
         match self {
             Role::Client => &[Role::Client],
-            Role::Proposer => &[Role::Proposer],
+            Role::Proposer => &[Role::Proposer, Role::Acceptor],
             Role::Acceptor => &[Role::Acceptor],
-            Role::Learner => &[Role::Learner],
+            Role::Learner => &[Role::Learner, Role::Acceptor],
         }
     }
 }
@@ -303,6 +303,12 @@ pub struct Ballot {
 impl Ballot {
     /// Below every ballot that is ever used.
     pub const ZERO: Ballot = Ballot { round: 0, proposer: 0, boot: 0 };
+
+    /// Whether `sender` is the one process that may use it: its proposer, in the life that made it.
+    pub fn belongs_to(self, sender: Sender) -> bool {
+        let owner = NodeId { role: Role::Proposer, id: self.proposer };
+        sender == Sender { node: owner, boot: self.boot }
+    }
 }
 
 impl fmt::Display for Ballot {

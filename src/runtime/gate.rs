@@ -21,7 +21,7 @@ use crate::auth::hello::Hello;
 use crate::auth::seal::{Broken, Opened, SEAL_BYTES, Seal};
 use crate::clock::{Clock, Pace};
 use crate::net::{AddressedSender, DatagramReceiver, DatagramSender};
-use crate::protocol::message::Interest;
+use crate::protocol::message::{Interest, Kind};
 use crate::protocol::types::{NodeId, Role, Sender, Time, To};
 use crate::wire::{Codec, Envelope, Refusal};
 
@@ -157,7 +157,8 @@ impl Keeper {
             return Verdict::Own;
         }
         let interest = Interest::from_bits(interest.load(Ordering::Relaxed));
-        if kind.is_some_and(|kind| !interest.includes(kind)) {
+        let is_taken = |kind: Kind| kind.is_taken(me.node.role, addressees[0].group());
+        if kind.is_some_and(|kind| !interest.includes(kind) || !is_taken(kind)) {
             return Verdict::Uninteresting;
         }
         let opened = match open_for(seal, addressees, datagram) {

@@ -57,7 +57,7 @@ impl Neighbours {
     /// is no room it is dropped and counted, as at a socket.
     pub fn tell(&self, to: To, kind: Kind, datagram: &[u8]) -> Reach {
         let mut reach = Reach::Own;
-        for other in self.others.iter().filter(|other| to.reaches(other.sender.node)) {
+        for other in self.others.iter().filter(|other| kind.reaches(to, other.sender.node)) {
             if to == To::Node(other.sender.node) {
                 reach = Reach::All;
             }

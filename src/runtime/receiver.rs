@@ -316,8 +316,14 @@ impl<N: DatagramReceiver> Reading<N> {
         match codec.header(datagram) {
             Err(reason) => Verdict::Refused(reason),
             Ok(Header { sender, .. }) if codec.is_own(sender) => Verdict::Own,
-            Ok(Header { kind, .. }) if !interest.includes(kind) => Verdict::Uninteresting,
-            Ok(_) => Verdict::Wanted,
+            Ok(Header { kind, .. }) => {
+                let is_taken = kind.is_taken(codec.sender().node.role, self.at.group());
+                if is_taken && interest.includes(kind) {
+                    Verdict::Wanted
+                } else {
+                    Verdict::Uninteresting
+                }
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::record::Chosen;
 use super::series::reckon;
 use crate::protocol::actor::Delivery;
 use crate::protocol::assembly::AssemblyLimits;
-use crate::protocol::message::{AcceptedEntry, Kind, Message};
+use crate::protocol::message::{AcceptedEntry, Kind, Message, Standing};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
     AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Part, Role, Run, Sender, Session,
@@ -54,6 +54,9 @@ pub struct Checker {
     /// Sessions that somebody made up: they may ask for anything.
     forged: BTreeSet<Session>,
     limits: AssemblyLimits,
+    /// Up to which instance each ballot has named what is decided, and which besides.
+    named_until: BTreeMap<Ballot, Instance>,
+    named: BTreeSet<(Ballot, Instance)>,
     /// What each life of each learner delivered, in order.
     delivered: BTreeMap<Sender, Vec<(Instance, Value)>>,
     /// Where each value is chosen.
@@ -93,6 +96,8 @@ impl Checker {
             promises: BTreeMap::new(),
             promised: BTreeMap::new(),
             chosen: BTreeMap::new(),
+            named_until: BTreeMap::new(),
+            named: BTreeSet::new(),
             asked: BTreeMap::new(),
             delivered: BTreeMap::new(),
             placed: BTreeMap::new(),
@@ -183,6 +188,7 @@ impl Checker {
                 for (instance, entry) in (accept.from.0..).map(Instance).zip(&accept.entries) {
                     self.on_proposal(from, instance, accept.ballot, &entry.to_entry())?;
                 }
+                self.on_names(sender, accept.ballot, accept.watermark, &accept.chosen)?;
             }
             Message::Accepted(accepted) => {
                 self.answer(from, accepted.ballot)?;
@@ -224,8 +230,17 @@ impl Checker {
                     self.on_request(session, number, entry.to_entry())?;
                 }
             }
+            Message::Chosen(chosen) => {
+                self.on_names(sender, chosen.ballot, chosen.until, &chosen.runs)?;
+            }
+            Message::Heartbeat(heartbeat) => {
+                let announcement = heartbeat.announcement;
+                if from.role == Role::Proposer && announcement.standing == Standing::Leads {
+                    let watermark = heartbeat.progress.watermark;
+                    self.on_names(sender, announcement.ballot, watermark, &[])?;
+                }
+            }
             Message::DecideAck(_)
-            | Message::Heartbeat(_)
             | Message::CatchUpRequest(_)
             | Message::Disown(_)
             | Message::Echo(_)
@@ -233,6 +248,50 @@ impl Checker {
             | Message::Offer(_) => {}
         }
         Ok(())
+    }
+
+    /// A leader names what is decided: everything below `until`, and `runs`. Whoever holds what it
+    /// has proposed there under `ballot`, or will have, takes that for decided.
+    fn on_names(
+        &mut self,
+        sender: Sender,
+        ballot: Ballot,
+        until: Instance,
+        runs: &[Run<Instance>],
+    ) -> Result<(), Violation> {
+        expect_own(sender, ballot)?;
+        let known = self.named_until.get(&ballot).copied().unwrap_or(Instance::FIRST);
+        let prefix = [Run::new(known, until)];
+        for instance in prefix.iter().chain(runs).flat_map(Run::iter) {
+            self.expect_named(sender.node, instance, ballot)?;
+            if instance >= until {
+                self.named.insert((ballot, instance));
+            }
+        }
+        self.named_until.insert(ballot, known.max(until));
+        Ok(())
+    }
+
+    fn is_named(&self, instance: Instance, ballot: Ballot) -> bool {
+        self.named_until.get(&ballot).is_some_and(|until| instance < *until)
+            || self.named.contains(&(ballot, instance))
+    }
+
+    fn expect_named(
+        &self,
+        from: NodeId,
+        instance: Instance,
+        ballot: Ballot,
+    ) -> Result<(), Violation> {
+        let Some(chosen) = self.chosen.get(&instance) else {
+            return Err(format!("{from} names {instance} in {ballot}; nothing is chosen"));
+        };
+        match self.proposed.get(&(instance, ballot)) {
+            Some((proposed, _)) if proposed != chosen => Err(format!(
+                "{from} names {instance} in {ballot}, which proposed {proposed}, not {chosen}"
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// An acceptor came back, having promised `promised` and accepted each instance in the ballot
@@ -293,6 +352,9 @@ impl Checker {
             .or_insert_with(|| (entry.clone(), Voters::default()));
         if first != entry {
             return Err(format!("{from} proposes {first} and {entry} at {instance} in {ballot}"));
+        }
+        if self.is_named(instance, ballot) {
+            self.expect_named(from, instance, ballot)?;
         }
         let Some(origin) = entry.origin() else { return Ok(()) };
         self.expect_asked(origin, entry, instance)
@@ -564,7 +626,8 @@ fn concerns(node: NodeId, message: &Message) -> bool {
         | Message::Heartbeat(_)
         | Message::Echo(_)
         | Message::Plea(_)
-        | Message::Offer(_) => false,
+        | Message::Offer(_)
+        | Message::Chosen(_) => false,
     }
 }
 

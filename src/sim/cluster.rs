@@ -20,7 +20,7 @@ use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Delivery;
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::Learner;
-use crate::protocol::message::{Assignment, Message};
+use crate::protocol::message::{Assignment, Kind, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
@@ -749,7 +749,7 @@ impl Cluster {
             return;
         };
         let leaves = self.network.pass(self.now, node, Way::Out, datagram.len());
-        for to in reached(&self.nodes, to).filter(|to| *to != node) {
+        for to in reached(&self.nodes, to, message.kind()).filter(|to| *to != node) {
             let what = (message.kind(), datagram.len());
             let arrivals = match leaves {
                 Some(leaves) => self.network.arrivals(leaves, (node, to), what),
@@ -793,9 +793,13 @@ fn open_log(
     Ok((acceptor, log))
 }
 
-/// The nodes that hear what is sent there.
-pub(super) fn reached(nodes: &BTreeMap<NodeId, Node>, to: To) -> impl Iterator<Item = NodeId> {
-    nodes.keys().copied().filter(move |node| to.reaches(*node))
+/// The nodes that take a message of this kind when it is sent there.
+pub(super) fn reached(
+    nodes: &BTreeMap<NodeId, Node>,
+    to: To,
+    kind: Kind,
+) -> impl Iterator<Item = NodeId> {
+    nodes.keys().copied().filter(move |node| kind.reaches(to, *node))
 }
 
 fn leads(role: &AnyRole) -> bool {

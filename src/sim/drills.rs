@@ -23,7 +23,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 19] = [
+pub const ALL: [Drill; 20] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -43,6 +43,7 @@ pub const ALL: [Drill; 19] = [
     ("forged series", series::forged),
     ("half a value", series::halves),
     ("leaders and parts", series::leaders),
+    ("missed value", missed_value),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };
@@ -303,6 +304,25 @@ fn wrong_addresses() -> Wrong {
         cluster.start(NodeId::new(Role::Learner, 3));
         let late = finishes(&mut cluster, 3000 * MS);
         started.or(half).or(late).map(|wrong| format!("seed {seed}: {wrong}"))
+    })
+}
+
+/// A learner that hears what is decided and not the value fetches it at once, before any heartbeat
+/// tells that it misses something.
+fn missed_value() -> Wrong {
+    let mut cluster = led(1);
+    let learner = NodeId::new(Role::Learner, 2);
+    (1..=20).find_map(|client| {
+        let now = cluster.now();
+        cluster.network.narrow(proposer(1), learner, NARROW_BYTES);
+        cluster.start_client(client, Assignment::Leader, long_values(client, 1, now));
+        let done = cluster.run_until(now + 1000 * MS, Cluster::clients_finished);
+        cluster.network.heal();
+        let wrong = match done {
+            Ok(_) => finishes(&mut cluster, 4 * MS),
+            Err(violation) => Some(violation),
+        };
+        wrong.or_else(|| cluster.run_for(MS * (client * 7 % 20)).err())
     })
 }
 

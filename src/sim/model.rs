@@ -4,24 +4,34 @@
 //! overtaken in every way there is. Time stands still: time-outs are steps of their own. A proposer
 //! may campaign, anybody may crash and come back, an acceptor also between storing and answering,
 //! as often as the scope allows. Heartbeats are left out, and Decides are judged and not delivered.
+//!
+//! Where the scope has those who follow, a learner and standby proposers hear what is proposed and
+//! what is named, and anything that is chosen may be told to any proposer, as by a learner that
+//! answers it: also to a leader that proposes something else there.
+
+mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::seen::Seen;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Effects};
 use crate::protocol::entries::{Entries, EntryRef};
-use crate::protocol::message::{Accepted, Assignment, Kind, Message, Promise, Request};
+use crate::protocol::learner::Learner;
+use crate::protocol::message::{
+    Accepted, Assignment, CatchUpReply, Kind, Message, Promise, Request,
+};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Sender, Session, Time, To,
-    Value,
+    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
+    To, Value,
 };
 use crate::rng::Rng;
 
@@ -36,6 +46,8 @@ pub struct Scope {
     pub crashes: u8,
     /// Leaders run phase 1 for each instance.
     pub no_preexecution: bool,
+    /// A learner and standby proposers follow.
+    pub follows: bool,
 }
 
 const ACCEPTORS: u32 = 3;
@@ -60,6 +72,8 @@ struct Envelope {
 pub struct World {
     proposers: Vec<Arc<Proposer>>,
     acceptors: Vec<Arc<Acceptor>>,
+    /// Follows what is proposed and named, if the scope has it.
+    learner: Arc<Learner>,
     /// What each acceptor would be if it crashed now and came back.
     stored: Vec<Arc<Acceptor>>,
     network: BTreeSet<Arc<Envelope>>,
@@ -87,6 +101,8 @@ pub enum Step {
     Campaign(usize),
     /// A client asks a leader for its next value; the first is asked for as soon as it leads.
     Ask(usize),
+    /// A proposer is told what is chosen in an instance.
+    Tell(usize, Instance),
     /// A leader's timer to close holes is due.
     CloseHoles(usize),
     /// A proposer crashes and comes back.
@@ -111,6 +127,7 @@ impl fmt::Debug for Step {
             Step::DeliverAndCrash(one) => write!(f, "{}, which crashes then", delivery(one)),
             Step::Campaign(place) => write!(f, "P{} campaigns", place + 1),
             Step::Ask(place) => write!(f, "P{} is asked for another value", place + 1),
+            Step::Tell(place, instance) => write!(f, "P{} is told {instance}", place + 1),
             Step::CloseHoles(place) => write!(f, "P{} closes holes", place + 1),
             Step::CrashProposer(place) => write!(f, "P{} crashes", place + 1),
         }
@@ -125,7 +142,7 @@ impl Paxos {
             // Whoever is asked to campaign does, and nobody gives way: time stands still.
             heartbeat_interval: Duration::ZERO,
             leader_timeout: Duration::ZERO,
-            progress_timeout: Duration::MAX,
+            progress_timeout: Duration::from_secs(1 << 30),
             ..Settings::default()
         };
         Paxos { scope, settings }
@@ -210,6 +227,34 @@ impl Paxos {
         }
     }
 
+    /// One turn of the learner. Nothing of what it says matters here.
+    fn learner_turn(&self, world: &mut World, Envelope { from, message, .. }: &Envelope) {
+        let mut learner = Learner::clone(&world.learner);
+        let mut fx = Effects::new();
+        learner.on_message(NOW, *from, message.clone(), &mut fx);
+        learner.on_turn_end(NOW, &mut fx);
+        world.learner = Arc::new(learner);
+    }
+
+    /// Whether a message is taken by somebody who only follows.
+    fn is_followed(&self, world: &World, to: NodeId, kind: Kind) -> bool {
+        let is_overheard = kind == Kind::Accept && to.role == Role::Proposer;
+        let interest = match to.role {
+            Role::Proposer => world.proposers[to.id as usize - 1].interest(),
+            Role::Learner => world.learner.interest(),
+            _ => world.acceptors[to.id as usize - 1].interest(),
+        };
+        interest.includes(kind) && (self.scope.follows || !is_overheard)
+    }
+
+    /// Every proposer may be told whatever is chosen and it does not know.
+    fn tellings(&self, world: &World, steps: &mut Vec<Step>) {
+        for instance in Seen::in_world(world).chosen().into_keys() {
+            let lacks = |place: &usize| !world.proposers[*place].log().contains(instance);
+            steps.extend((0..2).filter(lacks).map(|place| Step::Tell(place, instance)));
+        }
+    }
+
     /// One turn of an acceptor. It stores before it answers, and may crash in between.
     fn acceptor_turn(&self, world: &mut World, delivery: &Delivery, crashes: bool) {
         let place = delivery.to.id as usize - 1;
@@ -269,9 +314,11 @@ fn is_answer_to(place: usize, envelope: &Envelope) -> bool {
 }
 
 /// Everybody in the world.
-fn nodes() -> impl Iterator<Item = NodeId> {
+fn nodes(scope: Scope) -> impl Iterator<Item = NodeId> {
+    let learners = scope.follows.then_some(NodeId::new(Role::Learner, 1));
     let proposers = (1..=2).map(|id| NodeId::new(Role::Proposer, id));
-    proposers.chain((1..=ACCEPTORS).map(|id| NodeId::new(Role::Acceptor, id)))
+    let acceptors = (1..=ACCEPTORS).map(|id| NodeId::new(Role::Acceptor, id));
+    proposers.chain(acceptors).chain(learners)
 }
 
 fn send(world: &mut World, from: Sender, fx: Effects) {
@@ -295,6 +342,7 @@ impl Model for Paxos {
             .collect();
         vec![World {
             proposers,
+            learner: Arc::new(Learner::new(1, 1, self.settings.clone(), NOW)),
             stored: acceptors.clone(),
             acceptors,
             network: BTreeSet::new(),
@@ -310,18 +358,12 @@ impl Model for Paxos {
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
         let may_crash = world.crashes < self.scope.crashes;
         for envelope in &world.network {
-            let nodes = nodes().filter(|node| To::Group(envelope.group).reaches(*node));
+            let kind = envelope.message.kind();
+            let nodes =
+                nodes(self.scope).filter(|node| kind.reaches(To::Group(envelope.group), *node));
             for to in nodes {
-                let place = to.id as usize - 1;
-                let interest = match to.role {
-                    Role::Proposer => world.proposers[place].interest(),
-                    _ => world.acceptors[place].interest(),
-                };
                 let is_gathered = is_answer(envelope) && to.role == Role::Proposer;
-                if to == envelope.from.node
-                    || is_gathered
-                    || !interest.includes(envelope.message.kind())
-                {
+                if to == envelope.from.node || is_gathered || !self.is_followed(world, to, kind) {
                     continue;
                 }
                 let delivery = Delivery { to, envelope: Arc::clone(envelope) };
@@ -332,6 +374,9 @@ impl Model for Paxos {
             }
         }
         self.gatherings(world, steps);
+        if self.scope.follows {
+            self.tellings(world, steps);
+        }
         for place in 0..2 {
             if world.campaigns[place] < self.scope.campaigns[place] {
                 steps.push(Step::Campaign(place));
@@ -370,7 +415,19 @@ impl Model for Paxos {
                     return None;
                 }
             }
+            Step::Deliver(Delivery { to, envelope }) if to.role == Role::Learner => {
+                self.learner_turn(&mut next, &envelope);
+            }
             Step::Deliver(delivery) => self.acceptor_turn(&mut next, &delivery, false),
+            Step::Tell(place, from) => {
+                let entries = Seen::in_world(world).chosen().remove(&from).unwrap_or_default();
+                let entries = entries.into_iter().take(1).collect();
+                let reply = Message::CatchUpReply(CatchUpReply { from, entries, last: true });
+                let learner = Sender { node: NodeId::new(Role::Learner, 1), boot: 1 };
+                self.proposer_turn(&mut next, place, |proposer, fx| {
+                    proposer.on_message(NOW, learner, reply, fx);
+                });
+            }
             Step::DeliverAndCrash(delivery) => {
                 next.crashes += 1;
                 self.acceptor_turn(&mut next, &delivery, true);
@@ -405,7 +462,7 @@ impl Model for Paxos {
                 next.proposers[place] = Arc::new(self.proposer(place, next.boots[place]));
             }
         }
-        if next.network.len() > world.network.len() {
+        if next.network.len() > world.network.len() || self.scope.follows {
             next.wrong = Seen::in_world(&next).what_is_wrong();
         }
         (next != *world).then_some(next)
@@ -415,7 +472,8 @@ impl Model for Paxos {
         vec![
             Property::always("nothing is wrong", |_, world: &World| world.wrong.is_none()),
             Property::sometimes("something is decided", |_, world: &World| {
-                world.network.iter().any(|one| one.message.kind() == Kind::Decide)
+                let says = |kind| matches!(kind, Kind::Chosen | Kind::Decide);
+                world.network.iter().any(|one| says(one.message.kind()))
             }),
         ]
     }
@@ -435,89 +493,6 @@ fn is_asked(instance: Instance, entry: &Entry) -> bool {
 /// The judge counts for itself: it shares no code with those it judges.
 fn is_majority(voters: &BTreeSet<u32>) -> bool {
     voters.len() * 2 > ACCEPTORS as usize
-}
-
-/// What the messages of a world say.
-#[derive(Default)]
-struct Seen {
-    proposed: BTreeMap<(Instance, Ballot), BTreeSet<Entry>>,
-    votes: BTreeMap<(Instance, Ballot), BTreeSet<u32>>,
-    promises: BTreeMap<Ballot, BTreeSet<u32>>,
-    decided: BTreeSet<(Instance, Entry)>,
-}
-
-impl Seen {
-    fn in_world(world: &World) -> Self {
-        let mut seen = Seen::default();
-        for envelope in &world.network {
-            let acceptor = envelope.from.node.id;
-            match &envelope.message {
-                Message::Accept(accept) => {
-                    for (instance, entry) in (accept.from.0..).map(Instance).zip(&accept.entries) {
-                        let entries = seen.proposed.entry((instance, accept.ballot)).or_default();
-                        entries.insert(entry.to_entry());
-                    }
-                }
-                Message::Accepted(accepted) => {
-                    for instance in accepted.runs.iter().flat_map(|run| run.iter()) {
-                        seen.votes.entry((instance, accepted.ballot)).or_default().insert(acceptor);
-                    }
-                }
-                Message::Promise(promise) => {
-                    if promise.next.is_none() {
-                        seen.promises.entry(promise.ballot).or_default().insert(acceptor);
-                    }
-                    for one in &promise.accepted {
-                        seen.votes.entry((one.instance, one.ballot)).or_default().insert(acceptor);
-                    }
-                }
-                Message::Decide(decide) => {
-                    let entries = decide.entries.iter().map(EntryRef::to_entry);
-                    seen.decided.extend((decide.from.0..).map(Instance).zip(entries));
-                }
-                _ => {}
-            }
-        }
-        seen
-    }
-
-    /// The first rule that is broken.
-    fn what_is_wrong(&self) -> Option<&'static str> {
-        let chosen = self.chosen();
-        let is_backed = |ballot: &Ballot| self.promises.get(ballot).is_some_and(is_majority);
-        if chosen.values().any(|entries| entries.len() > 1) {
-            return Some("two entries are chosen in one instance");
-        }
-        if self.proposed.values().any(|entries| entries.len() > 1) {
-            return Some("two entries are proposed in one instance and ballot");
-        }
-        if !self.proposed.keys().all(|(_, ballot)| is_backed(ballot)) {
-            return Some("something is proposed without a quorum of promises");
-        }
-        let mut proposed = self.proposed.iter();
-        if proposed.any(|((instance, _), all)| all.iter().any(|one| !is_asked(*instance, one))) {
-            return Some("something is proposed that nobody asked for");
-        }
-        let is_chosen = |(instance, entry): &(Instance, Entry)| {
-            chosen.get(instance).is_some_and(|entries| entries.contains(entry))
-        };
-        if !self.decided.iter().all(is_chosen) {
-            return Some("something is said to be decided that is not chosen");
-        }
-        None
-    }
-
-    /// What is chosen: one entry for each instance, if all is well.
-    fn chosen(&self) -> BTreeMap<Instance, BTreeSet<Entry>> {
-        let mut chosen: BTreeMap<Instance, BTreeSet<Entry>> = BTreeMap::new();
-        for ((instance, ballot), votes) in &self.votes {
-            if is_majority(votes) {
-                let entries = self.proposed.get(&(*instance, *ballot)).into_iter().flatten();
-                chosen.entry(*instance).or_default().extend(entries.cloned());
-            }
-        }
-        chosen
-    }
 }
 
 /// What a check found.
@@ -585,21 +560,28 @@ fn tell(what: &str, path: &[Step]) -> String {
 
 /// A scope without crashes.
 const fn scope(instances: u64, campaigns: [u8; 2]) -> Scope {
-    Scope { instances, campaigns, crashes: 0, no_preexecution: false }
+    Scope { instances, campaigns, crashes: 0, no_preexecution: false, follows: false }
+}
+
+/// The same with those who follow.
+const fn followed(scope: Scope) -> Scope {
+    Scope { follows: true, ..scope }
 }
 
 /// The scopes of every test run, visited completely.
 pub const SMALL: [Scope; 3] =
-    [scope(1, [1, 1]), Scope { crashes: 1, ..scope(1, [1, 1]) }, scope(2, [1, 1])];
+    [followed(scope(1, [1, 1])), Scope { crashes: 1, ..scope(1, [1, 1]) }, scope(2, [1, 1])];
 
 /// The scopes that take minutes and gigabytes.
 pub const LARGE: [Scope; 2] = [scope(1, [2, 1]), Scope { crashes: 1, ..scope(2, [1, 1]) }];
 
 /// The scopes of random walks.
-pub const WIDE: [Scope; 3] = [
+pub const WIDE: [Scope; 5] = [
     Scope { crashes: 2, ..scope(2, [2, 2]) },
     scope(1, [3, 3]),
     Scope { crashes: 1, no_preexecution: true, ..scope(2, [2, 2]) },
+    followed(Scope { crashes: 1, ..scope(2, [2, 2]) }),
+    followed(scope(1, [2, 2])),
 ];
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::agenda::Event;
-use super::cluster::{CLUSTER, Cluster, reached};
+use super::cluster::{CLUSTER, Cluster};
 use super::record::{Passage, Sent};
 use crate::protocol::message::{Message, Prepare};
 use crate::protocol::settings::Settings;
@@ -19,7 +19,7 @@ impl Cluster {
             let (to, datagram) = self.past[place].clone();
             let time = self.now + self.rng.up_to(Duration::from_secs(1));
             self.trace.record(|record| record.sent(Sent::noise(time, datagram.len())));
-            for to in reached(&self.nodes, to).collect::<Vec<_>>() {
+            for to in self.nodes.keys().copied().filter(|node| to.reaches(*node)) {
                 let copy = self.trace.record(|record| record.copied(Passage::begins(to, time)));
                 let datagram = Rc::clone(&datagram);
                 self.agenda.schedule(time, Event::Arrive { to, datagram, copy });

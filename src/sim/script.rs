@@ -382,7 +382,9 @@ impl Stage {
                 self.record.happened(moment, What::Chosen(chosen));
             }
             self.record.sent(Sent::by(moment, id, &message));
-            let members = self.nodes.keys().filter(|to| addressee.reaches(**to) && **to != id);
+            let kind = message.kind();
+            let members =
+                self.nodes.keys().filter(|to| kind.reaches(addressee, **to) && **to != id);
             for to in members {
                 let (to, message) = (*to, message.clone());
                 let copy = self.record.copied(Passage::begins(to, moment));

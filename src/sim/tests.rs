@@ -81,7 +81,7 @@ fn a_killed_leader_is_replaced_and_nothing_is_lost() {
             cluster.start_client(1, Assignment::Leader, values(1, 5000));
             cluster.start_client(2, from_instance(1), values(2, 200));
             let deadline = after(&cluster, SECOND);
-            let early = |cluster: &Cluster| cluster.delivered(1).len() > 100;
+            let early = |cluster: &Cluster| cluster.checker().chosen().len() > 100;
             cluster.run_until(deadline, early).unwrap_or_else(|violation| panic!("{violation}"));
             cluster.kill(proposer(1));
             finish(&mut cluster, 20 * SECOND);

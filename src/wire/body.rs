@@ -3,16 +3,18 @@
 //! The messages themselves know nothing of bincode. Entries have a form of their own
 //! (`protocol::entries`), and are taken over as they are.
 
+mod record;
+
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
 
+pub(super) use self::record::{decode_record, encode_record};
 use super::Refusal;
-use crate::protocol::actor::Record;
 use crate::protocol::entries::{Entries, EntryRef, Unreadable};
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
-    Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare,
-    Progress, Promise, Request, RequestAck, Standing, Told,
+    Chosen, Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea,
+    Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
     Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
@@ -90,8 +92,16 @@ struct PromiseHead {
 struct AcceptHead {
     ballot: WireBallot,
     watermark: u64,
+    chosen: u32,
     from: u64,
     entries: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct ChosenHead {
+    ballot: WireBallot,
+    until: u64,
+    runs: u32,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -268,10 +278,12 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             let head = AcceptHead {
                 ballot: wire_ballot(accept.ballot),
                 watermark: accept.watermark.0,
+                chosen: count(accept.chosen.len()),
                 from: accept.from.0,
                 entries: count(accept.entries.len()),
             };
             put(head, buffer);
+            accept.chosen.iter().for_each(|run| put(wire_run(run), buffer));
             accept.entries.write(buffer);
         }
         Message::Accepted(Accepted { ballot, runs }) => {
@@ -323,6 +335,11 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             let (acceptor, incarnation) = (*acceptor, *incarnation);
             put(DisownHead { acceptor, incarnation }, buffer);
         }
+        Message::Chosen(Chosen { ballot, until, runs }) => {
+            let (ballot, until) = (wire_ballot(*ballot), until.0);
+            put(ChosenHead { ballot, until, runs: count(runs.len()) }, buffer);
+            runs.iter().for_each(|run| put(wire_run(run), buffer));
+        }
     }
 }
 
@@ -357,40 +374,6 @@ fn wire_announcement(announcement: Announcement) -> WireAnnouncement {
 
 fn wire_run<T: Counted>(run: &Run<T>) -> WireRun {
     WireRun { from: run.from.get(), length: run.len() }
-}
-
-/// What precedes a record.
-#[derive(Encode, BorrowDecode)]
-enum RecordHead {
-    Promised { ballot: WireBallot },
-    Accepted { ballot: WireBallot, from: u64, entries: u32 },
-}
-
-/// Appends a record of an acceptor's log.
-pub(super) fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
-    match record {
-        Record::Promised(ballot) => {
-            put(RecordHead::Promised { ballot: wire_ballot(*ballot) }, buffer);
-        }
-        Record::Accepted { ballot, from, entries } => {
-            let (ballot, from) = (wire_ballot(*ballot), from.0);
-            put(RecordHead::Accepted { ballot, from, entries: count(entries.len()) }, buffer);
-            entries.write(buffer);
-        }
-    }
-}
-
-/// Reads a record of an acceptor's log.
-pub(super) fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
-    let mut body = Body::new(bytes);
-    let record = match body.take()? {
-        RecordHead::Promised { ballot: promised } => Record::Promised(ballot(promised)),
-        RecordHead::Accepted { ballot: accepted, from, entries } => {
-            let entries = body.entries(from, entries)?;
-            Record::Accepted { ballot: ballot(accepted), from: instance(from)?, entries }
-        }
-    };
-    if body.rest.is_empty() { Ok(record) } else { Err(Refusal::TrailingBytes) }
 }
 
 // From the wire.
@@ -531,6 +514,7 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             Message::Accept(Accept {
                 ballot: ballot(head.ballot),
                 watermark: instance(head.watermark)?,
+                chosen: body.runs(head.chosen)?,
                 from: instance(head.from)?,
                 entries: body.entries(head.from, head.entries)?,
             })
@@ -592,6 +576,11 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
         Kind::Disown => {
             let DisownHead { acceptor, incarnation } = body.take()?;
             Message::Disown(Disown { acceptor, incarnation })
+        }
+        Kind::Chosen => {
+            let head: ChosenHead = body.take()?;
+            let (ballot, until) = (ballot(head.ballot), instance(head.until)?);
+            Message::Chosen(Chosen { ballot, until, runs: body.runs(head.runs)? })
         }
     };
     if body.rest.is_empty() { Ok(message) } else { Err(Refusal::TrailingBytes) }

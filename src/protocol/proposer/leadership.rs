@@ -1,39 +1,34 @@
 //! What a proposer holds while it leads: requests, phase 1 per instance when asked for, phase 2.
 
+mod holes;
 mod idle;
 mod requests;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use log::{debug, info};
+use log::info;
 
 use self::idle::Idle;
 use super::intake::Queues;
 use super::notes::Notes;
 use super::phase1::{Attempt, PageOutcome, Report};
 use super::phase2::Phase2;
+use super::telling::Names;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
-use crate::protocol::entries::{Entries, EntriesBuilder, EntryRef};
+use crate::protocol::entries::{EntriesBuilder, EntryRef};
 use crate::protocol::message::{Accepted, Message, Promise};
 use crate::protocol::packing::merge;
 use crate::protocol::quorum::Quorum;
 use crate::protocol::retry::backoff;
-use crate::protocol::segments::{Held, Page, Segments};
+use crate::protocol::segments::{Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Instance, Number, Origin, Role, Run, Session, Time,
 };
-
-/// At how many places between what is decided or under way one turn looks for holes to close:
-/// bounded work for one event.
-const HOLES_MAX: usize = 16384;
-
-/// How many holes are closed by one page: few enough that it finds room in flight soon.
-const NOOPS_MAX: u64 = 1024;
 
 /// How many instances one Prepare asks about when phase 1 runs per instance: few enough that a
 /// promise seldom needs a second page.
@@ -323,8 +318,9 @@ impl Leadership {
         self.phase2.on_accepted(now, acceptor, accepted, &self.settings)
     }
 
-    /// The instances of `page` are decided, here or elsewhere.
-    pub fn on_decided(&mut self, page: &Page) {
+    /// The instances of `page` are decided, here or elsewhere. Returns whether this leader has
+    /// proposed something else in one of them.
+    pub fn on_decided(&mut self, page: &Page) -> bool {
         let run = page.run();
         self.top = self.top.max(run.until);
         let leader_assigned = page.entries.leader_assigned_len();
@@ -332,7 +328,7 @@ impl Leadership {
             let end = page.from.plus(leader_assigned as u64);
             self.leader_assigned_end = self.leader_assigned_end.max(end);
         }
-        self.displace_others(page);
+        let has_lost = self.displace_others(page);
         for (_, part) in page.entries.runs() {
             if let Some((origin, numbers)) = part.numbers()
                 && origin.assigned_by == AssignedBy::Client
@@ -341,12 +337,19 @@ impl Leadership {
             }
         }
         self.tell_contenders(page);
+        has_lost
     }
 
-    /// Gives up what was to be proposed for the instances of `page`, which are decided.
-    fn displace_others(&mut self, page: &Page) {
+    /// Gives up what was to be proposed for the instances of `page`, which are decided. Returns
+    /// whether some of it was proposed, and is not what is decided.
+    fn displace_others(&mut self, page: &Page) -> bool {
         let run = page.run();
         let mut others = self.phase2.forget(run);
+        let has_lost = others.iter().any(|proposed| {
+            let place = (proposed.from.0 - page.from.0) as usize;
+            let decided = page.entries.slice(place, place + proposed.entries.len());
+            proposed.entries != decided
+        });
         self.waiting.take(run, |other, ()| others.push(other));
         if let Preparation::PerInstance { unprepared, .. } = &mut self.preparation {
             unprepared.take(run, |other, ()| others.push(other));
@@ -362,6 +365,7 @@ impl Leadership {
                 }
             }
         }
+        has_lost
     }
 
     /// Delivery has passed these numbers, of which the first is `origin`, from `instance` on.
@@ -421,64 +425,6 @@ impl Leadership {
         phase1.or(phase2)
     }
 
-    // Holes.
-
-    /// The holes below leader-assigned values have been open for a while: they are closed from the
-    /// end of this turn on.
-    pub fn on_close_holes(&mut self, log: &DecidedLog) {
-        self.timers.close_holes = false;
-        if bugs::has(Bug::LeavesHoles) {
-            return;
-        }
-        // Whatever was under way at the last look is decided since, or under way still.
-        let from = if self.closing.is_empty() { log.watermark() } else { self.closing.from };
-        self.closing = Run::new(from, self.closing.until.max(self.holes_until));
-    }
-
-    /// Closes holes, as whole runs, in order: about a window of instances at a time, and no more
-    /// before those are in flight.
-    fn close_holes(&mut self, log: &DecidedLog) {
-        let is_waiting = |first: Instance| first < self.closing.from;
-        if self.closing.is_empty() || self.waiting.first().is_some_and(is_waiting) {
-            return;
-        }
-        let window = self.settings.leader_window as u64;
-        let (first, mut closed, mut looks) = (self.closing.from, 0, 0);
-        self.closing.from = first.max(log.watermark());
-        while closed < window && looks < HOLES_MAX {
-            let holes = log.missing(self.closing.from, self.closing.until, 1);
-            let Some(hole) = holes.first() else {
-                self.closing.from = self.closing.until;
-                break;
-            };
-            let under_way = if bugs::has(Bug::ClosesHolesBlindly) {
-                Held::Nothing(hole.until)
-            } else {
-                self.under_way_at(*hole)
-            };
-            self.closing.from = match under_way {
-                Held::Entries(page) => page.run().until,
-                Held::Nothing(until) => {
-                    let count = Run::new(hole.from, until).len().min(NOOPS_MAX);
-                    closed += count;
-                    self.close(hole.from, count)
-                }
-            };
-            looks += 1;
-        }
-        if closed > 0 {
-            debug!("closes {closed} holes from {first} on");
-        }
-    }
-
-    /// Has no-ops proposed for `count` instances from `from` on; returns the one behind them.
-    fn close(&mut self, from: Instance, count: u64) -> Instance {
-        let page = Page { from, entries: Entries::noops(count as u32) };
-        let until = page.run().until;
-        self.waiting.insert(page, ());
-        until
-    }
-
     // The end of a turn.
 
     /// Tells clients what was received, for the timer.
@@ -488,14 +434,22 @@ impl Leadership {
         self.notes.send_received(log, &self.settings, fx);
     }
 
-    /// Proposes what there is room for, sends it, and tells the clients what is final.
-    pub fn on_turn_end(&mut self, now: Time, log: &DecidedLog, quorate: bool, fx: &mut Effects) {
+    /// Proposes what there is room for, sends it with the names of what is decided, and tells the
+    /// clients what is final.
+    pub fn on_turn_end(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        quorate: bool,
+        names: &mut Names,
+        fx: &mut Effects,
+    ) {
         self.notes.set_quorate(quorate);
         self.notes.set_grant(self.grant());
         self.close_holes(log);
         self.propose_all(now, log);
         self.begin_attempts(now, fx);
-        self.phase2.send(now, log.watermark(), &self.settings, fx);
+        self.phase2.send(now, names, &self.settings, fx);
         self.notes.send_final(log, &self.settings, fx);
         self.arm_timers(now, log, fx);
     }

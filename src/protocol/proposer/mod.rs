@@ -6,6 +6,7 @@
 //! file: campaigning, following, and who gets which message.
 
 mod claims;
+mod following;
 mod incarnations;
 mod intake;
 mod leadership;
@@ -23,16 +24,17 @@ use self::claims::Claims;
 use self::incarnations::Incarnations;
 use self::leadership::Leadership;
 use self::phase1::{Attempt, PageOutcome};
-use self::telling::Learners;
+use self::telling::{Learners, News};
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
-use super::catch_up::{self, CatchUp};
+use super::catch_up::CatchUp;
 use super::decided_log::{Contradiction, DecidedLog};
 use super::election::Election;
 use super::message::{
-    Accepted, Announcement, Assignment, CatchUpReply, CatchUpRequest, Decide, Echo, Heartbeat,
-    Interest, Kind, Message, Nack, Plea, Progress, Promise, Request, Standing,
+    Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
+    Plea, Progress, Promise, Request, Standing,
 };
+use super::proposals::Proposals;
 use super::quorum::Quorum;
 use super::retry::backoff;
 use super::segments::Page;
@@ -75,6 +77,8 @@ pub struct Proposer {
     /// Would rather not lead until then.
     abstains_until: Time,
     log: DecidedLog,
+    /// What other leaders propose, while this proposer does not lead.
+    proposals: Proposals,
     catch_up: CatchUp,
     learners: Learners,
     incarnations: Incarnations,
@@ -82,7 +86,7 @@ pub struct Proposer {
     /// Who pleaded since the last offers.
     pleaded: BTreeSet<NodeId>,
     /// Decided by this leader in this turn, to be told at its end.
-    decided_now: Vec<Page>,
+    news: News,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -112,12 +116,13 @@ impl Proposer {
             followed: Ballot::ZERO,
             abstains_until: Time::ZERO,
             log: DecidedLog::with_limits(settings.assembly),
+            proposals: Proposals::default(),
             catch_up: CatchUp::default(),
             learners: Learners::default(),
             incarnations: Incarnations::default(),
             claims: Claims::default(),
             pleaded: BTreeSet::new(),
-            decided_now: Vec::new(),
+            news: News::default(),
             settings,
         }
     }
@@ -152,8 +157,10 @@ impl Proposer {
     }
 
     /// Leads no more, and forgets everything that only a leader needs. Clients ask the next one.
+    /// What was decided and not told yet, others have heard by then, or find out.
     fn step_down(&mut self, now: Time, fx: &mut Effects) {
         self.phase = Phase::Standby;
+        self.news = News::default();
         self.learners = Learners::default();
         self.election.set_office(now, false);
         for timer in [
@@ -201,6 +208,8 @@ impl Proposer {
         }
         self.election.on_word(now, id, from.boot, announcement);
         if announcement.standing == Standing::Leads {
+            let (until, runs) = (heartbeat.progress.watermark, Vec::new());
+            self.on_named(now, from, Chosen { ballot, until, runs }, fx);
             if ballot < self.followed {
                 // It does not know yet that it was replaced.
                 fx.ignore(Ignored::StaleBallot);
@@ -212,32 +221,36 @@ impl Proposer {
         self.check_election(now, fx);
     }
 
-    fn on_decide(&mut self, id: u32, decide: Decide, fx: &mut Effects) {
-        let is_leaders = decide.ballot.proposer == id && self.hear_ballot(decide.ballot);
-        if is_leaders && decide.ballot >= self.followed && !self.is_leading() {
-            self.followed = decide.ballot;
-        }
-        self.catch_up.on_decide();
-        self.learn(Page { from: decide.from, entries: decide.entries }, fx);
-    }
-
     /// Takes in decided entries from elsewhere. Returns whether any was new.
-    fn learn(&mut self, page: Page, fx: &mut Effects) -> bool {
+    fn learn(&mut self, now: Time, page: Page, fx: &mut Effects) -> bool {
         let mut news = Vec::new();
-        self.decide(page, &mut news, fx);
+        self.decide(now, page, &mut news, fx);
         self.deliver();
         !news.is_empty()
     }
 
     /// Takes in decisions, and adds those that are new to `news`.
-    fn decide(&mut self, page: Page, news: &mut Vec<Page>, fx: &mut Effects) {
+    ///
+    /// A leader that has proposed something else in one of these instances steps down in this turn,
+    /// and says nothing more under its ballot b: its watermark would pass the instance, and bless
+    /// what it had proposed there (`proposals` relies on it). It could not go on anyway: what is
+    /// decided against it was chosen in a higher ballot, which a quorum has promised.
+    fn decide(&mut self, now: Time, page: Page, news: &mut Vec<Page>, fx: &mut Effects) {
         let known = news.len();
         if let Err(Contradiction(instance)) = self.log.decide(page, news) {
             log::error!("instance {instance} is decided, and was claimed to hold another value");
             fx.ignore(Ignored::Contradiction);
         }
-        if let Phase::Leading(leadership) = &mut self.phase {
-            news[known..].iter().for_each(|page| leadership.on_decided(page));
+        let Phase::Leading(leadership) = &mut self.phase else {
+            return news[known..].iter().for_each(|page| self.proposals.forget(page.run()));
+        };
+        let mut is_over = false;
+        for page in &news[known..] {
+            is_over |= leadership.on_decided(page);
+        }
+        if is_over && !bugs::has(Bug::LeadsAgainstDecisions) {
+            info!("is replaced: {} lost an instance to another ballot", leadership.ballot());
+            self.step_down(now, fx);
         }
     }
 
@@ -284,7 +297,7 @@ impl Proposer {
             Phase::Standby => fx.ignore(Ignored::NotLeading),
             Phase::Leading(leadership) => {
                 let decided = leadership.on_promise(now, acceptor, promise, &self.log, fx);
-                self.on_chosen(decided, fx);
+                self.on_found(now, decided, fx);
             }
             Phase::Campaign { attempt, tries, since, .. } => {
                 match attempt.on_promise(acceptor, promise) {
@@ -322,8 +335,9 @@ impl Proposer {
         leadership.announce();
         self.followed = ballot;
         self.phase = Phase::Leading(Box::new(leadership));
+        self.proposals = Proposals::default();
         self.learners = Learners { due: self.log.progress().decided, ..Learners::default() };
-        self.on_chosen(chosen, fx);
+        self.on_found(now, chosen, fx);
     }
 
     fn on_accepted(&mut self, now: Time, acceptor: u32, accepted: &Accepted, fx: &mut Effects) {
@@ -331,16 +345,22 @@ impl Proposer {
             return fx.ignore(Ignored::NotLeading);
         };
         let chosen = leadership.on_accepted(now, acceptor, accepted, fx);
-        self.on_chosen(chosen, fx);
+        let mut decided = Vec::new();
+        for page in chosen {
+            self.decide(now, page, &mut decided, fx);
+        }
+        self.news.named.extend(decided.iter().map(Page::run));
+        self.deliver();
     }
 
-    /// A quorum has accepted these: they are decided here, and told at the end of the turn.
-    fn on_chosen(&mut self, chosen: Vec<Page>, fx: &mut Effects) {
-        let mut news = std::mem::take(&mut self.decided_now);
-        for page in chosen {
-            self.decide(page, &mut news, fx);
+    /// Phase 1 has found that a quorum had accepted these in an earlier ballot. This leader never
+    /// proposes them, so they have no name: they are told with their values.
+    fn on_found(&mut self, now: Time, found: Vec<Page>, fx: &mut Effects) {
+        let mut decided = std::mem::take(&mut self.news.found);
+        for page in found {
+            self.decide(now, page, &mut decided, fx);
         }
-        self.decided_now = news;
+        self.news.found = decided;
         self.deliver();
     }
 
@@ -418,28 +438,6 @@ impl Proposer {
         }
         if !bugs::has(Bug::DeafToDecideAcks) {
             self.learners.acknowledged = Some(progress);
-        }
-    }
-
-    fn on_catch_up_request(&mut self, asker: NodeId, request: &CatchUpRequest, fx: &mut Effects) {
-        let me = NodeId::new(Role::Proposer, self.options.id);
-        if !catch_up::is_asked(request, me, self.is_leading()) {
-            return fx.ignore(Ignored::NotLeading);
-        }
-        catch_up::answer(&self.log, request, asker, &self.settings, fx);
-    }
-
-    fn on_catch_up_reply(
-        &mut self,
-        now: Time,
-        from: NodeId,
-        reply: CatchUpReply,
-        fx: &mut Effects,
-    ) {
-        let gained = self.learn(Page { from: reply.from, entries: reply.entries }, fx);
-        if matches!(self.phase, Phase::Standby) {
-            let answer = (gained, reply.last);
-            self.catch_up.on_reply(now, &self.log, from, answer, &self.settings, fx);
         }
     }
 
@@ -522,7 +520,8 @@ impl Actor for Proposer {
             Message::Nack(nack) => self.on_nack(now, id, nack, fx),
             Message::Echo(echo) => self.on_echo(now, id, echo, fx),
             Message::Plea(plea) => self.on_plea(now, from, plea, fx),
-            Message::Decide(decide) => self.on_decide(id, decide, fx),
+            Message::Accept(accept) => self.on_accept(now, from, accept, fx),
+            Message::Decide(decide) => self.on_decide(now, from, decide, fx),
             Message::DecideAck(ack) => self.on_decide_ack(now, from, ack.progress, fx),
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from, heartbeat, fx),
             Message::CatchUpRequest(request) => {
@@ -531,7 +530,7 @@ impl Actor for Proposer {
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::RequestAck(_)
             | Message::Prepare(_)
-            | Message::Accept(_)
+            | Message::Chosen(_)
             | Message::Disown(_)
             | Message::Offer(_) => {
                 fx.ignore(Ignored::Misdirected);
@@ -546,8 +545,8 @@ impl Actor for Proposer {
             (Timer::RetryPrepare, _) => self.on_retry_prepare(now, fx),
             (Timer::RetryDecide, _) => self.on_retry_decide(now, fx),
             (Timer::CatchUp, Phase::Standby) => {
-                let leader = NodeId::new(Role::Proposer, self.followed.proposer);
-                self.catch_up.on_timer(now, &self.log, Some(leader), &self.settings, fx);
+                // Learners first: the leader's link carries every value already.
+                self.catch_up.on_timer(now, &self.log, None, &self.settings, fx);
             }
             (Timer::RetryAccept, Phase::Leading(leadership)) => leadership.on_retry_accept(now),
             (Timer::CloseHoles, Phase::Leading(leadership)) => leadership.on_close_holes(&self.log),
@@ -572,13 +571,13 @@ impl Actor for Proposer {
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         match &mut self.phase {
             Phase::Leading(leadership) => {
-                leadership.on_turn_end(now, &self.log, self.election.is_quorate(), fx);
-                let ballot = leadership.ballot();
-                self.send_decides(now, ballot, fx);
+                self.news.name(&self.log);
+                let quorate = self.election.is_quorate();
+                leadership.on_turn_end(now, &self.log, quorate, &mut self.news.names, fx);
+                self.tell(now, fx);
             }
-            Phase::Campaign { .. } => self.decided_now.clear(),
+            Phase::Campaign { .. } => {}
             Phase::Standby => {
-                self.decided_now.clear();
                 self.catch_up.on_turn_end(now, &self.log, &self.settings, fx);
             }
         }
@@ -593,9 +592,9 @@ impl Actor for Proposer {
             Kind::Decide,
             Kind::CatchUpRequest,
         ]);
-        const STANDBY: Interest = ALWAYS.with(Kind::CatchUpReply).with(Kind::DecideAck);
-        const CAMPAIGN: Interest =
-            ALWAYS.with(Kind::CatchUpReply).with(Kind::Promise).with(Kind::Nack);
+        const FOLLOWING: Interest = ALWAYS.with(Kind::CatchUpReply).with(Kind::Accept);
+        const STANDBY: Interest = FOLLOWING.with(Kind::DecideAck);
+        const CAMPAIGN: Interest = FOLLOWING.with(Kind::Promise).with(Kind::Nack);
         const LEADING: Interest =
             ALWAYS.with(Kind::Request).with(Kind::Accepted).with(Kind::Nack).with(Kind::DecideAck);
         const LEADING_UNPREPARED: Interest = LEADING.with(Kind::Promise);

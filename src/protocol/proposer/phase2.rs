@@ -10,7 +10,9 @@ use crate::protocol::packing::{disjoint, merge, pages};
 use crate::protocol::quorum::{Quorum, Tally};
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Ballot, Instance, Role, Run, Time};
+use crate::protocol::types::{Ballot, ENTRY_BYTES_MAX, Instance, RUN_BYTES_MAX, Role, Run, Time};
+
+use super::telling::Names;
 
 /// The instances proposed and not decided.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,7 +111,7 @@ impl Phase2 {
     /// Proposes the entries of `page`; they go out at the end of the turn.
     ///
     /// One ballot never proposes two entries for an instance: that is what makes an acceptance of
-    /// (instance, ballot) speak for one entry.
+    /// (instance, ballot) speak for one entry, and the name of a decision name it.
     pub fn propose(&mut self, now: Time, page: Page) {
         let run = page.run();
         assert!(!self.in_flight.overlaps(run), "{run} is proposed once in a ballot");
@@ -235,21 +237,25 @@ impl Phase2 {
         }
     }
 
-    /// Sends what there is room for: first what is sent again.
-    pub fn send(&mut self, now: Time, watermark: Instance, settings: &Settings, fx: &mut Effects) {
+    /// Sends what there is room for: first what is sent again. `names` ride on the first Accept
+    /// that has room for them.
+    pub fn send(&mut self, now: Time, names: &mut Names, settings: &Settings, fx: &mut Effects) {
         if self.again.is_empty() && self.fresh.is_empty() && self.late.is_empty() {
             return;
         }
+        if bugs::has(Bug::NamesBeforeQuorum) {
+            names.runs.extend(&self.fresh);
+        }
         self.unsent_bytes = 0;
         let again = std::mem::take(&mut self.again);
-        self.again = self.send_runs(now, again, watermark, settings, fx);
+        self.again = self.send_runs(now, again, names, settings, fx);
         if self.again.is_empty() {
             let fresh = std::mem::take(&mut self.fresh);
-            self.fresh = self.send_runs(now, fresh, watermark, settings, fx);
+            self.fresh = self.send_runs(now, fresh, names, settings, fx);
         }
         if self.again.is_empty() && self.fresh.is_empty() {
             let late = std::mem::take(&mut self.late);
-            self.late = self.send_runs(now, late, watermark, settings, fx);
+            self.late = self.send_runs(now, late, names, settings, fx);
         }
         self.count_unsent();
     }
@@ -259,7 +265,7 @@ impl Phase2 {
         &mut self,
         now: Time,
         runs: Vec<Run<Instance>>,
-        watermark: Instance,
+        names: &mut Names,
         settings: &Settings,
         fx: &mut Effects,
     ) -> Vec<Run<Instance>> {
@@ -278,7 +284,7 @@ impl Phase2 {
         }
         let is_joined = runs.len() < pieces;
         for page in leaving {
-            self.send_page(now, page, is_joined, watermark, settings, fx);
+            self.send_page(now, page, is_joined, names, settings, fx);
         }
         let Some(rest) = rest else { return Vec::new() };
         self.flow.note_full();
@@ -291,7 +297,7 @@ impl Phase2 {
         now: Time,
         page: Page,
         is_joined: bool,
-        watermark: Instance,
+        names: &mut Names,
         settings: &Settings,
         fx: &mut Effects,
     ) {
@@ -310,7 +316,12 @@ impl Phase2 {
             self.in_flight.join(run, settings.entries_bytes());
         }
         let Page { from, entries } = page;
-        let accept = Accept { ballot: self.ballot, watermark, from, entries };
+        let rest = settings.page_bytes().saturating_sub(entries.bytes() + ENTRY_BYTES_MAX);
+        let (watermark, mut chosen) = (names.until, Vec::new());
+        if names.runs.len() * RUN_BYTES_MAX <= rest {
+            (chosen, names.is_due) = (std::mem::take(&mut names.runs), false);
+        }
+        let accept = Accept { ballot: self.ballot, watermark, chosen, from, entries };
         fx.send(Role::Acceptor, Message::Accept(accept));
     }
 
@@ -400,13 +411,13 @@ mod tests {
     fn only_what_is_overdue_is_sent_again() {
         let settings = Settings::default();
         let (mut phase2, mut fx) = (in_flight(2), Effects::new());
-        phase2.send(Time::ZERO, Instance(1), &settings, &mut fx);
+        phase2.send(Time::ZERO, &mut Names::default(), &settings, &mut fx);
         assert_eq!(fx.send.len(), 1);
         let deadline = Time::ZERO + settings.retry_accept;
         assert_eq!(phase2.next_deadline(&settings), Some(deadline));
         let look = |phase2: &mut Phase2, now, fx: &mut Effects| {
             phase2.on_deadline(now, &settings);
-            phase2.send(now, Instance(1), &settings, fx);
+            phase2.send(now, &mut Names::default(), &settings, fx);
             fx.send.len()
         };
         assert_eq!(look(&mut phase2, Time::ZERO + settings.retry_accept / 2, &mut fx), 1);
@@ -419,12 +430,12 @@ mod tests {
     fn the_wait_follows_the_answers() {
         let settings = Settings::default();
         let (mut phase2, mut fx) = (in_flight(2), Effects::new());
-        phase2.send(Time::ZERO, Instance(1), &settings, &mut fx);
+        phase2.send(Time::ZERO, &mut Names::default(), &settings, &mut fx);
         for acceptor in [1, 2] {
             phase2.on_accepted(Time(500), acceptor, &accepted(1, 3), &settings);
         }
         phase2.propose(Time(600), noop(3));
-        phase2.send(Time(600), Instance(2), &settings, &mut fx);
+        phase2.send(Time(600), &mut Names::default(), &settings, &mut fx);
         assert_eq!(phase2.next_deadline(&settings), Some(Time(600) + Duration::from_micros(1500)));
     }
 }

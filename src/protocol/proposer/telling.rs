@@ -1,14 +1,24 @@
 //! Telling learners and standbys what is decided, until a learner says that it holds it.
+//!
+//! What this leader's own Accepts decided is named, for its values have been heard; the rest is
+//! told with its values. Names ride on an Accept of the same turn when there is one, and never wait
+//! for one.
 
 use super::Proposer;
+use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
-use crate::protocol::message::{Decide, Message, Progress};
-use crate::protocol::packing::pages;
+use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::message::{Chosen, Decide, Message, Progress};
+use crate::protocol::packing::{merge, pages, runs_per_page};
 use crate::protocol::retry::backoff;
+use crate::protocol::segments::Page;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Instance, Role, Run, Time};
 
-/// What the leader knows of the learners: when to send Decides again.
+/// How many runs above the watermark are named again with the next ones: a name may be lost.
+const RUNS_REPEATED: usize = 8;
+
+/// What the leader knows of the learners: when to name decisions again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Learners {
     /// What the leading learner said last.
@@ -21,9 +31,59 @@ pub struct Learners {
     pub armed: bool,
 }
 
+/// What was decided in this turn.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct News {
+    /// By this leader's own Accepts: to be named.
+    pub named: Vec<Run<Instance>>,
+    /// By those of earlier leaders, as phase 1 found: to be told with its values.
+    pub found: Vec<Page>,
+    /// What is named now.
+    pub names: Names,
+    /// The last that was named above the watermark.
+    recent: Vec<Run<Instance>>,
+    /// Whether there is any.
+    is_news: bool,
+}
+
+/// Names on their way out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Names {
+    /// Everything below it is decided: the watermark.
+    pub until: Instance,
+    /// What else is decided.
+    pub runs: Vec<Run<Instance>>,
+    /// Whether it is news, and not said yet.
+    pub is_due: bool,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names { until: Instance::FIRST, runs: Vec::new(), is_due: false }
+    }
+}
+
+impl News {
+    /// Makes up the names of this turn, when all of it is decided.
+    pub fn name(&mut self, log: &DecidedLog) {
+        let until = if bugs::has(Bug::NamesHoles) { log.end() } else { log.watermark() };
+        self.names.until = until;
+        self.names.is_due = !self.named.is_empty();
+        self.is_news = self.names.is_due || !self.found.is_empty();
+        if self.names.is_due {
+            self.recent.append(&mut self.named);
+            self.recent = merge(std::mem::take(&mut self.recent));
+        }
+        self.recent.retain(|run| run.until > log.watermark());
+        self.names.runs.clone_from(&self.recent);
+        let most = self.recent.len().saturating_sub(RUNS_REPEATED);
+        self.recent.drain(..most);
+    }
+}
+
 impl Proposer {
-    /// Sends Decides again from where the learners are, unless they have moved since the last
-    /// look. It backs off, for there may be no learner.
+    /// Names again what is decided, unless the learners have moved since the last look. It backs
+    /// off, for there may be no learner.
     pub(super) fn on_retry_decide(&mut self, now: Time, fx: &mut Effects) {
         self.learners.armed = false;
         let Some(ballot) = self.own_ballot().filter(|_| self.is_leading()) else { return };
@@ -37,13 +97,10 @@ impl Proposer {
             self.learners.tries = 0;
         } else {
             self.learners.tries = self.learners.tries.saturating_add(1);
-            let from = self.learners.acknowledged.map_or(Instance::FIRST, |held| held.watermark);
-            let held = self.log.pages(Run::new(from, self.log.end()));
-            // A little of it: a learner that lacks more catches up by itself.
-            for page in pages(held, self.settings.entries_bytes()).take(2) {
-                let decide = Decide { ballot, from: page.from, entries: page.entries };
-                fx.send(Role::Learner, Message::Decide(decide));
-            }
+            let limit = runs_per_page(self.settings.page_bytes());
+            let (until, runs) =
+                (self.log.watermark(), self.log.decided(self.log.watermark(), limit));
+            fx.send(Role::Learner, Message::Chosen(Chosen { ballot, until, runs }));
         }
         self.learners.due = decided;
         self.arm_retry_decide(now, fx);
@@ -56,25 +113,46 @@ impl Proposer {
         fx.set_timer(Timer::RetryDecide, now + wait);
     }
 
-    /// Tells learners and standbys what was decided in this turn.
-    pub(super) fn send_decides(&mut self, now: Time, ballot: Ballot, fx: &mut Effects) {
-        if self.decided_now.is_empty() {
-            return;
+    /// Tells what was decided in this turn, as far as no Accept has told it.
+    ///
+    /// Standbys are told names by Accepts and heartbeats alone: nobody waits for them.
+    pub(super) fn tell(&mut self, now: Time, fx: &mut Effects) {
+        let Some(ballot) = self.own_ballot().filter(|_| self.is_leading()) else { return };
+        if self.news.names.is_due {
+            let until = self.news.names.until;
+            let limit = runs_per_page(self.settings.page_bytes());
+            let mut rest = std::mem::take(&mut self.news.names.runs);
+            while self.news.names.is_due {
+                let runs = rest.drain(..rest.len().min(limit)).collect();
+                fx.send(Role::Learner, Message::Chosen(Chosen { ballot, until, runs }));
+                self.news.names.is_due = !rest.is_empty();
+            }
         }
-        let mut decided = std::mem::take(&mut self.decided_now);
-        decided.sort_unstable_by_key(|page| page.from);
+        self.send_found(now, ballot, fx);
+        let is_news = std::mem::take(&mut self.news.is_news);
+        if is_news && !self.options.no_timeouts && !self.learners.armed {
+            self.learners.due = self.log.progress().decided;
+            self.arm_retry_decide(now, fx);
+        }
+    }
+
+    /// Tells values that have no name. Of more than answers a catch-up request the others hear by
+    /// the watermark, and fetch it.
+    fn send_found(&mut self, now: Time, ballot: Ballot, fx: &mut Effects) {
+        let mut found = std::mem::take(&mut self.news.found);
+        found.sort_unstable_by_key(|page| page.from);
         let has_standbys = self.election.has_company(now);
-        for page in pages(decided.drain(..), self.settings.entries_bytes()) {
+        let mut bytes = 0;
+        for page in pages(found, self.settings.entries_bytes()) {
+            bytes += page.entries.bytes();
+            if bytes > self.settings.catch_up_bytes {
+                return;
+            }
             let decide = Decide { ballot, from: page.from, entries: page.entries };
             if has_standbys {
                 fx.send(Role::Proposer, Message::Decide(decide.clone()));
             }
             fx.send(Role::Learner, Message::Decide(decide));
-        }
-        self.decided_now = decided;
-        if !self.options.no_timeouts && !self.learners.armed {
-            self.learners.due = self.log.progress().decided;
-            self.arm_retry_decide(now, fx);
         }
     }
 }

@@ -86,8 +86,8 @@ fn sample(kind: Kind) -> Message {
             Message::Promise(Promise { ballot: BIG, from, until, accepted, next: until })
         }
         Kind::Accept => {
-            let watermark = Instance(u64::MAX);
-            Message::Accept(Accept { ballot: BIG, watermark, from, entries: entries() })
+            let (watermark, chosen) = (Instance(u64::MAX), runs());
+            Message::Accept(Accept { ballot: BIG, watermark, chosen, from, entries: entries() })
         }
         Kind::Accepted => Message::Accepted(Accepted { ballot: BIG, runs: runs() }),
         Kind::Nack => Message::Nack(Nack { rejected: BIG, promised: BIG }),
@@ -114,6 +114,10 @@ fn sample(kind: Kind) -> Message {
         Kind::Disown => Message::Disown(Disown { acceptor: u32::MAX, incarnation: u64::MAX }),
         Kind::CatchUpReply => {
             Message::CatchUpReply(CatchUpReply { from, entries: entries(), last: true })
+        }
+        Kind::Chosen => {
+            let until = Instance(u64::MAX);
+            Message::Chosen(Chosen { ballot: BIG, until, runs: runs() })
         }
     }
 }
@@ -193,7 +197,7 @@ fn each_refusal_has_its_reason() {
     assert_eq!(codec.decode(&good[..HEADER_BYTES - 1]), Err(Refusal::TooShort));
     assert_eq!(with(0, b'x'), Err(Refusal::Foreign));
     assert_eq!(with(4, VERSION + 1), Err(Refusal::OtherVersion));
-    assert_eq!(with(5, 16), Err(Refusal::UnknownKind));
+    assert_eq!(with(5, Kind::ALL.len() as u8), Err(Refusal::UnknownKind));
     assert_eq!(with(5, Kind::Promise as u8), Err(Refusal::WrongRole));
     assert_eq!(with(6, 4), Err(Refusal::UnknownSender));
     assert_eq!(with(HEADER_BYTES, 255), Err(Refusal::BadBody));
@@ -274,14 +278,18 @@ fn the_bounds_of_the_protocol_hold() {
         let items: usize = match sample(kind) {
             Message::Request(request) => request.entries.bytes(),
             Message::RequestAck(ack) => ack.told.iter().map(Told::wire_bytes_max).sum(),
-            Message::Accepted(_) | Message::CatchUpRequest(_) => 2 * RUN_BYTES_MAX,
+            Message::Accepted(_) | Message::CatchUpRequest(_) | Message::Chosen(_) => {
+                2 * RUN_BYTES_MAX
+            }
             Message::Promise(promise) => promise
                 .accepted
                 .iter()
                 .map(|accepted| accepted.entry.wire_bytes_max() + ENTRY_BYTES_MAX)
                 .sum(),
-            Message::Accept(Accept { entries, .. })
-            | Message::Decide(Decide { entries, .. })
+            Message::Accept(Accept { chosen, entries, .. }) => {
+                chosen.len() * RUN_BYTES_MAX + entries.bytes() + ENTRY_BYTES_MAX
+            }
+            Message::Decide(Decide { entries, .. })
             | Message::CatchUpReply(CatchUpReply { entries, .. }) => {
                 entries.bytes() + ENTRY_BYTES_MAX
             }
@@ -305,7 +313,7 @@ fn the_longest_value_fits_a_datagram() {
         let entries = vec![value(AssignedBy::Leader, u64::MAX - 1, &bytes)].into();
         let codec = Codec::new("test", 3, codec_of(Kind::Accept).sender, datagram_bytes);
         let (watermark, from) = (Instance(u64::MAX), Instance(u64::MAX - 1));
-        let accept = Accept { ballot: BIG, watermark, from, entries };
+        let accept = Accept { ballot: BIG, watermark, chosen: Vec::new(), from, entries };
         assert_eq!(codec.encode(&Message::Accept(accept), &mut Vec::new()), Ok(()));
     }
 }
@@ -314,7 +322,7 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(
         body in prop::collection::vec(any::<u8>(), 0..2000),
-        kind in 0..16usize,
+        kind in 0..Kind::ALL.len(),
     ) {
         let kind = Kind::ALL[kind];
         let mut datagram = datagram(kind);

@@ -1,0 +1,139 @@
+//! How messages are told in traces and logs: one line each.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::*;
+
+/// `1..4, 7..8`, or `-` for none.
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    if items.is_empty() {
+        return "-".to_owned();
+    }
+    items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// `..3, 5..6`: what is decided, by instance.
+fn names(until: Instance, runs: &[Run<Instance>]) -> String {
+    let prefix = (until > Instance::FIRST).then(|| format!("..{until}"));
+    list(&prefix.into_iter().chain(runs.iter().map(Run::to_string)).collect::<Vec<_>>())
+}
+
+/// `4 no-op, 5 C1#2 "b"`: entries with their instances.
+fn numbered(from: Instance, entries: &Entries) -> String {
+    let numbered = from.numbering(entries);
+    list(&numbered.map(|(instance, entry)| format!("{instance} {entry}")).collect::<Vec<_>>())
+}
+
+/// One line, for traces and logs.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Message::Request(Request { assignment, from, entries, front: _ }) => {
+                write!(f, "Request {from}")?;
+                if let Assignment::Client { first } = assignment {
+                    write!(f, " for {}", first.plus(from.0.saturating_sub(1)))?;
+                }
+                let values: Vec<Value> = entries.values().map(Value::new).collect();
+                write!(f, ": {}", list(&values))
+            }
+            // The grant follows what is measured, and says nothing of what was asked.
+            Message::RequestAck(RequestAck { quorate, told, grant: _ }) => {
+                let told = told.iter().map(Told::to_string).collect::<Vec<_>>().join("; ");
+                let quorate = if *quorate { "" } else { ", without a quorum" };
+                write!(f, "RequestAck {told}{quorate}")
+            }
+            Message::Prepare(Prepare { ballot, from, until, acceptor }) => {
+                write!(f, "Prepare {ballot} from {from}")?;
+                until.map_or(Ok(()), |until| write!(f, " until {until}"))?;
+                acceptor.map_or(Ok(()), |acceptor| write!(f, ", page of A{acceptor}"))
+            }
+            Message::Promise(Promise { ballot, from, accepted, next, .. }) => {
+                write!(f, "Promise {ballot} from {from}: {}", list(accepted))?;
+                next.map_or(Ok(()), |next| write!(f, ", more from {next}"))
+            }
+            Message::Accept(Accept { ballot, watermark, chosen, from, entries }) => {
+                write!(f, "Accept {ballot}: {}", numbered(*from, entries))?;
+                match names(*watermark, chosen).as_str() {
+                    "-" => Ok(()),
+                    names => write!(f, "; chosen {names}"),
+                }
+            }
+            Message::Accepted(Accepted { ballot, runs }) => {
+                write!(f, "Accepted {ballot}: {}", list(runs))
+            }
+            Message::Nack(Nack { rejected, promised }) => {
+                write!(f, "Nack {rejected}: promised {promised}")
+            }
+            Message::Decide(Decide { ballot, from, entries }) => {
+                write!(f, "Decide {ballot}: {}", numbered(*from, entries))
+            }
+            Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
+            Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
+                let asks = if *asks { ", asks" } else { "" };
+                write!(f, "Heartbeat {announcement} {progress}{asks}")
+            }
+            Message::CatchUpRequest(CatchUpRequest { of, again, missing }) => {
+                let again = if *again { "again " } else { "" };
+                write!(f, "CatchUpRequest {again}{}", list(missing))?;
+                of.map_or(Ok(()), |of| write!(f, " of {of}"))
+            }
+            Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
+                let end = if *last { ", the last" } else { "" };
+                write!(f, "CatchUpReply {}{end}", numbered(*from, entries))
+            }
+            Message::Disown(Disown { acceptor, .. }) => write!(f, "Disown A{acceptor}"),
+            Message::Echo(Echo { promised, accepted, heard }) => {
+                write!(f, "Echo {}; promised {promised}, accepted {accepted}", list(heard))
+            }
+            Message::Plea(Plea { pleaded_us, offered }) => {
+                let pleaded = Duration::from_micros(*pleaded_us);
+                write!(f, "Plea for {pleaded:?}, offered by {}", list(offered))
+            }
+            Message::Offer(Offer { to, callers, progress }) => {
+                write!(f, "Offer to {} of {callers}: {progress}", list(to))
+            }
+            Message::Chosen(Chosen { ballot, until, runs }) => {
+                write!(f, "Chosen {ballot}: {}", names(*until, runs))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Told { session, requested, received, delivered, lost } = self;
+        let (received, delivered, lost) = (list(received), list(delivered), list(lost));
+        write!(f, "{session} received {received} delivered {delivered} lost {lost}")?;
+        if *requested { Ok(()) } else { write!(f, ", heard") }
+    }
+}
+
+impl fmt::Display for Announcement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Announcement { standing, quorate, ballot, .. } = self;
+        write!(f, "{standing:?}")?;
+        if *ballot != Ballot::ZERO {
+            write!(f, " with {ballot}")?;
+        }
+        if *quorate { write!(f, ", quorate") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "P{} {}", self.proposer, self.announcement)
+    }
+}
+
+impl fmt::Display for AcceptedEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} in {}", self.instance, self.entry, self.ballot)
+    }
+}
+
+impl fmt::Display for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "watermark {} decided {}", self.watermark, self.decided)
+    }
+}

@@ -1,0 +1,75 @@
+//! Closing the holes that dead leaders left below leader-assigned values, with no-ops.
+
+use log::debug;
+
+use super::Leadership;
+use crate::bugs::{self, Bug};
+use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::entries::Entries;
+use crate::protocol::segments::{Held, Page};
+use crate::protocol::types::{Instance, Run};
+
+/// At how many places between what is decided or under way one turn looks for holes to close:
+/// bounded work for one event.
+const HOLES_MAX: usize = 16384;
+
+/// How many holes are closed by one page: few enough that it finds room in flight soon.
+const NOOPS_MAX: u64 = 1024;
+
+impl Leadership {
+    /// The holes below leader-assigned values have been open for a while: they are closed from the
+    /// end of this turn on.
+    pub fn on_close_holes(&mut self, log: &DecidedLog) {
+        self.timers.close_holes = false;
+        if bugs::has(Bug::LeavesHoles) {
+            return;
+        }
+        // Whatever was under way at the last look is decided since, or under way still.
+        let from = if self.closing.is_empty() { log.watermark() } else { self.closing.from };
+        self.closing = Run::new(from, self.closing.until.max(self.holes_until));
+    }
+
+    /// Closes holes, as whole runs, in order: about a window of instances at a time, and no more
+    /// before those are in flight.
+    pub(super) fn close_holes(&mut self, log: &DecidedLog) {
+        let is_waiting = |first: Instance| first < self.closing.from;
+        if self.closing.is_empty() || self.waiting.first().is_some_and(is_waiting) {
+            return;
+        }
+        let window = self.settings.leader_window as u64;
+        let (first, mut closed, mut looks) = (self.closing.from, 0, 0);
+        self.closing.from = first.max(log.watermark());
+        while closed < window && looks < HOLES_MAX {
+            let holes = log.missing(self.closing.from, self.closing.until, 1);
+            let Some(hole) = holes.first() else {
+                self.closing.from = self.closing.until;
+                break;
+            };
+            let under_way = if bugs::has(Bug::ClosesHolesBlindly) {
+                Held::Nothing(hole.until)
+            } else {
+                self.under_way_at(*hole)
+            };
+            self.closing.from = match under_way {
+                Held::Entries(page) => page.run().until,
+                Held::Nothing(until) => {
+                    let count = Run::new(hole.from, until).len().min(NOOPS_MAX);
+                    closed += count;
+                    self.close(hole.from, count)
+                }
+            };
+            looks += 1;
+        }
+        if closed > 0 {
+            debug!("closes {closed} holes from {first} on");
+        }
+    }
+
+    /// Has no-ops proposed for `count` instances from `from` on; returns the one behind them.
+    fn close(&mut self, from: Instance, count: u64) -> Instance {
+        let page = Page { from, entries: Entries::noops(count as u32) };
+        let until = page.run().until;
+        self.waiting.insert(page, ());
+        until
+    }
+}

@@ -1,0 +1,116 @@
+//! The judge of a world: what its messages say, and whether that can be.
+
+use super::*;
+
+/// What the messages of a world say.
+#[derive(Default)]
+pub(super) struct Seen {
+    proposed: BTreeMap<(Instance, Ballot), BTreeSet<Entry>>,
+    votes: BTreeMap<(Instance, Ballot), BTreeSet<u32>>,
+    promises: BTreeMap<Ballot, BTreeSet<u32>>,
+    /// What is said, or believed by somebody, to be decided.
+    decided: BTreeSet<(Instance, Entry)>,
+    /// What is named as decided.
+    named: BTreeSet<(Instance, Ballot)>,
+}
+
+impl Seen {
+    pub(super) fn in_world(world: &World) -> Self {
+        let mut seen = Seen::default();
+        let logs = world.proposers.iter().map(|proposer| proposer.log());
+        for log in logs.chain([world.learner.log()]) {
+            for page in log.pages(Run::new(Instance::FIRST, log.end())) {
+                let entries = page.entries.iter().map(EntryRef::to_entry);
+                seen.decided.extend((page.from.0..).map(Instance).zip(entries));
+            }
+        }
+        for envelope in &world.network {
+            let acceptor = envelope.from.node.id;
+            match &envelope.message {
+                Message::Accept(accept) => {
+                    for (instance, entry) in (accept.from.0..).map(Instance).zip(&accept.entries) {
+                        let entries = seen.proposed.entry((instance, accept.ballot)).or_default();
+                        entries.insert(entry.to_entry());
+                    }
+                    seen.names(accept.ballot, accept.watermark, &accept.chosen);
+                }
+                Message::Chosen(chosen) => {
+                    seen.names(chosen.ballot, chosen.until, &chosen.runs);
+                }
+                Message::Accepted(accepted) => {
+                    for instance in accepted.runs.iter().flat_map(|run| run.iter()) {
+                        seen.votes.entry((instance, accepted.ballot)).or_default().insert(acceptor);
+                    }
+                }
+                Message::Promise(promise) => {
+                    if promise.next.is_none() {
+                        seen.promises.entry(promise.ballot).or_default().insert(acceptor);
+                    }
+                    for one in &promise.accepted {
+                        seen.votes.entry((one.instance, one.ballot)).or_default().insert(acceptor);
+                    }
+                }
+                Message::Decide(decide) => {
+                    let entries = decide.entries.iter().map(EntryRef::to_entry);
+                    seen.decided.extend((decide.from.0..).map(Instance).zip(entries));
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    fn names(&mut self, ballot: Ballot, until: Instance, runs: &[Run<Instance>]) {
+        let prefix = [Run::new(Instance::FIRST, until)];
+        let named = prefix.iter().chain(runs).flat_map(Run::iter);
+        self.named.extend(named.map(|instance| (instance, ballot)));
+    }
+
+    /// The first rule that is broken.
+    pub(super) fn what_is_wrong(&self) -> Option<&'static str> {
+        let chosen = self.chosen();
+        let is_backed = |ballot: &Ballot| self.promises.get(ballot).is_some_and(is_majority);
+        if chosen.values().any(|entries| entries.len() > 1) {
+            return Some("two entries are chosen in one instance");
+        }
+        if self.proposed.values().any(|entries| entries.len() > 1) {
+            return Some("two entries are proposed in one instance and ballot");
+        }
+        if !self.proposed.keys().all(|(_, ballot)| is_backed(ballot)) {
+            return Some("something is proposed without a quorum of promises");
+        }
+        let mut proposed = self.proposed.iter();
+        if proposed.any(|((instance, _), all)| all.iter().any(|one| !is_asked(*instance, one))) {
+            return Some("something is proposed that nobody asked for");
+        }
+        let is_chosen = |(instance, entry): &(Instance, Entry)| {
+            chosen.get(instance).is_some_and(|entries| entries.contains(entry))
+        };
+        // What the same ballot has proposed there, if anything, is what the name stands for.
+        let is_true = |named: &(Instance, Ballot)| {
+            let proposed = self.proposed.get(named).into_iter().flatten();
+            chosen
+                .get(&named.0)
+                .is_some_and(|chosen| proposed.clone().all(|one| chosen.contains(one)))
+        };
+        if !self.named.iter().all(is_true) {
+            return Some("something is named as decided that is not chosen");
+        }
+        if !self.decided.iter().all(is_chosen) {
+            return Some("something is said to be decided that is not chosen");
+        }
+        None
+    }
+
+    /// What is chosen: one entry for each instance, if all is well.
+    pub(super) fn chosen(&self) -> BTreeMap<Instance, BTreeSet<Entry>> {
+        let mut chosen: BTreeMap<Instance, BTreeSet<Entry>> = BTreeMap::new();
+        for ((instance, ballot), votes) in &self.votes {
+            if is_majority(votes) {
+                let entries = self.proposed.get(&(*instance, *ballot)).into_iter().flatten();
+                chosen.entry(*instance).or_default().extend(entries.cloned());
+            }
+        }
+        chosen
+    }
+}
