@@ -1,7 +1,7 @@
 //! The messages, and how they follow each other.
 //!
 //! A message goes to a whole group, and who has no use for it drops it; or, where it concerns one
-//! process alone, to that one ([`To`](super::types::To)). What is asked again, and the answer to
+//! process alone, to that one ([`To`]). What is asked again, and the answer to
 //! it, goes to the group, so that nothing rests on knowing where anybody is. Any message may be
 //! lost, repeated, delayed or overtaken: no handler relies on order, and every answer can be asked
 //! for again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
