@@ -290,6 +290,14 @@ impl<T: Copy> Flow<T> {
         out == 0 || out + bytes <= self.window()
     }
 
+    /// Something is about to leave: after a silence the window starts anew, before anybody asks how
+    /// much may leave together.
+    pub fn wake(&mut self, now: Time) {
+        if self.in_network == 0 && now.since(self.heard) > IDLE {
+            self.restart();
+        }
+    }
+
     /// Something could not leave for want of room.
     pub fn note_full(&mut self) {
         self.round.was_full = true;
@@ -298,9 +306,7 @@ impl<T: Copy> Flow<T> {
     /// `what` of `bytes` leaves now; it was sent `retries` times before.
     pub fn send(&mut self, now: Time, what: T, bytes: usize, retries: u32) -> Ticket {
         debug_assert!(self.has_room(bytes, 0), "nothing is sent that there is no room for");
-        if self.in_network == 0 && now.since(self.heard) > IDLE {
-            self.restart();
-        }
+        self.wake(now);
         let Ticket(ticket) = self.next_ticket();
         if self.round.end == 0 {
             self.begin_round(now, ticket);

@@ -271,6 +271,7 @@ impl Phase2 {
     ) -> Vec<Run<Instance>> {
         let pieces = runs.len();
         let runs = merge(runs);
+        self.flow.wake(now);
         let (mut leaving, mut bytes, mut rest) = (Vec::new(), 0, None);
         let held = runs.iter().flat_map(|run| self.in_flight.pages(*run)).map(|(page, _)| page);
         for page in pages(held, settings.entries_bytes()) {
