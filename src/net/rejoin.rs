@@ -389,7 +389,8 @@ impl Reopening {
 
 impl AddressedSender for Reopening {
     fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        self.send_by(|sender| sender.send_at(node, address, datagram))
+        // That one address cannot be reached says nothing of the interface.
+        self.state.lock().sender.send_at(node, address, datagram)
     }
 }
 

@@ -98,13 +98,15 @@ impl CatchUp {
     }
 
     /// These are decided, whether their values are held or not.
-    pub fn on_named(&mut self, chosen: &Chosen) {
+    pub fn on_named(&mut self, chosen: &Chosen, log: &DecidedLog) {
         self.named_until = self.named_until.max(chosen.until);
         if chosen.runs.is_empty() {
             return;
         }
         let mut named = std::mem::take(&mut self.named);
         named.extend_from_slice(&chosen.runs);
+        // What is held must not crowd out what is missing.
+        named.retain(|run| log.lacks(*run));
         self.named = merge(named);
         // Of more the heartbeats tell, if they stay missing.
         self.named.truncate(RUNS_MAX);
@@ -194,6 +196,7 @@ impl CatchUp {
         if self.waiting && !self.is_behind(log) {
             // Nothing is waited for: what is missed next is asked for as soon as this was.
             self.waiting = false;
+            self.tries = 0;
             fx.cancel_timer(Timer::CatchUp);
         }
         if gained && last && self.is_behind(log) {
@@ -423,7 +426,7 @@ mod tests {
         let run = |from, until| Run::new(Instance(from), Instance(until));
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
         let runs = vec![run(5, 8), run(9, 10), run(11, 13)];
-        catch_up.on_named(&Chosen { ballot, until: Instance(4), runs });
+        catch_up.on_named(&Chosen { ballot, until: Instance(4), runs }, &log);
         catch_up.on_turn_end(Time::ZERO, &log, &settings, &mut fx);
         assert_eq!(fx.timers, [(Timer::CatchUp, Some(Time::ZERO + settings.retry_least))]);
         catch_up.on_timer(Time(1000), &log, None, &settings, &mut fx);

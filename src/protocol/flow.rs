@@ -587,13 +587,14 @@ impl<T: Copy> Flow<T> {
         let took = least.as_micros().max(1) as u64;
         let base = (least - queued).as_micros() as u64;
         if let Some(allowance) = self.allowance {
-            self.window = (self.window as u64 * base / took) as usize + allowance;
+            self.window = ((self.window as u64).saturating_mul(base) / took) as usize + allowance;
             self.window = self.window.min(self.most);
             return;
         }
         let allowed = base + patience.as_micros() as u64;
         // And a few datagrams more: of two senders on a link, that with less gains more by it.
-        let window = (self.window as u64 * allowed / took) as usize + self.least;
+        let window = ((self.window as u64).saturating_mul(allowed) / took) as usize;
+        let window = window.saturating_add(self.least);
         self.window = window.min(self.window * 2).min(self.most);
     }
 

@@ -117,9 +117,11 @@ impl DatagramSender for Post {
     }
 
     fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
-        match self.find(node) {
-            Some(address) => self.network.send_at(node, address, datagram),
-            None => self.network.send(node.role, datagram),
+        let sent = self.find(node).map(|address| self.network.send_at(node, address, datagram));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            // What cannot be reached alone may be reached with its group.
+            Some(Err(_)) | None => self.network.send(node.role, datagram),
         }
     }
 
