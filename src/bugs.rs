@@ -72,10 +72,14 @@ pub enum Bug {
     DeliversTwice,
     /// Parts of a value are put together in the order in which they were decided.
     TakesPartsOutOfOrder,
+    /// A part that was decided twice is put into its value twice.
+    TakesPartsTwice,
     /// A value is delivered when one part of it is still missing.
     DeliversWithoutLastPart,
     /// Parts of several sessions are put into one value.
     MixesSessions,
+    /// A value may be longer or shorter than its first part says.
+    IgnoresLengths,
     /// A learner does not wait for an instance that is missing.
     DeliversOverGaps,
     /// Nobody closes the holes that a dead leader left.
@@ -173,7 +177,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 73] = [
+    pub const ALL: [Bug; 75] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -206,8 +210,10 @@ mod switch {
         Bug::AcksTooEarly,
         Bug::DeliversTwice,
         Bug::TakesPartsOutOfOrder,
+        Bug::TakesPartsTwice,
         Bug::DeliversWithoutLastPart,
         Bug::MixesSessions,
+        Bug::IgnoresLengths,
         Bug::DeliversOverGaps,
         Bug::LeavesHoles,
         Bug::ClosesHolesBlindly,

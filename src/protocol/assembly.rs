@@ -187,8 +187,11 @@ impl Assemblies {
         open.bytes += length;
         let is_last = part == Part::Last
             || bugs::has(Bug::DeliversWithoutLastPart) && open.value_bytes - open.bytes <= length;
-        let fits =
-            if is_last { open.bytes == open.value_bytes } else { open.bytes < open.value_bytes };
+        let fits = if is_last {
+            open.bytes == open.value_bytes || bugs::has(Bug::IgnoresLengths)
+        } else {
+            open.bytes < open.value_bytes
+        };
         if !fits && !bugs::has(Bug::DeliversWithoutLastPart) {
             return Taken::Broken;
         }

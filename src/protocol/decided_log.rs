@@ -182,7 +182,7 @@ impl DecidedLog {
             return (entries.len(), Occurrence::Delivered);
         }
         let Position { next, has_ended } = *position;
-        if numbers.from < next {
+        if numbers.from < next && !is_let_in_again(entries) {
             // They were delivered; the next may be among those that follow.
             return ((next.0 - numbers.from.0).min(numbers.len()) as usize, Occurrence::Skipped);
         }
@@ -346,6 +346,10 @@ fn values_before_parts(entries: &Entries) -> usize {
 
 fn is_let_in_early(entries: &Entries) -> bool {
     bugs::has(Bug::TakesPartsOutOfOrder) && values_before_parts(entries) == 0
+}
+
+fn is_let_in_again(entries: &Entries) -> bool {
+    bugs::has(Bug::TakesPartsTwice) && values_before_parts(entries) == 0
 }
 
 impl Default for DecidedLog {

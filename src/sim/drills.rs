@@ -23,7 +23,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 20] = [
+pub const ALL: [Drill; 21] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -41,6 +41,7 @@ pub const ALL: [Drill; 20] = [
     ("slow minority", super::links::slow_minority),
     ("answers that come back", answers_come_back),
     ("forged series", series::forged),
+    ("logs with parts", series::logs),
     ("half a value", series::halves),
     ("leaders and parts", series::leaders),
     ("missed value", missed_value),

@@ -1,18 +1,23 @@
 //! Values in parts, in situations that are rarely drawn: clients that die half way, leaders that
 //! die at every few parts, and series that no client would send.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{MS, Wrong, finishes};
 use crate::protocol::assembly::AssemblyLimits;
-use crate::protocol::entries::Entries;
+use crate::protocol::decided_log::{DecidedLog, Occurrence};
+use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::message::{Assignment, Message, Request};
+use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    AssignedBy, Entry, NodeId, Number, Origin, Part, Role, Sender, Session, To, Value,
+    AssignedBy, Entry, Instance, NodeId, Number, Origin, Part, Role, Sender, Session, To, Value,
 };
+use crate::rng::Rng;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, mixed_values, values};
 use crate::sim::record::PassageId;
+use crate::sim::series::reckon;
 use crate::wire::Codec;
 
 /// Datagrams of so many bytes, and values that take 30 of them.
@@ -135,17 +140,10 @@ pub fn forged() -> Wrong {
     types(&mut cluster, 1, 5);
     for (client, parts) in (101..).zip(series) {
         let session = Session { client, boot: 1 };
-        let entry = |(number, (part, length)): (u64, (Option<Part>, usize))| {
-            let assigned_by = AssignedBy::Leader;
-            let origin = Origin { session, number: Number(number), assigned_by };
-            let bytes = Value::new(&vec![b'x'; length]);
-            match part {
-                None => Entry::Value { origin, value: bytes },
-                Some(part) => Entry::Part { origin, part, bytes },
-            }
-        };
         // In one request, and one by one.
-        let entries: Vec<Entry> = (1..).zip(parts).map(entry).collect();
+        let numbered = (1..).zip(parts);
+        let entries: Vec<Entry> =
+            numbered.map(|(number, part)| entry(session, number, part)).collect();
         if client % 2 == 0 {
             forge(&mut cluster, session, 1, entries.into());
         } else {
@@ -158,4 +156,85 @@ pub fn forged() -> Wrong {
         }
     }
     completes(&mut cluster, 15_000 * MS)
+}
+
+/// Of any log delivery makes what the judge reckons: parts in their order and out of it, twice, of
+/// several sessions side by side, and of series that contradict themselves.
+pub fn logs() -> Wrong {
+    (0..300).find_map(|seed| {
+        let limits = AssemblyLimits { count: 2, bytes: 300 };
+        let chosen: BTreeMap<_, _> = (1..).map(Instance).zip(any_log(seed)).collect();
+        let (mut log, mut delivered) = (DecidedLog::with_limits(limits), Vec::new());
+        for (from, entry) in &chosen {
+            let page = Page { from: *from, entries: vec![entry.clone()].into() };
+            log.decide(page, &mut Vec::new()).expect("each instance is decided once");
+            log.deliver(|page, occurrence| match (occurrence, page.entries.first()) {
+                (Occurrence::Delivered, Some(EntryRef::Value { origin, value })) => {
+                    delivered.push((page.from, origin.session, origin.number, Value::new(value)));
+                }
+                (Occurrence::Completed(whole), _) => {
+                    let Origin { session, number, .. } = whole.origin;
+                    delivered.push((whole.instance, session, number, whole.to_value()));
+                }
+                _ => {}
+            });
+        }
+        let reckoned = reckon(&chosen, limits);
+        let differ = reckoned.delivered != delivered
+            || reckoned.ended.iter().any(|(session, end)| {
+                !log.has_ended(*session) || log.next_number(*session) != Number(*end)
+            });
+        differ.then(|| format!("log {seed} is delivered otherwise than it must be"))
+    })
+}
+
+/// A log of three sessions, whose values come whole and in parts. Mostly the next number of a
+/// session follows, sometimes an earlier or a later one, and some series announce what they are
+/// not.
+fn any_log(seed: u64) -> Vec<Entry> {
+    let mut rng = Rng::new(seed);
+    let sessions: Vec<Vec<Entry>> = (1..=3).map(|client| any_session(&mut rng, client)).collect();
+    let mut next = [0; 3];
+    let mut log = Vec::new();
+    for _ in 0..120 {
+        let place = rng.below(3) as usize;
+        let number = match rng.below(10) {
+            0 | 1 => rng.below(next[place] as u64 + 1) as usize,
+            2 => next[place] + 1,
+            _ => next[place],
+        };
+        log.extend(sessions[place].get(number).cloned());
+        next[place] += usize::from(number == next[place]);
+    }
+    log
+}
+
+/// What a client asks for, number by number; now and then one that no client would be.
+fn any_session(rng: &mut Rng, client: u32) -> Vec<Entry> {
+    let mut parts: Vec<(Option<Part>, usize)> = Vec::new();
+    while parts.len() < 40 {
+        let between = rng.below(4) as usize;
+        let lengths: Vec<usize> = (0..between + 2).map(|_| 32 + rng.below(9) as usize).collect();
+        let lie = if rng.chance(0.1) { rng.below(3) as usize } else { 1 };
+        let value_bytes = (lengths.iter().sum::<usize>() + lie - 1) as u32;
+        if rng.chance(0.5) {
+            parts.push((None, 5));
+            continue;
+        }
+        parts.push((Some(Part::First { value_bytes }), lengths[0]));
+        parts.extend(lengths[1..=between].iter().map(|length| (Some(Part::Middle), *length)));
+        parts.push((Some(Part::Last), lengths[between + 1]));
+    }
+    let session = Session { client, boot: 1 };
+    (1..).zip(parts).map(|(number, part)| entry(session, number, part)).collect()
+}
+
+/// A leader-assigned value, or a part of one, of so many bytes.
+fn entry(session: Session, number: u64, (part, length): (Option<Part>, usize)) -> Entry {
+    let origin = Origin { session, number: Number(number), assigned_by: AssignedBy::Leader };
+    let bytes = Value::new(&vec![b'a' + (number % 26) as u8; length]);
+    match part {
+        None => Entry::Value { origin, value: bytes },
+        Some(part) => Entry::Part { origin, part, bytes },
+    }
 }
