@@ -14,8 +14,8 @@
 //!    its client died half way.
 //!
 //! Of a session that has ended nothing more is delivered. So a client's values are delivered
-//! without
-//! a gap, and any later leader can tell which were: those below the number at which it ended.
+//! without a gap, and any later leader can tell which were: those below the number at which it
+//! ended.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -17,7 +17,9 @@ use super::actor::Effects;
 use super::decided_log::DecidedLog;
 use super::message::{CatchUpReply, CatchUpRequest, Chosen, Message, Progress};
 use super::packing::{disjoint, merge, pages, runs_per_page};
+use super::proposals::Proposals;
 use super::retry::backoff;
+use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Instance, NodeId, Role, Run, Time, To};
@@ -97,8 +99,23 @@ impl CatchUp {
         self.heard.decided = self.heard.decided.max(heard.decided);
     }
 
+    /// A leader names what is decided. Returns what of it `proposals` holds and `log` lacks.
+    pub fn on_chosen(
+        &mut self,
+        chosen: Chosen,
+        proposals: &mut Proposals,
+        log: &DecidedLog,
+    ) -> Vec<Page> {
+        self.on_named(&chosen, log);
+        let decided = proposals.choose(chosen, log);
+        if !decided.is_empty() {
+            self.on_decide();
+        }
+        decided
+    }
+
     /// These are decided, whether their values are held or not.
-    pub fn on_named(&mut self, chosen: &Chosen, log: &DecidedLog) {
+    fn on_named(&mut self, chosen: &Chosen, log: &DecidedLog) {
         self.named_until = self.named_until.max(chosen.until);
         if chosen.runs.is_empty() {
             return;

@@ -123,11 +123,6 @@ impl Addresses {
         Addresses { belief, recent: BTreeMap::new(), older: BTreeMap::new() }
     }
 
-    /// The interface has other networks now. What is known there stays, and must answer.
-    pub fn set_belief(&mut self, belief: Belief) {
-        self.belief = belief;
-    }
-
     /// A datagram of `from` came from `address`.
     pub fn heard(&mut self, now: Time, from: Sender, address: SocketAddr) -> News {
         if !self.belief.believes(address.ip()) {

@@ -32,12 +32,7 @@ impl Proposer {
         if !chosen.ballot.belongs_to(from) {
             return fx.ignore(Ignored::Malformed);
         }
-        self.catch_up.on_named(&chosen, &self.log);
-        let decided = self.proposals.choose(chosen, &self.log);
-        if !decided.is_empty() {
-            self.catch_up.on_decide();
-        }
-        for page in decided {
+        for page in self.catch_up.on_chosen(chosen, &mut self.proposals, &self.log) {
             self.learn(now, page, fx);
         }
     }

@@ -71,8 +71,7 @@ fn announced(entry: EntryRef<'_>) -> Option<usize> {
 }
 
 /// How many of `entries`, from the first on, there is room for, when `room` is what others leave
-/// for
-/// this session. Of its values one is open at a time, so they need no room beside each other.
+/// for this session. Of its values one is open at a time, so they need no room beside each other.
 fn let_in(entries: &Entries, room: Begun) -> usize {
     if !entries.has_parts() {
         return entries.len();

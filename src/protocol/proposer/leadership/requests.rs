@@ -142,8 +142,8 @@ impl Leadership {
     }
 
     /// What others leave for values of `session` that travel in parts. Values that are open and
-    /// were
-    /// not continued for long do not count, from the one that delivery would give up first on.
+    /// were not continued for long do not count, from the one that delivery would give up first
+    /// on.
     fn room_for_parts(&self, session: Session, log: &DecidedLog) -> Begun {
         if log.watermark() < self.inherited_end {
             // Nobody knows yet what earlier leaders have let in.
