@@ -5,6 +5,7 @@ pub mod interface;
 pub mod lossy;
 pub mod memory;
 pub mod multicast;
+pub mod needed;
 pub mod rejoin;
 
 use std::collections::BTreeSet;

@@ -21,7 +21,7 @@ use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups, drops};
 use crate::protocol::types::{NodeId, Role};
 
 /// How long a receiver waits before it lets its caller look around.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a sender waits for room in the socket's buffer: a burst on a slow link needs a moment,
 /// and what a stuck link does not take is lost, as on any other.

@@ -69,6 +69,16 @@ impl Recipe {
         Ok((self.find(&host)?, host))
     }
 
+    /// Joins `address`, where there is somebody to hear, on the interface there is now.
+    pub(super) fn join_anew(&mut self, address: SocketAddr) -> Result<Rejoining, String> {
+        let (interface, host) = self.look()?;
+        self.options.interface = interface;
+        let joined = Rejoining::join(address, self.clone(), &host);
+        let mut receiver = joined.map_err(|error| error.to_string())?;
+        receiver.others.heard(self.clock.now());
+        Ok(receiver)
+    }
+
     /// The loopback interface stays as it is, and no switch is behind it.
     fn is_fixed(&self) -> bool {
         self.options.interface.index == Interface::LOOPBACK.index

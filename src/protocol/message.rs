@@ -536,6 +536,17 @@ impl Interest {
         Interest(bits)
     }
 
+    /// What processes of `role` take from `group`, whatever they do.
+    pub fn of_group(role: Role, group: Role) -> Self {
+        let taken = Kind::ALL.into_iter().filter(|kind| kind.is_taken(role, group));
+        taken.fold(Interest(0), Interest::with)
+    }
+
+    /// Whether a kind is in both sets.
+    pub fn meets(self, other: Interest) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// The set and `kind`.
     pub const fn with(self, kind: Kind) -> Self {
         Interest(self.0 | 1 << kind as u32)

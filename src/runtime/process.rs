@@ -1,6 +1,6 @@
 //! The sockets and threads of one role, from before it runs to its end.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 use std::thread;
 use std::time::Duration;
@@ -28,9 +28,11 @@ use crate::logging;
 use crate::net::interface::{HostInterface, Interface, host_interfaces};
 use crate::net::lossy::Lossy;
 use crate::net::multicast::Options;
+use crate::net::needed::Needed;
 use crate::net::rejoin::{Private, Recipe, Rejoining, Reopening};
 use crate::net::{AddressedSender, DatagramReceiver, Group, Groups};
 use crate::protocol::actor::Actor;
+use crate::protocol::message::Interest;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Sender, To};
 use crate::results::output::Output;
@@ -76,6 +78,7 @@ impl Listening {
         place: Place,
         recipe: &Recipe,
         sender: &Arc<Reopening>,
+        interest: &Arc<AtomicU32>,
     ) -> Result<Vec<Self>, StartError> {
         let host = own_interfaces();
         let mut at_place: Vec<To> =
@@ -84,12 +87,16 @@ impl Listening {
         if is_listed {
             at_place.push(To::Node(node));
         }
-        let joined_too = groups.joined_too(node.role);
-        let joined_too = joined_too.map(|(group, address)| (vec![To::Group(group)], address));
-        let mut listening = Vec::new();
-        for (addressees, address) in std::iter::once((at_place, place.listen)).chain(joined_too) {
-            let socket = Box::new(Rejoining::join(address, recipe.clone(), &host)?);
-            listening.push(Listening { socket, addressees });
+        let socket = Box::new(Rejoining::join(place.listen, recipe.clone(), &host)?);
+        let mut listening = vec![Listening { socket, addressees: at_place }];
+        for (group, address) in groups.joined_too(node.role) {
+            let (of_group, interest) = (Interest::of_group(node.role, group), Arc::clone(interest));
+            let is_needed = move || {
+                let interest = Interest::from_bits(interest.load(Ordering::Relaxed));
+                interest.meets(of_group)
+            };
+            let socket = Box::new(Needed::join(address, recipe.clone(), Box::new(is_needed))?);
+            listening.push(Listening { socket, addressees: vec![To::Group(group)] });
         }
         if !is_listed {
             listening.extend(Private::all_of(sender).into_iter().map(|socket| Listening {
@@ -158,7 +165,9 @@ impl Process {
         let recipe = Recipe { choice: config.interface.clone(), options, clock };
         let opened = Reopening::open(&config.groups, recipe.clone(), config.unicast_port)?;
         let opened = Arc::new(opened);
-        let listening = Listening::open(&config.groups, me.node, place, &recipe, &opened)?;
+        let interest = Arc::new(AtomicU32::new(0));
+        let listening =
+            Listening::open(&config.groups, me.node, place, &recipe, &opened, &interest)?;
         let belief = belief(seal.is_some(), place.interface);
         let codec = if seal.is_some() { codec.sealed() } else { codec };
         let (network, lock): (Arc<dyn AddressedSender + Sync>, _) = match seal {
@@ -180,7 +189,7 @@ impl Process {
             groups: config.groups.clone(),
             belief,
             lock,
-            interest: Arc::new(AtomicU32::new(0)),
+            interest,
             stats: Arc::new(Stats::default()),
             clock,
             busy_poll: config.busy_poll,

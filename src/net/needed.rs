@@ -1,0 +1,135 @@
+//! A socket in a group that a process needs at times only.
+//!
+//! A leader says every value to the group of the acceptors and needs nothing of what it hears
+//! there: a copy of everything it sends. While that is so its host is spared the group. It is the
+//! socket that goes and not just the membership, because a socket that is bound to a group without
+//! being a member of it is what a lost membership looks like to whoever examines the host.
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+
+use log::warn;
+
+use super::DatagramReceiver;
+use super::interface::host_interfaces;
+use super::multicast::{NetError, PATIENCE};
+use super::rejoin::{Recipe, Rejoining};
+use crate::clock::Pace;
+
+/// Tells whether a group says anything that is needed now.
+pub type Need = Box<dyn Fn() -> bool + Send>;
+
+/// A receiver that is in its group while it is needed.
+pub struct Needed {
+    need: Need,
+    address: SocketAddr,
+    recipe: Recipe,
+    receiver: Option<Rejoining>,
+    /// What was dropped of sockets that are closed.
+    dropped: u64,
+    try_pace: Pace,
+}
+
+impl Needed {
+    /// Joins the multicast group `address`, and is in it while `need` says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Rejoining::join`]. When the group cannot be joined once more later, that is logged and
+    /// tried again every second.
+    pub fn join(address: SocketAddr, recipe: Recipe, need: Need) -> Result<Self, NetError> {
+        let host = host_interfaces().unwrap_or_default();
+        let receiver = Some(Rejoining::join(address, recipe.clone(), &host)?);
+        Ok(Needed { need, address, recipe, receiver, dropped: 0, try_pace: Pace::default() })
+    }
+
+    /// The socket, while there is one.
+    fn current(&mut self) -> Option<&mut Rejoining> {
+        if !(self.need)() {
+            self.dropped += self.receiver.take().map_or(0, |receiver| receiver.dropped());
+        } else if self.receiver.is_none() {
+            self.open();
+        }
+        self.receiver.as_mut()
+    }
+
+    fn open(&mut self) {
+        if self.try_pace.allows(self.recipe.clock.now()).is_none() {
+            return;
+        }
+        match self.recipe.join_anew(self.address) {
+            Ok(receiver) => {
+                (self.receiver, self.try_pace) = (Some(receiver), Pace::default());
+            }
+            Err(what) => warn!("hears nothing of {}: {what}", self.address),
+        }
+    }
+}
+
+impl DatagramReceiver for Needed {
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        let Some(receiver) = self.current() else {
+            thread::sleep(PATIENCE);
+            return Ok(None);
+        };
+        receiver.receive(buffer)
+    }
+
+    fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        self.current().map_or(Ok(None), |receiver| receiver.try_receive(buffer))
+    }
+
+    fn source(&self) -> Option<SocketAddr> {
+        self.receiver.as_ref().and_then(Rejoining::source)
+    }
+
+    fn dropped(&self) -> u64 {
+        self.dropped + self.receiver.as_ref().map_or(0, Rejoining::dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::interface::{Interface, InterfaceChoice};
+    use super::super::multicast::{MulticastSender, Options};
+    use super::super::{DatagramSender, Group, Groups};
+    use super::*;
+    use crate::clock::Clock;
+    use crate::protocol::types::Role;
+
+    #[test]
+    fn a_group_is_heard_while_it_is_needed() {
+        let group = SocketAddr::from((Ipv4Addr::new(239, 255, 77, 3), 20_731));
+        let options = Options { interface: Interface::LOOPBACK, ttl: 0, buffer_bytes: 1 << 16 };
+        let choice = InterfaceChoice::Name("lo".to_owned());
+        let recipe = Recipe { choice, options, clock: Clock::start() };
+        let groups = Groups {
+            clients: Group::Multicast(group),
+            proposers: Group::Multicast(group),
+            acceptors: Group::Multicast(group),
+            learners: Group::Multicast(group),
+        };
+        let sender = MulticastSender::open(&groups, options).unwrap();
+        let is_needed = Arc::new(AtomicBool::new(true));
+        let need = Arc::clone(&is_needed);
+        let need: Need = Box::new(move || need.load(Ordering::Relaxed));
+        let mut receiver = Needed::join(group, recipe, need).unwrap();
+        let mut hears = |is_needed_now: bool| {
+            is_needed.store(is_needed_now, Ordering::Relaxed);
+            // The change is noticed when the receiver is asked.
+            let before = receiver.try_receive(&mut [0; 8]).unwrap();
+            sender.send(Role::Acceptor, b"value").unwrap();
+            let received = [receiver.receive(&mut [0; 8]).unwrap(), before];
+            (received, receiver.source().is_some())
+        };
+        assert_eq!(hears(true), ([Some(5), None], true));
+        assert_eq!(hears(false), ([None, None], false));
+        assert_eq!(hears(true), ([Some(5), None], true), "and nothing of the time between");
+        assert_eq!(hears(true), ([Some(5), None], true));
+    }
+}
