@@ -40,12 +40,11 @@ const TICK: Duration = Duration::from_secs(4);
 /// to hear but itself, and is then deaf for a moment every four minutes.
 const TICKS_MAX: u32 = 6;
 
-/// How long a group stays left, so that everybody on the host is out of it for a moment: each looks
-/// at the clock ten times a second.
-const AWAY: Duration = Duration::from_millis(300);
+/// A process that notices a tick no later than this after it leaves its groups.
+const NOTICED: Duration = Duration::from_millis(300);
 
-/// So many calls pass between two looks at the clock.
-const LOOK_EVERY: u32 = 64;
+/// So long after the tick all come back: for what lies between, all of the host are out.
+const AWAY: Duration = Duration::from_millis(500);
 
 /// How the interface is named, and what else new sockets need.
 #[derive(Clone, Debug)]
@@ -110,19 +109,18 @@ impl Silence {
         now.since(self.since)
     }
 
-    /// Whether the group is to be left now, when the host's clock shows `host`: at ticks only, and
-    /// at ever fewer of them, the same for all processes.
-    fn is_due(&mut self, now: Time, host: Duration) -> bool {
+    /// For how long to leave the group now, when the host's clock shows `host`: at ticks only, and
+    /// at ever fewer of them, the same for all processes. All come back at the same moment.
+    fn is_due(&mut self, now: Time, host: Duration) -> Option<Duration> {
         let tick = host.as_secs() / TICK.as_secs();
         let is_tick = tick.is_multiple_of(1 << self.tries.min(TICKS_MAX)) && tick != self.tick;
-        // What follows a tick by more than this is no moment that all processes share.
-        let is_early = Duration::from_secs(host.as_secs() % TICK.as_secs()).is_zero();
-        if !self.has_heard || self.lasts(now) < SILENCE || !is_tick || !is_early {
-            return false;
+        let since_tick = host - Duration::from_secs(tick * TICK.as_secs());
+        if !self.has_heard || self.lasts(now) < SILENCE || !is_tick || since_tick > NOTICED {
+            return None;
         }
         self.tick = tick;
         self.tries += 1;
-        true
+        Some(AWAY.saturating_sub(since_tick))
     }
 }
 
@@ -133,13 +131,12 @@ pub struct Rejoining {
     receiver: MulticastReceiver,
     /// The addresses of this host.
     own: Vec<IpAddr>,
-    calls: u32,
     /// What was heard since the last look at the clock: anything, and other hosts.
     heard: [bool; 2],
     anybody: Silence,
     others: Silence,
-    /// When the group was left.
-    left: Option<Time>,
+    /// The group is left until then.
+    left_until: Option<Time>,
     /// The interface was not there at the last look.
     is_gone: bool,
     look_pace: Pace,
@@ -165,11 +162,10 @@ impl Rejoining {
             address,
             receiver,
             own: addresses(host),
-            calls: 0,
             heard: [false; 2],
             anybody: Silence::new(now),
             others: Silence::new(now),
-            left: None,
+            left_until: None,
             is_gone: false,
             look_pace: Pace::default(),
             say_pace: Pace::default(),
@@ -182,13 +178,8 @@ impl Rejoining {
             self.heard[0] = true;
             self.heard[1] = self.heard[1] || !self.own.contains(&source.ip());
         }
-        self.calls += 1;
-        let is_idle = !polling && !matches!(received, Ok(Some(_)));
-        if is_idle || self.calls >= LOOK_EVERY {
-            self.calls = 0;
-            if self.address.ip().is_multicast() && !self.recipe.is_fixed() {
-                self.tend();
-            }
+        if self.address.ip().is_multicast() && !self.recipe.is_fixed() {
+            self.tend();
         }
         received.map(|datagram| datagram.map(|(length, _)| length))
     }
@@ -203,9 +194,9 @@ impl Rejoining {
         if others {
             self.others.heard(now);
         }
-        if let Some(left) = self.left {
-            if now >= left + AWAY {
-                self.left = None;
+        if let Some(until) = self.left_until {
+            if now >= until {
+                self.left_until = None;
                 self.come_back();
             }
             return;
@@ -213,8 +204,10 @@ impl Rejoining {
         if self.anybody.lasts(now) >= DOUBT && self.look_pace.allows(now).is_some() {
             self.look(now);
         }
-        let leaves_host = self.recipe.options.ttl > 0;
-        if leaves_host && self.others.is_due(now, clock::of_host()) {
+        if self.recipe.options.ttl == 0 || self.others.lasts(now) < SILENCE {
+            return;
+        }
+        if let Some(away) = self.others.is_due(now, clock::of_host()) {
             let seconds = self.others.lasts(now).as_secs();
             info!(
                 target: "paxos::report",
@@ -222,7 +215,7 @@ impl Rejoining {
             );
             // An interface that is gone has forgotten the group by itself.
             let _ = self.receiver.leave();
-            self.left = Some(now);
+            self.left_until = Some(now + away);
         }
     }
 
@@ -432,8 +425,11 @@ mod tests {
         let mut silence = Silence::new(at(0));
         silence.heard(at(from * 1000));
         let steps = (from * 1000 + offset..until * 1000).step_by(100);
-        let due =
-            steps.filter(|millis| silence.is_due(at(*millis), Duration::from_millis(*millis)));
+        let due = steps.filter(|millis| {
+            let away = silence.is_due(at(*millis), Duration::from_millis(*millis));
+            assert!(away.is_none_or(|away| (millis % 4000) + away.as_millis() as u64 == 500));
+            away.is_some()
+        });
         due.map(|millis| millis / 1000).collect()
     }
 
@@ -452,13 +448,18 @@ mod tests {
     #[test]
     fn nobody_is_missed_who_was_never_heard_and_who_is_heard_again_is_not_missed() {
         let at = |seconds: u64| Time::ZERO + Duration::from_secs(seconds);
+        let is_due = |silence: &mut Silence, second: u64| {
+            silence.is_due(at(second), Duration::from_secs(second)).is_some()
+        };
         let mut silence = Silence::new(at(0));
-        assert!((0..100).all(|second| !silence.is_due(at(second), Duration::from_secs(second))));
+        assert!((0..100).all(|second| !is_due(&mut silence, second)));
         silence.heard(at(100));
-        assert!(silence.is_due(at(104), Duration::from_secs(104)));
+        assert!(is_due(&mut silence, 104));
         silence.heard(at(107));
-        assert!(!silence.is_due(at(108), Duration::from_secs(108)), "heard a second ago");
-        assert!(silence.is_due(at(112), Duration::from_secs(112)), "and patient as at first");
+        assert!(!is_due(&mut silence, 108), "heard a second ago");
+        assert!(is_due(&mut silence, 112), "and patient as at first");
+        let late = Duration::from_millis(120_301);
+        assert_eq!(silence.is_due(at(120), late), None, "the others come back before it");
     }
 
     #[test]
