@@ -134,14 +134,17 @@ impl DatagramSender for Post {
 pub struct Attentive<R> {
     network: R,
     post: Arc<Post>,
+    /// What is sent to a list of members leaves by a socket at which nobody listens.
+    is_listed: bool,
     /// Sources that were looked at lately, by the process, and how often since.
     seen: Vec<Option<(Sender, SocketAddr, u32)>>,
 }
 
 impl<R: DatagramReceiver> Attentive<R> {
-    /// Listens to what `network` receives, which is opened if it was sealed.
-    pub fn new(network: R, post: Arc<Post>) -> Self {
-        Attentive { network, post, seen: vec![None; SEEN] }
+    /// Listens to what `network` receives, which is opened if it was sealed. Where `is_listed`, at
+    /// an address of a list of members, sources say nothing of where their owners are.
+    pub fn new(network: R, post: Arc<Post>, is_listed: bool) -> Self {
+        Attentive { network, post, is_listed, seen: vec![None; SEEN] }
     }
 
     /// The next datagram that is no knock. Bounded work.
@@ -174,7 +177,7 @@ impl<R: DatagramReceiver> Attentive<R> {
 
     /// Tells the post, unless it was told the same a moment ago.
     fn note(&mut self, from: Sender, source: SocketAddr) {
-        if self.post.codec.is_own(from) {
+        if self.is_listed || self.post.codec.is_own(from) {
             return;
         }
         let place = (from.node.id as usize * Role::ALL.len() + from.node.role as usize) % SEEN;
@@ -205,5 +208,88 @@ impl<R: DatagramReceiver> DatagramReceiver for Attentive<R> {
 
     fn dropped(&self) -> u64 {
         self.network.dropped()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::message::{Message, Nack};
+    use crate::protocol::types::Ballot;
+
+    /// Keeps what is sent to single processes.
+    #[derive(Default)]
+    struct Sent(Mutex<Vec<SocketAddr>>);
+
+    impl DatagramSender for Sent {
+        fn send(&self, _role: Role, _datagram: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl AddressedSender for Sent {
+        fn send_at(&self, _: NodeId, address: SocketAddr, _: &[u8]) -> io::Result<()> {
+            self.0.lock().push(address);
+            Ok(())
+        }
+    }
+
+    /// Gives one datagram, from one source, for ever.
+    struct From(Vec<u8>, SocketAddr);
+
+    impl DatagramReceiver for From {
+        fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+            buffer[..self.0.len()].copy_from_slice(&self.0);
+            Ok(Some(self.0.len()))
+        }
+
+        fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+            self.receive(buffer)
+        }
+
+        fn source(&self) -> Option<SocketAddr> {
+            Some(self.1)
+        }
+
+        fn dropped(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn where_a_sender_is_is_not_learned_at_the_address_of_a_list() {
+        let sender = |role, id| Sender { node: NodeId::new(role, id), boot: 7 };
+        let group = Group::Multicast(SocketAddr::from(([239, 0, 0, 1], 5000)));
+        let source = SocketAddr::from(([10, 0, 0, 9], 4711));
+        let knocked = |is_listed: bool| {
+            let network = Arc::new(Sent::default());
+            let (me, peer) = (sender(Role::Proposer, 1), sender(Role::Client, 2));
+            let codec = |of| Codec::new("test", 3, of, 1400);
+            let groups = Groups {
+                clients: group.clone(),
+                proposers: group.clone(),
+                acceptors: group.clone(),
+                learners: group.clone(),
+            };
+            let post = Arc::new(Post::new(
+                Arc::clone(&network) as Arc<dyn AddressedSender + Sync>,
+                Arc::new(codec(me)),
+                groups,
+                Belief::Any,
+                Arc::default(),
+                Clock::start(),
+            ));
+            let mut datagram = Vec::new();
+            let nack = Nack { rejected: Ballot::ZERO, promised: Ballot::ZERO };
+            codec(peer).encode(&Message::Nack(nack), &mut datagram).unwrap();
+            let heard = From(datagram, source);
+            let mut attentive = Attentive::new(heard, Arc::clone(&post), is_listed);
+            assert!(attentive.receive(&mut [0; 1400]).unwrap().is_some());
+            post.send_to(peer.node, b"answer").unwrap();
+            let knocked = network.0.lock().clone();
+            knocked
+        };
+        assert_eq!(knocked(false), [source]);
+        assert_eq!(knocked(true), []);
     }
 }

@@ -67,6 +67,8 @@ struct Listening {
     socket: Box<dyn DatagramReceiver>,
     /// What is sent to these arrives there.
     addressees: Vec<To>,
+    /// The address is that of a member of a list.
+    is_listed: bool,
 }
 
 impl Listening {
@@ -88,7 +90,7 @@ impl Listening {
             at_place.push(To::Node(node));
         }
         let socket = Box::new(Rejoining::join(place.listen, recipe.clone(), &host)?);
-        let mut listening = vec![Listening { socket, addressees: at_place }];
+        let mut listening = vec![Listening { socket, addressees: at_place, is_listed }];
         for (group, address) in groups.joined_too(node.role) {
             let (of_group, interest) = (Interest::of_group(node.role, group), Arc::clone(interest));
             let is_needed = move || {
@@ -96,12 +98,14 @@ impl Listening {
                 interest.meets(of_group)
             };
             let socket = Box::new(Needed::join(address, recipe.clone(), Box::new(is_needed))?);
-            listening.push(Listening { socket, addressees: vec![To::Group(group)] });
+            let addressees = vec![To::Group(group)];
+            listening.push(Listening { socket, addressees, is_listed: false });
         }
         if !is_listed {
             listening.extend(Private::all_of(sender).into_iter().map(|socket| Listening {
                 socket: Box::new(socket),
                 addressees: vec![To::Node(node)],
+                is_listed: false,
             }));
         }
         Ok(listening)
@@ -259,16 +263,16 @@ impl Process {
             say_open();
         }
         let mut receivers = Vec::new();
-        for (place, Listening { socket, addressees }) in (0..).zip(self.listening) {
+        for (place, Listening { socket, addressees, is_listed }) in (0..).zip(self.listening) {
             let ((ratio, seed), first) = (self.loss, addressees[0]);
             let lossy = Lossy::new(socket, ratio, seed ^ place, Arc::clone(&self.stats.loss));
             let post = Arc::clone(&post);
             let network: Box<dyn DatagramReceiver> = match &keeper {
                 Some(keeper) => {
                     let gate = Gate::new(lossy, addressees, Arc::clone(keeper));
-                    Box::new(Attentive::new(gate, post))
+                    Box::new(Attentive::new(gate, post, is_listed))
                 }
-                None => Box::new(Attentive::new(lossy, post)),
+                None => Box::new(Attentive::new(lossy, post, is_listed)),
             };
             receivers.push(if self.busy_poll.is_zero() {
                 Receiver::spawn(first, network, reception.clone()).map_err(no_thread)?
