@@ -9,9 +9,10 @@
 //!    then, and where a firewall drops the knock, the group is used. So nobody can have a third
 //!    party sent anything but knocks.
 //! 2. Without a key, only addresses of the interface's own networks are believed.
-//! 3. An address changes once a second, at most, and the new one must answer first. One that comes
-//!    back after it was replaced has two owners (one id in two processes, or a forger): then the
-//!    group is used, until it has been quiet for a while.
+//! 3. An address changes once a second, at most, and the new one must answer first. Until then the
+//!    group is used for a process that was started anew: the one before it may be gone. An address
+//!    that comes back after it was replaced has two owners (one id in two processes, or a forger):
+//!    then the group is used, until it has been quiet for a while.
 //! 4. What answered a while ago is asked again while it is used.
 //!
 //! Memory is bounded: who was not heard of for longest is forgotten first.
@@ -115,6 +116,8 @@ pub enum News {
     None,
     /// Two processes, or a forger, use one id in turns.
     Contested,
+    /// The address is another one, and may change only later.
+    TooEarly,
 }
 
 impl Addresses {
@@ -133,8 +136,12 @@ impl Addresses {
             self.note(now, from.node, claim);
             return News::None;
         };
-        if known.claim == claim || now.since(known.since) < CHANGE_AFTER {
+        if known.claim == claim {
             return News::None;
+        }
+        if now.since(known.since) < CHANGE_AFTER {
+            known.answered = known.answered.filter(|_| known.claim.boot == from.boot);
+            return News::TooEarly;
         }
         let returns =
             known.before.is_some_and(|(old, when)| old == claim && now.since(when) < CONTESTED);
@@ -280,8 +287,11 @@ mod tests {
         let mut addresses = near();
         addresses.heard(millis(0), sender(1), at(1));
         assert_eq!(found(&mut addresses, millis(0), 1), Some(at(1)));
-        addresses.heard(millis(500), sender(2), at(2));
+        assert_eq!(addresses.heard(millis(500), sender(1), at(3)), News::TooEarly);
         assert_eq!(addresses.whereabouts(millis(500), node(1), || 5).address, Some(at(1)));
+        assert_eq!(addresses.heard(millis(600), sender(2), at(2)), News::TooEarly);
+        let whereabouts = addresses.whereabouts(millis(600), node(1), || 5);
+        assert_eq!(whereabouts, Whereabouts { address: None, knock: Some((at(1), 5)) });
         addresses.heard(millis(1_000), sender(2), at(2));
         assert_eq!(addresses.whereabouts(millis(1_000), node(1), || 5).address, None);
         assert_eq!(found(&mut addresses, millis(1_020), 2), Some(at(2)));

@@ -86,17 +86,17 @@ impl Post {
     }
 
     /// A datagram of `from` came from `source`.
-    fn heard(&self, from: Sender, source: SocketAddr) {
+    fn heard(&self, from: Sender, source: SocketAddr) -> News {
         let now = self.clock.now();
-        if self.addresses.lock().heard(now, from, source) == News::Contested
-            && self.contest_pace.lock().allows(now).is_some()
-        {
+        let news = self.addresses.lock().heard(now, from, source);
+        if news == News::Contested && self.contest_pace.lock().allows(now).is_some() {
             warn!(
                 "{} is heard from two addresses in turns: give each process its own id; until \
                  then it is sent to by its group",
                 from.node
             );
         }
+        news
     }
 
     /// A knock of `from` came from `source`.
@@ -188,8 +188,8 @@ impl<R: DatagramReceiver> Attentive<R> {
             *since += 1;
             return;
         }
-        self.seen[place] = Some((from, source, 0));
-        self.post.heard(from, source);
+        let news = self.post.heard(from, source);
+        self.seen[place] = (news != News::TooEarly).then_some((from, source, 0));
     }
 }
 
@@ -258,12 +258,12 @@ mod tests {
 
     #[test]
     fn where_a_sender_is_is_not_learned_at_the_address_of_a_list() {
-        let sender = |role, id| Sender { node: NodeId::new(role, id), boot: 7 };
+        let sender = |role, id| Sender { node: NodeId::new(role, id), boot: id.into() };
         let group = Group::Multicast(SocketAddr::from(([239, 0, 0, 1], 5000)));
         let source = SocketAddr::from(([10, 0, 0, 9], 4711));
         let knocked = |is_listed: bool| {
             let network = Arc::new(Sent::default());
-            let (me, peer) = (sender(Role::Proposer, 1), sender(Role::Client, 2));
+            let (me, peer) = (sender(Role::Proposer, 1), sender(Role::Acceptor, 2));
             let codec = |of| Codec::new("test", 3, of, 1400);
             let groups = Groups {
                 clients: group.clone(),
