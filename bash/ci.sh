@@ -53,6 +53,13 @@ cargo clippy --all-targets --quiet -- -D warnings
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 
+step "the book"
+if command -v mdbook >/dev/null; then
+    mdbook build docs
+else
+    skip "mdBook is not installed, so docs/ is not made into a book"
+fi
+
 step "release build"
 cargo build --release --bin paxos
 

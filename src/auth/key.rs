@@ -32,8 +32,8 @@ const NO_FILE: &str = "a key must be a regular file";
 
 /// What a new key file says beside the key.
 const HEAD: &str = "\
-# A key of a Multi-Paxos cluster. Whoever holds it can take part and speak for anybody: keep it
-# secret. The first key of a file seals, each opens. README, \"A lock on the door\", tells more.
+# A key of a Multi-Paxos cluster. Anyone who holds it can take part and speak for any process: keep
+# it secret. The first key of a file seals, each opens. See docs/security.md.
 ";
 
 /// The keys of a process.

@@ -97,7 +97,7 @@ fn without_the_key_nothing_is_decided_and_both_sides_say_why() {
     assert_eq!((world.lines(1), world.lines(2)), (0, 0));
 }
 
-/// The steps of the README, one process at a time, while values are decided.
+/// The steps of docs/security.md, one process at a time, while values are decided.
 #[test]
 fn a_key_is_replaced_while_values_are_decided() {
     let mut world = World::new();

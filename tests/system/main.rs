@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod doctor;
+mod documentation;
 mod durability;
 mod elections;
 mod faults;
@@ -18,6 +19,8 @@ mod hosts;
 mod input;
 mod lock;
 mod nodes;
+#[path = "../pages/mod.rs"]
+mod pages;
 mod pictures;
 mod rejoin;
 mod scripts;

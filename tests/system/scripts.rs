@@ -14,7 +14,7 @@ use crate::world::{Network, PAXOS, SOON, World, happens, text};
 const TRUE: &str = "Integrity: True\nAgreement: True\nTermination: True (100%)\n";
 
 /// A copy of the project as far as scripts need it, with a configuration of its own.
-struct Project {
+pub struct Project {
     folder: TempDir,
     /// Its ports, and its turn on the machine.
     world: World,
@@ -22,24 +22,33 @@ struct Project {
 
 impl Project {
     /// With a durable cluster without a name.
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::on(World::new())
     }
 
     fn on(world: World) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let home = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for name in ["bash", "conf", "Cargo.toml", "README.md", ".gitignore"] {
-            let mut copy = Command::new("cp");
-            copy.arg("-a").arg(home.join(name)).arg(folder.path());
-            assert!(copy.status().unwrap().success());
-        }
         let project = Project { folder, world };
+        for name in ["bash", "conf", "Cargo.toml", ".gitignore"] {
+            project.copy(name);
+        }
         project.configure("data data\n");
         project
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Copies a file or directory of this project, with the directories above it.
+    pub fn copy(&self, name: &str) {
+        let mut copy = Command::new("cp");
+        copy.args(["-a", "--parents", name]).arg(self.folder.path());
+        assert!(copy.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+    }
+
+    /// The configuration of a cluster of the same ports without multicast.
+    pub fn lists(&self) -> String {
+        self.world.list_lines(|_, id| format!("127.0.0.{id}"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -49,7 +58,7 @@ impl Project {
         fs::write(self.path("conf/paxos.conf"), format!("{groups}{more}")).unwrap();
     }
 
-    fn write(&self, name: &str, content: &str) {
+    pub fn write(&self, name: &str, content: &str) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
@@ -483,46 +492,8 @@ fn numbers_are_read_as_the_binary_reads_them() {
     }
 }
 
-/// The block of README that follows a line.
-fn block_after<'a>(readme: &'a str, line: &str) -> Vec<&'a str> {
-    let (_, rest) = readme.split_once(line).unwrap_or_else(|| panic!("README has no `{line}`"));
-    let lines = rest.trim_start_matches('\n').lines();
-    lines.take_while(|line| line.starts_with("    ")).collect()
-}
-
 #[test]
-fn the_blocks_of_readme_hold_when_they_are_pasted_in_order() {
-    let project = Project::new();
-    if project.world.network == Network::Unicast {
-        return;
-    }
-    let readme = fs::read_to_string(project.path("README.md")).unwrap();
-    let hand = block_after(
-        &readme,
-        "A cluster by hand, from the project's directory, after `cargo build --release`:\n",
-    );
-    let more = block_after(&readme, "More of them:\n");
-    // Half a minute is long for a test.
-    let hand = hand.join("\n").replace(" 0 30", " 0 5");
-    let pasted = format!("bash/run.sh . 1000 30\n{hand}\n{}\n", more.join("\n"));
-    let output = Command::new("bash")
-        .args(["-c", &pasted])
-        .current_dir(project.folder.path())
-        .env("PAXOS_BIN", PAXOS)
-        .env("TMPDIR", project.folder.path())
-        .output()
-        .unwrap();
-    let (told, said) = (text(&output.stdout), text(&output.stderr));
-    assert!(!told.contains("False") && !said.contains("belongs to"), "{told}{said}");
-    // Of the first run, of three more, of two checks and of the scenario.
-    assert_eq!(told.matches("Termination: True (100%)").count(), 7, "{told}{said}");
-    // The learner by hand begins with what its own client asked for.
-    let before = told.split("Integrity").nth(1).unwrap();
-    assert!(before.contains("(100%)\n1\n2\n3\n4\n5\n"), "{told}");
-}
-
-#[test]
-fn the_key_of_readme_is_not_published() {
+fn the_key_of_the_documentation_is_not_published() {
     let home = env!("CARGO_MANIFEST_DIR");
     for name in ["paxos.key", "new.key", "old.key", "locked.conf", "data/acceptor-1/identity"] {
         let ignored = Command::new("git").args(["-C", home, "check-ignore", "-q", name]).status();
