@@ -124,9 +124,9 @@ struct Typed {
 
 #[derive(Subcommand)]
 enum TypedCommand {
-    /// Ask for the lines of standard input to be decided
+    /// Submit the lines of standard input as values
     ///
-    /// Ends with status 0 when the fate of every line is known, with 1 at its lifetime.
+    /// Ends with status 0 when the outcome of every line is known, with 1 at its lifetime.
     Client {
         #[command(flatten)]
         node: TypedNode,
@@ -142,7 +142,7 @@ enum TypedCommand {
         #[command(flatten)]
         proposer: TypedProposer,
     },
-    /// Vote, and remember; a majority of the acceptors must be alive
+    /// Vote, and store the votes; a majority of the acceptors must be alive
     Acceptor {
         #[command(flatten)]
         node: TypedNode,
@@ -158,8 +158,8 @@ enum TypedCommand {
     },
     /// Run the roles of a host in one process: a proposer, an acceptor and a learner
     ///
-    /// Each has this ID, its files, and the guarantees that it has alone. What one says to another
-    /// of the same process crosses no socket.
+    /// Each has this ID, and the files and guarantees of a process of its own. Messages between
+    /// them cross no socket.
     Node {
         #[command(flatten)]
         node: TypedNode,
@@ -176,10 +176,10 @@ enum TypedCommand {
     },
     /// Make a key file, readable by its owner alone, for `key_file` of the configuration
     ///
-    /// Copy it, over a safe way, to wherever a process of the cluster runs. Whoever holds it can
-    /// take part, and speak for any process.
+    /// Copy it over a secure channel to every host of the cluster. A holder of the key can take
+    /// part, and speak for any process.
     Keygen(KeygenOptions),
-    /// Print the settings of a configuration as they are understood, defaults included
+    /// Print the settings of a configuration, defaults included, as the program understands them
     ///
     /// For scripts: with KEY its value alone, and nothing if it is not set and has no default.
     Config {
@@ -226,8 +226,8 @@ enum TypedCommand {
     },
     /// Measure a running cluster: values decided a second, and how long each takes
     ///
-    /// Clients of its own keep values in flight. Status 0: measured. 1: the cluster did not decide
-    /// everything.
+    /// Clients of its own keep values in flight. Their values stay in the cluster's log for good.
+    /// Status 0: measured. 1: the cluster did not decide everything.
     Bench {
         /// How many clients
         #[arg(long, value_name = "COUNT", default_value = "1",
@@ -261,7 +261,7 @@ enum TypedCommand {
         /// How long to run before that
         #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
         warm_up: Duration,
-        /// For each number on standard input, print how many nanoseconds so many decisions took
+        /// For each number on standard input, print how many nanoseconds that many decisions took
         ///
         /// The load goes on between them, and ends with the input.
         #[arg(long, conflicts_with = "clients")]
@@ -270,19 +270,19 @@ enum TypedCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Say what is wrong with this host and the network between the hosts, and the cure
+    /// Find faults of this host and of the network between the hosts, each with its cure
     ///
-    /// Start it on every host of the cluster at about the same time, with the file that the roles
-    /// have; they may run. It joins the groups, exchanges probes, and listens. Status 0: healthy.
-    /// 1: sick.
+    /// Start it on every host of the cluster at about the same time, with the configuration of the
+    /// roles, which may be running or stopped. It joins the groups, exchanges probes, and listens.
+    /// Status 0: healthy. 1: sick.
     Doctor {
         /// Look at this host alone
         #[arg(long)]
         local: bool,
-        /// Listen on every other interface of this host, too, whether the hosts are there
+        /// Also listen on all other interfaces, to see whether hosts are reachable there
         #[arg(long, conflicts_with = "local")]
         all_interfaces: bool,
-        /// How long to send and listen
+        /// How long to send and listen, 1.5 or more
         #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = survey_seconds)]
         seconds: Duration,
         /// How many hosts there should be, this one included
@@ -396,7 +396,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
     let Typed { conf, command } = Typed::try_parse_from(&arguments).map_err(explain)?;
     let node = |role, typed: &TypedNode| {
         let conf = conf.clone().ok_or_else(|| {
-            Usage::Wrong(format!("paxos: a {role} needs --conf PATH, before its role"))
+            let article = if role == Role::Acceptor { "an" } else { "a" };
+            Usage::Wrong(format!("paxos: {article} {role} needs --conf PATH, before its role"))
         })?;
         Ok(NodeOptions {
             conf,
@@ -531,7 +532,7 @@ fn explain(error: clap::Error) -> Usage {
         return Usage::Help(text);
     }
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Usage::Wrong("paxos: say what to do; `paxos --help` lists it".to_owned());
+        return Usage::Wrong("paxos: missing command; `paxos --help` lists them".to_owned());
     }
     // The first paragraph says what is wrong; the others repeat the usage.
     let first = text.split("\n\n").next().unwrap_or_default();

@@ -50,10 +50,10 @@ pub struct TypedScenario {
     /// Leaders run phase 1 for each instance
     #[arg(long)]
     no_preexecution: bool,
-    /// Kill whoever leads then
+    /// Kill the leader at this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     kill_leader: Vec<Duration>,
-    /// Let whoever leads then sleep, 3 s unless said otherwise
+    /// Pause the leader at this time, for 3 s by default
     #[arg(long, value_name = "TIME[+LENGTH]", value_parser = span)]
     pause_leader: Vec<Span>,
     /// Kill a node, as in A1@2s
@@ -65,7 +65,7 @@ pub struct TypedScenario {
     /// Cut a node off from all the others
     #[arg(long, value_name = "NODE@TIME", value_parser = node_at)]
     isolate: Vec<NodeAt>,
-    /// End all that was cut off
+    /// End all isolations
     #[arg(long, value_name = "TIME", value_parser = time)]
     heal: Vec<Duration>,
 }

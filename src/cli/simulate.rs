@@ -14,14 +14,14 @@ pub struct TypedSimulate {
     /// The seed, or the first of several
     #[arg(long, default_value = "1")]
     seed: u64,
-    /// How many seeds; one is told, more are only judged
+    /// How many seeds; one prints its story, more are only judged
     #[arg(long, value_name = "COUNT", default_value = "1",
         value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
-    /// Tell messages, timers and deliveries, after a legend
+    /// Print messages, timers and deliveries, after a legend
     #[arg(long)]
     trace: bool,
-    /// Tell heartbeats and echoes as well; implies --trace
+    /// Print heartbeats and echoes as well; implies --trace
     #[arg(long)]
     heartbeats: bool,
     /// Draw faults that stay: links that are cut in one direction, slow disks
