@@ -286,8 +286,7 @@ mod tests {
             let mut attentive = Attentive::new(heard, Arc::clone(&post), is_listed);
             assert!(attentive.receive(&mut [0; 1400]).unwrap().is_some());
             post.send_to(peer.node, b"answer").unwrap();
-            let knocked = network.0.lock().clone();
-            knocked
+            network.0.lock().clone()
         };
         assert_eq!(knocked(false), [source]);
         assert_eq!(knocked(true), []);
