@@ -50,6 +50,14 @@ fi
 step "lints"
 cargo clippy --all-targets --quiet -- -D warnings
 
+step "the library alone, without what the command line needs"
+cargo check --no-default-features --lib --quiet
+for crate in clap env_logger indicatif signal-hook; do
+    if cargo tree --no-default-features -e normal --prefix none | grep -q "^$crate "; then
+        refuse "ci.sh: the library depends on $crate; it is for the feature cli alone"
+    fi
+done
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 

@@ -205,12 +205,20 @@ const KEYS: [Key; 32] = [
 /// bash/run.sh is a cluster of its own.
 pub const CLUSTER_VARIABLE: &str = "PAXOS_CLUSTER";
 
-/// Reads the file at `path`. The environment may name the cluster that it leaves without a name.
-pub fn load(path: &str) -> Result<Config, ConfigError> {
+/// Reads the file at `path`, and nothing else.
+pub fn read(path: &str) -> Result<Config, ConfigError> {
+    parse(path, &text_of(path)?)
+}
+
+fn text_of(path: &str) -> Result<String, ConfigError> {
     let bytes =
         fs::read(path).map_err(|error| ConfigError(format!("{path}: cannot read it: {error}")))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| ConfigError(format!("{path}: the file is not UTF-8 text")))?;
+    String::from_utf8(bytes).map_err(|_| ConfigError(format!("{path}: the file is not UTF-8 text")))
+}
+
+/// Reads the file at `path`. The environment may name the cluster that it leaves without a name.
+pub fn load(path: &str) -> Result<Config, ConfigError> {
+    let text = text_of(path)?;
     let cluster = std::env::var(CLUSTER_VARIABLE).unwrap_or_default();
     if cluster.contains(|letter: char| letter.is_whitespace()) {
         return Err(ConfigError(format!(
@@ -241,6 +249,20 @@ pub fn parse_as(path: &str, text: &str, cluster: Option<&str>) -> Result<Config,
     {
         parser.config.cluster = name.to_owned();
         parser.config.said.insert("cluster".to_owned(), name.to_owned());
+    }
+    parser.finish()
+}
+
+/// The configuration of these settings, each a key and what would stand behind it on its line;
+/// `path` is what errors call it.
+pub fn assemble<'a>(
+    path: &str,
+    settings: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<Config, ConfigError> {
+    let mut parser = Parser { config: Config::new(path), groups: BTreeMap::new() };
+    for (key, value) in settings {
+        let words: Vec<&str> = value.split_whitespace().collect();
+        parser.line(key, &words).map_err(|what| ConfigError(format!("{path}: {what}")))?;
     }
     parser.finish()
 }
@@ -402,6 +424,11 @@ impl Config {
     fn not_there(&self, host: &[HostInterface], what: &str) -> PlaceError {
         let may_pass = self.interface.is_missing(host);
         PlaceError { error: self.wrong("interface", what), may_pass }
+    }
+
+    /// What errors call it: the path of its file.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// How many acceptors the cluster has.

@@ -18,20 +18,24 @@
 
 pub mod auth;
 pub mod bugs;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "cli")]
 pub mod doctor;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod logging;
 pub mod net;
+#[cfg(feature = "cli")]
 pub mod picture;
 pub mod protocol;
 pub mod results;
 pub mod rng;
 pub mod runtime;
 pub mod sim;
+#[cfg(feature = "cli")]
 pub mod simulate;
 pub mod stdio;
 pub mod storage;

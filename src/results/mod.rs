@@ -2,10 +2,14 @@
 //!
 //! The checker shares no code with the roles: it would share their mistakes.
 
+#[cfg(feature = "cli")]
 pub mod check;
 pub mod files;
+#[cfg(feature = "cli")]
 pub mod generate;
+#[cfg(feature = "cli")]
 pub mod mode;
 pub mod output;
+#[cfg(feature = "cli")]
 pub mod watch;
 pub mod writer;

@@ -64,6 +64,19 @@ impl Output for NoOutput {
     }
 }
 
+/// An output, or none.
+impl<O: Output> Output for Option<O> {
+    fn deliver(&mut self, delivery: &Delivery) {
+        if let Some(output) = self {
+            output.deliver(delivery);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.as_mut().map_or(Ok(()), Output::flush)
+    }
+}
+
 /// Two outputs, each told everything.
 impl<A: Output, B: Output> Output for (A, B) {
     fn deliver(&mut self, delivery: &Delivery) {

@@ -12,9 +12,10 @@ use signal_hook::iterator::Signals;
 
 use super::doing::Work;
 use super::inbox::InboxSender;
-use super::node::{Exit, NodeOptions, StartError, no_thread};
+use super::node::{Exit, NodeOptions};
 use super::progress::ClientProgress;
 use super::role_loop::{Ended, Failure};
+use super::start_error::{StartError, StartErrorKind, no_thread};
 use crate::clock::Clock;
 use crate::protocol::types::Time;
 use crate::results::files::Presence;
@@ -90,8 +91,10 @@ pub(super) struct Ending {
 impl Ending {
     /// Listens for signals from now on.
     pub fn new(options: &NodeOptions, inbox: InboxSender) -> Result<Self, StartError> {
-        let mut signals = Signals::new([SIGTERM, SIGINT])
-            .map_err(|error| StartError::new(format!("cannot listen for signals: {error}")))?;
+        let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| {
+            let sentence = format!("cannot listen for signals: {error}");
+            StartError::new(StartErrorKind::System, sentence)
+        })?;
         let (sender, received) = bounded(1);
         thread::Builder::new()
             .name("signals".to_owned())

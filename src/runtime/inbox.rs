@@ -141,6 +141,12 @@ impl InboxSender {
         self.events.send(Event::Input(batch)).is_ok()
     }
 
+    /// Makes the role loop take a turn, if it sleeps. Never waits: a loop whose inbox is full takes
+    /// one anyway.
+    pub fn wake(&self) {
+        let _ = self.events.try_send(Event::Input(Vec::new()));
+    }
+
     /// Ends the role loop, whatever is queued before it. Never waits.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);

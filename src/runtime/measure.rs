@@ -9,8 +9,9 @@ use super::ending::Ending;
 use super::entropy;
 use super::laps::Laps;
 use super::load::{Load, LoadOptions, Measured};
-use super::node::{Exit, NodeOptions, StartError, no_thread};
+use super::node::{Exit, NodeOptions, drive};
 use super::process::{Process, own_interfaces};
+use super::start_error::{StartError, StartErrorKind, no_thread};
 use super::stdin::LineLimit;
 use crate::clock::Clock;
 use crate::config::{self, Config, Place};
@@ -27,25 +28,26 @@ pub fn measure(
     mut laps: Option<Laps>,
     clock: Clock,
 ) -> Result<(Measured, Exit), StartError> {
-    let config = config::load(&options.conf).map_err(StartError::new)?;
+    let config = config::load(&options.conf)?;
     let first = options.node.id;
     let places = bench_places(&config, first, clients)?;
     let mtu = places.iter().filter_map(|(_, place)| place.mtu).min();
-    let settings = config.settings(mtu).map_err(StartError::new)?;
+    let settings = config.settings(mtu)?;
     let limit = LineLimit::new(&settings, options.assignment.assigned_by());
     if load.value_bytes > limit.bytes {
         let cure = match limit.auto_bytes {
             Some(most) => format!("with `auto` as the first instance it is {most}"),
             None => "value_bytes in the configuration says so".to_owned(),
         };
-        return Err(StartError::new(format!(
+        let sentence = format!(
             "a value of {} bytes is too long; {} is the longest, {cure}",
             load.value_bytes, limit.bytes
-        )));
+        );
+        return Err(StartError::new(StartErrorKind::Configuration, sentence));
     }
     let mut running = Vec::new();
     for (id, place) in places {
-        let boot = entropy::random_u64().map_err(StartError::new)?;
+        let boot = entropy::random_u64()?;
         let sender = Sender { node: NodeId::new(Role::Client, id), boot };
         let process =
             Process::open(&config, &settings, place, sender, (options.loss, boot), clock)?;
@@ -56,13 +58,14 @@ pub fn measure(
         let actor = Load::new(session, client, load, Arc::clone(&report)).with_laps(laps.take());
         let thread = thread::Builder::new()
             .name(format!("client-{id}"))
-            .spawn(move || process.run(actor, Box::new(NoOutput), ending))
+            .spawn(move || drive(process, actor, Box::new(NoOutput), ending))
             .map_err(no_thread)?;
         running.push((thread, report));
     }
     let (mut sum, mut exit) = (Measured::new(), Exit::Well);
     for (thread, report) in running {
-        let ended = thread.join().map_err(|_| StartError::new("a client failed"))??;
+        let failed = |_| StartError::new(StartErrorKind::System, "a client failed");
+        let ended = thread.join().map_err(failed)??;
         exit = if ended == Exit::Well { exit } else { ended };
         sum.add(&report.lock());
     }
@@ -78,12 +81,11 @@ fn bench_places(
     let host = own_interfaces();
     let place = |id| {
         let place = config.place(NodeId::new(Role::Client, id), &host).map_err(|error| {
-            let may_pass = error.may_pass();
             let sentence = format!(
                 "{error} (--first-id {first} --clients {clients} takes the ids {first}..{})",
                 first + clients - 1
             );
-            StartError::of_place(sentence, may_pass)
+            StartError::from(error).reworded(sentence)
         });
         Ok((id, place?))
     };

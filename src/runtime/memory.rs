@@ -5,7 +5,8 @@ use std::io;
 use log::{info, warn};
 
 use super::entropy;
-use super::node::{NodeOptions, StartError};
+use super::opening::RoleOptions;
+use super::start_error::{StartError, StartErrorKind};
 use crate::config::Config;
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::settings::Settings;
@@ -37,15 +38,15 @@ impl Memory {
     pub fn open(
         config: &Config,
         settings: &Settings,
-        options: &NodeOptions,
+        options: RoleOptions,
         fresh: u64,
     ) -> Result<Self, StartError> {
         let id = options.node.id;
         let Some(data) = &config.data else {
             if options.adopt_copy {
-                let conf = &options.conf;
+                let conf = config.path();
                 let what = format!("{conf} has no `data`, so there is no copy to adopt");
-                return Err(StartError::new(what));
+                return Err(StartError::new(StartErrorKind::Configuration, what));
             }
             return Ok(Memory::none(fresh));
         };
@@ -54,11 +55,11 @@ impl Memory {
             let path = path.display();
             if error.kind() == io::ErrorKind::ResourceBusy {
                 // It may be ending.
-                StartError::passing(format!(
-                    "{path} is in use: another process runs as acceptor {id}"
-                ))
+                let what = format!("{path} is in use: another process runs as acceptor {id}");
+                StartError::passing(StartErrorKind::Data, what)
             } else {
-                StartError::new(format!("{path}: cannot keep data there: {error}"))
+                let what = format!("{path}: cannot keep data there: {error}");
+                StartError::new(StartErrorKind::Data, what)
             }
         })?;
         let watch = directory.watch();
@@ -67,7 +68,7 @@ impl Memory {
             acceptor: id,
             acceptor_count: config.acceptor_count(),
             incarnation: fresh,
-            token: entropy::random_u64().map_err(StartError::new)?,
+            token: entropy::random_u64()?,
         };
         let how = LogOptions { adopt_copy: options.adopt_copy, ..LogOptions::default() };
         let opening = Log::open(directory, &identity, how)?;

@@ -24,23 +24,33 @@
 pub mod addresses;
 pub mod busy_poll;
 pub mod doing;
+#[cfg(feature = "cli")]
 mod ending;
 pub mod entropy;
 pub mod gate;
 pub mod inbox;
+#[cfg(feature = "cli")]
 pub mod laps;
+#[cfg(feature = "cli")]
 pub mod load;
+#[cfg(feature = "cli")]
 pub mod measure;
 mod memory;
 pub mod neighbours;
+#[cfg(feature = "cli")]
 pub mod node;
+pub(crate) mod opening;
+#[cfg(feature = "cli")]
 pub mod parent;
 pub mod post;
+#[cfg(feature = "cli")]
 pub mod printer;
-mod process;
+pub(crate) mod process;
+#[cfg(feature = "cli")]
 pub mod progress;
 pub mod receiver;
 pub mod role_loop;
+pub mod start_error;
 pub mod stats;
 pub mod stdin;
 pub mod timer_wheel;

@@ -3,7 +3,6 @@
 //!
 //! Everything that can be wrong with the configuration is found before a socket is opened.
 
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::thread;
@@ -11,29 +10,28 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
-use super::ending::Ending;
-use super::entropy;
+use super::ending::{End, Ending, not_awaited};
 use super::inbox::InboxSender;
-use super::memory::Memory;
-use super::neighbours::Neighbour;
+use super::opening::{Opened, Part, RoleOptions, introduce};
 use super::printer::{FileOutput, Printer};
-use super::process::{Process, own_interfaces};
+use super::process::Process;
 use super::progress::{ClientProgress, Counted};
+use super::role_loop::{Ended, Failure};
+use super::start_error::{StartErrorKind, no_thread};
 use super::stdin::{InputFailure, LineLimit, Stdin};
 use crate::clock::Clock;
-use crate::config::{self, PlaceError};
+use crate::config;
 use crate::logging;
-use crate::net::multicast::NetError;
-use crate::protocol::acceptor::Acceptor;
+use crate::protocol::actor::Actor;
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::Learner;
 use crate::protocol::message::Assignment;
-use crate::protocol::proposer::{Proposer, ProposerOptions};
-use crate::protocol::types::{NodeId, Role, Sender, Session};
-use crate::results::output::NoOutput;
+use crate::protocol::types::{NodeId, Role};
+use crate::results::output::{NoOutput, Output};
 use crate::results::writer::ResultsWriter;
 use crate::stdio;
-use crate::storage::error::LogError;
+
+pub use super::start_error::StartError;
 
 /// How long a blocked standard output is waited for at the end.
 const LAST_PRINT: Duration = Duration::from_millis(200);
@@ -63,59 +61,13 @@ pub struct NodeOptions {
     pub adopt_copy: bool,
 }
 
-/// Why a process could not start, in one sentence.
-#[derive(Debug)]
-pub struct StartError {
-    sentence: String,
-    may_pass: bool,
-}
-
-impl StartError {
-    pub(super) fn new(what: impl fmt::Display) -> Self {
-        StartError { sentence: what.to_string(), may_pass: false }
-    }
-
-    /// Why nothing can be opened at a place, in other words.
-    pub(super) fn of_place(sentence: String, may_pass: bool) -> Self {
-        StartError { sentence, may_pass }
-    }
-
-    /// What another try may find mended, without a person.
-    pub(super) fn passing(what: impl fmt::Display) -> Self {
-        StartError { may_pass: true, ..StartError::new(what) }
-    }
-
-    /// Whether it may pass by itself, as an interface that is not there yet.
-    pub fn may_pass(&self) -> bool {
-        self.may_pass
+impl NodeOptions {
+    fn of_role(&self) -> RoleOptions {
+        let NodeOptions { node, loss, seed, no_timeouts, no_preexecution, assignment, .. } = *self;
+        let adopt_copy = self.adopt_copy;
+        RoleOptions { node, loss, seed, no_timeouts, no_preexecution, assignment, adopt_copy }
     }
 }
-
-impl From<PlaceError> for StartError {
-    fn from(error: PlaceError) -> Self {
-        StartError { may_pass: error.may_pass(), ..StartError::new(error) }
-    }
-}
-
-impl From<NetError> for StartError {
-    fn from(error: NetError) -> Self {
-        StartError { may_pass: error.may_pass(), ..StartError::new(error) }
-    }
-}
-
-impl From<LogError> for StartError {
-    fn from(error: LogError) -> Self {
-        StartError { may_pass: error.may_pass(), ..StartError::new(error) }
-    }
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence)
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// How a process ended; its exit status. What ends several roles of a process is the last of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,15 +92,15 @@ pub enum Exit {
 pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
     let ready = roles.iter().map(|options| Ready::new(options, clock));
     let mut ready = ready.collect::<Result<Vec<_>, _>>()?;
-    introduce(&mut ready);
+    introduce(ready.iter_mut().map(|role| &mut role.opened.process));
     if let [_] = ready[..] {
         return ready.remove(0).run();
     }
     let inboxes: Vec<InboxSender> =
-        ready.iter().map(|role| role.process.inbox_sender.clone()).collect();
+        ready.iter().map(|role| role.opened.process.inbox_sender.clone()).collect();
     let mut running = Vec::new();
     for role in ready {
-        let (name, inboxes) = (role.node.to_string(), inboxes.clone());
+        let (name, inboxes) = (role.opened.node.to_string(), inboxes.clone());
         let run_with_others = move || {
             let exit = role.run();
             // What is left of a node would look alive.
@@ -159,114 +111,96 @@ pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
     }
     let mut worst = Exit::Well;
     for role in running {
-        let exit = role.join().map_err(|_| StartError::new("a role failed"))??;
+        let failed = |_| StartError::new(StartErrorKind::System, "a role failed");
+        let exit = role.join().map_err(failed)??;
         worst = worst.max(exit);
     }
     Ok(worst)
 }
 
-/// Makes the roles of one process known to each other.
-fn introduce(roles: &mut [Ready]) {
-    let all: Vec<Neighbour> = roles.iter().map(|role| role.process.as_neighbour()).collect();
-    for (place, role) in roles.iter_mut().enumerate() {
-        let mut others = all.clone();
-        others.remove(place);
-        role.process.meet(others);
-    }
-}
-
 /// A role that has all that it needs, and has not begun.
 struct Ready {
-    node: NodeId,
-    part: Part,
-    process: Process,
+    opened: Opened,
     ending: Ending,
-}
-
-/// What it will do.
-enum Part {
-    Client(Box<Client>, (Assignment, LineLimit)),
-    Proposer(Box<Proposer>),
-    Acceptor(Box<Acceptor>),
-    Learner(Box<Learner>, ResultsWriter),
+    assignment: Assignment,
+    /// A learner's file.
+    writer: Option<ResultsWriter>,
 }
 
 impl Ready {
     fn new(options: &NodeOptions, clock: Clock) -> Result<Self, StartError> {
-        let config = config::load(&options.conf).map_err(StartError::new)?;
-        let NodeOptions { node, loss, no_timeouts, no_preexecution, .. } = *options;
-        if node.role == Role::Acceptor && node.id > config.acceptor_count() {
-            return Err(StartError::new(format!(
-                "{}: there is no acceptor {}; acceptor_count is {}",
-                options.conf,
-                node.id,
-                config.acceptor_count()
-            )));
-        }
-        let place = config.place(node, &own_interfaces())?;
-        let settings = config.settings(place.mtu).map_err(StartError::new)?;
-        let fresh = entropy::random_u64().map_err(StartError::new)?;
-        let seed = options.seed.map_or_else(entropy::random_u64, Ok).map_err(StartError::new)?;
-        let memory = match node.role {
-            Role::Acceptor => Memory::open(&config, &settings, options, fresh)?,
-            Role::Client | Role::Proposer | Role::Learner => Memory::none(fresh),
-        };
-        let (id, boot) = (node.id, memory.boot);
-        let sender = Sender { node, boot };
-        let mut process = Process::open(&config, &settings, place, sender, (loss, seed), clock)?;
-        let mut ending = Ending::new(options, process.inbox_sender.clone())?;
-        let part = match node.role {
-            Role::Client => {
-                let session = Session { client: id, boot };
-                let assignment = options.assignment;
-                let limit = LineLimit::new(&settings, assignment.assigned_by());
-                let client = Client::new(session, assignment, settings);
-                Part::Client(Box::new(client), (assignment, limit))
-            }
-            Role::Proposer => {
-                let options = ProposerOptions { id, boot, no_timeouts, no_preexecution };
-                Part::Proposer(Box::new(Proposer::new(options, settings)))
-            }
-            Role::Acceptor => {
-                ending.watch = memory.watch;
-                let acceptor = memory.acceptor.unwrap_or_else(|| Acceptor::new(id, boot, settings));
-                info!("has promised {}", acceptor.promised());
-                Part::Acceptor(Box::new(acceptor))
-            }
+        let config = config::load(&options.conf)?;
+        let mut opened = Opened::new(&config, options.of_role(), clock)?;
+        let mut ending = Ending::new(options, opened.process.inbox_sender.clone())?;
+        ending.watch = opened.watch.take();
+        let writer = match opened.node.role {
             Role::Learner => {
-                let writer =
-                    ResultsWriter::create(&options.results, id).map_err(StartError::new)?;
+                let writer = ResultsWriter::create(&options.results, opened.node.id)
+                    .map_err(|sentence| StartError::new(StartErrorKind::Data, sentence))?;
                 ending.results = writer.presence();
-                Part::Learner(Box::new(Learner::new(id, boot, settings, clock.now())), writer)
+                Some(writer)
             }
+            Role::Client | Role::Proposer | Role::Acceptor => None,
         };
-        process.store = memory.store;
-        Ok(Ready { node, part, process, ending })
+        Ok(Ready { opened, ending, assignment: options.assignment, writer })
     }
 
     fn run(self) -> Result<Exit, StartError> {
-        let Ready { node, part, process, ending } = self;
+        let Ready { opened, ending, assignment, writer } = self;
+        let Opened { node, part, process, settings, .. } = opened;
         logging::speak_as(node);
         match part {
-            Part::Client(client, asks) => run_client(process, *client, asks, ending),
-            Part::Proposer(proposer) => process.run(*proposer, Box::new(NoOutput), ending),
-            Part::Acceptor(acceptor) => process.run(*acceptor, Box::new(NoOutput), ending),
-            Part::Learner(learner, writer) => run_learner(process, *learner, writer, ending),
+            Part::Client(_, client) => {
+                let limit = LineLimit::new(&settings, assignment.assigned_by());
+                run_client(process, *client, (assignment, limit), ending)
+            }
+            Part::Proposer(proposer) => drive(process, *proposer, Box::new(NoOutput), ending),
+            Part::Acceptor(acceptor) => drive(process, *acceptor, Box::new(NoOutput), ending),
+            Part::Learner(learner) => run_learner(process, *learner, writer, ending),
         }
     }
+}
+
+/// Runs `actor` until its end, or until `ending` wants it to end.
+pub(super) fn drive(
+    process: Process,
+    actor: impl Actor + Send + 'static,
+    output: Box<dyn Output>,
+    ending: Ending,
+) -> Result<Exit, StartError> {
+    let running = process.start(actor, output)?;
+    let end = ending.wait(&running.ended);
+    running.stop_receiving();
+    running.stats.log_summary();
+    Ok(match end {
+        End::Of(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
+        End::Of(Err(failure @ Failure::Vanished(_))) => {
+            error!("{failure}");
+            Exit::Vanished
+        }
+        End::Of(Err(failure)) => {
+            error!("{failure}");
+            Exit::Undone
+        }
+        End::Unawaited => not_awaited(running.stats.doing.work()),
+        End::Panicked => {
+            error!("a thread of this process is gone; this is a mistake in the program");
+            Exit::Undone
+        }
+    })
 }
 
 fn run_learner(
     process: Process,
     learner: Learner,
-    writer: ResultsWriter,
+    writer: Option<ResultsWriter>,
     ending: Ending,
 ) -> Result<Exit, StartError> {
     if let Some(output) = FileOutput::of(io::stdout()) {
-        return process.run(learner, Box::new((writer, output)), ending);
+        return drive(process, learner, Box::new((writer, output)), ending);
     }
     let (printer, output) = Printer::spawn(stdio::stdout()).map_err(no_thread)?;
-    let exit = process.run(learner, Box::new((writer, output)), ending);
+    let exit = drive(process, learner, Box::new((writer, output)), ending);
     if !printer.finish(LAST_PRINT) {
         warn!("standard output takes nothing; what it did not take is in the results file");
     }
@@ -284,7 +218,7 @@ fn run_client(
     process.credits = Some(credits);
     let progress = ClientProgress::new();
     ending.progress = Some(progress.clone());
-    let exit = process.run(Counted::new(client, progress.clone()), Box::new(NoOutput), ending)?;
+    let exit = drive(process, Counted::new(client, progress.clone()), Box::new(NoOutput), ending)?;
     progress.finish();
     Ok(report_client(progress.tally(), assignment, stdin.failure(), exit))
 }
@@ -326,8 +260,4 @@ fn report_client(
         return Exit::Undone;
     }
     if failure.is_some() { Exit::BadInput } else { exit }
-}
-
-pub(super) fn no_thread(error: io::Error) -> StartError {
-    StartError::passing(format!("the system gives no thread: {error}"))
 }

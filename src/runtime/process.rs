@@ -2,22 +2,21 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
-use log::{error, info, warn};
+use crossbeam_channel::{Receiver as Channel, bounded};
+use log::{info, warn};
 
 use super::addresses::Belief;
-use super::ending::{End, Ending, not_awaited};
 use super::entropy;
 use super::gate::{self, Gate, Keeper, SealingSender};
 use super::inbox::{Inbox, InboxSender, inbox};
 use super::neighbours::{Neighbour, Neighbours};
-use super::node::{Exit, StartError, no_thread};
 use super::post::{Attentive, Post};
 use super::receiver::{Receiver, Reception};
 use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
+use super::start_error::{StartError, no_thread};
 use super::stats::Stats;
 use super::stdin::Credits;
 use crate::auth::key::KeyRing;
@@ -41,7 +40,7 @@ use crate::storage::memory::MemoryStore;
 use crate::wire::Codec;
 
 /// The sockets and threads of a process, before its role runs.
-pub(super) struct Process {
+pub(crate) struct Process {
     inbox: Inbox,
     pub inbox_sender: InboxSender,
     neighbours: Neighbours,
@@ -160,8 +159,8 @@ impl Process {
             Codec::new(&config.cluster, settings.acceptor_count, me, settings.datagram_bytes);
         let seal = match &config.key_file {
             Some(path) => {
-                let ring = KeyRing::read(path).map_err(StartError::new)?;
-                let session = entropy::random_u64().map_err(StartError::new)?;
+                let ring = KeyRing::read(path)?;
+                let session = entropy::random_u64()?;
                 Some(Arc::new(Seal::new(&ring, &config.cluster, session)))
             }
             None => None,
@@ -220,19 +219,18 @@ impl Process {
         self.neighbours = Neighbours::new(others);
     }
 
-    /// Runs `actor` until its end.
-    pub fn run(
+    /// Starts to run `actor`.
+    pub fn start(
         self,
         actor: impl Actor + Send + 'static,
         output: Box<dyn Output>,
-        ending: Ending,
-    ) -> Result<Exit, StartError> {
+    ) -> Result<Running, StartError> {
         let codec = Arc::new(self.codec);
         let node = codec.sender().node;
         let reception = Reception {
             codec: Arc::clone(&codec),
             interest: Arc::clone(&self.interest),
-            inbox: self.inbox_sender,
+            inbox: self.inbox_sender.clone(),
             stats: Arc::clone(&self.stats),
             clock: self.clock,
         };
@@ -263,56 +261,79 @@ impl Process {
             say_open();
         }
         let mut receivers = Vec::new();
-        for (place, Listening { socket, addressees, is_listed }) in (0..).zip(self.listening) {
-            let ((ratio, seed), first) = (self.loss, addressees[0]);
-            let lossy = Lossy::new(socket, ratio, seed ^ place, Arc::clone(&self.stats.loss));
-            let post = Arc::clone(&post);
-            let network: Box<dyn DatagramReceiver> = match &keeper {
-                Some(keeper) => {
-                    let gate = Gate::new(lossy, addressees, Arc::clone(keeper));
-                    Box::new(Attentive::new(gate, post, is_listed))
-                }
-                None => Box::new(Attentive::new(lossy, post, is_listed)),
-            };
-            receivers.push(if self.busy_poll.is_zero() {
-                Receiver::spawn(first, network, reception.clone()).map_err(no_thread)?
-            } else {
-                let spawned = Receiver::spawn_resting(first, network, reception.clone());
-                let (receiver, direct) = spawned.map_err(no_thread)?;
-                role_loop.look_at(direct);
-                receiver
-            });
-        }
+        let receive = || -> Result<(), StartError> {
+            for (place, Listening { socket, addressees, is_listed }) in (0..).zip(self.listening) {
+                let ((ratio, seed), first) = (self.loss, addressees[0]);
+                let lossy = Lossy::new(socket, ratio, seed ^ place, Arc::clone(&self.stats.loss));
+                let post = Arc::clone(&post);
+                let network: Box<dyn DatagramReceiver> = match &keeper {
+                    Some(keeper) => {
+                        let gate = Gate::new(lossy, addressees, Arc::clone(keeper));
+                        Box::new(Attentive::new(gate, post, is_listed))
+                    }
+                    None => Box::new(Attentive::new(lossy, post, is_listed)),
+                };
+                receivers.push(if self.busy_poll.is_zero() {
+                    Receiver::spawn(first, network, reception.clone()).map_err(no_thread)?
+                } else {
+                    let spawned = Receiver::spawn_resting(first, network, reception.clone());
+                    let (receiver, direct) = spawned.map_err(no_thread)?;
+                    role_loop.look_at(direct);
+                    receiver
+                });
+            }
+            Ok(())
+        };
+        let received = receive();
         drop(reception);
         let (ended_sender, ended) = bounded(1);
-        thread::Builder::new()
-            .name("role-loop".to_owned())
-            .spawn(move || {
+        let started = received.and_then(|()| {
+            let run = move || {
                 logging::speak_as(node);
                 let (_, end) = role_loop.run();
                 // Nobody waits any more when the process is ending anyway.
                 let _ = ended_sender.send(end);
-            })
-            .map_err(no_thread)?;
-        let end = ending.wait(&ended);
-        receivers.iter().for_each(Receiver::stop);
+            };
+            thread::Builder::new().name("role-loop".to_owned()).spawn(run).map_err(no_thread)
+        });
+        match started {
+            Ok(role_loop) => {
+                let (inbox, stats) = (self.inbox_sender, self.stats);
+                Ok(Running { inbox, ended, stats, role_loop, receivers })
+            }
+            Err(error) => {
+                receivers.into_iter().for_each(Receiver::join);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A role that runs.
+pub(crate) struct Running {
+    pub inbox: InboxSender,
+    /// Tells how the role loop has ended; closed without a word if its thread is gone.
+    pub ended: Channel<Result<Ended, Failure>>,
+    pub stats: Arc<Stats>,
+    role_loop: JoinHandle<()>,
+    receivers: Vec<Receiver>,
+}
+
+impl Running {
+    /// Asks the threads that receive to end, and waits for nothing.
+    pub fn stop_receiving(&self) {
+        self.receivers.iter().for_each(Receiver::stop);
+    }
+
+    /// Ends all threads, and waits until they have ended. Their sockets are closed then.
+    pub fn join(self) {
+        self.inbox.stop();
+        self.stop_receiving();
+        if self.role_loop.join().is_err() {
+            log::error!("a role loop failed; this is a mistake in the program");
+        }
+        self.receivers.into_iter().for_each(Receiver::join);
         self.stats.log_summary();
-        Ok(match end {
-            End::Of(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
-            End::Of(Err(failure @ Failure::Vanished(_))) => {
-                error!("{failure}");
-                Exit::Vanished
-            }
-            End::Of(Err(failure)) => {
-                error!("{failure}");
-                Exit::Undone
-            }
-            End::Unawaited => not_awaited(self.stats.doing.work()),
-            End::Panicked => {
-                error!("a thread of this process is gone; this is a mistake in the program");
-                Exit::Undone
-            }
-        })
     }
 }
 

@@ -1,0 +1,129 @@
+//! A role with all that it needs, before it runs: in the program, or in somebody else's.
+//!
+//! Everything that can be wrong with the configuration is found before a socket is opened.
+
+use log::info;
+
+use super::entropy;
+use super::memory::Memory;
+use super::neighbours::Neighbour;
+use super::process::{Process, own_interfaces};
+use super::start_error::{StartError, StartErrorKind};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::protocol::acceptor::Acceptor;
+use crate::protocol::client::Client;
+use crate::protocol::learner::Learner;
+use crate::protocol::message::Assignment;
+use crate::protocol::proposer::{Proposer, ProposerOptions};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{NodeId, Role, Sender, Session};
+use crate::storage::watch::Watch;
+
+/// How a role runs, besides what the configuration says.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct RoleOptions {
+    pub node: NodeId,
+    /// How likely each received datagram is dropped, in [0, 1), and the seed that says which.
+    pub loss: f64,
+    pub seed: Option<u64>,
+    /// Never send an Accept or a Decide twice (proposers).
+    pub no_timeouts: bool,
+    /// Run phase 1 for each instance as values arrive (proposers).
+    pub no_preexecution: bool,
+    /// Who gives values their instances (clients).
+    pub assignment: Assignment,
+    /// The data is a copy that the operator vouches for (acceptors).
+    pub adopt_copy: bool,
+}
+
+impl RoleOptions {
+    /// `node`, as it runs when nothing is to be studied.
+    pub fn of(node: NodeId) -> Self {
+        RoleOptions {
+            node,
+            loss: 0.0,
+            seed: None,
+            no_timeouts: false,
+            no_preexecution: false,
+            assignment: Assignment::Leader,
+            adopt_copy: false,
+        }
+    }
+}
+
+/// A role that has all that it needs, and has not begun.
+pub(crate) struct Opened {
+    pub node: NodeId,
+    pub part: Part,
+    pub process: Process,
+    /// Whether an acceptor's data is still there.
+    pub watch: Option<Watch>,
+    pub settings: Settings,
+}
+
+/// What it will do.
+pub(crate) enum Part {
+    Client(Session, Box<Client>),
+    Proposer(Box<Proposer>),
+    Acceptor(Box<Acceptor>),
+    Learner(Box<Learner>),
+}
+
+impl Opened {
+    /// Opens what `options.node` needs.
+    pub fn new(config: &Config, options: RoleOptions, clock: Clock) -> Result<Self, StartError> {
+        let RoleOptions { node, loss, no_timeouts, no_preexecution, .. } = options;
+        if node.role == Role::Acceptor && node.id > config.acceptor_count() {
+            let sentence = format!(
+                "{}: there is no acceptor {}; acceptor_count is {}",
+                config.path(),
+                node.id,
+                config.acceptor_count()
+            );
+            return Err(StartError::new(StartErrorKind::Configuration, sentence));
+        }
+        let place = config.place(node, &own_interfaces())?;
+        let settings = config.settings(place.mtu)?;
+        let fresh = entropy::random_u64()?;
+        let seed = options.seed.map_or_else(entropy::random_u64, Ok)?;
+        let memory = match node.role {
+            Role::Acceptor => Memory::open(config, &settings, options, fresh)?,
+            Role::Client | Role::Proposer | Role::Learner => Memory::none(fresh),
+        };
+        let (id, boot) = (node.id, memory.boot);
+        let sender = Sender { node, boot };
+        let mut process = Process::open(config, &settings, place, sender, (loss, seed), clock)?;
+        let of_role = settings.clone();
+        let part = match node.role {
+            Role::Client => {
+                let session = Session { client: id, boot };
+                let client = Client::new(session, options.assignment, of_role);
+                Part::Client(session, Box::new(client))
+            }
+            Role::Proposer => {
+                let options = ProposerOptions { id, boot, no_timeouts, no_preexecution };
+                Part::Proposer(Box::new(Proposer::new(options, of_role)))
+            }
+            Role::Acceptor => {
+                let acceptor = memory.acceptor.unwrap_or_else(|| Acceptor::new(id, boot, of_role));
+                info!("has promised {}", acceptor.promised());
+                Part::Acceptor(Box::new(acceptor))
+            }
+            Role::Learner => Part::Learner(Box::new(Learner::new(id, boot, of_role, clock.now()))),
+        };
+        process.store = memory.store;
+        Ok(Opened { node, part, process, watch: memory.watch, settings })
+    }
+}
+
+/// Makes the roles of one process known to each other.
+pub(crate) fn introduce<'a>(processes: impl IntoIterator<Item = &'a mut Process>) {
+    let mut processes: Vec<&mut Process> = processes.into_iter().collect();
+    let all: Vec<Neighbour> = processes.iter().map(|process| process.as_neighbour()).collect();
+    for (place, process) in processes.iter_mut().enumerate() {
+        let mut others = all.clone();
+        others.remove(place);
+        process.meet(others);
+    }
+}

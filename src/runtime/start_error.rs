@@ -1,0 +1,116 @@
+//! Why a process, or a node in somebody else's process, cannot start.
+
+use std::fmt;
+use std::io;
+
+use super::entropy::NoEntropy;
+use crate::auth::key::KeyError;
+use crate::config::{ConfigError, PlaceError};
+use crate::net::multicast::NetError;
+use crate::storage::error::LogError;
+
+/// Why a node could not start, in one sentence with the place and the cure.
+#[derive(Debug)]
+pub struct StartError {
+    kind: StartErrorKind,
+    sentence: String,
+    may_pass: bool,
+}
+
+/// What kept a node from starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartErrorKind {
+    /// The configuration cannot be followed.
+    Configuration,
+    /// The interface, an address or a port is not there, or is somebody else's.
+    Network,
+    /// The data of an acceptor, or the directory of results, cannot be used.
+    Data,
+    /// The operating system refuses what every program may ask for: a thread, random numbers.
+    System,
+}
+
+impl StartError {
+    pub(crate) fn new(kind: StartErrorKind, what: impl fmt::Display) -> Self {
+        StartError { kind, sentence: what.to_string(), may_pass: false }
+    }
+
+    /// What another try may find mended, without a person.
+    pub(super) fn passing(kind: StartErrorKind, what: impl fmt::Display) -> Self {
+        StartError { may_pass: true, ..StartError::new(kind, what) }
+    }
+
+    /// The same in other words.
+    #[cfg(feature = "cli")]
+    pub(super) fn reworded(self, sentence: String) -> Self {
+        StartError { sentence, ..self }
+    }
+
+    fn told(kind: StartErrorKind, what: impl fmt::Display, may_pass: bool) -> Self {
+        StartError { may_pass, ..StartError::new(kind, what) }
+    }
+
+    /// What kept it from starting.
+    pub fn kind(&self) -> StartErrorKind {
+        self.kind
+    }
+
+    /// Whether it may pass by itself, as an interface that is not there yet.
+    pub fn may_pass(&self) -> bool {
+        self.may_pass
+    }
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        StartError::new(StartErrorKind::Configuration, error)
+    }
+}
+
+impl From<KeyError> for StartError {
+    fn from(error: KeyError) -> Self {
+        StartError::new(StartErrorKind::Configuration, error)
+    }
+}
+
+impl From<PlaceError> for StartError {
+    fn from(error: PlaceError) -> Self {
+        let may_pass = error.may_pass();
+        let kind = if may_pass { StartErrorKind::Network } else { StartErrorKind::Configuration };
+        StartError::told(kind, error, may_pass)
+    }
+}
+
+impl From<NetError> for StartError {
+    fn from(error: NetError) -> Self {
+        let may_pass = error.may_pass();
+        StartError::told(StartErrorKind::Network, error, may_pass)
+    }
+}
+
+impl From<LogError> for StartError {
+    fn from(error: LogError) -> Self {
+        let may_pass = error.may_pass();
+        StartError::told(StartErrorKind::Data, error, may_pass)
+    }
+}
+
+impl From<NoEntropy> for StartError {
+    fn from(error: NoEntropy) -> Self {
+        StartError::new(StartErrorKind::System, error)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sentence)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The system gives no thread.
+pub(crate) fn no_thread(error: io::Error) -> StartError {
+    StartError::passing(StartErrorKind::System, format!("the system gives no thread: {error}"))
+}
