@@ -12,6 +12,53 @@
 //!                        +------------> learners ------> results file, standard output
 //! ```
 //!
+//! # Build on it
+//!
+//! A state machine that is replicated: each command is applied by every replica, in the same order
+//! and exactly once. Here all nodes are in one process; usually each id is a host.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use multi_paxos::{Cluster, Consistency, Position, Role, StateMachine};
+//!
+//! struct Counter(u64);
+//!
+//! impl StateMachine for Counter {
+//!     type Output = u64;
+//!     fn apply(&mut self, _position: Position, command: &[u8]) -> u64 {
+//!         self.0 += command.len() as u64;
+//!         self.0
+//!     }
+//! }
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let soon = Duration::from_secs(20);
+//!     let name = format!("front-page-{}", std::process::id());
+//!     let cluster = Cluster::builder(&name).multicast("239.0.0.1".parse()?, 19_100).build()?;
+//!     let nodes = (1..=3).map(|id| cluster.node(id, &[Role::Acceptor, Role::Proposer]));
+//!     let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+//!
+//!     let one = cluster.replica(1, Counter(0))?;
+//!     let two = cluster.replica(2, Counter(0))?;
+//!     let count = one.call("three")?.wait(soon)?.decided();
+//!     assert_eq!(count, Some(5));
+//!     let count = two.read(Consistency::Linearizable, soon, |counter| counter.0)?;
+//!     assert_eq!(count, 5);
+//!     for node in nodes {
+//!         node.stop(soon)?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`Client`] and [`Subscription`] are for programs that keep their state elsewhere, and
+//! `docs/library.md` has what to know about each. The pure roles, for those who bring transport and
+//! clock of their own, are in [`protocol`]; unlike the names of this page they may change with any
+//! version.
+//!
+//! # How it is made
+//!
 //! A role is a function of events to effects ([`protocol`]); threads, sockets and files are the
 //! business of [`runtime`], [`net`] and [`storage`]. `ARCHITECTURE.md` tells in which order to read
 //! the modules, which invariants there are, and where a change goes.
@@ -24,6 +71,7 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod doctor;
+pub mod embed;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod logging;
@@ -41,3 +89,5 @@ pub mod stdio;
 pub mod storage;
 mod text;
 pub mod wire;
+
+pub use self::embed::*;

@@ -170,7 +170,13 @@ fn each_edge_has_one_place() {
     only("Instant::now", &["src/clock.rs"]);
     only("SystemTime", &["src/storage/directory.rs"]);
     only("unsafe", &[]);
-    only("crate::runtime", &["src/runtime", "src/cli.rs", "src/fuzzing"]);
+    only("crate::runtime", &["src/runtime", "src/cli.rs", "src/embed", "src/fuzzing"]);
+    only("crate::embed", &["src/embed"]);
+    // A program that builds on the library keeps its process to itself.
+    only("signal_hook", &["src/runtime/ending.rs"]);
+    only("process::exit", &["src/runtime/ending.rs"]);
+    let environment = ["src/config.rs", "src/main.rs", "src/runtime/parent.rs", "src/sim/hunt.rs"];
+    only("std::env", &environment);
     only("crate::simulate", &["src/cli.rs", "src/cli/"]);
     only("crate::doctor", &["src/cli.rs"]);
     only("crate::cli", &[]);

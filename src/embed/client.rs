@@ -1,0 +1,86 @@
+//! Values into the log.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desk::{Desk, Patience, Refused};
+use super::node::{Node, NodeError};
+use super::ticket::{Teller, Ticket, ticket};
+use crate::protocol::types::{Number, Session};
+
+/// One session with a cluster: what it proposes is decided exactly once, and in its order.
+///
+/// It finds the leader by itself, follows it when it changes, and asks again for as long as it
+/// takes. Clones share the session; the last of them that is dropped ends it.
+#[derive(Clone)]
+pub struct Client {
+    desk: Arc<Desk<Teller<Number>>>,
+    node: Arc<Node>,
+}
+
+impl Client {
+    pub(super) fn new(desk: Arc<Desk<Teller<Number>>>, node: Node) -> Self {
+        Client { desk, node: Arc::new(node) }
+    }
+
+    /// Proposes a value, and waits while too many others wait for the cluster: about four thousand,
+    /// or four megabytes. The ticket tells the value's number in this session.
+    ///
+    /// # Errors
+    ///
+    /// When the value is too long, and when the client has ended.
+    pub fn propose(&self, value: impl Into<Vec<u8>>) -> Result<Ticket<Number>, Refused> {
+        self.put(value.into(), Patience::Waits)
+    }
+
+    /// The same, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As above, and with [`Refused::Full`], which has the value, where the other would wait.
+    pub fn try_propose(&self, value: impl Into<Vec<u8>>) -> Result<Ticket<Number>, Refused> {
+        self.put(value.into(), Patience::Tries)
+    }
+
+    fn put(&self, value: Vec<u8>, patience: Patience) -> Result<Ticket<Number>, Refused> {
+        let (ticket, teller) = ticket();
+        self.desk.put(value, patience, teller)?;
+        Ok(ticket)
+    }
+
+    /// Its session, as entries of a [`Subscription`](super::Subscription) name it: session and
+    /// number are the value's name in the log.
+    pub fn session(&self) -> Session {
+        self.desk.session()
+    }
+
+    /// What runs it.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Ends the session for all clones, and waits for at most `within`. What is not known to be
+    /// decided is [`Fate::Unknown`](super::Fate::Unknown).
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::stop`] has them. While there are other clones the node goes down all the same,
+    /// and only its end is theirs to hear.
+    pub fn stop(self, within: Duration) -> Result<(), NodeError> {
+        let Client { desk, node } = self;
+        desk.close(Number(0));
+        node.ask_to_end();
+        match Arc::try_unwrap(node) {
+            Ok(node) => node.stop(within),
+            Err(node) if node.wait(within) => Ok(()),
+            Err(_) => Err(NodeError::Late),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("session", &self.session()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,248 @@
+//! What a cluster is, and what this process does in it.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::client::Client;
+use super::desk::{Asking, Desk};
+use super::feed::{Feed, Following};
+use super::node::{Node, Ready};
+use super::replica::{Replica, StateMachine};
+use super::subscription::{Position, Subscription};
+use super::ticket::Teller;
+use crate::clock::Clock;
+use crate::config::{self, Config, ConfigError};
+use crate::protocol::types::{NodeId, Number, Role};
+use crate::runtime::opening::{Opened, Part, RoleOptions};
+use crate::runtime::start_error::{StartError, StartErrorKind};
+
+/// The description of a cluster, the same for all of its processes. Nothing is open yet.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    config: Config,
+}
+
+impl Cluster {
+    /// The cluster of a configuration file, in the form of `conf/paxos.conf`. Nothing else is read:
+    /// what the environment says is for the program `paxos` alone.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or understood: a sentence with its line.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Cluster, ConfigError> {
+        Ok(Cluster { config: config::read(&path.as_ref().to_string_lossy())? })
+    }
+
+    /// A cluster that is described in code. All processes must give it the same name.
+    pub fn builder(name: &str) -> ClusterBuilder {
+        let settings = vec![("cluster".to_owned(), name.to_owned())];
+        ClusterBuilder { settings, data: None, key_file: None }
+    }
+
+    /// Starts these roles in this process, all with this id, from 1: what one says to another
+    /// crosses no socket. A host usually runs an acceptor and a proposer.
+    ///
+    /// A client is started by [`Cluster::client`], for it needs somebody who proposes.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot start; then none has.
+    pub fn node(&self, id: u32, roles: &[Role]) -> Result<Node, StartError> {
+        let refuse = |sentence: String| {
+            Err(StartError::new(StartErrorKind::Configuration, format!("node {id}: {sentence}")))
+        };
+        if roles.is_empty() {
+            return refuse("it has no roles; give it one at least".to_owned());
+        }
+        for (place, role) in roles.iter().enumerate() {
+            if roles[..place].contains(role) {
+                return refuse(format!("it is {role} twice; name each role once"));
+            }
+            if *role == Role::Client {
+                return refuse("nobody would propose; start a client by itself".to_owned());
+            }
+        }
+        let clock = Clock::start();
+        let open = |role: &Role| {
+            let Opened { node, part, process, watch, .. } = self.open(id, *role, clock)?;
+            Ok(match part {
+                Part::Client(_, client) => Ready::new(node, process, watch, *client),
+                Part::Proposer(proposer) => Ready::new(node, process, watch, *proposer),
+                Part::Acceptor(acceptor) => Ready::new(node, process, watch, *acceptor),
+                Part::Learner(learner) => Ready::new(node, process, watch, *learner),
+            })
+        };
+        Node::start(roles.iter().map(open).collect::<Result<_, StartError>>()?)
+    }
+
+    /// Starts a client, which is a session of its own.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start.
+    pub fn client(&self, id: u32) -> Result<Client, StartError> {
+        let (desk, ready) = self.asking(id, Clock::start(), Some(Teller::decided))?;
+        Ok(Client::new(desk, Node::start(vec![ready])?))
+    }
+
+    /// Starts a learner whose entries are read one by one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start.
+    pub fn subscribe(&self, id: u32) -> Result<Subscription, StartError> {
+        let clock = Clock::start();
+        let (feed, ready) = self.following(id, clock)?;
+        Ok(Subscription::new(Node::start(vec![ready])?, feed, clock))
+    }
+
+    /// Starts a replica of `machine`, which nothing was applied to: the log is applied from its
+    /// beginning. It has the id of a learner and of a client.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start.
+    pub fn replica<M: StateMachine>(&self, id: u32, machine: M) -> Result<Replica<M>, StartError> {
+        self.replica_after(id, machine, Position(0))
+    }
+
+    /// The same of a machine that has everything up to and with `applied`: a copy that
+    /// [`Replica::read_at`] gave, or what was restored from one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start.
+    pub fn replica_after<M: StateMachine>(
+        &self,
+        id: u32,
+        machine: M,
+        applied: Position,
+    ) -> Result<Replica<M>, StartError> {
+        let clock = Clock::start();
+        let (feed, learner) = self.following(id, clock)?;
+        let (desk, client) = self.asking(id, clock, None)?;
+        let node = Node::start(vec![learner, client])?;
+        Replica::start(node, desk, feed, (machine, applied), clock)
+    }
+
+    fn open(&self, id: u32, role: Role, clock: Clock) -> Result<Opened, StartError> {
+        if id == 0 {
+            let sentence = format!("{role} 0: ids count from 1; give it one");
+            return Err(StartError::new(StartErrorKind::Configuration, sentence));
+        }
+        Opened::new(&self.config, RoleOptions::of(NodeId::new(role, id)), clock)
+    }
+
+    fn asking<W: Send + 'static>(
+        &self,
+        id: u32,
+        clock: Clock,
+        on_decided: Option<fn(W, Number)>,
+    ) -> Result<(Arc<Desk<W>>, Ready), StartError> {
+        let Opened { node, part, process, settings, .. } = self.open(id, Role::Client, clock)?;
+        let Part::Client(session, client) = part else { unreachable!("a client was opened") };
+        let desk = Desk::new(session, settings, process.inbox_sender.clone());
+        let actor = Asking::new(*client, Arc::clone(&desk), on_decided);
+        Ok((desk, Ready::new(node, process, None, actor)))
+    }
+
+    fn following(&self, id: u32, clock: Clock) -> Result<(Arc<Feed>, Ready), StartError> {
+        let Opened { node, part, process, .. } = self.open(id, Role::Learner, clock)?;
+        let Part::Learner(learner) = part else { unreachable!("a learner was opened") };
+        let feed = Feed::new(process.inbox_sender.clone());
+        let actor = Following::new(*learner, Arc::clone(&feed));
+        Ok((feed, Ready::new(node, process, None, actor)))
+    }
+}
+
+/// Describes a cluster in code. What is not said has the default of `conf/paxos.conf`.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is described before `build`"]
+pub struct ClusterBuilder {
+    settings: Vec<(String, String)>,
+    data: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+}
+
+/// The key of each role's group, in the order of their ports.
+const GROUPS: [(Role, &str); 4] = [
+    (Role::Client, "clients"),
+    (Role::Proposer, "proposers"),
+    (Role::Acceptor, "acceptors"),
+    (Role::Learner, "learners"),
+];
+
+impl ClusterBuilder {
+    /// All roles have groups at this multicast address, at four ports from this one on.
+    pub fn multicast(mut self, group: IpAddr, first_port: u16) -> Self {
+        for ((_, name), port) in GROUPS.iter().zip(u32::from(first_port)..) {
+            self = self.set(name, &format!("{group} {port}"));
+        }
+        self
+    }
+
+    /// The group of `role` is this list, without multicast: the process with id 1 is at the first
+    /// address, and so on.
+    pub fn members(self, role: Role, members: &[SocketAddr]) -> Self {
+        let name = GROUPS.iter().find(|(other, _)| *other == role).map_or("", |(_, name)| *name);
+        let list: String = members.iter().map(|member| format!(" {member}")).collect();
+        self.set(name, &format!("unicast{list}"))
+    }
+
+    /// The interface for multicast: its name, its address, or its network. Without a word it is the
+    /// loopback interface.
+    pub fn interface(self, interface: &str) -> Self {
+        self.set("interface", interface)
+    }
+
+    /// How many networks a multicast datagram may cross: 0, the default, stays on this host.
+    pub fn ttl(self, ttl: u8) -> Self {
+        self.set("ttl", &ttl.to_string())
+    }
+
+    /// How many acceptors there are, of which a majority decides: 3 without a word.
+    pub fn acceptors(self, count: u32) -> Self {
+        self.set("acceptor_count", &count.to_string())
+    }
+
+    /// Where acceptors keep what they must not forget, in a directory each. Without it they are not
+    /// durable: one that ends must never be started again in the same cluster.
+    pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data = Some(directory.into());
+        self
+    }
+
+    /// The file with the key of the cluster, as `paxos keygen` makes it.
+    pub fn key_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.key_file = Some(path.into());
+        self
+    }
+
+    /// Any other setting, as it would stand in the file. Of two for one key the last counts.
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.retain(|(other, _)| other != key);
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The cluster.
+    ///
+    /// # Errors
+    ///
+    /// When a setting cannot be, or the groups are not said: a sentence.
+    pub fn build(self) -> Result<Cluster, ConfigError> {
+        let lines = self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let mut config = config::assemble("the cluster in code", lines)?;
+        config.data = self.data.or(config.data);
+        config.key_file = self.key_file.or(config.key_file);
+        Ok(Cluster { config })
+    }
+}
+
+impl fmt::Display for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.config.cluster)
+    }
+}

@@ -1,0 +1,376 @@
+//! Where values wait for the client role, and who waits for what became of them.
+//!
+//! A value gets its number here, in the order of the callers: the role numbers what it is handed in
+//! the same order, so both agree without a word. What waits is bounded, in values and in bytes. Who
+//! proposes more waits, or hears that it is full.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::protocol::actor::{Actor, Effects, Input};
+use crate::protocol::client::Client;
+use crate::protocol::cutting::parts_of;
+use crate::protocol::message::{Interest, Message, RequestAck};
+use crate::protocol::settings::Settings;
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{AssignedBy, Counted, Number, Role, Sender, Session, Time, Value};
+use crate::runtime::inbox::InboxSender;
+
+/// How many values wait for the role, at most.
+const VALUES_MAX: usize = 4096;
+/// How many bytes of them; one value may wait in any case.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Why a value is not proposed. It never will be: nothing of it has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// Too much waits already; here is the value back, for another try.
+    Full(Vec<u8>),
+    /// It is longer than a value can be.
+    TooLong {
+        /// How many bytes it has.
+        bytes: usize,
+        /// How many it can have.
+        limit: usize,
+    },
+    /// It is empty. A replica uses empty values for itself.
+    Empty,
+    /// The client has been stopped, or the cluster has ended its session.
+    Closed,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Full(_) => f.write_str(
+                "too many values wait for the cluster already: propose it again later, or use the \
+                 call that waits",
+            ),
+            Refused::TooLong { bytes, limit } => write!(
+                f,
+                "a value of {bytes} bytes is longer than {limit}, the most that a value can have: \
+                 cut it, or raise value_bytes in every configuration"
+            ),
+            Refused::Empty => f.write_str(
+                "a replica takes no empty value, which it uses for itself: give the command a byte",
+            ),
+            Refused::Closed => f.write_str(
+                "this client has ended: start another one, which is a session of its own",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Where the callers of one session put their values; `W` is what waits for a value's fate.
+pub(super) struct Desk<W> {
+    session: Session,
+    settings: Settings,
+    inbox: InboxSender,
+    state: Mutex<State<W>>,
+    /// There is room, or never will be.
+    room: Condvar,
+}
+
+struct State<W> {
+    /// Values that the role has not taken yet.
+    waiting: VecDeque<Value>,
+    bytes: usize,
+    /// The number of the next value, or of its first part.
+    next: Number,
+    /// Who waits, by the last number of each value.
+    open: VecDeque<(Number, W)>,
+    is_closed: bool,
+}
+
+/// Whether to wait for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    Waits,
+    WaitsFor(Duration),
+    Tries,
+}
+
+impl<W> Desk<W> {
+    pub fn new(session: Session, settings: Settings, inbox: InboxSender) -> Arc<Self> {
+        let (waiting, open) = (VecDeque::new(), VecDeque::new());
+        let state = State { waiting, bytes: 0, next: Number::FIRST, open, is_closed: false };
+        Arc::new(Desk { session, settings, inbox, state: Mutex::new(state), room: Condvar::new() })
+    }
+
+    pub fn session(&self) -> Session {
+        self.session
+    }
+
+    /// Hands a value in. `waiter` hears of its fate.
+    pub fn put(&self, value: Vec<u8>, patience: Patience, waiter: W) -> Result<(), Refused> {
+        let (bytes, limit) = (value.len(), self.settings.value_bytes(AssignedBy::Leader));
+        if bytes > limit {
+            return Err(Refused::TooLong { bytes, limit });
+        }
+        let mut state = self.state.lock();
+        let lacks_room = |state: &mut State<W>| !state.is_closed && !state.has_room(bytes);
+        match patience {
+            Patience::Waits => self.room.wait_while(&mut state, lacks_room),
+            Patience::WaitsFor(within) => {
+                self.room.wait_while_for(&mut state, lacks_room, within);
+            }
+            Patience::Tries => {}
+        }
+        if state.is_closed {
+            return Err(Refused::Closed);
+        }
+        if !state.has_room(bytes) {
+            return Err(Refused::Full(value));
+        }
+        let last = state.next.plus(parts_of(bytes, &self.settings) - 1);
+        state.next = last.next();
+        state.bytes += bytes;
+        state.open.push_back((last, waiter));
+        // Else the role knows that there is something, or waits for room of its own.
+        let is_first = state.waiting.is_empty();
+        state.waiting.push_back(Value::new(&value));
+        drop(state);
+        if is_first {
+            self.inbox.wake();
+        }
+        Ok(())
+    }
+
+    /// Hands values to the role, as many as it has room for.
+    fn feed(&self, mut take: impl FnMut(Option<Value>) -> bool) {
+        let mut state = self.state.lock();
+        if state.waiting.is_empty() {
+            return;
+        }
+        while !state.waiting.is_empty() && take(None) {
+            let Some(value) = state.waiting.pop_front() else { break };
+            state.bytes -= value.as_bytes().len();
+            take(Some(value));
+        }
+        drop(state);
+        self.room.notify_all();
+    }
+
+    /// Who waits for values that end below `until`: they are decided, since a session's values are
+    /// delivered in order.
+    fn take_below(&self, until: Number) -> Vec<(Number, W)> {
+        let mut state = self.state.lock();
+        let count = state.open.partition_point(|(last, _)| *last < until);
+        state.open.drain(..count).collect()
+    }
+
+    /// Who waits for the value whose last number this is.
+    pub fn take(&self, number: Number) -> Option<W> {
+        let mut state = self.state.lock();
+        let place = state.open.binary_search_by_key(&number, |(last, _)| *last).ok()?;
+        state.open.remove(place).map(|(_, waiter)| waiter)
+    }
+
+    /// The session has ended at `number`: nothing is taken any more, and the fate of what ends
+    /// there or behind is unknown.
+    pub fn close(&self, number: Number) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        (state.waiting, state.bytes) = (VecDeque::new(), 0);
+        let count = state.open.partition_point(|(last, _)| *last < number);
+        let unknown = state.open.split_off(count);
+        drop(state);
+        self.room.notify_all();
+        // Without the lock: who is told may do anything.
+        drop(unknown);
+    }
+}
+
+impl<W> State<W> {
+    fn has_room(&self, bytes: usize) -> bool {
+        let fits = self.bytes.saturating_add(bytes) <= BYTES_MAX;
+        self.waiting.is_empty() || self.waiting.len() < VALUES_MAX && fits
+    }
+}
+
+/// The client role, which takes its values from a desk.
+pub(super) struct Asking<W> {
+    client: Client,
+    desk: Arc<Desk<W>>,
+    /// What is done with who waits for a value that the leader calls decided. None: somebody else
+    /// does it.
+    on_decided: Option<fn(W, Number)>,
+}
+
+impl<W> Asking<W> {
+    pub fn new(client: Client, desk: Arc<Desk<W>>, on_decided: Option<fn(W, Number)>) -> Self {
+        Asking { client, desk, on_decided }
+    }
+
+    fn on_ack(&self, ack: &RequestAck) {
+        for told in ack.told.iter().filter(|told| told.session == self.desk.session) {
+            if let Some(on_decided) = self.on_decided
+                && let Some(until) = told.delivered.iter().map(|run| run.until).max()
+            {
+                for (number, waiter) in self.desk.take_below(until) {
+                    on_decided(waiter, number);
+                }
+            }
+            if let Some(from) = told.lost.iter().map(|run| run.from).min() {
+                self.desk.close(from);
+            }
+        }
+    }
+}
+
+impl<W> Drop for Asking<W> {
+    /// The role has ended, however it came.
+    fn drop(&mut self) {
+        self.desk.close(Number(0));
+    }
+}
+
+impl<W: Send> Actor for Asking<W> {
+    fn on_start(&mut self, now: Time, fx: &mut Effects) {
+        self.client.on_start(now, fx);
+    }
+
+    fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        if let Message::RequestAck(ack) = &message
+            && from.node.role == Role::Proposer
+        {
+            self.on_ack(ack);
+        }
+        self.client.on_message(now, from, message, fx);
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
+        self.client.on_timer(now, timer, fx);
+    }
+
+    fn on_input(&mut self, _now: Time, _input: Input, _fx: &mut Effects) {
+        unreachable!("its values come from the desk");
+    }
+
+    fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        let Asking { client, desk, .. } = self;
+        desk.feed(|value| {
+            if let Some(value) = value {
+                client.on_input(now, Input::Value(value), fx);
+            }
+            client.input_room() > 0
+        });
+        self.client.on_turn_end(now, fx);
+    }
+
+    fn interest(&self) -> Interest {
+        self.client.interest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ticket::{Fate, NotYet, Teller, Ticket, ticket};
+    use super::*;
+    use crate::protocol::message::{Assignment, Told};
+    use crate::protocol::types::{NodeId, Run};
+    use crate::runtime::inbox::{Inbox, inbox};
+
+    const SESSION: Session = Session { client: 1, boot: 1 };
+
+    type Told3 = (Asking<Teller<Number>>, Arc<Desk<Teller<Number>>>, Inbox);
+
+    fn asking(settings: Settings) -> Told3 {
+        let (sender, inbox) = inbox(16);
+        let desk = Desk::new(SESSION, settings.clone(), sender);
+        let client = Client::new(SESSION, Assignment::Leader, settings);
+        (Asking::new(client, Arc::clone(&desk), Some(Teller::decided)), desk, inbox)
+    }
+
+    fn put(desk: &Desk<Teller<Number>>, value: &[u8]) -> Ticket<Number> {
+        let (ticket, teller) = ticket();
+        desk.put(value.to_vec(), Patience::Tries, teller).unwrap();
+        ticket
+    }
+
+    /// A turn with an acknowledgement; returns the numbers that are sent.
+    fn turn(asking: &mut Asking<Teller<Number>>, told: Told) -> Vec<u64> {
+        let mut fx = Effects::new();
+        let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+        let ack = RequestAck { quorate: true, grant: 1 << 20, told: vec![told] };
+        asking.on_message(Time::ZERO, leader, Message::RequestAck(ack), &mut fx);
+        asking.on_turn_end(Time::ZERO, &mut fx);
+        let from = |message: &Message| match message {
+            Message::Request(request) => request.from.0,
+            other => panic!("{other}"),
+        };
+        fx.send.iter().map(|(_, message)| from(message)).collect()
+    }
+
+    fn told() -> Told {
+        Told::new(SESSION, true)
+    }
+
+    fn fate(ticket: Ticket<Number>) -> Option<Fate<Number>> {
+        ticket.wait(std::time::Duration::ZERO).ok()
+    }
+
+    #[test]
+    fn values_are_numbered_as_the_role_numbers_them_and_told_by_their_last_part() {
+        let (mut asking, desk, mut inbox) = asking(Settings::default());
+        let tickets = [put(&desk, b"a"), put(&desk, &[b'l'; 3000]), put(&desk, b"b")];
+        assert!(inbox.poll().is_some() && inbox.poll().is_none(), "woken once");
+        assert_eq!(turn(&mut asking, told()), [1, 2, 3, 4], "one, and three parts, and one");
+        let run = |from, until| vec![Run::new(Number(from), Number(until))];
+        turn(&mut asking, Told { delivered: run(1, 4), ..told() });
+        let [first, long, last] = tickets;
+        assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
+        let NotYet(long) = long.wait(std::time::Duration::ZERO).unwrap_err();
+        turn(&mut asking, Told { delivered: run(4, 6), ..told() });
+        assert_eq!(fate(long), Some(Fate::Decided(Number(4))));
+        assert_eq!(fate(last), Some(Fate::Decided(Number(5))));
+    }
+
+    #[test]
+    fn a_full_desk_gives_the_value_back() {
+        let (mut asking, desk, _inbox) = asking(Settings::default());
+        let tickets: Vec<_> = (0..VALUES_MAX).map(|_| put(&desk, b"v")).collect();
+        let refused = desk.put(b"more".to_vec(), Patience::Tries, ticket().1);
+        assert_eq!(refused, Err(Refused::Full(b"more".to_vec())));
+        turn(&mut asking, told());
+        put(&desk, b"more").is_known();
+        drop(tickets);
+        let long = vec![0; Settings::default().value_bytes + 1];
+        let refused = desk.put(long, Patience::Waits, ticket().1);
+        assert_eq!(refused, Err(Refused::TooLong { bytes: (1 << 20) + 1, limit: 1 << 20 }));
+    }
+
+    #[test]
+    fn what_an_ended_session_did_not_deliver_is_unknown() {
+        let (mut asking, desk, _inbox) = asking(Settings::default());
+        let tickets = [put(&desk, b"a"), put(&desk, b"b")];
+        turn(&mut asking, told());
+        let run = |from, until| vec![Run::new(Number(from), Number(until))];
+        turn(&mut asking, Told { delivered: run(1, 2), lost: run(2, 3), ..told() });
+        let [first, second] = tickets;
+        assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
+        assert_eq!(fate(second), Some(Fate::Unknown));
+        let refused = desk.put(b"c".to_vec(), Patience::Waits, ticket().1);
+        assert_eq!(refused, Err(Refused::Closed));
+    }
+
+    #[test]
+    fn a_role_that_ends_leaves_nobody_waiting() {
+        let (asking, desk, _inbox) = asking(Settings::default());
+        let open = put(&desk, b"a");
+        let full: Vec<_> = (1..VALUES_MAX).map(|_| put(&desk, b"v")).collect();
+        let waiting =
+            std::thread::spawn(move || desk.put(b"w".to_vec(), Patience::Waits, ticket().1));
+        drop(asking);
+        assert_eq!(waiting.join().unwrap(), Err(Refused::Closed));
+        assert_eq!(fate(open), Some(Fate::Unknown));
+        drop(full);
+    }
+}

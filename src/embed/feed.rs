@@ -1,0 +1,296 @@
+//! From the learner to its reader: a bounded queue, and behind it the learner's own log.
+//!
+//! The role loop never waits for the reader. What finds no room in the queue is remembered as runs
+//! of instances, and fetched from the log, which keeps its values anyway, once the reader has made
+//! room. So a reader that stands still costs a queue and a few numbers, however long it does.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::protocol::actor::{Actor, Delivery, Effects, Input};
+use crate::protocol::assembly::Assembled;
+use crate::protocol::learner::Learner;
+use crate::protocol::message::{Interest, Message};
+use crate::protocol::segments::Page;
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{Instance, Run, Sender, Time};
+use crate::runtime::inbox::InboxSender;
+
+/// How many pieces wait for the reader, at most; each shares its bytes with the learner's log.
+const PIECES_MAX: usize = 1024;
+
+/// What one step of the log delivers.
+#[derive(Clone, Debug)]
+pub(super) enum Piece {
+    /// Whole values only.
+    Values(Page),
+    /// A value that came in parts.
+    Long(Assembled),
+}
+
+/// What is delivered, on its way to the one reader.
+pub(super) struct Feed {
+    state: Mutex<State>,
+    /// Something is there, or nothing more will be.
+    arrived: Condvar,
+    inbox: InboxSender,
+    room: usize,
+}
+
+#[derive(Default)]
+struct State {
+    pieces: VecDeque<Piece>,
+    /// The learner has more than had room.
+    is_behind: bool,
+    is_nudged: bool,
+    has_ended: bool,
+}
+
+/// Why the reader got what it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// There may be pieces, and more may follow.
+    More,
+    /// Nothing will follow.
+    Ended,
+}
+
+impl Feed {
+    pub fn new(inbox: InboxSender) -> Arc<Self> {
+        Self::with_room(inbox, PIECES_MAX)
+    }
+
+    fn with_room(inbox: InboxSender, room: usize) -> Arc<Self> {
+        let (state, arrived) = (Mutex::default(), Condvar::new());
+        Arc::new(Feed { state, arrived, inbox, room })
+    }
+
+    /// Moves what is there to `pieces`. Waits while there is nothing: for at most `within`, if that
+    /// is given, and not beyond a nudge.
+    pub fn take(&self, pieces: &mut VecDeque<Piece>, within: Option<Duration>) -> Taken {
+        let mut state = self.state.lock();
+        let is_idle =
+            |state: &mut State| state.pieces.is_empty() && !state.is_nudged && !state.has_ended;
+        match within {
+            Some(within) => {
+                self.arrived.wait_while_for(&mut state, is_idle, within);
+            }
+            None => self.arrived.wait_while(&mut state, is_idle),
+        }
+        state.is_nudged = false;
+        let taken =
+            if state.pieces.is_empty() && state.has_ended { Taken::Ended } else { Taken::More };
+        pieces.append(&mut state.pieces);
+        let is_behind = state.is_behind;
+        drop(state);
+        if is_behind {
+            self.inbox.wake();
+        }
+        taken
+    }
+
+    /// Lets the reader look around, whether there is something or not.
+    pub fn nudge(&self) {
+        self.state.lock().is_nudged = true;
+        self.arrived.notify_one();
+    }
+
+    fn end(&self) {
+        self.state.lock().has_ended = true;
+        self.arrived.notify_one();
+    }
+}
+
+/// What has been delivered, and has not found room yet.
+enum Behind {
+    Values(Run<Instance>),
+    Long(Assembled),
+}
+
+/// The learner role, which hands what it delivers to a feed.
+pub(super) struct Following {
+    learner: Learner,
+    feed: Arc<Feed>,
+    behind: VecDeque<Behind>,
+}
+
+impl Following {
+    pub fn new(learner: Learner, feed: Arc<Feed>) -> Self {
+        Following { learner, feed, behind: VecDeque::new() }
+    }
+
+    /// Notes what is delivered, in order.
+    fn note(&mut self, delivery: Delivery) {
+        let run = match delivery {
+            // For files, which are written out of order.
+            Delivery::Decided(_) => return,
+            Delivery::Assembled(value) => return self.behind.push_back(Behind::Long(value)),
+            Delivery::Delivered(page) => page.run(),
+        };
+        match self.behind.back_mut() {
+            Some(Behind::Values(last)) if last.until == run.from => last.until = run.until,
+            Some(_) | None => self.behind.push_back(Behind::Values(run)),
+        }
+    }
+
+    /// Hands over as much as there is room for.
+    fn hand_over(&mut self) {
+        if self.behind.is_empty() {
+            return;
+        }
+        let mut state = self.feed.state.lock();
+        let before = state.pieces.len();
+        while state.pieces.len() < self.feed.room {
+            let (piece, is_over) = match self.behind.front_mut() {
+                None => break,
+                Some(Behind::Long(value)) => (Piece::Long(value.clone()), true),
+                Some(Behind::Values(run)) => {
+                    let Some(page) = self.learner.log().pages(*run).next() else {
+                        unreachable!("what was delivered is in the log")
+                    };
+                    run.from = page.run().until;
+                    (Piece::Values(page), run.is_empty())
+                }
+            };
+            if is_over {
+                self.behind.pop_front();
+            }
+            state.pieces.push_back(piece);
+        }
+        state.is_behind = !self.behind.is_empty();
+        if state.pieces.len() > before {
+            drop(state);
+            self.feed.arrived.notify_one();
+        }
+    }
+}
+
+impl Drop for Following {
+    /// The role has ended, however it came.
+    fn drop(&mut self) {
+        self.feed.end();
+    }
+}
+
+impl Actor for Following {
+    fn on_start(&mut self, now: Time, fx: &mut Effects) {
+        self.learner.on_start(now, fx);
+    }
+
+    fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        self.learner.on_message(now, from, message, fx);
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
+        self.learner.on_timer(now, timer, fx);
+    }
+
+    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        self.learner.on_input(now, input, fx);
+    }
+
+    fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        self.learner.on_turn_end(now, fx);
+        for delivery in fx.deliver.drain(..) {
+            self.note(delivery);
+        }
+        self.hand_over();
+    }
+
+    fn on_stop(&mut self, now: Time, fx: &mut Effects) {
+        self.learner.on_stop(now, fx);
+    }
+
+    fn interest(&self) -> Interest {
+        self.learner.interest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::entries::Entries;
+    use crate::protocol::message::Decide;
+    use crate::protocol::settings::Settings;
+    use crate::protocol::types::{AssignedBy, Ballot, NodeId, Number, Origin, Role, Session};
+    use crate::runtime::inbox::{Event, inbox};
+
+    fn decide(following: &mut Following, instance: u64, number: u64) {
+        let session = Session { client: 1, boot: 1 };
+        let assigned_by = AssignedBy::Leader;
+        let origin = Origin { session, number: Number(number), assigned_by };
+        let value = number.to_le_bytes();
+        let entries = Entries::numbered(origin, [&value[..]]);
+        let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+        let (ballot, from) = (Ballot { round: 1, proposer: 1, boot: 1 }, Instance(instance));
+        let message = Message::Decide(Decide { ballot, from, entries });
+        let mut fx = Effects::new();
+        following.on_message(Time::ZERO, leader, message, &mut fx);
+        following.on_turn_end(Time::ZERO, &mut fx);
+        assert!(fx.deliver.is_empty());
+    }
+
+    fn values(pieces: &mut VecDeque<Piece>) -> Vec<(u64, u64)> {
+        let value = |piece: Piece| match piece {
+            Piece::Values(page) => {
+                let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
+                let each = (page.from.0..).zip(page.entries.values());
+                each.map(|(instance, bytes)| (instance, number(bytes))).collect::<Vec<_>>()
+            }
+            Piece::Long(_) => panic!("none is long"),
+        };
+        pieces.drain(..).flat_map(value).collect()
+    }
+
+    /// A reader stands still for a thousand values, some of them decided twice; then it gets each
+    /// once and in order, and the queue never held more than there is room for.
+    #[test]
+    fn a_slow_reader_gets_everything_and_the_queue_stays_small() {
+        const ROOM: usize = 4;
+        let (sender, mut inbox) = inbox(16);
+        let feed = Feed::with_room(sender, ROOM);
+        let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+        let mut following = Following::new(learner, Arc::clone(&feed));
+        let (mut instance, mut expected) = (0, Vec::new());
+        for number in 1..=1000 {
+            instance += 1;
+            decide(&mut following, instance, number);
+            expected.push((instance, number));
+            if number % 10 == 0 {
+                instance += 1;
+                decide(&mut following, instance, number);
+            }
+            assert!(feed.state.lock().pieces.len() <= ROOM);
+        }
+        assert!(following.behind.len() <= 101, "runs are remembered, and not values");
+        let (mut pieces, mut read) = (VecDeque::new(), Vec::new());
+        while read.len() < expected.len() {
+            assert_eq!(feed.take(&mut pieces, Some(Duration::ZERO)), Taken::More);
+            assert!(!pieces.is_empty() && pieces.len() <= ROOM);
+            read.extend(values(&mut pieces));
+            if !following.behind.is_empty() {
+                assert_eq!(inbox.poll(), Some(Event::Input(Vec::new())), "the loop is woken");
+            }
+            following.on_turn_end(Time::ZERO, &mut Effects::new());
+        }
+        assert_eq!(read, expected);
+        assert_eq!(inbox.poll(), None);
+    }
+
+    #[test]
+    fn the_reader_hears_of_the_end_after_everything_else() {
+        let (sender, _inbox) = inbox(16);
+        let feed = Feed::new(sender);
+        let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+        let mut following = Following::new(learner, Arc::clone(&feed));
+        decide(&mut following, 1, 1);
+        drop(following);
+        let mut pieces = VecDeque::new();
+        assert_eq!(feed.take(&mut pieces, None), Taken::More);
+        assert_eq!(values(&mut pieces), [(1, 1)]);
+        assert_eq!(feed.take(&mut pieces, None), Taken::Ended);
+    }
+}

@@ -1,0 +1,261 @@
+//! Roles that run in this process, from their start to the end of their last thread.
+//!
+//! No signal is listened for, nothing is read or printed, and the process is never ended: what a
+//! node has to say about its end is returned. A thread of its own looks after the others, so that
+//! they end together: what is left of a node would look alive.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::Select;
+use parking_lot::{Condvar, Mutex};
+
+use crate::protocol::actor::Actor;
+use crate::protocol::types::NodeId;
+use crate::results::output::NoOutput;
+use crate::runtime::inbox::InboxSender;
+use crate::runtime::opening::introduce;
+use crate::runtime::process::{Process, Running};
+use crate::runtime::role_loop::Failure;
+use crate::runtime::start_error::{StartError, no_thread};
+use crate::storage::watch::Watch;
+
+/// How often an acceptor's data is looked for.
+const GLANCE: Duration = Duration::from_millis(300);
+
+/// Roles that run in this process. Dropping it stops them and waits for their threads.
+pub struct Node {
+    names: Vec<NodeId>,
+    inboxes: Vec<InboxSender>,
+    shared: Arc<Shared>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+/// Why a node has ended, or has not.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// An acceptor's records cannot be stored. It has answered nothing that is not.
+    Storage(String),
+    /// The acceptor came back without what it had promised, or its data was taken away: it must
+    /// not be started again as it is.
+    Forgotten(String),
+    /// A thread of the node panicked, in this library or in a state machine.
+    Panicked,
+    /// It was told to end, and has not done so in time. Its threads end when they can.
+    Late,
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NodeError::Storage(sentence) | NodeError::Forgotten(sentence) => f.write_str(sentence),
+            NodeError::Panicked => f.write_str(
+                "a thread of the node panicked, and the node has ended: start it again, and report \
+                 what the thread said",
+            ),
+            NodeError::Late => f.write_str(
+                "the node was told to end and is not done yet, as when a disk hangs: nothing that \
+                 it answered is lost",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for NodeError {}
+
+impl From<Failure> for NodeError {
+    fn from(failure: Failure) -> Self {
+        let sentence = failure.to_string();
+        match failure {
+            Failure::Store(_) | Failure::Output(_) => NodeError::Storage(sentence),
+            Failure::Halted(_) | Failure::Vanished(_) => NodeError::Forgotten(sentence),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    end: Mutex<End>,
+    has_ended: Condvar,
+}
+
+#[derive(Default)]
+enum End {
+    #[default]
+    Running,
+    Ended(Result<(), NodeError>),
+    /// Somebody has been told.
+    Told,
+}
+
+/// A role that is ready to run.
+pub(super) struct Ready {
+    name: NodeId,
+    process: Process,
+    watch: Option<Watch>,
+    start: Box<dyn FnOnce(Process) -> Result<Running, StartError>>,
+}
+
+impl Ready {
+    pub fn new(
+        name: NodeId,
+        process: Process,
+        watch: Option<Watch>,
+        actor: impl Actor + Send + 'static,
+    ) -> Self {
+        let start = Box::new(|process: Process| process.start(actor, Box::new(NoOutput)));
+        Ready { name, process, watch, start }
+    }
+}
+
+impl Node {
+    pub(super) fn start(mut roles: Vec<Ready>) -> Result<Node, StartError> {
+        introduce(roles.iter_mut().map(|role| &mut role.process));
+        let names: Vec<NodeId> = roles.iter().map(|role| role.name).collect();
+        let mut keeping = Keeping::default();
+        for role in roles {
+            // Those that run already end when the others are dropped.
+            keeping.running.push((role.start)(role.process)?);
+            keeping.watches.extend(role.watch);
+        }
+        let inboxes = keeping.running.iter().map(|running| running.inbox.clone()).collect();
+        let shared = Arc::new(Shared::default());
+        let of_keeper = Arc::clone(&shared);
+        let keep = move || {
+            // So the threads are joined before their end is known, whatever happens.
+            let mut keeping = keeping;
+            let end = keeping.wait();
+            keeping.join();
+            *of_keeper.end.lock() = End::Ended(end);
+            of_keeper.has_ended.notify_all();
+        };
+        let keeper = thread::Builder::new().name("node".to_owned()).spawn(keep);
+        Ok(Node { names, inboxes, shared, keeper: Some(keeper.map_err(no_thread)?) })
+    }
+
+    /// What runs, as `A1` for acceptor 1.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        self.names.iter().map(NodeId::to_string)
+    }
+
+    /// Whether it has not ended. A node ends when it is stopped, or when it cannot go on; the first
+    /// of its roles that ends ends the others.
+    pub fn is_running(&self) -> bool {
+        matches!(*self.shared.end.lock(), End::Running)
+    }
+
+    /// Waits for its end, for at most `within`. Says whether it has ended.
+    pub fn wait(&self, within: Duration) -> bool {
+        let mut end = self.shared.end.lock();
+        let is_running = |end: &mut End| matches!(end, End::Running);
+        !self.shared.has_ended.wait_while_for(&mut end, is_running, within).timed_out()
+    }
+
+    /// Ends it, and waits until its threads have ended and its sockets and files are closed, for at
+    /// most `within`; a tenth of a second is usual.
+    ///
+    /// # Errors
+    ///
+    /// When it could not go on before it was stopped, and when it has not ended in time. In the
+    /// second case its threads are left alone.
+    pub fn stop(mut self, within: Duration) -> Result<(), NodeError> {
+        self.ask_to_end();
+        if !self.wait(within) {
+            self.keeper = None;
+            return Err(NodeError::Late);
+        }
+        self.join();
+        match std::mem::replace(&mut *self.shared.end.lock(), End::Told) {
+            End::Ended(end) => end,
+            End::Running | End::Told => Err(NodeError::Panicked),
+        }
+    }
+
+    pub(super) fn inboxes(&self) -> Vec<InboxSender> {
+        self.inboxes.clone()
+    }
+
+    pub(super) fn ask_to_end(&self) {
+        self.inboxes.iter().for_each(InboxSender::stop);
+    }
+
+    fn join(&mut self) {
+        if let Some(keeper) = self.keeper.take()
+            && keeper.join().is_err()
+        {
+            log::error!("the thread of a node failed; this is a mistake in the program");
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if self.keeper.is_some() {
+            self.ask_to_end();
+            self.join();
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("names", &self.names).finish_non_exhaustive()
+    }
+}
+
+/// What the thread of a node looks after. Dropped, it ends.
+#[derive(Default)]
+struct Keeping {
+    running: Vec<Running>,
+    watches: Vec<Watch>,
+}
+
+impl Keeping {
+    /// Waits until one of the roles has ended, or must.
+    fn wait(&self) -> Result<(), NodeError> {
+        let mut select = Select::new();
+        for running in &self.running {
+            select.recv(&running.ended);
+        }
+        loop {
+            let ready = if self.watches.is_empty() {
+                Ok(select.ready())
+            } else {
+                select.ready_timeout(GLANCE)
+            };
+            let Ok(place) = ready else {
+                for watch in &self.watches {
+                    watch.look().map_err(Failure::Vanished)?;
+                }
+                continue;
+            };
+            return match self.running[place].ended.recv() {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(failure)) => {
+                    log::error!("{failure}");
+                    Err(failure.into())
+                }
+                Err(_) => Err(NodeError::Panicked),
+            };
+        }
+    }
+
+    /// Ends all of it.
+    fn join(&mut self) {
+        // All of them first: each takes a moment.
+        for running in &self.running {
+            running.inbox.stop();
+            running.stop_receiving();
+        }
+        self.running.drain(..).for_each(Running::join);
+    }
+}
+
+impl Drop for Keeping {
+    fn drop(&mut self) {
+        self.join();
+    }
+}

@@ -1,0 +1,345 @@
+//! A state machine that every replica feeds with the same commands in the same order.
+//!
+//! A replica is a learner and a client in one node, and a thread of its own that applies. A call is
+//! a value of the replica's own session; when the learner delivers that session's number, here, the
+//! thread applies it and hands the output to who called. Delivery is exactly once and in the
+//! session's order (`protocol::decided_log`), so a call is applied once however often the client
+//! had to ask.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::desk::{Desk, Patience, Refused};
+use super::feed::{Feed, Piece, Taken};
+use super::node::{Node, NodeError};
+use super::subscription::{Position, each_value};
+use super::ticket::{Fate, Teller, Ticket, ticket};
+use crate::clock::Clock;
+use crate::protocol::types::{Instance, Number, Session, Time};
+use crate::runtime::inbox::InboxSender;
+use crate::runtime::start_error::{StartError, no_thread};
+
+/// What a cluster replicates.
+pub trait StateMachine: Send + 'static {
+    /// What a command gives to who called it. It stays in its process.
+    type Output: Send + 'static;
+
+    /// Applies the command at `position`, which is above that of the command before.
+    ///
+    /// It must be a function of the state and of what it is handed: no clock, no random numbers, no
+    /// order of a hash map, nothing of the host. An application's error is an output. A panic ends
+    /// the node.
+    fn apply(&mut self, position: Position, command: &[u8]) -> Self::Output;
+
+    /// A digest of the state, if there is one: replicas at the same position must have the same.
+    fn digest(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What waits for a call.
+pub(super) enum Call<O> {
+    Output(Teller<O>),
+    /// A barrier: an empty value, which no machine sees.
+    Passed(Teller<Position>),
+}
+
+/// Something to be done with the machine between two commands.
+type Look<M> = Box<dyn FnOnce(&M, Position) + Send>;
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Consistency {
+    /// What this replica has applied. It may be behind, and never goes back.
+    Local,
+    /// Everything that was decided before the read began. It costs what a call costs: an empty
+    /// value is proposed, and the read waits until it comes back.
+    Linearizable,
+}
+
+/// Why nothing was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// It was not there in time.
+    TimedOut,
+    /// The replica has ended.
+    Ended,
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ReadError::TimedOut => {
+                "the replica has not answered in time: a majority of the acceptors may be down, or \
+                 it has much to apply; read again"
+            }
+            ReadError::Ended => "the replica has ended: start another one",
+        })
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// One copy of the state, which follows the log and takes commands for it.
+pub struct Replica<M: StateMachine> {
+    desk: Arc<Desk<Call<M::Output>>>,
+    looks: Arc<Looks<M>>,
+    feed: Arc<Feed>,
+    applied: Arc<AtomicU64>,
+    clock: Clock,
+    /// None once it has been stopped.
+    running: Option<(Node, JoinHandle<M>)>,
+}
+
+struct Looks<M> {
+    /// None once nobody looks any more.
+    waiting: Mutex<Option<VecDeque<Look<M>>>>,
+}
+
+/// What the thread has that applies.
+struct Applying<M: StateMachine> {
+    session: Session,
+    desk: Arc<Desk<Call<M::Output>>>,
+    looks: Arc<Looks<M>>,
+    feed: Arc<Feed>,
+    applied: Arc<AtomicU64>,
+    /// Those of the node: it ends with this thread.
+    inboxes: Vec<InboxSender>,
+}
+
+impl<M: StateMachine> Replica<M> {
+    pub(super) fn start(
+        node: Node,
+        desk: Arc<Desk<Call<M::Output>>>,
+        feed: Arc<Feed>,
+        (machine, after): (M, Position),
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let looks = Arc::new(Looks { waiting: Mutex::new(Some(VecDeque::new())) });
+        let applied = Arc::new(AtomicU64::new(after.0));
+        let applying = Applying {
+            session: desk.session(),
+            desk: Arc::clone(&desk),
+            looks: Arc::clone(&looks),
+            feed: Arc::clone(&feed),
+            applied: Arc::clone(&applied),
+            inboxes: node.inboxes(),
+        };
+        let apply = move || applying.run(machine);
+        let thread = thread::Builder::new().name("apply".to_owned()).spawn(apply);
+        let running = Some((node, thread.map_err(no_thread)?));
+        Ok(Replica { desk, looks, feed, applied, clock, running })
+    }
+
+    /// Proposes a command, and waits while too many others wait for the cluster. The ticket tells
+    /// the output, once this replica has applied the command.
+    ///
+    /// # Errors
+    ///
+    /// When the command is empty or too long, and when the replica has ended.
+    pub fn call(&self, command: impl Into<Vec<u8>>) -> Result<Ticket<M::Output>, Refused> {
+        self.put(command.into(), Patience::Waits)
+    }
+
+    /// The same, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// As above, and with [`Refused::Full`], which has the command, where the other would wait.
+    pub fn try_call(&self, command: impl Into<Vec<u8>>) -> Result<Ticket<M::Output>, Refused> {
+        self.put(command.into(), Patience::Tries)
+    }
+
+    fn put(&self, command: Vec<u8>, patience: Patience) -> Result<Ticket<M::Output>, Refused> {
+        if command.is_empty() {
+            return Err(Refused::Empty);
+        }
+        let (ticket, teller) = ticket();
+        self.desk.put(command, patience, Call::Output(teller))?;
+        Ok(ticket)
+    }
+
+    /// Lets `look` see the state between two commands, and returns what it makes of it. Nothing is
+    /// applied meanwhile, so it should be quick.
+    ///
+    /// # Errors
+    ///
+    /// When it was not there within `within`, and when the replica has ended.
+    pub fn read<R: Send + 'static>(
+        &self,
+        consistency: Consistency,
+        within: Duration,
+        look: impl FnOnce(&M) -> R + Send + 'static,
+    ) -> Result<R, ReadError> {
+        self.read_at(consistency, within, move |machine, _| look(machine))
+    }
+
+    /// The same; `look` hears the position of the last command that was applied. A copy of the
+    /// state, with its position, is a snapshot: see
+    /// [`Cluster::replica_after`](super::Cluster::replica_after).
+    ///
+    /// # Errors
+    ///
+    /// As above.
+    pub fn read_at<R: Send + 'static>(
+        &self,
+        consistency: Consistency,
+        within: Duration,
+        look: impl FnOnce(&M, Position) -> R + Send + 'static,
+    ) -> Result<R, ReadError> {
+        let start = self.clock.now();
+        if consistency == Consistency::Linearizable {
+            let (passed, teller) = ticket();
+            let patience = Patience::WaitsFor(within);
+            match self.desk.put(Vec::new(), patience, Call::Passed(teller)) {
+                Ok(()) => {}
+                Err(Refused::Full(_)) => return Err(ReadError::TimedOut),
+                Err(_) => return Err(ReadError::Ended),
+            }
+            wait_for(passed, self.left(start, within))?;
+        }
+        let (ticket, teller) = ticket();
+        let look = move |machine: &M, at: Position| teller.decided(look(machine, at));
+        self.looks.push(Box::new(look))?;
+        self.feed.nudge();
+        wait_for(ticket, self.left(start, within))
+    }
+
+    fn left(&self, start: Time, within: Duration) -> Duration {
+        within.saturating_sub(self.clock.now().since(start))
+    }
+
+    /// The digest of the state, and the position of the last command in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Replica::read`] has them.
+    pub fn digest(&self, within: Duration) -> Result<(Position, Option<u64>), ReadError> {
+        self.read_at(Consistency::Local, within, |machine, at| (at, machine.digest()))
+    }
+
+    /// How far the log is applied here.
+    pub fn applied(&self) -> Position {
+        Position(self.applied.load(Ordering::Acquire))
+    }
+
+    /// What runs it; none while it is being stopped.
+    pub fn node(&self) -> Option<&Node> {
+        self.running.as_ref().map(|(node, _)| node)
+    }
+
+    /// Ends it and gives the machine back, as far as it has come. Calls that are not known to be
+    /// applied are [`Fate::Unknown`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::stop`] has them.
+    pub fn stop(mut self, within: Duration) -> Result<M, NodeError> {
+        let Some((node, thread)) = self.running.take() else { return Err(NodeError::Late) };
+        node.stop(within)?;
+        thread.join().map_err(|_| NodeError::Panicked)
+    }
+}
+
+impl<M: StateMachine> Drop for Replica<M> {
+    fn drop(&mut self) {
+        if let Some((node, thread)) = self.running.take() {
+            drop(node);
+            if thread.join().is_err() {
+                log::error!("a state machine panicked, and its replica has ended");
+            }
+        }
+    }
+}
+
+impl<M: StateMachine> fmt::Debug for Replica<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("applied", &self.applied()).finish_non_exhaustive()
+    }
+}
+
+fn wait_for<T>(ticket: Ticket<T>, within: Duration) -> Result<T, ReadError> {
+    match ticket.wait(within) {
+        Ok(Fate::Decided(outcome)) => Ok(outcome),
+        Ok(Fate::Unknown) => Err(ReadError::Ended),
+        Err(_) => Err(ReadError::TimedOut),
+    }
+}
+
+impl<M> Looks<M> {
+    fn push(&self, look: Look<M>) -> Result<(), ReadError> {
+        self.waiting.lock().as_mut().ok_or(ReadError::Ended)?.push_back(look);
+        Ok(())
+    }
+
+    /// Lets those look who wait.
+    fn serve(&self, machine: &M, at: Position) {
+        loop {
+            let next = self.waiting.lock().as_mut().and_then(VecDeque::pop_front);
+            let Some(look) = next else { return };
+            look(machine, at);
+        }
+    }
+}
+
+impl<M: StateMachine> Applying<M> {
+    fn run(self, mut machine: M) -> M {
+        let mut pieces = VecDeque::new();
+        loop {
+            let taken = self.feed.take(&mut pieces, None);
+            for piece in pieces.drain(..) {
+                self.apply(&mut machine, &piece);
+                self.looks.serve(&machine, self.at());
+            }
+            self.looks.serve(&machine, self.at());
+            if taken == Taken::Ended {
+                return machine;
+            }
+        }
+    }
+
+    fn at(&self) -> Position {
+        Position(self.applied.load(Ordering::Relaxed))
+    }
+
+    fn apply(&self, machine: &mut M, piece: &Piece) {
+        each_value(piece, |at: Instance, session, number: Number, command| {
+            let position = Position::from(at);
+            // A snapshot has it already.
+            if position <= self.at() {
+                return;
+            }
+            let call = if session == self.session { self.desk.take(number) } else { None };
+            if command.is_empty() {
+                self.applied.store(position.0, Ordering::Release);
+                if let Some(Call::Passed(teller)) = call {
+                    teller.decided(position);
+                }
+                return;
+            }
+            let output = machine.apply(position, command);
+            self.applied.store(position.0, Ordering::Release);
+            if let Some(Call::Output(teller)) = call {
+                teller.decided(output);
+            }
+        });
+    }
+}
+
+impl<M: StateMachine> Drop for Applying<M> {
+    /// The thread ends, perhaps by a panic of the machine: nobody may wait for it, and the node
+    /// must not look alive.
+    fn drop(&mut self) {
+        self.inboxes.iter().for_each(InboxSender::stop);
+        self.desk.close(Number(0));
+        drop(self.looks.waiting.lock().take());
+    }
+}

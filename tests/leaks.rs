@@ -1,0 +1,68 @@
+//! A node that is stopped leaves nothing behind in the process. Alone in its binary, because it
+//! counts the threads and the descriptors of the whole process.
+
+// A test that cannot set itself up has failed.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use multi_paxos::{Cluster, Consistency, Node, Position, Role, StateMachine};
+
+const SOON: Duration = Duration::from_secs(20);
+
+struct Count(u64);
+
+impl StateMachine for Count {
+    type Output = u64;
+
+    fn apply(&mut self, _position: Position, _command: &[u8]) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+/// How many threads there are, and how many descriptors.
+fn held() -> [usize; 2] {
+    ["/proc/self/task", "/proc/self/fd"].map(|path| fs::read_dir(path).unwrap().count())
+}
+
+/// A whole durable cluster in this process, from its start to its end. It finds its log again.
+fn live(cluster: &Cluster, life: u64) {
+    let roles = [Role::Proposer, Role::Acceptor, Role::Learner];
+    let start = |id| cluster.node(id, &roles).unwrap();
+    let nodes: Vec<Node> = (1..=3).map(start).collect();
+    let replica = cluster.replica(4, Count(0)).unwrap();
+    let client = cluster.client(1).unwrap();
+    let mut subscription = cluster.subscribe(5).unwrap();
+    assert_eq!(client.propose("value").unwrap().wait(SOON).unwrap().decided().unwrap().0, 1);
+    let count = replica.read(Consistency::Linearizable, SOON, |machine| machine.0).unwrap();
+    assert_eq!(count, life);
+    assert_eq!(subscription.next_timeout(SOON).unwrap().value, b"value");
+    // Some are stopped, and some are dropped.
+    if life.is_multiple_of(2) {
+        nodes.into_iter().for_each(|node| node.stop(SOON).unwrap());
+        client.stop(SOON).unwrap();
+        assert_eq!(replica.stop(SOON).unwrap().0, life);
+        subscription.stop(SOON).unwrap();
+    }
+}
+
+#[test]
+fn twenty_lives_leave_no_thread_and_no_descriptor() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = format!("leaks-{}", std::process::id());
+    let builder = Cluster::builder(&name).multicast("239.0.0.1".parse().unwrap(), 19_600);
+    let cluster = builder.data(folder.path()).build().unwrap();
+    let before = held();
+    for life in 1..=20 {
+        live(&cluster, life);
+        // The system may show a thread for a moment after it was joined.
+        let deadline = Instant::now() + SOON;
+        while held() != before && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(held(), before, "after life {life}");
+    }
+}

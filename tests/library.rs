@@ -1,0 +1,235 @@
+//! The library in somebody else's process: whole clusters over the loopback interface, without a
+//! process of their own.
+
+// A test that cannot set itself up has failed.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../examples/counter.rs"]
+#[allow(dead_code)]
+mod counter;
+#[path = "../examples/log.rs"]
+#[allow(dead_code)]
+mod log;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use multi_paxos::{
+    Cluster, Consistency, Fate, NoEntry, Node, NodeError, Position, ReadError, Refused, Replica,
+    Role, StartErrorKind, StateMachine,
+};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A cluster that nobody else is in.
+fn cluster() -> Cluster {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("library-{}-{count}", std::process::id());
+    let port = 19_400 + count * 4;
+    Cluster::builder(&name).multicast("239.0.0.1".parse().unwrap(), port).build().unwrap()
+}
+
+fn nodes(cluster: &Cluster) -> Vec<Node> {
+    let start = |id| cluster.node(id, &[Role::Acceptor, Role::Proposer]).unwrap();
+    (1..=3).map(start).collect()
+}
+
+/// Keeps every command; panics at one.
+#[derive(Clone, Default)]
+struct History(Vec<(Position, Vec<u8>)>);
+
+impl StateMachine for History {
+    type Output = (Position, usize);
+
+    fn apply(&mut self, position: Position, command: &[u8]) -> (Position, usize) {
+        assert!(command != b"panic", "as the test asks");
+        self.0.push((position, command.to_vec()));
+        (position, self.0.len())
+    }
+
+    fn digest(&self) -> Option<u64> {
+        let bytes = self.0.iter().flat_map(|(_, command)| command.iter());
+        Some(bytes.fold(self.0.len() as u64, |sum, byte| sum.wrapping_mul(31) + u64::from(*byte)))
+    }
+}
+
+#[test]
+fn the_example_of_a_counter_counts_alike_on_every_replica() {
+    assert_eq!(counter::count(&[1, 20, -300]).unwrap(), [-279; 3]);
+}
+
+#[test]
+fn the_example_of_a_log_reads_what_it_wrote() {
+    let lines = log::follow(5).unwrap();
+    let values: Vec<_> = lines.iter().map(|line| line.split_once(": ").unwrap().1).collect();
+    assert_eq!(values, ["value 1", "value 2", "value 3", "value 4", "value 5"]);
+}
+
+/// Two clients, short values and long ones, and two readers, of which one begins late and stands
+/// still for longer than its queue is.
+#[test]
+fn every_reader_gets_every_value_once_and_in_the_same_order() {
+    const COUNT: usize = 3000;
+    let cluster = cluster();
+    let _nodes = nodes(&cluster);
+    let slow = cluster.subscribe(1).unwrap();
+    let propose = |id: u32| {
+        let client = cluster.client(id).unwrap();
+        thread::spawn(move || {
+            let value = |number: usize| match number % 1000 {
+                0 => vec![b'l'; 100_000],
+                _ => format!("{id} {number}").into_bytes(),
+            };
+            let tickets: Vec<_> =
+                (1..=COUNT).map(|number| client.propose(value(number)).unwrap()).collect();
+            let numbers: Vec<_> = tickets
+                .into_iter()
+                .map(|ticket| ticket.wait(SOON).unwrap().decided().unwrap())
+                .collect();
+            (client.session(), numbers)
+        })
+    };
+    let proposed = [1, 2].map(propose).map(|thread| thread.join().unwrap());
+    let read = |subscription: multi_paxos::Subscription| -> Vec<_> {
+        subscription.take(2 * COUNT).collect()
+    };
+    let entries = read(slow);
+    assert!(entries == read(cluster.subscribe(2).unwrap()));
+    assert!(entries.is_sorted_by_key(|entry| entry.position));
+    for (session, numbers) in proposed {
+        let of_session = entries.iter().filter(|entry| entry.session == session);
+        assert!(of_session.map(|entry| entry.number).eq(numbers), "each once, in its order");
+    }
+    assert_eq!(entries.iter().filter(|entry| entry.value.len() == 100_000).count(), 6);
+}
+
+#[test]
+fn without_a_cluster_nothing_fails_and_nothing_piles_up() {
+    let cluster = cluster();
+    let client = cluster.client(1).unwrap();
+    let mut tickets = Vec::new();
+    let refused = loop {
+        match client.try_propose(vec![b'v'; 1000]) {
+            Ok(ticket) => tickets.push(ticket),
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, Refused::Full(vec![b'v'; 1000]));
+    assert!((1000..20_000).contains(&tickets.len()), "{}", tickets.len());
+    let first = tickets.remove(0).wait(Duration::from_millis(10)).unwrap_err().0;
+    let waiting = client.clone();
+    let waiting = thread::spawn(move || waiting.propose(vec![b'v'; 1000]).err());
+    client.stop(SOON).unwrap();
+    assert_eq!(waiting.join().unwrap(), Some(Refused::Closed));
+    assert_eq!(first.wait(SOON).unwrap(), Fate::Unknown);
+    assert!(tickets.into_iter().all(|ticket| ticket.wait(SOON).unwrap() == Fate::Unknown));
+    let mut subscription = cluster.subscribe(1).unwrap();
+    assert_eq!(subscription.next_timeout(Duration::from_millis(10)), Err(NoEntry::TimedOut));
+    subscription.stop(SOON).unwrap();
+}
+
+#[test]
+fn a_replica_goes_on_from_a_snapshot_and_ends_where_the_others_do() {
+    let cluster = cluster();
+    let nodes = nodes(&cluster);
+    let replica = cluster.replica(1, History::default()).unwrap();
+    for count in 1..=10 {
+        let output = replica.call(format!("command {count}")).unwrap().wait(SOON).unwrap();
+        assert_eq!(output.decided().unwrap().1, count);
+    }
+    let copy = |machine: &History, at| (machine.clone(), at);
+    let (snapshot, at) = replica.read_at(Consistency::Local, SOON, copy).unwrap();
+    assert_eq!(snapshot.0.len(), 10);
+    assert_eq!(replica.call("").err(), Some(Refused::Empty));
+    replica.call("behind").unwrap().wait(SOON).unwrap();
+    let machine = replica.stop(SOON).unwrap();
+    assert_eq!(machine.0.len(), 11);
+
+    let restored = cluster.replica_after(1, snapshot, at).unwrap();
+    let fresh = cluster.replica(2, History::default()).unwrap();
+    let output = restored.call("last").unwrap().wait(SOON).unwrap();
+    assert_eq!(output.decided().unwrap().1, 12);
+    let count = |replica: &Replica<History>| {
+        replica.read(Consistency::Linearizable, SOON, |machine| machine.0.len()).unwrap()
+    };
+    assert_eq!([count(&restored), count(&fresh)], [12, 12]);
+    let digests = [&restored, &fresh].map(|replica| replica.digest(SOON).unwrap().1);
+    assert_eq!(digests[0], digests[1]);
+    // Without a majority nothing is decided, and a local read does not mind.
+    nodes.into_iter().for_each(|node| node.stop(SOON).unwrap());
+    let within = Duration::from_millis(100);
+    let read = |how| fresh.read(how, within, |machine| machine.0.len());
+    assert_eq!(read(Consistency::Linearizable), Err(ReadError::TimedOut));
+    assert_eq!(fresh.read(Consistency::Local, SOON, |machine| machine.0.len()), Ok(12));
+}
+
+#[test]
+fn a_machine_that_panics_ends_its_replica_and_nobody_waits() {
+    let cluster = cluster();
+    let _nodes = nodes(&cluster);
+    let replica = cluster.replica(1, History::default()).unwrap();
+    let [panic, behind] = ["panic", "behind"].map(|command| replica.call(command).unwrap());
+    assert_eq!(panic.wait(SOON).unwrap(), Fate::Unknown);
+    assert_eq!(behind.wait(SOON).unwrap(), Fate::Unknown);
+    assert!(replica.node().unwrap().wait(SOON));
+    assert_eq!(replica.call("more").err(), Some(Refused::Closed));
+    assert_eq!(replica.read(Consistency::Local, SOON, |_| ()), Err(ReadError::Ended));
+    assert!(matches!(replica.stop(SOON), Err(NodeError::Panicked)));
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[test]
+fn a_ticket_is_a_future_without_a_runtime() {
+    let cluster = cluster();
+    let _nodes = nodes(&cluster);
+    let client = cluster.client(1).unwrap();
+    let mut ticket = pin!(client.propose("value").unwrap());
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let fate = loop {
+        match ticket.as_mut().poll(&mut context) {
+            Poll::Ready(fate) => break fate,
+            Poll::Pending => thread::park_timeout(SOON),
+        }
+    };
+    assert_eq!(fate.decided().unwrap().0, 1);
+}
+
+#[test]
+fn what_cannot_start_says_why_and_leaves_nothing() {
+    let cluster = cluster();
+    let refused = |id, roles: &[Role]| {
+        let error = cluster.node(id, roles).unwrap_err();
+        (error.kind(), error.to_string())
+    };
+    let (kind, sentence) = refused(4, &[Role::Proposer, Role::Acceptor]);
+    assert_eq!(kind, StartErrorKind::Configuration);
+    assert!(sentence.contains("there is no acceptor 4; acceptor_count is 3"), "{sentence}");
+    for roles in [vec![], vec![Role::Client], vec![Role::Learner, Role::Learner]] {
+        assert_eq!(refused(1, &roles).0, StartErrorKind::Configuration);
+    }
+    let group = "239.0.0.1".parse().unwrap();
+    let builder = || Cluster::builder("library").multicast(group, 19_400);
+    let nowhere = builder().interface("no-such-interface").build().unwrap();
+    let error = nowhere.client(1).unwrap_err();
+    assert!(error.kind() == StartErrorKind::Network && error.may_pass(), "{error}");
+    let error = builder().set("retry_max", "7").build().unwrap_err().to_string();
+    assert!(error.contains("did you mean retry_max_ms"), "{error}");
+    assert!(Cluster::builder("two words").build().is_err());
+    assert!(Cluster::builder("library").build().is_err());
+    assert!(Cluster::from_file("no/such/file").unwrap_err().to_string().contains("no/such/file"));
+}
