@@ -224,7 +224,7 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
     }
     let group = "239.0.0.1".parse().unwrap();
     let builder = || Cluster::builder("library").multicast(group, 19_400);
-    let nowhere = builder().interface("no-such-interface").build().unwrap();
+    let nowhere = builder().interface("no-such").build().unwrap();
     let error = nowhere.client(1).unwrap_err();
     assert!(error.kind() == StartErrorKind::Network && error.may_pass(), "{error}");
     let error = builder().set("retry_max", "7").build().unwrap_err().to_string();
