@@ -15,6 +15,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::simulate::TypedSimulate;
+use crate::config::MetricsChoice;
 use crate::doctor::DoctorOptions;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
@@ -316,6 +317,10 @@ struct TypedNode {
     /// Seed of loss and jitter; by default one from the operating system
     #[arg(long)]
     seed: Option<u64>,
+    /// Serve metrics over HTTP at the first free port from this one on, or not at all; by default
+    /// what the configuration says
+    #[arg(long, value_name = "IP:PORT|off")]
+    metrics: Option<MetricsChoice>,
 }
 
 #[derive(Args)]
@@ -410,6 +415,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             assignment: Assignment::Leader,
             results: PathBuf::new(),
             adopt_copy: false,
+            metrics: typed.metrics,
         })
     };
     Ok(match command {
@@ -473,7 +479,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         } => {
             // What is not decided this long after the end is not going to be.
             let lifetime = warm_up + duration + Duration::from_secs(10);
-            let typed = TypedNode { id: first_id, loss, lifetime, seed: None };
+            let typed = TypedNode { id: first_id, loss, lifetime, seed: None, metrics: None };
             let load = LoadOptions {
                 value_bytes: size as usize,
                 outstanding: outstanding as usize,
@@ -685,6 +691,7 @@ mod tests {
             "--conf c acceptor 1 --lifetime -1",
             "--conf c acceptor 1 --lifetime inf",
             "--conf c acceptor 1 --no-timeouts 1",
+            "--conf c acceptor 1 --metrics 9187",
             "--conf c proposer 1 --no-timeouts 2",
             "node 1",
             "--conf c node",

@@ -5,6 +5,7 @@
 //! shipped file all go by it.
 
 mod groups;
+mod metrics;
 mod show;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use std::{fmt, fs};
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
+pub use self::metrics::MetricsChoice;
 use crate::auth::key::KeyError;
 use crate::auth::seal::SEAL_BYTES;
 use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
@@ -46,6 +48,8 @@ pub struct Config {
     pub key_file: Option<PathBuf>,
     /// How many datagrams wait for the role loop, at most.
     pub inbox_datagrams: usize,
+    /// Where processes serve their metrics.
+    pub metrics: MetricsChoice,
     /// The largest datagram, if the file says so; else the interface's MTU decides.
     datagram_bytes: Option<usize>,
     settings: Settings,
@@ -127,6 +131,8 @@ enum Form {
     Millis(fn(&mut Config) -> &mut Duration),
     /// An interface's name, address or network.
     Interface(fn(&mut Config, InterfaceChoice)),
+    /// An address and a port to listen at, or nothing.
+    Metrics(fn(&mut Config, MetricsChoice)),
     /// A word.
     Word(fn(&mut Config, &str)),
 }
@@ -142,7 +148,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 32] = [
+const KEYS: [Key; 33] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -199,6 +205,7 @@ const KEYS: [Key; 32] = [
         config.settings.catch_up_bytes = bytes as usize;
     }),
     Key { name: "key_file", form: Form::Word(|config, file| config.key_file = Some(file.into())) },
+    Key { name: "metrics", form: Form::Metrics(|config, choice| config.metrics = choice) },
 ];
 
 /// The variable of the environment that names the cluster where the file does not: so a run of
@@ -309,6 +316,7 @@ impl Parser {
                 *field(config) = Duration::from_millis(millis);
             }
             Form::Interface(set) => set(config, value.parse()?),
+            Form::Metrics(set) => set(config, value.parse()?),
             Form::Word(set) => set(config, value),
         }
         config.said.insert(name.to_owned(), said);
@@ -403,6 +411,7 @@ impl Config {
             data: None,
             key_file: None,
             inbox_datagrams: 1024,
+            metrics: MetricsChoice::Off,
             datagram_bytes: None,
             settings: Settings::default(),
             path: path.to_owned(),
@@ -589,6 +598,7 @@ mod tests {
             ("retry_accept_ms 0", "retry_accept_ms 0 is not in 1..3600000"),
             ("interface 10.0.0.0/33", "paxos.conf:1: interface 10.0.0.0/33 is not a network"),
             ("interface 239.0.0.1", "is a group"),
+            ("metrics 9187", "paxos.conf:1: metrics 9187 is neither IP:PORT"),
             ("key_file one two", "key_file takes one value, and 2 are given"),
             ("", "paxos.conf: there is no line for the clients"),
             (

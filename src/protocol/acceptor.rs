@@ -10,6 +10,7 @@ use log::{debug, warn};
 use self::hearing::Hearing;
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
+use super::figures::Figures;
 use super::message::{
     Accept, Accepted, AcceptedEntry, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
     Promise,
@@ -308,6 +309,15 @@ impl Actor for Acceptor {
 
     fn interest(&self) -> Interest {
         Interest::of(&[Kind::Prepare, Kind::Accept, Kind::Disown, Kind::Heartbeat])
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        Figures {
+            ballot: Some(self.promised).filter(|ballot| *ballot > Ballot::ZERO),
+            leader: self.hearing.leader(now, &self.settings),
+            accepted: Some(self.accepted.len() as u64),
+            ..Figures::default()
+        }
     }
 }
 

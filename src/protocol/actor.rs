@@ -7,6 +7,7 @@
 
 use super::assembly::Assembled;
 use super::entries::Entries;
+use super::figures::Figures;
 use super::message::{Interest, Message};
 use super::segments::Page;
 use super::timer::Timer;
@@ -39,6 +40,11 @@ pub trait Actor {
     /// How many more values the role has room for.
     fn input_room(&self) -> usize {
         0
+    }
+
+    /// What the role is at the moment, for those who watch it.
+    fn figures(&self, _now: Time) -> Figures {
+        Figures::default()
     }
 
     /// Whether the role's work is done and the process may end.

@@ -274,7 +274,7 @@ impl CatchUp {
     }
 
     /// How much somebody was heard to hold that `log` lacks.
-    fn lag(&self, log: &DecidedLog) -> u64 {
+    pub fn lag(&self, log: &DecidedLog) -> u64 {
         self.heard.decided.saturating_sub(log.progress().decided)
     }
 

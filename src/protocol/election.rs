@@ -249,6 +249,18 @@ impl Election {
         self.quorate_since
     }
 
+    /// The latest of its announcements that a majority has repeated, by its stamp.
+    pub fn quorum_heard(&self) -> Option<Time> {
+        self.vouches.heard_by(self.needed())
+    }
+
+    /// The ballot of the other proposer that leads and works, the highest if there are several.
+    pub fn leader(&self, now: Time) -> Option<Ballot> {
+        let leads = |peer: &&Peer| peer.announcement.standing == Standing::Leads;
+        let working = self.peers.values().filter(|peer| self.does_work(now, peer)).filter(leads);
+        working.map(|peer| peer.announcement.ballot).max()
+    }
+
     /// Whether somebody could lead in this proposer's place.
     pub fn has_successor(&self, now: Time) -> bool {
         self.willing_peers(now).next().is_some()
@@ -325,9 +337,7 @@ impl Election {
         self.vouches.look(now);
         let is_quorate = self.vouching(now).count() >= self.needed();
         self.quorate_since = self.quorate_since.or(Some(now)).filter(|_| is_quorate);
-        let leading = |peer: &&Peer| peer.announcement.standing == Standing::Leads;
-        let working = self.peers.values().filter(|peer| self.does_work(now, peer));
-        let ballot = working.filter(leading).map(|peer| peer.announcement.ballot).max();
+        let ballot = self.leader(now);
         // Whoever is silent for so long is echoed no more, and what it said last would be news.
         let memory = self.pace.timeout * 4;
         self.peers.retain(|_, peer| now.since(peer.advanced) <= memory);

@@ -8,6 +8,7 @@ use log::{error, info, warn};
 use super::actor::{Actor, Delivery, Effects, Ignored, Input};
 use super::catch_up::{self, CatchUp};
 use super::decided_log::{Contradiction, DecidedLog, Occurrence};
+use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
     Accept, Announcement, CatchUpReply, CatchUpRequest, Chosen, Decide, DecideAck, Heartbeat,
@@ -190,11 +191,15 @@ impl Learner {
         self.catch_up.on_reply(now, &self.log, from, answer, &self.settings, fx);
     }
 
+    /// The quorate leader that this learner has heard lately.
+    fn leader(&self, now: Time) -> Option<Ballot> {
+        let is_fresh = |when: Time| now.since(when) < self.settings.leader_timeout;
+        self.follows.filter(|(_, when)| is_fresh(*when)).map(|(ballot, _)| ballot)
+    }
+
     fn send_heartbeat(&self, now: Time, fx: &mut Effects) {
         let standing = if self.leads { Standing::Leads } else { Standing::Stands };
-        let is_fresh = |when: Time| now.since(when) < self.settings.leader_timeout;
-        let follows = self.follows.filter(|(_, when)| is_fresh(*when));
-        let ballot = follows.map_or(Ballot::ZERO, |(ballot, _)| ballot);
+        let ballot = self.leader(now).unwrap_or(Ballot::ZERO);
         let announcement = Announcement { standing, quorate: false, ballot, stamp: now };
         let progress = self.log.progress();
         let heartbeat = Heartbeat { announcement, asks: false, progress };
@@ -334,6 +339,16 @@ impl Actor for Learner {
             Kind::CatchUpReply,
             Kind::Offer,
         ])
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        Figures {
+            leads: self.leads,
+            leader: self.leader(now),
+            progress: Some(self.log.progress()),
+            missing: self.catch_up.lag(&self.log),
+            ..Figures::default()
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod cutting;
 pub mod decided_log;
 pub mod election;
 pub mod entries;
+pub mod figures;
 pub mod flow;
 pub mod gathering;
 mod leading_learner;

@@ -28,6 +28,7 @@ pub mod doing;
 mod ending;
 pub mod entropy;
 pub mod gate;
+pub mod gauges;
 pub mod inbox;
 #[cfg(feature = "cli")]
 pub mod laps;
@@ -36,6 +37,8 @@ pub mod load;
 #[cfg(feature = "cli")]
 pub mod measure;
 mod memory;
+#[cfg(feature = "cli")]
+pub mod metrics;
 pub mod neighbours;
 #[cfg(feature = "cli")]
 pub mod node;

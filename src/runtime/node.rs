@@ -12,6 +12,7 @@ use log::{error, info, warn};
 
 use super::ending::{End, Ending, not_awaited};
 use super::inbox::InboxSender;
+use super::metrics::{self, Shown};
 use super::opening::{Opened, Part, RoleOptions, introduce};
 use super::printer::{FileOutput, Printer};
 use super::process::Process;
@@ -20,7 +21,7 @@ use super::role_loop::{Ended, Failure};
 use super::start_error::{StartErrorKind, no_thread};
 use super::stdin::{InputFailure, LineLimit, Stdin};
 use crate::clock::Clock;
-use crate::config;
+use crate::config::{self, Config, MetricsChoice};
 use crate::logging;
 use crate::protocol::actor::Actor;
 use crate::protocol::client::{Client, ClientTally};
@@ -59,6 +60,8 @@ pub struct NodeOptions {
     pub results: PathBuf,
     /// The data is a copy that the operator vouches for (acceptors).
     pub adopt_copy: bool,
+    /// Where to serve metrics, if not where the configuration says.
+    pub metrics: Option<MetricsChoice>,
 }
 
 impl NodeOptions {
@@ -93,6 +96,7 @@ pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
     let ready = roles.iter().map(|options| Ready::new(options, clock));
     let mut ready = ready.collect::<Result<Vec<_>, _>>()?;
     introduce(ready.iter_mut().map(|role| &mut role.opened.process));
+    watch(&mut ready, &roles[0], clock)?;
     if let [_] = ready[..] {
         return ready.remove(0).run();
     }
@@ -118,9 +122,24 @@ pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
     Ok(worst)
 }
 
+/// Serves the metrics of these roles, if that is asked for: one server for the whole process.
+fn watch(roles: &mut [Ready], options: &NodeOptions, clock: Clock) -> Result<(), StartError> {
+    let Some(first) = roles.first() else { return Ok(()) };
+    let place: &str = if options.metrics.is_some() { "--metrics" } else { &options.conf };
+    let MetricsChoice::At(address) = options.metrics.unwrap_or(first.metrics) else {
+        return Ok(());
+    };
+    let listener = metrics::listen(address, place)?;
+    let cluster = first.cluster.clone();
+    let roles = roles.iter_mut().map(|role| role.opened.process.watch()).collect();
+    metrics::serve(listener, Shown { cluster, clock, roles })
+}
+
 /// A role that has all that it needs, and has not begun.
 struct Ready {
     opened: Opened,
+    cluster: String,
+    metrics: MetricsChoice,
     ending: Ending,
     assignment: Assignment,
     /// A learner's file.
@@ -142,11 +161,12 @@ impl Ready {
             }
             Role::Client | Role::Proposer | Role::Acceptor => None,
         };
-        Ok(Ready { opened, ending, assignment: options.assignment, writer })
+        let (Config { cluster, metrics, .. }, assignment) = (config, options.assignment);
+        Ok(Ready { opened, cluster, metrics, ending, assignment, writer })
     }
 
     fn run(self) -> Result<Exit, StartError> {
-        let Ready { opened, ending, assignment, writer } = self;
+        let Ready { opened, ending, assignment, writer, .. } = self;
         let Opened { node, part, process, settings, .. } = opened;
         logging::speak_as(node);
         match part {

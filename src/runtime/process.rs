@@ -11,7 +11,10 @@ use log::{info, warn};
 use super::addresses::Belief;
 use super::entropy;
 use super::gate::{self, Gate, Keeper, SealingSender};
+use super::gauges::Gauges;
 use super::inbox::{Inbox, InboxSender, inbox};
+#[cfg(feature = "cli")]
+use super::metrics::Watched;
 use super::neighbours::{Neighbour, Neighbours};
 use super::post::{Attentive, Post};
 use super::receiver::{Receiver, Reception};
@@ -51,6 +54,7 @@ pub(crate) struct Process {
     lock: Option<Lock>,
     interest: Arc<AtomicU32>,
     stats: Arc<Stats>,
+    gauges: Option<Arc<Gauges>>,
     clock: Clock,
     busy_poll: Duration,
     /// What standard input may read; a client's.
@@ -194,6 +198,7 @@ impl Process {
             lock,
             interest,
             stats: Arc::new(Stats::default()),
+            gauges: None,
             clock,
             busy_poll: config.busy_poll,
             credits: None,
@@ -211,6 +216,14 @@ impl Process {
             interest: Arc::clone(&self.interest),
             stats: Arc::clone(&self.stats),
         }
+    }
+
+    /// From now on its role publishes how it is, and this shows it.
+    #[cfg(feature = "cli")]
+    pub fn watch(&mut self) -> Watched {
+        let gauges = Arc::new(Gauges::new(self.clock));
+        self.gauges = Some(Arc::clone(&gauges));
+        Watched { node: self.codec.sender().node, stats: Arc::clone(&self.stats), gauges }
     }
 
     /// These run in the same process.
@@ -252,6 +265,7 @@ impl Process {
             credits: self.credits,
             interest: self.interest,
             stats: Arc::clone(&self.stats),
+            gauges: self.gauges,
             clock: self.clock,
             busy_poll: self.busy_poll,
         };

@@ -10,12 +10,16 @@ use log::info;
 
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::{Client, ClientTally};
+use crate::protocol::figures::Figures;
 use crate::protocol::message::{Interest, Message};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Sender, Time};
+use crate::protocol::types::{Ballot, Sender, Time};
 
 /// Between two lines where there is no terminal.
 const REPORT: Duration = Duration::from_secs(2);
+
+/// A client of whose values none was decided for this long knows no leader that is of use to it.
+const UNSERVED_MAX: Duration = Duration::from_secs(2);
 
 /// What the role loop tells the thread that shows it.
 #[derive(Clone)]
@@ -95,12 +99,14 @@ impl Default for ClientProgress {
 pub struct Counted {
     client: Client,
     progress: ClientProgress,
+    /// When something was decided last, or nothing was waited for.
+    moved: Time,
 }
 
 impl Counted {
     /// `client`, publishing to `progress`.
     pub fn new(client: Client, progress: ClientProgress) -> Self {
-        Counted { client, progress }
+        Counted { client, progress, moved: Time::ZERO }
     }
 }
 
@@ -123,7 +129,11 @@ impl Actor for Counted {
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.client.on_turn_end(now, fx);
-        self.progress.publish(self.client.tally());
+        let (tally, before) = (self.client.tally(), self.progress.tally());
+        if tally.undecided() == 0 || tally.delivered + tally.lost > before.delivered + before.lost {
+            self.moved = now;
+        }
+        self.progress.publish(tally);
     }
 
     fn interest(&self) -> Interest {
@@ -136,5 +146,16 @@ impl Actor for Counted {
 
     fn is_finished(&self) -> bool {
         self.client.is_finished()
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        let is_served = now.since(self.moved) <= UNSERVED_MAX;
+        let tally = self.client.tally();
+        Figures {
+            leader: Some(self.client.leader()).filter(|it| is_served && *it > Ballot::ZERO),
+            in_flight: tally.undecided(),
+            tally: Some(tally),
+            ..Figures::default()
+        }
     }
 }

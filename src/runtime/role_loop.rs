@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use super::busy_poll::BusyPoll;
 use super::doing::Work;
+use super::gauges::{Gauges, IDLE_MAX};
 use super::inbox::{Direct, Event, Inbox};
 use super::neighbours::{Neighbours, Reach};
 use super::stats::Stats;
@@ -59,6 +60,8 @@ pub struct Surroundings {
     pub interest: Arc<AtomicU32>,
     /// Counts.
     pub stats: Arc<Stats>,
+    /// What is published for those who watch; none when nobody does.
+    pub gauges: Option<Arc<Gauges>>,
     /// The time.
     pub clock: Clock,
     /// How long to look for events before going to sleep, usually. Trades a core for a wake-up's
@@ -169,6 +172,9 @@ impl<A: Actor> RoleLoop<A> {
         self.actor.on_start(now, &mut self.fx);
         loop {
             self.end_turn(now)?;
+            if let Some(gauges) = &self.around.gauges {
+                gauges.turned(now, |now| self.actor.figures(now));
+            }
             if self.actor.is_finished() {
                 return Ok(Ended::Finished);
             }
@@ -189,14 +195,18 @@ impl<A: Actor> RoleLoop<A> {
 
     /// Waits for an event or for the next timer.
     fn wait(&mut self) -> Option<Event> {
-        let Surroundings { inbox, clock, .. } = &mut self.around;
+        let Surroundings { inbox, clock, gauges, .. } = &mut self.around;
         if let Some(event) = inbox.poll() {
             return Some(event);
         }
         if !self.input.is_empty() && self.actor.input_room() > 0 {
             return None;
         }
-        let deadline = self.wheel.next_expiry();
+        let mut deadline = self.wheel.next_expiry();
+        if gauges.is_some() {
+            let latest = clock.now() + IDLE_MAX;
+            deadline = Some(deadline.map_or(latest, |deadline| deadline.min(latest)));
+        }
         let window = self.busy_poll.window();
         if window.is_zero() {
             return inbox.wait(deadline.and_then(|deadline| clock.instant(deadline)));
@@ -334,7 +344,11 @@ impl<A: Actor> RoleLoop<A> {
         for record in self.fx.persist.drain(..) {
             self.around.store.append(&record)?;
         }
-        let flushed = self.around.store.flush();
+        let Surroundings { store, gauges, .. } = &mut self.around;
+        let flushed = match gauges {
+            Some(gauges) => gauges.timing_sync(|| store.flush()),
+            None => store.flush(),
+        };
         self.around.stats.doing.begin(Work::Turn);
         flushed
     }

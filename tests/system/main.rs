@@ -18,6 +18,7 @@ mod hostile;
 mod hosts;
 mod input;
 mod lock;
+mod metrics;
 mod nodes;
 #[path = "../pages/mod.rs"]
 mod pages;

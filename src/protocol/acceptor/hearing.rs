@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::message::{Heard, Heartbeat};
+use crate::protocol::message::{Announcement, Heard, Heartbeat, Standing};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Sender, Time};
+use crate::protocol::types::{Ballot, Sender, Time};
 
 /// How many proposers are echoed, at most: a forger shall not fill the memory.
 const PROPOSERS_MAX: usize = 64;
@@ -45,6 +45,16 @@ impl Hearing {
         self.asked |= heartbeat.asks;
     }
 
+    /// The ballot of the proposer that leads and says that a quorum of the acceptors answers it;
+    /// the highest if there are several.
+    pub fn leader(&self, now: Time, settings: &Settings) -> Option<Ballot> {
+        let memory = settings.leader_timeout * 2;
+        let fresh = self.heard.values().filter(|(_, when)| now.since(*when) <= memory);
+        let said = fresh.map(|(heard, _)| heard.announcement);
+        let leads = |it: &Announcement| it.standing == Standing::Leads && it.quorate;
+        said.filter(leads).map(|it| it.ballot).max()
+    }
+
     /// What is to be echoed at the end of this turn, if anything: at most once in three quarters of
     /// an interval, unless somebody asks.
     pub fn take_echo(&mut self, now: Time, settings: &Settings) -> Option<Vec<Heard>> {
@@ -65,8 +75,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::protocol::message::{Announcement, Progress, Standing};
-    use crate::protocol::types::{Ballot, Instance, NodeId, Role};
+    use crate::protocol::message::Progress;
+    use crate::protocol::types::{Instance, NodeId, Role};
 
     fn say(hearing: &mut Hearing, now: u64, proposer: u32, stamp: u64, asks: bool) {
         let node = NodeId::new(Role::Proposer, proposer);

@@ -92,6 +92,13 @@ impl Vouches {
         self.last.values().filter(|vouch| vouch.stamp >= since).count()
     }
 
+    /// The latest own stamp that `needed` acceptors have repeated, or a later one.
+    pub fn heard_by(&self, needed: usize) -> Option<Time> {
+        let mut stamps: Vec<Time> = self.last.values().map(|vouch| vouch.stamp).collect();
+        stamps.sort_unstable_by(|one, other| other.cmp(one));
+        stamps.get(needed.saturating_sub(1)).copied()
+    }
+
     /// For how long the words of `needed` acceptors last, of those that vouch now.
     pub fn longest_of(&self, now: Time, needed: usize) -> Duration {
         self.of_majority(now, needed, |vouch| self.lasts(vouch))
@@ -143,6 +150,20 @@ mod tests {
         assert_eq!(vouches.now(at(4500), Some(80 * MS)).collect::<Vec<_>>(), [2, 3]);
         assert_eq!(vouches.longest_of(at(2000), 1), 300 * MS);
         assert_eq!(vouches.longest_of(at(2000), 2), 2000 * MS);
+    }
+
+    #[test]
+    fn a_quorum_has_heard_what_the_slowest_of_it_repeats() {
+        let mut vouches = Vouches::new(300 * MS);
+        assert_eq!(vouches.heard_by(1), None);
+        for (acceptor, stamp) in [(1, 30), (2, 10), (3, 20)] {
+            vouches.vouch(at(40), acceptor, at(stamp));
+        }
+        assert_eq!(
+            [1, 2, 3].map(|needed| vouches.heard_by(needed)),
+            [30, 20, 10].map(|ms| Some(at(ms)))
+        );
+        assert_eq!(vouches.heard_by(4), None);
     }
 
     #[test]

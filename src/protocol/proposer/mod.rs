@@ -30,6 +30,7 @@ use super::actor::{Actor, Effects, Ignored, Input};
 use super::catch_up::CatchUp;
 use super::decided_log::{Contradiction, DecidedLog};
 use super::election::Election;
+use super::figures::Figures;
 use super::message::{
     Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
     Plea, Progress, Promise, Request, Standing,
@@ -605,5 +606,9 @@ impl Actor for Proposer {
             Phase::Leading(_) if !self.options.no_preexecution => LEADING,
             Phase::Leading(_) => LEADING_UNPREPARED,
         }
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        self.look_at(now)
     }
 }

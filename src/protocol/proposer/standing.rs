@@ -8,6 +8,7 @@ use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::election::{Loss, Verdict};
+use crate::protocol::figures::Figures;
 use crate::protocol::message::{Announcement, Heartbeat, Message, Offer, Standing};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Role, Time};
@@ -92,6 +93,29 @@ impl Proposer {
     /// The ballot it leads or campaigns with; of a standby, that of the leader which it follows.
     pub fn ballot(&self) -> Ballot {
         self.own_ballot().unwrap_or(self.followed)
+    }
+
+    /// What it is at the moment, for those who watch it.
+    pub(super) fn look_at(&self, now: Time) -> Figures {
+        let own = self.own_ballot();
+        let leader = match &self.phase {
+            Phase::Leading(_) => own.filter(|_| self.election.is_quorate()),
+            Phase::Standby | Phase::Campaign { .. } => self.election.leader(now),
+        };
+        let in_flight = match &self.phase {
+            Phase::Leading(leadership) => leadership.open() as u64,
+            Phase::Standby | Phase::Campaign { .. } => 0,
+        };
+        Figures {
+            leads: self.is_leading(),
+            ballot: own,
+            leader,
+            quorum_heard: self.election.quorum_heard(),
+            progress: Some(self.log.progress()),
+            missing: self.catch_up.lag(&self.log),
+            in_flight,
+            ..Figures::default()
+        }
     }
 
     /// Says what it is: to the acceptors, which repeat it; if it leads or wants to, also to the

@@ -184,6 +184,7 @@ fn setup(
         credits: None,
         interest: Arc::clone(&interest),
         stats: Arc::clone(&stats),
+        gauges: None,
         clock: Clock::start(),
         busy_poll: Duration::ZERO,
     };

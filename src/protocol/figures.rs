@@ -1,0 +1,32 @@
+//! What a role is at the moment, in numbers, for those who watch it. No decision of a role rests on
+//! them, and taking them changes nothing.
+
+use super::client::ClientTally;
+use super::message::Progress;
+use super::types::{Ballot, Time};
+
+/// One look at a role. What a role does not have is left at nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Whether it leads its group: the proposers, or the learners.
+    pub leads: bool,
+    /// The ballot with which it leads or campaigns; of an acceptor, the one that it has promised.
+    pub ballot: Option<Ballot>,
+    /// The ballot of the leader that a quorum of the acceptors answers, if this role knows one: it
+    /// leads itself, or has heard of that proposer lately.
+    pub leader: Option<Ballot>,
+    /// When the latest of its announcements was made that a quorum of the acceptors has repeated
+    /// (proposers).
+    pub quorum_heard: Option<Time>,
+    /// What it holds of the log (proposers and learners).
+    pub progress: Option<Progress>,
+    /// How many decided instances others were heard to hold and this role lacks.
+    pub missing: u64,
+    /// Instances that a leader has proposed, or values that a client has asked for, that are not
+    /// decided yet.
+    pub in_flight: u64,
+    /// In how many instances an acceptor has accepted something.
+    pub accepted: Option<u64>,
+    /// What became of a client's values.
+    pub tally: Option<ClientTally>,
+}

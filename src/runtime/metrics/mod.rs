@@ -1,0 +1,177 @@
+//! What a process tells its operator over HTTP, when `metrics` says where.
+//!
+//! ```text
+//!   role loop --- figures, counts (never waits) ---> Gauges, Stats
+//!   thread `metrics` --- reads them at each request ---> text, health, page ---> http
+//! ```
+//!
+//! One thread serves all roles of the process. It reads what the loops publish and nothing else, so
+//! no request can reach a role. `text`, `health` and `page` turn numbers into answers; `http` alone
+//! has sockets.
+
+mod health;
+mod http;
+mod page;
+mod text;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use log::info;
+
+use self::http::Answer;
+use super::gauges::Gauges;
+use super::start_error::{StartError, StartErrorKind, no_thread};
+use super::stats::Stats;
+use crate::clock::Clock;
+use crate::protocol::types::NodeId;
+
+/// How many ports are tried, from the given one on.
+const PORTS: u16 = 256;
+
+/// A role that publishes how it is.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// The role.
+    pub node: NodeId,
+    /// What it counts.
+    pub stats: Arc<Stats>,
+    /// What it publishes beside that.
+    pub gauges: Arc<Gauges>,
+}
+
+/// What is shown: the roles of this process.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The time since the process started.
+    pub clock: Clock,
+    /// At least one role.
+    pub roles: Vec<Watched>,
+}
+
+/// Takes the first free port from that of `first` on; `place` is where `first` was read, for the
+/// sentence about a failure.
+///
+/// # Errors
+///
+/// When this host does not have the address, or no port is free.
+pub fn listen(first: SocketAddr, place: &str) -> Result<TcpListener, StartError> {
+    // Port 0 is any free port, so there is nothing to try after it.
+    let last = if first.port() == 0 { 0 } else { first.port().saturating_add(PORTS - 1) };
+    let network = StartErrorKind::Network;
+    let mut address = first;
+    loop {
+        let error = match TcpListener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::AddrInUse && address.port() < last {
+            address.set_port(address.port() + 1);
+            continue;
+        }
+        return Err(match error.kind() {
+            ErrorKind::AddrInUse => StartError::passing(
+                network,
+                format!(
+                    "{place}: metrics {first}: the ports up to {last} are in use; name another one"
+                ),
+            ),
+            ErrorKind::AddrNotAvailable => StartError::passing(
+                network,
+                format!(
+                    "{place}: metrics {first} is at no address of this host; name one that it has"
+                ),
+            ),
+            _ => StartError::new(
+                network,
+                format!("{place}: cannot listen at metrics {first} ({error}); name another port"),
+            ),
+        });
+    }
+}
+
+/// Serves what is `shown` from now on, until the process ends.
+///
+/// # Errors
+///
+/// When the system gives no thread.
+pub fn serve(listener: TcpListener, shown: Shown) -> Result<(), StartError> {
+    let unknown = |error| StartError::new(StartErrorKind::Network, error);
+    let at = listener.local_addr().map_err(unknown)?;
+    let serve = move || http::serve(&listener, shown.clock, |path| answer(&shown, path));
+    thread::Builder::new().name("metrics".to_owned()).spawn(serve).map_err(no_thread)?;
+    info!(target: "paxos::report", "metrics are at http://{at}/metrics");
+    Ok(())
+}
+
+/// The answer to a GET of this path.
+fn answer(shown: &Shown, path: &str) -> Answer {
+    match path {
+        "/" => Answer::html(page::html(shown)),
+        "/metrics" => Answer::metrics(text::render(shown)),
+        "/status.json" => Answer::json(page::json(shown).to_string()),
+        "/livez" => verdict("alive", &health::not_alive(shown)),
+        "/readyz" => verdict("ready", &health::not_ready(shown)),
+        _ => Answer::text(
+            404,
+            "there are /, /metrics, /livez, /readyz and /status.json\n".to_owned(),
+        ),
+    }
+}
+
+/// Well, or why not, a reason a line.
+fn verdict(well: &str, reasons: &[String]) -> Answer {
+    if reasons.is_empty() {
+        return Answer::text(200, format!("{well}\n"));
+    }
+    Answer::text(503, reasons.iter().map(|reason| format!("{reason}\n")).collect())
+}
+
+impl Watched {
+    /// How many datagrams and messages were dropped, by reason. Those that come up in every process
+    /// are there from the start.
+    fn dropped(&self) -> BTreeMap<String, u64> {
+        let stats = &self.stats;
+        let always = [
+            ("own", stats.own.count()),
+            ("of_no_interest", stats.uninteresting.count()),
+            ("inbox_full", stats.inbox_full.count()),
+            ("kernel", stats.kernel_dropped.count()),
+            ("loss", stats.loss.load(Ordering::Relaxed)),
+        ];
+        let always = always.map(|(reason, count)| (reason.to_owned(), count));
+        let refused = stats.refused.counts();
+        let refused = refused.iter().map(|(reason, count)| (named("refused", reason), *count));
+        let ignored = stats.ignored.counts();
+        let ignored = ignored.iter().map(|(reason, count)| (named("ignored", reason), *count));
+        let mut all = BTreeMap::new();
+        // Reasons that differ only in their details have one name.
+        for (reason, count) in always.into_iter().chain(refused).chain(ignored) {
+            *all.entry(reason).or_insert(0) += count;
+        }
+        all
+    }
+}
+
+/// The name of a reason, as `ignored_stale_ballot`, without its details.
+fn named(prefix: &str, reason: &impl Debug) -> String {
+    let variant = format!("{reason:?}");
+    let mut name = prefix.to_owned();
+    for letter in variant.chars().take_while(char::is_ascii_alphanumeric) {
+        if letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! What the answers say, by made-up figures.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::*;
+use crate::protocol::actor::Ignored;
+use crate::protocol::client::ClientTally;
+use crate::protocol::figures::Figures;
+use crate::protocol::message::Progress;
+use crate::protocol::types::{Ballot, Instance, Role, Time};
+use crate::wire::Refusal;
+
+fn ballot(round: u64, proposer: u32) -> Option<Ballot> {
+    Some(Ballot { round, proposer, boot: 1 })
+}
+
+fn watched(clock: Clock, role: Role, figures: Figures) -> Watched {
+    let gauges = Arc::new(Gauges::new(clock));
+    gauges.turned(Time::ZERO, |_| figures);
+    Watched { node: NodeId::new(role, 1), stats: Arc::new(Stats::default()), gauges }
+}
+
+/// One role of each kind, all of them well.
+fn shown() -> Shown {
+    let clock = Clock::start();
+    let progress = Some(Progress { watermark: Instance(8), decided: 9, end: Instance(12) });
+    let leader = ballot(3, 1);
+    let proposer = Figures {
+        leads: true,
+        ballot: leader,
+        leader,
+        quorum_heard: Some(Time::ZERO),
+        progress,
+        in_flight: 5,
+        ..Figures::default()
+    };
+    let acceptor = Figures { ballot: leader, leader, accepted: Some(11), ..Figures::default() };
+    let learner = Figures { leader, progress, missing: 2, ..Figures::default() };
+    let tally = Some(ClientTally { asked: 7, delivered: 4, lost: 1 });
+    let client = Figures { leader, in_flight: 2, tally, ..Figures::default() };
+    let roles = [
+        (Role::Proposer, proposer),
+        (Role::Acceptor, acceptor),
+        (Role::Learner, learner),
+        (Role::Client, client),
+    ];
+    let roles = roles.map(|(role, figures)| watched(clock, role, figures)).to_vec();
+    Shown { cluster: "a \"b\" <c>".to_owned(), clock, roles }
+}
+
+fn sample<'a>(text: &'a str, series: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in\n{text}"))
+}
+
+/// Dashboards and alarms go by these names.
+#[test]
+fn the_names_stay() {
+    let names: Vec<&str> = text::FAMILIES.iter().map(|family| family.name).collect();
+    assert_eq!(
+        names,
+        [
+            "paxos_info",
+            "paxos_uptime_seconds",
+            "paxos_leads",
+            "paxos_has_leader",
+            "paxos_leader_changes_total",
+            "paxos_ballot_round",
+            "paxos_quorum_heard_seconds",
+            "paxos_position",
+            "paxos_decided_total",
+            "paxos_catch_up_missing",
+            "paxos_in_flight",
+            "paxos_accepted_total",
+            "paxos_values_total",
+            "paxos_datagrams_total",
+            "paxos_dropped_total",
+            "paxos_errors_total",
+            "paxos_turn_seconds",
+            "paxos_sync_seconds",
+            "paxos_storing_seconds",
+            "paxos_idle_seconds",
+        ]
+    );
+    let text = text::render(&shown());
+    let guide = include_str!("../../../docs/metrics.md");
+    for name in names {
+        assert!(text.contains(&format!("# TYPE {name} ")), "no role has a sample of {name}");
+        assert!(guide.contains(&format!("`{name}`")), "docs/metrics.md does not explain {name}");
+    }
+}
+
+#[test]
+fn the_figures_are_told() {
+    let shown = shown();
+    shown.roles[2].stats.received.add(6);
+    let text = text::render(&shown);
+    for (series, value) in [
+        ("paxos_leads{node=\"P1\"}", "1"),
+        ("paxos_leads{node=\"L1\"}", "0"),
+        ("paxos_has_leader{node=\"A1\"}", "1"),
+        ("paxos_ballot_round{node=\"L1\"}", "3"),
+        ("paxos_position{node=\"P1\",kind=\"decided\"}", "7"),
+        ("paxos_position{node=\"L1\",kind=\"highest\"}", "11"),
+        ("paxos_decided_total{node=\"L1\"}", "9"),
+        ("paxos_catch_up_missing{node=\"L1\"}", "2"),
+        ("paxos_in_flight{node=\"P1\"}", "5"),
+        ("paxos_accepted_total{node=\"A1\"}", "11"),
+        ("paxos_values_total{node=\"C1\",fate=\"decided\"}", "4"),
+        ("paxos_datagrams_total{node=\"L1\",direction=\"in\"}", "6"),
+        ("paxos_turn_seconds_bucket{node=\"A1\",le=\"+Inf\"}", "1"),
+        ("paxos_turn_seconds_count{node=\"A1\"}", "1"),
+        ("paxos_sync_seconds_bucket{node=\"A1\",le=\"0.00001\"}", "0"),
+    ] {
+        assert_eq!(sample(&text, series), value, "{series}");
+    }
+    assert!(!text.contains("paxos_sync_seconds_sum{node=\"P1\""), "only acceptors store");
+    let escaped = "cluster=\"a \\\"b\\\" <c>\"";
+    assert!(text.contains(escaped), "{text}");
+}
+
+/// Two details of one reason are one series, or Prometheus would refuse all of it.
+#[test]
+fn what_is_dropped_is_told_by_reason() {
+    let shown = shown();
+    let stats = &shown.roles[0].stats;
+    stats.refused.increment(Refusal::OtherAcceptorCount { theirs: 5, ours: 3 });
+    stats.refused.increment(Refusal::OtherAcceptorCount { theirs: 7, ours: 3 });
+    stats.ignored.increment(Ignored::StaleBallot);
+    stats.inbox_full.add(4);
+    let text = text::render(&shown);
+    for (reason, value) in [
+        ("refused_other_acceptor_count", "2"),
+        ("ignored_stale_ballot", "1"),
+        ("inbox_full", "4"),
+        ("kernel", "0"),
+    ] {
+        let series = format!("paxos_dropped_total{{node=\"P1\",reason=\"{reason}\"}}");
+        assert_eq!(sample(&text, &series), value, "{series}");
+    }
+    is_valid(&text);
+}
+
+/// The text format of Prometheus, as far as this program uses it: every family is announced once,
+/// its samples follow, no series comes twice, and histograms add up.
+fn is_valid(text: &str) {
+    assert!(text.ends_with('\n'));
+    let (mut families, mut series) = (BTreeSet::new(), BTreeSet::new());
+    let (mut family, mut kind) = (String::new(), String::new());
+    let (mut last_bucket, mut lines) = (0.0, text.lines());
+    while let Some(line) = lines.next() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(!help.is_empty() && families.insert(name.to_owned()), "{line}");
+            let announced = lines.next().and_then(|line| line.strip_prefix("# TYPE ")).unwrap();
+            let (typed, what) = announced.split_once(' ').unwrap();
+            assert_eq!(typed, name);
+            assert!(matches!(what, "gauge" | "counter" | "histogram"), "{announced}");
+            assert_eq!(what == "counter", name.ends_with("_total"), "{announced}");
+            (family, kind) = (name.to_owned(), what.to_owned());
+            continue;
+        }
+        let (labelled, value) = line.rsplit_once(' ').unwrap();
+        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
+        assert!(value.is_finite() && value >= 0.0, "{line}");
+        assert!(series.insert(labelled.to_owned()), "{line} comes again");
+        let (name, labels) = labelled.split_once('{').unwrap();
+        assert!(labels.starts_with("node=\"") && labels.ends_with("\"}"), "{line}");
+        if kind != "histogram" {
+            assert_eq!(name, family);
+            continue;
+        }
+        match name.strip_prefix(&family).unwrap() {
+            "_bucket" if labels.contains("le=\"0.00001\"") => last_bucket = value,
+            "_bucket" => {
+                assert!(value >= last_bucket, "{line}");
+                last_bucket = value;
+            }
+            "_count" => assert!((value - last_bucket).abs() < 0.5, "{line}"),
+            "_sum" => {}
+            other => panic!("{other} in {line}"),
+        }
+    }
+    assert!(!families.is_empty());
+}
+
+#[test]
+fn the_text_is_valid() {
+    let shown = shown();
+    is_valid(&text::render(&shown));
+    shown.roles[1].gauges.syncs.add(Duration::from_millis(2));
+    is_valid(&text::render(&shown));
+}
+
+#[test]
+fn a_process_is_ready_unless_one_of_its_roles_is_not() {
+    let status = |shown: &Shown, path| {
+        let Answer { status, body, .. } = answer(shown, path);
+        (status, body)
+    };
+    let mut all = shown();
+    assert_eq!(status(&all, "/livez"), (200, "alive\n".to_owned()));
+    assert_eq!(status(&all, "/readyz"), (200, "ready\n".to_owned()));
+    let clock = all.clock;
+    for (role, figures, reason) in [
+        (Role::Acceptor, Figures::default(), "A1: hears no leader that a quorum"),
+        (Role::Proposer, Figures::default(), "P1: knows no leader that a quorum"),
+        (
+            Role::Proposer,
+            Figures { leads: true, ..Figures::default() },
+            "P1: leads, and no quorum of the acceptors answers it",
+        ),
+        (
+            Role::Learner,
+            Figures { leader: ballot(1, 1), missing: 10_001, ..Figures::default() },
+            "L1: lacks 10001 decided instances",
+        ),
+    ] {
+        let mut ill = all.clone();
+        ill.roles.push(watched(clock, role, figures));
+        let (code, reasons) = status(&ill, "/readyz");
+        assert_eq!((code, reasons.lines().count()), (503, 1), "{reasons}");
+        assert!(reasons.starts_with(reason), "{reasons}");
+        assert_eq!(status(&ill, "/livez").0, 200, "starting it again would not help");
+        let json = page::json(&ill);
+        assert_eq!((&json["ready"], &json["alive"]), (&false.into(), &true.into()));
+        assert!(page::html(&ill).contains(reason));
+    }
+    all.roles.truncate(1);
+    assert_eq!(status(&all, "/elsewhere").0, 404);
+}
+
+#[test]
+fn the_page_and_the_json_say_the_same() {
+    let shown = shown();
+    let (json, html) = (page::json(&shown), page::html(&shown));
+    assert_eq!((&json["cluster"], &json["ready"]), (&"a \"b\" <c>".into(), &true.into()));
+    let learner = &json["roles"][2];
+    assert_eq!((&learner["node"], &learner["missing"]), (&"L1".into(), &2.into()));
+    assert_eq!(learner["decided_up_to"], 7);
+    assert_eq!(json["roles"][3]["values"]["lost"], 1);
+    assert!(html.contains("a &quot;b&quot; &lt;c&gt;: ready") && !html.contains("<c>"), "{html}");
+    assert!(html.contains("<tr><td>L1<td><td><td>3.P1<td>7<td>2<td>"), "{html}");
+    assert!(!html.contains("src=") && !html.contains("//"), "nothing comes from elsewhere");
+}
+
+#[test]
+fn the_first_free_port_is_taken() {
+    let first = listen("127.0.0.1:0".parse().unwrap(), "c").unwrap();
+    let taken = first.local_addr().unwrap();
+    let next = listen(taken, "c").unwrap().local_addr().unwrap();
+    assert!(next.port() > taken.port() && next.port() - taken.port() < PORTS, "{next}");
+    let error = listen("192.0.2.1:9187".parse().unwrap(), "paxos.conf").unwrap_err();
+    assert!(error.may_pass());
+    assert!(error.to_string().starts_with("paxos.conf: metrics 192.0.2.1:9187 is at no address"));
+}

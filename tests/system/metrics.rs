@@ -1,0 +1,172 @@
+//! What processes say over HTTP, when `metrics` says where.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::world::{PAXOS, SOON, World, happens, text, values};
+
+/// Where the first process serves; the others, and other tests, take the ports behind it.
+const FIRST: &str = "127.0.0.1:19187";
+
+/// How many values each client is fed.
+const COUNT: usize = 500;
+
+/// Where `name` says that its metrics are, once it has.
+fn address_of(world: &World, name: &str) -> SocketAddr {
+    let address = || {
+        let said = world.said(name);
+        let (_, rest) = said.split_once("metrics are at http://")?;
+        rest.split_once("/metrics\n")?.0.parse().ok()
+    };
+    assert!(happens(SOON, || address().is_some()), "{name}: {}", world.said(name));
+    address().unwrap()
+}
+
+/// The status and the body of what is at this path.
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
+}
+
+/// The value of a series.
+fn value(metrics: &str, series: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in {metrics}")).parse().unwrap()
+}
+
+const NAMES: [&str; 7] =
+    ["acceptor1", "acceptor2", "acceptor3", "learner1", "learner2", "proposer1", "proposer2"];
+
+/// A cluster whose processes all serve, and where.
+fn serving() -> (World, Vec<SocketAddr>) {
+    let mut world = World::durable();
+    world.configure(&format!("data {}\nmetrics {FIRST}", world.path("data").display()));
+    world.start_cluster(2, "0");
+    let addresses: Vec<SocketAddr> = NAMES.iter().map(|name| address_of(&world, name)).collect();
+    (world, addresses)
+}
+
+fn all_ready(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().all(|address| get(*address, "/readyz") == (200, "ready\n".to_owned()))
+}
+
+#[test]
+fn every_process_of_a_cluster_is_ready_and_tells_its_figures() {
+    let (mut world, addresses) = serving();
+    assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), NAMES.len(), "a port each");
+    for id in 1..=2 {
+        world.feed(id, values(&format!("v{id}"), COUNT).as_bytes(), &["0", "0", "auto"]);
+    }
+    world.await_lines(&[1, 2], 2 * COUNT, SOON);
+    assert!(happens(SOON, || all_ready(&addresses)));
+    let metrics = |place: usize| get(addresses[place], "/metrics").1;
+    // Figures are copied ten times a second.
+    let learned = || value(&metrics(3), "paxos_position{node=\"L1\",kind=\"decided\"}");
+    assert!(happens(SOON, || learned() >= (2 * COUNT) as f64), "{}", metrics(3));
+    let leads = |place: usize, node: &str| {
+        value(&metrics(place), &format!("paxos_leads{{node=\"{node}\"}}")) as u32
+    };
+    assert!(happens(SOON, || leads(5, "P1") + leads(6, "P2") == 1));
+    let acceptor = metrics(0);
+    assert!(value(&acceptor, "paxos_datagrams_total{node=\"A1\",direction=\"in\"}") > 0.0);
+    assert!(value(&acceptor, "paxos_sync_seconds_count{node=\"A1\"}") > 0.0);
+    assert!(value(&acceptor, "paxos_accepted_total{node=\"A1\"}") > 0.0);
+    for (address, name) in addresses.iter().zip(NAMES) {
+        assert_eq!(get(*address, "/livez"), (200, "alive\n".to_owned()), "{name}");
+        let (status, json) = get(*address, "/status.json");
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((status, &json["ready"]), (200, &true.into()), "{name}: {json}");
+        assert!(get(*address, "/").1.contains("</html>"));
+    }
+    world.expect_all_delivered();
+}
+
+#[test]
+fn without_a_quorum_processes_are_alive_and_not_ready() {
+    let (mut world, addresses) = serving();
+    assert!(happens(SOON, || all_ready(&addresses)));
+    world.kill("acceptor2");
+    world.kill("acceptor3");
+    for place in [0, 3, 4, 5, 6] {
+        let address = addresses[place];
+        let reason = "leader that a quorum of the acceptors answers";
+        let is_told = || {
+            let (status, reasons) = get(address, "/readyz");
+            status == 503 && (reasons.contains(reason) || reasons.contains("leads, and no quorum"))
+        };
+        assert!(happens(SOON, is_told), "{}: {:?}", NAMES[place], get(address, "/readyz"));
+        assert_eq!(get(address, "/livez").0, 200);
+    }
+    // It passes by itself.
+    world.start("acceptor2", &[]);
+    let others = [&addresses[..1], &addresses[3..]].concat();
+    assert!(happens(SOON, || all_ready(&others)));
+}
+
+#[test]
+fn a_node_shows_its_three_roles_at_one_port() {
+    let mut world = World::new();
+    world.configure(&format!("metrics {FIRST}"));
+    for id in 1..=3 {
+        world.start(&format!("node{id}"), &[]);
+    }
+    let address = address_of(&world, "node2");
+    assert!(happens(SOON, || get(address, "/readyz").0 == 200), "{:?}", get(address, "/readyz"));
+    let metrics = get(address, "/metrics").1;
+    for node in ["P2", "A2", "L2"] {
+        assert!(
+            (value(&metrics, &format!("paxos_has_leader{{node=\"{node}\"}}")) - 1.0).abs() < 0.1
+        );
+    }
+    assert_eq!(world.said("node2").matches("metrics are at").count(), 1);
+}
+
+/// Whoever connects and says nothing, or nonsense, or much, costs nobody anything.
+#[test]
+fn bad_clients_are_let_go_and_the_role_goes_on() {
+    let (world, addresses) = serving();
+    assert!(happens(SOON, || all_ready(&addresses)));
+    let silent: Vec<TcpStream> =
+        (0..40).map(|_| TcpStream::connect(addresses[5]).unwrap()).collect();
+    let mut noisy = TcpStream::connect(addresses[6]).unwrap();
+    noisy.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    // It may be closed at any moment.
+    let _ = (0..1000).try_for_each(|_| noisy.write_all(&[b'x'; 4096]));
+    assert!(all_ready(&addresses));
+    drop(silent);
+    assert!(!world.said("proposer1").contains("mistake"), "{}", world.said("proposer1"));
+}
+
+#[test]
+fn where_nothing_can_be_served_nothing_starts() {
+    let world = World::new();
+    let run = |words: &[&str]| {
+        let mut command = Command::new(PAXOS);
+        command.arg("--conf").arg(world.conf()).args(words).current_dir(world.path(""));
+        let output = command.env_remove("RUST_LOG").output().unwrap();
+        (output.status.code(), text(&output.stderr))
+    };
+    let (status, said) = run(&["learner", "1", "--metrics", "192.0.2.1:9187"]);
+    // It may be an address that the host is about to get.
+    assert_eq!((status, said.lines().count()), (Some(75), 1), "{said}");
+    assert!(said.starts_with("--metrics: metrics 192.0.2.1:9187 is at no address of"), "{said}");
+    let (status, said) = run(&["learner", "1", "--metrics", "here"]);
+    assert_eq!((status, said.lines().count()), (Some(2), 1), "{said}");
+    world.configure("metrics localhost:9187");
+    let (status, said) = run(&["learner", "1"]);
+    assert_eq!((status, said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("paxos.conf:") && said.contains("is neither IP:PORT"), "{said}");
+    // What the file says is off where the command line says so.
+    world.configure(&format!("metrics {FIRST}"));
+    let (status, said) = run(&["learner", "1", "--metrics", "off", "--lifetime", "0.3"]);
+    assert!(status == Some(0) && !said.contains("metrics are at"), "{said}");
+}
