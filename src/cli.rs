@@ -5,6 +5,7 @@
 mod picture;
 mod scenario;
 mod simulate;
+mod status;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::simulate::TypedSimulate;
+use self::status::TypedStatus;
 use crate::config::MetricsChoice;
 use crate::doctor::DoctorOptions;
 use crate::protocol::message::Assignment;
@@ -24,6 +26,7 @@ use crate::results::watch::WatchOptions;
 use crate::runtime::load::LoadOptions;
 use crate::runtime::node::NodeOptions;
 use crate::simulate::SimulateOptions;
+use crate::status::StatusOptions;
 
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +47,8 @@ pub enum Command {
     Bench(BenchOptions),
     /// Say what is wrong with the network.
     Doctor(DoctorOptions),
+    /// Say who runs and who leads.
+    Status(StatusOptions),
     /// Run a cluster in one thread, on virtual time.
     Simulate(Box<SimulateOptions>),
 }
@@ -294,6 +299,11 @@ enum TypedCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say who runs, who leads, and how far each is: a line a process
+    ///
+    /// It listens without taking part. Status 0: a leader is there that a quorum of the acceptors
+    /// answers. 1: there is none.
+    Status(TypedStatus),
     /// Run a whole cluster in one thread, on virtual time, and judge it
     ///
     /// The seed draws everything: cluster, clients, network and faults. As soon as an option of the
@@ -504,6 +514,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 json,
             })
         }
+        TypedCommand::Status(typed) => {
+            let conf = conf.ok_or_else(|| {
+                Usage::Wrong("paxos: status needs --conf PATH, before `status`".to_owned())
+            })?;
+            Command::Status(typed.understood(conf))
+        }
         TypedCommand::Simulate(typed) => {
             let command = picture::command_line(&arguments);
             Command::Simulate(Box::new(typed.understood(command).map_err(Usage::Wrong)?))
@@ -708,6 +724,9 @@ mod tests {
             "config",
             "--conf c config ttl 1",
             "doctor",
+            "status",
+            "--conf c status 1",
+            "--conf c status --seconds 0",
             "--conf c doctor --seconds 0",
             "--conf c doctor --expect 0",
             "--conf c doctor --local --expect 2",

@@ -85,6 +85,8 @@ pub mod runtime;
 pub mod sim;
 #[cfg(feature = "cli")]
 pub mod simulate;
+#[cfg(feature = "cli")]
+pub mod status;
 pub mod stdio;
 pub mod storage;
 mod text;

@@ -6,6 +6,7 @@
 //! the program ends it by SIGABRT. Supervisors start it again after the last two.
 
 use std::io::{self, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use multi_paxos::auth::key;
@@ -26,6 +27,7 @@ use multi_paxos::runtime::measure;
 use multi_paxos::runtime::node::{self, Exit, NodeOptions, StartError};
 use multi_paxos::runtime::parent;
 use multi_paxos::simulate::{self, SimulateOptions, Trouble, Verdict};
+use multi_paxos::status::{self, StatusOptions};
 use multi_paxos::stdio;
 
 /// The status that `sysexits.h` gives to what is worth another try.
@@ -71,6 +73,7 @@ fn run() -> ExitCode {
             run_bench(&options, clock)
         }
         Command::Doctor(options) => run_doctor(&options, clock),
+        Command::Status(options) => run_status(&options, clock),
         Command::Simulate(options) => run_simulate(&options),
         Command::Watch(options) => {
             logging::start(clock, "watch".to_owned());
@@ -194,6 +197,38 @@ fn run_doctor(options: &DoctorOptions, clock: Clock) -> ExitCode {
     // Standard output may be closed; the status tells it all the same.
     let _ = stdio::stdout().write_all(text.as_bytes());
     if report.is_healthy() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+fn run_status(options: &StatusOptions, clock: Clock) -> ExitCode {
+    let number = match entropy::random_u64() {
+        Ok(number) => number,
+        Err(error) => return refuse(error),
+    };
+    let redraws = options.watch && !options.json && io::stdout().is_terminal();
+    let (mut stdout, mut is_healthy) = (stdio::stdout(), false);
+    let looked = status::look(options, number, clock, |view| {
+        is_healthy = view.is_healthy();
+        let sentences = view.summary();
+        let text = if options.json {
+            format!("{}\n", view.json())
+        } else if redraws {
+            // Home, and nothing below.
+            format!("\x1b[H\x1b[J{}\n{}", sentences.join("\n"), view.lines())
+        } else {
+            sentences.iter().for_each(|sentence| logging::say(sentence));
+            view.lines() + if options.watch { "\n" } else { "" }
+        };
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Ok(()) => ControlFlow::Continue(()),
+            // Nobody reads it any more; the status tells it all the same.
+            Err(_) => ControlFlow::Break(()),
+        }
+    });
+    match looked {
+        Ok(()) if is_healthy => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(1),
+        Err(error) => refuse(error),
+    }
 }
 
 fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {

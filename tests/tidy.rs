@@ -181,7 +181,8 @@ fn each_edge_has_one_place() {
     let environment = ["src/config.rs", "src/main.rs", "src/runtime/parent.rs", "src/sim/hunt.rs"];
     only("std::env", &environment);
     only("crate::simulate", &["src/cli.rs", "src/cli/"]);
-    only("crate::doctor", &["src/cli.rs"]);
+    only("crate::doctor", &["src/cli.rs", "src/status/"]);
+    only("crate::status", &["src/cli.rs", "src/cli/"]);
     only("crate::cli", &[]);
     let sim = ["src/sim/", "src/simulate.rs", "src/cli/scenario.rs", "src/fuzzing", "src/picture/"];
     only("crate::sim::", &sim);

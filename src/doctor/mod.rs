@@ -27,7 +27,9 @@ use std::time::Duration;
 
 use self::facts::{Facts, Settled};
 pub use self::finding::{Finding, Report, Severity, Topic};
+pub(crate) use self::hearing::DOCTOR_ID;
 use self::survey::Survey;
+pub(crate) use self::survey::{hear, question};
 use crate::auth::key::KeyRing;
 use crate::auth::seal::{self, SEAL_BYTES};
 use crate::clock::Clock;

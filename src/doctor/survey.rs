@@ -6,7 +6,7 @@
 //! question to the acceptors.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::net::interface::Interface;
 use crate::net::multicast::{MulticastReceiver, MulticastSender, Options};
 use crate::net::{DatagramReceiver, DatagramSender, Group, UDP_PAYLOAD_MAX};
 use crate::protocol::message::{Message, Prepare};
-use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender};
+use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time};
 use crate::wire::{self, Codec};
 
 /// How often probes are sent.
@@ -106,7 +106,10 @@ impl Survey<'_> {
                 let (hearing, is_over) = (&hearing, &is_over);
                 let spawned = handle.and_then(|socket| {
                     thread::Builder::new().spawn_scoped(scope, move || {
-                        hear(&socket, ear, hearing, is_over, clock);
+                        hear(&socket, is_over, |source, datagram| {
+                            let (mut hearing, now) = (hearing.lock(), clock.now());
+                            ear.take(&mut hearing, now, source, datagram);
+                        });
                     })
                 });
                 match spawned {
@@ -273,7 +276,7 @@ fn length(datagram_bytes: usize, bare: usize, round: u64) -> Option<usize> {
 /// that nobody uses. It refuses it if it has promised anything, and else promises what every
 /// acceptor has promised from the start; nothing is stored. Proposers drop the answer, because
 /// nobody's ballot is that one.
-fn question(codec: &Codec) -> Vec<u8> {
+pub fn question(codec: &Codec) -> Vec<u8> {
     let prepare = Prepare {
         ballot: Ballot::ZERO,
         from: Instance(u64::MAX - 2),
@@ -307,28 +310,23 @@ fn note(unsent: &mut Option<Unsent>, sent: io::Result<()>, bytes: usize) {
     }
 }
 
-/// A thread: hears what comes to one socket until it is over.
-fn hear(
-    socket: &UdpSocket,
-    ear: Ear,
-    hearing: &Mutex<Hearing>,
-    is_over: &AtomicBool,
-    clock: Clock,
-) {
+impl Ear {
+    /// A datagram came there.
+    fn take(self, hearing: &mut Hearing, now: Time, source: SocketAddr, datagram: &[u8]) {
+        match self {
+            Ear::Group(place) => hearing.on_datagram(now, Some(place), source, datagram),
+            Ear::Answers => hearing.on_datagram(now, None, source, datagram),
+            Ear::Elsewhere(interface) => hearing.on_elsewhere(interface, source.ip(), datagram),
+        }
+    }
+}
+
+/// A thread: hands over what comes to one socket until it is over.
+pub fn hear(socket: &UdpSocket, is_over: &AtomicBool, mut take: impl FnMut(SocketAddr, &[u8])) {
     let mut buffer = vec![0; UDP_PAYLOAD_MAX + 1];
     while !is_over.load(Ordering::Relaxed) {
         match socket.recv_from(&mut buffer) {
-            Ok((length, source)) => {
-                let datagram = &buffer[..length];
-                let (mut hearing, now) = (hearing.lock(), clock.now());
-                match ear {
-                    Ear::Group(place) => hearing.on_datagram(now, Some(place), source, datagram),
-                    Ear::Answers => hearing.on_datagram(now, None, source, datagram),
-                    Ear::Elsewhere(interface) => {
-                        hearing.on_elsewhere(interface, source.ip(), datagram);
-                    }
-                }
-            }
+            Ok((length, source)) => take(source, &buffer[..length]),
             Err(error) => {
                 use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
                 if !matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
@@ -353,7 +351,6 @@ mod tests {
     use crate::protocol::actor::{Actor, Effects, Record};
     use crate::protocol::proposer::{Proposer, ProposerOptions};
     use crate::protocol::settings::Settings;
-    use crate::protocol::types::Time;
 
     fn codec(role: Role, id: u32) -> Codec {
         Codec::new("paxos", 3, Sender { node: NodeId::new(role, id), boot: 1 }, 1472)

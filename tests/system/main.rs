@@ -27,6 +27,7 @@ mod rejoin;
 mod scripts;
 mod shell;
 mod soak;
+mod status;
 mod stranger;
 mod timing;
 mod transport;

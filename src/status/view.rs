@@ -1,0 +1,280 @@
+//! What was heard, as lines for people and as JSON for programs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::protocol::message::{Progress, Standing};
+use crate::protocol::types::{Ballot, NodeId, Role};
+use crate::wire::{self, Refusal};
+
+/// The cluster at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The cluster's name.
+    pub cluster: String,
+    /// How many acceptors there are.
+    pub acceptor_count: u32,
+    /// How many of them are a quorum.
+    pub needed: u32,
+    /// Who leads, if anybody says so.
+    pub leader: Option<Leader>,
+    /// The processes: proposers first, then acceptors, learners and clients.
+    pub rows: Vec<Row>,
+    /// Datagrams that were not understood, by reason.
+    pub refused: BTreeMap<Refusal, u64>,
+}
+
+/// A proposer that says that it leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// The proposer.
+    pub node: NodeId,
+    /// Its ballot.
+    pub ballot: Ballot,
+    /// How many acceptors answer it.
+    pub answered_by: u32,
+    /// Whether they are a quorum, and it knows.
+    pub is_quorate: bool,
+}
+
+/// One process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its role and id.
+    pub node: NodeId,
+    /// What it says that it is to its group.
+    pub standing: Option<Standing>,
+    /// Of a proposer: whether a quorum of the acceptors repeats what it says.
+    pub is_quorate: bool,
+    /// Of a proposer, the ballot it leads or campaigns with; of an acceptor, the one it promised;
+    /// of a learner, that of the leader it follows.
+    pub ballot: Option<Ballot>,
+    /// What it holds of the log.
+    pub progress: Option<Progress>,
+    /// In how many instances an acceptor has accepted something.
+    pub accepted: Option<u64>,
+    /// How many decided instances it lacks that somebody holds.
+    pub lag: Option<u64>,
+    /// How long ago it was heard.
+    pub silent: Duration,
+    /// Whether that is recent.
+    pub is_fresh: bool,
+    /// Where it sends from, if it was heard itself, and not only repeated.
+    pub source: Option<SocketAddr>,
+}
+
+impl Row {
+    fn state(&self) -> &'static str {
+        if !self.is_fresh {
+            return "silent";
+        }
+        match (self.node.role, self.standing) {
+            (Role::Proposer, Some(Standing::Leads)) if !self.is_quorate => "leads unheard",
+            (Role::Proposer | Role::Learner, Some(Standing::Leads)) => "leads",
+            (Role::Proposer, Some(Standing::Campaigns)) => "campaigns",
+            (Role::Proposer, Some(Standing::Abstains)) => "abstains",
+            (Role::Proposer | Role::Learner, Some(Standing::Stands)) => "stands by",
+            _ => "runs",
+        }
+    }
+
+    fn leads(&self) -> bool {
+        self.is_fresh && self.standing == Some(Standing::Leads)
+    }
+
+    /// Its line, in pieces.
+    fn cells(&self) -> [String; 8] {
+        let dash = || "-".to_owned();
+        let position = match (self.progress, self.accepted) {
+            (Some(progress), _) => format!("decided {}", progress.watermark.0.saturating_sub(1)),
+            (None, Some(accepted)) => format!("accepted {accepted}"),
+            (None, None) => dash(),
+        };
+        [
+            self.node.to_string(),
+            self.state().to_owned(),
+            self.ballot.map_or_else(dash, |ballot| ballot.to_string()),
+            position,
+            self.lag.map_or_else(dash, |lag| format!("lag {lag}")),
+            format!("heard {} ms ago", self.silent.as_millis()),
+            format!("wire {}", wire::VERSION),
+            self.source.map_or_else(dash, |source| source.to_string()),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        let progress = self.progress;
+        json!({
+            "node": self.node.to_string(),
+            "role": self.node.role.to_string(),
+            "id": self.node.id,
+            "state": self.state(),
+            "leads": self.leads(),
+            "ballot": self.ballot.map(|ballot| ballot.to_string()),
+            "decided_up_to": progress.map(|progress| progress.watermark.0.saturating_sub(1)),
+            "highest_decided": progress.map(|progress| progress.end.0.saturating_sub(1)),
+            "decided": progress.map(|progress| progress.decided),
+            "accepted": self.accepted,
+            "lag": self.lag,
+            "heard_seconds": self.silent.as_secs_f64(),
+            "wire": wire::VERSION,
+            "address": self.source.map(|source| source.to_string()),
+        })
+    }
+}
+
+impl View {
+    /// Whether there is a leader that a quorum of the acceptors answers.
+    pub fn is_healthy(&self) -> bool {
+        self.leader.is_some_and(|leader| leader.is_quorate)
+    }
+
+    /// A line for each process.
+    pub fn lines(&self) -> String {
+        let cells: Vec<[String; 8]> = self.rows.iter().map(Row::cells).collect();
+        let width = |column: usize| cells.iter().map(|row| row[column].len()).max().unwrap_or(0);
+        let widths: [usize; 8] = std::array::from_fn(width);
+        let line = |row: &[String; 8]| {
+            let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
+            format!("{}\n", padded.collect::<String>().trim_end())
+        };
+        cells.iter().map(line).collect()
+    }
+
+    /// One sentence about all of it, and one about what was not understood, if anything was.
+    pub fn summary(&self) -> Vec<String> {
+        let View { cluster, acceptor_count, needed, .. } = self;
+        let mut sentences = vec![match self.leader {
+            _ if self.rows.is_empty() => format!(
+                "nobody of cluster {cluster} is heard; `paxos doctor` says whether the network is \
+                 why"
+            ),
+            Some(Leader { node, ballot, answered_by, is_quorate }) => format!(
+                "{node} leads cluster {cluster} with ballot {ballot}; {answered_by} of \
+                 {acceptor_count} acceptors answer it{}",
+                if is_quorate { String::new() } else { format!(", and {needed} are needed") }
+            ),
+            None => {
+                let is_there = |row: &&Row| row.node.role == Role::Acceptor && row.is_fresh;
+                let heard = self.rows.iter().filter(is_there).count();
+                format!(
+                    "nobody leads cluster {cluster}; {heard} of {acceptor_count} acceptors are \
+                     heard, and {needed} are needed"
+                )
+            }
+        }];
+        if !self.refused.is_empty() {
+            let reasons = self.refused.iter().map(|(reason, count)| format!("{count} {reason}"));
+            let reasons = reasons.collect::<Vec<_>>().join(", ");
+            sentences.push(format!("datagrams that were not understood: {reasons}"));
+        }
+        sentences
+    }
+
+    /// All of it as one object.
+    pub fn json(&self) -> Value {
+        let leader = self.leader.map(|leader| {
+            json!({
+                "node": leader.node.to_string(),
+                "ballot": leader.ballot.to_string(),
+                "answered_by": leader.answered_by,
+                "is_quorate": leader.is_quorate,
+            })
+        });
+        let mut refused: BTreeMap<String, u64> = BTreeMap::new();
+        for (reason, count) in &self.refused {
+            *refused.entry(reason.to_string()).or_insert(0) += count;
+        }
+        json!({
+            "cluster": self.cluster,
+            "healthy": self.is_healthy(),
+            "leader": leader,
+            "acceptor_count": self.acceptor_count,
+            "quorum": self.needed,
+            "processes": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "not_understood": refused,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::Instance;
+
+    fn row(name: &str, standing: Option<Standing>) -> Row {
+        Row {
+            node: name.parse().unwrap(),
+            standing,
+            is_quorate: true,
+            ballot: Some(Ballot { round: 3, proposer: 1, boot: 1 }),
+            progress: Some(Progress { watermark: Instance(8), decided: 7, end: Instance(8) }),
+            accepted: None,
+            lag: Some(0),
+            silent: Duration::from_millis(12),
+            is_fresh: true,
+            source: Some("10.0.0.1:4000".parse().unwrap()),
+        }
+    }
+
+    fn view() -> View {
+        let ballot = Ballot { round: 3, proposer: 1, boot: 1 };
+        let acceptor = Row { progress: None, accepted: Some(5), lag: None, ..row("A1", None) };
+        let silent = Row { is_fresh: false, source: None, ..row("L2", Some(Standing::Leads)) };
+        View {
+            cluster: "paxos".to_owned(),
+            acceptor_count: 3,
+            needed: 2,
+            leader: Some(Leader {
+                node: "P1".parse().unwrap(),
+                ballot,
+                answered_by: 2,
+                is_quorate: true,
+            }),
+            rows: vec![row("P1", Some(Standing::Leads)), acceptor, silent],
+            refused: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_process_is_a_line() {
+        let expected = "\
+P1  leads   3.P1  decided 7   lag 0  heard 12 ms ago  wire 3  10.0.0.1:4000
+A1  runs    3.P1  accepted 5  -      heard 12 ms ago  wire 3  10.0.0.1:4000
+L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 3  -
+";
+        assert_eq!(view().lines(), expected);
+    }
+
+    #[test]
+    fn one_sentence_says_how_it_is() {
+        let mut view = view();
+        let said = |view: &View| (view.is_healthy(), view.summary().join("; "));
+        let sentence =
+            "P1 leads cluster paxos with ballot 3.P1; 2 of 3 acceptors answer it".to_owned();
+        assert_eq!(said(&view), (true, sentence));
+        view.leader = view.leader.map(|it| Leader { answered_by: 1, is_quorate: false, ..it });
+        assert!(!view.is_healthy() && view.summary()[0].ends_with("it, and 2 are needed"));
+        view.leader = None;
+        let sentence = "nobody leads cluster paxos; 1 of 3 acceptors are heard, and 2 are needed";
+        assert_eq!(said(&view), (false, sentence.to_owned()));
+        view.refused.insert(Refusal::OtherVersion, 4);
+        assert!(view.summary()[1].ends_with("not understood: 4 of another version"));
+        view.rows.clear();
+        assert!(view.summary()[0].starts_with("nobody of cluster paxos is heard"));
+    }
+
+    #[test]
+    fn programs_read_the_same() {
+        let json = view().json();
+        assert_eq!((&json["healthy"], &json["leader"]["node"]), (&true.into(), &"P1".into()));
+        let leads: Vec<_> =
+            json["processes"].as_array().unwrap().iter().map(|p| &p["leads"]).collect();
+        assert_eq!(leads, [true, false, false], "a silent one does not lead");
+        assert_eq!(json["processes"][1]["accepted"], 5);
+        assert!(json["processes"][1]["lag"].is_null());
+    }
+}
