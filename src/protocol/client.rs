@@ -213,8 +213,10 @@ impl Client {
 
     /// The value at `position` of the window is to be sent again.
     fn send_again(&mut self, position: usize, retries: u32) {
-        self.window[position].state = State::Unsent { retries };
-        self.flow.forget(self.window[position].ticket);
+        let asked = &mut self.window[position];
+        asked.state = State::Unsent { retries };
+        // Whatever answers it from now on answers nothing of that sending.
+        self.flow.forget(std::mem::take(&mut asked.ticket));
         self.unsent = self.unsent.min(self.front.plus(position as u64));
     }
 

@@ -29,6 +29,8 @@ pub struct Queues {
     held: Bytes,
     /// The values in parts of which they hold the beginning.
     begun: Begun,
+    /// How many of them have values without a gap.
+    busy: usize,
 }
 
 /// Values that travel in parts, and of which the first part is there.
@@ -167,9 +169,10 @@ impl Queues {
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
 
-    /// How many sessions have something that is not delivered.
+    /// How many sessions have something that can be delivered and is not. One that waits for a value
+    /// in between may be that of a client that is gone, and takes no room from the others.
     pub fn sessions(&self) -> usize {
-        self.queues.len()
+        self.busy
     }
 
     /// The values to be proposed next, of the session whose turn it is: some of them, and no more
@@ -228,8 +231,9 @@ impl Queues {
     /// its turn, and one of which nothing is held is forgotten.
     fn change(&mut self, session: Session, change: impl FnOnce(&mut Queue)) {
         let Some(queue) = self.queues.get_mut(&session) else { return };
-        let (before, begun) = (queue.bytes, queue.begun);
+        let (before, begun, was_busy) = (queue.bytes, queue.begun, queue.held > 0);
         change(queue);
+        self.busy = self.busy + usize::from(queue.held > 0) - usize::from(was_busy);
         self.begun = self.begun.less(begun);
         self.begun.count += queue.begun.count;
         self.begun.bytes += queue.begun.bytes;
@@ -612,6 +616,17 @@ mod tests {
             queues.on_delivered(session(client), Number(2));
         }
         assert_eq!(queues, Queues::default());
+    }
+
+    #[test]
+    fn a_session_that_waits_for_a_value_in_between_has_no_share() {
+        let mut queues = Queues::default();
+        push_all(&mut queues, session(1), 2, 4);
+        assert_eq!(queues.sessions(), 0);
+        push_all(&mut queues, session(2), 1, 3);
+        assert_eq!(queues.sessions(), 1);
+        push_all(&mut queues, session(1), 1, 2);
+        assert_eq!(queues.sessions(), 2);
     }
 
     /// Nobody's values keep those of others waiting, and none is forgotten.
