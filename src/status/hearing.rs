@@ -421,10 +421,12 @@ mod tests {
         let plain = datagram.clone();
         seal(2).unwrap().seal(Role::Learner, &mut datagram);
         let mut forged = datagram.clone();
-        forged[40] ^= 1;
+        // In the body: a wrong key id would be that of another key.
+        forged[30] ^= 1;
         assert_eq!((hear(&plain), hear(&forged), hear(&datagram)), (0, 0, 1));
         let view = hearing.view(Time(0));
-        assert_eq!(view.refused.get(&Refusal::Forged), Some(&2), "{:?}", view.refused);
+        let refused: Vec<_> = view.refused.into_iter().collect();
+        assert_eq!(refused, [(Refusal::OtherKey, 1), (Refusal::Forged, 1)]);
     }
 
     #[test]
