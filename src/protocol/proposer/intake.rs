@@ -169,8 +169,8 @@ impl Queues {
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
 
-    /// How many sessions have something that can be delivered and is not. One that waits for a value
-    /// in between may be that of a client that is gone, and takes no room from the others.
+    /// How many sessions have something that can be delivered and is not. One that waits for a
+    /// value in between may be that of a client that is gone, and takes no room from the others.
     pub fn sessions(&self) -> usize {
         self.busy
     }
