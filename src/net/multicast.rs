@@ -4,6 +4,7 @@
 //! Linux also hands it the datagrams of every other group on the host that shares the port. A
 //! member of a list is bound to its own address and port, and shares them with nobody.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
@@ -309,12 +310,34 @@ fn scoped(group: SocketAddr, interface: Interface) -> SocketAddr {
 
 /// Sends to all groups, and to single processes.
 pub struct MulticastSender {
-    /// Where a datagram to each role goes, and the socket it leaves by.
-    targets: [Vec<(Arc<Socket>, SockAddr)>; 4],
+    /// Where a datagram to each role goes, and what it leaves by.
+    targets: [Vec<(Arc<Outlet>, SockAddr)>; 4],
     sockets: Sockets,
+}
+
+/// A socket to send by.
+struct Outlet {
+    socket: Arc<Socket>,
     /// The last datagram found no room in time: the next does not wait at all, so that a stuck
     /// link costs the caller one wait, and not one a datagram.
     is_stuck: AtomicBool,
+}
+
+impl Outlet {
+    fn new(socket: Socket) -> Arc<Self> {
+        Arc::new(Outlet { socket: Arc::new(socket), is_stuck: AtomicBool::new(false) })
+    }
+
+    fn send_to(&self, datagram: &[u8], address: &SockAddr) -> io::Result<()> {
+        let is_stuck = self.is_stuck.load(Ordering::Relaxed);
+        let flags = if is_stuck { MSG_DONTWAIT } else { 0 };
+        let sent = self.socket.send_to_with_flags(datagram, address, flags).map(|_| ());
+        let is_full = sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if is_full != is_stuck {
+            self.is_stuck.store(is_full, Ordering::Relaxed);
+        }
+        sent
+    }
 }
 
 impl MulticastSender {
@@ -338,33 +361,22 @@ impl MulticastSender {
                 targets[place(role)].push((socket, address.into()));
             }
         }
-        Ok(MulticastSender { targets, sockets, is_stuck: AtomicBool::new(false) })
+        Ok(MulticastSender { targets, sockets })
     }
 
     /// Receives what is sent to this process alone: one for each IP version of a multicast group.
     pub fn private(&self) -> Vec<PrivateReceiver> {
         let sockets = self.sockets.private.iter().flatten();
-        sockets.map(|socket| PrivateReceiver::new(Arc::clone(socket))).collect()
-    }
-
-    fn send_to(&self, socket: &Socket, datagram: &[u8], address: &SockAddr) -> io::Result<()> {
-        let is_stuck = self.is_stuck.load(Ordering::Relaxed);
-        let flags = if is_stuck { MSG_DONTWAIT } else { 0 };
-        let sent = socket.send_to_with_flags(datagram, address, flags).map(|_| ());
-        let is_full = sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        if is_full != is_stuck {
-            self.is_stuck.store(is_full, Ordering::Relaxed);
-        }
-        sent
+        sockets.map(|outlet| PrivateReceiver::new(Arc::clone(&outlet.socket))).collect()
     }
 }
 
 impl DatagramSender for MulticastSender {
     fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
         let mut outcome = Ok(());
-        for (socket, address) in &self.targets[place(role)] {
+        for (outlet, address) in &self.targets[place(role)] {
             // That one member cannot be reached keeps nothing from the others.
-            outcome = outcome.and(self.send_to(socket, datagram, address));
+            outcome = outcome.and(outlet.send_to(datagram, address));
         }
         outcome
     }
@@ -373,20 +385,24 @@ impl DatagramSender for MulticastSender {
 impl AddressedSender for MulticastSender {
     fn send_at(&self, _node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
         let family = usize::from(address.is_ipv6());
-        let socket = self.sockets.private[family].as_ref().or(self.sockets.plain[family].as_ref());
-        let socket = socket.ok_or(io::ErrorKind::Unsupported)?;
-        self.send_to(socket, datagram, &address.into())
+        let listed = self.sockets.plain.get(&address);
+        let outlet = listed.or(self.sockets.private[family].as_ref());
+        let outlet = outlet.ok_or(io::ErrorKind::Unsupported)?;
+        outlet.send_to(datagram, &address.into())
     }
 }
 
-/// The sockets that a process sends from, one for each IP version in use.
+/// The sockets that a process sends from.
 #[derive(Default)]
 struct Sockets {
-    /// Its own, for multicast and for the addresses it has learned; it is heard there, too.
-    private: [Option<Arc<Socket>>; 2],
+    /// Its own, one for each IP version of a multicast group, for multicast and for the addresses
+    /// it has learned; it is heard there, too.
+    private: [Option<Arc<Outlet>>; 2],
     /// For lists of members, where everybody's address is known: the system knows the way to each,
-    /// which need not begin at the interface of the groups.
-    plain: [Option<Arc<Socket>>; 2],
+    /// which need not begin at the interface of the groups. One for each address: what is sent to a
+    /// host that is gone waits in the socket until the system knows, and would keep what is sent to
+    /// the others from leaving.
+    plain: BTreeMap<SocketAddr, Arc<Outlet>>,
 }
 
 impl Sockets {
@@ -396,19 +412,21 @@ impl Sockets {
         address: SocketAddr,
         options: Options,
         first_port: u16,
-    ) -> Result<Arc<Socket>, NetError> {
+    ) -> Result<Arc<Outlet>, NetError> {
         let family = usize::from(address.is_ipv6());
-        let is_multicast = address.ip().is_multicast();
-        let known = if is_multicast { &mut self.private } else { &mut self.plain };
-        if let Some(socket) = &known[family] {
-            return Ok(Arc::clone(socket));
+        if !address.ip().is_multicast() {
+            if !self.plain.contains_key(&address) {
+                self.plain.insert(address, Outlet::new(open_to_send(address)?));
+            }
+            return Ok(Arc::clone(&self.plain[&address]));
+        }
+        if let Some(outlet) = &self.private[family] {
+            return Ok(Arc::clone(outlet));
         }
         let socket = open_to_send(address)?;
-        if is_multicast {
-            set_multicast(&socket, address, options)?;
-            bind_private(&socket, address, options, first_port)?;
-        }
-        Ok(Arc::clone(known[family].insert(Arc::new(socket))))
+        set_multicast(&socket, address, options)?;
+        bind_private(&socket, address, options, first_port)?;
+        Ok(Arc::clone(self.private[family].insert(Outlet::new(socket))))
     }
 }
 
