@@ -5,6 +5,7 @@
 //! member of a list is bound to its own address and port, and shares them with nobody.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
@@ -415,10 +416,11 @@ impl Sockets {
     ) -> Result<Arc<Outlet>, NetError> {
         let family = usize::from(address.is_ipv6());
         if !address.ip().is_multicast() {
-            if !self.plain.contains_key(&address) {
-                self.plain.insert(address, Outlet::new(open_to_send(address)?));
-            }
-            return Ok(Arc::clone(&self.plain[&address]));
+            let outlet = match self.plain.entry(address) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Outlet::new(open_to_send(address)?)),
+            };
+            return Ok(Arc::clone(outlet));
         }
         if let Some(outlet) = &self.private[family] {
             return Ok(Arc::clone(outlet));
