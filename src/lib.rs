@@ -54,42 +54,62 @@
 //!
 //! [`Client`] and [`Subscription`] are for programs that keep their state elsewhere, and
 //! `docs/library.md` has what to know about each. The pure roles, for those who bring transport and
-//! clock of their own, are in [`protocol`]; unlike the names of this page they may change with any
-//! version.
+//! clock of their own, are in [`protocol`], and their datagrams in [`wire`]; unlike the names of
+//! this page, which `tests/api.txt` lists, they may change with any version. Modules that are not
+//! shown are the program's own.
 //!
 //! # How it is made
 //!
 //! A role is a function of events to effects ([`protocol`]); threads, sockets and files are the
-//! business of [`runtime`], [`net`] and [`storage`]. `ARCHITECTURE.md` tells in which order to read
+//! business of `runtime`, `net` and `storage`. `ARCHITECTURE.md` tells in which order to read
 //! the modules, which invariants there are, and where a change goes.
 
+#[doc(hidden)]
 pub mod auth;
+#[doc(hidden)]
 pub mod bugs;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
 pub mod clock;
+#[doc(hidden)]
 pub mod config;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod doctor;
+#[doc(hidden)]
 pub mod embed;
 #[doc(hidden)]
 pub mod fuzzing;
+#[doc(hidden)]
 pub mod logging;
+#[doc(hidden)]
 pub mod net;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod picture;
 pub mod protocol;
+#[doc(hidden)]
 pub mod results;
+#[doc(hidden)]
 pub mod rng;
+#[doc(hidden)]
 pub mod runtime;
+#[doc(hidden)]
 pub mod sim;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod simulate;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod status;
+#[doc(hidden)]
 pub mod stdio;
+#[doc(hidden)]
 pub mod storage;
 mod text;
 pub mod wire;
 
+#[doc(inline)]
 pub use self::embed::*;
