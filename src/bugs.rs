@@ -70,6 +70,8 @@ pub enum Bug {
     AcksTooEarly,
     /// A value that was proposed twice is delivered twice.
     DeliversTwice,
+    /// A session that is resumed cuts its values otherwise than before.
+    CutsAnew,
     /// Parts of a value are put together in the order in which they were decided.
     TakesPartsOutOfOrder,
     /// A part that was decided twice is put into its value twice.
@@ -177,7 +179,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 75] = [
+    pub const ALL: [Bug; 76] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -209,6 +211,7 @@ mod switch {
         Bug::TellsLosersTheyWon,
         Bug::AcksTooEarly,
         Bug::DeliversTwice,
+        Bug::CutsAnew,
         Bug::TakesPartsOutOfOrder,
         Bug::TakesPartsTwice,
         Bug::DeliversWithoutLastPart,

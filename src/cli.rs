@@ -2,6 +2,7 @@
 //!
 //! Everything wrong with it becomes one line; nothing is opened here.
 
+mod learner;
 mod picture;
 mod scenario;
 mod simulate;
@@ -15,13 +16,16 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use self::learner::TypedLearner;
 use self::simulate::TypedSimulate;
 use self::status::TypedStatus;
 use crate::config::MetricsChoice;
 use crate::doctor::DoctorOptions;
+use crate::protocol::learner::Beginning;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
 use crate::results::check::CheckOptions;
+use crate::results::form::Printed;
 use crate::results::watch::WatchOptions;
 use crate::runtime::load::LoadOptions;
 use crate::runtime::node::NodeOptions;
@@ -140,6 +144,10 @@ enum TypedCommand {
         /// line is delivered exactly once
         #[arg(long, value_name = "N|auto", default_value = "1", value_parser = first_instance)]
         first_instance: Assignment,
+        /// Keep the session in this file: started again with the same input, the client goes on
+        /// where the log says it was, and nothing is decided twice; needs `--first-instance auto`
+        #[arg(long, value_name = "FILE")]
+        session: Option<PathBuf>,
     },
     /// Run ballots; one proposer leads, the others stand by
     Proposer {
@@ -363,13 +371,6 @@ struct TypedAcceptor {
     adopt_copy: bool,
 }
 
-#[derive(Args)]
-struct TypedLearner {
-    /// Where the learner's file goes
-    #[arg(long, value_name = "DIR", default_value = "results")]
-    results: PathBuf,
-}
-
 impl TypedProposer {
     /// The options with what a proposer's say.
     fn of(&self, options: NodeOptions) -> NodeOptions {
@@ -382,13 +383,6 @@ impl TypedAcceptor {
     /// The options with what an acceptor's say.
     fn of(&self, options: NodeOptions) -> NodeOptions {
         NodeOptions { adopt_copy: self.adopt_copy, ..options }
-    }
-}
-
-impl TypedLearner {
-    /// The options with what a learner's say.
-    fn of(&self, options: NodeOptions) -> NodeOptions {
-        NodeOptions { results: self.results.clone(), ..options }
     }
 }
 
@@ -423,15 +417,25 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             no_timeouts: false,
             no_preexecution: false,
             assignment: Assignment::Leader,
+            session: None,
             results: PathBuf::new(),
+            beginning: Beginning::OLDEST,
+            printed: Printed::Values,
             adopt_copy: false,
             metrics: typed.metrics,
         })
     };
     Ok(match command {
-        TypedCommand::Client { node: typed, first_instance } => {
+        TypedCommand::Client { node: typed, first_instance: assignment, session } => {
+            if session.is_some() && assignment != Assignment::Leader {
+                return Err(Usage::Wrong(
+                    "paxos: --session needs --first-instance auto: an instance that is asked for \
+                     is decided once anyway"
+                        .to_owned(),
+                ));
+            }
             let options = node(Role::Client, &typed)?;
-            Command::Run(vec![NodeOptions { assignment: first_instance, ..options }])
+            Command::Run(vec![NodeOptions { assignment, session, ..options }])
         }
         TypedCommand::Proposer { node: typed, proposer } => {
             Command::Run(vec![proposer.of(node(Role::Proposer, &typed)?)])
@@ -440,7 +444,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Command::Run(vec![acceptor.of(node(Role::Acceptor, &typed)?)])
         }
         TypedCommand::Learner { node: typed, learner } => {
-            Command::Run(vec![learner.of(node(Role::Learner, &typed)?)])
+            Command::Run(vec![learner.of(node(Role::Learner, &typed)?)?])
         }
         TypedCommand::Node { node: typed, roles, proposer, acceptor, learner } => {
             if conf.is_none() {
@@ -454,7 +458,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                     return Err(Usage::Wrong(format!("paxos: --roles names {role} twice")));
                 }
                 let options = node(*role, &typed)?;
-                nodes.push(learner.of(acceptor.of(proposer.of(options))));
+                nodes.push(learner.of(acceptor.of(proposer.of(options)))?);
             }
             Command::Run(nodes)
         }
@@ -681,6 +685,37 @@ mod tests {
     }
 
     #[test]
+    fn a_session_is_kept_where_the_leader_gives_the_instances() {
+        let nodes = run("--conf c client 1 --first-instance auto --session there/is");
+        assert_eq!(nodes[0].session, Some(PathBuf::from("there/is")));
+        assert_eq!(run("--conf c client 1 --first-instance auto")[0].session, None);
+        for words in
+            ["--conf c client 1 --session s", "--conf c client 1 --first-instance 7 --session s"]
+        {
+            assert!(wrong(words).contains("--session needs --first-instance auto"));
+        }
+    }
+
+    #[test]
+    fn a_learner_is_told_what_to_print_and_from_where() {
+        let told = |words| {
+            let nodes = run(words);
+            let last = nodes.last().unwrap();
+            (last.beginning, last.printed)
+        };
+        let at = |instance| Beginning::At(Instance(instance));
+        assert_eq!(told("--conf c learner 1"), (Beginning::OLDEST, Printed::Values));
+        assert_eq!(
+            told("--conf c learner 1 --from oldest --apply digest"),
+            (at(1), Printed::Digest)
+        );
+        assert_eq!(told("--conf c node 1 --positions --from 7"), (at(7), Printed::Positions));
+        assert_eq!(told("--conf c learner 1 --from now").0, Beginning::Now);
+        let refused = wrong("--conf c learner 1 --apply digest --from 2");
+        assert!(refused.contains("--apply digest needs all values"), "{refused}");
+    }
+
+    #[test]
     fn the_checker_takes_a_first_instance_for_each_client_or_none() {
         let Ok(Command::Check(options)) = parse_words("check 2 2 no 1 auto") else {
             panic!("check");
@@ -715,6 +750,11 @@ mod tests {
             "--conf c node 1 --roles dancer",
             "--conf c client 1 --first-instance 0",
             "--conf c client 1 --first-instance maybe",
+            "--conf c learner 1 --from 0",
+            "--conf c learner 1 --from later",
+            "--conf c learner 1 --from -1",
+            "--conf c learner 1 --apply values",
+            "--conf c learner 1 --apply digest --positions",
             "generate",
             "generate -1",
             "check 0 1",

@@ -129,7 +129,7 @@ impl<W> Desk<W> {
         if !state.has_room(bytes) {
             return Err(Refused::Full(value));
         }
-        let last = state.next.plus(parts_of(bytes, &self.settings) - 1);
+        let last = state.next.plus(parts_of(bytes, self.settings.part_bytes()) - 1);
         state.next = last.next();
         state.bytes += bytes;
         state.open.push_back((last, waiter));

@@ -125,8 +125,8 @@ impl Following {
     /// Notes what is delivered, in order.
     fn note(&mut self, delivery: Delivery) {
         let run = match delivery {
-            // For files, which are written out of order.
-            Delivery::Decided(_) => return,
+            // For files, which are written out of order, and for digests.
+            Delivery::Decided(_) | Delivery::Passed(_) => return,
             Delivery::Assembled(value) => return self.behind.push_back(Behind::Long(value)),
             Delivery::Delivered(page) => page.run(),
         };

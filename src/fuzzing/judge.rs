@@ -95,6 +95,9 @@ impl Judge {
                     assert!(self.printed < Some(instance), "{instance} is out of order");
                     self.printed = Some(instance);
                 }
+                Delivery::Passed(watermark) => {
+                    assert!(self.printed < Some(*watermark), "{watermark} was not passed");
+                }
             }
         }
     }

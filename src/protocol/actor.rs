@@ -152,6 +152,9 @@ pub enum Delivery {
     Delivered(Page),
     /// For both: a leader-assigned value that came in parts.
     Assembled(Assembled),
+    /// Everything below this instance is decided, and what there is to hand out of it was handed
+    /// out.
+    Passed(Instance),
 }
 
 /// Why a role must end.

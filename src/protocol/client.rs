@@ -44,6 +44,8 @@ pub struct Client {
     session: Session,
     assignment: Assignment,
     settings: Settings,
+    /// Longer values travel in parts of so many bytes.
+    part_bytes: usize,
     /// The number of the front of `window`.
     front: Number,
     /// Values, and parts of them, from the first whose fate is not known.
@@ -126,6 +128,7 @@ impl Client {
         Client {
             session,
             assignment,
+            part_bytes: settings.part_bytes(),
             front: Number::FIRST,
             window: VecDeque::new(),
             bytes: 0,
@@ -150,10 +153,26 @@ impl Client {
         }
     }
 
+    /// The same for a session that cuts long values into parts of `part_bytes`, which fit a
+    /// datagram: a number must mean the same bytes in each life of the session.
+    #[must_use]
+    pub fn cutting_at(self, part_bytes: usize) -> Self {
+        assert!(part_bytes <= self.settings.part_bytes(), "a part must fit a datagram");
+        if bugs::has(Bug::CutsAnew) {
+            return self;
+        }
+        Client { part_bytes, ..self }
+    }
+
+    /// The first number whose fate is not known.
+    pub fn front(&self) -> Number {
+        self.front
+    }
+
     /// How many numbers of the session a value of this length takes.
     pub fn parts_of(&self, value_bytes: usize) -> u64 {
         match self.assignment {
-            Assignment::Leader => parts_of(value_bytes, &self.settings),
+            Assignment::Leader => parts_of(value_bytes, self.part_bytes),
             Assignment::Client { .. } => 1,
         }
     }
@@ -578,7 +597,7 @@ impl Actor for Client {
                 }
                 self.tally.asked += 1;
                 let part_bytes = match self.assignment {
-                    Assignment::Leader => self.settings.part_bytes(),
+                    Assignment::Leader => self.part_bytes,
                     Assignment::Client { .. } => usize::MAX,
                 };
                 self.rest = Some(Cutting::new(value, part_bytes));

@@ -1,7 +1,6 @@
 //! A client's values, cut into the parts in which they travel.
 
 use super::entries::EntryRef;
-use super::settings::Settings;
 use super::types::{Origin, Part, Value};
 
 /// What one number of a session asks for: a value, or part of one. It shares the value's memory.
@@ -75,15 +74,16 @@ impl Cutting {
     }
 }
 
-/// In how many parts a value of `value_bytes` travels.
-pub fn parts_of(value_bytes: usize, settings: &Settings) -> u64 {
-    let part_bytes = settings.part_bytes().max(Part::BYTES_MIN);
+/// In how many parts a value of `value_bytes` travels, if longer ones are cut at `part_bytes`.
+pub fn parts_of(value_bytes: usize, part_bytes: usize) -> u64 {
+    let part_bytes = part_bytes.max(Part::BYTES_MIN);
     value_bytes.div_ceil(part_bytes).max(1) as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::settings::Settings;
     use crate::protocol::types::{AssignedBy, Number, Session};
 
     fn pieces(length: usize) -> Vec<Piece> {
@@ -115,7 +115,7 @@ mod tests {
         ] {
             let pieces = pieces(length);
             assert_eq!(pieces.iter().map(|one| one.bytes().len()).collect::<Vec<_>>(), lengths);
-            assert_eq!(parts_of(length, &settings), lengths.len() as u64);
+            assert_eq!(parts_of(length, settings.part_bytes()), lengths.len() as u64);
         }
         let session = Session { client: 1, boot: 1 };
         let origin = Origin { session, number: Number(1), assigned_by: AssignedBy::Leader };

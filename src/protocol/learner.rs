@@ -2,6 +2,9 @@
 //!
 //! Learners elect a leader of their own by heartbeats. Only the leading learner acknowledges to
 //! the proposers, so ten learners are no louder than one. Catch-up answers who is asked.
+//!
+//! A learner takes in all of the log, even when it hands out only what follows some instance: which
+//! occurrence of a leader-assigned value is delivered follows from all that came before it.
 
 use log::{error, info, warn};
 
@@ -19,7 +22,24 @@ use super::proposals::Proposals;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{AssignedBy, Ballot, Counted, NodeId, Origin, Role, Sender, Time};
+use super::types::{
+    AssignedBy, Ballot, Counted, Instance, NodeId, Origin, Role, Run, Sender, Time,
+};
+
+/// From which instance on a learner hands values out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Beginning {
+    /// This one.
+    At(Instance),
+    /// The first that neither the leader nor this learner had delivered when the learner first
+    /// heard a leader with a quorum.
+    Now,
+}
+
+impl Beginning {
+    /// Everything that is kept.
+    pub const OLDEST: Beginning = Beginning::At(Instance::FIRST);
+}
 
 /// One learner's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +47,8 @@ pub struct Learner {
     id: u32,
     boot: u64,
     settings: Settings,
+    /// Nothing below it is handed out, and nothing at all while it is not known.
+    begins: Option<Instance>,
     election: LeadingLearner,
     leads: bool,
     log: DecidedLog,
@@ -64,7 +86,18 @@ impl Learner {
             gained: now,
             pleading: Pleading::default(),
             settings,
+            begins: Some(Instance::FIRST),
         }
+    }
+
+    /// The same, handing out what lies at `beginning` or above.
+    #[must_use]
+    pub fn beginning(self, beginning: Beginning) -> Self {
+        let begins = match beginning {
+            Beginning::At(instance) => Some(instance),
+            Beginning::Now => None,
+        };
+        Learner { begins, ..self }
     }
 
     /// What it knows to be decided.
@@ -86,13 +119,7 @@ impl Learner {
         }
         for page in &news {
             self.proposals.forget(page.run());
-            for (place, entries) in page.entries.runs() {
-                let is_client_assigned = |origin: Origin| origin.assigned_by == AssignedBy::Client;
-                if entries.origin().is_some_and(is_client_assigned) {
-                    let from = page.from.plus(place as u64);
-                    fx.deliver.push(Delivery::Decided(Page { from, entries }));
-                }
-            }
+            record(page, self.begins, fx);
         }
         self.deliver(fx);
         if !news.is_empty() {
@@ -103,17 +130,38 @@ impl Learner {
 
     /// Hands out what can be handed out in order.
     fn deliver(&mut self, fx: &mut Effects) {
+        let (before, begins) = (self.log.watermark(), self.begins);
         self.log.deliver(|page, occurrence| match occurrence {
             Occurrence::Delivered => {
                 let origin = page.entries.origin();
+                let Some(page) = from_on(begins, page) else { return };
                 if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Leader) {
                     fx.deliver.push(Delivery::Decided(page.clone()));
                 }
                 fx.deliver.push(Delivery::Delivered(page));
             }
-            Occurrence::Completed(value) => fx.deliver.push(Delivery::Assembled(value)),
+            Occurrence::Completed(value) => {
+                if begins.is_some_and(|begins| value.instance >= begins) {
+                    fx.deliver.push(Delivery::Assembled(value));
+                }
+            }
             Occurrence::Held | Occurrence::Skipped | Occurrence::Ended | Occurrence::Noop => {}
         });
+        if self.log.watermark() > before {
+            fx.deliver.push(Delivery::Passed(self.log.watermark()));
+        }
+    }
+
+    /// Hands values out from `instance` on, which is not below the watermark. Client-assigned
+    /// values that are decided above it were not recorded yet.
+    fn begin_at(&mut self, instance: Instance, fx: &mut Effects) {
+        assert!(self.begins.is_none() && instance >= self.log.watermark(), "it begins once");
+        info!(target: "paxos::report", "begins with instance {instance}");
+        self.begins = Some(instance);
+        if instance < self.log.end() {
+            let known = self.log.pages(Run::new(instance, self.log.end()));
+            known.for_each(|page| record(&page, self.begins, fx));
+        }
     }
 
     /// A leader proposes something. It may be decided already, and tells what else is.
@@ -154,6 +202,10 @@ impl Learner {
             }
             if quorate && standing == Standing::Leads {
                 (self.follows, self.informed) = (Some((ballot, now)), now);
+                if self.begins.is_none() {
+                    let told = heartbeat.progress.watermark;
+                    self.begin_at(told.max(self.log.watermark()), fx);
+                }
             }
             // A leader that knows less than its learners must hear of it.
             self.owes_ack |= heartbeat.progress.decided < self.log.progress().decided;
@@ -219,6 +271,27 @@ impl Learner {
             self.owes_ack = true;
             self.send_heartbeat(now, fx);
         }
+    }
+}
+
+/// Hands out the client-assigned values of `page`, which are decided, for the results file.
+fn record(page: &Page, begins: Option<Instance>, fx: &mut Effects) {
+    for (place, entries) in page.entries.runs() {
+        let is_client_assigned = |origin: Origin| origin.assigned_by == AssignedBy::Client;
+        if entries.origin().is_some_and(is_client_assigned) {
+            let from = page.from.plus(place as u64);
+            let page = from_on(begins, Page { from, entries });
+            fx.deliver.extend(page.map(Delivery::Decided));
+        }
+    }
+}
+
+/// What of `page` lies at `begins` or above; nothing while that is not known.
+fn from_on(begins: Option<Instance>, page: Page) -> Option<Page> {
+    let below = begins?.0.saturating_sub(page.from.0);
+    match usize::try_from(below).unwrap_or(usize::MAX) {
+        0 => Some(page),
+        below => page.split(below).1,
     }
 }
 
@@ -355,7 +428,8 @@ impl Actor for Learner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::{Entry, Instance, Number, Part, Session, Value};
+    use crate::protocol::message::Progress;
+    use crate::protocol::types::{Entry, Number, Part, Session, Value};
 
     fn entry(text: &str, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client: 1, boot: 1 };
@@ -364,11 +438,15 @@ mod tests {
     }
 
     fn decide(learner: &mut Learner, from: u64, entries: Vec<Entry>) -> Vec<String> {
+        let (from, entries) = (Instance(from), entries.into());
+        hear(learner, Message::Decide(Decide { ballot: Ballot::ZERO, from, entries }))
+    }
+
+    /// What a learner hands out when it hears this from a proposer.
+    fn hear(learner: &mut Learner, message: Message) -> Vec<String> {
         let mut fx = Effects::new();
         let sender = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
-        let (from, entries) = (Instance(from), entries.into());
-        let decide = Decide { ballot: Ballot::ZERO, from, entries };
-        learner.on_message(Time::ZERO, sender, Message::Decide(decide), &mut fx);
+        learner.on_message(Time::ZERO, sender, message, &mut fx);
         let told = |delivery: &Delivery| {
             let (verb, page) = match delivery {
                 Delivery::Decided(page) => ("file", page),
@@ -376,6 +454,7 @@ mod tests {
                 Delivery::Assembled(value) => {
                     return vec![format!("both {} {}", value.instance, value.to_value())];
                 }
+                Delivery::Passed(_) => return vec![],
             };
             let numbered = page.from.numbering(page.entries.values());
             let line = |(instance, value)| format!("{verb} {instance} {}", Value::new(value));
@@ -440,6 +519,77 @@ mod tests {
         let told = format!("both 5 {}", Value::new(whole.as_bytes()));
         assert!(decide(&mut learner, 5, vec![last.clone(), last]).is_empty());
         assert_eq!(decide(&mut learner, 1, vec![Entry::Noop]), [told]);
+    }
+
+    /// Which occurrence of a value counts depends on what is not handed out, too.
+    #[test]
+    fn what_lies_below_the_beginning_is_taken_in_and_not_handed_out() {
+        let auto = |text, number| entry(text, number, AssignedBy::Leader);
+        let mut learner = learner().beginning(Beginning::At(Instance(3)));
+        let entries = vec![auto("a", 1), auto("b", 2), auto("b", 2), auto("c", 3)];
+        assert_eq!(decide(&mut learner, 1, entries), ["file 4 \"c\"", "out 4 \"c\""]);
+        let mine = |text, number| entry(text, number, AssignedBy::Client);
+        let mut learner = self::learner().beginning(Beginning::At(Instance(3)));
+        let entries = vec![mine("b", 2), mine("c", 3)];
+        assert_eq!(decide(&mut learner, 2, entries), ["file 3 \"c\""]);
+        assert_eq!(decide(&mut learner, 1, vec![mine("a", 1)]), ["out 3 \"c\""]);
+    }
+
+    /// What a resumed learner prints continues what another one has printed, wherever that ended.
+    #[test]
+    fn every_beginning_gives_the_rest() {
+        let session = Session { client: 1, boot: 1 };
+        let part = |number, part, count: usize| {
+            let assigned_by = AssignedBy::Leader;
+            let origin = Origin { session, number: Number(number), assigned_by };
+            Entry::Part { origin, part, bytes: Value::new(&vec![b'p'; count]) }
+        };
+        let entries = [
+            entry("a", 1, AssignedBy::Leader),
+            part(2, Part::First { value_bytes: 40 }, 32),
+            entry("c", 3, AssignedBy::Client),
+            Entry::Noop,
+            part(3, Part::Last, 8),
+            entry("a", 1, AssignedBy::Leader),
+            entry("d", 4, AssignedBy::Leader),
+        ];
+        let all = decide(&mut learner(), 1, entries.to_vec());
+        assert_eq!(all.len(), 7, "{all:?}");
+        let instance = |line: &String| line.split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+        for begins in 1..=8 {
+            let mut resumed = learner().beginning(Beginning::At(Instance(begins)));
+            let rest: Vec<String> =
+                all.iter().filter(|line| instance(line) >= begins).cloned().collect();
+            assert_eq!(decide(&mut resumed, 1, entries.to_vec()), rest, "from {begins}");
+        }
+    }
+
+    fn leads(watermark: u64, quorate: bool) -> Message {
+        let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+        let standing = Standing::Leads;
+        let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
+        let watermark = Instance(watermark);
+        let progress = Progress { watermark, decided: watermark.0 - 1, end: watermark };
+        Message::Heartbeat(Heartbeat { announcement, asks: false, progress })
+    }
+
+    #[test]
+    fn now_is_what_the_first_leader_with_a_quorum_has_not_delivered() {
+        let mine = |text, number| entry(text, number, AssignedBy::Client);
+        let mut learner = learner().beginning(Beginning::Now);
+        assert!(decide(&mut learner, 1, vec![mine("a", 1)]).is_empty());
+        assert!(hear(&mut learner, leads(9, false)).is_empty());
+        // Recorded by others when it was decided; printed by all when 2 is there.
+        assert!(decide(&mut learner, 3, vec![mine("c", 3), mine("d", 4)]).is_empty());
+        assert_eq!(hear(&mut learner, leads(4, true)), ["file 4 \"d\""]);
+        assert_eq!(decide(&mut learner, 2, vec![mine("b", 2)]), ["out 4 \"d\""]);
+        let told = ["file 5 \"e\"", "out 5 \"e\""];
+        assert_eq!(decide(&mut learner, 5, vec![mine("e", 5)]), told);
+        // A leader that lags does not bring back what was delivered here before.
+        let mut learner = self::learner().beginning(Beginning::Now);
+        assert!(decide(&mut learner, 1, vec![mine("a", 1), mine("b", 2)]).is_empty());
+        assert!(hear(&mut learner, leads(2, true)).is_empty());
+        assert_eq!(decide(&mut learner, 3, vec![mine("c", 3)]).len(), 2);
     }
 
     /// A claim that contradicts what is decided changes nothing.

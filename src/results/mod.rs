@@ -4,7 +4,9 @@
 
 #[cfg(feature = "cli")]
 pub mod check;
+pub mod digest;
 pub mod files;
+pub mod form;
 #[cfg(feature = "cli")]
 pub mod generate;
 #[cfg(feature = "cli")]

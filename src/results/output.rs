@@ -19,6 +19,9 @@ pub trait Output: Send {
     ///
     /// When the values cannot be kept; the process ends then.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// Nothing more will be delivered: the role has ended in order.
+    fn finish(&mut self) {}
 }
 
 /// Writes the bytes of `value`, from where they lie, and the end of a line.
@@ -87,5 +90,10 @@ impl<A: Output, B: Output> Output for (A, B) {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()?;
         self.1.flush()
+    }
+
+    fn finish(&mut self) {
+        self.0.finish();
+        self.1.finish();
     }
 }

@@ -2,6 +2,7 @@
 //! after one.
 
 use std::process;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::inbox::InboxSender;
 use super::node::{Exit, NodeOptions};
 use super::progress::ClientProgress;
 use super::role_loop::{Ended, Failure};
+use super::session::SessionFile;
 use super::start_error::{StartError, StartErrorKind, no_thread};
 use crate::clock::Clock;
 use crate::protocol::types::Time;
@@ -81,6 +83,8 @@ pub(super) struct Ending {
     inbox: InboxSender,
     /// What shows how far a client is.
     pub progress: Option<ClientProgress>,
+    /// A client's session, if it has a file.
+    pub session: Option<Arc<SessionFile>>,
     /// A learner's file, which somebody may remove.
     pub results: Option<Presence>,
     /// Whether an acceptor's data is still there.
@@ -109,12 +113,21 @@ impl Ending {
             })
             .map_err(no_thread)?;
         let (lifetime, clock) = (options.lifetime, Clock::start());
-        let (progress, results, watch) = (None, None, None);
-        Ok(Ending { lifetime, signals: received, inbox, progress, results, watch, clock })
+        let (progress, session, results, watch) = (None, None, None, None);
+        let signals = received;
+        Ok(Ending { lifetime, signals, inbox, progress, session, results, watch, clock })
     }
 
     /// Waits for the end.
     pub fn wait(self, ended: &Channel<Result<Ended, Failure>>) -> End {
+        let end = self.wait_for(ended);
+        if let Some(session) = &self.session {
+            session.note();
+        }
+        end
+    }
+
+    fn wait_for(&self, ended: &Channel<Result<Ended, Failure>>) -> End {
         let mut looks = 0_u32;
         loop {
             match ended.recv_timeout(GLANCE) {
@@ -125,6 +138,9 @@ impl Ending {
             let lived = self.clock.now().since(Time::ZERO);
             if let Some(progress) = &self.progress {
                 progress.show(lived);
+            }
+            if let Some(session) = &self.session {
+                session.note();
             }
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(LOOK_EVERY)

@@ -53,6 +53,8 @@ pub(crate) mod process;
 pub mod progress;
 pub mod receiver;
 pub mod role_loop;
+#[cfg(feature = "cli")]
+pub mod session;
 pub mod start_error;
 pub mod stats;
 pub mod stdin;

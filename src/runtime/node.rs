@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::printer::{FileOutput, Printer};
 use super::process::Process;
 use super::progress::{ClientProgress, Counted};
 use super::role_loop::{Ended, Failure};
+use super::session::{Head, SessionFile};
 use super::start_error::{StartErrorKind, no_thread};
 use super::stdin::{InputFailure, LineLimit, Stdin};
 use crate::clock::Clock;
@@ -25,9 +27,11 @@ use crate::config::{self, Config, MetricsChoice};
 use crate::logging;
 use crate::protocol::actor::Actor;
 use crate::protocol::client::{Client, ClientTally};
-use crate::protocol::learner::Learner;
+use crate::protocol::learner::{Beginning, Learner};
 use crate::protocol::message::Assignment;
+use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role};
+use crate::results::form::Printed;
 use crate::results::output::{NoOutput, Output};
 use crate::results::writer::ResultsWriter;
 use crate::stdio;
@@ -56,8 +60,14 @@ pub struct NodeOptions {
     pub no_preexecution: bool,
     /// Who gives values their instances (clients).
     pub assignment: Assignment,
+    /// The file with the session (clients); none means a new session.
+    pub session: Option<PathBuf>,
     /// Where learners write.
     pub results: PathBuf,
+    /// From which instance on learners write and print.
+    pub beginning: Beginning,
+    /// What learners print.
+    pub printed: Printed,
     /// The data is a copy that the operator vouches for (acceptors).
     pub adopt_copy: bool,
     /// Where to serve metrics, if not where the configuration says.
@@ -142,14 +152,31 @@ struct Ready {
     metrics: MetricsChoice,
     ending: Ending,
     assignment: Assignment,
+    /// A client's session, if it has a file.
+    session: Option<Arc<SessionFile>>,
     /// A learner's file.
     writer: Option<ResultsWriter>,
+    printed: Printed,
 }
 
 impl Ready {
     fn new(options: &NodeOptions, clock: Clock) -> Result<Self, StartError> {
         let config = config::load(&options.conf)?;
-        let mut opened = Opened::new(&config, options.of_role(), clock)?;
+        let mut session = None;
+        // What is sent in a session is sent under its boot number, in each life of it.
+        let boot = |settings: &Settings, fresh| {
+            session = open_session(options, &config, settings, fresh)?;
+            Ok(session.as_ref().map_or(fresh, |session| session.boot()))
+        };
+        let mut opened = Opened::booting(&config, options.of_role(), clock, boot)?;
+        opened.part = match opened.part {
+            Part::Client(name, client) => {
+                let cutting = session.as_ref().map(|session| session.part_bytes());
+                Part::Client(name, Box::new(cutting.into_iter().fold(*client, Client::cutting_at)))
+            }
+            Part::Learner(learner) => Part::Learner(Box::new(learner.beginning(options.beginning))),
+            part @ (Part::Proposer(_) | Part::Acceptor(_)) => part,
+        };
         let mut ending = Ending::new(options, opened.process.inbox_sender.clone())?;
         ending.watch = opened.watch.take();
         let writer = match opened.node.role {
@@ -161,22 +188,23 @@ impl Ready {
             }
             Role::Client | Role::Proposer | Role::Acceptor => None,
         };
-        let (Config { cluster, metrics, .. }, assignment) = (config, options.assignment);
-        Ok(Ready { opened, cluster, metrics, ending, assignment, writer })
+        let NodeOptions { assignment, printed, .. } = *options;
+        let Config { cluster, metrics, .. } = config;
+        Ok(Ready { opened, cluster, metrics, ending, assignment, session, writer, printed })
     }
 
     fn run(self) -> Result<Exit, StartError> {
-        let Ready { opened, ending, assignment, writer, .. } = self;
+        let Ready { opened, ending, assignment, session, writer, printed, .. } = self;
         let Opened { node, part, process, settings, .. } = opened;
         logging::speak_as(node);
         match part {
             Part::Client(_, client) => {
                 let limit = LineLimit::new(&settings, assignment.assigned_by());
-                run_client(process, *client, (assignment, limit), ending)
+                run_client(process, *client, Asks { assignment, limit, session }, ending)
             }
             Part::Proposer(proposer) => drive(process, *proposer, Box::new(NoOutput), ending),
             Part::Acceptor(acceptor) => drive(process, *acceptor, Box::new(NoOutput), ending),
-            Part::Learner(learner) => run_learner(process, *learner, writer, ending),
+            Part::Learner(learner) => run_learner(process, *learner, (writer, printed), ending),
         }
     }
 }
@@ -213,13 +241,13 @@ pub(super) fn drive(
 fn run_learner(
     process: Process,
     learner: Learner,
-    writer: Option<ResultsWriter>,
+    (writer, printed): (Option<ResultsWriter>, Printed),
     ending: Ending,
 ) -> Result<Exit, StartError> {
-    if let Some(output) = FileOutput::of(io::stdout()) {
+    if let Some(output) = FileOutput::of(io::stdout(), printed) {
         return drive(process, learner, Box::new((writer, output)), ending);
     }
-    let (printer, output) = Printer::spawn(stdio::stdout()).map_err(no_thread)?;
+    let (printer, output) = Printer::spawn(stdio::stdout(), printed).map_err(no_thread)?;
     let exit = drive(process, learner, Box::new((writer, output)), ending);
     if !printer.finish(LAST_PRINT) {
         warn!("standard output takes nothing; what it did not take is in the results file");
@@ -227,19 +255,47 @@ fn run_learner(
     exit
 }
 
+/// The session of a client whose options name a file.
+fn open_session(
+    options: &NodeOptions,
+    config: &Config,
+    settings: &Settings,
+    fresh: u64,
+) -> Result<Option<Arc<SessionFile>>, StartError> {
+    let Some(path) = &options.session else { return Ok(None) };
+    let (cluster, client) = (config.cluster.clone(), options.node.id);
+    let mine = Head { cluster, client, boot: fresh, part_bytes: settings.part_bytes() };
+    Ok(Some(Arc::new(SessionFile::open(path, &mine)?)))
+}
+
+/// How a client asks, and in which session if that has a file.
+struct Asks {
+    assignment: Assignment,
+    limit: LineLimit,
+    session: Option<Arc<SessionFile>>,
+}
+
 fn run_client(
     mut process: Process,
     client: Client,
-    (assignment, limit): (Assignment, LineLimit),
+    asks: Asks,
     mut ending: Ending,
 ) -> Result<Exit, StartError> {
+    let Asks { assignment, limit, session } = asks;
     let inbox = process.inbox_sender.clone();
     let (stdin, credits) = Stdin::spawn(stdio::stdin(), limit, inbox).map_err(no_thread)?;
     process.credits = Some(credits);
     let progress = ClientProgress::new();
     ending.progress = Some(progress.clone());
-    let exit = drive(process, Counted::new(client, progress.clone()), Box::new(NoOutput), ending)?;
+    ending.session = session.clone();
+    let track = session.as_ref().map(|session| session.track());
+    let client = Counted::new(client, progress.clone(), track);
+    let exit = drive(process, client, Box::new(NoOutput), ending)?;
     progress.finish();
+    if let Some(mismatch) = session.as_ref().and_then(|session| session.mismatch()) {
+        error!(target: "paxos::report", "{mismatch}");
+        return Ok(Exit::BadInput);
+    }
     Ok(report_client(progress.tally(), assignment, stdin.failure(), exit))
 }
 
@@ -257,7 +313,7 @@ fn report_client(
             target: "paxos::report",
             "the cluster has ended this session, because a long value of it was not continued for \
              long; the first {delivered} values are known to be decided, and no other is: start \
-             the client again with those that follow"
+             the client again, in a new session, with those that follow"
         );
         return Exit::Undone;
     }

@@ -73,6 +73,17 @@ pub(crate) enum Part {
 impl Opened {
     /// Opens what `options.node` needs.
     pub fn new(config: &Config, options: RoleOptions, clock: Clock) -> Result<Self, StartError> {
+        Self::booting(config, options, clock, |_, fresh| Ok(fresh))
+    }
+
+    /// The same, with the boot number that `boot` makes of the settings and of a fresh one. An
+    /// acceptor has that of its data instead.
+    pub fn booting(
+        config: &Config,
+        options: RoleOptions,
+        clock: Clock,
+        boot: impl FnOnce(&Settings, u64) -> Result<u64, StartError>,
+    ) -> Result<Self, StartError> {
         let RoleOptions { node, loss, no_timeouts, no_preexecution, .. } = options;
         if node.role == Role::Acceptor && node.id > config.acceptor_count() {
             let sentence = format!(
@@ -89,7 +100,7 @@ impl Opened {
         let seed = options.seed.map_or_else(entropy::random_u64, Ok)?;
         let memory = match node.role {
             Role::Acceptor => Memory::open(config, &settings, options, fresh)?,
-            Role::Client | Role::Proposer | Role::Learner => Memory::none(fresh),
+            Role::Client | Role::Proposer | Role::Learner => Memory::none(boot(&settings, fresh)?),
         };
         let (id, boot) = (node.id, memory.boot);
         let sender = Sender { node, boot };

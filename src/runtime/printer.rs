@@ -1,4 +1,4 @@
-//! Standard output of a learner: the values, one a line.
+//! Standard output of a learner: the values, one a line, in the form that was asked for.
 //!
 //! A thread of its own writes, so that a reader that does not read never blocks the role loop.
 //! What was not written yet waits as the pages of the learner's log, which keeps them anyway, and
@@ -23,6 +23,8 @@ use parking_lot::{Condvar, Mutex};
 use crate::protocol::actor::Delivery;
 use crate::protocol::assembly::Assembled;
 use crate::protocol::segments::Page;
+use crate::protocol::types::Instance;
+use crate::results::form::{Form, Printed};
 use crate::results::output::{Output, write_line};
 
 /// The most bytes of one write: small enough to see progress of a slow reader.
@@ -37,13 +39,14 @@ const KEPT_BYTES: usize = 1 << 20;
 pub struct FileOutput {
     /// None once a write has failed.
     file: Option<File>,
+    form: Form,
     /// The lines of this turn.
     lines: Vec<u8>,
 }
 
 impl FileOutput {
-    /// `output`, if it is one of these.
-    pub fn of(output: impl AsFd) -> Option<Self> {
+    /// `output`, if it is one of these, for lines of this form.
+    pub fn of(output: impl AsFd, printed: Printed) -> Option<Self> {
         let file = File::from(output.as_fd().try_clone_to_owned().ok()?);
         let metadata = file.metadata().ok()?;
         let is_null = || {
@@ -51,21 +54,28 @@ impl FileOutput {
             let is_device = metadata.file_type().is_char_device();
             is_device && null.is_some_and(|null| null.rdev() == metadata.rdev())
         };
-        (metadata.is_file() || is_null())
-            .then_some(FileOutput { file: Some(file), lines: Vec::new() })
+        let form = Form::new(printed);
+        (metadata.is_file() || is_null()).then_some(FileOutput {
+            file: Some(file),
+            form,
+            lines: Vec::new(),
+        })
     }
 }
 
 impl Output for FileOutput {
     fn deliver(&mut self, delivery: &Delivery) {
         match delivery {
-            Delivery::Delivered(page) => append_page(&mut self.lines, page),
+            Delivery::Delivered(page) => self.form.page(page, &mut self.lines),
             // For the results file.
             Delivery::Decided(_) => {}
             Delivery::Assembled(value) => {
-                self.write_lines();
-                self.write(|file| write_line(file, value));
+                if self.form.long(value, &mut self.lines) {
+                    self.write_lines();
+                    self.write(|file| write_line(file, value));
+                }
             }
+            Delivery::Passed(watermark) => self.form.passed(*watermark, &mut self.lines),
         }
     }
 
@@ -74,10 +84,18 @@ impl Output for FileOutput {
         self.write_lines();
         Ok(())
     }
+
+    fn finish(&mut self) {
+        self.form.end(&mut self.lines);
+        self.write_lines();
+    }
 }
 
 impl FileOutput {
     fn write_lines(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
         let lines = std::mem::take(&mut self.lines);
         self.write(|file| file.write_all(&lines));
         self.lines = lines;
@@ -91,13 +109,6 @@ impl FileOutput {
             say_gone(&error);
             self.file = None;
         }
-    }
-}
-
-fn append_page(lines: &mut Vec<u8>, page: &Page) {
-    for value in page.entries.values() {
-        lines.extend_from_slice(value);
-        lines.push(b'\n');
     }
 }
 
@@ -117,6 +128,8 @@ pub struct PrinterOutput {
     shared: Arc<Shared>,
     /// What this turn delivered.
     pages: Vec<ToPrint>,
+    /// Whether the thread must hear how far delivery is.
+    follows_positions: bool,
 }
 
 /// What one step of the log prints.
@@ -124,6 +137,8 @@ pub struct PrinterOutput {
 enum ToPrint {
     Values(Page),
     Long(Assembled),
+    Passed(Instance),
+    End,
 }
 
 #[derive(Debug, Default)]
@@ -150,16 +165,21 @@ struct State {
 }
 
 impl Printer {
-    /// Starts to print to `output`. The second half is for the role loop.
+    /// Starts to print to `output`, in lines of this form. The second half is for the role loop.
     ///
     /// # Errors
     ///
     /// When the operating system gives no thread.
-    pub fn spawn(output: impl Write + Send + 'static) -> io::Result<(Printer, PrinterOutput)> {
+    pub fn spawn(
+        output: impl Write + Send + 'static,
+        printed: Printed,
+    ) -> io::Result<(Printer, PrinterOutput)> {
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
+        let form = Form::new(printed);
+        let follows_positions = form.follows_positions();
         thread::Builder::new().name("printer".to_owned()).spawn(move || {
-            if let Err(error) = print_all(&for_thread, output) {
+            if let Err(error) = print_all(&for_thread, form, output) {
                 say_gone(&error);
                 let mut state = for_thread.state.lock();
                 state.is_broken = true;
@@ -168,8 +188,9 @@ impl Printer {
             for_thread.state.lock().has_ended = true;
             for_thread.printed.notify_all();
         })?;
-        let pages = Vec::new();
-        Ok((Printer { shared: Arc::clone(&shared) }, PrinterOutput { shared, pages }))
+        let output =
+            PrinterOutput { shared: Arc::clone(&shared), pages: Vec::new(), follows_positions };
+        Ok((Printer { shared }, output))
     }
 
     /// Prints what is left, and gives up once nothing could be written for `patience`. Says
@@ -198,6 +219,10 @@ impl Output for PrinterOutput {
             // For the results file.
             Delivery::Decided(_) => {}
             Delivery::Assembled(value) => self.pages.push(ToPrint::Long(value.clone())),
+            Delivery::Passed(watermark) if self.follows_positions => {
+                self.pages.push(ToPrint::Passed(*watermark));
+            }
+            Delivery::Passed(_) => {}
         }
     }
 
@@ -216,11 +241,17 @@ impl Output for PrinterOutput {
         self.shared.to_print.notify_one();
         Ok(())
     }
+
+    fn finish(&mut self) {
+        self.pages.push(ToPrint::End);
+        // It never fails.
+        let _ = self.flush();
+    }
 }
 
 /// What the thread does: take pages out of the backlog, write their lines, until there will be no
 /// more. It holds the lines of one write, and of one page.
-fn print_all(shared: &Shared, mut output: impl Write) -> io::Result<()> {
+fn print_all(shared: &Shared, mut form: Form, mut output: impl Write) -> io::Result<()> {
     let mut lines = Vec::new();
     let mut pages = Vec::new();
     loop {
@@ -237,8 +268,13 @@ fn print_all(shared: &Shared, mut output: impl Write) -> io::Result<()> {
         drop(state);
         for page in pages.drain(..) {
             match page {
-                ToPrint::Values(page) => append_page(&mut lines, &page),
+                ToPrint::Values(page) => form.page(&page, &mut lines),
+                ToPrint::Passed(watermark) => form.passed(watermark, &mut lines),
+                ToPrint::End => form.end(&mut lines),
                 ToPrint::Long(value) => {
+                    if !form.long(&value, &mut lines) {
+                        continue;
+                    }
                     for piece in value.pieces().chain([&b"\n"[..]]) {
                         lines.extend_from_slice(piece);
                         if lines.len() >= WRITE_BYTES {
@@ -318,20 +354,21 @@ mod tests {
     #[test]
     fn only_what_has_no_reader_is_written_by_the_loop_itself() {
         let (_reader, pipe) = io::pipe().unwrap();
-        assert!(FileOutput::of(&pipe).is_none());
-        assert!(FileOutput::of(File::open("/dev/zero").unwrap()).is_none());
+        let zero = File::open("/dev/zero").unwrap();
+        assert!(FileOutput::of(&pipe, Printed::Values).is_none());
+        assert!(FileOutput::of(zero, Printed::Values).is_none());
         let null = File::options().write(true).open("/dev/null").unwrap();
-        assert!(FileOutput::of(&null).is_some());
+        assert!(FileOutput::of(&null, Printed::Values).is_some());
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("printed");
-        let mut output = FileOutput::of(File::create(&path).unwrap()).unwrap();
+        let mut output = FileOutput::of(File::create(&path).unwrap(), Printed::Values).unwrap();
         for value in [&b"a"[..], b"\0\r"] {
             deliver(&mut output, value);
         }
         assert_eq!(fs::read(&path).unwrap(), b"a\n\0\r\n");
         // A file that takes nothing more: said once, and nothing fails.
-        let mut output = FileOutput::of(File::open(&path).unwrap()).unwrap();
+        let mut output = FileOutput::of(File::open(&path).unwrap(), Printed::Values).unwrap();
         deliver(&mut output, b"b");
         assert!(output.file.is_none() && output.lines.is_empty());
         deliver(&mut output, b"c");
@@ -343,7 +380,7 @@ mod tests {
         for _ in 0..3 {
             order.send(Ok(())).unwrap();
         }
-        let (printer, mut output) = Printer::spawn(gate).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Printed::Values).unwrap();
         for value in [&b"a"[..], b"", b"\0\r"] {
             deliver(&mut output, value);
         }
@@ -351,11 +388,31 @@ mod tests {
         assert_eq!(seen.iter().collect::<Vec<_>>().concat(), b"a\n\n\0\r\n");
     }
 
+    /// Whether there is a thread or not.
+    #[test]
+    fn a_digest_is_printed_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("printed");
+        let mut file = FileOutput::of(File::create(&path).unwrap(), Printed::Digest).unwrap();
+        let (gate, order, seen) = gate();
+        order.send(Ok(())).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Printed::Digest).unwrap();
+        deliver(&mut file, b"value");
+        deliver(&mut output, b"value");
+        assert_eq!(fs::read(&path).unwrap(), b"");
+        file.finish();
+        output.finish();
+        assert!(printer.finish(PATIENCE));
+        let written = fs::read(&path).unwrap();
+        assert!(written.starts_with(b"1 ") && written.len() == 67);
+        assert_eq!(seen.iter().collect::<Vec<_>>().concat(), written);
+    }
+
     /// Nobody reads for the time of a thousand turns; then everything arrives.
     #[test]
     fn a_blocked_standard_output_blocks_nobody() {
         let (gate, order, seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Printed::Values).unwrap();
         for _ in 0..1000 {
             deliver(&mut output, b"value");
         }
@@ -369,7 +426,7 @@ mod tests {
     #[test]
     fn the_end_does_not_wait_for_a_blocked_reader() {
         let (gate, order, seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Printed::Values).unwrap();
         deliver(&mut output, b"value");
         assert!(!printer.finish(Duration::from_millis(20)));
         assert!(seen.try_recv().is_err());
@@ -379,7 +436,7 @@ mod tests {
     #[test]
     fn after_a_broken_pipe_nothing_is_kept() {
         let (gate, order, _seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Printed::Values).unwrap();
         deliver(&mut output, b"value");
         order.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
         let mut state = printer.shared.state.lock();

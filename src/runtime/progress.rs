@@ -8,6 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use log::info;
 
+use super::session::Track;
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::figures::Figures;
@@ -101,12 +102,16 @@ pub struct Counted {
     progress: ClientProgress,
     /// When something was decided last, or nothing was waited for.
     moved: Time,
+    /// Of a session that may be resumed.
+    track: Option<Track>,
+    /// The input is not what it was: nothing more is asked for, and nothing waited for.
+    is_refused: bool,
 }
 
 impl Counted {
-    /// `client`, publishing to `progress`.
-    pub fn new(client: Client, progress: ClientProgress) -> Self {
-        Counted { client, progress, moved: Time::ZERO }
+    /// `client`, publishing to `progress`; `track` follows its input if its session may be resumed.
+    pub fn new(client: Client, progress: ClientProgress, track: Option<Track>) -> Self {
+        Counted { client, progress, moved: Time::ZERO, track, is_refused: false }
     }
 }
 
@@ -124,6 +129,18 @@ impl Actor for Counted {
     }
 
     fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        if let Some(track) = &mut self.track {
+            let is_same = match &input {
+                Input::Value(value) => {
+                    track.on_value(value, self.client.parts_of(value.as_bytes().len()))
+                }
+                Input::End => track.on_end(),
+            };
+            if !is_same {
+                self.is_refused = true;
+                return;
+            }
+        }
         self.client.on_input(now, input, fx);
     }
 
@@ -134,6 +151,9 @@ impl Actor for Counted {
             self.moved = now;
         }
         self.progress.publish(tally);
+        if let Some(track) = &mut self.track {
+            track.on_decided(self.client.front());
+        }
     }
 
     fn interest(&self) -> Interest {
@@ -141,11 +161,11 @@ impl Actor for Counted {
     }
 
     fn input_room(&self) -> usize {
-        self.client.input_room()
+        if self.is_refused { 0 } else { self.client.input_room() }
     }
 
     fn is_finished(&self) -> bool {
-        self.client.is_finished()
+        self.is_refused || self.client.is_finished()
     }
 
     fn figures(&self, now: Time) -> Figures {

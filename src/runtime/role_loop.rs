@@ -159,6 +159,9 @@ impl<A: Actor> RoleLoop<A> {
     /// failure.
     pub fn run(mut self) -> (A, Result<Ended, Failure>) {
         let ended = self.run_turns();
+        if ended.is_ok() {
+            self.around.output.finish();
+        }
         if ended.is_ok()
             && let Err(error) = self.around.store.close()
         {

@@ -490,6 +490,7 @@ impl Checker {
     /// A learner handed out a value.
     pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
         let page = match delivery {
+            Delivery::Passed(_) => return Ok(()),
             Delivery::Decided(page) | Delivery::Delivered(page) => page,
             Delivery::Assembled(value) => {
                 let is_last = self.chosen.get(&value.instance).is_some_and(|entry| {

@@ -246,14 +246,14 @@ impl Cluster {
         self.enter(client);
     }
 
-    fn process(&self, sender: Sender, role: AnyRole) -> Node {
+    pub(super) fn process(&self, sender: Sender, role: AnyRole) -> Node {
         let Settings { acceptor_count, datagram_bytes, .. } = self.plan.settings;
         let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
         Node::new(sender, role, codec, self.now)
     }
 
     /// A process enters the world.
-    fn enter(&mut self, mut node: Node) {
+    pub(super) fn enter(&mut self, mut node: Node) {
         let id = node.sender.node;
         let local = self.hosts.entry(id).or_default().clock.shows(self.now);
         node.role.actor().on_start(local, &mut node.fx);
@@ -690,6 +690,8 @@ impl Cluster {
                 Delivery::Assembled(value) => {
                     What::Delivers(id, Run::new(value.instance, value.instance.next()))
                 }
+                // It hands nothing out.
+                Delivery::Passed(_) => continue,
             };
             if let What::Learns(_, run) | What::Delivers(_, run) = &what {
                 run.iter().for_each(|instance| self.trace.mix(instance.0));

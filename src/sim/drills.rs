@@ -2,6 +2,7 @@
 //! situations at random and give them time; here the time is short, and the situation certain.
 
 mod series;
+mod sessions;
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +24,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 21] = [
+pub const ALL: [Drill; 22] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -45,6 +46,7 @@ pub const ALL: [Drill; 21] = [
     ("half a value", series::halves),
     ("leaders and parts", series::leaders),
     ("missed value", missed_value),
+    ("sessions that are resumed", sessions::resumed),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

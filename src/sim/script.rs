@@ -361,6 +361,8 @@ impl Stage {
             let (verb, what, page) = match delivery {
                 Delivery::Decided(page) => ("records", What::Learns(id, page.run()), page),
                 Delivery::Delivered(page) => ("delivers", What::Delivers(id, page.run()), page),
+                // It hands nothing out.
+                Delivery::Passed(_) => continue,
                 Delivery::Assembled(value) => {
                     let (instance, value) = (value.instance, value.to_value());
                     let _ = writeln!(self.output, "  {id} records and delivers {instance} {value}");

@@ -24,6 +24,7 @@ mod nodes;
 mod pages;
 mod pictures;
 mod rejoin;
+mod resuming;
 mod scripts;
 mod shell;
 mod soak;

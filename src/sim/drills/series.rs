@@ -21,11 +21,11 @@ use crate::sim::series::reckon;
 use crate::wire::Codec;
 
 /// Datagrams of so many bytes, and values that take 30 of them.
-const DATAGRAM_BYTES: usize = 512;
+pub(super) const DATAGRAM_BYTES: usize = 512;
 const LONG_BYTES: usize = 30 * (DATAGRAM_BYTES - 160) - 7;
 
 /// A cluster with a leader, in which so many values in parts may be open.
-fn cluster(seed: u64, count: usize) -> Cluster {
+pub(super) fn cluster(seed: u64, count: usize) -> Cluster {
     let assembly = AssemblyLimits { count, bytes: LONG_BYTES * count };
     let datagram_bytes = DATAGRAM_BYTES;
     let window_bytes = 8 * DATAGRAM_BYTES;
@@ -36,7 +36,7 @@ fn cluster(seed: u64, count: usize) -> Cluster {
 }
 
 /// Everything is decided, known and whole, soon.
-fn completes(cluster: &mut Cluster, limit: Duration) -> Wrong {
+pub(super) fn completes(cluster: &mut Cluster, limit: Duration) -> Wrong {
     finishes(cluster, limit).or_else(|| cluster.check_complete().err())
 }
 

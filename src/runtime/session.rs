@@ -1,0 +1,596 @@
+//! A client's session in a file, so that a client that is started again goes on with it.
+//!
+//! What a client asks for is named by its session and by a number, and the log delivers each number
+//! of a session once. So a client that takes up its old session and asks for the same values again,
+//! from number 1, has nothing decided twice: the leader acknowledges what was delivered, proposes
+//! the rest, and learners skip what a dead leader has left in the log a second time. That rests on
+//! four things, for which this file stands:
+//!
+//! 1. The session is on stable storage, name and all, before anything is asked for in it. Else a
+//!    process that is killed would come back with another, and its values would be new ones.
+//! 2. A number means the same value in each life. The input is the same, or it is the user's
+//!    mistake; and a long value is cut into the same parts, though datagrams may carry more now.
+//! 3. No two processes use it at a time: the file is locked.
+//! 4. It is of this cluster and of this client.
+//!
+//! The log says what is decided, and not the file. What the file says of it (how many lines are
+//! known to be decided, and a digest of them) is written now and then, without a sync, and serves
+//! to find out that the input is not the same.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use log::{info, warn};
+use parking_lot::Mutex;
+
+use super::start_error::{StartError, StartErrorKind};
+use crate::protocol::types::{Number, Value};
+use crate::results::digest::Digest;
+use crate::results::files::{Presence, must_be_regular};
+use crate::text::lines;
+
+/// The first word of a session file.
+const MAGIC: &str = "paxos-session-1";
+
+/// No session file is longer.
+const FILE_BYTES_MAX: u64 = 4096;
+
+/// What the name of a session file ends in before it is finished.
+const UNFINISHED: &str = ".new";
+
+/// How often it is tried to open a file that others make or remove meanwhile.
+const TRIES: u32 = 10;
+
+/// Whose session it is, and how its values travel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The client.
+    pub client: u32,
+    /// The boot number of the session's first life, which all lives of it have.
+    pub boot: u64,
+    /// Longer values travel in parts of so many bytes.
+    pub part_bytes: usize,
+}
+
+/// How far the input of a session is decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// How many lines.
+    lines: u64,
+    /// How many numbers of the session they take.
+    numbers: u64,
+    /// Over the lines.
+    digest: Digest,
+}
+
+/// The file of a session that this process has.
+#[derive(Debug)]
+pub struct SessionFile {
+    /// Locked.
+    file: File,
+    path: PathBuf,
+    head: Head,
+    /// What an earlier life knew to be decided.
+    found: Reached,
+    /// What is known now.
+    shared: Arc<Shared>,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    reached: Mutex<Reached>,
+    mismatch: OnceLock<Mismatch>,
+}
+
+/// What was written last, and where not to write next.
+#[derive(Debug)]
+struct Noted {
+    reached: Reached,
+    slot: u64,
+    has_failed: bool,
+}
+
+/// The input is not what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// One of the lines up to this one is not what it was.
+    Differs {
+        /// The line, from 1.
+        line: u64,
+        /// How many are known to be decided.
+        decided: u64,
+    },
+    /// It ends after this line.
+    Ends {
+        /// The line, from 1; 0 if there is none.
+        line: u64,
+        /// How many are known to be decided.
+        decided: u64,
+    },
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decided = match self {
+            Mismatch::Differs { line, decided } => {
+                write!(
+                    f,
+                    "standard input, line {line}: this line or one before it is not what it was"
+                )?;
+                decided
+            }
+            Mismatch::Ends { line, decided } => {
+                write!(f, "standard input ends after line {line}")?;
+                decided
+            }
+        };
+        write!(
+            f,
+            "; the session has {decided} lines that are decided: give it the same input again, or \
+             start new values with a new session file"
+        )
+    }
+}
+
+impl Head {
+    fn text(&self) -> String {
+        let Head { cluster, client, boot, part_bytes } = self;
+        format!(
+            "# The session of a client of paxos. Not to be copied or changed.\n{MAGIC}\n\
+             cluster {cluster}\nclient {client}\nsession {boot:016x}\npart_bytes {part_bytes}\n"
+        )
+    }
+
+    /// Understands the beginning of a session file.
+    fn parse(text: &str) -> Option<Head> {
+        let mut words = lines(text).map(|(_, words)| words);
+        if words.next()? != [MAGIC] {
+            return None;
+        }
+        let mut word = |key: &str| match words.next()?[..] {
+            [given, word] if given == key => Some(word.to_owned()),
+            _ => None,
+        };
+        let head = Head {
+            cluster: word("cluster")?,
+            client: word("client")?.parse().ok()?,
+            boot: u64::from_str_radix(&word("session")?, 16).ok()?,
+            part_bytes: word("part_bytes")?.parse().ok()?,
+        };
+        text.starts_with(&head.text()).then_some(head)
+    }
+}
+
+impl Reached {
+    /// A line of always the same length.
+    fn text(&self) -> String {
+        let Reached { lines, numbers, digest } = self;
+        let what = format!("decided {lines:020} {numbers:020} {digest}");
+        format!("{what} {:08x}\n", crc32fast::hash(what.as_bytes()))
+    }
+
+    /// Understands such a line; none if it is torn.
+    fn parse(line: &str) -> Option<Reached> {
+        let (what, sum) = line.trim_end().rsplit_once(' ')?;
+        let [word, lines, numbers, digest] = what.split(' ').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        let is_whole = u32::from_str_radix(sum, 16).ok()? == crc32fast::hash(what.as_bytes());
+        let digest = Digest::parse(digest)?;
+        let reached =
+            Reached { lines: lines.parse().ok()?, numbers: numbers.parse().ok()?, digest };
+        (word == "decided" && is_whole).then_some(reached)
+    }
+}
+
+impl SessionFile {
+    /// The session in the file at `path`, for the client that `mine` names. If there is none it is
+    /// that of `mine`, which is on stable storage when this returns.
+    ///
+    /// # Errors
+    ///
+    /// When it is another client's, or in use, or no session, or cannot be kept.
+    pub fn open(path: &Path, mine: &Head) -> Result<Self, StartError> {
+        let name = path.display();
+        must_be_regular(path).map_err(unusable)?;
+        let failed = |error: io::Error| unusable(format!("{name}: cannot keep a session: {error}"));
+        for _ in 0..TRIES {
+            match File::options().read(true).write(true).open(path) {
+                Ok(file) => {
+                    lock(&file, path)?;
+                    // It may have been replaced before it was locked.
+                    if !Presence::new(file.try_clone().map_err(failed)?, path.into()).is_gone() {
+                        return Self::read(file, path, mine);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(file) = create(path, mine)? {
+                        return Ok(Self::new(file, path, mine.clone(), Reached::default()));
+                    }
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Err(unusable(format!("{name}: it is made and removed again and again")))
+    }
+
+    fn new(file: File, path: &Path, head: Head, found: Reached) -> Self {
+        let shared = Arc::new(Shared::default());
+        *shared.reached.lock() = found;
+        let noted = Mutex::new(Noted { reached: found, slot: 0, has_failed: false });
+        SessionFile { file, path: path.into(), head, found, shared, noted }
+    }
+
+    /// What an earlier life has left in `file`.
+    fn read(mut file: File, path: &Path, mine: &Head) -> Result<Self, StartError> {
+        let name = path.display();
+        let mut bytes = Vec::new();
+        // Whoever made it may have died before the name was stable.
+        let read = (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes);
+        read.and_then(|_| sync_name(path))
+            .map_err(|error| unusable(format!("{name}: cannot read this session: {error}")))?;
+        let text = String::from_utf8_lossy(&bytes);
+        let Some(head) = Head::parse(&text) else {
+            return Err(unusable(format!(
+                "{name}: this is no session file; name one that is not there yet, and it is made"
+            )));
+        };
+        let Head { cluster, client, part_bytes, .. } = &head;
+        if (cluster, client) != (&mine.cluster, &mine.client) {
+            return Err(unusable(format!(
+                "{name}: this is a session of client {client} of cluster {cluster}, not of client \
+                 {} of cluster {}; give each client a session file of its own",
+                mine.client, mine.cluster
+            )));
+        }
+        if *part_bytes > mine.part_bytes {
+            return Err(unusable(format!(
+                "{name}: long values of this session travel in parts of {part_bytes} bytes, and \
+                 {} fit a datagram here now; let `datagram_bytes` be what it was",
+                mine.part_bytes
+            )));
+        }
+        let slots: Vec<Option<Reached>> =
+            text[head.text().len()..].lines().map(Reached::parse).collect();
+        let lines = |slot: &Option<Reached>| slot.map_or(0, |reached| reached.lines);
+        let newest = slots.iter().enumerate().max_by_key(|(_, slot)| lines(slot));
+        let (place, found) = newest.map_or((0, None), |(place, slot)| (place as u64, *slot));
+        let found = found.unwrap_or_default();
+        info!(
+            target: "paxos::report",
+            "resumes its session; {} lines of it are known to be decided", found.lines
+        );
+        let session = Self::new(file, path, head, found);
+        session.noted.lock().slot = 1 - place.min(1);
+        Ok(session)
+    }
+
+    /// The session's boot number.
+    pub fn boot(&self) -> u64 {
+        self.head.boot
+    }
+
+    /// In parts of how many bytes the session's long values travel.
+    pub fn part_bytes(&self) -> usize {
+        self.head.part_bytes
+    }
+
+    /// Follows what is asked for in this session, from its first line on.
+    pub fn track(&self) -> Track {
+        Track {
+            asked: Reached::default(),
+            expected: Some(self.found).filter(|found| found.lines > 0),
+            open: VecDeque::new(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// How the input differs from what it was, if that was found.
+    pub fn mismatch(&self) -> Option<Mismatch> {
+        self.shared.mismatch.get().copied()
+    }
+
+    /// Writes down how far the input is decided, if that is news. Failing that does no harm but
+    /// that a later mistake with the input may not be found.
+    pub fn note(&self) {
+        let reached = *self.shared.reached.lock();
+        let mut noted = self.noted.lock();
+        if reached.lines <= noted.reached.lines || noted.has_failed {
+            return;
+        }
+        let text = reached.text();
+        // The two take turns, so that one of them is whole whenever this process dies.
+        let place = self.head.text().len() as u64 + noted.slot * text.len() as u64;
+        if let Err(error) = self.file.write_all_at(text.as_bytes(), place) {
+            warn!("{}: cannot note what is decided: {error}", self.path.display());
+            noted.has_failed = true;
+        }
+        (noted.reached, noted.slot) = (reached, 1 - noted.slot);
+    }
+}
+
+/// A session file that cannot be used, in a sentence.
+fn unusable(sentence: String) -> StartError {
+    StartError::new(StartErrorKind::Data, sentence)
+}
+
+/// Makes the file of the session `mine`, locked, and puts it and its name on stable storage. None
+/// if there is one by now.
+fn create(path: &Path, mine: &Head) -> Result<Option<File>, StartError> {
+    let name = path.display();
+    let failed =
+        |error: io::Error| unusable(format!("{name}: cannot make a session file: {error}"));
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(UNFINISHED);
+    let unfinished = PathBuf::from(unfinished);
+    must_be_regular(&unfinished).map_err(unusable)?;
+    // Whoever has locked it finishes it; emptied is what a process left that died before it did.
+    let mut options = File::options();
+    let options = options.write(true).read(true).create(true).truncate(false).mode(0o600);
+    let mut file = options.open(&unfinished).map_err(failed)?;
+    lock(&file, path)?;
+    // Who held the lock before may have finished it: this is the file itself then.
+    if fs::symlink_metadata(path).is_ok() {
+        return Ok(None);
+    }
+    file.set_len(0).map_err(failed)?;
+    let slots = Reached::default().text().repeat(2);
+    file.write_all([mine.text(), slots].concat().as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    fs::rename(&unfinished, path).map_err(failed)?;
+    sync_name(path).map_err(failed)?;
+    Ok(Some(file))
+}
+
+/// Makes the name of a file stable.
+fn sync_name(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Locks a session file for this process.
+fn lock(file: &File, path: &Path) -> Result<(), StartError> {
+    let name = path.display();
+    file.try_lock().map_err(|error| match error {
+        // It may be ending.
+        TryLockError::WouldBlock => StartError::passing(StartErrorKind::Data, format!(
+            "{name}: another process uses this session; give each client a session file of its own"
+        )),
+        TryLockError::Error(error) => unusable(format!(
+            "{name}: cannot lock this session file: {error}; keep it on a file system with locks"
+        )),
+    })
+}
+
+/// Follows the input of a session: whether it is the same as in its earlier lives, and how much of
+/// it is decided.
+#[derive(Debug)]
+pub struct Track {
+    /// All that was asked for in this life.
+    asked: Reached,
+    /// What an earlier life knew to be decided, until the input has come so far.
+    expected: Option<Reached>,
+    /// How far the input is decided when each of the lines is that are not yet.
+    open: VecDeque<Reached>,
+    shared: Arc<Shared>,
+}
+
+impl Track {
+    /// The next line, which takes `parts` numbers, is about to be asked for. Returns whether it may
+    /// be: not when the input is not the same.
+    ///
+    /// Nothing but what was decided under its number is asked for before the digest is compared:
+    /// the lines up to there take no other numbers than they did.
+    pub fn on_value(&mut self, value: &Value, parts: u64) -> bool {
+        let bytes = value.as_bytes();
+        self.asked.lines += 1;
+        self.asked.numbers += parts;
+        self.asked.digest.add(self.asked.lines, bytes.len(), [bytes]);
+        self.open.push_back(self.asked);
+        let Some(expected) = self.expected else { return true };
+        // Each line that is to come takes a number.
+        let missing = expected.lines - self.asked.lines;
+        let is_same = match missing {
+            0 => self.asked == expected,
+            _ => self.asked.numbers + missing <= expected.numbers,
+        };
+        if missing == 0 {
+            self.expected = None;
+        }
+        if !is_same {
+            let (line, decided) = (self.asked.lines, expected.lines);
+            // There is one track of a session, and it ends here.
+            let _ = self.shared.mismatch.set(Mismatch::Differs { line, decided });
+        }
+        is_same
+    }
+
+    /// There are no more lines. Returns whether that may be.
+    pub fn on_end(&mut self) -> bool {
+        let Some(expected) = self.expected else { return true };
+        let (line, decided) = (self.asked.lines, expected.lines);
+        let _ = self.shared.mismatch.set(Mismatch::Ends { line, decided });
+        false
+    }
+
+    /// Every number below `front` is decided.
+    pub fn on_decided(&mut self, front: Number) {
+        let mut reached = None;
+        while let Some(line) = self.open.front().filter(|line| line.numbers < front.0) {
+            reached = Some(*line);
+            self.open.pop_front();
+        }
+        if let Some(reached) = reached {
+            *self.shared.reached.lock() = reached;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(client: u32, boot: u64) -> Head {
+        Head { cluster: "c".to_owned(), client, boot, part_bytes: 1000 }
+    }
+
+    fn open(path: &Path, client: u32, boot: u64) -> Result<SessionFile, String> {
+        SessionFile::open(path, &head(client, boot)).map_err(|error| error.to_string())
+    }
+
+    fn value(text: &str) -> Value {
+        Value::new(text.as_bytes())
+    }
+
+    /// Asks for these lines in a life of the session at `path`, of which `decided` are decided.
+    fn live(path: &Path, fed: &[&str], decided: u64) -> Option<Mismatch> {
+        let session = open(path, 1, 9).unwrap();
+        let mut track = session.track();
+        let all = fed.iter().all(|line| track.on_value(&value(line), 1));
+        if all && track.on_end() {
+            track.on_decided(Number(decided + 1));
+        }
+        session.note();
+        session.mismatch()
+    }
+
+    #[test]
+    fn a_session_is_found_again_and_nobody_else_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        let first = open(&path, 1, 7).unwrap();
+        assert_eq!((first.boot(), first.part_bytes()), (7, 1000));
+        let refused = SessionFile::open(&path, &head(1, 8)).unwrap_err();
+        assert!(refused.to_string().contains("another process uses this session"), "{refused}");
+        assert!(refused.may_pass());
+        drop(first);
+        assert_eq!(open(&path, 1, 8).unwrap().boot(), 7);
+        let refused = open(&path, 2, 8).unwrap_err();
+        assert!(refused.contains("session of client 1 of cluster c, not of client 2"), "{refused}");
+        let other = Head { cluster: "d".to_owned(), ..head(1, 8) };
+        assert!(SessionFile::open(&path, &other).is_err());
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "nothing else is left there");
+    }
+
+    /// A session has numbers of its own for as many parts as its values took.
+    #[test]
+    fn values_are_cut_as_they_were_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        drop(open(&path, 1, 7).unwrap());
+        let more = Head { part_bytes: 2000, ..head(1, 8) };
+        assert_eq!(SessionFile::open(&path, &more).unwrap().part_bytes(), 1000);
+        let less = Head { part_bytes: 999, ..head(1, 8) };
+        let refused = SessionFile::open(&path, &less).unwrap_err().to_string();
+        assert!(refused.contains("parts of 1000 bytes, and 999 fit a datagram"), "{refused}");
+    }
+
+    #[test]
+    fn what_is_no_session_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        let good = {
+            drop(open(&path, 1, 7).unwrap());
+            fs::read_to_string(&path).unwrap()
+        };
+        for bad in ["", "value 1\nvalue 2\n", &good[..60], &good.replacen("client 1", "client", 1)]
+        {
+            fs::write(&path, bad).unwrap();
+            let refused = open(&path, 1, 8).unwrap_err();
+            assert!(refused.contains("no session file"), "{refused}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), bad);
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(open(&path, 1, 8).unwrap_err().contains("regular file"));
+        let nowhere = folder.path().join("not/there");
+        assert!(open(&nowhere, 1, 8).unwrap_err().contains("cannot make a session file"));
+    }
+
+    /// Wherever a process dies that makes a session, the next one makes it anew: nothing was asked
+    /// for in it.
+    #[test]
+    fn what_was_not_finished_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        let unfinished = folder.path().join("session.new");
+        for left in ["", "paxos-sess", &head(1, 5).text()] {
+            fs::write(&unfinished, left).unwrap();
+            assert_eq!(open(&path, 1, 7).unwrap().boot(), 7);
+            assert!(!unfinished.exists());
+            fs::remove_file(&path).unwrap();
+        }
+        // Another process is making it.
+        let file = File::create(&unfinished).unwrap();
+        file.lock().unwrap();
+        assert!(open(&path, 1, 7).unwrap_err().contains("another process"));
+    }
+
+    #[test]
+    fn the_same_input_may_be_longer_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        let fed = ["a", "b", "c", "d"];
+        assert_eq!(live(&path, &fed, 2), None);
+        assert_eq!(live(&path, &fed, 3), None);
+        assert_eq!(live(&path, &["a", "b", "c", "x", "y"], 1), None, "none of these was decided");
+        let differs = |line| Some(Mismatch::Differs { line, decided: 3 });
+        assert_eq!(live(&path, &["a", "x", "c", "d"], 4), differs(3));
+        let ends = Mismatch::Ends { line: 2, decided: 3 };
+        assert_eq!(live(&path, &["a", "b"], 2), Some(ends));
+        assert!(
+            ends.to_string().starts_with("standard input ends after line 2; the session has 3")
+        );
+        assert_eq!(live(&path, &fed, 4), None);
+        assert_eq!(live(&path, &fed[..3], 3), Some(Mismatch::Ends { line: 3, decided: 4 }));
+    }
+
+    /// A line that takes more numbers than it may is seen before it takes those of others.
+    #[test]
+    fn a_longer_line_takes_no_new_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = open(&folder.path().join("session"), 1, 7).unwrap();
+        let mut track = session.track();
+        assert!(track.on_value(&value("long"), 3) && track.on_value(&value("short"), 1));
+        track.on_decided(Number(4));
+        assert_eq!(session.shared.reached.lock().lines, 1);
+        track.on_decided(Number(5));
+        session.note();
+        drop(session);
+        let session = open(&folder.path().join("session"), 1, 7).unwrap();
+        let mut track = session.track();
+        assert!(!track.on_value(&value("longer"), 4));
+        assert_eq!(session.mismatch(), Some(Mismatch::Differs { line: 1, decided: 2 }));
+    }
+
+    /// Whichever of the two was being written when the process died, the other one counts.
+    #[test]
+    fn a_torn_note_is_not_believed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        let fed = ["a", "b", "c", "d", "e"];
+        let found = |path: &Path| open(path, 1, 7).unwrap().found.lines;
+        for decided in 1..=5 {
+            assert_eq!(live(&path, &fed, decided), None);
+            assert_eq!(found(&path), decided);
+            let whole = fs::read(&path).unwrap();
+            let slot = Reached::default().text().len();
+            for newest in [whole.len() - 2 * slot, whole.len() - slot] {
+                let mut torn = whole.clone();
+                torn[newest + 20] ^= 1;
+                fs::write(&path, torn).unwrap();
+                assert!([decided, decided - 1].contains(&found(&path)));
+            }
+            fs::write(&path, whole).unwrap();
+        }
+    }
+}
