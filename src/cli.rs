@@ -163,7 +163,7 @@ enum TypedCommand {
         #[command(flatten)]
         acceptor: TypedAcceptor,
     },
-    /// Print decided values in order, and write them to results/learner<ID>_decided_value
+    /// Print decided values in order, and write them to the learner's file in results/
     Learner {
         #[command(flatten)]
         node: TypedNode,
