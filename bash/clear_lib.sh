@@ -30,7 +30,7 @@ is_tracked() {
 # survey_results DIRECTORY: recognises what a run leaves in its results by name.
 survey_results() {
     local entry name
-    local known='^(propose[0-9]+\.txt|learner[0-9]+_decided_value|(acceptor|learner|proposer|client|node)[0-9]+\.(log|out)|run\.txt|report\.html)$'
+    local known='^(propose[0-9]+\.txt|learner[0-9]+_decided_value|(acceptor|learner|proposer|client|node)[0-9]+\.(log|out)|run\.txt|timeline\.txt|report\.html)$'
     for entry in "$1"/*; do
         name=${entry##*/}
         # What bench.sh leaves is in nobody's way.

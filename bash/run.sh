@@ -10,11 +10,15 @@
 # and so it meets nobody on its groups. It begins with an empty `data` and empty results/, and removes
 # what an earlier run left there, which it recognises; anything else is refused by its path. Its own
 # `data` goes with it, unless its verdict is bad. Nothing of it goes on when it ends, however it ends.
+#
+# results/report.html tells of the run: the verdict, who led when, what was decided over time, and what
+# each process counted and said.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 source "$PAXOS_HOME/bash/clear_lib.sh"
 
+command="${FIRST_INSTANCE:+FIRST_INSTANCE=$FIRST_INSTANCE }${NODES:+NODES=$NODES }bash/run.sh $*"
 usage="run.sh PROJECT_DIR VALUES [LIFETIME] [LOSS] [NO_TIMEOUTS] [NO_PREEXECUTION]"
 refuse_unless_count $# 2 6 "$usage"
 project=$1 values=$2 lifetime=${3:-0} loss=${4:-0} no_timeouts=${5:-0} no_preexecution=${6:-0}
@@ -84,13 +88,14 @@ if [[ $lifetime =~ ^0*(\.0*)?$ ]]; then node_lifetime=0; else node_lifetime=$((1
 
 # begin NAME COMMAND...: starts a process that is called NAME from then on.
 begin() {
-    start "results/$1.log" "${@:2}"
+    # The report needs to know who led when, and what was counted.
+    RUST_LOG=${RUST_LOG:-info} start "results/$1.log" "${@:2}"
     pid_of[$1]=$!
 }
 
-# last_word NAME: the last line that a process said.
+# last_word NAME: the last line that a process said, but for what it has counted.
 last_word() {
-    tail -n 1 "results/$1.log" 2>/dev/null || true
+    grep -v ' received [0-9]*, sent ' "results/$1.log" 2>/dev/null | tail -n 1 || true
 }
 
 # look_after: notices who has ended. One that could not start ends the run, with its sentence.
@@ -150,7 +155,8 @@ for id in 1 2; do
     begin "client$id" "$here/client.sh" "$id" "$conf" "$loss" "$node_lifetime" \
         "$first_instance" <"results/propose$id.txt"
 done
-"$PAXOS_BIN" watch "$learners" 2 "$first_instance" "$first_instance" --timeout "$lifetime" <&0 &
+"$PAXOS_BIN" watch "$learners" 2 "$first_instance" "$first_instance" --timeout "$lifetime" \
+    --timeline results/timeline.txt <&0 &
 watcher=$!
 STARTED+=("$watcher")
 for ((turn = 1; ; turn++)); do
@@ -167,6 +173,8 @@ say_who_else
 
 # ---- The verdict ---------------------------------------------------------------------------------
 find results -maxdepth 1 -name '*.log' -size 0 -delete
+# A page that cannot be made says so, and changes no verdict.
+attend "$PAXOS_BIN" report "$learners" 2 "$first_instance" "$first_instance" --command "$command" || true
 if [ "$first_instance" != auto ] && [ "$values" -gt 0 ]; then
     echo "run.sh: both clients asked for the same $values instances, so each decided one value and the other lost; FIRST_INSTANCE=auto has all of them delivered" >&2
 fi

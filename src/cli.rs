@@ -24,6 +24,7 @@ use crate::doctor::DoctorOptions;
 use crate::protocol::learner::Beginning;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
+use crate::report::ReportOptions;
 use crate::results::check::CheckOptions;
 use crate::results::form::Printed;
 use crate::results::watch::WatchOptions;
@@ -47,6 +48,8 @@ pub enum Command {
     Check(CheckOptions),
     /// Wait until the result files are complete.
     Watch(WatchOptions),
+    /// Make a page about a run.
+    Report(ReportOptions),
     /// Measure a running cluster.
     Bench(BenchOptions),
     /// Say what is wrong with the network.
@@ -237,6 +240,23 @@ enum TypedCommand {
         /// Give up after this long; 0 waits for ever
         #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
         timeout: Duration,
+        /// Write to this file what learners had, and when, for `paxos report`
+        #[arg(long, value_name = "FILE")]
+        timeline: Option<PathBuf>,
+    },
+    /// Make a page about a run, report.html, of the files in its results directory
+    ///
+    /// It has the verdict, who led when, what learners had decided over time, and what each process
+    /// counted and said. Status 0: it is written. 2: it cannot be written.
+    Report {
+        #[command(flatten)]
+        files: TypedFiles,
+        /// The first instance of each client, or `auto`; by default what the run has recorded, or 1
+        #[arg(value_name = "FIRST_INSTANCE", value_parser = first_instance)]
+        first_instances: Vec<Assignment>,
+        /// The command that ran the cluster, to be told in the page
+        #[arg(long, value_name = "TEXT")]
+        command: Option<String>,
     },
     /// Measure a running cluster: values decided a second, and how long each takes
     ///
@@ -474,10 +494,19 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             let options = check_options(files, first_instances)?;
             Command::Check(CheckOptions { print, json, ..options })
         }
-        TypedCommand::Watch { files, first_instances, timeout } => Command::Watch(WatchOptions {
-            check: check_options(files, first_instances)?,
-            timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
-        }),
+        TypedCommand::Watch { files, first_instances, timeout, timeline } => {
+            Command::Watch(WatchOptions {
+                check: check_options(files, first_instances)?,
+                timeout: Some(timeout).filter(|timeout| !timeout.is_zero()),
+                timeline,
+            })
+        }
+        TypedCommand::Report { files, first_instances, command } => {
+            Command::Report(ReportOptions {
+                check: check_options(files, first_instances)?,
+                command,
+            })
+        }
         TypedCommand::Bench {
             clients,
             first_id,

@@ -90,6 +90,9 @@ pub mod net;
 #[doc(hidden)]
 pub mod picture;
 pub mod protocol;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod report;
 #[doc(hidden)]
 pub mod results;
 #[doc(hidden)]

@@ -17,6 +17,7 @@ use multi_paxos::clock::Clock;
 use multi_paxos::config;
 use multi_paxos::doctor::{self, DoctorOptions};
 use multi_paxos::logging;
+use multi_paxos::report::{self, ReportOptions};
 use multi_paxos::results::check::{self, CheckOptions};
 use multi_paxos::results::generate;
 use multi_paxos::results::watch::{self, WatchOptions};
@@ -68,6 +69,7 @@ fn run() -> ExitCode {
         Command::Config(options) => run_config(&options),
         Command::Generate(options) => run_generate(&options),
         Command::Check(options) => run_check(&options),
+        Command::Report(options) => run_report(&options),
         Command::Bench(options) => {
             logging::start(clock, "bench".to_owned());
             run_bench(&options, clock)
@@ -161,6 +163,13 @@ fn run_check(options: &CheckOptions) -> ExitCode {
             refuse(format!("standard output: {error}"))
         }
         Ok(()) | Err(_) => ExitCode::from(verdict.status()),
+    }
+}
+
+fn run_report(options: &ReportOptions) -> ExitCode {
+    match report::report(options) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => refuse(error),
     }
 }
 

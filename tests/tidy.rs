@@ -186,7 +186,8 @@ fn each_edge_has_one_place() {
     only("crate::cli", &[]);
     let sim = ["src/sim/", "src/simulate.rs", "src/cli/scenario.rs", "src/fuzzing", "src/picture/"];
     only("crate::sim::", &sim);
-    only("crate::picture", &["src/simulate.rs", "src/cli/picture.rs", "src/picture/"]);
+    let pictures = ["src/simulate.rs", "src/cli/picture.rs", "src/picture/", "src/report/"];
+    only("crate::picture", &pictures);
     only("crate::fuzzing", &["src/fuzzing"]);
     only("HashMap", &["src/results"]);
 }

@@ -12,7 +12,7 @@ use env_logger::{Env, Target};
 use super::paced::Paced;
 use super::queue::LogQueue;
 use super::speaker;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::stdio;
 
 /// Quiet, but for what is wrong and for what a person waits for. `RUST_LOG` overrides it.
@@ -23,7 +23,7 @@ const LAST_LINES: Duration = Duration::from_millis(100);
 
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// Starts to log. Every line: seconds since the start, who, how bad, what.
+/// Starts to log. Every line: when, who, how bad, what.
 pub fn start(clock: Clock, name: String) {
     let target = match LogQueue::start(stdio::stderr()) {
         Ok(queue) => Target::Pipe(Box::new(QUEUE.get_or_init(|| queue).clone())),
@@ -33,10 +33,10 @@ pub fn start(clock: Clock, name: String) {
     let logger = env_logger::Builder::from_env(Env::default().default_filter_or(LOG_FILTER))
         .target(target)
         .format(move |out, record| {
-            let seconds = clock.now().0 as f64 / 1e6;
+            let moment = Moment::now();
             match speaker::speaker() {
-                Some(node) => write!(out, "{seconds:9.3} {node}")?,
-                None => write!(out, "{seconds:9.3} {name}")?,
+                Some(node) => write!(out, "{moment} {node}")?,
+                None => write!(out, "{moment} {name}")?,
             }
             writeln!(out, " {:5} {}", record.level(), record.args())
         })

@@ -12,9 +12,9 @@ mod overview;
 mod page;
 mod scene;
 mod story;
-mod style;
-mod svg;
-mod words;
+pub(crate) mod style;
+pub(crate) mod svg;
+pub(crate) mod words;
 
 use crate::sim::record::Record;
 pub use page::page;

@@ -114,7 +114,11 @@ pub fn check(options: &CheckOptions) -> Result<Verdict, Unusable> {
 
 impl CheckOptions {
     /// How every client had its instances assigned, given what each was fed.
-    pub(super) fn assignments(&self, fed: &[Content]) -> Result<Vec<Assignment>, Unusable> {
+    ///
+    /// # Errors
+    ///
+    /// When a record of it is there and cannot be understood.
+    pub fn assignments(&self, fed: &[Content]) -> Result<Vec<Assignment>, Unusable> {
         let assignment = |((id, told), fed): ((u32, &Assignment), &Content)| {
             if !self.is_by_record {
                 return Ok(*told);

@@ -13,5 +13,7 @@ pub mod generate;
 pub mod mode;
 pub mod output;
 #[cfg(feature = "cli")]
+pub mod timeline;
+#[cfg(feature = "cli")]
 pub mod watch;
 pub mod writer;

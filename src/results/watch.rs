@@ -5,8 +5,8 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{IsTerminal, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use log::info;
 
 use super::check::CheckOptions;
 use super::files::{Content, Unusable, learner_file, parse_entry, propose_file};
+use super::timeline::TimelineWriter;
 use crate::clock::Clock;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::Time;
@@ -26,6 +27,8 @@ pub struct WatchOptions {
     pub check: CheckOptions,
     /// How long to wait; none means for ever.
     pub timeout: Option<Duration>,
+    /// Where to write what learners had, and when.
+    pub timeline: Option<PathBuf>,
 }
 
 /// Between two looks at the files.
@@ -55,6 +58,13 @@ pub fn watch(options: &WatchOptions) -> Result<bool, Unusable> {
             instances: HashSet::new(),
         })
         .collect();
+    let unwritable = |error: io::Error| {
+        let path = options.timeline.as_deref().unwrap_or(Path::new(""));
+        Unusable(format!("{}: cannot write it: {error}", path.display()))
+    };
+    let timeline = options.timeline.as_deref();
+    let timeline = timeline.map(|path| TimelineWriter::create(path, needed)).transpose();
+    let mut timeline = timeline.map_err(unwritable)?;
     let clock = Clock::start();
     let mut progress = Progress::new(needed, check.learners);
     loop {
@@ -64,13 +74,15 @@ pub fn watch(options: &WatchOptions) -> Result<bool, Unusable> {
         }
         let now = clock.now();
         progress.report(now, needed, &files);
-        if files.iter().all(|file| file.instances.len() as u64 >= needed) {
-            progress.finish();
-            return Ok(true);
+        let counts: Vec<u64> = files.iter().map(|file| file.instances.len() as u64).collect();
+        let is_complete = counts.iter().all(|count| *count >= needed);
+        let is_late = options.timeout.is_some_and(|it| now.since(Time::ZERO) >= it);
+        if let Some(timeline) = &mut timeline {
+            timeline.note(now, counts, is_complete || is_late).map_err(unwritable)?;
         }
-        if options.timeout.is_some_and(|timeout| now.since(Time::ZERO) >= timeout) {
+        if is_complete || is_late {
             progress.finish();
-            return Ok(false);
+            return Ok(is_complete);
         }
         thread::sleep(LOOK);
     }
@@ -218,7 +230,8 @@ mod tests {
         let results = folder.path().to_owned();
         let (is_by_record, print, json) = (false, false, false);
         let check = CheckOptions { learners: 1, clients, is_by_record, print, json, results };
-        let options = WatchOptions { check, timeout: Some(Duration::from_millis(1)) };
+        let options =
+            WatchOptions { check, timeout: Some(Duration::from_millis(1)), timeline: None };
         assert_eq!(watch(&options), Ok(false));
         fs::write(folder.path().join(learner_file(1)), "7\ta\n").unwrap();
         assert_eq!(watch(&options), Ok(true));

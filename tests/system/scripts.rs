@@ -86,6 +86,10 @@ impl Project {
         let output = self.run(&["100", "30"]);
         assert_eq!(text(&output.stdout), TRUE, "{}", text(&output.stderr));
         assert_eq!(output.status.code(), Some(0));
+        let report = fs::read_to_string(self.path("results/report.html")).unwrap();
+        for part in ["A run of 200 values", "run.sh . 100 30<", "True (100%)", "leads with "] {
+            assert!(report.contains(part), "{part}: {report}");
+        }
     }
 
     /// Demands a refusal in one line with these words, and that every file is as it was.

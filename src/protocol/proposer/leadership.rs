@@ -579,6 +579,7 @@ impl Leadership {
     /// Says in the log what this leader took over.
     pub fn announce(&self) {
         info!(
+            target: "paxos::report",
             "leads with {}; takes over {} undecided instances below {}",
             self.ballot,
             self.waiting.len(),
