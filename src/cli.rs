@@ -7,18 +7,19 @@ mod picture;
 mod scenario;
 mod simulate;
 mod status;
+mod values;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use self::learner::TypedLearner;
 use self::simulate::TypedSimulate;
 use self::status::TypedStatus;
+use self::values::{first_instance, flag, ratio, role_of_node, seconds, survey_seconds, yes_or_no};
 use crate::config::MetricsChoice;
 use crate::doctor::DoctorOptions;
 use crate::protocol::learner::Beginning;
@@ -594,63 +595,6 @@ fn explain(error: clap::Error) -> Usage {
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
     Usage::Wrong(format!("paxos: {line}; see `paxos --help`"))
-}
-
-/// Seconds, at most a hundred years of them.
-fn seconds(text: &str) -> Result<Duration, String> {
-    const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        Ok(_) | Err(_) => Err("not a number of seconds, 0 or more".to_owned()),
-    }
-}
-
-/// Seconds that suffice to hear others, and do not last for ever.
-fn survey_seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (1.5..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        Ok(_) | Err(_) => Err("not a number of seconds from 1.5 to 86400".to_owned()),
-    }
-}
-
-fn ratio(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(ratio) if (0.0..1.0).contains(&ratio) => Ok(ratio),
-        Ok(_) | Err(_) => Err("not a ratio from 0 up to, but not including, 1".to_owned()),
-    }
-}
-
-fn first_instance(text: &str) -> Result<Assignment, String> {
-    if text == "auto" {
-        return Ok(Assignment::Leader);
-    }
-    match text.parse::<u64>() {
-        Ok(first) if first >= 1 => Ok(Assignment::Client { first: Instance(first) }),
-        Ok(_) | Err(_) => Err("neither an instance, 1 or more, nor `auto`".to_owned()),
-    }
-}
-
-fn role_of_node(text: &str) -> Result<Role, String> {
-    match text {
-        "proposer" => Ok(Role::Proposer),
-        "acceptor" => Ok(Role::Acceptor),
-        "learner" => Ok(Role::Learner),
-        "client" => Err("a client reads standard input, and so it is started alone".to_owned()),
-        _ => Err("not one of proposer, acceptor, learner".to_owned()),
-    }
-}
-
-fn yes_or_no(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" => Ok(true),
-        "false" | "0" | "no" => Ok(false),
-        _ => Err("neither true nor false".to_owned()),
-    }
-}
-
-/// `0` or `1`.
-fn flag() -> impl TypedValueParser<Value = bool> {
-    PossibleValuesParser::new(["0", "1"]).map(|text| text == "1")
 }
 
 #[cfg(test)]

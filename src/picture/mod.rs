@@ -17,6 +17,7 @@ pub(crate) mod svg;
 pub(crate) mod words;
 
 use crate::sim::record::Record;
+pub(crate) use page::allowed;
 pub use page::page;
 use scene::Scene;
 pub use scene::Wish;

@@ -1,7 +1,7 @@
 //! The picture of a run by its files: who led when, and what learners had decided.
 
 use super::facts::{Facts, Term};
-use crate::picture::style::{self, COLOURS};
+use crate::picture::style::COLOURS;
 use crate::picture::svg::{Px, Style, Svg};
 use crate::picture::words;
 
@@ -24,11 +24,10 @@ pub fn draw(facts: &Facts) -> Option<String> {
     chart.decided(facts);
     chart.axis();
     let height = Px(chart.y + 8.0);
-    let (sheet, width) = (style::sheet(), Px(WIDTH));
+    let width = Px(WIDTH);
     Some(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
-         aria-label=\"who led, and what learners had decided, over time\">\n\
-         <style>{sheet}</style>\n{}</svg>\n",
+         aria-label=\"who led, and what learners had decided, over time\">\n{}</svg>\n",
         chart.svg.into_parts()
     ))
 }

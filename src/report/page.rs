@@ -4,6 +4,7 @@ use super::chart::{self, grouped, length};
 use super::facts::{Client, Counts, Facts, Line, Process};
 use crate::clock::Moment;
 use crate::picture::svg::Escaped;
+use crate::picture::{allowed, style};
 use crate::protocol::message::Assignment;
 
 const STYLE: &str = include_str!("report.css");
@@ -20,12 +21,13 @@ pub fn page(facts: &Facts) -> String {
     });
     let (processes, said) = (processes(facts), said(facts));
     let version = env!("CARGO_PKG_VERSION");
+    let style = format!("{STYLE}{}", style::sheet());
+    let policy = format!("default-src 'none'; style-src {}", allowed(&style));
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
-         'unsafe-inline'\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
+         <title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n\
          <h1>{title}</h1>\n<p class=\"lead\">{summary}</p>\n\
          {verdict}{asked}{picture}{processes}{said}\
          <footer>paxos {version}. Made of the files beside this page; \
