@@ -83,7 +83,8 @@ fn verdict(facts: &Facts) -> String {
     let card = |name: &str, holds: bool, word: &str, text: &str| {
         let class = if holds { "good" } else { "bad" };
         format!(
-            "<div class=\"card {class}\"><h3>{name}</h3><p class=\"word\">{word}</p><p>{}</p></div>\n",
+            "<div class=\"card {class}\"><h3>{name}</h3><p class=\"word\">{word}</p>\
+             <p>{}</p></div>\n",
             Escaped(text)
         )
     };
@@ -122,11 +123,12 @@ fn processes(facts: &Facts) -> String {
     format!(
         "<section>\n<h2>Processes</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>process</th>\
          <th>led</th><th>received</th><th>sent</th><th>dropped on purpose</th>\
-         <th>lost here</th><th>refused</th><th>warnings</th></tr></thead>\n<tbody>\n{rows}</tbody>\n\
-         </table></div>\n<p class=\"note\">Datagrams. Dropped on purpose is the loss that the run \
+         <th>lost here</th><th>refused</th><th>warnings</th></tr></thead>\n<tbody>\n{rows}\
+         </tbody>\n</table></div>\n\
+         <p class=\"note\">Datagrams. Dropped on purpose is the loss that the run \
          asked for; lost here, because a queue of this host was full; refused, because it was not \
-         understood or not authenticated. A process that was killed has not told its counts, and when its leadership ended is not known.</p>\n\
-         </section>\n"
+         understood or not authenticated. A process that was killed has not told its counts, and \
+         when its leadership ended is not known.</p>\n</section>\n"
     )
 }
 

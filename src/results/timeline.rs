@@ -123,7 +123,7 @@ mod tests {
         let timeline = Timeline::parse(&fs::read_to_string(&path).unwrap()).unwrap();
         let counts: Vec<(u64, u64)> =
             timeline.samples.iter().map(|(at, counts)| (*at, counts[0])).collect();
-        // What changes within an interval is seen at its end, and what has not changed is not written.
+        // What changes within an interval is seen at its end, and what is the same is not written.
         assert_eq!(counts, [(0, 0), (30, 1), (10_000, 3), (10_016, 5)]);
         assert_eq!((timeline.needed, timeline.complete_after()), (5, Some(10_016)));
         assert_eq!(Timeline::parse("needed 5\n0 0\n"), None);
