@@ -34,21 +34,21 @@ unset PAXOS_BIN PAXOS_CONF PAXOS_CLUSTER PAXOS_PARENT FIRST_INSTANCE
 paxos=$(release_binary "$PWD")
 
 step "format"
-cargo fmt --check
+cargo fmt --all --check
 
 step "scripts"
-for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh benches/peers/*.sh .ci/run; do
+for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh benches/peers/*.sh kv/*.sh .ci/run; do
     bash -n "$script"
 done
 if command -v shellcheck >/dev/null; then
     shellcheck -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh \
-        benches/peers/*.sh
+        benches/peers/*.sh kv/*.sh
 else
     skip "shellcheck is not installed, so scripts are checked for syntax only"
 fi
 
 step "lints"
-cargo clippy --all-targets --quiet -- -D warnings
+cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 step "the library alone, without what the command line needs"
 cargo check --no-default-features --lib --quiet
@@ -59,7 +59,7 @@ for crate in clap env_logger indicatif signal-hook; do
 done
 
 step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 step "the book"
 if command -v mdbook >/dev/null; then
@@ -73,6 +73,9 @@ cargo build --release --bin paxos
 
 step "tests"
 cargo test --release --no-fail-fast
+
+step "the store"
+cargo test --release --package paxos-kv --no-fail-fast
 
 step "tests of the whole, with a key"
 PAXOS_TEST_KEY=1 cargo test --release --test system -- timing hostile durability faults elections

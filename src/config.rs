@@ -445,6 +445,11 @@ impl Config {
         self.settings.acceptor_count
     }
 
+    /// How many bytes a value to which the leader gives the instance has, at most.
+    pub fn value_bytes(&self) -> usize {
+        self.settings.value_bytes
+    }
+
     /// Where `node` is on the network, if the interfaces of its host are these. They may be none:
     /// the system did not tell them.
     ///

@@ -169,6 +169,40 @@ fn a_replica_goes_on_from_a_snapshot_and_ends_where_the_others_do() {
     assert_eq!(fresh.read(Consistency::Local, SOON, |machine| machine.0.len()), Ok(12));
 }
 
+/// Three nodes that are everything, and barriers, which pass after everything that was called before.
+#[test]
+fn a_replica_shares_its_node_with_the_roles_that_decide() {
+    let cluster = cluster();
+    let folder = tempfile::tempdir().unwrap();
+    let start = |id| {
+        let cluster = cluster.clone().with_data(folder.path());
+        let roles = [Role::Acceptor, Role::Proposer];
+        cluster.replica_with(id, &roles, History::default()).unwrap()
+    };
+    let replicas = [1, 2, 3].map(start);
+    let names: Vec<_> = replicas[1].node().unwrap().names().collect();
+    assert_eq!(names, ["A2", "P2", "L2", "C2"]);
+    assert_eq!((cluster.acceptor_count(), cluster.value_bytes()), (3, 1 << 20));
+    let called = replicas[0].call("one").unwrap().wait(SOON).unwrap().decided().unwrap();
+    for replica in &replicas {
+        let passed = replica.try_barrier().unwrap().wait(SOON).unwrap().decided().unwrap();
+        assert!(passed > called.0 && replica.applied() >= passed);
+        assert_eq!(replica.read(Consistency::Local, SOON, |machine| machine.0.len()), Ok(1));
+    }
+    for role in [Role::Learner, Role::Client] {
+        let refused = cluster.replica_with(4, &[role], History::default()).unwrap_err();
+        assert_eq!(refused.kind(), StartErrorKind::Configuration);
+    }
+    // Two of them end as wholes, so nothing is decided any more.
+    let [first, second, third] = replicas;
+    first.stop(SOON).unwrap();
+    drop(second);
+    let open = third.try_barrier().unwrap().wait(Duration::from_millis(100)).unwrap_err().0;
+    third.stop(SOON).unwrap();
+    assert_eq!(open.wait(SOON).unwrap(), Fate::Unknown);
+    assert!(folder.path().join("acceptor-2").is_dir());
+}
+
 #[test]
 fn a_machine_that_panics_ends_its_replica_and_nobody_waits() {
     let cluster = cluster();

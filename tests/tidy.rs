@@ -38,14 +38,17 @@ fn sources(folder: &str, ending: &str) -> Vec<Source> {
 }
 
 fn rust() -> Vec<Source> {
-    ["src", "tests", "benches", "fuzz/fuzz_targets"]
+    ["src", "tests", "benches", "fuzz/fuzz_targets", "kv/src", "kv/tests"]
         .into_iter()
         .flat_map(|folder| sources(folder, ".rs"))
         .collect()
 }
 
 fn scripts() -> Vec<Source> {
-    ["bash", "docker", "systemd"].into_iter().flat_map(|folder| sources(folder, ".sh")).collect()
+    ["bash", "docker", "systemd", "kv"]
+        .into_iter()
+        .flat_map(|folder| sources(folder, ".sh"))
+        .collect()
 }
 
 /// The part of a file that is not its tests.
@@ -190,6 +193,42 @@ fn each_edge_has_one_place() {
     only("crate::picture", &pictures);
     only("crate::fuzzing", &["src/fuzzing"]);
     only("HashMap", &["src/results"]);
+}
+
+/// The store is a user of the library like any other: it takes the names at the root, which are the
+/// public face.
+#[test]
+fn the_store_has_no_private_entrance() {
+    for source in sources("kv/src", ".rs") {
+        for part in source.text.split("multi_paxos::").skip(1) {
+            let is_of_the_root =
+                part.starts_with(|letter: char| "{ABCDEFGHIJKLMNOPQRSTUVWXYZ".contains(letter));
+            assert!(
+                is_of_the_root,
+                "{} uses multi_paxos::{}",
+                source.path,
+                &part[..20.min(part.len())]
+            );
+        }
+    }
+}
+
+/// Its state follows the log alone.
+#[test]
+fn the_store_is_pure() {
+    for source in sources("kv/src/store", ".rs") {
+        for word in [
+            "std::net",
+            "std::fs",
+            "std::thread",
+            "SystemTime",
+            "Instant",
+            "crate::clock",
+            "HashMap",
+        ] {
+            assert!(!without_tests(&source.text).contains(word), "{} uses {word}", source.path);
+        }
+    }
 }
 
 /// Nothing else sees to it: a thread that panics would leave its process half alive.

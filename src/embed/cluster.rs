@@ -35,6 +35,24 @@ impl Cluster {
         Ok(Cluster { config: config::read(&path.as_ref().to_string_lossy())? })
     }
 
+    /// The same cluster, whose acceptors keep what they must not forget in `directory`, whatever the
+    /// file says: for several processes of one file on one host.
+    #[must_use = "it is another description, and this one is left as it was"]
+    pub fn with_data(mut self, directory: impl Into<PathBuf>) -> Cluster {
+        self.config.data = Some(directory.into());
+        self
+    }
+
+    /// How many acceptors there are. Theirs are the ids from 1 to that number.
+    pub fn acceptor_count(&self) -> u32 {
+        self.config.acceptor_count()
+    }
+
+    /// How many bytes a value can have, at most.
+    pub fn value_bytes(&self) -> usize {
+        self.config.value_bytes()
+    }
+
     /// A cluster that is described in code. All processes must give it the same name.
     pub fn builder(name: &str) -> ClusterBuilder {
         let settings = vec![("cluster".to_owned(), name.to_owned())];
@@ -50,21 +68,21 @@ impl Cluster {
     ///
     /// When one of them cannot start; then none has.
     pub fn node(&self, id: u32, roles: &[Role]) -> Result<Node, StartError> {
-        let refuse = |sentence: String| {
-            Err(StartError::new(StartErrorKind::Configuration, format!("node {id}: {sentence}")))
-        };
         if roles.is_empty() {
-            return refuse("it has no roles; give it one at least".to_owned());
+            return Err(refuse_node(id, "it has no roles; give it one at least"));
         }
+        if roles.contains(&Role::Client) {
+            return Err(refuse_node(id, "nobody would propose; start a client by itself"));
+        }
+        Node::start(self.ready(id, roles, Clock::start())?)
+    }
+
+    fn ready(&self, id: u32, roles: &[Role], clock: Clock) -> Result<Vec<Ready>, StartError> {
         for (place, role) in roles.iter().enumerate() {
             if roles[..place].contains(role) {
-                return refuse(format!("it is {role} twice; name each role once"));
-            }
-            if *role == Role::Client {
-                return refuse("nobody would propose; start a client by itself".to_owned());
+                return Err(refuse_node(id, &format!("it is {role} twice; name each role once")));
             }
         }
-        let clock = Clock::start();
         let open = |role: &Role| {
             let Opened { node, part, process, watch, .. } = self.open(id, *role, clock)?;
             Ok(match part {
@@ -74,7 +92,7 @@ impl Cluster {
                 Part::Learner(learner) => Ready::new(node, process, watch, *learner),
             })
         };
-        Node::start(roles.iter().map(open).collect::<Result<_, StartError>>()?)
+        roles.iter().map(open).collect()
     }
 
     /// Starts a client, which is a session of its own.
@@ -120,11 +138,44 @@ impl Cluster {
         machine: M,
         applied: Position,
     ) -> Result<Replica<M>, StartError> {
+        self.replica_and(id, &[], machine, applied)
+    }
+
+    /// A replica in one node with other roles of this id, `Role::Acceptor` and `Role::Proposer`: what
+    /// one says to another crosses no socket, and they end together. The log is applied from its
+    /// beginning.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot start; then none has.
+    pub fn replica_with<M: StateMachine>(
+        &self,
+        id: u32,
+        roles: &[Role],
+        machine: M,
+    ) -> Result<Replica<M>, StartError> {
+        self.replica_and(id, roles, machine, Position(0))
+    }
+
+    fn replica_and<M: StateMachine>(
+        &self,
+        id: u32,
+        roles: &[Role],
+        machine: M,
+        applied: Position,
+    ) -> Result<Replica<M>, StartError> {
+        if roles.iter().any(|role| matches!(role, Role::Learner | Role::Client)) {
+            return Err(refuse_node(
+                id,
+                "a replica is a learner and a client already; leave them out",
+            ));
+        }
         let clock = Clock::start();
+        let mut roles = self.ready(id, roles, clock)?;
         let (feed, learner) = self.following(id, clock)?;
         let (desk, client) = self.asking(id, clock, None)?;
-        let node = Node::start(vec![learner, client])?;
-        Replica::start(node, desk, feed, (machine, applied), clock)
+        roles.extend([learner, client]);
+        Replica::start(Node::start(roles)?, desk, feed, (machine, applied), clock)
     }
 
     fn open(&self, id: u32, role: Role, clock: Clock) -> Result<Opened, StartError> {
@@ -155,6 +206,10 @@ impl Cluster {
         let actor = Following::new(*learner, Arc::clone(&feed));
         Ok((feed, Ready::new(node, process, None, actor)))
     }
+}
+
+fn refuse_node(id: u32, sentence: &str) -> StartError {
+    StartError::new(StartErrorKind::Configuration, format!("node {id}: {sentence}"))
 }
 
 /// Describes a cluster in code. What is not said has the default of `conf/paxos.conf`.

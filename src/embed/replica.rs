@@ -167,6 +167,20 @@ impl<M: StateMachine> Replica<M> {
         Ok(ticket)
     }
 
+    /// Proposes nothing but a place in the log, without waiting: its ticket tells that place, once
+    /// this replica has applied everything before it. Everything that was decided when this was
+    /// called is applied then, so one barrier serves all reads that wait for it.
+    ///
+    /// # Errors
+    ///
+    /// With [`Refused::Full`], whose value is empty, when too many others wait for the cluster, and
+    /// when the replica has ended.
+    pub fn try_barrier(&self) -> Result<Ticket<Position>, Refused> {
+        let (ticket, teller) = ticket();
+        self.desk.put(Vec::new(), Patience::Tries, Call::Passed(teller))?;
+        Ok(ticket)
+    }
+
     /// Lets `look` see the state between two commands, and returns what it makes of it. Nothing is
     /// applied meanwhile, so it should be quick.
     ///

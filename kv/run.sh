@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# Runs a store of three processes on this host, until it is ended: run.sh [BASE_PORT]
+#
+# They listen for clients at BASE_PORT (7001) and the two ports behind it, and speak to each other by
+# multicast on the loopback interface, at the four UDP ports behind those. What they keep is in kv/run,
+# in a directory for each base port; a store that is started again serves what was there. Once all three
+# serve, the line `ready` and their addresses stand on standard output.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
+set -euo pipefail
+source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/../bash/lib.sh"
+
+refuse_unless_count $# 0 1 "run.sh [BASE_PORT]"
+base=${1:-7001}
+[[ $base =~ ^[1-9][0-9]{3,4}$ ]] && [ "$base" -le 65529 ] || refuse "run.sh: BASE_PORT $base is not in 1000..65529"
+command -v flock >/dev/null || refuse "run.sh: there is no flock; install util-linux"
+
+# PAXOS_KV_BIN, else the project's release build, which is made if there is none, or a source is newer.
+binary=${PAXOS_KV_BIN:-$(dirname -- "$(release_binary "$PAXOS_HOME")")/paxos-kv}
+own_up stop_all
+if [ -z "${PAXOS_KV_BIN:-}" ]; then
+    cd -- "$PAXOS_HOME"
+    if ! is_program "$binary" || [ -n "$(find src kv/src kv/Cargo.toml Cargo.toml Cargo.lock -newer "$binary" -print -quit)" ]; then
+        command -v cargo >/dev/null || refuse "run.sh: there is no cargo to build with; install Rust from https://rustup.rs"
+        echo "building ..." >&2
+        attend cargo build --release --quiet --package paxos-kv --bin paxos-kv || refuse "run.sh: the build failed"
+    fi
+fi
+is_program "$binary" || refuse "run.sh: $binary is not a program"
+
+place=$PAXOS_HOME/kv/run/$base
+mkdir -p -- "$place"
+cd -- "$place"
+exec 9>lock
+flock -n 9 || refuse "run.sh: a store with base port $base runs already in $place; end it, or choose another port"
+cat >paxos.conf <<CONF
+clients   239.0.0.1 $((base + 3))
+proposers 239.0.0.1 $((base + 4))
+acceptors 239.0.0.1 $((base + 5))
+learners  239.0.0.1 $((base + 6))
+cluster   kv-$base
+data      data
+CONF
+
+addresses=()
+for id in 1 2 3; do
+    address=127.0.0.1:$((base + id - 1))
+    addresses+=("$address")
+    : >"ready-$id"
+    start "$id.log" "$binary" --conf paxos.conf --id "$id" --listen "$address" >"ready-$id" 9>&-
+done
+for id in 1 2 3; do
+    until grep -q ready "ready-$id"; do
+        if ! kill -0 "${STARTED[id - 1]}" 2>/dev/null; then
+            tail -n 3 "$id.log" >&2
+            refuse "run.sh: process $id has ended; see $place/$id.log"
+        fi
+        sleep 0.02
+    done
+done
+echo "ready ${addresses[*]}"
+echo "end it with ctrl-C, or kill $$; the logs are in $place" >&2
+# As long as one of them runs.
+wait

@@ -1,0 +1,61 @@
+//! Deliberate bugs, to prove that the tests can see.
+//!
+//! Each is a classic mistake of a replicated store, one line at the place where it would be made.
+//! They exist in the library's own tests alone: everywhere else [`has`] is the constant `false`.
+
+/// A mistake somebody has made before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A write is answered when it is proposed, by the state at hand.
+    AnswersBeforeDecided,
+    /// A read is answered by the state at hand.
+    ReadsLocally,
+    /// An entry is applied twice.
+    AppliesTwice,
+    /// Keys expire by the clock of each host.
+    ExpiresByLocalClock,
+    /// Transactions do not look at what was watched.
+    IgnoresWatched,
+}
+
+/// Whether the code at hand is to have this bug.
+#[cfg(not(test))]
+#[inline(always)]
+pub const fn has(_bug: Bug) -> bool {
+    false
+}
+
+#[cfg(test)]
+pub use self::switch::{has, with};
+
+#[cfg(test)]
+mod switch {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use parking_lot::RwLock;
+
+    use super::Bug;
+
+    /// The present bug, from 1; 0 is none.
+    static PRESENT: AtomicUsize = AtomicUsize::new(0);
+    /// Tests that count on the code as it is run beside each other, and never beside a bug.
+    static TURN: RwLock<()> = RwLock::new(());
+
+    /// Whether the code at hand is to have this bug.
+    pub fn has(bug: Bug) -> bool {
+        PRESENT.load(Ordering::Relaxed) == bug as usize + 1
+    }
+
+    /// Does something with this bug in the code, or with none.
+    pub fn with<R>(bug: Option<Bug>, act: impl FnOnce() -> R) -> R {
+        let Some(bug) = bug else {
+            let _turn = TURN.read();
+            return act();
+        };
+        let _turn = TURN.write();
+        PRESENT.store(bug as usize + 1, Ordering::Relaxed);
+        let result = act();
+        PRESENT.store(0, Ordering::Relaxed);
+        result
+    }
+}

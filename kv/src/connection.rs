@@ -1,0 +1,167 @@
+//! One client's socket, with what was read of it and what is still to be written.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::time::Instant;
+
+use mio::net::TcpStream;
+
+use crate::request::{Parsed, Progress, parse};
+use crate::session::{About, Flight, Next, Session};
+
+/// How much is read from a socket at a time.
+const READ_BYTES: usize = 64 << 10;
+/// A flight takes no further request once its steps have so many bytes.
+const FLIGHT_BYTES: usize = 64 << 10;
+/// While so much waits to be written, nothing more is asked.
+const OUTPUT_BYTES: usize = 1 << 20;
+/// A connection that has not read so much of its answers is closed.
+const OUTPUT_BYTES_MAX: usize = 256 << 20;
+/// The longest request of a client that has not said the password.
+const STRANGERS_BYTES: usize = 16 << 10;
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Its socket.
+    pub stream: TcpStream,
+    /// What it knows.
+    pub session: Session,
+    /// Whether something of it is under way.
+    pub in_flight: bool,
+    /// When it was last heard.
+    pub heard: Instant,
+    input: Vec<u8>,
+    /// How much of it is taken.
+    taken: usize,
+    progress: Progress,
+    output: Vec<u8>,
+    written: usize,
+    /// There may be more to read; sockets say so once.
+    may_read: bool,
+    /// Nothing more comes, or is wanted: it closes once everything is answered.
+    is_ending: bool,
+}
+
+impl Connection {
+    /// A connection that has just come.
+    pub fn new(stream: TcpStream, session: Session) -> Connection {
+        Connection {
+            stream,
+            session,
+            in_flight: false,
+            heard: Instant::now(),
+            input: Vec::new(),
+            taken: 0,
+            progress: Progress::default(),
+            output: Vec::new(),
+            written: 0,
+            may_read: true,
+            is_ending: false,
+        }
+    }
+
+    /// There is something to read.
+    pub fn is_readable(&mut self) {
+        self.may_read = true;
+    }
+
+    /// Reads what there is, as far as there is room for it.
+    pub fn read(&mut self, now: Instant, about: &About) -> io::Result<()> {
+        let most = self.longest(about).max(READ_BYTES);
+        while self.may_read && !self.is_ending && self.input.len() - self.taken < most {
+            if self.taken > 0 && (self.taken == self.input.len() || self.taken >= READ_BYTES) {
+                self.input.drain(..self.taken);
+                self.taken = 0;
+            }
+            let before = self.input.len();
+            self.input.resize(before + READ_BYTES, 0);
+            let read = self.stream.read(&mut self.input[before..]);
+            self.input.truncate(before + read.as_ref().copied().unwrap_or(0));
+            match read {
+                Ok(0) => self.is_ending = true,
+                // Less than was asked for is all there is: what comes later is told.
+                Ok(count) => {
+                    self.heard = now;
+                    self.may_read = count == READ_BYTES;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.may_read = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn longest(&self, about: &About) -> usize {
+        if self.session.is_authenticated() { 2 * about.longest } else { STRANGERS_BYTES }
+    }
+
+    /// The requests that are there, if there are any and nothing is under way.
+    pub fn depart(&mut self, about: &mut About) -> Option<Flight> {
+        if self.in_flight || self.output.len() - self.written >= OUTPUT_BYTES {
+            return None;
+        }
+        let mut flight = Flight::default();
+        while flight.steps.as_bytes().len() < FLIGHT_BYTES {
+            let longest = self.longest(about);
+            match parse(&self.input[self.taken..], &mut self.progress, longest) {
+                Parsed::Partial => break,
+                Parsed::Request(request, bytes) => {
+                    self.taken += bytes;
+                    match self.session.take(request, about, &mut flight) {
+                        Next::Request => {}
+                        Next::Wait => break,
+                        Next::Close => {
+                            self.end();
+                            break;
+                        }
+                    }
+                }
+                Parsed::Broken(error) => {
+                    flight.tell(Default::default(), &crate::reply::Reply::Error(error));
+                    self.end();
+                    break;
+                }
+            }
+        }
+        if flight.is_empty() { None } else { Some(flight) }
+    }
+
+    /// Nothing more of what it sends is heard.
+    fn end(&mut self) {
+        self.is_ending = true;
+        (self.input, self.taken) = (Vec::new(), 0);
+    }
+
+    /// Where answers are written.
+    pub fn output(&mut self) -> (&mut Session, &mut Vec<u8>) {
+        (&mut self.session, &mut self.output)
+    }
+
+    /// Sends what is to be written, as far as the socket takes it. Says whether the connection is
+    /// over.
+    pub fn write(&mut self) -> bool {
+        while self.written < self.output.len() {
+            match self.stream.write(&self.output[self.written..]) {
+                Ok(0) => return true,
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return self.output.len() - self.written > OUTPUT_BYTES_MAX;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+        self.output.clear();
+        self.output.shrink_to(OUTPUT_BYTES);
+        self.written = 0;
+        self.is_ending && !self.in_flight && !self.has_request()
+    }
+
+    /// Whether what was read has not been taken, and is more than the head of a request.
+    fn has_request(&self) -> bool {
+        let rest = &self.input[self.taken..];
+        let mut progress = self.progress;
+        !matches!(parse(rest, &mut progress, usize::MAX / 4), Parsed::Partial)
+    }
+}

@@ -1,0 +1,119 @@
+//! The state machine that the log feeds: it applies entries to the store.
+
+use std::sync::Arc;
+
+use multi_paxos::{Position, StateMachine};
+use parking_lot::Mutex;
+
+use crate::bugs::{self, Bug};
+use crate::command::{self, Act};
+use crate::entry::{Entry, Reader, Step};
+use crate::reply::Reply;
+use crate::store::{Store, Words};
+
+/// The store of this process: the replica's thread changes it, and the server's reads it.
+pub type Shared = Arc<Mutex<Store>>;
+
+/// The store behind a replica.
+pub struct Machine {
+    store: Shared,
+    /// Names this life of this process in the entries that it proposes. Nobody else waits for the
+    /// answers to them.
+    origin: u64,
+}
+
+impl Machine {
+    /// A machine that changes this store.
+    pub fn new(store: Shared, origin: u64) -> Machine {
+        Machine { store, origin }
+    }
+}
+
+impl StateMachine for Machine {
+    /// The answer to each step, if it is for this process.
+    type Output = Vec<Reply>;
+
+    fn apply(&mut self, _position: Position, value: &[u8]) -> Vec<Reply> {
+        let Some(mut entry) = Entry::read(value) else {
+            log::warn!(
+                "an entry of the log is none of paxos-kv, or of a newer one: let no other program \
+                 propose to this cluster, and give all processes one version"
+            );
+            return Vec::new();
+        };
+        let mut store = self.store.lock();
+        if !bugs::has(Bug::ExpiresByLocalClock) {
+            store.advance(entry.now);
+        }
+        let is_own = entry.origin == self.origin;
+        let mut replies = Vec::new();
+        while let Some(step) = entry.steps.step() {
+            if is_own {
+                replies.push(carry_out(&mut store, &step));
+            } else {
+                carry_out_unheard(&mut store, &step);
+            }
+        }
+        replies
+    }
+
+    fn digest(&self) -> Option<u64> {
+        Some(self.store.lock().digest())
+    }
+}
+
+/// Reads: the answers to steps that change nothing.
+pub fn read(store: &mut Store, mut steps: Reader<'_>) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    while let Some(step) = steps.step() {
+        replies.push(carry_out(store, &step));
+    }
+    replies
+}
+
+fn carry_out(store: &mut Store, step: &Step<'_>) -> Reply {
+    match step {
+        Step::Command(words) => answer(store, words),
+        Step::Transaction { watched, commands } if holds(store, watched) => {
+            Reply::Array(commands.iter().map(|words| answer(store, words)).collect())
+        }
+        Step::Transaction { .. } => Reply::NullArray,
+    }
+}
+
+/// The same where nobody waits for the answer, so that reads are left out.
+fn carry_out_unheard(store: &mut Store, step: &Step<'_>) {
+    match step {
+        Step::Command(words) => change(store, words),
+        Step::Transaction { watched, commands } if holds(store, watched) => {
+            commands.iter().for_each(|words| change(store, words));
+        }
+        Step::Transaction { .. } => {}
+    }
+}
+
+fn holds(store: &Store, watched: &[(&[u8], u64)]) -> bool {
+    watched.iter().all(|(key, version)| store.version(key) == *version)
+}
+
+fn answer(store: &mut Store, words: &Words) -> Reply {
+    let answer = command::find(words).and_then(|command| match command.act {
+        Act::Read(read) => read(store, words),
+        Act::Write(write) => write(store, words),
+        // WATCH asks for versions; no other of these is asked of the store.
+        Act::Session(_) => {
+            let versions = words[1..].iter().map(|key| Reply::Integer(store.version(key) as i64));
+            Ok(Reply::Array(versions.collect()))
+        }
+    });
+    answer.unwrap_or_else(|fault| Reply::Error(fault.0))
+}
+
+fn change(store: &mut Store, words: &Words) {
+    if let Ok(command) = command::find(words)
+        && let Act::Write(write) = command.act
+    {
+        // Its error is for its client, and is the same everywhere.
+        let _ = write(store, words);
+    }
+}

@@ -1,0 +1,104 @@
+//! The `paxos-kv` binary: parse, run, and turn the outcome into an exit status.
+//!
+//! 0: it was told to end. 1: it could not go on. 2: unusable arguments or configuration. 75: it
+//! could not start for a reason that may pass by itself.
+
+mod parent;
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use multi_paxos::Cluster;
+use paxos_kv::options::Options;
+use paxos_kv::server::{ServeError, Server, Stopper};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+/// The status that `sysexits.h` gives to what is worth another try.
+const EX_TEMPFAIL: u8 = 75;
+
+fn main() -> ExitCode {
+    let environment = env_logger::Env::default().default_filter_or("info");
+    env_logger::Builder::from_env(environment).format_target(false).init();
+    if let Err(sentence) = parent::follow() {
+        return refuse(sentence);
+    }
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
+        {
+            // Whoever closes the pipe early has read enough.
+            let _ = write!(io::stdout(), "{error}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return refuse(first_line(&error.to_string())),
+    };
+    match start(&options) {
+        Ok(server) => run(server),
+        Err(status) => status,
+    }
+}
+
+fn start(options: &Options) -> Result<Server, ExitCode> {
+    // Different in every life of every process.
+    let origin = RandomState::new().hash_one(options.id);
+    let serving = options.serving(origin).map_err(refuse)?;
+    let mut cluster = Cluster::from_file(&options.conf).map_err(refuse)?;
+    if let Some(data) = &options.data {
+        cluster = cluster.with_data(data);
+    }
+    Server::start(&cluster, serving).map_err(|error| {
+        let may_pass = match &error {
+            ServeError::Start(error) => error.may_pass(),
+            ServeError::Listen(..) => true,
+        };
+        let status = refuse(error);
+        if may_pass { ExitCode::from(EX_TEMPFAIL) } else { status }
+    })
+}
+
+fn run(server: Server) -> ExitCode {
+    if let Err(error) = end_by_signal(server.stopper()) {
+        return refuse(format!("signals cannot be listened for: {error}; see the system's limits"));
+    }
+    let ended = server.run(|address| {
+        let mut out = io::stdout();
+        // Nobody may be reading it any more.
+        let _ = writeln!(out, "ready {address}").and_then(|()| out.flush());
+    });
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn end_by_signal(stopper: Stopper) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let wait = move || {
+        if signals.forever().next().is_some() {
+            stopper.stop();
+        }
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
+}
+
+/// Says what is wrong in one line.
+fn refuse(what: impl std::fmt::Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "paxos-kv: {what}");
+    ExitCode::from(2)
+}
+
+/// The first line of a usage error, with what is missing, which stands below it.
+fn first_line(text: &str) -> String {
+    let text = text.strip_prefix("error: ").unwrap_or(text);
+    let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+    lines.collect::<Vec<_>>().join(" ")
+}

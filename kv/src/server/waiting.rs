@@ -1,0 +1,167 @@
+//! What is under way in the cluster, and who waits for it.
+//!
+//! The library answers in the order in which it was asked, so only the first is looked at.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Instant;
+
+use multi_paxos::{Fate, Position, Ticket};
+
+use super::PATIENCE;
+use crate::reply::Reply;
+use crate::session::Flight;
+
+/// Flights, with the places of their connections, and what tells those from later ones there.
+pub type Parts = Vec<(usize, u64, Flight)>;
+
+/// What the cluster was asked.
+pub enum Awaited {
+    /// To apply an entry, whose answers come back.
+    Applied(Ticket<Vec<Reply>>),
+    /// A barrier, and when it was asked for by the clock of this host.
+    Passed(Ticket<Position>, u64),
+}
+
+/// What the cluster has answered.
+pub struct Landed {
+    /// The answers to the steps of the writes, one after the other.
+    pub replies: Vec<Reply>,
+    /// When a barrier was asked for.
+    pub asked: Option<u64>,
+    /// The flights in the entry.
+    pub writes: Parts,
+    /// The flights that waited for it.
+    pub reads: Parts,
+}
+
+struct Pending {
+    awaited: Awaited,
+    writes: Parts,
+    reads: Parts,
+    deadline: Instant,
+    is_given_up: bool,
+}
+
+/// All of it, in order.
+pub struct Waiting {
+    pending: VecDeque<Pending>,
+    waker: Waker,
+    has_ended: bool,
+}
+
+impl Waiting {
+    /// Nothing is under way; what lands wakes this up.
+    pub fn new(waking: &Arc<Waking>) -> Waiting {
+        let waker = Waker::from(Arc::clone(waking));
+        Waiting { pending: VecDeque::new(), waker, has_ended: false }
+    }
+
+    /// Something is under way from now on.
+    pub fn push(&mut self, awaited: Awaited, writes: Parts, reads: Parts, now: Instant) {
+        let deadline = now + PATIENCE;
+        self.pending.push_back(Pending { awaited, writes, reads, deadline, is_given_up: false });
+        // The first has to be asked for, or nobody is woken by it.
+        if self.pending.len() == 1 {
+            self.waking_first();
+        }
+    }
+
+    fn waking_first(&mut self) {
+        self.waker.wake_by_ref();
+    }
+
+    /// What has landed next, if anything has. Else the waker is told when something does.
+    pub fn next(&mut self) -> Option<Landed> {
+        let mut context = Context::from_waker(&self.waker);
+        let first = self.pending.front_mut()?;
+        let (fate, asked) = match &mut first.awaited {
+            Awaited::Applied(ticket) => match Pin::new(ticket).poll(&mut context) {
+                Poll::Ready(fate) => (fate, None),
+                Poll::Pending => return None,
+            },
+            Awaited::Passed(ticket, asked) => match Pin::new(ticket).poll(&mut context) {
+                Poll::Ready(Fate::Decided(_)) => (Fate::Decided(Vec::new()), Some(*asked)),
+                Poll::Ready(Fate::Unknown) => (Fate::Unknown, None),
+                Poll::Pending => return None,
+            },
+        };
+        let Fate::Decided(replies) = fate else {
+            self.has_ended = true;
+            return None;
+        };
+        let Pending { writes, reads, .. } = self.pending.pop_front()?;
+        Some(Landed { replies, asked, writes, reads })
+    }
+
+    /// Whether the replica has ended, so that nothing will land any more.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether what is first has been given up and is still under way: no majority answers.
+    pub fn is_stuck(&self) -> bool {
+        self.pending.front().is_some_and(|first| first.is_given_up)
+    }
+
+    /// When the next flights are to be given up.
+    pub fn deadline(&self) -> Option<Instant> {
+        let next = self.pending.partition_point(|pending| pending.is_given_up);
+        self.pending.get(next).map(|pending| pending.deadline)
+    }
+
+    /// The flights that have waited for too long.
+    pub fn give_up(&mut self, now: Instant) -> Parts {
+        let mut parts = Vec::new();
+        let next = self.pending.partition_point(|pending| pending.is_given_up);
+        for pending in self.pending.range_mut(next..) {
+            if pending.deadline > now {
+                break;
+            }
+            pending.is_given_up = true;
+            parts.append(&mut pending.writes);
+            parts.append(&mut pending.reads);
+        }
+        parts
+    }
+}
+
+/// Wakes the server, once until it has looked.
+pub struct Waking {
+    waker: mio::Waker,
+    is_woken: AtomicBool,
+}
+
+impl Waking {
+    /// With what wakes its poll.
+    pub fn new(waker: mio::Waker) -> Arc<Waking> {
+        Arc::new(Waking { waker, is_woken: AtomicBool::new(false) })
+    }
+
+    /// Wakes it.
+    pub fn now(&self) {
+        // Without it the server would look a second later.
+        if !self.is_woken.swap(true, Ordering::AcqRel) {
+            let _ = self.waker.wake();
+        }
+    }
+
+    /// It looks: whatever comes from now on wakes it anew.
+    pub fn is_awake(&self) {
+        self.is_woken.store(false, Ordering::Release);
+    }
+}
+
+impl Wake for Waking {
+    fn wake(self: Arc<Self>) {
+        self.now();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.now();
+    }
+}

@@ -1,0 +1,350 @@
+//! What a connection knows: who it is, which version of the protocol it speaks, what it watches,
+//! and the transaction it is in. It turns requests into steps, and answers to steps into bytes.
+
+mod own;
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::command::{self, Act, Session as Own};
+use crate::entry::{Commands, Steps};
+use crate::machine::Shared;
+use crate::reply::{Protocol, Reply};
+use crate::request::Request;
+use crate::store::Fault;
+
+/// What sessions know of their server.
+#[derive(Debug)]
+pub struct About {
+    /// The id of this process.
+    pub id: u32,
+    /// The name of the cluster.
+    pub cluster: String,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How many connections there may be.
+    pub clients_max: usize,
+    /// How many there are.
+    pub clients: usize,
+    /// How many there have been.
+    pub connections: u64,
+    /// How many commands were read.
+    pub commands: u64,
+    /// The password, if there is one.
+    pub password: Option<Vec<u8>>,
+    /// How many bytes the steps of one command can have.
+    pub longest: usize,
+    /// Whether reads are answered by this replica alone.
+    pub reads_locally: bool,
+    /// When it began.
+    pub started: Instant,
+    /// The store.
+    pub store: Shared,
+}
+
+/// A connection, as far as it is no socket.
+#[derive(Debug)]
+pub struct Session {
+    id: u64,
+    address: SocketAddr,
+    since: Instant,
+    name: Vec<u8>,
+    library: [Vec<u8>; 2],
+    protocol: Protocol,
+    is_authenticated: bool,
+    reads_locally: bool,
+    watched: Vec<(Vec<u8>, u64)>,
+    transaction: Option<Transaction>,
+    last: &'static str,
+}
+
+/// What is collected between MULTI and EXEC.
+#[derive(Clone, Debug, Default)]
+struct Transaction {
+    items: Vec<Item>,
+    commands: Commands,
+    is_write: bool,
+    /// A command of it was refused.
+    is_broken: bool,
+}
+
+/// A command of a transaction.
+#[derive(Clone, Debug)]
+enum Item {
+    /// It is in the steps.
+    Step,
+    /// It concerns the connection alone.
+    Own(Own, Request),
+}
+
+/// What is under way for a connection: its requests that came together, answered in order.
+#[derive(Debug, Default)]
+pub struct Flight {
+    slots: Vec<Slot>,
+    /// What is asked of the store.
+    pub steps: Steps,
+    /// Whether any of it changes the state.
+    pub is_write: bool,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+enum Slot {
+    /// It is there, and written.
+    Told(Vec<u8>),
+    /// It is that of the next step.
+    Step(Protocol),
+    /// The same, with what concerns the connection alone in between.
+    Transaction(Protocol, Vec<Item>),
+    /// The next step has the versions of these keys.
+    Watched(Protocol, Vec<Vec<u8>>),
+}
+
+/// What a connection does after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It reads the next one.
+    Request,
+    /// It waits for the answers first.
+    Wait,
+    /// It closes, once everything is answered.
+    Close,
+}
+
+impl Session {
+    /// The session of a connection that begins.
+    pub fn new(id: u64, address: SocketAddr, about: &About) -> Session {
+        Session {
+            id,
+            address,
+            since: Instant::now(),
+            name: Vec::new(),
+            library: [Vec::new(), Vec::new()],
+            protocol: Protocol::default(),
+            is_authenticated: about.password.is_none(),
+            reads_locally: about.reads_locally,
+            watched: Vec::new(),
+            transaction: None,
+            last: "NULL",
+        }
+    }
+
+    /// Which one it is.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Whether it may do more than authenticate itself.
+    pub fn is_authenticated(&self) -> bool {
+        self.is_authenticated
+    }
+
+    /// Whether its reads are answered by this replica alone.
+    pub fn reads_locally(&self) -> bool {
+        self.reads_locally
+    }
+
+    /// Takes a request in. Its answer gets its place in `flight`.
+    pub fn take(&mut self, request: Request, about: &mut About, flight: &mut Flight) -> Next {
+        if request.is_empty() {
+            return Next::Request;
+        }
+        about.commands += 1;
+        let words: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+        let bytes: usize = words.iter().map(|word| word.len() + 10).sum();
+        let command = command::find(&words).and_then(|command| match command.act {
+            Act::Session(Own::Auth | Own::Hello | Own::Quit | Own::Reset) => Ok(command),
+            _ if !self.is_authenticated => Err(Fault("NOAUTH Authentication required.".to_owned())),
+            _ if bytes > about.longest => Err(too_long(bytes, about.longest)),
+            _ => Ok(command),
+        });
+        let command = match command {
+            Ok(command) => command,
+            Err(fault) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.is_broken = true;
+                }
+                flight.tell(self.protocol, &Reply::Error(fault.0));
+                return Next::Request;
+            }
+        };
+        self.last = command.name;
+        match command.act {
+            Act::Session(Own::Exec) => self.exec(flight),
+            Act::Session(Own::Discard) => {
+                let told = self.discard();
+                flight.tell(self.protocol, &told);
+            }
+            Act::Session(Own::Multi) => {
+                let told = if self.transaction.is_some() {
+                    Reply::error("MULTI calls can not be nested")
+                } else {
+                    self.transaction = Some(Transaction::default());
+                    Reply::OK
+                };
+                flight.tell(self.protocol, &told);
+            }
+            Act::Session(Own::Watch) => return self.watch(&words, flight),
+            Act::Session(Own::Quit) => {
+                flight.tell(self.protocol, &Reply::OK);
+                return Next::Close;
+            }
+            Act::Session(Own::Reset) => {
+                *self = Session { since: self.since, ..Session::new(self.id, self.address, about) };
+                flight.tell(self.protocol, &Reply::Simple("RESET"));
+            }
+            act if self.transaction.is_some() => {
+                let told = self.queue(act, &request, about.longest);
+                flight.tell(self.protocol, &told);
+            }
+            Act::Session(own) => {
+                let told = self.own(own, &words, about);
+                flight.tell(self.protocol, &told);
+            }
+            Act::Read(_) | Act::Write(_) => {
+                flight.slots.push(Slot::Step(self.protocol));
+                flight.steps.command(&words);
+                flight.is_write |= command.is_write();
+            }
+        }
+        Next::Request
+    }
+
+    fn queue(&mut self, act: Act, request: &Request, longest: usize) -> Reply {
+        let Some(transaction) = &mut self.transaction else { return Reply::OK };
+        match act {
+            Act::Session(own) => transaction.items.push(Item::Own(own, request.clone())),
+            Act::Read(_) | Act::Write(_) => {
+                transaction.items.push(Item::Step);
+                transaction.commands.push(request);
+                transaction.is_write |= matches!(act, Act::Write(_));
+            }
+        }
+        let bytes = transaction.commands.bytes() + 10 * transaction.items.len();
+        if bytes > longest {
+            transaction.is_broken = true;
+            (transaction.items, transaction.commands) = Default::default();
+            return Reply::Error(too_long(bytes, longest).0);
+        }
+        Reply::Simple("QUEUED")
+    }
+
+    fn exec(&mut self, flight: &mut Flight) {
+        let Some(transaction) = self.transaction.take() else {
+            return flight.tell(self.protocol, &Reply::error("EXEC without MULTI"));
+        };
+        let watched = std::mem::take(&mut self.watched);
+        if transaction.is_broken {
+            let sentence = "EXECABORT Transaction discarded because of previous errors.";
+            return flight.tell(self.protocol, &Reply::Error(sentence.to_owned()));
+        }
+        flight.slots.push(Slot::Transaction(self.protocol, transaction.items));
+        flight.steps.transaction(&watched, &transaction.commands);
+        flight.is_write |= transaction.is_write;
+    }
+
+    fn discard(&mut self) -> Reply {
+        if self.transaction.take().is_none() {
+            return Reply::error("DISCARD without MULTI");
+        }
+        self.watched.clear();
+        Reply::OK
+    }
+
+    /// The versions that a transaction in the same flight would need are known once it has landed.
+    fn watch(&mut self, words: &[&[u8]], flight: &mut Flight) -> Next {
+        if self.transaction.is_some() {
+            flight.tell(self.protocol, &Reply::error("WATCH inside MULTI is not allowed"));
+            return Next::Request;
+        }
+        let keys = words[1..].iter().map(|key| key.to_vec()).collect();
+        flight.slots.push(Slot::Watched(self.protocol, keys));
+        flight.steps.command(words);
+        Next::Wait
+    }
+
+    /// Writes the answers of a flight, given those to its steps.
+    pub fn land(
+        &mut self,
+        flight: Flight,
+        replies: impl IntoIterator<Item = Reply>,
+        about: &mut About,
+        out: &mut Vec<u8>,
+    ) {
+        let mut replies = replies.into_iter();
+        let missing = || Reply::error("the answer is lost; this is a mistake in the program");
+        for slot in flight.slots {
+            let mut next = || replies.next().unwrap_or_else(missing);
+            match slot {
+                Slot::Told(bytes) => out.extend_from_slice(&bytes),
+                Slot::Step(protocol) => next().write(protocol, out),
+                Slot::Transaction(protocol, items) => {
+                    let reply = match next() {
+                        Reply::Array(told) => self.interleave(items, told, about),
+                        other => other,
+                    };
+                    reply.write(protocol, out);
+                }
+                Slot::Watched(protocol, keys) => {
+                    let reply = next();
+                    let Reply::Array(versions) = reply else {
+                        reply.write(protocol, out);
+                        continue;
+                    };
+                    for (key, version) in keys.into_iter().zip(versions) {
+                        let Reply::Integer(version) = version else { continue };
+                        // The first version counts, for it may have changed since.
+                        if self.watched.iter().all(|(watched, _)| *watched != key) {
+                            self.watched.push((key, version as u64));
+                        }
+                    }
+                    Reply::OK.write(protocol, out);
+                }
+            }
+        }
+    }
+
+    fn interleave(&mut self, items: Vec<Item>, told: Vec<Reply>, about: &mut About) -> Reply {
+        let mut told = told.into_iter();
+        let reply = |item| match item {
+            Item::Step => told.next().unwrap_or(Reply::Null),
+            Item::Own(own, request) => {
+                let words: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+                self.own(own, &words, about)
+            }
+        };
+        Reply::Array(items.into_iter().map(reply).collect())
+    }
+}
+
+fn too_long(bytes: usize, longest: usize) -> Fault {
+    Fault(format!(
+        "ERR the command has about {bytes} bytes and the log takes {longest}: cut it, or raise \
+         value_bytes in every configuration"
+    ))
+}
+
+impl Flight {
+    /// Whether nobody is asked, so that it can land at once.
+    pub fn is_told(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Adds an answer that is there already.
+    pub fn tell(&mut self, protocol: Protocol, reply: &Reply) {
+        if !matches!(self.slots.last(), Some(Slot::Told(_))) {
+            self.slots.push(Slot::Told(Vec::new()));
+        }
+        if let Some(Slot::Told(bytes)) = self.slots.last_mut() {
+            reply.write(protocol, bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

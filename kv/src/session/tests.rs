@@ -1,0 +1,133 @@
+//! A session and a store, without a socket and without a log.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::entry::Reader;
+use crate::machine;
+
+/// A connection to a store of its own.
+struct Line {
+    session: Session,
+    about: About,
+}
+
+impl Line {
+    fn new(password: Option<&str>) -> Line {
+        let address = SocketAddr::from(([127, 0, 0, 1], 7001));
+        let about = About {
+            id: 1,
+            cluster: "kv".to_owned(),
+            listen: address,
+            clients_max: 10,
+            clients: 1,
+            connections: 1,
+            commands: 0,
+            password: password.map(|password| password.as_bytes().to_vec()),
+            longest: 10_000,
+            reads_locally: false,
+            started: Instant::now(),
+            store: Shared::default(),
+        };
+        Line { session: Session::new(1, address, &about), about }
+    }
+
+    /// Another connection to the same store.
+    fn other(&self) -> Line {
+        let mut line = Line::new(None);
+        line.about.store = Arc::clone(&self.about.store);
+        line
+    }
+
+    /// What several requests of one flight are answered.
+    fn ask(&mut self, lines: &[&str]) -> String {
+        let mut flight = Flight::default();
+        for line in lines {
+            let request = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            let next = self.session.take(request, &mut self.about, &mut flight);
+            assert_eq!(next == Next::Wait, line.starts_with("WATCH"), "{line}");
+        }
+        let replies = machine::read(&mut self.about.store.lock(), Reader::of(&flight.steps));
+        let mut out = Vec::new();
+        self.session.land(flight, replies, &mut self.about, &mut out);
+        String::from_utf8(out).unwrap().replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    fn script(&mut self, lines: &[(&str, &str)]) {
+        for (line, answer) in lines {
+            assert_eq!(self.ask(&[line]), *answer, "{line}");
+        }
+    }
+}
+
+#[test]
+fn answers_are_in_the_order_of_the_requests() {
+    let mut line = Line::new(None);
+    let told = line.ask(&["PING", "SET k 1", "ECHO a", "HELLO 3", "GET none", "nonsense"]);
+    let hello = told.find("%7").unwrap();
+    assert_eq!(&told[..hello], "+PONG +OK $1 a ");
+    assert!(told.ends_with("*0 _ -ERR unknown command 'nonsense', with args beginning with:"));
+    assert_eq!(line.about.commands, 6);
+}
+
+#[test]
+fn a_transaction_is_carried_out_as_a_whole() {
+    let mut line = Line::new(None);
+    let told = line.ask(&["MULTI", "SET k 1", "PING", "INCR k", "EXEC", "GET k"]);
+    assert_eq!(told, "+OK +QUEUED +QUEUED +QUEUED *3 +OK +PONG :2 $1 2");
+    line.script(&[
+        ("MULTI", "+OK"),
+        ("MULTI", "-ERR MULTI calls can not be nested"),
+        ("GET", "-ERR wrong number of arguments for 'get' command"),
+        ("INCR k", "+QUEUED"),
+        ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+        ("GET k", "$1 2"),
+        ("EXEC", "-ERR EXEC without MULTI"),
+        ("DISCARD", "-ERR DISCARD without MULTI"),
+        ("MULTI", "+OK"),
+        ("EXEC", "*0"),
+    ]);
+}
+
+#[test]
+fn a_transaction_fails_if_a_key_has_changed_that_was_watched() {
+    let mut line = Line::new(None);
+    let mut other = line.other();
+    for (change, expected) in [("SET k 2", "*-1"), ("SET j 2", "*1 +OK"), ("DEL k", "*-1")] {
+        line.script(&[("WATCH k", "+OK"), ("WATCH k", "+OK"), ("MULTI", "+OK")]);
+        assert_eq!(line.ask(&["SET k 3"]), "+QUEUED");
+        other.ask(&[change]);
+        assert_eq!(line.ask(&["EXEC"]), expected, "{change}");
+    }
+    line.script(&[("WATCH k", "+OK"), ("UNWATCH", "+OK"), ("MULTI", "+OK")]);
+    other.ask(&["SET k 9"]);
+    line.script(&[("EXEC", "*0")]);
+}
+
+#[test]
+fn a_stranger_can_only_say_the_password() {
+    let mut line = Line::new(Some("secret"));
+    line.script(&[
+        ("GET k", "-NOAUTH Authentication required."),
+        ("MULTI", "-NOAUTH Authentication required."),
+        ("AUTH wrong", "-WRONGPASS invalid username-password pair or user is disabled."),
+        ("AUTH other secret", "-WRONGPASS invalid username-password pair or user is disabled."),
+        ("AUTH secret", "+OK"),
+        ("GET k", "$-1"),
+        ("RESET", "+RESET"),
+        ("GET k", "-NOAUTH Authentication required."),
+    ]);
+    assert!(line.ask(&["HELLO 3"]).starts_with("-NOAUTH HELLO must be called"));
+    assert!(line.ask(&["HELLO 3 AUTH default secret SETNAME me"]).starts_with("%7"));
+    assert_eq!(line.ask(&["CLIENT GETNAME"]), "$2 me");
+}
+
+#[test]
+fn what_is_too_long_for_the_log_is_refused_by_a_sentence() {
+    let mut line = Line::new(None);
+    let long = format!("SET k {}", "x".repeat(10_000));
+    assert!(line.ask(&[&long]).starts_with("-ERR the command has about"));
+    let half = format!("SET k {}", "x".repeat(6000));
+    let told = line.ask(&["MULTI", &half, &half, "EXEC"]);
+    assert!(told.contains("+QUEUED -ERR the command has about") && told.contains("-EXECABORT"));
+}

@@ -1,0 +1,248 @@
+//! The store as its users see it: real processes, `kill -9`, and a client that people use.
+
+// A test that cannot set itself up has failed.
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::{Connection, Value, cmd};
+
+use world::{PAXOS_KV, SOON, World, free_ports, happens};
+
+fn ask<T: redis::FromRedisValue>(connection: &mut Connection, line: &str) -> T {
+    let (name, words) = line.split_once(' ').unwrap_or((line, ""));
+    let words: Vec<&str> = words.split_terminator(' ').collect();
+    cmd(name).arg(&words).query(connection).unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// A client without a library.
+struct Plain(TcpStream);
+
+impl Plain {
+    fn new(world: &World, id: u16) -> Plain {
+        let stream = TcpStream::connect(("127.0.0.1", world.port(id))).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        Plain(stream)
+    }
+
+    fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// As many bytes as are expected, and what they are.
+    fn expect(&mut self, told: &str) {
+        let mut read = vec![0; told.len()];
+        self.0.read_exact(&mut read).unwrap();
+        assert_eq!(String::from_utf8_lossy(&read), told);
+    }
+
+    fn is_closed(&mut self) -> bool {
+        matches!(self.0.read(&mut [0; 64]), Ok(0) | Err(_))
+    }
+}
+
+#[test]
+fn what_one_process_acknowledges_every_other_reads_and_no_kill_takes_it() {
+    let mut world = World::new(&[]);
+    let mut first = world.connect(1);
+    let mut second = world.connect(2);
+    for count in 1..=20 {
+        assert_eq!(ask::<i64>(&mut first, "INCR count"), count);
+        assert_eq!(ask::<i64>(&mut second, "GET count"), count, "reads are linearizable");
+    }
+    ask::<()>(&mut first, "SET k v1");
+    // The first one leads. The others go on without it.
+    world.kill(1);
+    ask::<()>(&mut second, "SET k v2");
+    assert_eq!(ask::<i64>(&mut second, "INCR count"), 21);
+    world.start(1);
+    let mut first = world.connect(1);
+    assert_eq!(ask::<String>(&mut first, "GET k"), "v2");
+    // All at once, and the log is applied again from its beginning.
+    (1..=3).for_each(|id| world.kill(id));
+    world.start_all();
+    for id in 1..=3 {
+        let mut connection = world.connect(id);
+        assert_eq!(ask::<String>(&mut connection, "GET k"), "v2");
+        assert_eq!(ask::<i64>(&mut connection, "GET count"), 21, "each once");
+    }
+    world.signal(2, "-TERM");
+    assert_eq!(world.wait(2), Some(0));
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order_whatever_they_are() {
+    let world = World::new(&[]);
+    let mut plain = Plain::new(&world, 3);
+    plain.send(
+        "SET a 1\r\nGET a\r\nPING\r\nINCR a\r\nWATCH a\r\nMULTI\r\nGET a\r\nEXEC\r\nGET a\r\n",
+    );
+    plain.expect(
+        "+OK\r\n$1\r\n1\r\n+PONG\r\n:2\r\n+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$1\r\n2\r\n$1\r\n2\r\n",
+    );
+    // Many, in two pieces, and a long one.
+    let many = "INCR n\r\n".repeat(5000);
+    let (head, tail) = many.split_at(20_003);
+    plain.send(head);
+    plain.send(tail);
+    plain.expect(&(1..=5000).map(|count| format!(":{count}\r\n")).collect::<String>());
+    let long = "x".repeat(900_000);
+    plain.send(&format!("*3\r\n$3\r\nSET\r\n$1\r\nl\r\n$900000\r\n{long}\r\nGET l\r\n"));
+    plain.expect(&format!("+OK\r\n$900000\r\n{long}\r\n"));
+    // What the log cannot take is refused, and nothing else is.
+    plain.send(&format!("*3\r\n$3\r\nSET\r\n$1\r\nl\r\n$1100000\r\n{}\r\n", "y".repeat(1_100_000)));
+    plain.expect("-ERR the command has about");
+    // A request that has no end is answered, and closed.
+    let mut plain = Plain::new(&world, 3);
+    plain.send("GET a\r\n*1\r\n:1\r\n");
+    plain.expect("$1\r\n2\r\n-ERR Protocol error: expected '$', got ':'\r\n");
+    assert!(plain.is_closed());
+    let mut plain = Plain::new(&world, 3);
+    plain.send("GET a\r\nQUIT\r\nGET a\r\n");
+    plain.expect("$1\r\n2\r\n+OK\r\n");
+    assert!(plain.is_closed());
+}
+
+#[test]
+fn without_a_majority_every_answer_comes_in_time_and_says_what_it_means() {
+    let mut world = World::new(&[]);
+    let mut plain = Plain::new(&world, 3);
+    plain.send("SET k v\r\n");
+    plain.expect("+OK\r\n");
+    (1..=2).for_each(|id| world.kill(id));
+    let began = Instant::now();
+    let mut reader = Plain::new(&world, 3);
+    reader.send("GET k\r\n");
+    plain.send("SET k w\r\nPING\r\n");
+    plain.expect("-CLUSTERDOWN No majority");
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    reader.expect("-CLUSTERDOWN No majority");
+    // From then on nothing is begun that cannot be done, and what needs nobody else is done.
+    let began = Instant::now();
+    let mut other = Plain::new(&world, 3);
+    other.send("SET k x\r\n");
+    other.expect("-TRYAGAIN Nothing was done");
+    let mut local = Plain::new(&world, 3);
+    local.send("READONLY\r\nGET k\r\n");
+    local.expect("+OK\r\n$1\r\nv\r\n");
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    // The write that was under way is carried out; the one that was refused never is.
+    (1..=2).for_each(|id| world.start(id));
+    let mut connection = world.connect(1);
+    let is_there = happens(SOON, || ask::<String>(&mut connection, "GET k") == "w");
+    assert!(is_there, "what was under way has been lost");
+    let mut back = world.connect(3);
+    let set = || cmd("SET").arg("k").arg("y").query::<()>(&mut back).is_ok();
+    assert!(happens(SOON, set));
+}
+
+#[test]
+fn keys_expire_on_every_process_by_one_clock() {
+    let world = World::new(&[]);
+    let [mut first, mut second] = [1, 2].map(|id| world.connect(id));
+    ask::<()>(&mut first, "SET k v PX 700");
+    let left = ask::<i64>(&mut second, "PTTL k");
+    assert!((1..=700).contains(&left), "{left}");
+    // Nobody writes any more, and it expires even so.
+    let is_gone = happens(SOON, || ask::<Option<String>>(&mut second, "GET k").is_none());
+    assert!(is_gone);
+    assert_eq!(ask::<i64>(&mut first, "PTTL k"), -2);
+}
+
+#[test]
+fn limits_hold() {
+    let world = World::new(&["--maxclients", "2", "--timeout", "1"]);
+    let mut first = Plain::new(&world, 1);
+    first.send("PING\r\n");
+    first.expect("+PONG\r\n");
+    let _second = Plain::new(&world, 1);
+    let mut third = Plain::new(&world, 1);
+    third.expect("-ERR max number of clients reached\r\n");
+    assert!(third.is_closed());
+    assert!(first.is_closed(), "it was silent for a second");
+}
+
+#[test]
+fn a_password_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, "secret\n").unwrap();
+    let world = World::new(&["--requirepass-file", file.to_str().unwrap()]);
+    let mut plain = Plain::new(&world, 1);
+    plain.send("GET k\r\n");
+    plain.expect("-NOAUTH Authentication required.\r\n");
+    let client = redis::Client::open(format!("redis://:secret@127.0.0.1:{}/", world.port(1)));
+    let mut connection = client.unwrap().get_connection().unwrap();
+    assert_eq!(ask::<Value>(&mut connection, "GET k"), Value::Nil);
+}
+
+/// What kv/run.sh says, and the process that says it.
+fn run_script(project: &Path, base: u16) -> (Child, String) {
+    let mut child = Command::new(project.join("kv/run.sh"))
+        .arg(base.to_string())
+        .env("PAXOS_KV_BIN", PAXOS_KV)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    (child, line)
+}
+
+#[test]
+fn the_script_starts_three_and_ends_them_and_serves_what_was_there() {
+    let (folder, base) = (tempfile::tempdir().unwrap(), free_ports());
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let copied = Command::new("cp")
+        .args(["-a", "--parents", "bash/lib.sh", "kv/run.sh"])
+        .arg(folder.path())
+        .current_dir(home)
+        .status();
+    assert!(copied.unwrap().success());
+    let connect = |id| redis::Client::open(format!("redis://127.0.0.1:{}/", base + id));
+    for signal in ["-TERM", "-KILL"] {
+        let (mut child, line) = run_script(folder.path(), base);
+        let [two, three] = [base + 1, base + 2];
+        let expected = format!("ready 127.0.0.1:{base} 127.0.0.1:{two} 127.0.0.1:{three}\n");
+        assert_eq!(line, expected);
+        let mut connection = connect(0).unwrap().get_connection().unwrap();
+        let count: i64 = ask(&mut connection, "INCR lives");
+        assert_eq!(count, if signal == "-TERM" { 1 } else { 2 });
+        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(killed.unwrap().success());
+        child.wait().unwrap();
+        let is_ended = |id: u16| TcpStream::connect(("127.0.0.1", base + id)).is_err();
+        assert!(happens(SOON, || (0..3).all(is_ended)), "{signal}");
+    }
+}
+
+#[test]
+fn what_cannot_start_says_why_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |words: &[&str]| {
+        let output =
+            Command::new(PAXOS_KV).args(words).current_dir(folder.path()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+        said
+    };
+    let missing = refused(&["--id", "1"]);
+    assert!(missing.contains("--conf") && missing.contains("--listen"), "{missing}");
+    let common = ["--conf", "none.conf", "--id", "1", "--listen"];
+    let with = |more: &[&str]| refused(&[&common[..], more].concat());
+    assert!(with(&["127.0.0.1:7001"]).contains("none.conf"));
+    assert!(with(&["nowhere"]).contains("it is no ADDR:PORT"));
+    assert!(with(&["0.0.0.0:7001"]).contains("there is no password: add --requirepass-file"));
+    let no_file = ["7001", "--requirepass-file", "none"];
+    assert!(with(&no_file).contains("cannot read the password in none"));
+    assert!(refused(&["--id", "0"]).contains("--id"));
+}
