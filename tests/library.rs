@@ -169,7 +169,8 @@ fn a_replica_goes_on_from_a_snapshot_and_ends_where_the_others_do() {
     assert_eq!(fresh.read(Consistency::Local, SOON, |machine| machine.0.len()), Ok(12));
 }
 
-/// Three nodes that are everything, and barriers, which pass after everything that was called before.
+/// Three nodes that are everything, and barriers, which pass after everything that was called
+/// before.
 #[test]
 fn a_replica_shares_its_node_with_the_roles_that_decide() {
     let cluster = cluster();

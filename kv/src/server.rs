@@ -41,10 +41,10 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// How long the end of the replica may take.
 const END: Duration = Duration::from_secs(5);
 
-const UNKNOWN: &str = "CLUSTERDOWN No majority of the acceptors has answered in time: a write may be \
-                       carried out later, or may not; read before you write again";
-const REFUSED: &str = "TRYAGAIN Nothing was done: no majority of the acceptors answers, or too much \
-                       waits for it; try again";
+const UNKNOWN: &str = "CLUSTERDOWN No majority of the acceptors has answered in time: a write \
+                       may be carried out later, or may not; read before you write again";
+const REFUSED: &str = "TRYAGAIN Nothing was done: no majority of the acceptors answers, or too \
+                       much waits for it; try again";
 
 /// Why a server could not start.
 #[derive(Debug)]

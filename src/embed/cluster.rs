@@ -35,8 +35,8 @@ impl Cluster {
         Ok(Cluster { config: config::read(&path.as_ref().to_string_lossy())? })
     }
 
-    /// The same cluster, whose acceptors keep what they must not forget in `directory`, whatever the
-    /// file says: for several processes of one file on one host.
+    /// The same cluster, whose acceptors keep what they must not forget in `directory`, whatever
+    /// the file says: for several processes of one file on one host.
     #[must_use = "it is another description, and this one is left as it was"]
     pub fn with_data(mut self, directory: impl Into<PathBuf>) -> Cluster {
         self.config.data = Some(directory.into());
@@ -141,9 +141,9 @@ impl Cluster {
         self.replica_and(id, &[], machine, applied)
     }
 
-    /// A replica in one node with other roles of this id, `Role::Acceptor` and `Role::Proposer`: what
-    /// one says to another crosses no socket, and they end together. The log is applied from its
-    /// beginning.
+    /// A replica in one node with other roles of this id, `Role::Acceptor` and `Role::Proposer`:
+    /// what one says to another crosses no socket, and they end together. The log is applied from
+    /// its beginning.
     ///
     /// # Errors
     ///

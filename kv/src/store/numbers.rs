@@ -20,8 +20,8 @@ pub fn whole(text: &[u8]) -> Result<i64, Fault> {
     integer(text).ok_or_else(|| "value is not an integer or out of range".into())
 }
 
-/// A number with 64 significant bits, as the floating point numbers of Redis have on x86: `bits` times two to
-/// the `power`.
+/// A number with 64 significant bits, as those of Redis have on x86: `bits` times two to the
+/// `power`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Float {
     bits: BigInt,

@@ -69,7 +69,7 @@ impl World {
     /// Starts all of them, and waits until they serve.
     pub fn start_all(&mut self) {
         let mut waiting: Vec<_> = (1..=3).map(|id| self.spawn(id)).collect();
-        waiting.iter_mut().for_each(|out| await_ready(out));
+        waiting.iter_mut().for_each(await_ready);
     }
 
     /// Starts one, and waits until it serves.
