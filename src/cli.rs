@@ -2,7 +2,11 @@
 //!
 //! Everything wrong with it becomes one line; nothing is opened here.
 
+mod bench;
+mod lead;
 mod learner;
+mod log;
+mod manual;
 mod picture;
 mod scenario;
 mod simulate;
@@ -15,24 +19,28 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Args, Parser, Subcommand};
+use clap_complete::Shell;
 
+use self::bench::TypedBench;
+use self::lead::TypedLead;
 use self::learner::TypedLearner;
+use self::log::TypedLog;
+pub use self::manual::{completions, write_pages};
 use self::simulate::TypedSimulate;
 use self::status::TypedStatus;
 use self::values::{first_instance, flag, ratio, role_of_node, seconds, survey_seconds, yes_or_no};
 use crate::config::MetricsChoice;
 use crate::doctor::DoctorOptions;
-use crate::protocol::learner::Beginning;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, NodeId, Role};
 use crate::report::ReportOptions;
 use crate::results::check::CheckOptions;
-use crate::results::form::Printed;
 use crate::results::watch::WatchOptions;
 use crate::runtime::load::LoadOptions;
 use crate::runtime::node::NodeOptions;
 use crate::simulate::SimulateOptions;
 use crate::status::StatusOptions;
+use crate::storage::offline::LogCommand;
 
 /// What the user wants done.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +65,14 @@ pub enum Command {
     Doctor(DoctorOptions),
     /// Say who runs and who leads.
     Status(StatusOptions),
+    /// Have a proposer lead.
+    Lead(LeadOptions),
+    /// Look at an acceptor's directory.
+    Log(LogCommand),
+    /// Print what completes this command line in a shell.
+    Completions(Shell),
+    /// Write man pages to this directory.
+    Man(PathBuf),
     /// Run a cluster in one thread, on virtual time.
     Simulate(Box<SimulateOptions>),
 }
@@ -87,6 +103,17 @@ pub struct ConfigOptions {
     pub conf: String,
     /// One setting alone.
     pub key: Option<String>,
+}
+
+/// Who is to lead.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeadOptions {
+    /// The process that asks, a client; its lifetime is how long it tries.
+    pub node: NodeOptions,
+    /// The proposer that is to lead.
+    pub proposer: u32,
+    /// How long to try.
+    pub within: Duration,
 }
 
 /// What to measure.
@@ -263,48 +290,7 @@ enum TypedCommand {
     ///
     /// Clients of its own keep values in flight. Their values stay in the cluster's log for good.
     /// Status 0: measured. 1: the cluster did not decide everything.
-    Bench {
-        /// How many clients
-        #[arg(long, value_name = "COUNT", default_value = "1",
-            value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        clients: u32,
-        /// The id of the first of them; no other client should have it
-        #[arg(long, value_name = "ID", default_value = "1001",
-            value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
-        first_id: u32,
-        /// Bytes of a value; up to value_bytes in the configuration
-        #[arg(long, value_name = "BYTES", default_value = "64",
-            value_parser = clap::value_parser!(u32).range(0..=67_108_864))]
-        size: u32,
-        /// Values that each client keeps in flight
-        #[arg(long, value_name = "COUNT", default_value = "1",
-            value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-        outstanding: u32,
-        /// Values in a client's datagram at most; 0: as many as fit
-        #[arg(long, value_name = "COUNT", default_value = "0",
-            value_parser = clap::value_parser!(u32).range(0..=65_535))]
-        values_per_datagram: u32,
-        /// The instance that the first value of each client asks for, or `auto`: the leader chooses
-        #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = first_instance)]
-        first_instance: Assignment,
-        /// Drop each received datagram with this probability, in [0, 1)
-        #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
-        loss: f64,
-        /// How long to measure
-        #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
-        duration: Duration,
-        /// How long to run before that
-        #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
-        warm_up: Duration,
-        /// For each number on standard input, print how many nanoseconds that many decisions took
-        ///
-        /// The load goes on between them, and ends with the input.
-        #[arg(long, conflicts_with = "clients")]
-        laps: bool,
-        /// Print one JSON object
-        #[arg(long)]
-        json: bool,
-    },
+    Bench(TypedBench),
     /// Find faults of this host and of the network between the hosts, each with its cure
     ///
     /// Start it on every host of the cluster at about the same time, with the configuration of the
@@ -333,6 +319,28 @@ enum TypedCommand {
     /// It listens without taking part. Status 0: a leader is there that a quorum of the acceptors
     /// answers. 1: there is none.
     Status(TypedStatus),
+    /// Hand leadership over to a proposer, for maintenance of the leader's host
+    ///
+    /// Values that are being decided meanwhile are not lost. Status 0: it leads. 1: it does not in
+    /// time, and a sentence says what is known of why.
+    Lead(TypedLead),
+    /// Look at an acceptor's directory while no acceptor runs there; nothing in it changes
+    #[command(subcommand)]
+    Log(TypedLog),
+    /// Print a script that completes this command line in a shell
+    ///
+    /// For bash: `paxos completions bash > /etc/bash_completion.d/paxos`.
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Write man pages, paxos.1 and one for each command, to a directory
+    Man {
+        /// The directory; it must exist
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Run a whole cluster in one thread, on virtual time, and judge it
     ///
     /// The seed draws everything: cluster, clients, network and faults. As soon as an option of the
@@ -430,20 +438,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Usage::Wrong(format!("paxos: {article} {role} needs --conf PATH, before its role"))
         })?;
         Ok(NodeOptions {
-            conf,
-            node: NodeId::new(role, typed.id),
             loss: typed.loss,
             lifetime: Some(typed.lifetime).filter(|lifetime| !lifetime.is_zero()),
             seed: typed.seed,
-            no_timeouts: false,
-            no_preexecution: false,
-            assignment: Assignment::Leader,
-            session: None,
-            results: PathBuf::new(),
-            beginning: Beginning::OLDEST,
-            printed: Printed::Values,
-            adopt_copy: false,
             metrics: typed.metrics,
+            ..NodeOptions::of(conf, NodeId::new(role, typed.id))
         })
     };
     Ok(match command {
@@ -508,33 +507,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
                 command,
             })
         }
-        TypedCommand::Bench {
-            clients,
-            first_id,
-            size,
-            outstanding,
-            values_per_datagram,
-            first_instance,
-            loss,
-            duration,
-            warm_up,
-            laps,
-            json,
-        } => {
-            // What is not decided this long after the end is not going to be.
-            let lifetime = warm_up + duration + Duration::from_secs(10);
-            let typed = TypedNode { id: first_id, loss, lifetime, seed: None, metrics: None };
-            let load = LoadOptions {
-                value_bytes: size as usize,
-                outstanding: outstanding as usize,
-                values_per_datagram: values_per_datagram as usize,
-                warm_up,
-                duration,
-            };
-            let node = node(Role::Client, &typed)?;
-            let node = NodeOptions { assignment: first_instance, ..node };
-            Command::Bench(BenchOptions { node, clients, load, laps, json })
-        }
+        TypedCommand::Bench(typed) => Command::Bench(typed.understood(conf)?),
         TypedCommand::Doctor { local, all_interfaces, seconds, expect, json } => {
             let conf = conf.clone().ok_or_else(|| {
                 Usage::Wrong("paxos: a doctor needs --conf PATH, before `doctor`".to_owned())
@@ -554,6 +527,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             })?;
             Command::Status(typed.understood(conf))
         }
+        TypedCommand::Lead(typed) => {
+            let conf = conf.ok_or_else(|| {
+                Usage::Wrong("paxos: lead needs --conf PATH, before `lead`".to_owned())
+            })?;
+            Command::Lead(typed.understood(conf))
+        }
+        TypedCommand::Log(typed) => Command::Log(typed.understood()),
+        TypedCommand::Completions { shell } => Command::Completions(shell),
+        TypedCommand::Man { directory } => Command::Man(directory),
         TypedCommand::Simulate(typed) => {
             let command = picture::command_line(&arguments);
             Command::Simulate(Box::new(typed.understood(command).map_err(Usage::Wrong)?))

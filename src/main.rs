@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use multi_paxos::auth::key;
 use multi_paxos::cli::{
-    self, BenchOptions, Command, ConfigOptions, GenerateOptions, KeygenOptions, Usage,
+    self, BenchOptions, Command, ConfigOptions, GenerateOptions, KeygenOptions, LeadOptions, Usage,
 };
 use multi_paxos::clock::Clock;
 use multi_paxos::config;
@@ -22,6 +22,7 @@ use multi_paxos::results::check::{self, CheckOptions};
 use multi_paxos::results::generate;
 use multi_paxos::results::watch::{self, WatchOptions};
 use multi_paxos::runtime::entropy;
+use multi_paxos::runtime::handover;
 use multi_paxos::runtime::laps::Laps;
 use multi_paxos::runtime::load::Measured;
 use multi_paxos::runtime::measure;
@@ -30,6 +31,7 @@ use multi_paxos::runtime::parent;
 use multi_paxos::simulate::{self, SimulateOptions, Trouble, Verdict};
 use multi_paxos::status::{self, StatusOptions};
 use multi_paxos::stdio;
+use multi_paxos::storage::offline::{self, LogCommand, OfflineError};
 
 /// The status that `sysexits.h` gives to what is worth another try.
 const EX_TEMPFAIL: u8 = 75;
@@ -76,6 +78,13 @@ fn run() -> ExitCode {
         }
         Command::Doctor(options) => run_doctor(&options, clock),
         Command::Status(options) => run_status(&options, clock),
+        Command::Lead(options) => run_lead(&options, clock),
+        Command::Log(command) => run_log(&command),
+        Command::Completions(shell) => print(&cli::completions(shell)),
+        Command::Man(directory) => match cli::write_pages(&directory) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(format!("{}: cannot write there: {error}", directory.display())),
+        },
         Command::Simulate(options) => run_simulate(&options),
         Command::Watch(options) => {
             logging::start(clock, "watch".to_owned());
@@ -237,6 +246,51 @@ fn run_status(options: &StatusOptions, clock: Clock) -> ExitCode {
         Ok(()) if is_healthy => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(1),
         Err(error) => refuse(error),
+    }
+}
+
+fn run_lead(options: &LeadOptions, clock: Clock) -> ExitCode {
+    let LeadOptions { node, proposer, within } = options;
+    match handover::hand_over(node, *proposer, clock) {
+        Ok(outcome) if outcome.is_led_by(*proposer) => ExitCode::SUCCESS,
+        Ok(outcome) => {
+            logging::say(&outcome.sentence(*proposer, *within));
+            ExitCode::from(1)
+        }
+        Err(error) => refuse_start(&error),
+    }
+}
+
+fn run_log(command: &LogCommand) -> ExitCode {
+    let done = match command {
+        LogCommand::Verify { path } => {
+            offline::verify(path).map(|sentence| logging::say(&sentence))
+        }
+        LogCommand::Show { path, instances } => {
+            let mut out = io::BufWriter::new(stdio::stdout());
+            offline::show(path, *instances, &mut out)
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(OfflineError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error @ OfflineError::Broken(_)) => {
+            logging::say(&error.to_string());
+            ExitCode::from(1)
+        }
+        Err(error @ (OfflineError::Unusable(_) | OfflineError::Output(_))) => refuse(error),
+    }
+}
+
+/// Prints something whole; a reader that has enough of it may leave.
+fn print(bytes: &[u8]) -> ExitCode {
+    match stdio::stdout().write_all(bytes) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            refuse(format!("standard output: {error}"))
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
     }
 }
 

@@ -176,7 +176,8 @@ fn each_edge_has_one_place() {
     only("unsafe", &[]);
     only("httparse", &["src/runtime/metrics/http.rs"]);
     only("TcpListener", &["src/runtime/metrics/"]);
-    only("crate::runtime", &["src/runtime", "src/cli.rs", "src/embed", "src/fuzzing"]);
+    let drivers = ["src/runtime", "src/cli.rs", "src/cli/", "src/embed", "src/fuzzing"];
+    only("crate::runtime", &drivers);
     only("crate::embed", &["src/embed"]);
     // A program that builds on the library keeps its process to itself.
     only("signal_hook", &["src/runtime/ending.rs"]);
@@ -184,7 +185,7 @@ fn each_edge_has_one_place() {
     let environment = ["src/config.rs", "src/main.rs", "src/runtime/parent.rs", "src/sim/hunt.rs"];
     only("std::env", &environment);
     only("crate::simulate", &["src/cli.rs", "src/cli/"]);
-    only("crate::doctor", &["src/cli.rs", "src/status/"]);
+    only("crate::doctor", &["src/cli.rs", "src/cli/", "src/status/"]);
     only("crate::status", &["src/cli.rs", "src/cli/"]);
     only("crate::cli", &[]);
     let sim = ["src/sim/", "src/simulate.rs", "src/cli/scenario.rs", "src/fuzzing", "src/picture/"];

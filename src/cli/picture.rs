@@ -104,7 +104,7 @@ fn kind(name: &str) -> Result<Kind, String> {
     })
 }
 
-fn instances(text: &str) -> Result<(u64, u64), String> {
+pub fn instances(text: &str) -> Result<(u64, u64), String> {
     let (first, last) = text.split_once("..").unwrap_or((text, text));
     match (first.parse(), last.parse()) {
         (Ok(first), Ok(last)) if 1 <= first && first <= last => Ok((first, last)),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::values::look_seconds;
 use crate::status::StatusOptions;
 
 /// How to look at a cluster, as typed.
@@ -25,13 +26,5 @@ impl TypedStatus {
     pub fn understood(self, conf: String) -> StatusOptions {
         let TypedStatus { watch, json, seconds } = self;
         StatusOptions { conf, watch, json, duration: seconds }
-    }
-}
-
-/// Seconds that suffice to hear somebody, and do not last for ever.
-fn look_seconds(text: &str) -> Result<Duration, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if (0.2..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        Ok(_) | Err(_) => Err("not a number of seconds from 0.2 to 3600".to_owned()),
     }
 }

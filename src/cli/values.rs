@@ -24,6 +24,14 @@ pub fn survey_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Seconds that suffice to be answered, and do not last for ever.
+pub fn look_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.2..=3600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        Ok(_) | Err(_) => Err("not a number of seconds from 0.2 to 3600".to_owned()),
+    }
+}
+
 /// A probability that is not certainty.
 pub fn ratio(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -1,14 +1,17 @@
 //! How a process ends: by itself, at its lifetime, or by a signal, and never later than a second
 //! after one.
 
+use std::io;
 use std::process;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver as Channel, RecvTimeoutError, bounded};
-use log::{error, warn};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use log::{error, info, warn};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
 use super::doing::Work;
@@ -18,6 +21,7 @@ use super::progress::ClientProgress;
 use super::role_loop::{Ended, Failure};
 use super::session::SessionFile;
 use super::start_error::{StartError, StartErrorKind, no_thread};
+use super::stats::Stats;
 use crate::clock::Clock;
 use crate::protocol::types::Time;
 use crate::results::files::Presence;
@@ -89,16 +93,21 @@ pub(super) struct Ending {
     pub results: Option<Presence>,
     /// Whether an acceptor's data is still there.
     pub watch: Option<Watch>,
+    /// SIGUSR1 came: somebody wants to know what was counted so far.
+    is_asked: Arc<AtomicBool>,
     clock: Clock,
 }
 
 impl Ending {
     /// Listens for signals from now on.
     pub fn new(options: &NodeOptions, inbox: InboxSender) -> Result<Self, StartError> {
-        let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|error| {
+        let cannot = |error: io::Error| {
             let sentence = format!("cannot listen for signals: {error}");
             StartError::new(StartErrorKind::System, sentence)
-        })?;
+        };
+        let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(cannot)?;
+        let is_asked = Arc::new(AtomicBool::new(false));
+        flag::register(SIGUSR1, Arc::clone(&is_asked)).map_err(cannot)?;
         let (sender, received) = bounded(1);
         thread::Builder::new()
             .name("signals".to_owned())
@@ -115,25 +124,28 @@ impl Ending {
         let (lifetime, clock) = (options.lifetime, Clock::start());
         let (progress, session, results, watch) = (None, None, None, None);
         let signals = received;
-        Ok(Ending { lifetime, signals, inbox, progress, session, results, watch, clock })
+        Ok(Ending { lifetime, signals, inbox, progress, session, results, watch, is_asked, clock })
     }
 
     /// Waits for the end.
-    pub fn wait(self, ended: &Channel<Result<Ended, Failure>>) -> End {
-        let end = self.wait_for(ended);
+    pub fn wait(self, ended: &Channel<Result<Ended, Failure>>, stats: &Stats) -> End {
+        let end = self.wait_for(ended, stats);
         if let Some(session) = &self.session {
             session.note();
         }
         end
     }
 
-    fn wait_for(&self, ended: &Channel<Result<Ended, Failure>>) -> End {
+    fn wait_for(&self, ended: &Channel<Result<Ended, Failure>>, stats: &Stats) -> End {
         let mut looks = 0_u32;
         loop {
             match ended.recv_timeout(GLANCE) {
                 Ok(end) => return End::Of(end),
                 Err(RecvTimeoutError::Disconnected) => return End::Panicked,
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.is_asked.swap(false, Ordering::Relaxed) {
+                info!(target: "paxos::report", "counted so far: {stats}");
             }
             let lived = self.clock.now().since(Time::ZERO);
             if let Some(progress) = &self.progress {

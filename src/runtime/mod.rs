@@ -29,6 +29,8 @@ mod ending;
 pub mod entropy;
 pub mod gate;
 pub mod gauges;
+#[cfg(feature = "cli")]
+pub mod handover;
 pub mod inbox;
 #[cfg(feature = "cli")]
 pub mod laps;

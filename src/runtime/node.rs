@@ -75,6 +75,26 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
+    /// `node` in the cluster of this configuration, as it runs when nothing else is said.
+    pub fn of(conf: String, node: NodeId) -> Self {
+        NodeOptions {
+            conf,
+            node,
+            loss: 0.0,
+            lifetime: None,
+            seed: None,
+            no_timeouts: false,
+            no_preexecution: false,
+            assignment: Assignment::Leader,
+            session: None,
+            results: PathBuf::new(),
+            beginning: Beginning::OLDEST,
+            printed: Printed::Values,
+            adopt_copy: false,
+            metrics: None,
+        }
+    }
+
     fn of_role(&self) -> RoleOptions {
         let NodeOptions { node, loss, seed, no_timeouts, no_preexecution, assignment, .. } = *self;
         let adopt_copy = self.adopt_copy;
@@ -217,7 +237,7 @@ pub(super) fn drive(
     ending: Ending,
 ) -> Result<Exit, StartError> {
     let running = process.start(actor, output)?;
-    let end = ending.wait(&running.ended);
+    let end = ending.wait(&running.ended, &running.stats);
     running.stop_receiving();
     running.stats.log_summary();
     Ok(match end {

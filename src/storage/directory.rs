@@ -168,12 +168,12 @@ fn sync_way_to(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn mark_of(metadata: &Metadata) -> Mark {
+pub(super) fn mark_of(metadata: &Metadata) -> Mark {
     Mark { inode: metadata.ino(), birth: nanoseconds(metadata.created()) }
 }
 
 /// A time that the file system keeps; zero if it does not.
-fn nanoseconds(time: io::Result<SystemTime>) -> u64 {
+pub(super) fn nanoseconds(time: io::Result<SystemTime>) -> u64 {
     let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }

@@ -114,6 +114,12 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether somebody with more rights could read it.
+    pub fn is_forbidden(&self) -> bool {
+        let forbidden = io::ErrorKind::PermissionDenied;
+        matches!(self, LogError::Read { error, .. } if error.kind() == forbidden)
+    }
+
     /// Whether another try may find it mended: a disk that is full.
     pub fn may_pass(&self) -> bool {
         matches!(self, LogError::Write { error, .. } if error.kind() == io::ErrorKind::StorageFull)

@@ -50,8 +50,8 @@ impl Identity {
         disk.sync_names()
     }
 
-    /// Reads it, and demands that it is that of `mine`, whatever the incarnation and the token.
-    pub(super) fn read(disk: &mut impl Disk, mine: &Identity) -> Result<Self, LogError> {
+    /// Reads it, whosever it is.
+    pub(super) fn read_any(disk: &mut impl Disk) -> Result<Self, LogError> {
         let path = disk.path_of(IDENTITY);
         let text = read_text(disk, IDENTITY)?;
         let format = text.lines().next().unwrap_or_default();
@@ -59,9 +59,13 @@ impl Identity {
         if version.is_some_and(|version| version.parse::<u32>().is_ok()) && format != FORMAT {
             return Err(LogError::OtherFormat { path, found: format.to_owned() });
         }
-        let Some(found) = Identity::parse(&text) else {
-            return Err(LogError::Unreadable { path });
-        };
+        Identity::parse(&text).ok_or(LogError::Unreadable { path })
+    }
+
+    /// Reads it, and demands that it is that of `mine`, whatever the incarnation and the token.
+    pub(super) fn read(disk: &mut impl Disk, mine: &Identity) -> Result<Self, LogError> {
+        let found = Identity::read_any(disk)?;
+        let path = disk.path_of(IDENTITY);
         if found.cluster != mine.cluster || found.acceptor != mine.acceptor {
             let (found, mine) = (Box::new(found), Box::new(mine.clone()));
             return Err(LogError::OtherOwner { path, found, mine });

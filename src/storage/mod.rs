@@ -3,6 +3,8 @@
 //! A store keeps records in order and knows nothing of messages. The role loop appends the records
 //! of a turn, flushes once, and only then sends what the turn wants sent.
 
+#[cfg(feature = "cli")]
+mod archive;
 pub mod directory;
 pub mod disk;
 pub mod error;
@@ -11,6 +13,8 @@ pub mod identity;
 pub mod log;
 mod manifest;
 pub mod memory;
+#[cfg(feature = "cli")]
+pub mod offline;
 mod recovery;
 pub mod watch;
 

@@ -17,7 +17,9 @@ mod files;
 mod hostile;
 mod hosts;
 mod input;
+mod lead;
 mod lock;
+mod log;
 mod metrics;
 mod nodes;
 #[path = "../pages/mod.rs"]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::world::{PAXOS, World, script, text};
+use crate::world::{PAXOS, SOON, World, happens, script, text};
 
 /// Demands one line on standard error, nothing on standard output, and status 2.
 fn expect_refusal(command: &mut Command) -> String {
@@ -143,6 +143,49 @@ fn generated_values_are_as_many_as_asked_for() {
     let printed = text(&output.unwrap().stdout);
     let distinct: std::collections::BTreeSet<&str> = printed.lines().collect();
     assert_eq!((printed.lines().count(), distinct.len()), (500, 500));
+}
+
+#[test]
+fn the_command_line_documents_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().to_str().unwrap();
+    let output = Command::new(PAXOS).args(["man", pages]).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr), (Some(0), vec![]));
+    for (page, words) in [("paxos.1", "agree on one ordered log"), ("paxos-lead.1", "PROPOSER")] {
+        let page = fs::read_to_string(folder.path().join(page)).unwrap();
+        assert!(page.contains(words), "{page}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let output = Command::new(PAXOS).args(["completions", shell]).output().unwrap();
+        let script = text(&output.stdout);
+        assert!(output.status.success() && script.contains("acceptor"), "{shell}: {script}");
+    }
+    // What bash completes behind `paxos st`.
+    let output = Command::new(PAXOS).args(["completions", "bash"]).output().unwrap();
+    let asked = "\nCOMP_WORDS=(paxos st) COMP_CWORD=1; _paxos paxos st paxos; echo ${COMPREPLY[*]}";
+    let script = text(&output.stdout) + asked;
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(text(&output.stdout), "status\n", "{}", text(&output.stderr));
+    for wrong in [&["completions"][..], &["completions", "sh"], &["man"], &["man", "/nowhere"]] {
+        let output = Command::new(PAXOS).args(wrong).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    }
+}
+
+#[test]
+fn a_signal_asks_what_was_counted() {
+    let mut world = World::new();
+    world.start("node1", &[]);
+    assert!(happens(SOON, || world.said("node1").contains("the group is open")));
+    let asked = || {
+        world.signal("node1", "-USR1");
+        let said = world.said("node1");
+        ["P1", "A1", "L1"]
+            .iter()
+            .all(|role| said.contains(&format!("{role} INFO  counted so far: received ")))
+    };
+    assert!(happens(SOON, asked), "{}", world.said("node1"));
 }
 
 /// Runs `paxos simulate`; returns its status and what it printed.

@@ -409,10 +409,11 @@ impl World {
         text(&fs::read(self.path(&format!("{name}.err"))).unwrap_or_default())
     }
 
-    /// The same without the line that every process of a group without a key begins with.
+    /// The same without what is no complaint: that there is no key, and that it leads.
     pub fn complaints(&self, name: &str) -> String {
         let said = self.said(name);
-        said.lines().filter(|line| !line.contains("the group is open")).collect()
+        let usual = ["the group is open", "INFO  leads with "];
+        said.lines().filter(|line| !usual.iter().any(|part| line.contains(part))).collect()
     }
 
     /// What is in a learner's results file.

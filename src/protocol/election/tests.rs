@@ -232,6 +232,33 @@ fn who_is_proven_to_reach_a_caller_takes_over_in_time() {
     assert_eq!(call(&mut late, 900, 3000, &[(1, &[3])], false), Some(1200));
 }
 
+/// What `paxos lead` says: one plea of somebody who claims to have pleaded for ever.
+#[test]
+fn one_plea_hands_leadership_over_and_not_twice() {
+    let hand_over = |leads_since: u64, me: u32, pleads_for: u32| {
+        let mut stage = Stage::new(me, ballot(3, 1));
+        let leader = |ms| vec![(1, word(Standing::Leads, true, ballot(3, 1), at(ms)))];
+        for ms in (0..1000).step_by(10) {
+            let others = if ms < leads_since { vec![] } else { leader(ms) };
+            stage.turn(at(ms), &others);
+        }
+        let plea = Plea { pleaded_us: u64::MAX, offered: vec![pleads_for] };
+        stage.election.on_plea(at(1000), NodeId::new(Role::Client, u32::MAX), plea.clone());
+        let verdict = stage.turn(at(1000), &leader(1000));
+        (stage, plea, verdict)
+    };
+    let (mut stage, plea, verdict) = hand_over(0, 2, 2);
+    assert_eq!(verdict, Verdict::TakeOver);
+    // The new leader, another one say, is left alone for a while, whoever goes on asking.
+    for ms in (1010..1300).step_by(10) {
+        stage.election.on_plea(at(ms), NodeId::new(Role::Client, u32::MAX), plea.clone());
+        let others = vec![(3, word(Standing::Leads, true, ballot(4, 3), at(ms)))];
+        assert_eq!(stage.turn(at(ms), &others), Verdict::Wait, "{ms}");
+    }
+    assert_eq!(hand_over(0, 2, 3).2, Verdict::Wait, "another is asked");
+    assert_eq!(hand_over(900, 2, 2).2, Verdict::Wait, "the leader has only just been elected");
+}
+
 proptest! {
     /// Whatever is heard: no campaign without a majority that answered since the suspicion, none
     /// while somebody works, and none out of stamps that were never said.

@@ -74,7 +74,9 @@ impl Proposer {
             Verdict::Ask => self.announce(now, true, fx),
             Verdict::Campaign => self.campaign(now, fx),
             Verdict::TakeOver => {
-                info!("takes over: somebody whom the leader does not serve calls for it");
+                info!(
+                    "takes over: a process that the leader does not serve asks for it, or a person"
+                );
                 self.campaign(now, fx);
             }
         }

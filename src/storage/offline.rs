@@ -1,0 +1,298 @@
+//! `paxos log`: what is in an acceptor's directory, while no acceptor runs on it.
+//!
+//! It is read by the very code that reads it at a start (`recovery`), on a disk that forgets what
+//! is written (`archive`). So the answer to "would it start?" is that of a start, and nothing changes.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::archive::Archive;
+use super::directory::LOCK;
+use super::error::LogError;
+use super::identity::{IDENTITY, Identity};
+use super::log::{Log, LogOptions, Recovered};
+use crate::protocol::actor::Record;
+use crate::protocol::entries::EntryRef;
+use crate::protocol::types::{Ballot, Instance};
+
+/// What to do with a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogCommand {
+    /// Say whether an acceptor would start on it.
+    Verify {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// List its records.
+    Show {
+        /// The directory.
+        path: PathBuf,
+        /// These instances alone, the last one included.
+        instances: Option<(u64, u64)>,
+    },
+}
+
+/// Why there is no good answer.
+#[derive(Debug)]
+pub enum OfflineError {
+    /// The acceptor would not start.
+    Broken(String),
+    /// The directory cannot be looked at.
+    Unusable(String),
+    /// The lines cannot be written.
+    Output(io::Error),
+}
+
+impl fmt::Display for OfflineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OfflineError::Broken(what) | OfflineError::Unusable(what) => f.write_str(what),
+            OfflineError::Output(error) => write!(f, "standard output: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for OfflineError {}
+
+/// What a log holds.
+#[derive(Debug, Default)]
+struct Contents {
+    promised: Option<Ballot>,
+    /// Votes, those for one instance in several ballots each.
+    votes: u64,
+    highest: Option<Instance>,
+}
+
+impl Contents {
+    fn take(&mut self, record: &Record) {
+        match record {
+            Record::Promised(ballot) => self.promised = self.promised.max(Some(*ballot)),
+            Record::Accepted { ballot, from, entries } => {
+                self.promised = self.promised.max(Some(*ballot));
+                self.votes = self.votes.saturating_add(entries.len() as u64);
+                let last = from.0.saturating_add((entries.len() as u64).saturating_sub(1));
+                self.highest = self.highest.max(Some(Instance(last)));
+            }
+        }
+    }
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} votes", self.votes)?;
+        if let Some(highest) = self.highest {
+            write!(f, " up to instance {highest}")?;
+        }
+        match self.promised {
+            Some(ballot) => write!(f, ", promised {ballot}"),
+            None => write!(f, ", nothing promised"),
+        }
+    }
+}
+
+/// Whether an acceptor would start on this directory, in a sentence.
+///
+/// # Errors
+///
+/// When it would not, or when that cannot be said.
+pub fn verify(path: &Path) -> Result<String, OfflineError> {
+    let mut contents = Contents::default();
+    let read = read(path, false, |record| {
+        contents.take(&record);
+        Ok(())
+    });
+    let (identity, recovered) = match read {
+        Ok(read) => read,
+        Err(Trouble::Log(LogError::Copied { path: copied })) => {
+            return Err(OfflineError::Broken(of_copy(path, copied)));
+        }
+        Err(trouble) => return Err(trouble.into()),
+    };
+    let Some(Identity { cluster, acceptor, .. }) = identity else {
+        let path = path.display();
+        return Ok(format!("{path}: nothing is stored there; an acceptor would begin anew"));
+    };
+    let Recovered { records, cut_bytes, .. } = recovered;
+    let torn = match cut_bytes {
+        0 => String::new(),
+        bytes => format!("; it would cut {bytes} bytes of a torn record, which was never answered"),
+    };
+    let path = path.display();
+    Ok(format!(
+        "{path}: acceptor {acceptor} of cluster {cluster} would start: {records} records, \
+         {contents}{torn}"
+    ))
+}
+
+/// What is to be said of a copy: an acceptor would not start on it, but it may be whole.
+fn of_copy(path: &Path, copied: String) -> String {
+    let mut contents = Contents::default();
+    let read = read(path, true, |record| {
+        contents.take(&record);
+        Ok(())
+    });
+    let copy = LogError::Copied { path: copied };
+    match read {
+        Ok((_, Recovered { records, .. })) => {
+            format!("{copy}; it is whole: {records} records, {contents}")
+        }
+        Err(Trouble::Log(error)) => format!("{copy}; and {error}"),
+        Err(Trouble::Busy(what)) => what,
+        Err(Trouble::Output(error)) => error.to_string(),
+    }
+}
+
+/// Writes a line for each promise and each vote: instance, ballot, kind, session and number, and
+/// bytes, with tabs between them. Of a log that is damaged it writes what is before the damage.
+///
+/// # Errors
+///
+/// When the log is damaged, or cannot be read, or the lines cannot be written.
+pub fn show(
+    path: &Path,
+    instances: Option<(u64, u64)>,
+    out: &mut impl Write,
+) -> Result<(), OfflineError> {
+    let mut list = |record| list(&record, instances, out);
+    match read(path, false, &mut list) {
+        // Nothing was listed yet, and what a copy holds can be looked at.
+        Err(Trouble::Log(LogError::Copied { .. })) => read(path, true, &mut list)?,
+        other => other?,
+    };
+    Ok(out.flush().map_err(Trouble::Output)?)
+}
+
+fn list(record: &Record, wanted: Option<(u64, u64)>, out: &mut impl Write) -> io::Result<()> {
+    match record {
+        Record::Promised(ballot) if wanted.is_none() => {
+            writeln!(out, "-\t{ballot}\tpromise\t-\t0")
+        }
+        Record::Promised(_) => Ok(()),
+        Record::Accepted { ballot, from, entries } => {
+            for (instance, entry) in (from.0..).zip(entries.iter()) {
+                if wanted.is_some_and(|(first, last)| instance < first || last < instance) {
+                    continue;
+                }
+                let (kind, bytes) = match entry {
+                    EntryRef::Noop => ("no-op", 0),
+                    EntryRef::Value { value, .. } => ("value", value.len()),
+                    EntryRef::Part { bytes, .. } => ("part", bytes.len()),
+                };
+                let origin = entry.origin().map_or_else(
+                    || "-".to_owned(),
+                    |origin| {
+                        format!("{}.{:016x}{}", origin.session, origin.session.boot, origin.number)
+                    },
+                );
+                writeln!(out, "{instance}\t{ballot}\t{kind}\t{origin}\t{bytes}")?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Why reading ended early.
+enum Trouble {
+    Log(LogError),
+    /// The directory cannot be looked at, or not now.
+    Busy(String),
+    Output(io::Error),
+}
+
+impl From<Trouble> for OfflineError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Log(error) if error.is_forbidden() => {
+                OfflineError::Unusable(error.to_string())
+            }
+            Trouble::Log(error) => OfflineError::Broken(error.to_string()),
+            Trouble::Busy(what) => OfflineError::Unusable(what),
+            Trouble::Output(error) => OfflineError::Output(error),
+        }
+    }
+}
+
+/// Hands on every record of the directory, until one is not taken. Returns whose it is, if there is
+/// anything, and what a start would have found.
+fn read(
+    path: &Path,
+    adopt_copy: bool,
+    mut take: impl FnMut(Record) -> io::Result<()>,
+) -> Result<(Option<Identity>, Recovered), Trouble> {
+    refuse_others(path)?;
+    let mut archive = Archive::new(path);
+    let identity = if path.join(IDENTITY).symlink_metadata().is_ok() {
+        Some(Identity::read_any(&mut archive).map_err(Trouble::Log)?)
+    } else {
+        None
+    };
+    let nobody = Identity {
+        cluster: String::new(),
+        acceptor: 0,
+        acceptor_count: 0,
+        incarnation: 0,
+        token: 0,
+    };
+    let options = LogOptions { adopt_copy, ..LogOptions::default() };
+    let mine = identity.as_ref().unwrap_or(&nobody);
+    let (mut taken, mut answer) = (Ok(()), None);
+    let opening = Log::open(archive, mine, options);
+    let recovered = opening.and_then(|opening| {
+        let restore = |record| {
+            if taken.is_ok() {
+                taken = take(record);
+            }
+        };
+        let (_, recovered) = opening.recover(restore)?;
+        answer = Some(recovered);
+        Ok(())
+    });
+    taken.map_err(Trouble::Output)?;
+    // An acceptor that started meanwhile has changed what was read.
+    refuse_others(path)?;
+    recovered.map_err(Trouble::Log)?;
+    Ok((identity, answer.unwrap_or_default()))
+}
+
+/// Refuses what is no acceptor's directory, and what an acceptor works on.
+fn refuse_others(path: &Path) -> Result<(), Trouble> {
+    let shown = path.display();
+    let busy = |what: String| Err(Trouble::Busy(what));
+    let names = match fs::read_dir(path) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.file_name())),
+        Err(error) => return busy(format!("{shown}: cannot read it: {error}")),
+    };
+    let names: Vec<String> = names.filter_map(|name| Some(name.to_str()?.to_owned())).collect();
+    let mut acceptors: Vec<&String> =
+        names.iter().filter(|name| name.starts_with("acceptor-")).collect();
+    acceptors.sort();
+    if let Some(first) = acceptors.first() {
+        return busy(format!(
+            "{shown} holds the directories of acceptors; name one of them, as {}",
+            path.join(first).display()
+        ));
+    }
+    // A log without its identity is damaged; files of anything else are none of ours.
+    let is_known = |name: &String| {
+        name.starts_with(IDENTITY) || name.starts_with("manifest") || name.starts_with("log-")
+    };
+    if !names.is_empty() && !names.iter().any(|name| is_known(name) || name == LOCK) {
+        return busy(format!("{shown} is no directory of an acceptor"));
+    }
+    // Without a lock that can be asked nobody works on it. A pipe would be waited for.
+    let lock = path.join(LOCK);
+    if !fs::symlink_metadata(&lock).is_ok_and(|lock| lock.is_file()) {
+        return Ok(());
+    }
+    match File::open(&lock).map(|lock| lock.try_lock_shared()) {
+        Ok(Err(TryLockError::WouldBlock)) => {
+            busy(format!("{shown} is in use by an acceptor; end it first"))
+        }
+        Ok(Ok(()) | Err(TryLockError::Error(_))) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

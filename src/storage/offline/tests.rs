@@ -1,0 +1,141 @@
+//! Logs that were written by the store itself, whole and damaged at random.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::protocol::entries::EntriesBuilder;
+use crate::protocol::types::{AssignedBy, Number, Origin, Session};
+use crate::rng::Rng;
+use crate::storage::AcceptorStore;
+use crate::storage::directory::Directory;
+
+fn ballot(round: u64) -> Ballot {
+    Ballot { round, proposer: 2, boot: 7 }
+}
+
+fn vote(round: u64, from: u64, values: &[&str]) -> Record {
+    let mut entries = EntriesBuilder::new();
+    entries.push(EntryRef::Noop);
+    for (number, value) in (from..).zip(values) {
+        let session = Session { client: 3, boot: 0xbeef };
+        let origin = Origin { session, number: Number(number), assigned_by: AssignedBy::Leader };
+        entries.push(EntryRef::Value { origin, value: value.as_bytes() });
+    }
+    Record::Accepted { ballot: ballot(round), from: Instance(from), entries: entries.finish() }
+}
+
+/// A log of a few records, in segments that are so small that there are several.
+fn written(is_ended: bool) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let identity = Identity {
+        cluster: "team".to_owned(),
+        acceptor: 2,
+        acceptor_count: 3,
+        incarnation: 5,
+        token: 0x1234_5678_9abc_def0,
+    };
+    let options = LogOptions { segment_bytes: 200, ..LogOptions::default() };
+    let directory = Directory::open(folder.path()).unwrap();
+    let (mut log, _) = Log::open(directory, &identity, options).unwrap().recover(|_| ()).unwrap();
+    log.append(&Record::Promised(ballot(1))).unwrap();
+    log.flush().unwrap();
+    for round in 1..8 {
+        log.append(&vote(round, round * 10, &["a", "", "ccc"])).unwrap();
+        log.flush().unwrap();
+    }
+    if is_ended {
+        log.close().unwrap();
+    }
+    folder
+}
+
+fn shown(path: &Path, instances: Option<(u64, u64)>) -> (String, Result<(), OfflineError>) {
+    let mut out = Vec::new();
+    let result = show(path, instances, &mut out);
+    (String::from_utf8(out).unwrap(), result)
+}
+
+fn contents(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        names.map(|path| (path.display().to_string(), fs::read(&path).unwrap())).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_whole_log_is_told_in_a_sentence_and_in_lines() {
+    for is_ended in [false, true] {
+        let folder = written(is_ended);
+        let before = contents(folder.path());
+        assert!(before.len() > 5, "several segments: {}", before.len());
+        let path = folder.path().display();
+        assert_eq!(
+            verify(folder.path()).unwrap(),
+            format!(
+                "{path}: acceptor 2 of cluster team would start: 8 records, 28 votes up to \
+                 instance 73, promised 7.P2"
+            )
+        );
+        let (lines, result) = shown(folder.path(), None);
+        result.unwrap();
+        assert_eq!(lines.lines().count(), 29);
+        assert!(lines.starts_with("-\t1.P2\tpromise\t-\t0\n10\t1.P2\tno-op\t-\t0\n"), "{lines}");
+        let (lines, _) = shown(folder.path(), Some((12, 20)));
+        let expected = "12\t1.P2\tvalue\tC3.000000000000beef#11\t0\n\
+                        13\t1.P2\tvalue\tC3.000000000000beef#12\t3\n\
+                        20\t2.P2\tno-op\t-\t0\n";
+        assert_eq!(lines, expected);
+        assert_eq!(contents(folder.path()), before);
+    }
+}
+
+/// Whatever is broken: an answer, and not a byte that changes.
+#[test]
+fn a_damaged_log_is_told_and_left_as_it_is() {
+    let whole = written(false);
+    let files = contents(whole.path());
+    let random = &mut Rng::new(11);
+    let (mut broken, mut fine) = (0, 0);
+    for _ in 0..600 {
+        let (path, bytes) = &files[random.below(files.len() as u64) as usize];
+        let mut damaged = bytes.clone();
+        match random.below(4) {
+            0 => damaged.truncate(random.below(bytes.len() as u64 + 1) as usize),
+            1 => damaged.extend((0..random.below(300)).map(|_| random.next_u64() as u8)),
+            _ if bytes.is_empty() => continue,
+            _ => {
+                let place = random.below(bytes.len() as u64) as usize;
+                damaged[place] ^= 1 << random.below(8);
+            }
+        }
+        fs::write(path, &damaged).unwrap();
+        let before = contents(whole.path());
+        match verify(whole.path()) {
+            Ok(_) => fine += 1,
+            Err(OfflineError::Broken(what)) => {
+                broken += 1;
+                assert!(!what.is_empty() && !what.contains('\n'), "{what}");
+            }
+            Err(other) => panic!("{path}: {other}"),
+        }
+        let (_, result) = shown(whole.path(), None);
+        assert!(matches!(result, Ok(()) | Err(OfflineError::Broken(_))), "{result:?}");
+        assert_eq!(contents(whole.path()), before);
+        fs::write(path, bytes).unwrap();
+    }
+    assert!(broken > 200 && fine > 20, "{broken} {fine}");
+}
+
+#[test]
+fn a_log_without_its_identity_or_its_segment_is_broken() {
+    for (name, words) in [("identity", " is missing beside "), ("log-00000001", " is missing")] {
+        let folder = written(true);
+        fs::remove_file(folder.path().join(name)).unwrap();
+        let Err(OfflineError::Broken(what)) = verify(folder.path()) else { panic!("{name}") };
+        assert!(what.contains(words), "{what}");
+    }
+}
