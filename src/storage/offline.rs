@@ -1,7 +1,8 @@
 //! `paxos log`: what is in an acceptor's directory, while no acceptor runs on it.
 //!
 //! It is read by the very code that reads it at a start (`recovery`), on a disk that forgets what
-//! is written (`archive`). So the answer to "would it start?" is that of a start, and nothing changes.
+//! is written (`archive`). So the answer to "would it start?" is that of a start, and nothing
+//! changes.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
