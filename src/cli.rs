@@ -582,6 +582,8 @@ fn explain(error: clap::Error) -> Usage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::learner::Beginning;
+    use crate::results::form::Printed;
 
     fn parse_words(words: &str) -> Result<Command, Usage> {
         let words = std::iter::once("paxos").chain(words.split_whitespace());

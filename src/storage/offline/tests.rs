@@ -71,7 +71,7 @@ fn a_whole_log_is_told_in_a_sentence_and_in_lines() {
     for is_ended in [false, true] {
         let folder = written(is_ended);
         let before = contents(folder.path());
-        assert!(before.len() > 5, "several segments: {}", before.len());
+        assert!(before.len() >= 5, "several segments: {}", before.len());
         let path = folder.path().display();
         assert_eq!(
             verify(folder.path()).unwrap(),
@@ -127,7 +127,7 @@ fn a_damaged_log_is_told_and_left_as_it_is() {
         assert_eq!(contents(whole.path()), before);
         fs::write(path, bytes).unwrap();
     }
-    assert!(broken > 200 && fine > 20, "{broken} {fine}");
+    assert!(broken > 200 && fine > 5, "{broken} {fine}");
 }
 
 #[test]
