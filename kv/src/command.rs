@@ -66,12 +66,6 @@ impl Command {
         ALL.binary_search_by(by_name).ok().map(|place| &ALL[place])
     }
 
-    /// Whether it can have so many words.
-    pub fn allows(&self, words: usize) -> bool {
-        let words = i32::try_from(words).unwrap_or(i32::MAX);
-        if self.arity < 0 { words >= -self.arity } else { words == self.arity }
-    }
-
     /// Whether it changes the state.
     pub fn is_write(&self) -> bool {
         matches!(self.act, Act::Write(_))
@@ -82,7 +76,40 @@ impl Command {
 pub fn find(words: &Words) -> Result<&'static Command, Fault> {
     let command = words.first().and_then(|name| Command::named(name));
     let Some(command) = command else { return Err(unknown(words)) };
-    if command.allows(words.len()) { Ok(command) } else { Err(Fault::wrong_count(command.name)) }
+    if !is_allowed(command.arity, words.len()) {
+        return Err(Fault::wrong_count(command.name));
+    }
+    if let Some(word) = words.get(1) {
+        check_subcommand(command.name, word, words.len())?;
+    }
+    Ok(command)
+}
+
+/// The commands that have subcommands, with how many words those have.
+const SUBCOMMANDS: [(&str, &[(&str, i32)]); 2] = [
+    ("client", &[("getname", 2), ("id", 2), ("info", 2), ("setinfo", 4), ("setname", 3)]),
+    ("command", &[("count", 2), ("docs", -2), ("info", -2)]),
+];
+
+fn check_subcommand(name: &str, word: &[u8], words: usize) -> Result<(), Fault> {
+    let Some((_, known)) = SUBCOMMANDS.iter().find(|(other, _)| *other == name) else {
+        return Ok(());
+    };
+    let subcommand = known.iter().find(|(known, _)| word.eq_ignore_ascii_case(known.as_bytes()));
+    let Some((subcommand, arity)) = subcommand else {
+        let word = String::from_utf8_lossy(until_nul(&word[..word.len().min(128)]));
+        let help = name.to_uppercase();
+        return Err(Fault(one_line(&format!("ERR unknown subcommand '{word}'. Try {help} HELP."))));
+    };
+    if is_allowed(*arity, words) {
+        return Ok(());
+    }
+    Err(Fault::wrong_count(&format!("{name}|{subcommand}")))
+}
+
+fn is_allowed(arity: i32, words: usize) -> bool {
+    let words = i32::try_from(words).unwrap_or(i32::MAX);
+    if arity < 0 { words >= -arity } else { words == arity }
 }
 
 /// The error for words that are no command. It shows 128 bytes of the name, and of the rest.

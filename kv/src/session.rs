@@ -161,10 +161,8 @@ impl Session {
         let command = match command {
             Ok(command) => command,
             Err(fault) => {
-                if let Some(transaction) = &mut self.transaction {
-                    transaction.is_broken = true;
-                }
-                flight.tell(self.protocol, &Reply::Error(fault.0));
+                let told = self.reject(fault, words[0]);
+                flight.tell(self.protocol, &told);
                 return Next::Request;
             }
         };
@@ -208,6 +206,21 @@ impl Session {
             }
         }
         Next::Request
+    }
+
+    /// Notes that a command was refused. A transaction has no second part then.
+    fn reject(&mut self, fault: Fault, name: &[u8]) -> Reply {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.is_broken = true;
+        }
+        match fault.0.strip_prefix("ERR ") {
+            Some(why) if name.eq_ignore_ascii_case(b"exec") => {
+                self.transaction = None;
+                self.watched.clear();
+                Reply::Error(format!("EXECABORT Transaction discarded because of: {why}"))
+            }
+            _ => Reply::Error(fault.0),
+        }
     }
 
     fn queue(&mut self, act: Act, request: &Request, longest: usize) -> Reply {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Connection, Value, cmd};
 
-use world::{PAXOS_KV, SOON, World, free_ports, happens};
+use world::{PAXOS_KV, SOON, World, free_ports, happens, skip};
 
 fn ask<T: redis::FromRedisValue>(connection: &mut Connection, line: &str) -> T {
     let (name, words) = line.split_once(' ').unwrap_or((line, ""));
@@ -183,6 +183,18 @@ fn a_password_is_asked_for() {
     assert_eq!(ask::<Value>(&mut connection, "GET k"), Value::Nil);
 }
 
+/// A copy of the project, as far as kv/run.sh needs it.
+fn project() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp")
+        .args(["-a", "--parents", "bash/lib.sh", "kv/run.sh"])
+        .arg(folder.path())
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .status();
+    assert!(copied.unwrap().success());
+    folder
+}
+
 /// What kv/run.sh says, and the process that says it.
 fn run_script(project: &Path, base: u16) -> (Child, String) {
     let mut child = Command::new(project.join("kv/run.sh"))
@@ -200,14 +212,7 @@ fn run_script(project: &Path, base: u16) -> (Child, String) {
 
 #[test]
 fn the_script_starts_three_and_ends_them_and_serves_what_was_there() {
-    let (folder, base) = (tempfile::tempdir().unwrap(), free_ports());
-    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let copied = Command::new("cp")
-        .args(["-a", "--parents", "bash/lib.sh", "kv/run.sh"])
-        .arg(folder.path())
-        .current_dir(home)
-        .status();
-    assert!(copied.unwrap().success());
+    let (folder, base) = (project(), free_ports());
     let connect = |id| redis::Client::open(format!("redis://127.0.0.1:{}/", base + id));
     for signal in ["-TERM", "-KILL"] {
         let (mut child, line) = run_script(folder.path(), base);
@@ -223,6 +228,41 @@ fn the_script_starts_three_and_ends_them_and_serves_what_was_there() {
         let is_ended = |id: u16| TcpStream::connect(("127.0.0.1", base + id)).is_err();
         assert!(happens(SOON, || (0..3).all(is_ended)), "{signal}");
     }
+}
+
+/// The README's commands as they stand there, but for the ports.
+#[test]
+fn the_readme_is_right_about_the_store() {
+    let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let readme = fs::read_to_string(home.join("README.md")).unwrap();
+    let blocks = readme.split("```").skip(1).step_by(2);
+    let block = blocks.filter_map(|block| block.strip_prefix("sh excerpt\n"));
+    let block = block.into_iter().find(|block| block.contains("kv/run.sh")).unwrap();
+    if Command::new("redis-cli").arg("--version").output().is_err() {
+        return skip("the_readme_is_right_about_the_store", "there is no redis-cli");
+    }
+    let (folder, base) = (project(), free_ports());
+    let mut lines = block.lines();
+    let first = lines.next().unwrap();
+    assert!(first.starts_with("kv/run.sh &"), "{first}");
+    // A person waits for the line `ready`, and looks at what is printed.
+    let mut typed =
+        format!("kv/run.sh {base} >ready &\nuntil grep -q ready ready; do sleep 0.1; done\n");
+    for (place, line) in lines.enumerate() {
+        let line = line.replace("7001", &base.to_string());
+        typed += &format!("{}\n", line.replace("7002", &(base + 1).to_string()));
+        assert!(place < 3, "there are more than three commands behind it: {line}");
+    }
+    let output = Command::new("bash")
+        .args(["-e", "-c", &format!("{typed}kill $!; wait")])
+        .env("PAXOS_KV_BIN", PAXOS_KV)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(told, "OK\nhello\n", "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(block.contains("# \"hello\""), "{block}");
 }
 
 #[test]
