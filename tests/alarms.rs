@@ -1,10 +1,12 @@
-//! A test over the warnings and errors: docs/alarms.md explains each, and no other.
+//! A test over the warnings, errors and alerts: docs/alarms.md explains each, and no other; and
+//! what watches metrics knows no others than there are.
 
 // A test that cannot set itself up has failed.
 #![allow(clippy::unwrap_used)]
 
 mod pages;
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use pages::{Page, home};
@@ -53,7 +55,7 @@ fn beginning(format: &str) -> String {
 fn alarms() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (path, text) in sources() {
-        let code = text.split("#[cfg(test)]").next().unwrap();
+        let code = without_tests(&text);
         let mut note = |rest: &str| {
             let (format, _) = literal(rest.trim_start())
                 .unwrap_or_else(|| panic!("{path}: an alarm has no sentence of its own"));
@@ -108,6 +110,11 @@ fn sources() -> Vec<(String, String)> {
     found
 }
 
+/// The part of a file that is not its tests.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]").next().unwrap()
+}
+
 #[test]
 fn every_alarm_is_explained() {
     let page = page().text;
@@ -137,6 +144,10 @@ fn every_explained_alarm_can_be_logged() {
         let Some(alarm) = line.strip_prefix("| `").and_then(|rest| rest.split('`').next()) else {
             continue;
         };
+        // Alerts are not logged.
+        if alarm.starts_with("Paxos") {
+            continue;
+        }
         explained += 1;
         let pieces = alarm.split("..").map(|piece| piece.trim_matches([' ', '(', ')', ';', ':']));
         for piece in pieces.filter(|piece| !piece.is_empty()) {
@@ -144,6 +155,52 @@ fn every_explained_alarm_can_be_logged() {
         }
     }
     assert!(explained > 40, "only {explained} lines are explained");
+}
+
+/// The names in `text` that begin like a metric's, without what a histogram adds.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let is_of_name = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let starts = text.match_indices("paxos_").map(|(at, _)| &text[at..]);
+    let names = starts.map(|rest| rest.split(|letter| !is_of_name(letter)).next().unwrap());
+    names.map(|name| name.strip_suffix("_bucket").unwrap_or(name)).collect()
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(home().join(path)).unwrap()
+}
+
+#[test]
+fn alerts_and_the_dashboard_watch_metrics_that_there_are() {
+    let source = text("src/runtime/metrics/text.rs");
+    let known = metrics(without_tests(&source));
+    assert!(known.len() >= 20, "{known:?}");
+    for (path, least) in [("ops/alerts.yml", 9), ("ops/grafana.json", 14)] {
+        let text = text(path);
+        let watched = metrics(&text);
+        assert!(watched.len() >= least, "{path} watches only {watched:?}");
+        let unknown: Vec<_> = watched.difference(&known).collect();
+        assert!(unknown.is_empty(), "{path} watches {unknown:?}, which nobody serves");
+    }
+    let page = text("docs/metrics.md");
+    let explained = metrics(&page);
+    let missing: Vec<_> = known.difference(&explained).collect();
+    assert!(missing.is_empty(), "docs/metrics.md does not explain {missing:?}");
+}
+
+#[test]
+fn every_alert_is_explained_and_says_what_to_do() {
+    let (rules, page) = (text("ops/alerts.yml"), page().text);
+    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    for rule in &alerts {
+        let name = rule.lines().next().unwrap();
+        for part in ["\n        expr: ", "\n          severity: ", "\n          action: "] {
+            assert!(rule.contains(part), "ops/alerts.yml: {name} has no `{}`", part.trim());
+        }
+        let row = format!("| `{name}` | ");
+        assert!(page.contains(&row), "docs/alarms.md does not explain {name}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `Paxos")).count();
+    assert_eq!(rows, alerts.len(), "docs/alarms.md explains alerts that there are not");
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn links_lead_somewhere() {
     let mut followed = 0;
     for page in pages::all().into_iter().chain(OTHERS.map(read)) {
         let (folder, is_in_the_book) = match page.path.rsplit_once('/') {
-            Some((folder, _)) => (folder, folder == "docs"),
+            Some((folder, _)) => (folder, folder.starts_with("docs")),
             None => ("", false),
         };
         for (line, target) in links(&page) {

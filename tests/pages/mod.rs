@@ -28,10 +28,11 @@ pub fn home() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The README and every page of docs/.
+/// The README and every page of docs/ and docs/lectures/.
 pub fn all() -> Vec<Page> {
-    let docs = fs::read_dir(home().join("docs")).unwrap();
-    let mut paths: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
+    let folders = ["docs", "docs/lectures"].map(|folder| fs::read_dir(home().join(folder)));
+    let entries = folders.into_iter().flat_map(Result::unwrap);
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|end| end == "md"));
     paths.push(home().join("README.md"));
     paths.sort();

@@ -2,7 +2,7 @@
 //!
 //! A page's blocks marked `sh` are pasted into one shell, in order, in a copy of the project; each
 //! must succeed. A block marked `text output` is what the block before it prints, but for its lines
-//! `...`.
+//! `...`. Pictures of docs/lectures are what the commands draw; `REWRITE=1` draws them anew.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -61,6 +61,25 @@ fn paste(page: &Page) -> Result<(), String> {
                 return Err(format!("{path}:{} is not what is printed:\n{last}{said}", block.line));
             }
             _ => {}
+        }
+    }
+    pictures(page, &project)
+}
+
+/// Compares the pictures that a page shows with what its commands have drawn.
+fn pictures(page: &Page, project: &Project) -> Result<(), String> {
+    let Some((folder, _)) = page.path.rsplit_once('/') else { return Ok(()) };
+    let shown = page.text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    for name in shown.filter(|name| name.ends_with(".svg") && !name.contains('/')) {
+        let kept = pages::home().join(folder).join(name);
+        let drawn = fs::read(project.path(name)).map_err(|_| format!("nothing draws {name}"))?;
+        if std::env::var_os("REWRITE").is_some() {
+            fs::write(&kept, &drawn).unwrap();
+        }
+        if fs::read(&kept).unwrap() != drawn {
+            let path = &page.path;
+            let cure = "if it is right, REWRITE=1 cargo test --test system the_commands_of_every";
+            return Err(format!("{path}: {name} is not what is drawn; {cure}"));
         }
     }
     Ok(())

@@ -170,3 +170,22 @@ fn where_nothing_can_be_served_nothing_starts() {
     let (status, said) = run(&["learner", "1", "--metrics", "off", "--lifetime", "0.3"]);
     assert!(status == Some(0) && !said.contains("metrics are at"), "{said}");
 }
+
+/// Its metrics are compared in tests/alarms.rs.
+#[test]
+fn the_dashboard_can_be_imported_and_each_panel_says_what_to_do() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ops/grafana.json");
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.len() > 12 && dashboard["schemaVersion"].is_number());
+    let mut taken = BTreeSet::new();
+    for panel in panels {
+        let title = panel["title"].as_str().unwrap();
+        assert!(panel["description"].as_str().unwrap().len() > 20, "{title}");
+        let targets = panel["targets"].as_array().unwrap();
+        assert!(targets.iter().all(|it| it["expr"].as_str().unwrap().contains("$job")), "{title}");
+        let [x, y, w] = ["x", "y", "w"].map(|side| panel["gridPos"][side].as_u64().unwrap());
+        assert!((x..x + w).all(|column| column < 24 && taken.insert((column, y))), "{title}");
+    }
+}
