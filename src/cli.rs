@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::bench::TypedBench;
@@ -157,7 +157,7 @@ crash. Start acceptors, learners and proposers, and feed values to clients:
 #[command(name = "paxos", version, about = ABOUT, disable_help_subcommand = true)]
 struct Typed {
     /// The configuration file; every role needs it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", global = true)]
     conf: Option<String>,
     #[command(subcommand)]
     command: TypedCommand,
@@ -431,11 +431,12 @@ struct TypedFiles {
 /// Understands the command line, the program's name first.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Usage> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let Typed { conf, command } = Typed::try_parse_from(&arguments).map_err(explain)?;
+    let Typed { conf, command } =
+        Typed::try_parse_from(&arguments).map_err(|error| explain(&error, &arguments))?;
     let node = |role, typed: &TypedNode| {
         let conf = conf.clone().ok_or_else(|| {
             let article = if role == Role::Acceptor { "an" } else { "a" };
-            Usage::Wrong(format!("paxos: {article} {role} needs --conf PATH, before its role"))
+            Usage::Wrong(format!("paxos: {article} {role} needs --conf PATH"))
         })?;
         Ok(NodeOptions {
             loss: typed.loss,
@@ -468,9 +469,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         }
         TypedCommand::Node { node: typed, roles, proposer, acceptor, learner } => {
             if conf.is_none() {
-                return Err(Usage::Wrong(
-                    "paxos: a node needs --conf PATH, before `node`".to_owned(),
-                ));
+                return Err(Usage::Wrong("paxos: a node needs --conf PATH".to_owned()));
             }
             let mut nodes = Vec::new();
             for (place, role) in roles.iter().enumerate() {
@@ -484,9 +483,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         }
         TypedCommand::Keygen(options) => Command::Keygen(options),
         TypedCommand::Config { key } => {
-            let conf = conf.ok_or_else(|| {
-                Usage::Wrong("paxos: config needs --conf PATH, before `config`".to_owned())
-            })?;
+            let conf =
+                conf.ok_or_else(|| Usage::Wrong("paxos: config needs --conf PATH".to_owned()))?;
             Command::Config(ConfigOptions { conf, key })
         }
         TypedCommand::Generate(options) => Command::Generate(options),
@@ -509,9 +507,9 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
         }
         TypedCommand::Bench(typed) => Command::Bench(typed.understood(conf)?),
         TypedCommand::Doctor { local, all_interfaces, seconds, expect, json } => {
-            let conf = conf.clone().ok_or_else(|| {
-                Usage::Wrong("paxos: a doctor needs --conf PATH, before `doctor`".to_owned())
-            })?;
+            let conf = conf
+                .clone()
+                .ok_or_else(|| Usage::Wrong("paxos: a doctor needs --conf PATH".to_owned()))?;
             Command::Doctor(DoctorOptions {
                 conf,
                 is_local: local,
@@ -522,15 +520,13 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             })
         }
         TypedCommand::Status(typed) => {
-            let conf = conf.ok_or_else(|| {
-                Usage::Wrong("paxos: status needs --conf PATH, before `status`".to_owned())
-            })?;
+            let conf =
+                conf.ok_or_else(|| Usage::Wrong("paxos: status needs --conf PATH".to_owned()))?;
             Command::Status(typed.understood(conf))
         }
         TypedCommand::Lead(typed) => {
-            let conf = conf.ok_or_else(|| {
-                Usage::Wrong("paxos: lead needs --conf PATH, before `lead`".to_owned())
-            })?;
+            let conf =
+                conf.ok_or_else(|| Usage::Wrong("paxos: lead needs --conf PATH".to_owned()))?;
             Command::Lead(typed.understood(conf))
         }
         TypedCommand::Log(typed) => Command::Log(typed.understood()),
@@ -564,7 +560,7 @@ fn check_options(
 }
 
 /// One line of what is wrong, or the help that was asked for.
-fn explain(error: clap::Error) -> Usage {
+fn explain(error: &clap::Error, arguments: &[OsString]) -> Usage {
     let text = error.render().to_string();
     if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
         return Usage::Help(text);
@@ -576,7 +572,12 @@ fn explain(error: clap::Error) -> Usage {
     let first = text.split("\n\n").next().unwrap_or_default();
     let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.strip_prefix("error: ").unwrap_or(&line);
-    Usage::Wrong(format!("paxos: {line}; see `paxos --help`"))
+    // Of the command that was typed, if one was, and not of all of them.
+    let commands = Typed::command();
+    let typed = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    let command = typed.filter_map(|word| commands.find_subcommand(word)).next();
+    let help = command.map_or_else(String::new, |command| format!("{} ", command.get_name()));
+    Usage::Wrong(format!("paxos: {line}; see `paxos {help}--help`"))
 }
 
 #[cfg(test)]

@@ -21,6 +21,9 @@ use crate::protocol::types::{NodeId, Role, Sender};
 /// The first bytes of every datagram.
 const MAGIC: [u8; 4] = *b"mpxs";
 
+/// The first bytes of what doctors say to each other (`doctor::probe`). It is no message.
+pub(crate) const PROBE_MAGIC: [u8; 4] = *b"mpxd";
+
 /// Raised whenever a message changes its form.
 pub const VERSION: u8 = 3;
 
@@ -91,6 +94,8 @@ impl fmt::Display for TooLong {
 pub enum Refusal {
     /// Shorter than a header.
     TooShort,
+    /// What a doctor says to others.
+    Probe,
     /// Not one of ours: the magic is another.
     Foreign,
     /// Of another version of the format.
@@ -140,6 +145,7 @@ impl fmt::Display for Refusal {
                 );
             }
             Refusal::TooShort => "too short",
+            Refusal::Probe => "of a doctor",
             Refusal::Foreign => "not of this program",
             Refusal::OtherVersion => "of another version",
             Refusal::OtherCluster => "of another cluster",
@@ -245,8 +251,10 @@ impl Codec {
     pub fn envelope(&self, datagram: &[u8]) -> Result<Envelope, Refusal> {
         let header: &[u8; HEADER_BYTES] = datagram.first_chunk().ok_or(Refusal::TooShort)?;
         let [m0, m1, m2, m3, version, kind, role, rest @ ..] = header;
-        if [*m0, *m1, *m2, *m3] != MAGIC {
-            return Err(Refusal::Foreign);
+        match [*m0, *m1, *m2, *m3] {
+            MAGIC => {}
+            PROBE_MAGIC => return Err(Refusal::Probe),
+            _ => return Err(Refusal::Foreign),
         }
         if *version != self.version {
             return Err(match *version ^ self.version {

@@ -62,9 +62,7 @@ impl TypedBench {
     ///
     /// Without a configuration.
     pub fn understood(self, conf: Option<String>) -> Result<BenchOptions, Usage> {
-        let conf = conf.ok_or_else(|| {
-            Usage::Wrong("paxos: bench needs --conf PATH, before `bench`".to_owned())
-        })?;
+        let conf = conf.ok_or_else(|| Usage::Wrong("paxos: bench needs --conf PATH".to_owned()))?;
         let load = LoadOptions {
             value_bytes: self.size as usize,
             outstanding: self.outstanding as usize,

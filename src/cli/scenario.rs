@@ -72,9 +72,13 @@ pub struct TypedScenario {
 
 impl TypedScenario {
     /// The scenario for seed 1, if any of it was asked for.
-    pub fn understood(&self) -> Option<Scenario> {
+    ///
+    /// # Errors
+    ///
+    /// A fault of a node that there is not, in one sentence.
+    pub fn understood(&self) -> Result<Option<Scenario>, String> {
         if *self == TypedScenario::default() {
-            return None;
+            return Ok(None);
         }
         let mut scenario = Scenario::calm(1);
         let plan = &mut scenario.plan;
@@ -99,8 +103,19 @@ impl TypedScenario {
         };
         let clients = 1..=self.clients.unwrap_or(2);
         scenario.clients = clients.map(|client| Asking { client, ..pattern.clone() }).collect();
+        let everyone = members(&scenario);
+        let is_there = |node: &NodeId| {
+            everyone.contains(node) || self.restart.iter().any(|started| started.node == *node)
+        };
+        let faulty = self.kill.iter().chain(&self.isolate).map(|who| who.node);
+        if let Some(nobody) = faulty.into_iter().find(|node| !is_there(node)) {
+            return Err(format!(
+                "there is no {nobody}; the options --acceptors, --proposers, --learners and \
+                 --clients say how many there are"
+            ));
+        }
         scenario.faults = self.faults(&scenario);
-        Some(scenario)
+        Ok(Some(scenario))
     }
 
     /// What happens when, in order of time.
@@ -205,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_scenario_of_ones_own_is_what_was_asked_for() {
-        assert_eq!(TypedScenario::default().understood(), None);
+        assert_eq!(TypedScenario::default().understood(), Ok(None));
         let typed = TypedScenario {
             acceptors: Some(5),
             clients: Some(3),
@@ -215,7 +230,7 @@ mod tests {
             heal: vec![Duration::from_secs(1)],
             ..TypedScenario::default()
         };
-        let scenario = typed.understood().unwrap();
+        let scenario = typed.understood().unwrap().unwrap();
         assert_eq!((scenario.plan.settings.acceptor_count, scenario.clients.len()), (5, 3));
         assert_eq!(scenario.clients[2].pause, Duration::from_millis(20));
         assert_eq!(scenario.faults[0], (Time(1_000_000), Fault::Heal));

@@ -45,7 +45,7 @@ impl TypedSimulate {
     /// Options that do not go together, in one sentence.
     pub fn understood(self, command: String) -> Result<SimulateOptions, String> {
         let Self { seed, seeds, trace, heartbeats, lasting, transcript, scenario, pictures } = self;
-        let own = scenario.understood();
+        let own = scenario.understood()?;
         if lasting && own.is_some() {
             return Err(
                 "--lasting draws its scenario from the seed, and takes no option of a scenario"

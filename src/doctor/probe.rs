@@ -6,8 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::PROBE_MAGIC;
+
 /// The first bytes of every probe; those of the protocol's datagrams are others.
-const MAGIC: [u8; 4] = *b"mpxd";
+const MAGIC: [u8; 4] = PROBE_MAGIC;
 
 /// Raised whenever a probe changes its form.
 const VERSION: u8 = 1;

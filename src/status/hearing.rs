@@ -86,7 +86,7 @@ impl Hearing {
             }
             Ok(_) => {}
             // Other programs, and other clusters, may share a group.
-            Err(Refusal::TooShort | Refusal::Foreign | Refusal::OtherCluster) => {}
+            Err(Refusal::TooShort | Refusal::Probe | Refusal::Foreign | Refusal::OtherCluster) => {}
             Err(reason) => *self.refused.entry(reason).or_insert(0) += 1,
         }
     }

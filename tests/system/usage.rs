@@ -101,6 +101,29 @@ fn the_binary_refuses_what_it_cannot_follow() {
         let said = expect_refusal(Command::new(PAXOS).args(arguments));
         assert!(said.starts_with("paxos: "), "{said}");
     }
+    for (arguments, words) in [
+        (&["client", "1", "--los", "0"][..], "see `paxos client --help`"),
+        (&["--los"], "see `paxos --help`"),
+        (&["simulate", "--kill", "A4@1s"], "there is no A4"),
+        (&["simulate", "--isolate", "P3@1s", "--kill", "A1@1s"], "there is no P3"),
+    ] {
+        let said = expect_refusal(Command::new(PAXOS).args(arguments));
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn the_configuration_may_be_named_behind_the_command() {
+    let world = World::new();
+    let config = |arguments: &[&str]| {
+        let mut command = Command::new(PAXOS);
+        text(&command.args(arguments).current_dir(world.path("")).output().unwrap().stdout)
+    };
+    let conf = world.conf();
+    let conf = conf.to_str().unwrap();
+    let printed = config(&["config", "acceptor_count", "--conf", conf]);
+    assert_eq!(printed, config(&["--conf", conf, "config", "acceptor_count"]));
+    assert_eq!(printed, "3\n");
 }
 
 #[test]

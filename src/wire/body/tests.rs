@@ -196,6 +196,7 @@ fn each_refusal_has_its_reason() {
     };
     assert_eq!(codec.decode(&good[..HEADER_BYTES - 1]), Err(Refusal::TooShort));
     assert_eq!(with(0, b'x'), Err(Refusal::Foreign));
+    assert_eq!(with(3, b'd'), Err(Refusal::Probe));
     assert_eq!(with(4, VERSION + 1), Err(Refusal::OtherVersion));
     assert_eq!(with(5, Kind::ALL.len() as u8), Err(Refusal::UnknownKind));
     assert_eq!(with(5, Kind::Promise as u8), Err(Refusal::WrongRole));
