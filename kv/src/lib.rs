@@ -13,6 +13,11 @@ pub mod clock;
 pub mod command;
 mod connection;
 pub mod entry;
+#[cfg(test)]
+mod hunt;
+#[cfg(test)]
+#[path = "../tests/judge/mod.rs"]
+mod judge;
 pub mod machine;
 pub mod options;
 pub mod reply;

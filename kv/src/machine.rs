@@ -6,6 +6,7 @@ use multi_paxos::{Position, StateMachine};
 use parking_lot::Mutex;
 
 use crate::bugs::{self, Bug};
+use crate::clock;
 use crate::command::{self, Act};
 use crate::entry::{Entry, Reader, Step};
 use crate::reply::Reply;
@@ -42,11 +43,15 @@ impl StateMachine for Machine {
             return Vec::new();
         };
         let mut store = self.store.lock();
-        if !bugs::has(Bug::ExpiresByLocalClock) {
-            store.advance(entry.now);
-        }
+        store.advance(if bugs::has(Bug::ExpiresByLocalClock) { clock::now() } else { entry.now });
         let is_own = entry.origin == self.origin;
         let mut replies = Vec::new();
+        if bugs::has(Bug::AppliesTwice) {
+            let mut again = entry.steps.clone();
+            while let Some(step) = again.step() {
+                carry_out_unheard(&mut store, &step);
+            }
+        }
         while let Some(step) = entry.steps.step() {
             if is_own {
                 replies.push(carry_out(&mut store, &step));
@@ -93,7 +98,8 @@ fn carry_out_unheard(store: &mut Store, step: &Step<'_>) {
 }
 
 fn holds(store: &Store, watched: &[(&[u8], u64)]) -> bool {
-    watched.iter().all(|(key, version)| store.version(key) == *version)
+    bugs::has(Bug::IgnoresWatched)
+        || watched.iter().all(|(key, version)| store.version(key) == *version)
 }
 
 fn answer(store: &mut Store, words: &Words) -> Reply {

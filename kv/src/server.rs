@@ -161,6 +161,12 @@ impl Server {
         self.about.listen
     }
 
+    /// Its store, which a test can hold for a while.
+    #[cfg(test)]
+    pub(crate) fn store(&self) -> Shared {
+        Arc::clone(&self.store)
+    }
+
     /// What ends it.
     pub fn stopper(&self) -> Stopper {
         let (waking, is_stopped) = (Arc::clone(&self.waking), Arc::clone(&self.is_stopped));

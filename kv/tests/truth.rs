@@ -1,0 +1,64 @@
+//! Is the store linearizable while its processes are killed and stopped?
+//!
+//! KV_SECONDS=<n> looks for so long instead of a few seconds.
+
+// A test that cannot set itself up has failed.
+#![allow(clippy::unwrap_used)]
+
+mod judge;
+mod world;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use multi_paxos::Cluster;
+use paxos_kv::entry;
+use world::World;
+
+#[test]
+fn it_is_linearizable_whatever_dies() {
+    let seconds = std::env::var("KV_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
+    let mut world = World::new(&[]);
+    let cluster = Cluster::from_file(world.path().join("paxos.conf")).unwrap();
+    let mut log = cluster.subscribe(4).unwrap();
+    let ports = [1, 2, 3].map(|id| world.port(id));
+    let is_over = AtomicBool::new(false);
+    let mut faults = 0;
+    let history = thread::scope(|scope| {
+        let load = scope.spawn(|| judge::load(ports, &is_over));
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        while Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(400));
+            let id = 1 + faults % 3;
+            match (faults / 3) % 3 {
+                0 => {
+                    world.kill(id);
+                    thread::sleep(Duration::from_millis(200));
+                    world.start(id);
+                }
+                1 => {
+                    world.signal(id, "-STOP");
+                    thread::sleep(Duration::from_millis(500));
+                    world.signal(id, "-CONT");
+                }
+                // All of them: whatever was acknowledged comes back from the disks.
+                _ => {
+                    (1..=3).for_each(|id| world.kill(id));
+                    world.start_all();
+                }
+            }
+            faults += 1;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        load.join().unwrap()
+    });
+    let lists = judge::lists(world.port(1));
+    let unknown = history.iter().filter(|operation| operation.ended.is_none()).count();
+    let judged = judge::judge(&history, &judge::registers(&mut log, world.port(1)), &lists);
+    let count = judged.unwrap_or_else(|why| panic!("after {faults} faults: {why}"));
+    println!(
+        "{count} operations, {unknown} of unknown outcome, and {faults} faults: nothing wrong"
+    );
+    assert!(count > 500 && faults > 2, "{count} operations and {faults} faults");
+}
