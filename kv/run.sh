@@ -39,6 +39,8 @@ acceptors 239.0.0.1 $((base + 5))
 learners  239.0.0.1 $((base + 6))
 cluster   kv-$base
 data      data
+# Three processes share this host, so none may spend its time polling.
+busy_poll_us 0
 CONF
 
 addresses=()

@@ -3,6 +3,7 @@
 //! 0: it was told to end. 1: it could not go on. 2: unusable arguments or configuration. 75: it
 //! could not start for a reason that may pass by itself.
 
+mod files;
 mod parent;
 
 use std::hash::{BuildHasher, RandomState};
@@ -47,7 +48,8 @@ fn main() -> ExitCode {
 fn start(options: &Options) -> Result<Server, ExitCode> {
     // Different in every life of every process.
     let origin = RandomState::new().hash_one(options.id);
-    let serving = options.serving(origin).map_err(refuse)?;
+    let mut serving = options.serving(origin).map_err(refuse)?;
+    serving.clients_max = files::room_for(serving.clients_max);
     let mut cluster = Cluster::from_file(&options.conf).map_err(refuse)?;
     if let Some(data) = &options.data {
         cluster = cluster.with_data(data);

@@ -170,6 +170,25 @@ fn limits_hold() {
 }
 
 #[test]
+fn hundreds_of_clients_are_served_at_once() {
+    let world = World::new(&[]);
+    let mut clients: Vec<Plain> = (0..900).map(|_| Plain::new(&world, 2)).collect();
+    for _ in 0..3 {
+        clients.iter_mut().for_each(|client| client.send("INCR n\r\n"));
+        for client in &mut clients {
+            client.expect(":");
+            let mut rest = [0; 1];
+            while rest != *b"\n" {
+                client.0.read_exact(&mut rest).unwrap();
+            }
+        }
+    }
+    drop(clients);
+    let mut connection = world.connect(1);
+    assert_eq!(ask::<i64>(&mut connection, "GET n"), 2700);
+}
+
+#[test]
 fn a_password_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
