@@ -19,6 +19,12 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
+    /// A clock that started so long ago.
+    #[cfg(test)]
+    pub fn started_ago(ago: Duration) -> Self {
+        Clock { start: Instant::now().checked_sub(ago).unwrap() }
+    }
+
     /// The time. Never earlier than it was before.
     pub fn now(&self) -> Time {
         Time::ZERO + self.start.elapsed()

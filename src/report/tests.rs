@@ -26,6 +26,7 @@ fn run(folder: &Path) -> ReportOptions {
              by the kernel, 3 dropped at a full inbox, 4 refused (of another version), 9 refused \
              (sealed, not for here), 6 ignored (StaleBallot)\n",
         ),
+        ("node1.log", "2026-11-26T12:00:00.010Z N1 INFO  0 records are in data/acceptor-1\n"),
         ("client1.out", "2026-11-26T12:00:00.010Z C1 INFO  no log\n"),
     ];
     for (name, text) in files {
@@ -65,6 +66,7 @@ fn the_page_tells_what_the_files_tell() {
     ] {
         assert!(page.contains(part), "{part}\n{page}");
     }
+    assert!(page.contains("<th>N1</th><td>0 records") && !page.contains("<tr><th>N1</th>"));
     for part in ["<script", "http-equiv=\"refresh", "src=", "href=", "no log", "False"] {
         assert!(!page.contains(part), "{part}");
     }
@@ -131,7 +133,7 @@ fn what_was_not_counted_is_zero() {
     .unwrap();
     let facts = Facts::gather(&options);
     let names: Vec<&str> = facts.processes.iter().map(|it| it.name.as_str()).collect();
-    assert_eq!(names, ["P1", "P2", "A1"]);
+    assert_eq!(names, ["P1", "P2", "A1", "N1"]);
     let counts = Counts { received: 1, sent: 2, ..Counts::default() };
     assert_eq!(facts.processes[2].counts(), Some(counts));
 }

@@ -146,8 +146,9 @@ impl Progress {
         if !std::io::stderr().is_terminal() {
             return Progress { bars: Vec::new(), reported: Time::ZERO };
         }
-        let style = ProgressStyle::with_template("{prefix} {bar:40} {pos}/{len} {per_sec}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template("{prefix} {bar:40} {pos}/{len} {per_sec}, {eta} left")
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
         let screen = MultiProgress::new();
         let bars = (1..=learners)
             .map(|id| {

@@ -96,6 +96,13 @@ impl Gauges {
         }
     }
 
+    /// The last turn ended then, and the store is at work since then; zero if it is not.
+    #[cfg(test)]
+    pub fn pretend(&self, turned: Time, storing: Time) {
+        self.turned.store(turned.0, Ordering::Relaxed);
+        self.storing.store(storing.0, Ordering::Relaxed);
+    }
+
     /// The figures that were copied last.
     pub fn figures(&self) -> Figures {
         *self.figures.lock()

@@ -231,6 +231,28 @@ fn a_process_is_ready_unless_one_of_its_roles_is_not() {
     assert_eq!(status(&all, "/elsewhere").0, 404);
 }
 
+/// Only a loop that stands still is cured by starting the process again.
+#[test]
+fn a_loop_that_stands_still_is_not_alive_and_a_disk_that_does_is_not_ready() {
+    let shown = Shown { clock: Clock::started_ago(Duration::from_secs(100)), ..shown() };
+    let figures = Figures { leader: ballot(3, 1), ..Figures::default() };
+    let status = |turned_ago: u64, storing_for: u64| {
+        let role = watched(shown.clock, Role::Acceptor, figures);
+        let ago = |seconds: u64| Time(shown.clock.now().0 - seconds * 1_000_000);
+        let storing = if storing_for == 0 { Time::ZERO } else { ago(storing_for) };
+        role.gauges.pretend(ago(turned_ago), storing);
+        let all = Shown { roles: vec![role], ..shown.clone() };
+        ["/livez", "/readyz"].map(|path| (answer(&all, path).status, answer(&all, path).body))
+    };
+    let well = [(200, "alive\n".to_owned()), (200, "ready\n".to_owned())];
+    assert_eq!(status(0, 0), well);
+    assert_eq!(status(14, 1), well);
+    let still = "A1: its loop has not turned for 16 s\n".to_owned();
+    assert_eq!(status(16, 0), [(503, still.clone()), (503, still)]);
+    let disk = "A1: its disk has not finished a write for 3 s\n".to_owned();
+    assert_eq!(status(0, 3), [(200, "alive\n".to_owned()), (503, disk)]);
+}
+
 #[test]
 fn the_page_and_the_json_say_the_same() {
     let shown = shown();
