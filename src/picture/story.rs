@@ -1,6 +1,7 @@
 //! A run in sentences. They are the same in every picture, and say only what is in the record.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::scene::cut_off;
 use super::words::{self, Span};
@@ -98,20 +99,36 @@ pub fn told(record: &Record, sent: &[&Sent], ending: &str) -> Vec<Sentence> {
     story
 }
 
+/// A leader that was heard this long ago is no reason to campaign.
+const AT_WORK: Duration = Duration::from_millis(100);
+
 /// Why a proposer campaigns, as far as its ears can tell.
 fn campaigns(node: NodeId, ballot: Ballot, time: Time, sent: &[&Sent]) -> String {
-    let heard = sent.iter().filter(|sent| sent.time <= time).filter_map(|sent| {
-        let Some(Message::Heartbeat(heartbeat)) = &sent.message else { return None };
-        let leads = heartbeat.announcement.standing == Standing::Leads;
+    let earlier = || sent.iter().filter(|sent| sent.time <= time);
+    // When this proposer has read it.
+    let read = |sent: &Sent| {
         let is_read = |copy: &&crate::sim::record::Passage| {
             copy.to == node && copy.fate == Fate::Read && copy.time <= time
         };
-        let read = sent.copies.iter().find(is_read)?;
-        (leads && sent.from?.role == Role::Proposer).then_some((read.time, sent.from?))
+        Some(sent.copies.iter().find(is_read)?.time)
+    };
+    let heard = earlier().filter_map(|sent| {
+        let Some(Message::Heartbeat(heartbeat)) = &sent.message else { return None };
+        let leads = heartbeat.announcement.standing == Standing::Leads;
+        (leads && sent.from?.role == Role::Proposer).then_some((read(sent)?, sent.from?))
     });
-    let why = match heard.max() {
-        None => "it has heard no leader so far".to_owned(),
-        Some((last, leader)) => {
+    let called = earlier().filter_map(|sent| match &sent.message {
+        Some(Message::Plea(_)) => Some((read(sent)?, sent.from?)),
+        _ => None,
+    });
+    let why = match (heard.max(), called.max()) {
+        (None, _) => "it has heard no leader so far".to_owned(),
+        (Some((last, leader)), Some((when, caller)))
+            if time.since(last) < AT_WORK && time.since(when) < AT_WORK =>
+        {
+            format!("it hears {leader} lead, and {caller} calls for another")
+        }
+        (Some((last, leader)), _) => {
             let silence = time.since(last).as_secs_f64() * 1e3;
             format!("it heard {leader} lead {silence:.0} ms ago, and nothing since")
         }

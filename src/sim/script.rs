@@ -7,9 +7,9 @@
 //!
 //! Commands: `settings acceptors=3 page=512`, `start P1 [no-preexecution] [no-timeouts]`,
 //! `tick 20ms`, `run 20ms` (the same, and heartbeats and echoes are delivered meanwhile),
-//! `campaign P1` (whoever leads), `show elections`, `input C1 [at N] a b c`, `end C1`,
-//! `deliver [Kind] [from X] [to Y]`, `drop [Kind] [from X] [to Y]`, `kill P1`,
-//! `restart A1 [keeps 1]` (of its records).
+//! `campaign P1` (whoever leads), `plead C9 for P2` (what `paxos lead P2` says),
+//! `show elections`, `input C1 [at N] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`,
+//! `drop [Kind] [from X] [to Y]`, `kill P1`, `restart A1 [keeps 1]` (of its records).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -22,11 +22,13 @@ use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Delivery, Effects, Input, Record as Stored};
 use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
-use crate::protocol::message::{Assignment, Kind, Message};
+use crate::protocol::message::{Assignment, Kind, Message, Plea};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Counted, Instance, NodeId, Role, Run, Sender, Session, Time, Value};
+use crate::protocol::types::{
+    Counted, Instance, NodeId, Role, Run, Sender, Session, Time, To, Value,
+};
 
 /// One node on the stage.
 struct Actress {
@@ -131,6 +133,14 @@ impl Stage {
                         proposer.take_over(now, fx);
                     }
                 })
+            }
+            "plead" => {
+                let [caller, "for", proposer] = words else { return Err("who, for whom?".into()) };
+                let caller = Sender { node: node(caller)?, boot: 0 };
+                let offered = vec![node(proposer)?.id];
+                let plea = Message::Plea(Plea { pleaded_us: u64::MAX, offered });
+                self.post(caller, To::Group(Role::Proposer), plea);
+                Ok(())
             }
             "show" => {
                 self.shows_elections = words == ["elections"];
@@ -377,23 +387,26 @@ impl Stage {
             }
         }
         let from = actress.sender;
-        for (addressee, message) in fx.send {
-            // It may be wrong, and shown on purpose.
-            let _ = self.checker.on_send(from, addressee, &message);
-            for chosen in self.checker.take_news() {
-                self.record.happened(moment, What::Chosen(chosen));
-            }
-            self.record.sent(Sent::by(moment, id, &message));
-            let kind = message.kind();
-            let members =
-                self.nodes.keys().filter(|to| kind.reaches(addressee, **to) && **to != id);
-            for to in members {
-                let (to, message) = (*to, message.clone());
-                let copy = self.record.copied(Passage::begins(to, moment));
-                self.in_transit.push(InTransit { from, to, message, copy });
-            }
-        }
+        fx.send.into_iter().for_each(|(to, message)| self.post(from, to, message));
         Ok(())
+    }
+
+    /// Puts a message into transit to everybody whom it reaches.
+    fn post(&mut self, from: Sender, addressee: To, message: Message) {
+        let moment = self.moment.max(self.now);
+        // It may be wrong, and shown on purpose.
+        let _ = self.checker.on_send(from, addressee, &message);
+        for chosen in self.checker.take_news() {
+            self.record.happened(moment, What::Chosen(chosen));
+        }
+        self.record.sent(Sent::by(moment, from.node, &message));
+        let kind = message.kind();
+        let is_reached = |to: &&NodeId| kind.reaches(addressee, **to) && **to != from.node;
+        for to in self.nodes.keys().filter(is_reached) {
+            let (to, message) = (*to, message.clone());
+            let copy = self.record.copied(Passage::begins(to, moment));
+            self.in_transit.push(InTransit { from, to, message, copy });
+        }
     }
 }
 
