@@ -9,7 +9,7 @@ use crate::request::{Parsed, Progress, parse};
 use crate::session::{About, Flight, Next, Session};
 
 /// How much is read from a socket at a time.
-const READ_BYTES: usize = 64 << 10;
+pub const READ_BYTES: usize = 64 << 10;
 /// A flight takes no further request once its steps have so many bytes.
 const FLIGHT_BYTES: usize = 64 << 10;
 /// While so much waits to be written, nothing more is asked.
@@ -65,24 +65,23 @@ impl Connection {
         self.may_read = true;
     }
 
-    /// Reads what there is, as far as there is room for it.
-    pub fn read(&mut self, now: Instant, about: &About) -> io::Result<()> {
+    /// Reads what there is, as far as there is room for it. `piece` is what is read at a time.
+    pub fn read(&mut self, piece: &mut [u8], now: Instant, about: &About) -> io::Result<()> {
         let most = self.longest(about).max(READ_BYTES);
         while self.may_read && !self.is_ending && self.input.len() - self.taken < most {
-            if self.taken > 0 && (self.taken == self.input.len() || self.taken >= READ_BYTES) {
-                self.input.drain(..self.taken);
-                self.taken = 0;
-            }
-            let before = self.input.len();
-            self.input.resize(before + READ_BYTES, 0);
-            let read = self.stream.read(&mut self.input[before..]);
-            self.input.truncate(before + read.as_ref().copied().unwrap_or(0));
-            match read {
+            match self.stream.read(piece) {
                 Ok(0) => self.is_ending = true,
                 // Less than was asked for is all there is: what comes later is told.
                 Ok(count) => {
                     self.heard = now;
-                    self.may_read = count == READ_BYTES;
+                    self.may_read = count == piece.len();
+                    if self.taken == self.input.len() || self.taken >= READ_BYTES {
+                        self.input.drain(..self.taken);
+                        self.taken = 0;
+                        // A silent connection costs little, whatever it has sent.
+                        self.input.shrink_to(READ_BYTES);
+                    }
+                    self.input.extend_from_slice(&piece[..count]);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => self.may_read = false,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

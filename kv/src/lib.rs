@@ -16,7 +16,7 @@ pub mod entry;
 #[cfg(test)]
 mod hunt;
 #[cfg(test)]
-#[path = "../tests/judge/mod.rs"]
+#[path = "../tests/system/judge.rs"]
 mod judge;
 pub mod machine;
 pub mod options;

@@ -22,7 +22,7 @@ use slab::Slab;
 use self::waiting::{Awaited, Landed, Parts, Waiting, Waking};
 use crate::bugs::{self, Bug};
 use crate::clock;
-use crate::connection::Connection;
+use crate::connection::{Connection, READ_BYTES};
 use crate::entry::{self, HEADER_BYTES, Reader};
 use crate::machine::{self, Machine, Shared};
 use crate::options::Serving;
@@ -86,6 +86,13 @@ pub struct Server {
     /// Flights that have not been proposed yet.
     fresh: Parts,
     looked: Instant,
+    /// A connection was not taken, and nobody will say so again.
+    may_accept: bool,
+    /// What is read of a socket at a time.
+    piece: Vec<u8>,
+    /// As long as a test holds it, nothing is applied.
+    #[cfg(test)]
+    pub(crate) gate: Arc<parking_lot::Mutex<()>>,
 }
 
 /// Ends a server from outside.
@@ -120,6 +127,8 @@ impl Server {
         let store = Shared::default();
         let origin = serving.origin;
         let machine = Machine::new(Arc::clone(&store), origin);
+        #[cfg(test)]
+        let gate = Arc::clone(&machine.gate);
         let mut roles = vec![Role::Proposer];
         if serving.id <= cluster.acceptor_count() {
             roles.push(Role::Acceptor);
@@ -153,18 +162,16 @@ impl Server {
             is_stopped: Arc::default(),
             fresh: Vec::new(),
             looked: Instant::now(),
+            may_accept: false,
+            piece: vec![0; READ_BYTES],
+            #[cfg(test)]
+            gate,
         })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.about.listen
-    }
-
-    /// Its store, which a test can hold for a while.
-    #[cfg(test)]
-    pub(crate) fn store(&self) -> Shared {
-        Arc::clone(&self.store)
     }
 
     /// What ends it.
@@ -216,7 +223,7 @@ impl Server {
                     is_ready(self.about.listen);
                 }
             }
-            self.close_silent(now);
+            self.look_around(now);
         }
         let Server { replica, .. } = self;
         replica.stop(END).map(drop)
@@ -240,6 +247,7 @@ impl Server {
                         "a connection is not taken: {error}; raise the limit of open files, or \
                          lower --maxclients"
                     );
+                    self.may_accept = true;
                     return;
                 }
             };
@@ -272,7 +280,7 @@ impl Server {
             let mut again = Vec::new();
             for place in busy {
                 let Some(connection) = self.connections.get_mut(place) else { continue };
-                let is_broken = connection.read(now, &self.about).is_err();
+                let is_broken = connection.read(&mut self.piece, now, &self.about).is_err();
                 if let Some(flight) = connection.depart(&mut self.about) {
                     connection.in_flight = true;
                     let part = (place, connection.session.id(), flight);
@@ -441,9 +449,18 @@ impl Server {
         self.about.clients = self.connections.len();
     }
 
-    fn close_silent(&mut self, now: Instant) {
-        let Some(idle) = self.idle.filter(|_| now - self.looked >= GLANCE) else { return };
+    /// Does what nothing else reminds of.
+    fn look_around(&mut self, now: Instant) {
+        if now - self.looked < GLANCE {
+            return;
+        }
         self.looked = now;
+        if std::mem::take(&mut self.may_accept) {
+            let mut busy = Vec::new();
+            self.accept(now, &mut busy);
+            self.serve(now, busy);
+        }
+        let Some(idle) = self.idle else { return };
         let is_silent = |connection: &Connection| {
             !connection.in_flight && now.saturating_duration_since(connection.heard) > idle
         };

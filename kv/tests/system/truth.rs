@@ -2,19 +2,14 @@
 //!
 //! KV_SECONDS=<n> looks for so long instead of a few seconds.
 
-// A test that cannot set itself up has failed.
-#![allow(clippy::unwrap_used)]
-
-mod judge;
-mod world;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use multi_paxos::Cluster;
-use paxos_kv::entry;
-use world::World;
+
+use crate::judge;
+use crate::world::World;
 
 #[test]
 fn it_is_linearizable_whatever_dies() {

@@ -1,10 +1,5 @@
 //! The store as its users see it: real processes, `kill -9`, and a client that people use.
 
-// A test that cannot set itself up has failed.
-#![allow(clippy::unwrap_used)]
-
-mod world;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Connection, Value, cmd};
 
-use world::{PAXOS_KV, SOON, World, free_ports, happens, skip};
+use crate::world::{PAXOS_KV, SOON, World, free_ports, happens, skip};
 
 fn ask<T: redis::FromRedisValue>(connection: &mut Connection, line: &str) -> T {
     let (name, words) = line.split_once(' ').unwrap_or((line, ""));

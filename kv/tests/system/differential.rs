@@ -3,16 +3,11 @@
 //!
 //! KV_SEED=<n> tries that seed alone; KV_SEEDS=<n> that many of them.
 
-// A test that cannot set itself up has failed.
-#![allow(clippy::unwrap_used)]
-
-mod world;
-
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
-use world::{SOON, World, free_ports, happens, skip};
+use crate::world::{SOON, World, free_ports, happens, skip};
 
 /// A redis-server of this test's own. It dies with it.
 struct Redis {

@@ -1,8 +1,5 @@
 //! Three processes of the store in a directory of their own, and clients of them.
 
-// Each of the tests that share this uses a part of it.
-#![allow(dead_code, clippy::unwrap_used)]
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, UdpSocket};

@@ -6,8 +6,8 @@
 //! not have a lower one. Unique values make every rank certain, and outcomes that no client knows
 //! stay unknown.
 
-// Each of the tests that share this uses a part of it.
-#![allow(dead_code, clippy::unwrap_used)]
+// The library's own tests share it.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -202,7 +202,8 @@ pub fn registers(log: &mut Subscription, port: u16) -> BTreeMap<String, Vec<Stri
     registers
 }
 
-fn ask(port: u16, words: &[&str]) -> Value {
+/// What the store at a port says to a command.
+pub fn ask(port: u16, words: &[&str]) -> Value {
     let client = Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
     let mut connection = client.get_connection().unwrap();
     cmd(words[0]).arg(&words[1..]).query(&mut connection).unwrap()

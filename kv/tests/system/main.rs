@@ -1,0 +1,12 @@
+//! Tests with real processes of the store, in one binary, because each takes long to link.
+
+// A test that cannot set itself up has failed.
+#![allow(clippy::unwrap_used)]
+
+mod differential;
+mod judge;
+mod store;
+mod truth;
+mod world;
+
+use paxos_kv::entry;
