@@ -5,6 +5,7 @@
 
 mod differential;
 mod judge;
+mod search;
 mod store;
 mod truth;
 mod world;
