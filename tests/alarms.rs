@@ -92,7 +92,7 @@ fn alarms() -> Vec<(String, String)> {
 
 /// Every source file of what a process runs: its path and its text.
 fn sources() -> Vec<(String, String)> {
-    let mut folders = vec![home().join("src")];
+    let mut folders = vec![home().join("src"), home().join("kv/src")];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {

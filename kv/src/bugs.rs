@@ -25,14 +25,19 @@ pub const fn has(_bug: Bug) -> bool {
     false
 }
 
+/// Waits as long as a test holds the machine of this origin back.
+#[cfg(not(test))]
+#[inline(always)]
+pub const fn wait(_origin: u64) {}
+
 #[cfg(test)]
-pub use self::switch::{has, with};
+pub use self::switch::{GATE, SLOW, has, wait, with};
 
 #[cfg(test)]
 mod switch {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use parking_lot::RwLock;
+    use parking_lot::{Mutex, RwLock};
 
     use super::Bug;
 
@@ -40,6 +45,18 @@ mod switch {
     static PRESENT: AtomicUsize = AtomicUsize::new(0);
     /// Tests that count on the code as it is run beside each other, and never beside a bug.
     static TURN: RwLock<()> = RwLock::new(());
+
+    /// The origin of the machine that a test can hold back, ...
+    pub const SLOW: u64 = 3;
+    /// ... by holding this.
+    pub static GATE: Mutex<()> = Mutex::new(());
+
+    /// Waits as long as a test holds the machine of this origin back.
+    pub fn wait(origin: u64) {
+        if origin == SLOW {
+            drop(GATE.lock());
+        }
+    }
 
     /// Whether the code at hand is to have this bug.
     pub fn has(bug: Bug) -> bool {

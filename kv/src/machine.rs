@@ -21,20 +21,12 @@ pub struct Machine {
     /// Names this life of this process in the entries that it proposes. Nobody else waits for the
     /// answers to them.
     origin: u64,
-    /// As long as a test holds it, nothing is applied.
-    #[cfg(test)]
-    pub(crate) gate: Arc<Mutex<()>>,
 }
 
 impl Machine {
     /// A machine that changes this store.
     pub fn new(store: Shared, origin: u64) -> Machine {
-        Machine {
-            store,
-            origin,
-            #[cfg(test)]
-            gate: Arc::default(),
-        }
+        Machine { store, origin }
     }
 }
 
@@ -50,8 +42,7 @@ impl StateMachine for Machine {
             );
             return Vec::new();
         };
-        #[cfg(test)]
-        let _open = self.gate.lock();
+        bugs::wait(self.origin);
         let mut store = self.store.lock();
         store.advance(if bugs::has(Bug::ExpiresByLocalClock) { clock::now() } else { entry.now });
         let is_own = entry.origin == self.origin;

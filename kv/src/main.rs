@@ -76,7 +76,7 @@ fn run(server: Server) -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::error!("{error}");
+            log::error!("the store has ended: {error}");
             ExitCode::FAILURE
         }
     }

@@ -90,9 +90,6 @@ pub struct Server {
     may_accept: bool,
     /// What is read of a socket at a time.
     piece: Vec<u8>,
-    /// As long as a test holds it, nothing is applied.
-    #[cfg(test)]
-    pub(crate) gate: Arc<parking_lot::Mutex<()>>,
 }
 
 /// Ends a server from outside.
@@ -127,8 +124,6 @@ impl Server {
         let store = Shared::default();
         let origin = serving.origin;
         let machine = Machine::new(Arc::clone(&store), origin);
-        #[cfg(test)]
-        let gate = Arc::clone(&machine.gate);
         let mut roles = vec![Role::Proposer];
         if serving.id <= cluster.acceptor_count() {
             roles.push(Role::Acceptor);
@@ -164,8 +159,6 @@ impl Server {
             looked: Instant::now(),
             may_accept: false,
             piece: vec![0; READ_BYTES],
-            #[cfg(test)]
-            gate,
         })
     }
 

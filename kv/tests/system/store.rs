@@ -139,6 +139,17 @@ fn without_a_majority_every_answer_comes_in_time_and_says_what_it_means() {
 }
 
 #[test]
+fn local_reads_need_nobody() {
+    let mut world = World::new(&["--reads", "local"]);
+    let mut plain = Plain::new(&world, 3);
+    plain.send("SET k v\r\nGET k\r\n");
+    plain.expect("+OK\r\n$1\r\nv\r\n");
+    (1..=2).for_each(|id| world.kill(id));
+    plain.send("GET k\r\nREADWRITE\r\nGET k\r\n");
+    plain.expect("$1\r\nv\r\n+OK\r\n$1\r\nv\r\n");
+}
+
+#[test]
 fn keys_expire_on_every_process_by_one_clock() {
     let world = World::new(&[]);
     let [mut first, mut second] = [1, 2].map(|id| world.connect(id));
