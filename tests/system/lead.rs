@@ -47,20 +47,20 @@ fn with_a_key_only_a_holder_of_it_hands_over() {
     let with_key = |world: &World, name: &str| {
         world.configure(&format!("key_file {}", world.path(name).display()));
     };
-    world.make_key("paxos.key");
-    with_key(&world, "paxos.key");
+    world.make_key("own.key");
+    with_key(&world, "own.key");
     hand_to_and_fro(world);
     let mut world = World::over(Network::Multicast);
-    world.make_key("paxos.key");
+    world.make_key("own.key");
     world.make_key("other.key");
-    with_key(&world, "paxos.key");
+    with_key(&world, "own.key");
     world.start_cluster(2, "0");
     assert!(happens(SOON, || leads(&world, "P1")));
     with_key(&world, "other.key");
     let (status, said) = paxos(&world, &["lead", "P2", "--seconds", "1"]);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("no proposer is heard"), "{said}");
-    with_key(&world, "paxos.key");
+    with_key(&world, "own.key");
     assert!(leads(&world, "P1"));
 }
 
