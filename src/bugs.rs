@@ -50,6 +50,10 @@ pub enum Bug {
     ForgetsPromises,
     /// A restarted acceptor has forgotten what it accepted.
     ForgetsVotes,
+    /// A restarted acceptor has forgotten what it trimmed.
+    ForgetsTrimming,
+    /// What an acceptor trimmed looks as if it had accepted nothing there.
+    ReportsTrimmedAsEmpty,
     /// An acceptor answers before its disk has synced.
     AnswersBeforeSync,
     /// A torn frame at the end of the log is taken for a whole one.
@@ -179,7 +183,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 76] = [
+    pub const ALL: [Bug; 78] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -201,6 +205,8 @@ mod switch {
         Bug::ReusesBallots,
         Bug::ForgetsPromises,
         Bug::ForgetsVotes,
+        Bug::ForgetsTrimming,
+        Bug::ReportsTrimmedAsEmpty,
         Bug::AnswersBeforeSync,
         Bug::TrustsTornFrames,
         Bug::TrustsCaches,

@@ -405,7 +405,12 @@ mod tests {
     }
 
     fn heartbeat(cluster: &str, id: u32, boot: u64) -> Vec<u8> {
-        let progress = Progress { watermark: Instance(1), decided: 0, end: Instance(1) };
+        let progress = Progress {
+            first: Instance::FIRST,
+            watermark: Instance(1),
+            decided: 0,
+            end: Instance(1),
+        };
         let (standing, quorate, ballot) = (Standing::Stands, false, Ballot::ZERO);
         let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
         let heartbeat = Heartbeat { announcement, asks: false, progress };

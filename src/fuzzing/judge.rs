@@ -19,6 +19,7 @@ pub struct Judge {
     /// The highest ballot that an acceptor stored, and where it stored an entry in which.
     promised: Ballot,
     accepted: BTreeSet<(Ballot, Instance)>,
+    trimmed: Instance,
     /// What a leader proposed.
     proposed: BTreeMap<(Ballot, Instance), Entry>,
     /// What a learner put into its file, and up to where it printed.
@@ -38,6 +39,7 @@ impl Judge {
             stored: Vec::new(),
             promised: Ballot::ZERO,
             accepted: BTreeSet::new(),
+            trimmed: Instance::FIRST,
             proposed: BTreeMap::new(),
             filed: BTreeSet::new(),
             printed: None,
@@ -66,7 +68,8 @@ impl Judge {
                     self.answers(accepted.ballot);
                     for instance in accepted.runs.iter().flat_map(Run::iter) {
                         let key = (accepted.ballot, instance);
-                        assert!(self.accepted.contains(&key), "{instance} is not stored");
+                        let is_stored = self.accepted.contains(&key) || instance < self.trimmed;
+                        assert!(is_stored, "{instance} is not stored");
                     }
                 }
                 _ => {}
@@ -120,6 +123,7 @@ impl Judge {
                 let instances = from.numbering(entries).map(|(instance, _)| instance);
                 self.accepted.extend(instances.map(|instance| (*ballot, instance)));
             }
+            Record::Trimmed(below) => self.trimmed = self.trimmed.max(*below),
         }
         self.stored.push(record.clone());
     }

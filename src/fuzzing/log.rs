@@ -96,6 +96,8 @@ fn records(bytes: &mut Bytes<'_>, count: usize) -> Vec<u8> {
         let record = if bytes.chance() {
             let entries = vec![Entry::Noop; usize::from(bytes.below(4))].into();
             Record::Accepted { ballot, from: Instance(bytes.number()), entries }
+        } else if bytes.chance() {
+            Record::Trimmed(Instance(bytes.number()))
         } else {
             Record::Promised(ballot)
         };

@@ -44,8 +44,8 @@ impl Said {
             return Some(Message::Accepted(Accepted { ballot, runs }));
         }
         let Prepare { ballot, from, until, .. } = self.prepare.clone()?;
-        let (accepted, next) = (Vec::new(), None);
-        Some(Message::Promise(Promise { ballot, from, until, accepted, next }))
+        let (trimmed, accepted, next) = (Instance::FIRST, Vec::new(), None);
+        Some(Message::Promise(Promise { ballot, from, until, trimmed, accepted, next }))
     }
 }
 
@@ -130,6 +130,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
                 ballot: ballot(bytes, said),
                 from,
                 until,
+                trimmed: if bytes.byte() < 32 { instance(bytes) } else { Instance::FIRST },
                 accepted: (0..bytes.below(6)).map(|_| accepted(bytes)).collect(),
                 next: (bytes.byte() >= 192).then(|| instance(bytes)),
             })
@@ -239,7 +240,8 @@ fn heard(bytes: &mut Bytes<'_>) -> Heard {
 }
 
 fn progress(bytes: &mut Bytes<'_>) -> Progress {
-    Progress { watermark: instance(bytes), decided: bytes.number() - 1, end: instance(bytes) }
+    let (watermark, decided, end) = (instance(bytes), bytes.number() - 1, instance(bytes));
+    Progress { first: Instance::FIRST.max(instance(bytes)), watermark, decided, end }
 }
 
 fn session(bytes: &mut Bytes<'_>) -> Session {

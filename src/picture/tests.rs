@@ -79,7 +79,7 @@ fn made(value: &[u8]) -> Record {
     let report = AcceptedEntry { instance: Instance(1), ballot: old, entry };
     let promise = |accepted: Vec<AcceptedEntry>| {
         let (ballot, from) = (new, Instance(1));
-        Message::Promise(Promise { ballot, from, until: None, accepted, next: None })
+        Message::Promise(Promise { ballot, from, until: None, trimmed: from, accepted, next: None })
     };
     use Fate::{Dead, Lost, Read};
     let mut pen = Pen::default();
@@ -134,7 +134,8 @@ fn made(value: &[u8]) -> Record {
 fn office(ballot: Ballot, leads: bool) -> Belief {
     use crate::protocol::message::{Progress, Standing};
     let standing = if leads { Standing::Leads } else { Standing::Campaigns };
-    let progress = Progress { watermark: Instance(1), decided: 0, end: Instance(1) };
+    let progress =
+        Progress { first: Instance::FIRST, watermark: Instance(1), decided: 0, end: Instance(1) };
     Belief::Proposer { standing, ballot, progress }
 }
 

@@ -39,6 +39,8 @@ pub struct Acceptor {
     promised: Ballot,
     /// What was accepted last in each instance, and in which ballot.
     accepted: Segments<Ballot>,
+    /// What was accepted below it is forgotten: it is decided, and what stands for it lies above.
+    trimmed: Instance,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Vec<Run<Instance>>,
     /// Some of it was stored before this turn: it was answered, and the answer was lost.
@@ -58,6 +60,7 @@ impl Acceptor {
             settings,
             promised: Ballot::ZERO,
             accepted: Segments::new(),
+            trimmed: Instance::FIRST,
             unanswered: Vec::new(),
             is_asked_again: false,
             last_asked: None,
@@ -77,6 +80,8 @@ impl Acceptor {
                     self.accepted.keep(Page { from, entries }, ballot);
                 }
             }
+            Record::Trimmed(_) if bugs::has(Bug::ForgetsTrimming) => {}
+            Record::Trimmed(below) => self.forget(below),
         }
     }
 
@@ -92,7 +97,20 @@ impl Acceptor {
 
     /// Whether both have promised and accepted the same.
     pub fn remembers_as(&self, other: &Acceptor) -> bool {
-        self.promised == other.promised && self.accepted == other.accepted
+        self.promised == other.promised
+            && self.accepted == other.accepted
+            && self.trimmed == other.trimmed
+    }
+
+    /// What was accepted below it is forgotten.
+    pub fn trimmed(&self) -> Instance {
+        self.trimmed
+    }
+
+    /// In how many instances something was accepted, those below the trim point among them: they
+    /// are decided, whether this acceptor voted or not.
+    fn accepted_len(&self) -> u64 {
+        self.trimmed.0 - 1 + self.accepted.len() as u64
     }
 
     /// The ballot promised.
@@ -133,9 +151,13 @@ impl Acceptor {
             ballot: prepare.ballot,
             from: prepare.from,
             until: prepare.until,
+            trimmed: self.trimmed,
             accepted: Vec::new(),
             next: None,
         };
+        if bugs::has(Bug::ReportsTrimmedAsEmpty) {
+            promise.trimmed = Instance::FIRST;
+        }
         let mut bytes = 0;
         for (page, ballot) in self.accepted.pages(Run::new(prepare.from, until)) {
             for (instance, entry) in page.from.numbering(&page.entries) {
@@ -186,6 +208,15 @@ impl Acceptor {
     /// Remembers the entries of `accept`; those that are stored already are not stored again.
     fn store(&mut self, accept: Accept, fx: &mut Effects) {
         let Accept { ballot, from, entries, .. } = accept;
+        // What is trimmed is decided, so an Accept can only repeat the decision: it is answered
+        // like one that is stored already.
+        let trimmed = self.trimmed.0.saturating_sub(from.0).min(entries.len() as u64);
+        self.is_asked_again |= trimmed > 0;
+        if trimmed == entries.len() as u64 {
+            return;
+        }
+        let entries = entries.slice(trimmed as usize, entries.len());
+        let from = from.plus(trimmed);
         let page = Page { from, entries: entries.clone() };
         if self.accepted.overlaps(page.run()) {
             let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
@@ -198,6 +229,20 @@ impl Acceptor {
         // A ballot proposes one entry an instance, so storing it again changes nothing.
         self.accepted.keep(page, ballot);
         fx.persist.push(Record::Accepted { ballot, from, entries });
+    }
+
+    /// Somebody has passed the entries that stand for everything below `below` (`trimming`). That
+    /// is a fact about the log, whoever says so, and in whichever ballot.
+    fn trim(&mut self, below: Instance, fx: &mut Effects) {
+        if below > self.trimmed {
+            self.forget(below);
+            fx.persist.push(Record::Trimmed(below));
+        }
+    }
+
+    fn forget(&mut self, below: Instance) {
+        self.trimmed = self.trimmed.max(below);
+        self.accepted.take(Run::new(Instance::FIRST, self.trimmed), |_, _| {});
     }
 
     /// A proposer remembers another acceptor of this id: this one has forgotten what that one
@@ -229,7 +274,7 @@ impl Acceptor {
     /// after their sync, so that it speaks for an acceptor that can vote.
     fn echo(&mut self, now: Time, fx: &mut Effects) {
         let Some(heard) = self.hearing.take_echo(now, &self.settings) else { return };
-        let (promised, accepted) = (self.promised, self.accepted.len() as u64);
+        let (promised, accepted) = (self.promised, self.accepted_len());
         let most = (self.settings.page_bytes() / Heard::BYTES_MAX).max(1);
         for heard in heard.chunks(most) {
             let echo = Echo { promised, accepted, heard: heard.to_vec() };
@@ -277,6 +322,7 @@ impl Actor for Acceptor {
             Message::Disown(disown) => self.on_disown(&disown, fx),
             Message::Heartbeat(heartbeat) => {
                 self.hearing.hear(now, from, &heartbeat, &self.settings);
+                self.trim(heartbeat.progress.first, fx);
             }
             Message::Request(_)
             | Message::RequestAck(_)
@@ -315,7 +361,7 @@ impl Actor for Acceptor {
         Figures {
             ballot: Some(self.promised).filter(|ballot| *ballot > Ballot::ZERO),
             leader: self.hearing.leader(now, &self.settings),
-            accepted: Some(self.accepted.len() as u64),
+            accepted: Some(self.accepted_len()),
             ..Figures::default()
         }
     }

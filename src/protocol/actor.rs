@@ -140,6 +140,9 @@ pub enum Record {
         /// The entries.
         entries: Entries,
     },
+    /// Everything below this instance is decided, and what was accepted there may be forgotten: the
+    /// entries that stand for it are stored, and decided, from this instance on.
+    Trimmed(Instance),
 }
 
 /// Values on their way out of a learner. There are only whole values among the entries.

@@ -401,7 +401,12 @@ mod tests {
         let (mut log, settings) = (DecidedLog::new(), Settings::default());
         let mut catch_up = CatchUp::default();
         let source = NodeId::new(Role::Learner, 2);
-        let heard = Progress { watermark: Instance(1), decided: 100, end: Instance(101) };
+        let heard = Progress {
+            first: Instance::FIRST,
+            watermark: Instance(1),
+            decided: 100,
+            end: Instance(101),
+        };
         catch_up.on_progress(Time::ZERO, source, heard);
         // What is set when an answer brings `until` at `now`: when the next request is due, or
         // that it went out at once.
@@ -426,7 +431,12 @@ mod tests {
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 6000, 60), retry, "most of it has come");
         catch_up.on_decide();
-        let heard = Progress { watermark: Instance(1), decided: 300, end: Instance(301) };
+        let heard = Progress {
+            first: Instance::FIRST,
+            watermark: Instance(1),
+            decided: 300,
+            end: Instance(301),
+        };
         catch_up.on_progress(Time(7000), source, heard);
         assert_eq!(answer(&mut catch_up, 7000, 70), retry, "the others decide faster");
         catch_up.on_decide();
@@ -484,7 +494,12 @@ mod tests {
         let (log, settings) = (DecidedLog::new(), Settings::default());
         let mut catch_up = CatchUp::default();
         let source = NodeId::new(Role::Learner, 2);
-        let held = Progress { watermark: Instance(1), decided: 9, end: Instance(10) };
+        let held = Progress {
+            first: Instance::FIRST,
+            watermark: Instance(1),
+            decided: 9,
+            end: Instance(10),
+        };
         let mut now = Time::ZERO;
         let mut longest = |hears: bool| {
             let waits = (0..60).map(|_| {
@@ -511,8 +526,12 @@ mod tests {
         let (log, settings) = (DecidedLog::new(), Settings::default());
         let mut catch_up = CatchUp::default();
         let mut fx = Effects::new();
-        let held =
-            |decided| Progress { watermark: Instance(1), decided, end: Instance(decided + 1) };
+        let held = |decided| Progress {
+            first: Instance::FIRST,
+            watermark: Instance(1),
+            decided,
+            end: Instance(decided + 1),
+        };
         let [l1, l2, l3] = [1, 2, 3].map(|id| NodeId::new(Role::Learner, id));
         let p1 = NodeId::new(Role::Proposer, 1);
         for (source, decided) in [(p1, 9), (l1, 5), (l2, 5), (l3, 0)] {

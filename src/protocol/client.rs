@@ -708,7 +708,12 @@ mod tests {
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
         let (standing, quorate, stamp) = (Standing::Leads, true, Time::ZERO);
         let announcement = Announcement { standing, quorate, ballot, stamp };
-        let progress = Progress { watermark: Instance(1), decided: 0, end: Instance(1) };
+        let progress = Progress {
+            first: Instance::FIRST,
+            watermark: Instance(1),
+            decided: 0,
+            end: Instance(1),
+        };
         let heartbeat = Heartbeat { announcement, asks: false, progress };
         client.on_heartbeat(Time(1), &heartbeat, &mut Effects::new());
         assert_eq!(to(&mut client, 2, false), [all], "the first is asked for again");
@@ -874,7 +879,8 @@ mod tests {
         client.on_input(Time::ZERO, Input::Value(Value::new(b"v")), &mut fx);
         let mut told = |millis, watermark| {
             let log = crate::protocol::decided_log::DecidedLog::new().progress();
-            let progress = crate::protocol::message::Progress { watermark, ..log };
+            let progress =
+                crate::protocol::message::Progress { first: Instance::FIRST, watermark, ..log };
             let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
             let (standing, quorate) = (Standing::Leads, true);
             let stamp = Time::ZERO;

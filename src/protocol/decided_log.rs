@@ -19,6 +19,8 @@ use crate::bugs::{self, Bug};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DecidedLog {
     entries: Segments<()>,
+    /// What lies below it was trimmed: it is decided, and not kept.
+    first: Instance,
     /// Every instance below it is decided and was delivered or skipped.
     watermark: Instance,
     /// Above every decided instance.
@@ -69,6 +71,7 @@ impl DecidedLog {
     pub fn with_limits(limits: AssemblyLimits) -> Self {
         DecidedLog {
             entries: Segments::new(),
+            first: Instance::FIRST,
             watermark: Instance::FIRST,
             end: Instance::FIRST,
             leader_assigned_end: Instance::FIRST,
@@ -294,7 +297,8 @@ impl DecidedLog {
 
     /// How much is held here.
     pub fn progress(&self) -> Progress {
-        Progress { watermark: self.watermark, decided: self.entries.len() as u64, end: self.end }
+        let decided = self.first.0 - 1 + self.entries.len() as u64;
+        Progress { first: self.first, watermark: self.watermark, decided, end: self.end }
     }
 
     /// Whether anything of `run` is not decided.

@@ -569,7 +569,12 @@ mod tests {
         let standing = Standing::Leads;
         let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
         let watermark = Instance(watermark);
-        let progress = Progress { watermark, decided: watermark.0 - 1, end: watermark };
+        let progress = Progress {
+            first: Instance::FIRST,
+            watermark,
+            decided: watermark.0 - 1,
+            end: watermark,
+        };
         Message::Heartbeat(Heartbeat { announcement, asks: false, progress })
     }
 

@@ -192,6 +192,8 @@ pub struct Promise {
     pub from: Instance,
     /// The end of what was asked about, as asked.
     pub until: Option<Instance>,
+    /// The acceptor has forgotten what it accepted below it: everything there is decided.
+    pub trimmed: Instance,
     /// What was accepted on this page, in instance order.
     pub accepted: Vec<AcceptedEntry>,
     /// Where the next page begins; none on the last page.
@@ -281,9 +283,12 @@ pub struct DecideAck {
 /// How much of the log somebody holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Progress {
+    /// The lowest instance of which the entry is kept; the entries below it were trimmed.
+    pub first: Instance,
     /// Every instance below it is decided.
     pub watermark: Instance,
-    /// How many instances are decided, also above the watermark. Who counts fewer misses some.
+    /// How many instances are decided, also above the watermark, those that were trimmed among
+    /// them. Who counts fewer misses some.
     pub decided: u64,
     /// Above every decided instance.
     pub end: Instance,

@@ -211,7 +211,12 @@ mod tests {
             standing,
             is_quorate: true,
             ballot: Some(Ballot { round: 3, proposer: 1, boot: 1 }),
-            progress: Some(Progress { watermark: Instance(8), decided: 7, end: Instance(8) }),
+            progress: Some(Progress {
+                first: Instance::FIRST,
+                watermark: Instance(8),
+                decided: 7,
+                end: Instance(8),
+            }),
             accepted: None,
             lag: Some(0),
             silent: Duration::from_millis(12),

@@ -85,6 +85,7 @@ struct PromiseHead {
     from: u64,
     until: Option<u64>,
     next: Option<u64>,
+    trimmed: u64,
     accepted: u32,
 }
 
@@ -125,6 +126,7 @@ struct DecideHead {
 
 #[derive(Encode, BorrowDecode)]
 struct WireProgress {
+    first: u64,
     watermark: u64,
     decided: u64,
     end: u64,
@@ -265,6 +267,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 from: promise.from.0,
                 until: promise.until.map(|until| until.0),
                 next: promise.next.map(|next| next.0),
+                trimmed: promise.trimmed.0,
                 accepted: count(promise.accepted.len()),
             };
             put(head, buffer);
@@ -353,8 +356,8 @@ fn wire_ballot(ballot: Ballot) -> WireBallot {
 }
 
 fn wire_progress(progress: Progress) -> WireProgress {
-    let Progress { watermark, decided, end } = progress;
-    WireProgress { watermark: watermark.0, decided, end: end.0 }
+    let Progress { first, watermark, decided, end } = progress;
+    WireProgress { first: first.0, watermark: watermark.0, decided, end: end.0 }
 }
 
 fn wire_node(node: NodeId) -> WireNode {
@@ -505,6 +508,7 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
                 ballot: ballot(head.ballot),
                 from: instance(head.from)?,
                 until: until(head.from, head.until)?,
+                trimmed: instance(head.trimmed)?,
                 accepted,
                 next: until(head.from, head.next)?,
             })
@@ -633,8 +637,9 @@ fn announcement(said: WireAnnouncement) -> Announcement {
 }
 
 fn progress(progress: WireProgress) -> Result<Progress, Refusal> {
-    let WireProgress { watermark, decided, end } = progress;
-    Ok(Progress { watermark: instance(watermark)?, decided, end: instance(end)? })
+    let WireProgress { first, watermark, decided, end } = progress;
+    let (first, watermark) = (instance(first)?, instance(watermark)?);
+    Ok(Progress { first, watermark, decided, end: instance(end)? })
 }
 
 #[cfg(test)]

@@ -82,7 +82,12 @@ mod tests {
         let node = NodeId::new(Role::Proposer, proposer);
         let (quorate, ballot, stamp) = (false, Ballot::ZERO, Time(stamp));
         let announcement = Announcement { standing: Standing::Stands, quorate, ballot, stamp };
-        let progress = Progress { watermark: Instance(1), decided: 0, end: Instance(1) };
+        let progress = Progress {
+            first: Instance::FIRST,
+            watermark: Instance(1),
+            decided: 0,
+            end: Instance(1),
+        };
         let heartbeat = Heartbeat { announcement, asks, progress };
         hearing.hear(Time(now), Sender { node, boot: 1 }, &heartbeat, &Settings::default());
     }

@@ -48,8 +48,11 @@ impl fmt::Display for Message {
                 until.map_or(Ok(()), |until| write!(f, " until {until}"))?;
                 acceptor.map_or(Ok(()), |acceptor| write!(f, ", page of A{acceptor}"))
             }
-            Message::Promise(Promise { ballot, from, accepted, next, .. }) => {
+            Message::Promise(Promise { ballot, from, trimmed, accepted, next, .. }) => {
                 write!(f, "Promise {ballot} from {from}: {}", list(accepted))?;
+                if *trimmed > Instance::FIRST {
+                    write!(f, ", trimmed below {trimmed}")?;
+                }
                 next.map_or(Ok(()), |next| write!(f, ", more from {next}"))
             }
             Message::Accept(Accept { ballot, watermark, chosen, from, entries }) => {

@@ -172,7 +172,8 @@ mod tests {
                 entry: entry(text),
             })
             .collect();
-        Promise { ballot, from: Instance(1), until: None, accepted, next: next.map(Instance) }
+        let (from, trimmed, next) = (Instance(1), Instance(1), next.map(Instance));
+        Promise { ballot, from, until: None, trimmed, accepted, next }
     }
 
     fn attempt() -> Attempt {

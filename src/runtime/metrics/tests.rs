@@ -24,7 +24,12 @@ fn watched(clock: Clock, role: Role, figures: Figures) -> Watched {
 /// One role of each kind, all of them well.
 fn shown() -> Shown {
     let clock = Clock::start();
-    let progress = Some(Progress { watermark: Instance(8), decided: 9, end: Instance(12) });
+    let progress = Some(Progress {
+        first: Instance::FIRST,
+        watermark: Instance(8),
+        decided: 9,
+        end: Instance(12),
+    });
     let leader = ballot(3, 1);
     let proposer = Figures {
         leads: true,

@@ -11,6 +11,7 @@ use crate::wire::Refusal;
 enum RecordHead {
     Promised { ballot: WireBallot },
     Accepted { ballot: WireBallot, from: u64, entries: u32 },
+    Trimmed { below: u64 },
 }
 
 /// Appends a record of an acceptor's log.
@@ -24,6 +25,7 @@ pub(in crate::wire) fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
             put(RecordHead::Accepted { ballot, from, entries: count(entries.len()) }, buffer);
             entries.write(buffer);
         }
+        Record::Trimmed(below) => put(RecordHead::Trimmed { below: below.0 }, buffer),
     }
 }
 
@@ -36,6 +38,7 @@ pub(in crate::wire) fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
             let entries = body.entries(from, entries)?;
             Record::Accepted { ballot: ballot(accepted), from: instance(from)?, entries }
         }
+        RecordHead::Trimmed { below } => Record::Trimmed(instance(below)?),
     };
     if body.rest.is_empty() { Ok(record) } else { Err(Refusal::TrailingBytes) }
 }

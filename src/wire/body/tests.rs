@@ -52,7 +52,7 @@ fn runs<T: Counted>() -> Vec<Run<T>> {
 
 fn progress() -> Progress {
     let last = Instance(u64::MAX);
-    Progress { watermark: last, decided: u64::MAX, end: last }
+    Progress { first: last, watermark: last, decided: u64::MAX, end: last }
 }
 
 fn announcement() -> Announcement {
@@ -83,7 +83,14 @@ fn sample(kind: Kind) -> Message {
                 .map(EntryRef::to_entry)
                 .map(|entry| AcceptedEntry { instance: from, ballot: BIG, entry })
                 .collect();
-            Message::Promise(Promise { ballot: BIG, from, until, accepted, next: until })
+            Message::Promise(Promise {
+                ballot: BIG,
+                from,
+                until,
+                trimmed: from,
+                accepted,
+                next: until,
+            })
         }
         Kind::Accept => {
             let (watermark, chosen) = (Instance(u64::MAX), runs());
