@@ -54,6 +54,14 @@ pub enum Bug {
     ForgetsTrimming,
     /// What an acceptor trimmed looks as if it had accepted nothing there.
     ReportsTrimmedAsEmpty,
+    /// A new leader believes the acceptor that trimmed least.
+    TakesLeastTrimmed,
+    /// A checkpoint does not say where sessions stand.
+    CheckpointLacksSessions,
+    /// A checkpoint does not say which values are open.
+    CheckpointLacksParts,
+    /// A log is trimmed at a checkpoint that only its leader has seen.
+    TrimsUndecided,
     /// An acceptor answers before its disk has synced.
     AnswersBeforeSync,
     /// A torn frame at the end of the log is taken for a whole one.
@@ -183,7 +191,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 78] = [
+    pub const ALL: [Bug; 82] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -207,6 +215,10 @@ mod switch {
         Bug::ForgetsVotes,
         Bug::ForgetsTrimming,
         Bug::ReportsTrimmedAsEmpty,
+        Bug::TakesLeastTrimmed,
+        Bug::CheckpointLacksSessions,
+        Bug::CheckpointLacksParts,
+        Bug::TrimsUndecided,
         Bug::AnswersBeforeSync,
         Bug::TrustsTornFrames,
         Bug::TrustsCaches,

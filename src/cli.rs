@@ -662,7 +662,7 @@ mod tests {
             (last.beginning, last.printed)
         };
         let at = |instance| Beginning::At(Instance(instance));
-        assert_eq!(told("--conf c learner 1"), (Beginning::OLDEST, Printed::Values));
+        assert_eq!(told("--conf c learner 1"), (Beginning::Oldest, Printed::Values));
         assert_eq!(
             told("--conf c learner 1 --from oldest --apply digest"),
             (at(1), Printed::Digest)

@@ -30,14 +30,17 @@ pub(super) struct TypedLearner {
 impl TypedLearner {
     /// The options with what a learner's say.
     pub fn of(&self, options: NodeOptions) -> Result<NodeOptions, Usage> {
-        let (results, beginning) = (self.results.clone(), self.from);
+        let (results, mut beginning) = (self.results.clone(), self.from);
         let printed = match (self.positions, &self.apply) {
-            (_, Some(_)) if beginning != Beginning::OLDEST => {
+            (_, Some(_)) if beginning != Beginning::Oldest => {
                 return Err(Usage::Wrong(
                     "paxos: --apply digest needs all values; leave --from away".to_owned(),
                 ));
             }
-            (_, Some(_)) => Printed::Digest,
+            (_, Some(_)) => {
+                beginning = Beginning::At(Instance::FIRST);
+                Printed::Digest
+            }
             (true, None) => Printed::Positions,
             (false, None) => Printed::Values,
         };
@@ -47,7 +50,7 @@ impl TypedLearner {
 
 fn beginning(text: &str) -> Result<Beginning, String> {
     match (text, text.parse::<u64>()) {
-        ("oldest", _) => Ok(Beginning::OLDEST),
+        ("oldest", _) => Ok(Beginning::Oldest),
         ("now", _) => Ok(Beginning::Now),
         (_, Ok(instance)) if instance >= 1 => Ok(Beginning::At(Instance(instance))),
         (_, Ok(_) | Err(_)) => Err("neither an instance, 1 or more, nor `oldest` or `now`".into()),

@@ -14,7 +14,8 @@ use super::subscription::{Position, Subscription};
 use super::ticket::Teller;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
-use crate::protocol::types::{NodeId, Number, Role};
+use crate::protocol::learner::Beginning;
+use crate::protocol::types::{Instance, NodeId, Number, Role};
 use crate::runtime::opening::{Opened, Part, RoleOptions};
 use crate::runtime::start_error::{StartError, StartErrorKind};
 
@@ -203,7 +204,9 @@ impl Cluster {
         let Opened { node, part, process, .. } = self.open(id, Role::Learner, clock)?;
         let Part::Learner(learner) = part else { unreachable!("a learner was opened") };
         let feed = Feed::new(process.inbox_sender.clone());
-        let actor = Following::new(*learner, Arc::clone(&feed));
+        // Whoever builds a state needs all that there ever was, or must be told.
+        let learner = learner.beginning(Beginning::At(Instance::FIRST));
+        let actor = Following::new(learner, Arc::clone(&feed));
         Ok((feed, Ready::new(node, process, None, actor)))
     }
 }

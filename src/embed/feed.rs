@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::protocol::actor::{Actor, Delivery, Effects, Input};
+use crate::protocol::actor::{Actor, Delivery, Effects, Halt, Input};
 use crate::protocol::assembly::Assembled;
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{Interest, Message};
@@ -126,7 +126,7 @@ impl Following {
     fn note(&mut self, delivery: Delivery) {
         let run = match delivery {
             // For files, which are written out of order, and for digests.
-            Delivery::Decided(_) | Delivery::Passed(_) => return,
+            Delivery::Decided(_) | Delivery::Passed(_) | Delivery::Begins(_) => return,
             Delivery::Assembled(value) => return self.behind.push_back(Behind::Long(value)),
             Delivery::Delivered(page) => page.run(),
         };
@@ -137,17 +137,28 @@ impl Following {
     }
 
     /// Hands over as much as there is room for.
-    fn hand_over(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// When the log was trimmed before the reader had room for what was there. What is left begins
+    /// at this instance.
+    fn hand_over(&mut self) -> Result<(), Instance> {
         if self.behind.is_empty() {
-            return;
+            return Ok(());
         }
         let mut state = self.feed.state.lock();
         let before = state.pieces.len();
+        let mut outcome = Ok(());
         while state.pieces.len() < self.feed.room {
             let (piece, is_over) = match self.behind.front_mut() {
                 None => break,
                 Some(Behind::Long(value)) => (Piece::Long(value.clone()), true),
                 Some(Behind::Values(run)) => {
+                    let first = self.learner.log().first();
+                    if run.from < first {
+                        outcome = Err(first);
+                        break;
+                    }
                     let Some(page) = self.learner.log().pages(*run).next() else {
                         unreachable!("what was delivered is in the log")
                     };
@@ -165,6 +176,7 @@ impl Following {
             drop(state);
             self.feed.arrived.notify_one();
         }
+        outcome
     }
 }
 
@@ -197,7 +209,9 @@ impl Actor for Following {
         for delivery in fx.deliver.drain(..) {
             self.note(delivery);
         }
-        self.hand_over();
+        if let Err(first) = self.hand_over() {
+            fx.halt = Some(Halt::Trimmed(first));
+        }
     }
 
     fn on_stop(&mut self, now: Time, fx: &mut Effects) {

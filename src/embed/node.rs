@@ -12,7 +12,7 @@ use std::time::Duration;
 use crossbeam_channel::Select;
 use parking_lot::{Condvar, Mutex};
 
-use crate::protocol::actor::Actor;
+use crate::protocol::actor::{Actor, Halt};
 use crate::protocol::types::NodeId;
 use crate::results::output::NoOutput;
 use crate::runtime::inbox::InboxSender;
@@ -42,6 +42,9 @@ pub enum NodeError {
     /// The acceptor came back without what it had promised, or its data was taken away: it must
     /// not be started again as it is.
     Forgotten(String),
+    /// A subscription or replica was to be given something that was removed from the log before it
+    /// had it, because it was away or slow for longer than `retain` allows, or is new.
+    Trimmed(String),
     /// A thread of the node panicked, in this library or in a state machine.
     Panicked,
     /// It was told to end, and has not done so in time. Its threads end when they can.
@@ -51,7 +54,9 @@ pub enum NodeError {
 impl fmt::Display for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NodeError::Storage(sentence) | NodeError::Forgotten(sentence) => f.write_str(sentence),
+            NodeError::Storage(sentence)
+            | NodeError::Forgotten(sentence)
+            | NodeError::Trimmed(sentence) => f.write_str(sentence),
             NodeError::Panicked => f.write_str(
                 "a thread of the node panicked, and the node has ended: start it again, and report \
                  what the thread said",
@@ -71,7 +76,13 @@ impl From<Failure> for NodeError {
         let sentence = failure.to_string();
         match failure {
             Failure::Store(_) | Failure::Output(_) => NodeError::Storage(sentence),
-            Failure::Halted(_) | Failure::Vanished(_) => NodeError::Forgotten(sentence),
+            Failure::Halted(Halt::Trimmed(first)) => NodeError::Trimmed(format!(
+                "the log begins at instance {first}: what lies below has been removed, as `retain` \
+                 says, before this process had it; its state cannot be built from what is left"
+            )),
+            Failure::Halted(Halt::Forgotten) | Failure::Vanished(_) => {
+                NodeError::Forgotten(sentence)
+            }
         }
     }
 }

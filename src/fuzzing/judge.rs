@@ -98,6 +98,9 @@ impl Judge {
                     assert!(self.printed < Some(instance), "{instance} is out of order");
                     self.printed = Some(instance);
                 }
+                Delivery::Begins(instance) => {
+                    assert!(self.printed < Some(*instance), "{instance} was passed");
+                }
                 Delivery::Passed(watermark) => {
                     assert!(self.printed < Some(*watermark), "{watermark} was not passed");
                 }

@@ -299,7 +299,9 @@ fn runs<T: Counted>(bytes: &mut Bytes<'_>) -> Vec<Run<T>> {
 pub fn longest_value(message: &Message) -> usize {
     let of = |entry: &Entry| match entry {
         Entry::Noop => 0,
-        Entry::Value { value: bytes, .. } | Entry::Part { bytes, .. } => bytes.as_bytes().len(),
+        Entry::Value { value: bytes, .. }
+        | Entry::Part { bytes, .. }
+        | Entry::Checkpoint { bytes, .. } => bytes.as_bytes().len(),
     };
     let longest = match message {
         Message::Request(Request { entries, .. })

@@ -115,6 +115,7 @@ fn shown(bytes: &[u8]) -> String {
 fn value(entry: &Entry) -> String {
     match entry {
         Entry::Noop => "no-op".to_owned(),
+        Entry::Checkpoint { piece, .. } => piece.to_string(),
         Entry::Value { value: bytes, .. } | Entry::Part { bytes, .. } => shown(bytes.as_bytes()),
     }
 }

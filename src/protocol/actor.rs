@@ -158,6 +158,8 @@ pub enum Delivery {
     /// Everything below this instance is decided, and what there is to hand out of it was handed
     /// out.
     Passed(Instance),
+    /// What lies below this instance was trimmed before it was learned: it is not handed out.
+    Begins(Instance),
 }
 
 /// Why a role must end.
@@ -165,6 +167,9 @@ pub enum Delivery {
 pub enum Halt {
     /// An acceptor came back under its id without what it had promised.
     Forgotten,
+    /// A learner was to hand out something that was trimmed before it was learned: what lies below
+    /// this instance.
+    Trimmed(Instance),
 }
 
 /// Why an event was not acted on.
@@ -186,6 +191,8 @@ pub enum Ignored {
     Malformed,
     /// An instance too far ahead of everything decided.
     TooFarAhead,
+    /// A request for an instance that was trimmed, or that may be.
+    Trimmed,
     /// Another process uses this node's id.
     SameId,
     /// From an acceptor that has lost what it promised in an earlier incarnation.

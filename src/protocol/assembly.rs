@@ -20,6 +20,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::checkpoint::OpenValue;
 use super::entries::{Entries, EntryRef};
 use super::types::{Instance, Number, Origin, Part, Session, Value};
 use crate::bugs::{self, Bug};
@@ -78,7 +79,7 @@ impl Assembled {
         self.parts.iter().flat_map(|entries| {
             entries.iter().filter_map(|entry| match entry {
                 EntryRef::Part { bytes, .. } => Some(bytes),
-                EntryRef::Noop | EntryRef::Value { .. } => None,
+                EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Checkpoint { .. } => None,
             })
         })
     }
@@ -111,8 +112,15 @@ struct Open {
     value_bytes: usize,
     bytes: usize,
     parts: Vec<Entries>,
+    /// The instances of the parts that came.
+    instances: Vec<Instance>,
+}
+
+impl Open {
     /// The instance of the last part that came.
-    last: Instance,
+    fn last(&self) -> Instance {
+        self.instances.last().copied().unwrap_or(Instance::FIRST)
+    }
 }
 
 /// What became of a part.
@@ -154,10 +162,34 @@ impl Assemblies {
         idle.map(|(_, session)| (*session, self.open.get(session).map_or(0, |one| one.value_bytes)))
     }
 
+    /// Gives a value up whose last part lies below `instance`, if there is one. Call it until it
+    /// returns nothing.
+    pub fn give_up_below(&mut self, instance: Instance) -> Option<(Session, Number)> {
+        let (last, session) = self.order.first_key_value()?;
+        let session = (*last < instance).then_some(*session)?;
+        Some((session, self.drop_open(session)?))
+    }
+
+    /// The values that are open, with the instances of their parts.
+    pub fn open_values(&self) -> Vec<OpenValue> {
+        let open = self.open.iter();
+        open.map(|(session, open)| OpenValue {
+            session: *session,
+            instances: open.instances.clone(),
+        })
+        .collect()
+    }
+
+    /// The same limits, and nothing open.
+    #[must_use]
+    pub fn emptied(&self) -> Assemblies {
+        Assemblies::new(self.limits)
+    }
+
     /// Gives a value up, if one of `session` is open. Returns the number of its first part.
     pub fn drop_open(&mut self, session: Session) -> Option<Number> {
         let open = self.open.remove(&key(session))?;
-        self.order.remove(&open.last);
+        self.order.remove(&open.last());
         self.announced -= open.value_bytes;
         Some(open.first)
     }
@@ -196,8 +228,8 @@ impl Assemblies {
             return Taken::Broken;
         }
         open.parts.push(entries.compact());
-        self.order.remove(&open.last);
-        open.last = instance;
+        self.order.remove(&open.last());
+        open.instances.push(instance);
         if !is_last {
             self.order.insert(instance, session);
             return Taken::Held;
@@ -223,9 +255,9 @@ impl Assemblies {
         }
         self.announced += value_bytes;
         self.order.insert(instance, session);
-        let (first, last) = (origin.number, instance);
+        let (first, instances) = (origin.number, vec![instance]);
         let parts = vec![entries.compact()];
-        self.open.insert(session, Open { first, value_bytes, bytes, parts, last });
+        self.open.insert(session, Open { first, value_bytes, bytes, parts, instances });
         Taken::Held
     }
 }
@@ -285,6 +317,7 @@ mod tests {
                 Occurrence::Skipped => "s",
                 Occurrence::Ended => "e",
                 Occurrence::Noop => ".",
+                Occurrence::Checkpoint(_) => "c",
             };
             fates += &letter.repeat(page.entries.len());
         });

@@ -15,10 +15,12 @@
 //!     the last:   6 | client | boot | number | bytes | part
 //!   the same as the next number:  7 | bytes of the whole value | bytes | part
 //!                                 8 | bytes | part,  9 | bytes | part
+//!   piece of a checkpoint:  10 | place | count | bytes | piece
 //! ```
 //!
 //! Numbers below 251 are one byte; larger ones are 251, 252 or 253 and 2, 4 or 8 bytes, the least
-//! significant first. Reading never panics, whatever the bytes.
+//! significant first. Reading never panics, whatever the bytes. A process refuses a form that it does not
+//! know, in a datagram as in a log: entries outlive releases, and what one of them means is no guess.
 
 mod form;
 
@@ -28,7 +30,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use self::form::{NOOP, put, read};
-use super::types::{AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, Number, Origin, Part, Run, Value};
+pub(super) use self::form::{put_number, read_number};
+use super::types::{
+    AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, Number, Origin, Part, Piece, Run, Value,
+};
 
 /// Consecutive entries. Cheap to clone; parts of them share their memory.
 ///
@@ -44,6 +49,8 @@ pub struct Entries {
     is_run: bool,
     /// Whether there may be parts of values among them.
     has_parts: bool,
+    /// The same of checkpoints.
+    has_checkpoints: bool,
     /// The origin of the first entry, which may refer to one that is not here.
     origin: Option<Origin>,
 }
@@ -69,6 +76,13 @@ pub enum EntryRef<'a> {
         /// Its bytes.
         bytes: &'a [u8],
     },
+    /// A piece of a checkpoint.
+    Checkpoint {
+        /// Which piece it is, and of how many.
+        piece: Piece,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
 }
 
 /// Why bytes are no entries.
@@ -81,16 +95,19 @@ pub enum Unreadable {
 }
 
 impl EntryRef<'_> {
-    /// Where the entry comes from, unless it is a no-op.
+    /// Where the entry comes from, if a client did ask for it.
     pub fn origin(self) -> Option<Origin> {
         match self {
-            EntryRef::Noop => None,
+            EntryRef::Noop | EntryRef::Checkpoint { .. } => None,
             EntryRef::Value { origin, .. } | EntryRef::Part { origin, .. } => Some(origin),
         }
     }
 
     /// Whether the leader chose the instance.
     pub fn is_leader_assigned(self) -> bool {
+        if matches!(self, EntryRef::Checkpoint { .. }) {
+            return true;
+        }
         self.origin().is_some_and(|origin| origin.assigned_by == AssignedBy::Leader)
     }
 
@@ -106,6 +123,9 @@ impl EntryRef<'_> {
             EntryRef::Value { origin, value } => Entry::Value { origin, value: Value::new(value) },
             EntryRef::Part { origin, part, bytes } => {
                 Entry::Part { origin, part, bytes: Value::new(bytes) }
+            }
+            EntryRef::Checkpoint { piece, bytes } => {
+                Entry::Checkpoint { piece, bytes: Value::new(bytes) }
             }
         }
     }
@@ -130,8 +150,16 @@ impl Entries {
     /// This many no-ops.
     pub fn noops(count: u32) -> Entries {
         let shared = vec![NOOP; count as usize].into();
-        let (is_run, has_parts) = (true, false);
-        Entries { shared, from: 0, until: count, count, is_run, has_parts, origin: None }
+        Entries {
+            shared,
+            from: 0,
+            until: count,
+            count,
+            is_run: true,
+            has_parts: false,
+            has_checkpoints: false,
+            origin: None,
+        }
     }
 
     /// The `count` entries at the beginning of `bytes`, in memory of their own, and what follows.
@@ -146,7 +174,7 @@ impl Entries {
         mut before: Option<Origin>,
     ) -> Result<(Entries, &[u8]), Unreadable> {
         let (mut rest, mut first) = (bytes, None);
-        let (mut is_run, mut has_parts) = (true, false);
+        let (mut is_run, mut has_parts, mut has_checkpoints) = (true, false, false);
         for place in 0..count {
             let (entry, behind) = read(rest, before)?;
             // The last number there is can only be an end: no run would hold it.
@@ -160,12 +188,15 @@ impl Entries {
                 is_run &= follows(before, entry);
             }
             has_parts |= matches!(entry, EntryRef::Part { .. });
+            has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
             (rest, before) = (behind, entry.origin());
         }
         let own = &bytes[..bytes.len() - rest.len()];
         let until = u32::try_from(own.len()).map_err(|_| Unreadable::Malformed)?;
         let (shared, from, origin) = (own.into(), 0, first);
-        Ok((Entries { shared, from, until, count, is_run, has_parts, origin }, rest))
+        let entries =
+            Entries { shared, from, until, count, is_run, has_parts, has_checkpoints, origin };
+        Ok((entries, rest))
     }
 
     /// Appends the entries in their form.
@@ -211,7 +242,7 @@ impl Entries {
     /// The whole values among them, in order.
     pub fn values(&self) -> impl Iterator<Item = &[u8]> {
         self.iter().filter_map(|entry| match entry {
-            EntryRef::Noop | EntryRef::Part { .. } => None,
+            EntryRef::Noop | EntryRef::Part { .. } | EntryRef::Checkpoint { .. } => None,
             EntryRef::Value { value, .. } => Some(value),
         })
     }
@@ -224,6 +255,11 @@ impl Entries {
     /// Whether there may be parts of values among them. False is certain.
     pub fn has_parts(&self) -> bool {
         self.has_parts
+    }
+
+    /// Whether there may be pieces of checkpoints among them. False is certain.
+    pub fn has_checkpoints(&self) -> bool {
+        self.has_checkpoints
     }
 
     /// The same, without the memory of what they came with, if that is much more than theirs.
@@ -256,7 +292,7 @@ impl Entries {
     /// Up to and with the last leader-assigned one: how many there are.
     pub fn leader_assigned_len(&self) -> usize {
         let is_leader_assigned = |(_, entry): &(usize, EntryRef<'_>)| entry.is_leader_assigned();
-        if self.is_run {
+        if self.is_run && !self.has_checkpoints {
             let is_leaders = |origin: Origin| origin.assigned_by == AssignedBy::Leader;
             return if self.origin.is_some_and(is_leaders) { self.len() } else { 0 };
         }
@@ -282,9 +318,10 @@ impl Entries {
         let count = (until - from) as u32;
         let is_run = self.is_run || count == 1;
         let shared = Arc::clone(&self.shared);
-        let has_parts = self.has_parts;
+        let Entries { has_parts, has_checkpoints, .. } = *self;
+        let (from, until) = (start, end);
         let mut slice =
-            Entries { shared, from: start, until: end, count, is_run, has_parts, origin };
+            Entries { shared, from, until, count, is_run, has_parts, has_checkpoints, origin };
         slice.is_run = slice.run_len() == slice.len();
         slice
     }
@@ -343,8 +380,11 @@ impl Entries {
             }
             let (until, count) = (offset(&entries), (place - begin) as u32);
             let shared = Arc::clone(&self.shared);
-            let (is_run, has_parts) = (true, self.has_parts);
-            Some((begin, Entries { shared, from, until, count, is_run, has_parts, origin }))
+            let Entries { has_parts, has_checkpoints, .. } = *self;
+            let is_run = true;
+            let run =
+                Entries { shared, from, until, count, is_run, has_parts, has_checkpoints, origin };
+            Some((begin, run))
         })
     }
 }
@@ -450,6 +490,7 @@ pub struct EntriesBuilder {
     /// Whether not all of them are no-ops, or one session's consecutive numbers.
     is_mixed: bool,
     has_parts: bool,
+    has_checkpoints: bool,
 }
 
 impl EntriesBuilder {
@@ -488,6 +529,7 @@ impl EntriesBuilder {
                 number_bytes(value_bytes as usize) + sized(bytes)
             }
             EntryRef::Part { bytes, .. } => sized(bytes),
+            EntryRef::Checkpoint { bytes, .. } => ENTRY_BYTES_MAX + bytes.len(),
         };
         self.bytes.len() + 1 + more
     }
@@ -496,6 +538,7 @@ impl EntriesBuilder {
     pub fn push(&mut self, entry: EntryRef<'_>) {
         self.is_mixed |= self.count > 0 && !follows(self.last, entry);
         self.has_parts |= matches!(entry, EntryRef::Part { .. });
+        self.has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
         put(entry, self.last, &mut self.bytes);
         self.last = entry.origin();
         if self.count == 0 {
@@ -513,6 +556,7 @@ impl EntriesBuilder {
         self.count += rest.left;
         self.is_mixed |= !entries.is_run;
         self.has_parts |= entries.has_parts;
+        self.has_checkpoints |= entries.has_checkpoints;
         self.last = match entries.numbers() {
             Some((origin, numbers)) => {
                 Some(Origin { number: Number(numbers.until.0 - 1), ..origin })
@@ -526,19 +570,22 @@ impl EntriesBuilder {
         assert!(self.bytes.len() <= u32::MAX as usize, "the caller fills datagrams");
         let until = self.bytes.len() as u32;
         let (shared, is_run) = (self.bytes.as_slice().into(), !self.is_mixed);
-        let (count, has_parts, origin) = (self.count, self.has_parts, self.first);
-        let entries = Entries { shared, from: 0, until, count, is_run, has_parts, origin };
+        let EntriesBuilder { count, has_parts, has_checkpoints, first: origin, .. } = *self;
+        let from = 0;
+        let entries =
+            Entries { shared, from, until, count, is_run, has_parts, has_checkpoints, origin };
         self.bytes.clear();
         (self.count, self.first, self.last) = (0, None, None);
-        (self.is_mixed, self.has_parts) = (false, false);
+        (self.is_mixed, self.has_parts, self.has_checkpoints) = (false, false, false);
         entries
     }
 }
 
 /// Whether `entry` goes on with what one of origin `before` began: no-ops, or a session's numbers.
+/// A piece of a checkpoint begins a run.
 fn follows(before: Option<Origin>, entry: EntryRef<'_>) -> bool {
     match (before, entry.origin()) {
-        (None, None) => true,
+        (None, None) => !matches!(entry, EntryRef::Checkpoint { .. }),
         (Some(before), Some(origin)) => before.next() == Some(origin),
         (None, Some(_)) | (Some(_), None) => false,
     }

@@ -8,14 +8,14 @@
 
 use log::{error, info, warn};
 
-use super::actor::{Actor, Delivery, Effects, Ignored, Input};
+use super::actor::{Actor, Delivery, Effects, Halt, Ignored, Input};
 use super::catch_up::{self, CatchUp};
 use super::decided_log::{Contradiction, DecidedLog, Occurrence};
 use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
     Accept, Announcement, CatchUpReply, CatchUpRequest, Chosen, Decide, DecideAck, Heartbeat,
-    Interest, Kind, Message, Standing,
+    Interest, Kind, Message, Progress, Standing,
 };
 use super::pleading::Pleading;
 use super::proposals::Proposals;
@@ -29,16 +29,13 @@ use super::types::{
 /// From which instance on a learner hands values out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Beginning {
-    /// This one.
+    /// The oldest that is kept.
+    Oldest,
+    /// This one. The learner ends if it is not kept any more.
     At(Instance),
     /// The first that neither the leader nor this learner had delivered when the learner first
     /// heard a leader with a quorum.
     Now,
-}
-
-impl Beginning {
-    /// Everything that is kept.
-    pub const OLDEST: Beginning = Beginning::At(Instance::FIRST);
 }
 
 /// One learner's state.
@@ -49,6 +46,10 @@ pub struct Learner {
     settings: Settings,
     /// Nothing below it is handed out, and nothing at all while it is not known.
     begins: Option<Instance>,
+    /// It may begin later, as long as nothing was delivered.
+    begins_anywhere: bool,
+    /// Something that it was to hand out was trimmed: it ends with this turn.
+    is_cut_off: bool,
     election: LeadingLearner,
     leads: bool,
     log: DecidedLog,
@@ -87,17 +88,20 @@ impl Learner {
             pleading: Pleading::default(),
             settings,
             begins: Some(Instance::FIRST),
+            begins_anywhere: true,
+            is_cut_off: false,
         }
     }
 
     /// The same, handing out what lies at `beginning` or above.
     #[must_use]
     pub fn beginning(self, beginning: Beginning) -> Self {
-        let begins = match beginning {
-            Beginning::At(instance) => Some(instance),
-            Beginning::Now => None,
+        let (begins, begins_anywhere) = match beginning {
+            Beginning::Oldest => (Some(Instance::FIRST), true),
+            Beginning::At(instance) => (Some(instance), false),
+            Beginning::Now => (None, false),
         };
-        Learner { begins, ..self }
+        Learner { begins, begins_anywhere, ..self }
     }
 
     /// What it knows to be decided.
@@ -112,6 +116,9 @@ impl Learner {
 
     /// Takes in decided entries. Returns whether any was new.
     fn learn(&mut self, now: Time, page: Page, fx: &mut Effects) -> bool {
+        if self.is_cut_off {
+            return false;
+        }
         let mut news = Vec::new();
         if let Err(Contradiction(instance)) = self.log.decide(page, &mut news) {
             error!("instance {instance} is decided, and was claimed to hold another value");
@@ -128,8 +135,37 @@ impl Learner {
         !news.is_empty()
     }
 
-    /// Hands out what can be handed out in order.
+    /// `source` holds `progress`.
+    fn on_progress(&mut self, now: Time, source: NodeId, progress: Progress, fx: &mut Effects) {
+        if self.log.note_trimmed(progress.first) {
+            self.deliver(fx);
+        }
+        self.catch_up.on_progress(now, source, progress);
+    }
+
+    /// Hands out what can be handed out in order. If what comes next was trimmed, goes on behind
+    /// that.
     fn deliver(&mut self, fx: &mut Effects) {
+        if self.is_cut_off {
+            return;
+        }
+        self.hand_out(fx);
+        let is_fresh = self.log.watermark() == Instance::FIRST;
+        let Some(instance) = self.log.take_up() else { return };
+        if is_fresh && self.begins_anywhere {
+            info!(target: "paxos::report", "begins with instance {instance}: what was decided below is removed");
+            self.begins = Some(instance);
+        }
+        if self.begins.is_some_and(|begins| begins < instance) {
+            self.is_cut_off = true;
+            fx.halt = Some(Halt::Trimmed(instance));
+            return;
+        }
+        fx.deliver.push(Delivery::Begins(instance));
+        self.hand_out(fx);
+    }
+
+    fn hand_out(&mut self, fx: &mut Effects) {
         let (before, begins) = (self.log.watermark(), self.begins);
         self.log.deliver(|page, occurrence| match occurrence {
             Occurrence::Delivered => {
@@ -145,7 +181,11 @@ impl Learner {
                     fx.deliver.push(Delivery::Assembled(value));
                 }
             }
-            Occurrence::Held | Occurrence::Skipped | Occurrence::Ended | Occurrence::Noop => {}
+            Occurrence::Held
+            | Occurrence::Skipped
+            | Occurrence::Ended
+            | Occurrence::Noop
+            | Occurrence::Checkpoint(_) => {}
         });
         if self.log.watermark() > before {
             fx.deliver.push(Delivery::Passed(self.log.watermark()));
@@ -193,7 +233,7 @@ impl Learner {
 
     fn on_heartbeat(&mut self, now: Time, from: Sender, heartbeat: Heartbeat, fx: &mut Effects) {
         let (sender, from) = (from, from.node);
-        self.catch_up.on_progress(now, from, heartbeat.progress);
+        self.on_progress(now, from, heartbeat.progress, fx);
         let Announcement { standing, quorate, ballot, .. } = heartbeat.announcement;
         if from.role == Role::Proposer {
             if standing == Standing::Leads {
@@ -340,7 +380,7 @@ impl Actor for Learner {
             Message::Offer(offer) if role == Role::Proposer => {
                 if offer.to.contains(&self.id) {
                     self.pleading.on_offer(now, id, offer.callers);
-                    self.catch_up.on_progress(now, from.node, offer.progress);
+                    self.on_progress(now, from.node, offer.progress, fx);
                 }
             }
             Message::Accept(_) | Message::Chosen(_) | Message::Decide(_) | Message::Offer(_) => {
@@ -428,7 +468,6 @@ impl Actor for Learner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::message::Progress;
     use crate::protocol::types::{Entry, Number, Part, Session, Value};
 
     fn entry(text: &str, number: u64, assigned_by: AssignedBy) -> Entry {
@@ -454,7 +493,7 @@ mod tests {
                 Delivery::Assembled(value) => {
                     return vec![format!("both {} {}", value.instance, value.to_value())];
                 }
-                Delivery::Passed(_) => return vec![],
+                Delivery::Passed(_) | Delivery::Begins(_) => return vec![],
             };
             let numbered = page.from.numbering(page.entries.values());
             let line = |(instance, value)| format!("{verb} {instance} {}", Value::new(value));

@@ -9,6 +9,7 @@ pub mod acceptor;
 pub mod actor;
 pub mod assembly;
 pub mod catch_up;
+pub mod checkpoint;
 pub mod client;
 pub mod cutting;
 pub mod decided_log;

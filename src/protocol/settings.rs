@@ -8,6 +8,19 @@ use super::assembly::AssemblyLimits;
 use super::types::{AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::bugs::{self, Bug};
 
+/// How much of the log is kept at least. What is older is removed, everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Retain {
+    /// All of it.
+    All,
+    /// So many entries.
+    Entries(u64),
+    /// So many bytes of entries, in the form in which they travel.
+    Bytes(u64),
+    /// What was decided during this time.
+    Age(Duration),
+}
+
 /// Settings of the protocol; all processes of a cluster should agree on them.
 ///
 /// A cluster is safe also when they do not agree: on `acceptor_count`, on which safety rests, every
@@ -67,6 +80,9 @@ pub struct Settings {
     /// How many values that travel in parts may be under way: part of the log's form, and smaller
     /// in the simulator alone.
     pub assembly: AssemblyLimits,
+    /// How much of the log is kept. Clients may ask for instances only where all of it is: of an
+    /// instance that was trimmed nobody knows any more who has won it.
+    pub retain: Retain,
 }
 
 impl Settings {
@@ -137,6 +153,7 @@ impl Default for Settings {
             instances_ahead: 1 << 20,
             catch_up_bytes: 1 << 18,
             assembly: AssemblyLimits::FORMAT,
+            retain: Retain::All,
         }
     }
 }

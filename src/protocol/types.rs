@@ -467,20 +467,49 @@ pub enum Entry {
         /// Its bytes.
         bytes: Value,
     },
+    /// A piece of a checkpoint, which a leader wrote: see `checkpoint`.
+    Checkpoint {
+        /// Which piece it is, and of how many.
+        piece: Piece,
+        /// Its bytes.
+        bytes: Value,
+    },
+}
+
+/// Which piece of a checkpoint an entry holds. The pieces stand in consecutive instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Piece {
+    /// Its place, from 0.
+    pub place: u32,
+    /// How many pieces there are.
+    pub count: u32,
+}
+
+impl Piece {
+    /// Whether it is the last one.
+    pub fn is_last(self) -> bool {
+        self.place.saturating_add(1) == self.count
+    }
+}
+
+impl fmt::Display for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "checkpoint {} of {}", self.place.saturating_add(1), self.count)
+    }
 }
 
 impl Entry {
-    /// Where the entry comes from, unless it is a no-op.
+    /// Where the entry comes from, if a client did ask for it.
     pub fn origin(&self) -> Option<Origin> {
         match self {
-            Entry::Noop => None,
+            Entry::Noop | Entry::Checkpoint { .. } => None,
             Entry::Value { origin, .. } | Entry::Part { origin, .. } => Some(*origin),
         }
     }
 
     /// Whether the leader chose the instance.
     pub fn is_leader_assigned(&self) -> bool {
-        self.origin().is_some_and(|origin| origin.assigned_by == AssignedBy::Leader)
+        self.borrowed().is_leader_assigned()
     }
 
     /// The same, without its memory.
@@ -493,6 +522,9 @@ impl Entry {
             Entry::Part { origin, part, bytes } => {
                 EntryRef::Part { origin: *origin, part: *part, bytes: bytes.as_bytes() }
             }
+            Entry::Checkpoint { piece, bytes } => {
+                EntryRef::Checkpoint { piece: *piece, bytes: bytes.as_bytes() }
+            }
         }
     }
 
@@ -500,9 +532,9 @@ impl Entry {
     pub fn wire_bytes_max(&self) -> usize {
         match self {
             Entry::Noop => 1,
-            Entry::Value { value: bytes, .. } | Entry::Part { bytes, .. } => {
-                ENTRY_BYTES_MAX + bytes.as_bytes().len()
-            }
+            Entry::Value { value: bytes, .. }
+            | Entry::Part { bytes, .. }
+            | Entry::Checkpoint { bytes, .. } => ENTRY_BYTES_MAX + bytes.as_bytes().len(),
         }
     }
 }
@@ -513,6 +545,9 @@ impl fmt::Display for Entry {
             Entry::Noop => f.write_str("no-op"),
             Entry::Value { origin, value } => write!(f, "{origin} {value}"),
             Entry::Part { origin, part, bytes } => write!(f, "{origin} {part}: {bytes}"),
+            Entry::Checkpoint { piece, bytes } => {
+                write!(f, "{piece} ({} bytes)", bytes.as_bytes().len())
+            }
         }
     }
 }

@@ -232,7 +232,7 @@ mod tests {
             learner.on_message(Time::ZERO, sender, Message::Decide(decide), &mut fx);
             for delivery in &fx.deliver {
                 match delivery {
-                    Delivery::Decided(_) => {}
+                    Delivery::Decided(_) | Delivery::Begins(_) => {}
                     Delivery::Delivered(page) => form.page(page, &mut lines),
                     Delivery::Assembled(value) => {
                         if form.long(value, &mut lines) {
@@ -268,7 +268,9 @@ mod tests {
             Entry::Value { origin, value } if origin.assigned_by == AssignedBy::Client => {
                 Some(value)
             }
-            Entry::Value { .. } | Entry::Noop | Entry::Part { .. } => None,
+            Entry::Value { .. } | Entry::Noop | Entry::Part { .. } | Entry::Checkpoint { .. } => {
+                None
+            }
         });
         *value.unwrap() = Value::new(b"another");
         let other = printed(Printed::Digest, &changed, 1);

@@ -88,7 +88,7 @@ impl NodeOptions {
             assignment: Assignment::Leader,
             session: None,
             results: PathBuf::new(),
-            beginning: Beginning::OLDEST,
+            beginning: Beginning::Oldest,
             printed: Printed::Values,
             adopt_copy: false,
             metrics: None,

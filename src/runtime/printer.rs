@@ -67,8 +67,8 @@ impl Output for FileOutput {
     fn deliver(&mut self, delivery: &Delivery) {
         match delivery {
             Delivery::Delivered(page) => self.form.page(page, &mut self.lines),
-            // For the results file.
-            Delivery::Decided(_) => {}
+            // For the results file, and for the log.
+            Delivery::Decided(_) | Delivery::Begins(_) => {}
             Delivery::Assembled(value) => {
                 if self.form.long(value, &mut self.lines) {
                     self.write_lines();
@@ -217,7 +217,7 @@ impl Output for PrinterOutput {
         match delivery {
             Delivery::Delivered(page) => self.pages.push(ToPrint::Values(page.clone())),
             // For the results file.
-            Delivery::Decided(_) => {}
+            Delivery::Decided(_) | Delivery::Begins(_) => {}
             Delivery::Assembled(value) => self.pages.push(ToPrint::Long(value.clone())),
             Delivery::Passed(watermark) if self.follows_positions => {
                 self.pages.push(ToPrint::Passed(*watermark));

@@ -108,6 +108,12 @@ impl fmt::Display for Failure {
                 "this acceptor came back without what it had promised, and must not vote: give it \
                  its data back, exactly the files that it had last, or leave it down",
             ),
+            Failure::Halted(Halt::Trimmed(first)) => write!(
+                f,
+                "the log begins at instance {first}: what this learner was to hand out below that \
+                 has been removed, as `retain` says; start it with `--from oldest` to go on with \
+                 what is kept"
+            ),
             Failure::Vanished(vanished) => vanished.fmt(f),
         }
     }

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::Chosen;
-use super::series::reckon;
+use super::series::{check_checkpoints, checkpoints, reckon};
 use crate::protocol::actor::Delivery;
 use crate::protocol::assembly::AssemblyLimits;
+use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::message::{AcceptedEntry, Kind, Message, Standing};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
@@ -59,6 +60,8 @@ pub struct Checker {
     named: BTreeSet<(Ballot, Instance)>,
     /// What each life of each learner delivered, in order.
     delivered: BTreeMap<Sender, Vec<(Instance, Value)>>,
+    /// The learners' lives that took up the log somewhere, and where.
+    begun: BTreeMap<Sender, Instance>,
     /// Where each value is chosen.
     placed: BTreeMap<(Session, Number), Instance>,
     /// The order of delivery that the longest learner saw.
@@ -100,6 +103,7 @@ impl Checker {
             named: BTreeSet::new(),
             asked: BTreeMap::new(),
             delivered: BTreeMap::new(),
+            begun: BTreeMap::new(),
             placed: BTreeMap::new(),
             order: Vec::new(),
             sent: BTreeMap::new(),
@@ -170,6 +174,7 @@ impl Checker {
                         promise.ballot
                     ));
                 }
+                self.expect_trimmed(from, promise.trimmed)?;
                 // What it reports it has accepted, whether it could say so before or not.
                 for AcceptedEntry { instance, ballot, entry } in &promise.accepted {
                     self.on_vote(from, *instance, *ballot)?;
@@ -234,6 +239,7 @@ impl Checker {
                 self.on_names(sender, chosen.ballot, chosen.until, &chosen.runs)?;
             }
             Message::Heartbeat(heartbeat) => {
+                self.expect_trimmed(from, heartbeat.progress.first)?;
                 let announcement = heartbeat.announcement;
                 if from.role == Role::Proposer && announcement.standing == Standing::Leads {
                     let watermark = heartbeat.progress.watermark;
@@ -382,7 +388,7 @@ impl Checker {
             let is_sound = number.0 == cut.numbers + 1
                 && cut.values < typed.len()
                 && match &entry {
-                    Entry::Noop => false,
+                    Entry::Noop | Entry::Checkpoint { .. } => false,
                     Entry::Value { value, .. } => !is_begun && value.as_bytes() == rest,
                     Entry::Part { part, bytes, .. } => {
                         let is_last = bytes.as_bytes().len() == rest.len();
@@ -404,7 +410,10 @@ impl Checker {
                 Entry::Part { part: Part::First { .. } | Part::Middle, bytes, .. } => {
                     cut.bytes += bytes.as_bytes().len();
                 }
-                Entry::Noop | Entry::Value { .. } | Entry::Part { .. } => {
+                Entry::Noop
+                | Entry::Value { .. }
+                | Entry::Part { .. }
+                | Entry::Checkpoint { .. } => {
                     (cut.values, cut.bytes) = (cut.values + 1, 0);
                 }
             }
@@ -491,6 +500,7 @@ impl Checker {
     pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
         let page = match delivery {
             Delivery::Passed(_) => return Ok(()),
+            Delivery::Begins(instance) => return self.on_begins(from, *instance),
             Delivery::Decided(page) | Delivery::Delivered(page) => page,
             Delivery::Assembled(value) => {
                 let is_last = self.chosen.get(&value.instance).is_some_and(|entry| {
@@ -531,6 +541,10 @@ impl Checker {
         let mine = self.delivered.entry(from).or_default();
         let position = mine.len();
         mine.push((instance, value.clone()));
+        if self.begun.contains_key(&from) {
+            // What others have delivered is compared at the end.
+            return Ok(());
+        }
         match self.order.get(position) {
             None => self.order.push((instance, value)),
             Some((first, other)) if (*first, other) == (instance, &value) => {}
@@ -544,6 +558,34 @@ impl Checker {
         Ok(())
     }
 
+    /// A learner goes on at `instance`, and has not delivered what lies below.
+    fn on_begins(&mut self, from: Sender, instance: Instance) -> Result<(), Violation> {
+        let is_checkpoint =
+            checkpoints(&self.chosen).iter().any(|(_, one)| one.head.of == instance);
+        if !is_checkpoint || !self.delivered(from).is_empty() {
+            return Err(format!("{} begins at {instance} without a checkpoint", from.node));
+        }
+        self.begun.insert(from, instance);
+        Ok(())
+    }
+
+    /// Somebody has removed what lies below `first`: it is decided, and so is a checkpoint at which
+    /// the log can be taken up.
+    fn expect_trimmed(&self, from: NodeId, first: Instance) -> Result<(), Violation> {
+        if first == Instance::FIRST {
+            return Ok(());
+        }
+        let is_kept = |one: &(Instance, Checkpoint)| one.1.head.keep == first;
+        if self.chosen.range(..first).count() as u64 == first.0 - 1
+            && checkpoints(&self.chosen).iter().any(is_kept)
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "{from} has trimmed below {first}, and no checkpoint that is chosen keeps that"
+        ))
+    }
+
     /// What `learner` delivered in its life `boot`.
     pub fn delivered(&self, learner: Sender) -> &[(Instance, Value)] {
         self.delivered.get(&learner).map_or(&[], Vec::as_slice)
@@ -552,7 +594,19 @@ impl Checker {
     /// What was delivered is what the log comes to: each leader-assigned value once, whole, and in
     /// its client's order.
     pub fn check_order(&self) -> Result<(), Violation> {
+        check_checkpoints(&self.chosen, self.limits)?;
         let reckoned = reckon(&self.chosen, self.limits).delivered;
+        for (learner, begun) in &self.begun {
+            let mut expected = reckoned.iter().filter(|(instance, ..)| instance >= begun);
+            for (instance, value) in self.delivered(*learner) {
+                if expected.next().is_none_or(|(at, _, _, of)| (at, of) != (instance, value)) {
+                    let who = learner.node;
+                    return Err(format!(
+                        "{who} began at {begun} and delivers {value} at {instance}"
+                    ));
+                }
+            }
+        }
         for (place, (instance, value)) in self.order.iter().enumerate() {
             match reckoned.get(place) {
                 Some((expected, _, _, other)) if (expected, other) == (instance, value) => {}
@@ -587,8 +641,10 @@ impl Checker {
         let reckoned = reckon(&self.chosen, self.limits).delivered;
         for learner in learners {
             let count = self.delivered(learner).len();
-            if count != reckoned.len() {
-                return Err(format!("{} delivered {count} of {}", learner.node, reckoned.len()));
+            let begun = self.begun.get(&learner).copied().unwrap_or(Instance::FIRST);
+            let due = reckoned.iter().filter(|(instance, ..)| *instance >= begun).count();
+            if count != due {
+                return Err(format!("{} delivered {count} of {due}", learner.node));
             }
         }
         for (session, told) in clients {

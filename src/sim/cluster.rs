@@ -17,7 +17,7 @@ use super::node::{AnyRole, Host, Node};
 use super::record::{Fate, Passage, PassageId, Sent, What};
 use super::trace::{Detail, Trace};
 use crate::protocol::acceptor::Acceptor;
-use crate::protocol::actor::Delivery;
+use crate::protocol::actor::{Actor, Delivery, Halt};
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{Assignment, Kind, Message};
@@ -173,7 +173,11 @@ impl Cluster {
                     Ok((acceptor, opened)) => {
                         self.hosts.entry(id).and_modify(|host| host.operated.started());
                         (log, boot) = (Some(opened), acceptor.incarnation());
-                        let accepted = |instance| acceptor.accepted_in(instance);
+                        let accepted = |instance| {
+                            let is_trimmed = instance < acceptor.trimmed();
+                            let vote = acceptor.accepted_in(instance);
+                            if is_trimmed { Some(acceptor.promised()) } else { vote }
+                        };
                         let verdict = self.checker.on_restart(id, acceptor.promised(), accepted);
                         self.note(verdict);
                         AnyRole::Acceptor(Box::new(acceptor))
@@ -412,7 +416,11 @@ impl Cluster {
     /// Whether every client that is up knows the fate of all its values.
     pub fn clients_finished(&self) -> bool {
         self.nodes.values().filter(|node| node.is_up).all(|node| match &node.role {
-            AnyRole::Client(client) => node.input.is_empty() && client.tally().undecided() == 0,
+            // What is typed after its session has ended is asked for by nobody.
+            AnyRole::Client(client) => {
+                let has_input = !node.input.is_empty() && !client.is_finished();
+                !has_input && client.tally().undecided() == 0
+            }
             AnyRole::Proposer(_) | AnyRole::Acceptor(_) | AnyRole::Learner(_) => true,
         })
     }
@@ -435,7 +443,10 @@ impl Cluster {
     pub fn learners_complete(&self) -> bool {
         let chosen = self.checker.chosen().len() as u64;
         self.nodes.values().filter(|node| node.is_up).all(|node| match &node.role {
-            AnyRole::Learner(learner) => learner.log().progress().decided == chosen,
+            AnyRole::Learner(learner) => {
+                let log = learner.log();
+                log.progress().decided == chosen && log.watermark() >= log.first()
+            }
             AnyRole::Proposer(_) | AnyRole::Acceptor(_) | AnyRole::Client(_) => true,
         })
     }
@@ -692,6 +703,13 @@ impl Cluster {
                 }
                 // It hands nothing out.
                 Delivery::Passed(_) => continue,
+                Delivery::Begins(instance) => {
+                    let story = format_args!("{id} begins at {instance}");
+                    self.trace.tell(Detail::Story, self.now, story);
+                    let verdict = self.checker.on_deliver(sender, &delivery);
+                    self.note(verdict);
+                    continue;
+                }
             };
             if let What::Learns(_, run) | What::Delivers(_, run) = &what {
                 run.iter().for_each(|instance| self.trace.mix(instance.0));
@@ -704,7 +722,12 @@ impl Cluster {
         self.note(checked.map_err(|what| format!("{id}: {what}")));
         if let Some(halt) = halt {
             self.trace.tell(Detail::Story, self.now, format_args!("{id} ends: {halt:?}"));
-            return self.kill(id);
+            self.kill(id);
+            if matches!(halt, Halt::Trimmed(_)) {
+                // Its operator starts it again, with what is kept.
+                self.start(id);
+            }
+            return;
         }
         if let Some(next) = next {
             self.schedule_turn(id, next);

@@ -17,7 +17,7 @@ use super::network::{Line, Weather};
 use super::trace::{Detail, Trace};
 use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::message::{Assignment, Kind};
-use crate::protocol::settings::Settings;
+use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{NodeId, Role, Time};
 use crate::rng::Rng;
 
@@ -277,6 +277,17 @@ fn drawn_line(seed: u64) -> Option<Line> {
     (rng.below(4) == 0).then_some(Line { rate, queue })
 }
 
+/// How much of the log is kept: in half of the runs all, in the others very little.
+fn drawn_retain(seed: u64) -> Retain {
+    let mut rng = Rng::new(seed ^ 0x7472_696d);
+    match rng.below(6) {
+        0 => Retain::Entries(1 + rng.below(400)),
+        1 => Retain::Bytes(1 + rng.below(20_000)),
+        2 => Retain::Age(Duration::from_millis(1 + rng.below(3_000))),
+        _ => Retain::All,
+    }
+}
+
 /// Draws a scenario.
 struct Draw {
     seed: u64,
@@ -304,6 +315,10 @@ impl Draw {
             (1..=self.clients).map(|client| self.asking(client)).collect();
         if self.more.chance(0.5) {
             self.draw_long_values(&mut plan.settings, &mut clients);
+        }
+        plan.settings.retain = drawn_retain(self.seed);
+        if plan.settings.retain != Retain::All {
+            clients.iter_mut().for_each(|asking| asking.assignment = Assignment::Leader);
         }
         let classes: Vec<Class> = CLASSES.into_iter().filter(|_| self.rng.chance(0.5)).collect();
         let mut faults = Vec::new();

@@ -373,6 +373,10 @@ impl Stage {
                 Delivery::Delivered(page) => ("delivers", What::Delivers(id, page.run()), page),
                 // It hands nothing out.
                 Delivery::Passed(_) => continue,
+                Delivery::Begins(instance) => {
+                    let _ = writeln!(self.output, "  {id} begins at {instance}");
+                    continue;
+                }
                 Delivery::Assembled(value) => {
                     let (instance, value) = (value.instance, value.to_value());
                     let _ = writeln!(self.output, "  {id} records and delivers {instance} {value}");

@@ -1,11 +1,12 @@
 //! What must be delivered, as the judge reckons it from what is chosen.
 //!
-//! It is slow and simple, holds copies of everything, and shares no code with the roles: the rules
-//! of `protocol::assembly` once more, one entry after the other.
+//! It is slow and simple, holds copies of everything, and shares no code with the roles but the form
+//! of a checkpoint: the rules of `protocol::assembly` once more, one entry after the other.
 
 use std::collections::BTreeMap;
 
 use crate::protocol::assembly::AssemblyLimits;
+use crate::protocol::checkpoint::{Checkpoint, Position};
 use crate::protocol::types::{AssignedBy, Entry, Instance, Number, Part, Session, Value};
 
 /// What a log comes to.
@@ -23,7 +24,15 @@ struct Standing {
     /// How many numbers were passed.
     passed: u64,
     has_ended: bool,
+    /// The first number that is never delivered, once it has ended.
+    ends_at: u64,
     open: Option<Open>,
+}
+
+impl Standing {
+    fn next(&self) -> u64 {
+        if self.has_ended { self.ends_at } else { self.passed + 1 }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -31,16 +40,99 @@ struct Open {
     first: u64,
     announced: usize,
     bytes: Vec<u8>,
-    at: Instance,
+    /// The instances of its parts.
+    at: Vec<Instance>,
+}
+
+impl Open {
+    fn last(&self) -> Option<Instance> {
+        self.at.last().copied()
+    }
+}
+
+/// The whole checkpoints of `chosen`, each with the instance of its last piece.
+pub fn checkpoints(chosen: &BTreeMap<Instance, Entry>) -> Vec<(Instance, Checkpoint)> {
+    let mut found = Vec::new();
+    let mut bytes = Vec::new();
+    let (mut next, mut count) = (None, 0);
+    for (instance, entry) in chosen {
+        let Entry::Checkpoint { piece, bytes: more } = entry else {
+            next = None;
+            continue;
+        };
+        if piece.place == 0 {
+            (next, count) = (Some((*instance, 0)), piece.count);
+            bytes.clear();
+        }
+        if next != Some((*instance, piece.place)) || piece.count != count {
+            next = None;
+            continue;
+        }
+        bytes.extend_from_slice(more.as_bytes());
+        next = Some((Instance(instance.0 + 1), piece.place + 1));
+        if piece.place + 1 == count {
+            found.extend(Checkpoint::decode(&bytes).map(|checkpoint| (*instance, checkpoint)));
+            next = None;
+        }
+    }
+    found
+}
+
+/// Every checkpoint says what the log below it comes to, and trims nothing that one before it needs.
+pub fn check_checkpoints(
+    chosen: &BTreeMap<Instance, Entry>,
+    limits: AssemblyLimits,
+) -> Result<(), String> {
+    let mut keeps = vec![Instance(1)];
+    for (last, checkpoint) in checkpoints(chosen) {
+        let head = checkpoint.head;
+        let below: BTreeMap<_, _> =
+            chosen.range(..head.of).map(|(at, entry)| (*at, entry.clone())).collect();
+        let (_, sessions) = walk(&below, limits);
+        let expected: Vec<_> = sessions
+            .iter()
+            .map(|(session, standing)| {
+                let (next, has_ended) = (Number(standing.next()), standing.has_ended);
+                (*session, Position { next, has_ended })
+            })
+            .collect();
+        let open = sessions.values().filter_map(|standing| standing.open.as_ref());
+        let open: Vec<Vec<Instance>> = open.map(|open| open.at.clone()).collect();
+        let said: Vec<_> = checkpoint.open.iter().map(|value| value.instances.clone()).collect();
+        let keep = open.iter().filter_map(|at| at.first()).min().map_or(head.of, |at| *at);
+        if checkpoint.sessions != expected || said != open || head.keep != keep {
+            return Err(format!("the checkpoint at {last} is not what the log comes to: {head:?}"));
+        }
+        if !keeps.contains(&head.trim) {
+            return Err(format!("the checkpoint at {last} trims at {}, for no reason", head.trim));
+        }
+        keeps.push(head.keep);
+    }
+    Ok(())
 }
 
 /// What `chosen` comes to, up to the first instance that it does not hold.
 pub fn reckon(chosen: &BTreeMap<Instance, Entry>, limits: AssemblyLimits) -> Reckoned {
+    walk(chosen, limits).0
+}
+
+/// The same, and where the sessions stand then.
+fn walk(
+    chosen: &BTreeMap<Instance, Entry>,
+    limits: AssemblyLimits,
+) -> (Reckoned, BTreeMap<Session, Standing>) {
+    let ends: BTreeMap<Instance, Instance> = checkpoints(chosen)
+        .into_iter()
+        .map(|(last, checkpoint)| (last, checkpoint.head.idle_below))
+        .collect();
     let mut reckoned = Reckoned::default();
     let mut sessions: BTreeMap<Session, Standing> = BTreeMap::new();
     for (place, (instance, entry)) in (1..).zip(chosen) {
         if instance.0 != place {
             break;
+        }
+        if let Some(idle_below) = ends.get(instance) {
+            give_up_below(&mut sessions, *idle_below, &mut reckoned);
         }
         let Some(origin) = entry.origin() else { continue };
         let (session, number) = (origin.session, origin.number);
@@ -73,12 +165,12 @@ pub fn reckon(chosen: &BTreeMap<Instance, Entry>, limits: AssemblyLimits) -> Rec
                     give_up_oldest(&mut sessions, &mut reckoned);
                 }
                 let (first, bytes) = (number.0, bytes.as_bytes().to_vec());
-                standing.open = Some(Open { first, announced, bytes, at: *instance });
+                standing.open = Some(Open { first, announced, bytes, at: vec![*instance] });
                 is_possible
             }
             (Entry::Part { part: Part::Middle, bytes, .. }, Some(mut open)) => {
                 open.bytes.extend_from_slice(bytes.as_bytes());
-                open.at = *instance;
+                open.at.push(*instance);
                 let is_sound = open.bytes.len() < open.announced;
                 standing.open = Some(open);
                 is_sound
@@ -96,11 +188,33 @@ pub fn reckon(chosen: &BTreeMap<Instance, Entry>, limits: AssemblyLimits) -> Rec
         if !is_sound {
             standing.has_ended = true;
             standing.open = None;
+            standing.ends_at = end_at;
             reckoned.ended.insert(session, end_at);
         }
         sessions.insert(session, standing);
     }
-    reckoned
+    (reckoned, sessions)
+}
+
+/// The open values whose last part lies below `instance` are given up.
+fn give_up_below(
+    sessions: &mut BTreeMap<Session, Standing>,
+    instance: Instance,
+    reckoned: &mut Reckoned,
+) {
+    for (session, standing) in sessions {
+        if standing.open.as_ref().is_some_and(|open| open.last() < Some(instance)) {
+            give_up(*session, standing, reckoned);
+        }
+    }
+}
+
+fn give_up(session: Session, standing: &mut Standing, reckoned: &mut Reckoned) {
+    if let Some(open) = standing.open.take() {
+        standing.has_ended = true;
+        standing.ends_at = open.first;
+        reckoned.ended.insert(session, open.first);
+    }
 }
 
 fn has_room(
@@ -116,11 +230,8 @@ fn has_room(
 
 /// The open value whose last part lies lowest is given up.
 fn give_up_oldest(sessions: &mut BTreeMap<Session, Standing>, reckoned: &mut Reckoned) {
-    let age = |standing: &Standing| standing.open.as_ref().map(|open| open.at);
+    let age = |standing: &Standing| standing.open.as_ref().and_then(Open::last);
     let open = sessions.iter_mut().filter(|(_, standing)| standing.open.is_some());
     let Some((session, standing)) = open.min_by_key(|(_, standing)| age(standing)) else { return };
-    if let Some(open) = standing.open.take() {
-        standing.has_ended = true;
-        reckoned.ended.insert(*session, open.first);
-    }
+    give_up(*session, standing, reckoned);
 }

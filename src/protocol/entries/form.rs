@@ -1,7 +1,9 @@
 //! The form of entries on the wire and in logs, one entry at a time; `entries` shows it.
 
 use super::{EntryRef, Unreadable};
-use crate::protocol::types::{AssignedBy, ENTRY_BYTES_MAX, Number, Origin, Part, Session, Value};
+use crate::protocol::types::{
+    AssignedBy, ENTRY_BYTES_MAX, Number, Origin, Part, Piece, Session, Value,
+};
 
 pub(super) const NOOP: u8 = 0;
 const CLIENT_ASSIGNED: u8 = 1;
@@ -13,6 +15,7 @@ const LAST_PART: u8 = 6;
 const NEXT_FIRST_PART: u8 = 7;
 const NEXT_MIDDLE_PART: u8 = 8;
 const NEXT_LAST_PART: u8 = 9;
+const CHECKPOINT: u8 = 10;
 
 /// What stands before a number of 2, 4 or 8 bytes. Smaller numbers stand for themselves.
 const BYTES_2: u8 = 251;
@@ -25,6 +28,7 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
         EntryRef::Noop => return buffer.push(NOOP),
         EntryRef::Value { origin, value } => (origin, None, value),
         EntryRef::Part { origin, part, bytes } => (origin, Some(part), bytes),
+        EntryRef::Checkpoint { piece, bytes } => return put_piece(piece, bytes, buffer),
     };
     buffer.reserve(bytes.len() + ENTRY_BYTES_MAX);
     let is_next = before.is_some_and(|before| before.next() == Some(origin));
@@ -48,7 +52,30 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
     buffer.extend_from_slice(bytes);
 }
 
-fn put_number(number: u64, buffer: &mut Vec<u8>) {
+fn put_piece(piece: Piece, bytes: &[u8], buffer: &mut Vec<u8>) {
+    buffer.push(CHECKPOINT);
+    for number in [piece.place.into(), piece.count.into(), bytes.len() as u64] {
+        put_number(number, buffer);
+    }
+    buffer.extend_from_slice(bytes);
+}
+
+fn read_piece(bytes: &[u8]) -> Result<(EntryRef<'_>, &[u8]), Unreadable> {
+    let (place, rest) = read_number(bytes)?;
+    let (count, rest) = read_number(rest)?;
+    let (length, rest) = read_number(rest)?;
+    let length = usize::try_from(length).map_err(|_| Unreadable::Malformed)?;
+    let (bytes, rest) = rest.split_at_checked(length).ok_or(Unreadable::Malformed)?;
+    let narrow = |number| u32::try_from(number).map_err(|_| Unreadable::Impossible);
+    let piece = Piece { place: narrow(place)?, count: narrow(count)? };
+    if piece.place >= piece.count {
+        return Err(Unreadable::Impossible);
+    }
+    Ok((EntryRef::Checkpoint { piece, bytes }, rest))
+}
+
+/// Appends a number.
+pub(in crate::protocol) fn put_number(number: u64, buffer: &mut Vec<u8>) {
     if number < BYTES_2.into() {
         buffer.push(number as u8);
     } else if number <= u16::MAX.into() {
@@ -73,6 +100,7 @@ pub(super) fn read(
     let (form, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
     let (origin, rest) = match *form {
         NOOP => return Ok((EntryRef::Noop, rest)),
+        CHECKPOINT => return read_piece(rest),
         NEXT | NEXT_FIRST_PART | NEXT_MIDDLE_PART | NEXT_LAST_PART => {
             (before.and_then(Origin::next).ok_or(Unreadable::Impossible)?, rest)
         }
@@ -126,7 +154,8 @@ fn read_origin(assigned_by: AssignedBy, bytes: &[u8]) -> Result<(Origin, &[u8]),
     Ok((Origin { session, number: Number(number), assigned_by }, rest))
 }
 
-fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unreadable> {
+/// Reads a number; returns it and what follows.
+pub(in crate::protocol) fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unreadable> {
     let (first, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
     let width = match *first {
         BYTES_2 => 2,

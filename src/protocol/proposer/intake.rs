@@ -68,7 +68,10 @@ impl Begun {
 fn announced(entry: EntryRef<'_>) -> Option<usize> {
     match entry {
         EntryRef::Part { part: Part::First { value_bytes }, .. } => Some(value_bytes as usize),
-        EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => None,
+        EntryRef::Noop
+        | EntryRef::Value { .. }
+        | EntryRef::Part { .. }
+        | EntryRef::Checkpoint { .. } => None,
     }
 }
 

@@ -17,6 +17,7 @@ use super::phase2::Phase2;
 use super::telling::Names;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
+use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::entries::{EntriesBuilder, EntryRef};
 use crate::protocol::message::{Accepted, Message, Promise};
@@ -60,6 +61,8 @@ pub struct Leadership {
     /// Above the leader-assigned values that earlier leaders left behind: until they are
     /// delivered, the session table is not complete and nothing new is assigned.
     inherited_end: Instance,
+    /// Above the last checkpoint that this leader wrote.
+    written_end: Instance,
     /// Holes below it are left open until the timer comes.
     holes_until: Instance,
     /// Where there are holes that have been open for a while, and are not closed yet.
@@ -155,6 +158,7 @@ impl Leadership {
             top: log.end(),
             leader_assigned_end: log.leader_assigned_end(),
             inherited_end: log.leader_assigned_end(),
+            written_end: Instance::FIRST,
             holes_until: Instance::FIRST,
             closing: Run::new(Instance::FIRST, Instance::FIRST),
             timers: Armed::default(),
@@ -178,7 +182,8 @@ impl Leadership {
                 self.leader_assigned_end = self.leader_assigned_end.max(instance.next());
                 self.inherited_end = self.inherited_end.max(instance.next());
             }
-            if log.contains(instance) || bugs::has(Bug::SkipsReports) {
+            let is_decided = instance < log.decided_below() || log.contains(instance);
+            if is_decided || bugs::has(Bug::SkipsReports) {
                 continue;
             }
             if report.voters.is_won(self.quorum) || bugs::has(Bug::DecidesReports) {
@@ -392,7 +397,9 @@ impl Leadership {
                 self.queues.forget(origin.session);
                 self.notes.lost(origin.session, numbers);
             }
-            Occurrence::Noop => unreachable!("a no-op has no origin"),
+            Occurrence::Noop | Occurrence::Checkpoint(_) => {
+                unreachable!("no client asked for it")
+            }
         }
     }
 
@@ -454,6 +461,22 @@ impl Leadership {
         self.arm_timers(now, log, fx);
     }
 
+    /// Whether a checkpoint may be written: the session table is complete, and the last one is
+    /// decided.
+    pub fn may_write(&self, log: &DecidedLog) -> bool {
+        log.watermark() >= self.inherited_end.max(self.written_end)
+    }
+
+    /// Has `checkpoint` proposed, above everything else.
+    pub fn write(&mut self, checkpoint: &Checkpoint) {
+        let entries = checkpoint.pieces(self.settings.part_bytes());
+        let page = Page { from: self.top, entries: entries.into() };
+        self.top = page.run().until;
+        self.leader_assigned_end = self.top;
+        self.written_end = self.top;
+        self.waiting.insert(page, ());
+    }
+
     /// Proposes what has its instance. Returns whether there was no room for some of it.
     fn propose_waiting(&mut self, now: Time) -> bool {
         while let Some(page) = self.waiting.first_page() {
@@ -475,7 +498,7 @@ impl Leadership {
             return false;
         }
         let ahead = self.settings.instances_ahead.saturating_mul(2).saturating_sub(1);
-        let limit = log.watermark().plus(ahead);
+        let limit = log.decided_below().plus(ahead);
         while let Some(entries) = self.queues.next().cloned() {
             let room = self.room_for(&entries) as u64;
             if room == 0 {

@@ -13,6 +13,7 @@ mod leadership;
 mod notes;
 mod phase1;
 mod phase2;
+mod retention;
 mod standing;
 mod telling;
 
@@ -24,6 +25,7 @@ use self::claims::Claims;
 use self::incarnations::Incarnations;
 use self::leadership::Leadership;
 use self::phase1::{Attempt, PageOutcome};
+use self::retention::Retention;
 use self::telling::{Learners, News};
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
@@ -78,6 +80,7 @@ pub struct Proposer {
     /// Would rather not lead until then.
     abstains_until: Time,
     log: DecidedLog,
+    retention: Retention,
     /// What other leaders propose, while this proposer does not lead.
     proposals: Proposals,
     catch_up: CatchUp,
@@ -117,6 +120,7 @@ impl Proposer {
             followed: Ballot::ZERO,
             abstains_until: Time::ZERO,
             log: DecidedLog::with_limits(settings.assembly),
+            retention: Retention::default(),
             proposals: Proposals::default(),
             catch_up: CatchUp::default(),
             learners: Learners::default(),
@@ -149,8 +153,8 @@ impl Proposer {
         let boot = if bugs::has(Bug::ReusesBallots) { 0 } else { boot };
         let ballot = Ballot { round: self.round, proposer, boot };
         self.catch_up.stop(fx);
-        info!("campaigns with {ballot} from {}", self.log.watermark());
-        let attempt = Attempt::new(ballot, self.log.watermark(), None);
+        info!("campaigns with {ballot} from {}", self.log.decided_below());
+        let attempt = Attempt::new(ballot, self.log.decided_below(), None);
         fx.send(Role::Acceptor, Message::Prepare(attempt.prepare()));
         fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
         self.phase = Phase::Campaign { ballot, attempt, since: now, tries: 0 };
@@ -216,7 +220,7 @@ impl Proposer {
                 fx.ignore(Ignored::StaleBallot);
             } else if announcement.quorate {
                 self.followed = ballot;
-                self.catch_up.on_progress(now, from.node, heartbeat.progress);
+                self.on_progress(now, from.node, heartbeat.progress);
             }
         }
         self.check_election(now, fx);
@@ -226,7 +230,7 @@ impl Proposer {
     fn learn(&mut self, now: Time, page: Page, fx: &mut Effects) -> bool {
         let mut news = Vec::new();
         self.decide(now, page, &mut news, fx);
-        self.deliver();
+        self.deliver(now);
         !news.is_empty()
     }
 
@@ -256,14 +260,48 @@ impl Proposer {
     }
 
     /// Moves delivery on, so that the session table is that of the whole decided prefix.
-    fn deliver(&mut self) {
+    fn deliver(&mut self, now: Time) {
+        self.pass(now);
+        if let Some(instance) = self.log.take_up() {
+            info!("takes up the log at instance {instance}: what was decided below is removed");
+            self.retention = Retention::default();
+            self.pass(now);
+        }
+    }
+
+    fn pass(&mut self, now: Time) {
         self.log.deliver(|page, occurrence| {
+            self.retention.on_passed(now, &page, &occurrence);
             if let (Phase::Leading(leadership), Some(numbers)) =
                 (&mut self.phase, page.entries.numbers())
             {
                 leadership.on_delivery(page.from, numbers, occurrence);
             }
         });
+    }
+
+    /// `source` holds `progress`.
+    fn on_progress(&mut self, now: Time, source: NodeId, progress: Progress) {
+        if self.log.note_trimmed(progress.first) {
+            self.deliver(now);
+        }
+        self.catch_up.on_progress(now, source, progress);
+    }
+
+    /// Writes a checkpoint, if it leads and one is due.
+    fn write_checkpoint(&mut self, now: Time) {
+        let Phase::Leading(leadership) = &mut self.phase else { return };
+        if !self.election.is_quorate() || !leadership.may_write(&self.log) {
+            return;
+        }
+        let due = self.retention.due(now, &self.log, self.settings.retain);
+        let Some((trim, idle_below)) = due else { return };
+        let checkpoint = self.log.checkpoint(trim, idle_below);
+        debug!("writes a checkpoint of {}, which trims the log below {trim}", checkpoint.head.of);
+        leadership.write(&checkpoint);
+        if bugs::has(Bug::TrimsUndecided) {
+            self.log.trim(checkpoint.head.keep);
+        }
     }
 
     /// Whether everything that is to be sent is in the network, or will be. For the simulator.
@@ -331,6 +369,7 @@ impl Proposer {
         info!("has promises of {} of {}", promised.count(), self.settings.acceptor_count);
         let ProposerOptions { no_timeouts, no_preexecution, .. } = self.options;
         let how = (self.settings.clone(), no_timeouts, no_preexecution);
+        self.log.note_trimmed(attempt.trimmed());
         let (leadership, chosen) =
             Leadership::new(now, ballot, how, &self.log, attempt.into_reports());
         leadership.announce();
@@ -351,7 +390,7 @@ impl Proposer {
             self.decide(now, page, &mut decided, fx);
         }
         self.news.named.extend(decided.iter().map(Page::run));
-        self.deliver();
+        self.deliver(now);
     }
 
     /// Phase 1 has found that a quorum had accepted these in an earlier ballot. This leader never
@@ -362,7 +401,7 @@ impl Proposer {
             self.decide(now, page, &mut decided, fx);
         }
         self.news.found = decided;
-        self.deliver();
+        self.deliver(now);
     }
 
     /// One acceptor has promised a higher ballot. That alone is no reason to give up: a quorum of
@@ -430,7 +469,7 @@ impl Proposer {
     fn on_decide_ack(&mut self, now: Time, from: Sender, progress: Progress, fx: &mut Effects) {
         let Phase::Leading(leadership) = &self.phase else {
             // They may hold what a dead leader told nobody else.
-            self.catch_up.on_progress(now, from.node, progress);
+            self.on_progress(now, from.node, progress);
             return;
         };
         if progress.decided > self.log.progress().decided + leadership.open() as u64 {
@@ -570,6 +609,7 @@ impl Actor for Proposer {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        self.write_checkpoint(now);
         match &mut self.phase {
             Phase::Leading(leadership) => {
                 self.news.name(&self.log);

@@ -16,6 +16,8 @@ pub struct Attempt {
     /// Where the next page of each acceptor begins; none once its promise is complete.
     pages: BTreeMap<u32, Option<Instance>>,
     complete: Tally,
+    /// What the acceptors have trimmed: everything below is decided.
+    trimmed: Instance,
     reports: BTreeMap<Instance, Report>,
 }
 
@@ -50,6 +52,7 @@ impl Attempt {
             until,
             pages: BTreeMap::new(),
             complete: Tally::default(),
+            trimmed: Instance::FIRST,
             reports: BTreeMap::new(),
         }
     }
@@ -96,6 +99,13 @@ impl Attempt {
         if !is_asked {
             return PageOutcome::NotAsked;
         }
+        // Of several the highest counts: what one acceptor has trimmed is decided, and the others
+        // may not have voted there.
+        if bugs::has(Bug::TakesLeastTrimmed) && !self.pages.is_empty() {
+            self.trimmed = self.trimmed.min(promise.trimmed);
+        } else {
+            self.trimmed = self.trimmed.max(promise.trimmed);
+        }
         for accepted in promise.accepted {
             self.report(acceptor, accepted);
         }
@@ -118,6 +128,10 @@ impl Attempt {
     ///     will be chosen between b' and b, because no member of the quorum accepted there.
     ///  3. By induction, whatever was chosen at or below b' is what b' proposed: the report.
     ///  4. Without any report nothing was chosen below b, and any entry is safe.
+    ///
+    /// An acceptor that has trimmed an instance reports nothing there, and step 4 would be wrong. So
+    /// nothing is proposed below [`Attempt::trimmed`]. At or above it the steps hold: no member of the
+    /// quorum has trimmed there.
     ///
     /// Reports of acceptors beyond the quorum, and of incomplete promises, only raise b'.
     fn report(&mut self, acceptor: u32, accepted: AcceptedEntry) {
@@ -142,6 +156,11 @@ impl Attempt {
     /// Whose promises are complete.
     pub fn promised(&self) -> Tally {
         self.complete
+    }
+
+    /// Everything below it is decided, and was trimmed by an acceptor.
+    pub fn trimmed(&self) -> Instance {
+        self.trimmed
     }
 
     /// The reports, once the attempt is won.

@@ -66,7 +66,7 @@ impl Default for Names {
 impl News {
     /// Makes up the names of this turn, when all of it is decided.
     pub fn name(&mut self, log: &DecidedLog) {
-        let until = if bugs::has(Bug::NamesHoles) { log.end() } else { log.watermark() };
+        let until = if bugs::has(Bug::NamesHoles) { log.end() } else { log.decided_below() };
         self.names.until = until;
         self.names.is_due = !self.named.is_empty();
         self.is_news = self.names.is_due || !self.found.is_empty();
@@ -99,7 +99,7 @@ impl Proposer {
             self.learners.tries = self.learners.tries.saturating_add(1);
             let limit = runs_per_page(self.settings.page_bytes());
             let (until, runs) =
-                (self.log.watermark(), self.log.decided(self.log.watermark(), limit));
+                (self.log.decided_below(), self.log.decided(self.log.decided_below(), limit));
             fx.send(Role::Learner, Message::Chosen(Chosen { ballot, until, runs }));
         }
         self.learners.due = decided;

@@ -25,7 +25,7 @@ impl Leadership {
             return;
         }
         // Whatever was under way at the last look is decided since, or under way still.
-        let from = if self.closing.is_empty() { log.watermark() } else { self.closing.from };
+        let from = if self.closing.is_empty() { log.decided_below() } else { self.closing.from };
         self.closing = Run::new(from, self.closing.until.max(self.holes_until));
     }
 
@@ -38,7 +38,7 @@ impl Leadership {
         }
         let window = self.settings.leader_window as u64;
         let (first, mut closed, mut looks) = (self.closing.from, 0, 0);
-        self.closing.from = first.max(log.watermark());
+        self.closing.from = first.max(log.decided_below());
         while closed < window && looks < HOLES_MAX {
             let holes = log.missing(self.closing.from, self.closing.until, 1);
             let Some(hole) = holes.first() else {

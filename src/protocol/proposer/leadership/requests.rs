@@ -9,6 +9,7 @@ use crate::protocol::entries::Entries;
 use crate::protocol::message::{Assignment, Request};
 use crate::protocol::proposer::intake::{Begun, Fate};
 use crate::protocol::segments::{Held, Page};
+use crate::protocol::settings::Retain;
 use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
 
 impl Leadership {
@@ -39,6 +40,10 @@ impl Leadership {
         };
         self.notes.requested(session, numbers);
         match request.assignment {
+            // Who has won an instance is not known once it is trimmed.
+            Assignment::Client { .. } if self.settings.retain != Retain::All => {
+                fx.ignore(Ignored::Trimmed);
+            }
             Assignment::Client { first } => {
                 let from = first.plus(numbers.from.0 - 1);
                 self.ask_for(Page { from, entries: request.entries }, expected, log, fx);
@@ -50,7 +55,17 @@ impl Leadership {
     /// A client asks for the instances of `page`; the first of its entries is of `origin`.
     fn ask_for(&mut self, page: Page, origin: Origin, log: &DecidedLog, fx: &mut Effects) {
         let asked = page.run();
-        let end = log.watermark().plus(self.settings.instances_ahead).min(asked.until);
+        // What was decided in a trimmed instance is not known any more, so neither is who won.
+        let trimmed = log.first().0.saturating_sub(page.from.0);
+        let page = match usize::try_from(trimmed).unwrap_or(usize::MAX) {
+            0 => page,
+            below => {
+                fx.ignore(Ignored::Trimmed);
+                let Some(page) = page.split(below).1 else { return };
+                page
+            }
+        };
+        let end = log.decided_below().plus(self.settings.instances_ahead).min(asked.until);
         if end < asked.until {
             fx.ignore(Ignored::TooFarAhead);
         }

@@ -1,0 +1,270 @@
+//! Checkpoints: what a process must know to take up the log at an instance instead of the first.
+//!
+//! A log that is trimmed needs something in the place of what was removed. Entries are delivered by
+//! a rule that looks back: number n of a session right after n - 1, and a value in parts at its last
+//! part. So whoever begins in the middle must know where each session stands, and which parts of
+//! values are open. A leader writes that into the log itself, as entries:
+//!
+//! 1. A checkpoint *of* instance p holds the state of delivery below p. It is a function of the log
+//!    below p, whichever leader writes it, and it is decided like everything else: a quorum of the
+//!    acceptors holds it, a new leader finds it in phase 1, and it is fetched like any entry.
+//! 2. It stands in consecutive instances above p, a piece in each. If a piece is missing, because
+//!    its leader died, it is no checkpoint, and nobody takes it for one.
+//! 3. Parts of open values are not copied. The checkpoint names their instances, and `keep` is the
+//!    lowest of them, or p. So what lies below `keep` can be removed once the checkpoint is decided,
+//!    and whoever holds everything from `keep` on can take up the log at p.
+//! 4. A checkpoint says also below which instance the log is trimmed (`trim`): at the `keep` of an
+//!    earlier one, which every process has passed that passes this one. So trimming is a decision,
+//!    and the same for all; the acceptors, which deliver nothing, are told by who has passed it.
+//! 5. It ends the sessions of values in parts that were not continued since `idle_below`: their
+//!    clients have died half way, and would hold `keep` back for ever.
+//!
+//! This is what other systems call a snapshot of the library's own state; it has nothing of the
+//! application's state.
+
+use super::entries::{EntryRef, put_number, read_number};
+use super::types::{Entry, Instance, Number, Piece, Run, Session, Value};
+
+/// A piece is no shorter than this, in bytes, unless it is the last one: so the first holds the
+/// [`Head`].
+const PIECE_BYTES_MIN: usize = 64;
+
+/// What a checkpoint says of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Head {
+    /// It is the state of delivery when everything below this instance was delivered.
+    pub of: Instance,
+    /// The lowest instance of an entry that is needed to take up the log at `of`.
+    pub keep: Instance,
+    /// Everything below it is trimmed by this checkpoint.
+    pub trim: Instance,
+    /// Values in parts are given up whose last part lies below it.
+    pub idle_below: Instance,
+}
+
+/// Where delivery is in a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// The number to be delivered next. When the session has ended: the first that never is.
+    pub next: Number,
+    /// Whether nothing more of it is delivered.
+    pub has_ended: bool,
+}
+
+/// A value of which parts are missing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OpenValue {
+    /// Whose it is.
+    pub session: Session,
+    /// Where the parts stand that were passed, in order.
+    pub instances: Vec<Instance>,
+}
+
+/// A checkpoint's content.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Checkpoint {
+    /// What it says of the log.
+    pub head: Head,
+    /// Every session that has leader-assigned values, in order.
+    pub sessions: Vec<(Session, Position)>,
+    /// The values that are open, in the order of their sessions.
+    pub open: Vec<OpenValue>,
+}
+
+impl Checkpoint {
+    /// The checkpoint in entries of at most `piece_bytes` each, as far as that is enough for the
+    /// shortest piece.
+    pub fn pieces(&self, piece_bytes: usize) -> Vec<Entry> {
+        let bytes = self.encode();
+        let chunks: Vec<&[u8]> = bytes.chunks(piece_bytes.max(PIECE_BYTES_MIN)).collect();
+        let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        let piece = |(place, chunk): (u32, &&[u8])| Entry::Checkpoint {
+            piece: Piece { place, count },
+            bytes: Value::new(chunk),
+        };
+        (0..count).zip(&chunks).map(piece).collect()
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let Head { of, keep, trim, idle_below } = self.head;
+        let mut bytes = Vec::new();
+        let mut put = |number| put_number(number, &mut bytes);
+        [of, keep, trim, idle_below].iter().for_each(|instance| put(instance.0));
+        put(self.sessions.len() as u64);
+        for (session, position) in &self.sessions {
+            put(session.client.into());
+            put(session.boot);
+            put(position.next.0);
+            put(position.has_ended.into());
+        }
+        put(self.open.len() as u64);
+        for value in &self.open {
+            put(value.session.client.into());
+            put(value.session.boot);
+            put(value.instances.len() as u64);
+            let mut before = keep;
+            for instance in &value.instances {
+                put(instance.0.saturating_sub(before.0));
+                before = *instance;
+            }
+        }
+        bytes
+    }
+
+    /// Reads the content; nothing if it is none. It takes no more memory than a small multiple of
+    /// the bytes.
+    pub fn decode(mut bytes: &[u8]) -> Option<Checkpoint> {
+        let bytes = &mut bytes;
+        let head = read_head(bytes)?;
+        let sessions = (0..take(bytes)?).map(|_| {
+            let session = read_session(bytes)?;
+            let next = Number(take(bytes)?);
+            let has_ended = match take(bytes)? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            };
+            Some((session, Position { next, has_ended }))
+        });
+        let sessions = sessions.collect::<Option<_>>()?;
+        let open = (0..take(bytes)?).map(|_| {
+            let session = read_session(bytes)?;
+            let mut before = head.keep;
+            let instances = (0..take(bytes)?).map(|_| {
+                before = Instance(before.0.checked_add(take(bytes)?)?);
+                Some(before)
+            });
+            Some(OpenValue { session, instances: instances.collect::<Option<_>>()? })
+        });
+        let open = open.collect::<Option<_>>()?;
+        bytes.is_empty().then_some(Checkpoint { head, sessions, open })
+    }
+}
+
+/// What stands at the beginning of a checkpoint; nothing if that is impossible.
+pub fn decode_head(mut bytes: &[u8]) -> Option<Head> {
+    read_head(&mut bytes)
+}
+
+fn read_head(bytes: &mut &[u8]) -> Option<Head> {
+    let mut instance = || take(bytes).map(Instance);
+    let head =
+        Head { of: instance()?, keep: instance()?, trim: instance()?, idle_below: instance()? };
+    let is_possible = Instance::FIRST <= head.trim
+        && Instance::FIRST <= head.keep
+        && head.keep.max(head.trim).max(head.idle_below) <= head.of
+        && head.of < Instance(u64::MAX);
+    is_possible.then_some(head)
+}
+
+fn read_session(bytes: &mut &[u8]) -> Option<Session> {
+    let client = u32::try_from(take(bytes)?).ok()?;
+    Some(Session { client, boot: take(bytes)? })
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let (number, rest) = read_number(bytes).ok()?;
+    *bytes = rest;
+    Some(number)
+}
+
+/// Where the checkpoint stands whose last piece `piece` is at `last`, if it is whole as far as
+/// `get` knows: its pieces are in their places, and of one series.
+pub fn whole<'a>(
+    last: Instance,
+    piece: Piece,
+    get: impl Fn(Instance) -> Option<EntryRef<'a>>,
+) -> Option<Run<Instance>> {
+    let first = last.0.checked_sub(piece.place.into()).map(Instance)?;
+    let run = Run::new(first, Instance(last.0.checked_add(1)?));
+    let is_piece = |(place, instance): (u32, Instance)| match get(instance) {
+        Some(EntryRef::Checkpoint { piece: other, .. }) => {
+            other == Piece { place, count: piece.count }
+        }
+        Some(EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. }) | None => false,
+    };
+    (piece.is_last() && (0..piece.count).zip(run.iter()).all(is_piece)).then_some(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let session = |client| Session { client, boot: u64::MAX - 1 };
+        let position = |next, has_ended| Position { next: Number(next), has_ended };
+        Checkpoint {
+            head: Head {
+                of: Instance(900),
+                keep: Instance(700),
+                trim: Instance(600),
+                idle_below: Instance(650),
+            },
+            sessions: (1..9).map(|one| (session(one), position(one.into(), one == 2))).collect(),
+            open: vec![OpenValue {
+                session: session(1),
+                instances: vec![Instance(700), Instance(701), Instance(899)],
+            }],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_whatever_the_length_of_the_pieces() {
+        for (piece_bytes, count) in [(0, 2), (64, 2), (100, 2), (1000, 1)] {
+            let pieces = checkpoint().pieces(piece_bytes);
+            assert_eq!(pieces.len(), count, "{piece_bytes}");
+            let bytes: Vec<u8> = pieces
+                .iter()
+                .flat_map(|piece| match piece {
+                    Entry::Checkpoint { bytes, .. } => bytes.as_bytes().to_vec(),
+                    other => panic!("{other} is no piece"),
+                })
+                .collect();
+            assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint()));
+            let Entry::Checkpoint { bytes: first, .. } = &pieces[0] else { unreachable!() };
+            assert_eq!(decode_head(first.as_bytes()), Some(checkpoint().head));
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_changed_is_refused_or_is_something_else() {
+        let bytes = checkpoint().encode();
+        assert!((0..bytes.len()).all(|end| Checkpoint::decode(&bytes[..end]).is_none()));
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut other = bytes.clone();
+                other[place] ^= 1 << bit;
+                assert_ne!(Checkpoint::decode(&other), Some(checkpoint()));
+            }
+        }
+        // What is claimed and not there takes no memory.
+        let mut claims = Vec::new();
+        [9, 9, 1, 1, u64::MAX].iter().for_each(|number| put_number(*number, &mut claims));
+        assert_eq!(Checkpoint::decode(&claims), None);
+    }
+
+    #[test]
+    fn a_checkpoint_with_a_foreign_piece_is_not_whole() {
+        let piece =
+            |place, count| EntryRef::Checkpoint { piece: Piece { place, count }, bytes: b"" };
+        let whole_at = |entries: &[EntryRef<'static>]| {
+            let last = Instance(4 + entries.len() as u64);
+            let get =
+                |instance: Instance| entries.get((instance.0 as usize).checked_sub(5)?).copied();
+            let EntryRef::Checkpoint { piece, .. } = *entries.last()? else { return None };
+            whole(last, piece, get)
+        };
+        let run = Run::new(Instance(5), Instance(7));
+        assert_eq!(whole_at(&[piece(0, 2), piece(1, 2)]), Some(run));
+        assert_eq!(whole_at(&[piece(0, 1)]), Some(Run::new(Instance(5), Instance(6))));
+        for entries in [
+            &[piece(0, 2)][..],
+            &[piece(1, 2)],
+            &[EntryRef::Noop, piece(1, 2)],
+            &[piece(0, 3), piece(1, 2)],
+            &[piece(0, 2), piece(0, 2), EntryRef::Noop, piece(1, 2)],
+        ] {
+            assert_eq!(whole_at(entries), None, "{entries:?}");
+        }
+    }
+}

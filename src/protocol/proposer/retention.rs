@@ -1,0 +1,196 @@
+//! When a leader writes a checkpoint, and how far it lets go of the log.
+//!
+//! A checkpoint is written whenever a quarter of what is retained was passed since the last one. The
+//! log is trimmed at the newest checkpoint that leaves as much as is to be retained. So between
+//! one and one and a half times as much is kept, and a little more while a checkpoint is under way.
+//!
+//! Only checkpoints that were passed here count, and their age counts from then: a proposer that was
+//! started again trims later, and never earlier.
+
+use std::collections::VecDeque;
+
+use crate::protocol::checkpoint::Head;
+use crate::protocol::decided_log::{DecidedLog, Occurrence};
+use crate::protocol::segments::Page;
+use crate::protocol::settings::Retain;
+use crate::protocol::types::{Instance, Time};
+
+/// Of what is retained, so much is passed between two checkpoints.
+const CHECKPOINTS: u64 = 4;
+
+/// A checkpoint is written once so many times as many bytes were passed as the last one had: where
+/// there are many sessions, checkpoints are long, and must not be most of the log.
+const BYTES_BETWEEN: u64 = 8;
+
+/// What a proposer has passed, and where it may trim.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Retention {
+    /// The checkpoints that were passed, in order.
+    marks: VecDeque<Mark>,
+    /// How many bytes of entries were passed.
+    bytes: u64,
+    /// How many entries that are no pieces were passed since the last checkpoint, and their bytes.
+    fresh: u64,
+    fresh_bytes: u64,
+    /// When the first of them was passed.
+    fresh_since: Time,
+    /// How many bytes of pieces were passed since the last checkpoint, and of how many it was.
+    piece_bytes: u64,
+    checkpoint_bytes: u64,
+}
+
+/// A checkpoint that was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Mark {
+    head: Head,
+    /// How many bytes had been passed then.
+    bytes: u64,
+    when: Time,
+}
+
+impl Retention {
+    /// Delivery has passed `page`.
+    pub fn on_passed(&mut self, now: Time, page: &Page, occurrence: &Occurrence) {
+        let bytes = page.entries.bytes() as u64;
+        self.bytes += bytes;
+        if page.entries.has_checkpoints() && page.entries.len() == 1 {
+            self.piece_bytes += bytes;
+        } else {
+            if self.fresh == 0 {
+                self.fresh_since = now;
+            }
+            self.fresh += page.entries.len() as u64;
+            self.fresh_bytes += bytes;
+        }
+        if let Occurrence::Checkpoint(head) = occurrence {
+            self.marks.push_back(Mark { head: *head, bytes: self.bytes, when: now });
+            self.checkpoint_bytes = std::mem::take(&mut self.piece_bytes);
+            (self.fresh, self.fresh_bytes) = (0, 0);
+        }
+    }
+
+    /// Whether a checkpoint is due, and what it shall say: below which instance the log is trimmed,
+    /// and below which values in parts are given up.
+    pub fn due(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        retain: Retain,
+    ) -> Option<(Instance, Instance)> {
+        let is_due = match retain {
+            Retain::All => false,
+            Retain::Entries(count) => self.fresh >= (count / CHECKPOINTS).max(1),
+            Retain::Bytes(bytes) => self.fresh_bytes >= (bytes / CHECKPOINTS).max(1),
+            Retain::Age(age) => now.since(self.fresh_since) >= age / CHECKPOINTS as u32,
+        };
+        if !is_due || self.fresh == 0 || self.fresh_bytes < BYTES_BETWEEN * self.checkpoint_bytes {
+            return None;
+        }
+        let is_old = |mark: &Mark| match retain {
+            Retain::All => false,
+            Retain::Entries(count) => log.watermark().0 - mark.head.of.0 >= count,
+            Retain::Bytes(bytes) => self.bytes - mark.bytes >= bytes,
+            Retain::Age(age) => now.since(mark.when) >= age,
+        };
+        // What is open keeps the log from being trimmed, unless nobody has continued it for as long
+        // as anything is retained.
+        let oldest = self.marks.iter().take_while(|mark| is_old(mark)).last();
+        let trim = oldest.map_or(Instance::FIRST, |mark| mark.head.keep).max(log.first());
+        let idle_below = oldest.map_or(Instance::FIRST, |mark| mark.head.of);
+        // Those that lie below, but for the one that is trimmed at, are of no use any more.
+        while self.marks.get(1).is_some_and(|mark| mark.head.keep <= log.first()) {
+            self.marks.pop_front();
+        }
+        Some((trim, idle_below))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::types::{AssignedBy, Counted, Entry, Number, Origin, Session, Value};
+
+    fn decide(log: &mut DecidedLog, retention: &mut Retention, now: Time, entries: Vec<Entry>) {
+        let page = Page { from: log.end(), entries: entries.into() };
+        log.decide(page, &mut Vec::new()).expect("it is new");
+        log.deliver(|page, occurrence| retention.on_passed(now, &page, &occurrence));
+    }
+
+    /// Passes `count` values, and then writes and passes a checkpoint if one is due. Returns where
+    /// that trims the log.
+    fn pass(
+        log: &mut DecidedLog,
+        retention: &mut Retention,
+        count: u64,
+        now: Time,
+        retain: Retain,
+    ) -> Option<u64> {
+        let session = Session { client: 1, boot: 1 };
+        let first = log.next_number(session);
+        let values = (0..count).map(|offset| {
+            let (number, assigned_by) = (first.plus(offset), AssignedBy::Leader);
+            let origin = Origin { session, number, assigned_by };
+            Entry::Value { origin, value: Value::new(&[b'v'; 100]) }
+        });
+        decide(log, retention, now, values.collect());
+        assert_eq!(log.next_number(session), Number(first.0 + count));
+        let (trim, idle_below) = retention.due(now, log, retain)?;
+        let pieces = log.checkpoint(trim, idle_below).pieces(1000);
+        decide(log, retention, now, pieces);
+        Some(log.first().0)
+    }
+
+    #[test]
+    fn so_many_entries_are_kept_and_half_as_many_more() {
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        let retain = Retain::Entries(100);
+        let mut written = 0;
+        for round in 0..200 {
+            written += u64::from(pass(&mut log, &mut retention, 5, Time::ZERO, retain).is_some());
+            let kept = log.watermark().0 - log.first().0;
+            assert!(kept <= 150, "{kept} are kept");
+            assert!(round < 40 || kept >= 100, "{kept} are kept");
+        }
+        assert_eq!(written, 40);
+        assert_eq!(log.progress().decided, log.watermark().0 - 1);
+        assert!(retention.marks.len() <= 7);
+    }
+
+    #[test]
+    fn bytes_and_age_count_from_when_a_checkpoint_was_passed() {
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        let rounds = (0..100).map(|_| {
+            pass(&mut log, &mut retention, 10, Time::ZERO, Retain::Bytes(10_000));
+            (log.watermark().0 - log.first().0) * 103
+        });
+        let kept: Vec<u64> = rounds.collect();
+        assert!(kept[50..].iter().all(|bytes| (9_000..16_000).contains(bytes)), "{kept:?}");
+
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        let retain = Retain::Age(Duration::from_secs(100));
+        let second = |round: u64| Time(round * 1_000_000);
+        let kept: Vec<u64> = (0..400)
+            .map(|round| {
+                pass(&mut log, &mut retention, 1, second(round), retain);
+                log.watermark().0 - log.first().0
+            })
+            .collect();
+        assert!(kept[300..].iter().all(|kept| (100..160).contains(kept)), "{kept:?}");
+        // Nothing is passed: nothing is written, however long that lasts.
+        pass(&mut log, &mut retention, 1, second(500), retain);
+        assert_eq!(retention.due(second(9000), &log, retain), None);
+    }
+
+    #[test]
+    fn long_checkpoints_are_rare() {
+        let mut retention =
+            Retention { fresh: 9, fresh_bytes: 799, checkpoint_bytes: 100, ..Retention::default() };
+        let log = DecidedLog::new();
+        assert_eq!(retention.due(Time::ZERO, &log, Retain::Entries(4)), None);
+        retention.fresh_bytes += 1;
+        assert!(retention.due(Time::ZERO, &log, Retain::Entries(4)).is_some());
+        assert_eq!(retention.due(Time::ZERO, &log, Retain::All), None);
+    }
+}
