@@ -72,6 +72,10 @@ pub enum Bug {
     NotesBeforeSync,
     /// The name of a new segment is not made stable before records in it are answered.
     LeavesNamesUnsynced,
+    /// A segment is removed before the manifest that does not name it any more is stable.
+    TrimsBeforeSync,
+    /// What an acceptor promised is removed with the segment that holds it.
+    DropsPromiseWithSegment,
     /// A log that is shorter than it was is taken for whole.
     AcceptsShorterLogs,
     /// Files that were put back from a copy are taken for the last state.
@@ -191,7 +195,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 82] = [
+    pub const ALL: [Bug; 84] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -224,6 +228,8 @@ mod switch {
         Bug::TrustsCaches,
         Bug::NotesBeforeSync,
         Bug::LeavesNamesUnsynced,
+        Bug::TrimsBeforeSync,
+        Bug::DropsPromiseWithSegment,
         Bug::AcceptsShorterLogs,
         Bug::UsesCopies,
         Bug::TellsLosersTheyWon,

@@ -317,7 +317,8 @@ impl<A: Actor> RoleLoop<A> {
     fn end_turn(&mut self, now: Time) -> Result<(), Failure> {
         self.actor.on_turn_end(now, &mut self.fx);
         // 1. What must not be forgotten is stored before anything can be known outside.
-        if !self.fx.persist.is_empty() {
+        let has_stored = !self.fx.persist.is_empty();
+        if has_stored {
             self.persist().map_err(Failure::Store)?;
         }
         // 2. Only then it is said; and before that, what answers are of interest. An answer can be
@@ -344,6 +345,10 @@ impl<A: Actor> RoleLoop<A> {
             return Err(Failure::Halted(halt));
         }
         debug_assert!(self.fx.is_empty(), "every effect of a turn is applied in that turn");
+        // 5. Room on the disk is given back when nobody waits for this turn any more.
+        if has_stored {
+            self.around.store.reclaim().map_err(Failure::Store)?;
+        }
         self.give_credits();
         Ok(())
     }

@@ -35,9 +35,6 @@ use crate::wire::Codec;
 /// The name of every simulated cluster.
 pub(super) const CLUSTER: &str = "sim";
 
-/// A log goes on in a new segment after so many bytes: soon, so that all of that is tried often.
-const SEGMENT_BYTES: u64 = 8 << 10;
-
 /// How many datagrams of the past are kept, to arrive again some day.
 const PAST_DATAGRAMS: usize = 64;
 
@@ -58,6 +55,8 @@ pub struct Plan {
     pub no_timeouts: bool,
     /// Leaders run phase 1 for each instance.
     pub no_preexecution: bool,
+    /// The log of an acceptor goes on in a new segment after so many bytes.
+    pub segment_bytes: u64,
 }
 
 impl Default for Plan {
@@ -70,6 +69,7 @@ impl Default for Plan {
             weather: Weather::default(),
             no_timeouts: false,
             no_preexecution: false,
+            segment_bytes: 8 << 10,
         }
     }
 }
@@ -169,7 +169,7 @@ impl Cluster {
                 let (cluster, token) = (CLUSTER.to_owned(), boot.rotate_left(17));
                 let (acceptor, incarnation) = (id.id, boot);
                 let mine = Identity { cluster, acceptor, acceptor_count, incarnation, token };
-                match open_log(&host, &mine, &settings) {
+                match open_log(&host, &mine, &self.plan) {
                     Ok((acceptor, opened)) => {
                         self.hosts.entry(id).and_modify(|host| host.operated.started());
                         (log, boot) = (Some(opened), acceptor.incarnation());
@@ -808,12 +808,12 @@ impl Cluster {
 fn open_log(
     host: &Host,
     mine: &Identity,
-    settings: &Settings,
+    plan: &Plan,
 ) -> Result<(Acceptor, Log<SimDisk>), LogError> {
     let adopt_copy = host.operated.adopts_copy;
-    let options = LogOptions { adopt_copy, segment_bytes: SEGMENT_BYTES };
+    let options = LogOptions { adopt_copy, segment_bytes: plan.segment_bytes };
     let opening = Log::open(host.disk.clone(), mine, options)?;
-    let mut acceptor = Acceptor::new(mine.acceptor, opening.incarnation(), settings.clone());
+    let mut acceptor = Acceptor::new(mine.acceptor, opening.incarnation(), plan.settings.clone());
     let (log, _) = opening.recover(|record| acceptor.restore(record))?;
     Ok((acceptor, log))
 }

@@ -3,6 +3,7 @@
 
 mod series;
 mod sessions;
+mod trimming;
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +25,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 22] = [
+pub const ALL: [Drill; 23] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -46,6 +47,7 @@ pub const ALL: [Drill; 22] = [
     ("half a value", series::halves),
     ("leaders and parts", series::leaders),
     ("missed value", missed_value),
+    ("trimmed logs", trimming::logs),
     ("sessions that are resumed", sessions::resumed),
 ];
 

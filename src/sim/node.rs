@@ -226,11 +226,12 @@ impl Node {
         actor.on_turn_end(local, &mut self.fx);
     }
 
-    /// Stores what the last turn wants stored.
+    /// Stores what the last turn wants stored, and gives back what room on the disk it can.
     pub fn store(&mut self) -> std::io::Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
         self.fx.persist.iter().try_for_each(|record| log.append(record))?;
-        log.flush()
+        log.flush()?;
+        log.reclaim()
     }
 
     /// Sets and cancels timers as the last turn wants.

@@ -363,6 +363,8 @@ impl Draw {
             weather,
             no_timeouts: false,
             no_preexecution: rng.chance(0.3),
+            // Soon, so that segments begin and are removed often.
+            segment_bytes: 512 << (self.seed % 5),
         }
     }
 

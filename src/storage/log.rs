@@ -7,15 +7,33 @@
 //! may be torn, and is cut: nothing in it was answered. Whatever else is missing or damaged was
 //! stable once, and the acceptor must not start: see `recovery`. Behind the last frame there may be
 //! room, in zeros, so that a sync need not make the file grow.
+//!
+//! Segments are removed from the front, never the last one, when nobody needs them any more:
+//!
+//! 1. A segment holds votes, promises and trim points. A vote below the trim point is not needed,
+//!    and of the others only the highest promise and the highest trim point are.
+//! 2. Every segment holds, once a frame in it is stable, the highest of both up to there: its first
+//!    frame repeats them. So does the first frame that this version adds to a segment of an earlier
+//!    version, which repeated nothing.
+//! 3. So a segment may go when all its votes lie below the trim point that the last segment holds,
+//!    and that segment repeats the rest ([`Contents::stand_for`]). What is compared is what is
+//!    stable, not what is gathered for the next flush.
+//! 4. First the manifest that does not name it any more is made stable, then its file is removed. A
+//!    process that is killed in between leaves a file that the next start removes, since the
+//!    manifest says that it may. Whether the removal itself is stable does not matter.
 
 use std::io;
+use std::ops::Range;
+
+use log::warn;
 
 use super::AcceptorStore;
+use super::contents::Contents;
 use super::disk::{Disk, Mark};
 use super::error::LogError;
 use super::frame::{HEADER_BYTES, Place, seal};
 use super::identity::Identity;
-use super::manifest::{End, MANIFEST, Manifest, Segment, Tallies};
+use super::manifest::{End, MANIFEST, Manifest, Removed, Segment, Tallies};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::wire;
@@ -37,6 +55,10 @@ impl Default for LogOptions {
     }
 }
 
+/// How many segments are removed at once, at most. A trim point moves past one segment or two at a
+/// time, unless nothing was trimmed for long, and then the rest can wait for the next turns.
+const REMOVED_AT_ONCE: usize = 2;
+
 /// A log that is written to.
 #[derive(Debug)]
 pub struct Log<D> {
@@ -49,6 +71,12 @@ pub struct Log<D> {
     segment: String,
     /// ... and how far it goes.
     end: End,
+    /// What each segment holds that is stable, ...
+    contents: Vec<Contents>,
+    /// ... what is in the frame that is being gathered, ...
+    gathered: Contents,
+    /// ... and what all that comes to, together with what was removed.
+    whole: Contents,
     /// The frame that is being gathered, with room for its header.
     buffer: Vec<u8>,
     /// What is stored is unknown since a write or a sync failed.
@@ -71,13 +99,14 @@ impl<D: Disk> Log<D> {
         Opening::begin(disk, mine, options)
     }
 
-    /// A log whose last segment goes up to `end`, as `manifest` says. Counts the start.
+    /// A log whose last segment goes up to `end`, and whose segments have `contents`. Counts the
+    /// start.
     pub(super) fn start(
         mut disk: D,
         token: u64,
         options: LogOptions,
         mut manifest: Manifest,
-        end: End,
+        (end, contents): (End, Vec<Contents>),
     ) -> Result<Self, LogError> {
         manifest.is_ended = false;
         manifest.starts += 1;
@@ -86,10 +115,22 @@ impl<D: Disk> Log<D> {
         }
         let path = disk.path_of(MANIFEST);
         let tallies = manifest.write(&mut disk).map_err(|error| LogError::Write { path, error })?;
-        let segment = segment_name(manifest.segments.len() as u64);
-        let buffer = vec![0; HEADER_BYTES];
-        let has_failed = false;
-        Ok(Log { disk, token, options, manifest, tallies, segment, end, buffer, has_failed })
+        let mut whole = Contents::NONE;
+        contents.iter().for_each(|one| whole.add(*one));
+        Ok(Log {
+            disk,
+            token,
+            options,
+            tallies,
+            segment: segment_name(manifest.last_number()),
+            manifest,
+            end,
+            contents,
+            gathered: Contents::NONE,
+            whole,
+            buffer: vec![0; HEADER_BYTES],
+            has_failed: false,
+        })
     }
 
     /// Goes on in a new segment. The manifest names it before anything is written into it, and it
@@ -97,7 +138,7 @@ impl<D: Disk> Log<D> {
     fn begin_segment(&mut self) -> io::Result<()> {
         // Only the last segment may have room behind its end.
         self.disk.cut(&self.segment, self.end.bytes)?;
-        let number = self.manifest.segments.len() as u64 + 1;
+        let number = self.manifest.last_number() + 1;
         let name = segment_name(number);
         let mark = create_segment(&mut self.disk, number)?;
         if let Some(last) = self.manifest.segments.last_mut() {
@@ -107,14 +148,40 @@ impl<D: Disk> Log<D> {
         self.manifest.segments.push(Segment { mark, end: self.end });
         self.tallies = self.manifest.write(&mut self.disk)?;
         self.segment = name;
+        self.contents.push(Contents::NONE);
         Ok(())
+    }
+
+    /// Puts a record into the frame that is being gathered.
+    fn gather(&mut self, record: &Record) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(&[0; 4]);
+        wire::encode_record(record, &mut self.buffer);
+        let length = (self.buffer.len() - start - 4) as u32;
+        self.buffer[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        self.gathered.note(record);
+        self.whole.note(record);
+    }
+
+    /// Repeats in the frame what the segment would not hold with it: see the beginning.
+    fn repeat(&mut self) {
+        let mut held = self.gathered;
+        self.contents.last().into_iter().for_each(|last| held.add(*last));
+        let Contents { promised, trimmed, .. } = self.whole;
+        if held.promised < promised && !bugs::has(Bug::DropsPromiseWithSegment) {
+            self.gather(&Record::Promised(promised));
+        }
+        if held.trimmed < trimmed {
+            self.gather(&Record::Trimmed(trimmed));
+        }
     }
 
     fn write(&mut self) -> io::Result<()> {
         if self.end.bytes >= self.options.segment_bytes {
             self.begin_segment()?;
         }
-        let segment = self.manifest.segments.len() as u64;
+        self.repeat();
+        let segment = self.manifest.last_number();
         let place = Place { token: self.token, segment, offset: self.end.bytes };
         let number = self.end.frames + 1;
         seal(&mut self.buffer, place, number);
@@ -131,7 +198,51 @@ impl<D: Disk> Log<D> {
         self.tallies.note(&mut self.disk, end)?;
         self.end = end;
         self.buffer.truncate(HEADER_BYTES);
+        let gathered = std::mem::replace(&mut self.gathered, Contents::NONE);
+        self.contents.last_mut().into_iter().for_each(|last| last.add(gathered));
         Ok(())
+    }
+
+    /// How many segments nobody needs any more, at the front; those alone that go at once.
+    fn count_needless(&self) -> usize {
+        let Some((last, before)) = self.contents.split_last() else { return 0 };
+        before.iter().take(REMOVED_AT_ONCE).take_while(|one| last.stand_for(one)).count()
+    }
+
+    /// Removes the first `count` segments.
+    fn remove_segments(&mut self, count: usize) -> io::Result<()> {
+        let first = *self.manifest.numbers().start();
+        let numbers = first..first + count as u64;
+        if bugs::has(Bug::TrimsBeforeSync) {
+            self.remove_files(numbers.clone());
+        }
+        self.contents.drain(..count);
+        let frames = self.manifest.segments.drain(..count).next_back().map(|last| last.end.frames);
+        let frames = frames.unwrap_or(self.manifest.removed.frames);
+        self.manifest.removed = Removed { segments: numbers.end - 1, frames };
+        // The tallies begin anew, so the text must say how far the log is stable.
+        if let Some(last) = self.manifest.segments.last_mut() {
+            last.end = self.end;
+        }
+        self.tallies = self.manifest.write(&mut self.disk)?;
+        self.remove_files(numbers);
+        Ok(())
+    }
+
+    /// Removes the files of segments that the manifest does not name. A file that stays takes room
+    /// and does no harm, so the acceptor goes on: it may be the only one that makes a majority.
+    fn remove_files(&mut self, numbers: Range<u64>) {
+        for number in numbers {
+            let name = segment_name(number);
+            match self.disk.remove(&name) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let path = self.disk.path_of(&name);
+                    warn!("cannot remove {path} ({error}); the next start tries again");
+                }
+            }
+        }
     }
 }
 
@@ -148,11 +259,7 @@ pub(super) fn create_segment(disk: &mut impl Disk, number: u64) -> io::Result<Ma
 
 impl<D: Disk> AcceptorStore for Log<D> {
     fn append(&mut self, record: &Record) -> io::Result<()> {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(&[0; 4]);
-        wire::encode_record(record, &mut self.buffer);
-        let length = (self.buffer.len() - start - 4) as u32;
-        self.buffer[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        self.gather(record);
         Ok(())
     }
 
@@ -163,6 +270,16 @@ impl<D: Disk> AcceptorStore for Log<D> {
         let written = self.write();
         self.has_failed |= written.is_err();
         written
+    }
+
+    fn reclaim(&mut self) -> io::Result<()> {
+        let count = self.count_needless();
+        if count == 0 || self.has_failed {
+            return Ok(());
+        }
+        let removed = self.remove_segments(count);
+        self.has_failed |= removed.is_err();
+        removed
     }
 
     fn close(&mut self) -> io::Result<()> {

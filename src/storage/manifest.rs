@@ -1,27 +1,33 @@
 //! What there must be in an acceptor's directory, and how far the log was stable.
 //!
 //! The manifest is written anew, and put in the place of the old one, at every start, for every
-//! new segment and at an orderly end; each time everything that it names is stable before. So it is
-//! never ahead of the log, and only the end of the last segment may be ahead of it.
+//! new segment, before segments are removed, and at an orderly end; each time everything that it
+//! names is stable before. So it is never ahead of the log, and only the end of the last segment may
+//! be ahead of it.
 //!
 //! ```text
-//!   multi-paxos acceptor manifest 2
+//!   multi-paxos acceptor manifest 3
 //!   incarnation 00c0ffee00c0ffee
 //!   starts 3                            how often the acceptor was started
 //!   ended no                            whether it ended in order
 //!   directory 1234 1764115200000000000  inode and birth: a copy has others
 //!   manifest 1236 1764115201000000000
 //!   identity 1237 1764115200000000000 1764115200000000000   the same, and when it was written
+//!   removed 4 2342                      segments that were removed, and how many frames they held
 //!   log 1235 1764115200000000000 67108990 4711   the same, bytes and frames: of all segments but
 //!   log 1239 1764115209000000000 0 4711          the last for good, of the last at least
 //!   checksum 89abcdef
 //! ```
+//!
+//! The first `log` is the segment after the removed ones. As long as none was removed, there is no
+//! such line, and the format is 2: an earlier version reads it.
 //!
 //! Behind the text, in sectors of their own, there are two tallies, written by turns after every
 //! sync of the log and never synced: how far the log was stable then. They outlive the process. A
 //! power failure may lose them, and then the text counts.
 
 use std::io;
+use std::ops::RangeInclusive;
 
 use super::disk::{Disk, Mark};
 use super::error::LogError;
@@ -34,7 +40,12 @@ pub const MANIFEST: &str = "manifest";
 /// What it is called until it is whole.
 pub const MANIFEST_NEW: &str = "manifest.new";
 
-const FORMAT: &str = "multi-paxos acceptor manifest 2";
+/// What the first line begins with, ...
+const FORMAT: &str = "multi-paxos acceptor manifest ";
+
+/// ... and goes on with as long as no segment was removed, and from then on.
+const WHOLE: u32 = 2;
+const SHORTENED: u32 = 3;
 
 /// What a disk writes whole or not at all, and what it maps.
 const SECTOR_BYTES: u64 = 512;
@@ -56,6 +67,15 @@ pub struct Segment {
     pub mark: Mark,
     /// Its end, or for the last segment what it does not end before.
     pub end: End,
+}
+
+/// The segments that were removed: the first ones, whose records nobody needs any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// How many there were.
+    pub segments: u64,
+    /// How many frames they held.
+    pub frames: u64,
 }
 
 /// A file that is never written again.
@@ -82,11 +102,23 @@ pub struct Manifest {
     pub own: Mark,
     /// The identity, which is written once; nothing until the first start is complete.
     pub identity: Option<Fixed>,
-    /// The segments, in order.
+    /// The segments that were removed.
+    pub removed: Removed,
+    /// The segments after those, in order.
     pub segments: Vec<Segment>,
 }
 
 impl Manifest {
+    /// The numbers of the segments.
+    pub fn numbers(&self) -> RangeInclusive<u64> {
+        self.removed.segments + 1..=self.last_number()
+    }
+
+    /// The number of the last segment.
+    pub fn last_number(&self) -> u64 {
+        self.removed.segments + self.segments.len() as u64
+    }
+
     /// Puts it in the place of the one before. Returns where its tallies are.
     pub fn write(&mut self, disk: &mut impl Disk) -> io::Result<Tallies> {
         disk.create(MANIFEST_NEW)?;
@@ -104,13 +136,18 @@ impl Manifest {
         if !bugs::has(Bug::LeavesNamesUnsynced) {
             disk.sync_names()?;
         }
-        Ok(Tallies { start, segment: self.segments.len() as u64, key: self.key(), next: 0 })
+        Ok(Tallies { start, segment: self.last_number(), key: self.key(), next: 0 })
     }
 
     /// Reads it, with what its tallies say. Its segments may be longer than it says.
     pub fn read(disk: &mut impl Disk) -> Result<Self, LogError> {
         let path = disk.path_of(MANIFEST);
         let text = read_text(disk, MANIFEST)?;
+        let format = text.lines().next().unwrap_or_default();
+        let version = format.strip_prefix(FORMAT).and_then(|version| version.parse::<u32>().ok());
+        if version.is_some_and(|version| version != WHOLE && version != SHORTENED) {
+            return Err(LogError::OtherFormat { path, found: format.to_owned() });
+        }
         // Up to the checksum's line, behind which the tallies are.
         let check = text.find("\nchecksum ").map(|place| place + "\nchecksum 12345678\n".len());
         let parsed = check.and_then(|end| text.get(..end)).and_then(Manifest::parse);
@@ -125,7 +162,7 @@ impl Manifest {
 
     fn read_tallies(&self, disk: &mut impl Disk) -> io::Result<[Option<End>; 2]> {
         let start = (self.text().len() as u64).next_multiple_of(BLOCK_BYTES);
-        let segment = self.segments.len() as u64;
+        let segment = self.last_number();
         let mut ends = [None; 2];
         for (place, end) in (0..).zip(&mut ends) {
             let mut tally = [0; TALLY_BYTES];
@@ -144,14 +181,19 @@ impl Manifest {
     }
 
     fn text(&self) -> String {
-        let Manifest { incarnation, starts, is_ended, directory, own, identity, segments } = self;
+        let Manifest { incarnation, starts, is_ended, directory, own, identity, removed, segments } =
+            self;
         let ended = if *is_ended { "yes" } else { "no" };
+        let version = if removed.segments == 0 { WHOLE } else { SHORTENED };
         let mut text = format!(
-            "{FORMAT}\nincarnation {incarnation:016x}\nstarts {starts}\nended {ended}\n\
+            "{FORMAT}{version}\nincarnation {incarnation:016x}\nstarts {starts}\nended {ended}\n\
              directory {directory}\nmanifest {own}\n"
         );
         if let Some(Fixed { mark, modified }) = identity {
             text += &format!("identity {mark} {modified}\n");
+        }
+        if removed.segments > 0 {
+            text += &format!("removed {} {}\n", removed.segments, removed.frames);
         }
         for Segment { mark, end: End { bytes, frames } } in segments {
             text += &format!("log {mark} {bytes} {frames}\n");
@@ -169,6 +211,10 @@ impl Manifest {
             let (mark, modified) = words.rsplit_once(' ')?;
             Some(Fixed { mark: marked(mark)?, modified: modified.parse().ok()? })
         };
+        let removed = |words: &str| -> Option<Removed> {
+            let (segments, frames) = words.split_once(' ')?;
+            Some(Removed { segments: segments.parse().ok()?, frames: frames.parse().ok()? })
+        };
         let segment = |words: &str| -> Option<Segment> {
             let (rest, frames) = words.rsplit_once(' ')?;
             let (mark, bytes) = rest.rsplit_once(' ')?;
@@ -183,6 +229,7 @@ impl Manifest {
             directory: marked(value("directory ")?)?,
             own: marked(value("manifest ")?)?,
             identity: value("identity ").and_then(fixed),
+            removed: value("removed ").and_then(removed).unwrap_or_default(),
             segments: logs.map(segment).collect::<Option<_>>()?,
         };
         // Whatever is not exactly what was written is damaged.

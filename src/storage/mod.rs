@@ -5,6 +5,7 @@
 
 #[cfg(feature = "cli")]
 mod archive;
+mod contents;
 pub mod directory;
 pub mod disk;
 pub mod error;
@@ -37,6 +38,16 @@ pub trait AcceptorStore: Send {
     ///
     /// As [`AcceptorStore::append`]; what is on disk is then unknown, so it must not be repeated.
     fn flush(&mut self) -> io::Result<()>;
+
+    /// Gives back room that nobody needs any more, a bounded piece of it. The time for it is after
+    /// a flush, when everything that waited for the flush is sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`AcceptorStore::append`].
+    fn reclaim(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Notes that the process ends in order, with everything flushed.
     ///

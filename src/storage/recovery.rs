@@ -4,7 +4,9 @@
 //!    empty, is left over from a start that was killed, and is made anew. Records without an
 //!    identity are refused.
 //! 2. With an `identity`, all that the `manifest` names must be there, and must be the very files
-//!    that were written: a copy has another inode or another birth, and may be older.
+//!    that were written: a copy has another inode or another birth, and may be older. The manifest
+//!    says how many segments were removed, and that nobody needs them: one that is still there is
+//!    left over from a process that was killed before it could remove the file.
 //! 3. Every segment must hold all whole frames up to where the manifest, or one of its tallies,
 //!    says that it was stable.
 //! 4. What follows in the last segment was not counted, which is no proof that it was not answered:
@@ -14,12 +16,13 @@
 //! The last frame before a power failure, if it rots before the next start, is taken for a torn
 //! one: nothing that was synced tells of it but itself.
 
+use super::contents::Contents;
 use super::disk::{Disk, Mark};
 use super::error::LogError;
 use super::frame::Reader;
 use super::identity::{IDENTITY, IDENTITY_NEW, Identity};
 use super::log::{Log, LogOptions, create_segment, segment_name};
-use super::manifest::{End, Fixed, MANIFEST, MANIFEST_NEW, Manifest, Segment};
+use super::manifest::{End, Fixed, MANIFEST, MANIFEST_NEW, Manifest, Removed, Segment};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::wire;
@@ -72,13 +75,16 @@ impl<D: Disk> Opening<D> {
         if manifest.incarnation != identity.incarnation {
             return Err(LogError::Unreadable { path: disk.path_of(MANIFEST) });
         }
-        let count = manifest.segments.len() as u64;
-        if let Some(number) = (1..=count).find(|number| !numbers.contains(number)) {
+        let counted = manifest.numbers();
+        if let Some(number) = counted.clone().find(|number| !numbers.contains(number)) {
             return Err(LogError::Missing { path: disk.path_of(&segment_name(number)) });
         }
         let mut leftovers = Vec::new();
-        for number in numbers.into_iter().filter(|number| *number > count) {
-            leftovers.push(uncounted(&mut disk, number)?);
+        for number in numbers.into_iter().filter(|number| !counted.contains(number)) {
+            leftovers.push(match number < *counted.start() {
+                true => segment_name(number),
+                false => uncounted(&mut disk, number)?,
+            });
         }
         let unfinished = [IDENTITY_NEW, MANIFEST_NEW].into_iter().filter(|name| has(name));
         leftovers.extend(unfinished.map(str::to_owned));
@@ -106,9 +112,16 @@ impl<D: Disk> Opening<D> {
         mut restore: impl FnMut(Record),
     ) -> Result<(Log<D>, Recovered), LogError> {
         let mut recovered = Recovered { is_adopted: self.copied.is_some(), ..Recovered::default() };
-        let mut end = End::default();
-        for number in 1..=self.manifest.segments.len() as u64 {
+        let mut end = End { bytes: 0, frames: self.manifest.removed.frames };
+        let mut contents = Vec::new();
+        for number in self.manifest.numbers() {
+            let mut found = Contents::NONE;
+            let mut restore = |record| {
+                found.note(&record);
+                restore(record);
+            };
             end = self.recover_segment(number, end.frames, &mut recovered, &mut restore)?;
+            contents.push(found);
         }
         for name in std::mem::take(&mut self.leftovers) {
             let path = self.disk.path_of(&name);
@@ -116,7 +129,7 @@ impl<D: Disk> Opening<D> {
         }
         self.renew_marks()?;
         let Opening { disk, identity, options, manifest, .. } = self;
-        let log = Log::start(disk, identity.token, options, manifest, end)?;
+        let log = Log::start(disk, identity.token, options, manifest, (end, contents))?;
         Ok((log, recovered))
     }
 
@@ -132,8 +145,9 @@ impl<D: Disk> Opening<D> {
         let name = segment_name(number);
         let path = self.disk.path_of(&name);
         let unreadable = |error| LogError::Read { path: path.clone(), error };
-        let counted = self.manifest.segments[number as usize - 1].end;
-        let is_last = number == self.manifest.segments.len() as u64;
+        let place = (number - self.manifest.numbers().start()) as usize;
+        let counted = self.manifest.segments[place].end;
+        let is_last = number == self.manifest.last_number();
         let token = self.identity.token;
         let mut reader = Reader::open(&mut self.disk, &name, token, number).map_err(unreadable)?;
         let mut end = End { bytes: 0, frames };
@@ -174,7 +188,7 @@ impl<D: Disk> Opening<D> {
     /// From now on the files that are there are those that the acceptor wrote itself. Those of a
     /// first start, and of a copy that is adopted, are not in the manifest yet.
     fn renew_marks(&mut self) -> Result<(), LogError> {
-        let marks = marks(&mut self.disk, self.manifest.segments.len() as u64)?;
+        let marks = marks(&mut self.disk, &self.manifest)?;
         self.manifest.directory = marks.directory;
         self.manifest.identity = Some(marks.identity);
         for (segment, mark) in self.manifest.segments.iter_mut().zip(marks.segments) {
@@ -220,7 +234,7 @@ fn expect_nothing(
     // A manifest that was never whole is left over as well.
     match has_manifest.then(|| Manifest::read(disk)) {
         Some(Ok(manifest)) if manifest.starts > 0 => Err(ownerless(disk, MANIFEST)),
-        Some(Err(error @ LogError::Read { .. })) => Err(error),
+        Some(Err(error @ (LogError::Read { .. } | LogError::OtherFormat { .. }))) => Err(error),
         Some(Ok(_) | Err(_)) | None => Ok(()),
     }
 }
@@ -239,6 +253,7 @@ fn begin_directory(disk: &mut impl Disk, mine: &Identity) -> Result<Manifest, Lo
             directory,
             own: directory,
             identity: None,
+            removed: Removed::default(),
             segments: vec![Segment { mark, end: End::default() }],
         };
         manifest.write(disk)?;
@@ -268,10 +283,10 @@ struct Marks {
     segments: Vec<Mark>,
 }
 
-fn marks(disk: &mut impl Disk, segments: u64) -> Result<Marks, LogError> {
+fn marks(disk: &mut impl Disk, manifest: &Manifest) -> Result<Marks, LogError> {
     let path = disk.path_of("");
     let mut read = || {
-        let segments = (1..=segments).map(|number| disk.mark(&segment_name(number)));
+        let segments = manifest.numbers().map(|number| disk.mark(&segment_name(number)));
         let segments = segments.collect::<std::io::Result<_>>()?;
         let (mark, modified) = (disk.mark(IDENTITY)?, disk.modified(IDENTITY)?);
         let identity = Fixed { mark, modified };
@@ -283,7 +298,7 @@ fn marks(disk: &mut impl Disk, segments: u64) -> Result<Marks, LogError> {
 
 /// Something that is not the file that was written, if there is any.
 fn find_copy(disk: &mut impl Disk, manifest: &Manifest) -> Result<Option<String>, LogError> {
-    let marks = marks(disk, manifest.segments.len() as u64)?;
+    let marks = marks(disk, manifest)?;
     if marks.directory != manifest.directory {
         return Ok(Some(disk.path_of("")));
     }
@@ -294,7 +309,7 @@ fn find_copy(disk: &mut impl Disk, manifest: &Manifest) -> Result<Option<String>
         return Ok(Some(disk.path_of(IDENTITY)));
     }
     let pairs = manifest.segments.iter().zip(&marks.segments);
-    let other = (1..).zip(pairs).find(|(_, (segment, mark))| segment.mark != **mark);
+    let other = manifest.numbers().zip(pairs).find(|(_, (segment, mark))| segment.mark != **mark);
     Ok(other.map(|(number, _)| disk.path_of(&segment_name(number))))
 }
 

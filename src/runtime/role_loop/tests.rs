@@ -115,6 +115,10 @@ impl AcceptorStore for World {
         self.note("store flush")
     }
 
+    fn reclaim(&mut self) -> io::Result<()> {
+        self.note("store reclaim")
+    }
+
     fn close(&mut self) -> io::Result<()> {
         self.note("store close")
     }
@@ -273,7 +277,7 @@ fn the_effects_of_a_turn_are_stored_then_sent_then_delivered() {
     let expected = "start, turn ends, message 1, message 99, turn ends, \
                     append 1.P1, append 99.P1, store flush, \
                     send to proposers, send to proposers, \
-                    deliver \"1\", deliver \"99\", output flush";
+                    deliver \"1\", deliver \"99\", output flush, store reclaim";
     assert_eq!(log.join(", "), expected);
     assert_eq!(ended.unwrap(), Ended::Finished);
     assert_eq!(stats.sent.count(), 2);
