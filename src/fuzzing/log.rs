@@ -1,8 +1,10 @@
 //! An acceptor's folder after something happened to it.
 
 use super::bytes::Bytes;
+use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Record;
-use crate::protocol::types::{Ballot, Entry, Instance};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Ballot, Counted, Entry, Instance};
 use crate::sim::disk::SimDisk;
 use crate::storage::AcceptorStore;
 use crate::storage::error::LogError;
@@ -15,7 +17,8 @@ use crate::wire::encode_record;
 const TOKEN: u64 = 0x1234_5678_9abc_def0;
 
 /// Whatever the first segment holds, opening never panics. What opens goes on: a record that is
-/// appended then comes back after exactly those that were there before.
+/// appended then comes back after exactly those that were there before, and what trimming the log
+/// leaves is what is needed.
 pub fn log_recovery(bytes: &[u8]) {
     let mine = Identity {
         cluster: "fuzz".to_owned(),
@@ -37,6 +40,33 @@ pub fn log_recovery(bytes: &[u8]) {
     let Ok((_, after)) = open(&disk, &mine) else { panic!("it opened a moment ago") };
     records.push(record);
     assert_eq!(after, records);
+    trim(&disk, &mine, &records);
+}
+
+/// Once the log of these records is trimmed, the acceptor is the one that it was, without its votes
+/// below the trim point.
+fn trim(disk: &SimDisk, mine: &Identity, records: &[Record]) {
+    let mut before = acceptor(records);
+    let trimmed = Record::Trimmed(before.trimmed().plus(3));
+    before.restore(trimmed.clone());
+    let options = LogOptions { segment_bytes: 1, ..LogOptions::default() };
+    let opening = Log::open(disk.clone(), mine, options);
+    let Ok((mut log, _)) = opening.and_then(|opening| opening.recover(drop)) else {
+        panic!("it opened a moment ago")
+    };
+    assert!(log.append(&trimmed).is_ok() && log.flush().is_ok() && log.reclaim().is_ok());
+    let Ok((_, records)) = open(disk, mine) else { panic!("it is the same log") };
+    let mut after = acceptor(&records);
+    // Votes below the trim point, if there are any behind it, go with it.
+    after.restore(trimmed);
+    assert!(after.remembers_as(&before), "{after:?} was {before:?}");
+}
+
+/// The acceptor that these records make.
+fn acceptor(records: &[Record]) -> Acceptor {
+    let mut acceptor = Acceptor::new(2, 7, Settings::default());
+    records.iter().for_each(|record| acceptor.restore(record.clone()));
+    acceptor
 }
 
 fn open(disk: &SimDisk, mine: &Identity) -> Result<(Log<SimDisk>, Vec<Record>), LogError> {

@@ -328,3 +328,5 @@ fn read_records(mut payload: &[u8], restore: &mut impl FnMut(Record)) -> Option<
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trimming_tests;

@@ -104,9 +104,12 @@ impl std::error::Error for Vanished {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::actor::Record;
+    use crate::protocol::types::Instance;
     use crate::storage::AcceptorStore;
     use crate::storage::directory::{Directory, LOCK};
-    use crate::storage::log::tests::{expected, open, store};
+    use crate::storage::log::LogOptions;
+    use crate::storage::log::tests::{identity, open, open_with, store};
 
     #[test]
     fn files_that_vanish_are_noticed() {
@@ -160,7 +163,7 @@ mod tests {
         assert_eq!(watch.look().unwrap_err().path, path("acceptor-2"));
     }
 
-    /// Not even while the manifest is replaced and segments begin and are left over.
+    /// Not even while the manifest is replaced, and segments begin and are removed.
     #[test]
     fn what_the_log_does_itself_is_no_loss() {
         let folder = tempfile::tempdir().unwrap();
@@ -178,9 +181,18 @@ mod tests {
                     })
                 })
             });
-            let (mut log, found, _) = open(directory).unwrap();
-            assert_eq!(found, expected(life));
-            store(&mut log, life + 1).unwrap();
+            let options = LogOptions { segment_bytes: 1, ..LogOptions::default() };
+            let (mut log, found, _) = open_with(directory, &identity(), options).unwrap();
+            // The promise and the trim point.
+            assert_eq!(found.len() as u64, 2 * life.min(1));
+            for flush in 1..20 {
+                store(&mut log, flush).unwrap();
+                log.append(&Record::Trimmed(Instance(flush * 10 + 5))).unwrap();
+                log.flush().unwrap();
+                log.reclaim().unwrap();
+            }
+            let first = path.join("log-00000001");
+            assert!(!first.exists(), "nothing was removed");
             for _ in 0..20 {
                 log.close().unwrap();
             }

@@ -88,9 +88,9 @@ fn in_a_real_directory_killed_at_any_step_it_starts_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data/acceptor-2");
         let open_directory = || Directory::open(&path).unwrap();
-        let mut fused = Fused { disk: open_directory(), left: step };
+        let mut fused = Fused::new(open_directory(), step);
         let answered = live(&mut fused);
-        let is_over = fused.left > 0;
+        let is_over = fused.is_left();
         drop(fused);
         expect_all(open_directory, answered, &format!("step {step}"));
         if is_over {
@@ -101,12 +101,24 @@ fn in_a_real_directory_killed_at_any_step_it_starts_again() {
 }
 
 /// A directory whose process is killed before a step.
-struct Fused {
+pub struct Fused {
     disk: Directory,
     left: u64,
+    /// Whether it lets files be removed.
+    pub may_remove: bool,
 }
 
 impl Fused {
+    /// So many steps are left.
+    pub fn new(disk: Directory, left: u64) -> Self {
+        Fused { disk, left, may_remove: true }
+    }
+
+    /// Whether the process was not killed.
+    pub fn is_left(&self) -> bool {
+        self.left > 0
+    }
+
     fn step(&mut self) -> io::Result<&mut Directory> {
         if self.left == 0 {
             return Err(io::Error::other("the process is killed"));
@@ -154,6 +166,9 @@ impl Disk for &mut Fused {
         self.step()?.rename(from, to)
     }
     fn remove(&mut self, name: &str) -> io::Result<()> {
+        if !self.may_remove {
+            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        }
         self.step()?.remove(name)
     }
     fn sync_names(&mut self) -> io::Result<()> {
@@ -225,7 +240,7 @@ fn whatever_takes_something_away_is_refused() {
     }
 }
 
-fn expect_refusal(disk: &SimDisk, what: &str) {
+pub fn expect_refusal(disk: &SimDisk, what: &str) {
     let before: Vec<_> = disk.names().into_iter().map(|name| disk.content(&name)).collect();
     let Err(error) = open_with(disk.clone(), &identity(), SMALL) else {
         panic!("{what}: it starts")
