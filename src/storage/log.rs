@@ -106,7 +106,8 @@ impl<D: Disk> Log<D> {
         token: u64,
         options: LogOptions,
         mut manifest: Manifest,
-        (end, contents): (End, Vec<Contents>),
+        end: End,
+        contents: Vec<Contents>,
     ) -> Result<Self, LogError> {
         manifest.is_ended = false;
         manifest.starts += 1;

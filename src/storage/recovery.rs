@@ -129,7 +129,7 @@ impl<D: Disk> Opening<D> {
         }
         self.renew_marks()?;
         let Opening { disk, identity, options, manifest, .. } = self;
-        let log = Log::start(disk, identity.token, options, manifest, (end, contents))?;
+        let log = Log::start(disk, identity.token, options, manifest, end, contents)?;
         Ok((log, recovered))
     }
 

@@ -18,8 +18,8 @@ const SEEDS: u64 = 150;
 const LIVES: u64 = 6;
 const FLUSHES: u64 = 15;
 
-/// After every death an acceptor is the one that it was: it has the same promise and trim point, and
-/// the same votes from there on. What nobody needs is gone.
+/// After every death an acceptor is the one that it was: it has the same promise and trim point,
+/// and the same votes from there on. What nobody needs is gone.
 pub(super) fn logs() -> Wrong {
     let removed = (1..=SEEDS).try_fold(0, |removed, seed| match lives(seed) {
         Ok(more) => Ok(removed + more),
