@@ -16,7 +16,7 @@
 //!    frame repeats them. So does the first frame that this version adds to a segment of an earlier
 //!    version, which repeated nothing.
 //! 3. So a segment may go when all its votes lie below the trim point that the last segment holds,
-//!    and that segment repeats the rest ([`Contents::stand_for`]). What is compared is what is
+//!    and that segment repeats the rest (`Contents::stand_for`). What is compared is what is
 //!    stable, not what is gathered for the next flush.
 //! 4. First the manifest that does not name it any more is made stable, then its file is removed. A
 //!    process that is killed in between leaves a file that the next start removes, since the

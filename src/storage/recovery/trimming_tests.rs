@@ -132,9 +132,10 @@ fn killed_at_any_step_of_a_start_after_a_removal_it_starts_again_as_well() {
     }
 }
 
+/// Real disks are slow, so not at each.
 #[test]
-fn in_a_real_directory_killed_at_any_step_of_a_removal_it_starts_again() {
-    for step in (0..).step_by(2) {
+fn in_a_real_directory_killed_at_steps_of_a_removal_it_starts_again() {
+    for step in (5..).step_by(13) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data/acceptor-2");
         let open_directory = || Directory::open(&path).unwrap();
