@@ -2,8 +2,8 @@
 //!
 //! The manifest is written anew, and put in the place of the old one, at every start, for every
 //! new segment, before segments are removed, and at an orderly end; each time everything that it
-//! names is stable before. So it is never ahead of the log, and only the end of the last segment may
-//! be ahead of it.
+//! names is stable before. So it is never ahead of the log, and only the end of the last segment
+//! may be ahead of it.
 //!
 //! ```text
 //!   multi-paxos acceptor manifest 3
