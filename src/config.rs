@@ -6,6 +6,7 @@
 
 mod groups;
 mod metrics;
+mod retain;
 mod show;
 
 use std::collections::BTreeMap;
@@ -17,11 +18,12 @@ use std::{fmt, fs};
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
 pub use self::metrics::MetricsChoice;
+use self::retain::{parse_memory, parse_retain};
 use crate::auth::key::KeyError;
 use crate::auth::seal::SEAL_BYTES;
 use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
 use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
-use crate::protocol::settings::Settings;
+use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{NodeId, Role, Value};
 use crate::text::lines;
 
@@ -44,6 +46,9 @@ pub struct Config {
     pub busy_poll: Duration,
     /// Where acceptors keep what they must not forget; without it they are not durable.
     pub data: Option<PathBuf>,
+    /// About how many bytes of memory a process may take. Without `data` memory is all there is,
+    /// and the log is limited to half of it.
+    pub memory_bytes: u64,
     /// The file with the cluster's key; without it anybody may take part.
     pub key_file: Option<PathBuf>,
     /// How many datagrams wait for the role loop, at most.
@@ -135,6 +140,8 @@ enum Form {
     Metrics(fn(&mut Config, MetricsChoice)),
     /// A word.
     Word(fn(&mut Config, &str)),
+    /// A word with a form of its own.
+    Own(fn(&mut Config, &str) -> Result<(), String>),
 }
 
 const fn number(name: &'static str, range: RangeInclusive<u64>, set: fn(&mut Config, u64)) -> Key {
@@ -148,7 +155,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 33] = [
+const KEYS: [Key; 35] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -156,6 +163,20 @@ const KEYS: [Key; 33] = [
     number("ttl", 0..=255, |config, ttl| config.ttl = ttl as u32),
     Key { name: "cluster", form: Form::Word(|config, name| config.cluster = name.to_owned()) },
     Key { name: "data", form: Form::Word(|config, folder| config.data = Some(folder.into())) },
+    Key {
+        name: "retain",
+        form: Form::Own(|config, word| {
+            config.settings.retain = parse_retain(word)?;
+            Ok(())
+        }),
+    },
+    Key {
+        name: "memory_bytes",
+        form: Form::Own(|config, word| {
+            config.memory_bytes = parse_memory(word)?;
+            Ok(())
+        }),
+    },
     millis("heartbeat_interval_ms", |config| &mut config.settings.heartbeat_interval),
     millis("leader_timeout_ms", |config| &mut config.settings.leader_timeout),
     millis("progress_timeout_ms", |config| &mut config.settings.progress_timeout),
@@ -318,6 +339,7 @@ impl Parser {
             Form::Interface(set) => set(config, value.parse()?),
             Form::Metrics(set) => set(config, value.parse()?),
             Form::Word(set) => set(config, value),
+            Form::Own(set) => set(config, value)?,
         }
         config.said.insert(name.to_owned(), said);
         Ok(())
@@ -409,6 +431,7 @@ impl Config {
             unicast_port: 0,
             busy_poll: Duration::from_micros(50),
             data: None,
+            memory_bytes: 256 << 20,
             key_file: None,
             inbox_datagrams: 1024,
             metrics: MetricsChoice::Off,
@@ -508,7 +531,16 @@ impl Config {
         // The protocol gets what the seal leaves.
         let seal_bytes = if self.key_file.is_some() { SEAL_BYTES } else { 0 };
         let datagram_bytes = datagram_bytes.saturating_sub(seal_bytes);
-        Ok(Settings { datagram_bytes, ..self.settings.clone() })
+        let retain = match self.settings.retain {
+            Retain::All if self.data.is_none() => Retain::Bytes(self.memory_bytes / 2),
+            retain => retain,
+        };
+        Ok(Settings { datagram_bytes, retain, ..self.settings.clone() })
+    }
+
+    /// How much of the log is kept, as the file says it.
+    pub fn retain(&self) -> Retain {
+        self.settings.retain
     }
 }
 
@@ -669,7 +701,8 @@ mod tests {
                 continue;
             }
             // Saying the default aloud changes nothing.
-            let mut said = parse("conf/paxos.conf", &format!("{FOUR}{line}")).unwrap();
+            let text = format!("{FOUR}data data\n{line}");
+            let mut said = parse("conf/paxos.conf", &text).unwrap();
             said.path.clone_from(&shipped.path);
             let (shipped, said) = (shipped.settings(Some(65536)), said.settings(Some(65536)));
             assert_eq!(said, shipped, "{line}");

@@ -107,6 +107,11 @@ impl Acceptor {
         self.trimmed
     }
 
+    /// In how many instances it holds what it accepted.
+    pub fn kept(&self) -> usize {
+        self.accepted.len()
+    }
+
     /// In how many instances something was accepted, those below the trim point among them: they
     /// are decided, whether this acceptor voted or not.
     fn accepted_len(&self) -> u64 {

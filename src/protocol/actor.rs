@@ -191,7 +191,7 @@ pub enum Ignored {
     Malformed,
     /// An instance too far ahead of everything decided.
     TooFarAhead,
-    /// A request for an instance that was trimmed, or that may be.
+    /// A request for an instance that was trimmed.
     Trimmed,
     /// Another process uses this node's id.
     SameId,

@@ -1,9 +1,9 @@
 //! Checkpoints: what a process must know to take up the log at an instance instead of the first.
 //!
 //! A log that is trimmed needs something in the place of what was removed. Entries are delivered by
-//! a rule that looks back: number n of a session right after n - 1, and a value in parts at its last
-//! part. So whoever begins in the middle must know where each session stands, and which parts of
-//! values are open. A leader writes that into the log itself, as entries:
+//! a rule that looks back: number n of a session right after n - 1, and a value in parts at its
+//! last part. So whoever begins in the middle must know where each session stands, and which parts
+//! of values are open. A leader writes that into the log itself, as entries:
 //!
 //! 1. A checkpoint *of* instance p holds the state of delivery below p. It is a function of the log
 //!    below p, whichever leader writes it, and it is decided like everything else: a quorum of the
@@ -11,8 +11,8 @@
 //! 2. It stands in consecutive instances above p, a piece in each. If a piece is missing, because
 //!    its leader died, it is no checkpoint, and nobody takes it for one.
 //! 3. Parts of open values are not copied. The checkpoint names their instances, and `keep` is the
-//!    lowest of them, or p. So what lies below `keep` can be removed once the checkpoint is decided,
-//!    and whoever holds everything from `keep` on can take up the log at p.
+//!    lowest of them, or p. So what lies below `keep` can be removed once the checkpoint is
+//!    decided, and whoever holds everything from `keep` on can take up the log at p.
 //! 4. A checkpoint says also below which instance the log is trimmed (`trim`): at the `keep` of an
 //!    earlier one, which every process has passed that passes this one. So trimming is a decision,
 //!    and the same for all; the acceptors, which deliver nothing, are told by who has passed it.

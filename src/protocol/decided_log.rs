@@ -326,9 +326,9 @@ impl DecidedLog {
         is_news
     }
 
-    /// Takes the log up at the checkpoint that keeps what is kept, if what comes next in order cannot
-    /// be had and everything that it needs is there. Returns where: everything below was delivered, by others.
-    /// Call [`DecidedLog::deliver`] afterwards.
+    /// Takes the log up at the checkpoint that keeps what is kept, if what comes next in order
+    /// cannot be had and everything that it needs is there. Returns where: everything below was
+    /// delivered, by others. Call [`DecidedLog::deliver`] afterwards.
     pub fn take_up(&mut self) -> Option<Instance> {
         if self.watermark >= self.first {
             return None;

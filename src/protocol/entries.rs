@@ -19,8 +19,9 @@
 //! ```
 //!
 //! Numbers below 251 are one byte; larger ones are 251, 252 or 253 and 2, 4 or 8 bytes, the least
-//! significant first. Reading never panics, whatever the bytes. A process refuses a form that it does not
-//! know, in a datagram as in a log: entries outlive releases, and what one of them means is no guess.
+//! significant first. Reading never panics, whatever the bytes. A process refuses a form that it
+//! does not know, in a datagram as in a log: entries outlive releases, and what one of them means
+//! is no guess.
 
 mod form;
 

@@ -153,7 +153,8 @@ impl Learner {
         let is_fresh = self.log.watermark() == Instance::FIRST;
         let Some(instance) = self.log.take_up() else { return };
         if is_fresh && self.begins_anywhere {
-            info!(target: "paxos::report", "begins with instance {instance}: what was decided below is removed");
+            let what = "what was decided below is removed";
+            info!(target: "paxos::report", "begins with instance {instance}: {what}");
             self.begins = Some(instance);
         }
         if self.begins.is_some_and(|begins| begins < instance) {

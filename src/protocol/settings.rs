@@ -80,8 +80,8 @@ pub struct Settings {
     /// How many values that travel in parts may be under way: part of the log's form, and smaller
     /// in the simulator alone.
     pub assembly: AssemblyLimits,
-    /// How much of the log is kept. Clients may ask for instances only where all of it is: of an
-    /// instance that was trimmed nobody knows any more who has won it.
+    /// How much of the log is kept. Clients should ask for instances only where all of it is: of
+    /// one that was trimmed nobody knows any more who has won it, so they are told nothing.
     pub retain: Retain,
 }
 

@@ -16,7 +16,7 @@ use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
 use crate::protocol::message::Assignment;
 use crate::protocol::proposer::{Proposer, ProposerOptions};
-use crate::protocol::settings::Settings;
+use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{NodeId, Role, Sender, Session};
 use crate::storage::watch::Watch;
 
@@ -91,6 +91,15 @@ impl Opened {
                 config.path(),
                 node.id,
                 config.acceptor_count()
+            );
+            return Err(StartError::new(StartErrorKind::Configuration, sentence));
+        }
+        let asks_for_instances = matches!(options.assignment, Assignment::Client { .. });
+        if node.role == Role::Client && asks_for_instances && config.retain() != Retain::All {
+            let sentence = format!(
+                "{}: with `retain` nobody can tell who has won an instance that is removed; leave \
+                 the instances to the leader (FIRST_INSTANCE auto), or set `retain all`",
+                config.path()
             );
             return Err(StartError::new(StartErrorKind::Configuration, sentence));
         }

@@ -3,6 +3,7 @@
 
 mod series;
 mod sessions;
+mod trimmed_logs;
 mod trimming;
 
 use std::fs;
@@ -25,7 +26,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 23] = [
+pub const ALL: [Drill; 26] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -47,8 +48,11 @@ pub const ALL: [Drill; 23] = [
     ("half a value", series::halves),
     ("leaders and parts", series::leaders),
     ("missed value", missed_value),
-    ("trimmed logs", trimming::logs),
+    ("trimmed logs", trimmed_logs::logs),
     ("sessions that are resumed", sessions::resumed),
+    ("newcomers to a trimmed log", trimming::newcomers),
+    ("acceptors that trimmed unevenly", trimming::uneven),
+    ("acceptors that come back trimmed", trimming::returns),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

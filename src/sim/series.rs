@@ -1,7 +1,7 @@
 //! What must be delivered, as the judge reckons it from what is chosen.
 //!
-//! It is slow and simple, holds copies of everything, and shares no code with the roles but the form
-//! of a checkpoint: the rules of `protocol::assembly` once more, one entry after the other.
+//! It is slow and simple, holds copies of everything, and shares no code with the roles but the
+//! form of a checkpoint: the rules of `protocol::assembly` once more, one entry after the other.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,8 @@ pub fn checkpoints(chosen: &BTreeMap<Instance, Entry>) -> Vec<(Instance, Checkpo
     found
 }
 
-/// Every checkpoint says what the log below it comes to, and trims nothing that one before it needs.
+/// Every checkpoint says what the log below it comes to, and trims nothing that one before it
+/// needs.
 pub fn check_checkpoints(
     chosen: &BTreeMap<Instance, Entry>,
     limits: AssemblyLimits,

@@ -181,8 +181,8 @@ impl Manifest {
     }
 
     fn text(&self) -> String {
-        let Manifest { incarnation, starts, is_ended, directory, own, identity, removed, segments } =
-            self;
+        let Manifest { incarnation, starts, is_ended, directory, own, identity, .. } = self;
+        let Manifest { removed, segments, .. } = self;
         let ended = if *is_ended { "yes" } else { "no" };
         let version = if removed.segments == 0 { WHOLE } else { SHORTENED };
         let mut text = format!(

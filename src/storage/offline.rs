@@ -64,6 +64,7 @@ struct Contents {
     /// Votes, those for one instance in several ballots each.
     votes: u64,
     highest: Option<Instance>,
+    trimmed: Option<Instance>,
 }
 
 impl Contents {
@@ -76,6 +77,7 @@ impl Contents {
                 let last = from.0.saturating_add((entries.len() as u64).saturating_sub(1));
                 self.highest = self.highest.max(Some(Instance(last)));
             }
+            Record::Trimmed(below) => self.trimmed = self.trimmed.max(Some(*below)),
         }
     }
 }
@@ -87,9 +89,10 @@ impl fmt::Display for Contents {
             write!(f, " up to instance {highest}")?;
         }
         match self.promised {
-            Some(ballot) => write!(f, ", promised {ballot}"),
-            None => write!(f, ", nothing promised"),
+            Some(ballot) => write!(f, ", promised {ballot}")?,
+            None => write!(f, ", nothing promised")?,
         }
+        self.trimmed.map_or(Ok(()), |below| write!(f, ", trimmed below instance {below}"))
     }
 }
 
@@ -170,7 +173,8 @@ fn list(record: &Record, wanted: Option<(u64, u64)>, out: &mut impl Write) -> io
         Record::Promised(ballot) if wanted.is_none() => {
             writeln!(out, "-\t{ballot}\tpromise\t-\t0")
         }
-        Record::Promised(_) => Ok(()),
+        Record::Trimmed(below) if wanted.is_none() => writeln!(out, "{below}\t-\ttrimmed\t-\t0"),
+        Record::Promised(_) | Record::Trimmed(_) => Ok(()),
         Record::Accepted { ballot, from, entries } => {
             for (instance, entry) in (from.0..).zip(entries.iter()) {
                 if wanted.is_some_and(|(first, last)| instance < first || last < instance) {
@@ -180,6 +184,7 @@ fn list(record: &Record, wanted: Option<(u64, u64)>, out: &mut impl Write) -> io
                     EntryRef::Noop => ("no-op", 0),
                     EntryRef::Value { value, .. } => ("value", value.len()),
                     EntryRef::Part { bytes, .. } => ("part", bytes.len()),
+                    EntryRef::Checkpoint { bytes, .. } => ("checkpoint", bytes.len()),
                 };
                 let origin = entry.origin().map_or_else(
                     || "-".to_owned(),

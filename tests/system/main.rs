@@ -34,6 +34,7 @@ mod status;
 mod stranger;
 mod timing;
 mod transport;
+mod trimming;
 mod trouble;
 mod usage;
 mod world;

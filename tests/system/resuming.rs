@@ -3,28 +3,13 @@
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use multi_paxos::rng::Rng;
 
-use crate::world::{PAXOS, SOON, World, happens, text, values};
-
-/// A command that runs the binary in the world's directory, without a script.
-fn paxos(world: &World, words: &str) -> Command {
-    let mut command = Command::new(PAXOS);
-    command.arg("--conf").arg(world.conf()).args(words.split_whitespace());
-    command.current_dir(world.path("")).env_remove("RUST_LOG");
-    command
-}
-
-/// Starts `name` so, with what it says in a file.
-fn start(world: &mut World, name: &str, words: &str, stdin: Stdio, stdout: Stdio) {
-    let mut command = paxos(world, words);
-    let err = File::create(world.path(&format!("{name}.err"))).unwrap();
-    world.adopt(name, command.stdin(stdin).stdout(stdout).stderr(err));
-}
+use crate::world::{SOON, World, happens, text, values};
 
 /// Waits for a time that `rng` draws, up to `longest`, or until `event` has happened.
 fn any_moment(rng: &mut Rng, longest: Duration, event: impl FnMut() -> bool) -> bool {
@@ -72,13 +57,13 @@ fn a_learner_goes_on_after_the_last_line_that_it_printed() {
         let longest = Duration::from_millis(150);
         let more = if lives % 2 == 0 {
             let out = File::create(&path).unwrap();
-            start(&mut world, "learner1", &words, Stdio::null(), out.into());
+            world.launch("learner1", &words, Stdio::null(), out.into());
             any_moment(&mut rng, longest, || false);
             world.kill("learner1");
             fs::read(&path).unwrap()
         } else {
             let (mut reader, out) = std::io::pipe().unwrap();
-            start(&mut world, "learner1", &words, Stdio::null(), out.into());
+            world.launch("learner1", &words, Stdio::null(), out.into());
             let read = thread::spawn(move || {
                 let mut bytes = Vec::new();
                 reader.read_to_end(&mut bytes).unwrap();
@@ -98,7 +83,7 @@ fn a_learner_goes_on_after_the_last_line_that_it_printed() {
     let rest = lines[COUNT - 6..].concat();
     let from = last_instance(lines[COUNT - 6]).unwrap();
     let words = format!("learner 1 --from {from}");
-    start(&mut world, "learner1", &words, Stdio::null(), Stdio::null());
+    world.launch("learner1", &words, Stdio::null(), Stdio::null());
     assert!(happens(SOON, || world.decided(1) == rest), "{}", text(&world.decided(1)));
 }
 
@@ -110,7 +95,7 @@ fn a_learner_that_begins_now_prints_what_comes() {
     assert!(world.end_of("client1", SOON).success());
     world.await_lines(&[1, 2], 500, SOON);
     let out = File::create(world.path("learner3.out")).unwrap();
-    start(&mut world, "learner3", "learner 3 --from now", Stdio::null(), out.into());
+    world.launch("learner3", "learner 3 --from now", Stdio::null(), out.into());
     assert!(happens(SOON, || world.said("learner3").contains("begins with instance")));
     world.feed(2, values("new", 500).as_bytes(), &["0", "0", "auto"]);
     assert!(world.end_of("client2", SOON).success());
@@ -127,13 +112,13 @@ fn learners_print_the_same_digests() {
     world.start_all("acceptor", 3, &[]);
     let words = |id: u32| format!("learner {id} --apply digest");
     let out = File::create(world.path("learner1.out")).unwrap();
-    start(&mut world, "learner1", &words(1), Stdio::null(), out.into());
+    world.launch("learner1", &words(1), Stdio::null(), out.into());
     world.start("proposer1", &[]);
     let fed = mixed(2500);
     world.feed(1, fed.as_bytes(), &["0", "0", "auto"]);
     assert!(world.end_of("client1", SOON).success());
     let (mut reader, out) = std::io::pipe().unwrap();
-    start(&mut world, "learner2", &words(2), Stdio::null(), out.into());
+    world.launch("learner2", &words(2), Stdio::null(), out.into());
     let count = |id| world.decided(id).iter().filter(|byte| **byte == b'\n').count();
     assert!(happens(SOON, || count(1) == 2500 && count(2) == 2500));
     // The parts of long values are instances without a value of their own.
@@ -171,7 +156,7 @@ fn a_client_that_is_killed_again_and_again_has_nothing_decided_twice() {
     let (mut rng, mut kills) = (Rng::new(3), 0);
     loop {
         let stdin = File::open(world.path("results/propose1.txt")).unwrap();
-        start(&mut world, "client1", SESSION, stdin.into(), Stdio::null());
+        world.launch("client1", SESSION, stdin.into(), Stdio::null());
         let said = world.path("client1.err");
         let ended = || {
             fs::read_to_string(&said).unwrap().contains(&format!("of {COUNT} values are decided"))
@@ -196,7 +181,7 @@ fn a_client_that_is_killed_again_and_again_has_nothing_decided_twice() {
 fn live(world: &mut World, words: &str, fed: &str) -> (Option<i32>, String) {
     world.note_fed(1, fed);
     let stdin = File::open(world.path("results/propose1.txt")).unwrap();
-    start(world, "client1", words, stdin.into(), Stdio::null());
+    world.launch("client1", words, stdin.into(), Stdio::null());
     (world.end_of("client1", SOON).code(), world.said("client1"))
 }
 
@@ -229,10 +214,10 @@ fn a_session_goes_on_with_the_same_input_and_with_more() {
 fn a_session_is_refused_to_whom_it_does_not_belong() {
     let mut world = World::new();
     let input = Stdio::piped;
-    start(&mut world, "client1", SESSION, input(), Stdio::null());
+    world.launch("client1", SESSION, input(), Stdio::null());
     assert!(happens(SOON, || world.path("session").exists()));
     let refused = |world: &World, words: &str, status: i32| {
-        let output = paxos(world, words).stdin(Stdio::null()).output().unwrap();
+        let output = world.paxos(words).stdin(Stdio::null()).output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(status), "{words}: {said}");
         assert_eq!(said.lines().count(), 1, "{words}: {said}");

@@ -286,6 +286,21 @@ impl World {
         command.current_dir(self.folder.path()).env("PAXOS_BIN", PAXOS).env_remove("RUST_LOG");
     }
 
+    /// A command that runs the binary in the world's directory, without a script.
+    pub fn paxos(&self, words: &str) -> Command {
+        let mut command = Command::new(PAXOS);
+        command.arg("--conf").arg(self.conf()).args(words.split_whitespace());
+        command.current_dir(self.path("")).env_remove("RUST_LOG");
+        command
+    }
+
+    /// Starts `name` so, with what it says in a file.
+    pub fn launch(&mut self, name: &str, words: &str, stdin: Stdio, stdout: Stdio) {
+        let mut command = self.paxos(words);
+        let err = File::create(self.path(&format!("{name}.err"))).unwrap();
+        self.adopt(name, command.stdin(stdin).stdout(stdout).stderr(err));
+    }
+
     /// Starts `name` (as `proposer1`) with these arguments after the configuration.
     pub fn start(&mut self, name: &str, arguments: &[&str]) {
         self.start_with(name, arguments, Stdio::null());

@@ -3,11 +3,19 @@
 use super::{Phase, Proposer};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::catch_up;
-use crate::protocol::message::{Accept, CatchUpReply, CatchUpRequest, Chosen, Decide};
+use crate::protocol::message::{Accept, CatchUpReply, CatchUpRequest, Chosen, Decide, Progress};
 use crate::protocol::segments::Page;
 use crate::protocol::types::{Ballot, NodeId, Role, Sender, Time};
 
 impl Proposer {
+    /// `source` holds `progress`.
+    pub(super) fn on_progress(&mut self, now: Time, source: NodeId, progress: Progress) {
+        if self.log.note_trimmed(progress.first) {
+            self.deliver(now);
+        }
+        self.catch_up.on_progress(now, source, progress);
+    }
+
     /// A leader uses `ballot`, which is its own. Returns whether that can be believed.
     fn follow(&mut self, ballot: Ballot) -> bool {
         let is_sane = self.hear_ballot(ballot);

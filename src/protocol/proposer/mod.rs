@@ -280,30 +280,6 @@ impl Proposer {
         });
     }
 
-    /// `source` holds `progress`.
-    fn on_progress(&mut self, now: Time, source: NodeId, progress: Progress) {
-        if self.log.note_trimmed(progress.first) {
-            self.deliver(now);
-        }
-        self.catch_up.on_progress(now, source, progress);
-    }
-
-    /// Writes a checkpoint, if it leads and one is due.
-    fn write_checkpoint(&mut self, now: Time) {
-        let Phase::Leading(leadership) = &mut self.phase else { return };
-        if !self.election.is_quorate() || !leadership.may_write(&self.log) {
-            return;
-        }
-        let due = self.retention.due(now, &self.log, self.settings.retain);
-        let Some((trim, idle_below)) = due else { return };
-        let checkpoint = self.log.checkpoint(trim, idle_below);
-        debug!("writes a checkpoint of {}, which trims the log below {trim}", checkpoint.head.of);
-        leadership.write(&checkpoint);
-        if bugs::has(Bug::TrimsUndecided) {
-            self.log.trim(checkpoint.head.keep);
-        }
-    }
-
     /// Whether everything that is to be sent is in the network, or will be. For the simulator.
     pub fn check(&self) -> Result<(), String> {
         match &self.phase {

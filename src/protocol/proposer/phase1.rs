@@ -129,9 +129,9 @@ impl Attempt {
     ///  3. By induction, whatever was chosen at or below b' is what b' proposed: the report.
     ///  4. Without any report nothing was chosen below b, and any entry is safe.
     ///
-    /// An acceptor that has trimmed an instance reports nothing there, and step 4 would be wrong. So
-    /// nothing is proposed below [`Attempt::trimmed`]. At or above it the steps hold: no member of the
-    /// quorum has trimmed there.
+    /// An acceptor that has trimmed an instance reports nothing there, and step 4 would be wrong.
+    /// So nothing is proposed below [`Attempt::trimmed`]. At or above it the steps hold: no member
+    /// of the quorum has trimmed there.
     ///
     /// Reports of acceptors beyond the quorum, and of incomplete promises, only raise b'.
     fn report(&mut self, acceptor: u32, accepted: AcceptedEntry) {

@@ -1,14 +1,18 @@
 //! When a leader writes a checkpoint, and how far it lets go of the log.
 //!
-//! A checkpoint is written whenever a quarter of what is retained was passed since the last one. The
-//! log is trimmed at the newest checkpoint that leaves as much as is to be retained. So between
+//! A checkpoint is written whenever a quarter of what is retained was passed since the last one.
+//! The log is trimmed at the newest checkpoint that leaves as much as is to be retained. So between
 //! one and one and a half times as much is kept, and a little more while a checkpoint is under way.
 //!
-//! Only checkpoints that were passed here count, and their age counts from then: a proposer that was
-//! started again trims later, and never earlier.
+//! Only checkpoints that were passed here count, and their age counts from then: a proposer that
+//! was started again trims later, and never earlier.
 
 use std::collections::VecDeque;
 
+use log::debug;
+
+use super::{Phase, Proposer};
+use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::Head;
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::segments::Page;
@@ -102,6 +106,24 @@ impl Retention {
             self.marks.pop_front();
         }
         Some((trim, idle_below))
+    }
+}
+
+impl Proposer {
+    /// Writes a checkpoint, if it leads and one is due.
+    pub(super) fn write_checkpoint(&mut self, now: Time) {
+        let Phase::Leading(leadership) = &mut self.phase else { return };
+        if !self.election.is_quorate() || !leadership.may_write(&self.log) {
+            return;
+        }
+        let due = self.retention.due(now, &self.log, self.settings.retain);
+        let Some((trim, idle_below)) = due else { return };
+        let checkpoint = self.log.checkpoint(trim, idle_below);
+        debug!("writes a checkpoint of {}, which trims the log below {trim}", checkpoint.head.of);
+        leadership.write(&checkpoint);
+        if bugs::has(Bug::TrimsUndecided) {
+            self.log.trim(checkpoint.head.keep);
+        }
     }
 }
 

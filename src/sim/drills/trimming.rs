@@ -1,138 +1,142 @@
-//! Logs that are trimmed, on disks whose process or machine dies anywhere.
+//! Logs of which little is kept: leaders and learners that know nothing of the rest.
 
-use super::Wrong;
-use crate::protocol::acceptor::Acceptor;
-use crate::protocol::actor::Record;
-use crate::protocol::settings::Settings;
-use crate::protocol::types::{Ballot, Counted, Entry};
-use crate::rng::Rng;
-use crate::sim::disk::SimDisk;
-use crate::storage::AcceptorStore;
-use crate::storage::error::LogError;
-use crate::storage::identity::Identity;
-use crate::storage::log::{Log, LogOptions};
+use super::series::{DATAGRAM_BYTES, completes};
+use super::{CAST, MS, Wrong, cut, proposer};
+use crate::protocol::message::{Assignment, Progress};
+use crate::protocol::settings::{Retain, Settings};
+use crate::protocol::types::{Instance, NodeId, Role};
+use crate::sim::cluster::{Cluster, Plan, mixed_values};
+use crate::sim::node::AnyRole;
 
-/// How many disks there are, how often the process of each starts, and after how many flushes each
-/// life ends, if nothing ends it before.
-const SEEDS: u64 = 150;
-const LIVES: u64 = 6;
-const FLUSHES: u64 = 15;
+/// How many entries are kept, of how many values; every so many is a long one, in three parts.
+const KEPT: u64 = 40;
+const VALUES: u64 = 300;
+const LONG: (u64, usize) = (7, 800);
 
-/// After every death an acceptor is the one that it was: it has the same promise and trim point,
-/// and the same votes from there on. What nobody needs is gone.
-pub(super) fn logs() -> Wrong {
-    let removed = (1..=SEEDS).try_fold(0, |removed, seed| match lives(seed) {
-        Ok(more) => Ok(removed + more),
-        Err(wrong) => Err(format!("seed {seed}: {wrong}")),
-    });
-    match removed {
-        Ok(removed) if removed < 10 * SEEDS => Some(format!("only {removed} segments are removed")),
-        Ok(_) => None,
-        Err(wrong) => Some(wrong),
-    }
+/// A cluster with a leader that keeps little.
+fn cluster(seed: u64) -> Cluster {
+    let settings = Settings {
+        datagram_bytes: DATAGRAM_BYTES,
+        window_bytes: 8 * DATAGRAM_BYTES,
+        client_window: 8,
+        retain: Retain::Entries(KEPT),
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(Plan { seed, proposers: 3, settings, ..Plan::default() });
+    cluster.run_for(1000 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+    cluster
 }
 
-/// An acceptor's log, and the acceptor that its records make.
-type Opened = (Log<SimDisk>, Acceptor);
-
-fn open(disk: &SimDisk, segment_bytes: u64) -> Result<Opened, LogError> {
-    let cluster = "drill".to_owned();
-    let (incarnation, token) = (7, 0x7172_6973_746f_7265);
-    let mine = Identity { cluster, acceptor: 1, acceptor_count: 3, incarnation, token };
-    let mut acceptor = Acceptor::new(1, incarnation, Settings::default());
-    let options = LogOptions { adopt_copy: false, segment_bytes };
-    let opening = Log::open(disk.clone(), &mine, options)?;
-    let (log, _) = opening.recover(|record| acceptor.restore(record))?;
-    Ok((log, acceptor))
+fn types(cluster: &mut Cluster, client: u32, count: u64) {
+    let values = mixed_values(client, count, LONG);
+    cluster.start_typist(client, Assignment::Leader, values, MS);
 }
 
-/// The lives of one acceptor. Returns how many segments were removed.
-fn lives(seed: u64) -> Result<u64, String> {
-    let (disk, mut rng) = (SimDisk::new(), Rng::new(seed));
-    let segment_bytes = 1 << (5 + rng.below(5));
-    let mut stored = Acceptor::new(1, 7, Settings::default());
-    // With the frame that was written last, though it may not have been stable.
-    let mut tried = stored.clone();
-    for life in 1..=LIVES {
-        disk.kill_after(Some(rng.below(80)));
-        // It may die while it starts; then it starts once more.
-        let opened = open(&disk, segment_bytes).or_else(|_| {
-            dies(&disk, &mut rng);
-            open(&disk, segment_bytes)
-        });
-        let (mut log, found) = opened.map_err(|error| format!("life {life}: {error}"))?;
-        if !found.remembers_as(&stored) && !found.remembers_as(&tried) {
-            return Err(format!("life {life} begins with {found:?}, not with {stored:?}"));
-        }
-        (stored, tried) = (found.clone(), found);
-        for _ in 0..FLUSHES {
-            let records = draw(&tried, &mut rng);
-            records.iter().for_each(|record| tried.restore(record.clone()));
-            let appended = records.iter().try_for_each(|record| log.append(record));
-            if appended.and_then(|()| log.flush()).is_err() {
-                break;
-            }
-            stored = tried.clone();
-            if log.reclaim().is_err() {
-                break;
-            }
-        }
-        if rng.chance(0.3) {
-            // Whether it can or not.
-            let _ = log.close();
-        }
-        dies(&disk, &mut rng);
-    }
-    expect_little(&disk, segment_bytes, &stored)
+fn acceptor(id: u32) -> NodeId {
+    NodeId::new(Role::Acceptor, id)
 }
 
-/// The process dies, and perhaps the machine with it.
-fn dies(disk: &SimDisk, rng: &mut Rng) {
-    disk.kill_after(None);
-    if rng.chance(0.5) {
-        disk.crash(rng);
-    }
+/// All proposers and a learner are new again and again, also in the middle of long values, and know
+/// what they must from what is kept. What is kept stays little.
+pub fn newcomers() -> Wrong {
+    (1..=10).find_map(|seed| newcomers_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
 }
 
-/// A turn of an acceptor: what it must not forget.
-fn draw(acceptor: &Acceptor, rng: &mut Rng) -> Vec<Record> {
-    let (mut promised, mut trimmed) = (acceptor.promised(), acceptor.trimmed());
-    let mut records = Vec::new();
-    for _ in 0..=rng.below(3) {
-        if rng.chance(0.2) {
-            promised = Ballot { round: promised.round + 1 + rng.below(3), proposer: 1, boot: 1 };
-            records.push(Record::Promised(promised));
+fn newcomers_with(seed: u64) -> Wrong {
+    let mut cluster = cluster(seed);
+    types(&mut cluster, 1, VALUES);
+    types(&mut cluster, 2, VALUES);
+    for round in 0..6 {
+        if let Err(violation) = cluster.run_for(MS * (30 + 7 * seed as u32 + round)) {
+            return Some(violation);
         }
-        if rng.chance(0.3) {
-            let from = trimmed.plus(rng.below(12));
-            let entries = vec![Entry::Noop; 1 + rng.below(4) as usize].into();
-            records.push(Record::Accepted { ballot: promised, from, entries });
-        }
-        if records.is_empty() || rng.chance(0.4) {
-            trimmed = trimmed.plus(1 + rng.below(6));
-            records.push(Record::Trimmed(trimmed));
+        for id in (1..=3).map(proposer).chain([NodeId::new(Role::Learner, 2)]) {
+            cluster.kill(id);
+            cluster.start(id);
         }
     }
-    records
+    let wrong =
+        completes(&mut cluster, 10_000 * MS).or_else(|| cluster.checker().check_order().err());
+    // Acceptors hear of it by the next heartbeats.
+    let wrong = wrong.or_else(|| cluster.run_for(200 * MS).err());
+    wrong.or_else(|| {
+        let most = KEPT * 3;
+        let kept = |id: &NodeId| cluster.kept(*id) > most;
+        let mut fat = [acceptor(1), proposer(1), NodeId::new(Role::Learner, 1)].into_iter();
+        fat.find(kept).map(|id| format!("{id} keeps {} entries", cluster.kept(id)))
+    })
 }
 
-/// Once everything is trimmed, nothing but the last segment is left, and a name of no other file.
-fn expect_little(disk: &SimDisk, segment_bytes: u64, stored: &Acceptor) -> Result<u64, String> {
-    let fails = |error: std::io::Error| error.to_string();
-    let (mut log, _) = open(disk, segment_bytes).map_err(|error| error.to_string())?;
-    let all = stored.trimmed().plus(1000);
-    // The first frame may make a segment full; the second is in a new one.
-    for below in [all, all.next()] {
-        log.append(&Record::Trimmed(below)).map_err(fails)?;
-        log.flush().map_err(fails)?;
+/// A new leader hears of two acceptors, of which one was cut off for so long that it neither voted
+/// for what the other has trimmed, nor has trimmed it.
+pub fn uneven() -> Wrong {
+    (1..=5).find_map(|seed| uneven_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn uneven_with(seed: u64) -> Wrong {
+    let mut cluster = cluster(seed);
+    let is_late = |id: NodeId| id == acceptor(3);
+    cut(&mut cluster, |from, to| is_late(from) || is_late(to));
+    types(&mut cluster, 1, VALUES);
+    if let Err(violation) = cluster.run_for(1500 * MS) {
+        return Some(violation);
     }
-    for _ in 0..disk.names().len() {
-        log.reclaim().map_err(fails)?;
+    cluster.heal();
+    cluster.kill(acceptor(1));
+    for id in (1..=3).map(proposer) {
+        cluster.kill(id);
     }
-    let names = disk.names();
-    let segments: Vec<_> = names.iter().filter_map(|name| name.strip_prefix("log-")).collect();
-    match segments[..] {
-        [last] if names.len() == 3 => Ok(last.parse::<u64>().unwrap_or(0) - 1),
-        _ => Err(format!("{names:?} are left")),
+    // Learners would tell the new leader what it should hear of the acceptors.
+    for id in CAST.learners() {
+        cluster.kill(id);
+    }
+    cluster.start(proposer(3));
+    if let Err(violation) = cluster.run_for(1000 * MS) {
+        return Some(violation);
+    }
+    CAST.learners().for_each(|id| cluster.start(id));
+    types(&mut cluster, 2, 20);
+    completes(&mut cluster, 10_000 * MS).or_else(|| cluster.checker().check_order().err())
+}
+
+/// An acceptor that was away learns from any proposer that it may forget, and comes back without
+/// what it forgot.
+pub fn returns() -> Wrong {
+    let mut cluster = cluster(1);
+    types(&mut cluster, 1, VALUES);
+    for _ in 0..10 {
+        if let Err(violation) = cluster.run_for(100 * MS) {
+            return Some(violation);
+        }
+        for id in (1..=3).map(acceptor) {
+            cluster.kill(id);
+            cluster.start(id);
+        }
+    }
+    let wrong = completes(&mut cluster, 10_000 * MS);
+    wrong.or_else(|| {
+        let trimmed = cluster.trimmed(acceptor(1));
+        (trimmed == Instance::FIRST).then(|| "nothing was trimmed".to_owned())
+    })
+}
+
+impl Cluster {
+    /// How many entries a node keeps.
+    fn kept(&self, id: NodeId) -> u64 {
+        let of_log = |progress: Progress| progress.decided - (progress.first.0 - 1);
+        self.nodes.get(&id).map_or(0, |node| match &node.role {
+            AnyRole::Proposer(proposer) => of_log(proposer.log().progress()),
+            AnyRole::Learner(learner) => of_log(learner.log().progress()),
+            AnyRole::Acceptor(acceptor) => acceptor.kept() as u64,
+            AnyRole::Client(_) => 0,
+        })
+    }
+
+    /// Below which instance an acceptor has trimmed.
+    fn trimmed(&self, id: NodeId) -> Instance {
+        match self.nodes.get(&id).map(|node| &node.role) {
+            Some(AnyRole::Acceptor(acceptor)) => acceptor.trimmed(),
+            _ => Instance::FIRST,
+        }
     }
 }

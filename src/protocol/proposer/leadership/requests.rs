@@ -9,7 +9,6 @@ use crate::protocol::entries::Entries;
 use crate::protocol::message::{Assignment, Request};
 use crate::protocol::proposer::intake::{Begun, Fate};
 use crate::protocol::segments::{Held, Page};
-use crate::protocol::settings::Retain;
 use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
 
 impl Leadership {
@@ -40,10 +39,6 @@ impl Leadership {
         };
         self.notes.requested(session, numbers);
         match request.assignment {
-            // Who has won an instance is not known once it is trimmed.
-            Assignment::Client { .. } if self.settings.retain != Retain::All => {
-                fx.ignore(Ignored::Trimmed);
-            }
             Assignment::Client { first } => {
                 let from = first.plus(numbers.from.0 - 1);
                 self.ask_for(Page { from, entries: request.entries }, expected, log, fx);

@@ -1,0 +1,112 @@
+//! How much of the log is kept, and how much memory it may take: amounts with a unit.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::protocol::settings::Retain;
+
+/// What may be retained at least: several times what is in flight, or learners that are a moment
+/// late would be cut off.
+const ENTRIES: RangeInclusive<u64> = 65_536..=1 << 60;
+const BYTES: RangeInclusive<u64> = 16 << 20..=1 << 60;
+const SECONDS: RangeInclusive<u64> = 10..=100 * 365 * 24 * 3600;
+
+/// What `memory_bytes` may be.
+const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 60;
+
+const BYTE_UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const TIME_UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
+
+/// Understands what stands behind `retain`.
+pub(super) fn parse_retain(word: &str) -> Result<Retain, String> {
+    if word == "all" {
+        return Ok(Retain::All);
+    }
+    let wrong = || {
+        format!(
+            "retain {word} is none of `all`, a number of entries as 1000000, of bytes as 10GiB, or \
+             a time as 7d"
+        )
+    };
+    let within = |amount: Option<u64>, range: RangeInclusive<u64>, least: &str| match amount {
+        Some(amount) if range.contains(&amount) => Ok(amount),
+        _ => Err(format!(
+            "retain {word} is out of bounds; keep {least} or more, so that a learner that is late \
+             for a moment misses nothing"
+        )),
+    };
+    if let Some(bytes) = with_unit(word, &BYTE_UNITS) {
+        within(bytes, BYTES, "16MiB").map(Retain::Bytes)
+    } else if let Some(seconds) = with_unit(word, &TIME_UNITS) {
+        within(seconds, SECONDS, "10s").map(|seconds| Retain::Age(Duration::from_secs(seconds)))
+    } else if let Some(entries) = with_unit(word, &[("", 1)]) {
+        within(entries, ENTRIES, "65536 entries").map(Retain::Entries)
+    } else {
+        Err(wrong())
+    }
+}
+
+/// Understands what stands behind `memory_bytes`.
+pub(super) fn parse_memory(word: &str) -> Result<u64, String> {
+    let bytes = with_unit(word, &BYTE_UNITS).or_else(|| with_unit(word, &[("", 1)]));
+    match bytes {
+        Some(Some(bytes)) if MEMORY.contains(&bytes) => Ok(bytes),
+        Some(_) => Err(format!("memory_bytes {word} is out of bounds; 64MiB is the least")),
+        None => Err(format!("memory_bytes {word} is no number of bytes, as 268435456 or 256MiB")),
+    }
+}
+
+/// The amount in `word`, if it is digits and one of the units; nothing in it if that is too much.
+fn with_unit(word: &str, units: &[(&str, u64)]) -> Option<Option<u64>> {
+    units.iter().find_map(|(unit, size)| {
+        let digits = word.strip_suffix(unit)?;
+        let is_plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_plain.then(|| digits.parse::<u64>().ok()?.checked_mul(*size))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_units() {
+        let days = |days: u64| Retain::Age(Duration::from_secs(days * 86_400));
+        for (word, expected) in [
+            ("all", Retain::All),
+            ("1000000", Retain::Entries(1_000_000)),
+            ("10GiB", Retain::Bytes(10 << 30)),
+            ("16384KiB", Retain::Bytes(16 << 20)),
+            ("7d", days(7)),
+            ("48h", days(2)),
+            ("2880m", days(2)),
+            ("90s", Retain::Age(Duration::from_secs(90))),
+        ] {
+            assert_eq!(parse_retain(word), Ok(expected), "{word}");
+        }
+        for (word, part) in [
+            ("everything", "none of `all`"),
+            ("", "none of"),
+            ("-1d", "none of"),
+            ("1.5GiB", "none of"),
+            ("10GB", "none of"),
+            ("GiB", "none of"),
+            ("0", "keep 65536 entries"),
+            ("1MiB", "keep 16MiB"),
+            ("9s", "keep 10s"),
+            ("99999999999999999999d", "keep 10s"),
+            ("18446744073709551615GiB", "keep 16MiB"),
+        ] {
+            let refused = parse_retain(word).unwrap_err();
+            assert!(refused.contains(part), "{word}: {refused}");
+        }
+    }
+
+    #[test]
+    fn memory_is_in_bytes() {
+        assert_eq!(parse_memory("256MiB"), parse_memory("268435456"));
+        for word in ["63MiB", "0", "all", "1d", "99999999999GiB"] {
+            assert!(parse_memory(word).is_err(), "{word}");
+        }
+    }
+}

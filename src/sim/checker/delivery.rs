@@ -1,0 +1,172 @@
+//! What learners deliver, and where the log may be trimmed.
+
+use std::collections::BTreeMap;
+
+use super::{Checker, Violation};
+use crate::protocol::actor::Delivery;
+use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::types::{Entry, Instance, NodeId, Part, Sender, Session, Value};
+use crate::sim::series::{check_checkpoints, checkpoints, reckon};
+
+impl Checker {
+    /// A learner handed out a value.
+    pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
+        let page = match delivery {
+            Delivery::Passed(_) => return Ok(()),
+            Delivery::Begins(instance) => return self.on_begins(from, *instance),
+            Delivery::Decided(page) | Delivery::Delivered(page) => page,
+            Delivery::Assembled(value) => {
+                let is_last = self.chosen.get(&value.instance).is_some_and(|entry| {
+                    matches!(entry, Entry::Part { part: Part::Last, origin, .. }
+                        if *origin == value.origin)
+                });
+                if !is_last {
+                    let what = (from.node, value.instance);
+                    return Err(format!("{} gives out part of a value at {}", what.0, what.1));
+                }
+                return self.on_delivered(from, value.instance, value.to_value());
+            }
+        };
+        for (instance, entry) in (page.from.0..).map(Instance).zip(&page.entries) {
+            let Entry::Value { value, .. } = entry.to_entry() else {
+                return Err(format!("{} gives out {entry} of {instance}", from.node));
+            };
+            match self.chosen.get(&instance) {
+                Some(Entry::Value { value: chosen, .. }) if *chosen == value => {}
+                Some(_) | None => {
+                    return Err(format!("{} gives {value} for {instance}; not chosen", from.node));
+                }
+            }
+            if let Delivery::Delivered(_) = delivery {
+                self.on_delivered(from, instance, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A learner prints a value.
+    fn on_delivered(
+        &mut self,
+        from: Sender,
+        instance: Instance,
+        value: Value,
+    ) -> Result<(), Violation> {
+        let mine = self.delivered.entry(from).or_default();
+        let position = mine.len();
+        mine.push((instance, value.clone()));
+        if self.begun.contains_key(&from) {
+            // What others have delivered is compared at the end.
+            return Ok(());
+        }
+        match self.order.get(position) {
+            None => self.order.push((instance, value)),
+            Some((first, other)) if (*first, other) == (instance, &value) => {}
+            Some((first, other)) => {
+                return Err(format!(
+                    "{} delivers {value} of {instance} where others delivered {other} of {first}",
+                    from.node
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A learner goes on at `instance`, and has not delivered what lies below.
+    fn on_begins(&mut self, from: Sender, instance: Instance) -> Result<(), Violation> {
+        let is_checkpoint =
+            checkpoints(&self.chosen).iter().any(|(_, one)| one.head.of == instance);
+        if !is_checkpoint || !self.delivered(from).is_empty() {
+            return Err(format!("{} begins at {instance} without a checkpoint", from.node));
+        }
+        self.begun.insert(from, instance);
+        Ok(())
+    }
+
+    /// Somebody has removed what lies below `first`: it is decided, and so is a checkpoint at which
+    /// the log can be taken up.
+    pub(super) fn expect_trimmed(&self, from: NodeId, first: Instance) -> Result<(), Violation> {
+        if first == Instance::FIRST {
+            return Ok(());
+        }
+        let is_kept = |one: &(Instance, Checkpoint)| one.1.head.keep == first;
+        if self.chosen.range(..first).count() as u64 == first.0 - 1
+            && checkpoints(&self.chosen).iter().any(is_kept)
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "{from} has trimmed below {first}, and no checkpoint that is chosen keeps that"
+        ))
+    }
+
+    /// What `learner` delivered in its life `boot`.
+    pub fn delivered(&self, learner: Sender) -> &[(Instance, Value)] {
+        self.delivered.get(&learner).map_or(&[], Vec::as_slice)
+    }
+
+    /// What was delivered is what the log comes to: each leader-assigned value once, whole, and in
+    /// its client's order.
+    pub fn check_order(&self) -> Result<(), Violation> {
+        check_checkpoints(&self.chosen, self.limits)?;
+        let reckoned = reckon(&self.chosen, self.limits).delivered;
+        for (learner, begun) in &self.begun {
+            let mut expected = reckoned.iter().filter(|(instance, ..)| instance >= begun);
+            for (instance, value) in self.delivered(*learner) {
+                if expected.next().is_none_or(|(at, _, _, of)| (at, of) != (instance, value)) {
+                    let who = learner.node;
+                    return Err(format!(
+                        "{who} began at {begun} and delivers {value} at {instance}"
+                    ));
+                }
+            }
+        }
+        for (place, (instance, value)) in self.order.iter().enumerate() {
+            match reckoned.get(place) {
+                Some((expected, _, _, other)) if (expected, other) == (instance, value) => {}
+                Some((expected, session, number, other)) => {
+                    return Err(format!(
+                        "{value} is delivered at {instance}, and {session}{number} {other} of \
+                         {expected} is next"
+                    ));
+                }
+                None => return Err(format!("{value} is delivered at {instance}, and nothing is")),
+            }
+        }
+        let mut numbers: BTreeMap<Session, usize> = BTreeMap::new();
+        for (instance, session, number, value) in &reckoned {
+            let Some((typed, None)) = self.typed.get(session) else { continue };
+            let count = numbers.entry(*session).or_default();
+            if typed.get(*count) != Some(value) {
+                return Err(format!("{session}{number} of {instance} is not its next value"));
+            }
+            *count += 1;
+        }
+        Ok(())
+    }
+
+    /// Everything that the log comes to is delivered by `learners`, and all that these clients were
+    /// given and that was not lost is among it.
+    pub fn check_complete(
+        &self,
+        learners: impl Iterator<Item = Sender>,
+        clients: impl Iterator<Item = (Session, u64)>,
+    ) -> Result<(), Violation> {
+        let reckoned = reckon(&self.chosen, self.limits).delivered;
+        for learner in learners {
+            let count = self.delivered(learner).len();
+            let begun = self.begun.get(&learner).copied().unwrap_or(Instance::FIRST);
+            let due = reckoned.iter().filter(|(instance, ..)| *instance >= begun).count();
+            if count != due {
+                return Err(format!("{} delivered {count} of {due}", learner.node));
+            }
+        }
+        for (session, told) in clients {
+            let Some((_, None)) = self.typed.get(&session) else { continue };
+            let count = reckoned.iter().filter(|(_, of, ..)| *of == session).count() as u64;
+            if count != told {
+                return Err(format!("{session} was told of {told} values, and {count} are there"));
+            }
+        }
+        Ok(())
+    }
+}

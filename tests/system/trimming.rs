@@ -1,0 +1,121 @@
+//! A log of which only the end is kept: what there is of memory, what a late process gets, and what
+//! it is told of the rest.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::world::{SOON, World, happens, text};
+
+/// How long a few hundred thousand values may take on a busy machine.
+const LATER: Duration = Duration::from_secs(60);
+
+/// The process that `name` stands for, and how many MiB of memory it took at most.
+fn peak_mib(world: &World, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", world.pid(name))).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+/// `count` values of `bytes` each, about.
+fn long_values(count: usize, bytes: usize) -> String {
+    (0..count).fold(String::new(), |mut all, line| {
+        let _ = writeln!(all, "{line} {}", "x".repeat(bytes - 8));
+        all
+    })
+}
+
+fn feed(world: &mut World, client: u32, fed: &str) {
+    let name = format!("client{client}");
+    let file = format!("fed{client}");
+    fs::write(world.path(&file), fed).unwrap();
+    let stdin = File::open(world.path(&file)).unwrap();
+    let words = format!("client {client} --first-instance auto");
+    world.launch(&name, &words, stdin.into(), Stdio::null());
+    assert!(world.end_of(&name, LATER).success(), "{}", world.complaints(&name));
+}
+
+/// The lines of what `name` printed.
+fn printed(world: &World, name: &str) -> Vec<String> {
+    text(&world.printed(name)).lines().map(str::to_owned).collect()
+}
+
+fn launch_printing(world: &mut World, name: &str, words: &str) {
+    let out = File::create(world.path(&format!("{name}.out"))).unwrap();
+    world.launch(name, words, Stdio::null(), out.into());
+}
+
+/// 120 MB go through processes of which none may take more than 64 MiB of memory.
+#[test]
+fn memory_is_bounded_whatever_went_through() {
+    let mut world = World::new();
+    world.configure("memory_bytes 64MiB");
+    world.start_all("acceptor", 3, &[]);
+    world.start("learner1", &[]);
+    world.start_all("proposer", 2, &[]);
+    feed(&mut world, 1, &long_values(120_000, 1000));
+    world.await_lines(&[1], 120_000, SOON);
+    for name in ["acceptor1", "acceptor2", "acceptor3", "learner1", "proposer1", "proposer2"] {
+        let peak = peak_mib(&world, name);
+        assert!(peak < 64, "{name} took {peak} MiB");
+    }
+}
+
+#[test]
+fn late_processes_take_up_the_log_where_it_begins() {
+    const COUNT: usize = 200_000;
+    let mut world = World::new();
+    world.configure("retain 65536");
+    world.start_all("acceptor", 3, &[]);
+    world.start("learner1", &[]);
+    world.start_all("proposer", 2, &[]);
+    let values: String = (1..=COUNT).map(|line| format!("v-{line}\n")).collect();
+    feed(&mut world, 1, &values);
+    world.await_lines(&[1], COUNT, SOON);
+
+    // Whoever asks for what is gone is told so; whoever takes what there is gets all of that.
+    world.launch("learner2", "learner 2 --from 1", Stdio::null(), Stdio::null());
+    assert_eq!(world.end_of("learner2", SOON).code(), Some(1));
+    let said = world.complaints("learner2");
+    assert!(
+        said.contains("the log begins at instance") && said.contains("--from oldest"),
+        "{said}"
+    );
+    world.launch("learner2", "learner 2 --apply digest", Stdio::null(), Stdio::null());
+    assert_eq!(world.end_of("learner2", SOON).code(), Some(1));
+    launch_printing(&mut world, "learner3", "learner 3 --positions");
+    let last = format!("v-{COUNT}");
+    assert!(happens(SOON, || printed(&world, "learner3")
+        .last()
+        .is_some_and(|line| line.ends_with(&last))));
+    let kept = printed(&world, "learner3");
+    assert!((65_000..120_000).contains(&kept.len()), "{} are kept", kept.len());
+    let all = text(&world.decided(1));
+    assert!(all.ends_with(&(kept.join("\n") + "\n")), "they are the last of all");
+
+    // Those that lead are new as well, and so is who asks.
+    world.kill("proposer1");
+    world.kill("proposer2");
+    world.start("proposer3", &[]);
+    feed(&mut world, 2, "after\nthat\n");
+    world.await_lines(&[1], COUNT + 2, SOON);
+    assert!(happens(SOON, || printed(&world, "learner3").ends_with(&["after", "that"].map(
+        |value| {
+            let all = text(&world.decided(1));
+            all.lines()
+                .find(|line| line.ends_with(&format!("\t{value}")))
+                .unwrap_or_default()
+                .to_owned()
+        }
+    ))));
+}
+
+#[test]
+fn a_client_does_not_ask_for_instances_that_nobody_may_know() {
+    let world = World::new();
+    world.configure("retain 7d");
+    let output = world.paxos("client 1").stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("FIRST_INSTANCE auto"), "{}", text(&output.stderr));
+}
