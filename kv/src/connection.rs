@@ -10,8 +10,6 @@ use crate::session::{About, Flight, Next, Session};
 
 /// How much is read from a socket at a time.
 pub const READ_BYTES: usize = 64 << 10;
-/// A flight takes no further request once its steps have so many bytes.
-const FLIGHT_BYTES: usize = 64 << 10;
 /// While so much waits to be written, nothing more is asked.
 const OUTPUT_BYTES: usize = 1 << 20;
 /// A connection that has not read so much of its answers is closed.
@@ -97,11 +95,11 @@ impl Connection {
 
     /// The requests that are there, if there are any and nothing is under way.
     pub fn depart(&mut self, about: &mut About) -> Option<Flight> {
-        if self.in_flight || self.output.len() - self.written >= OUTPUT_BYTES {
+        if self.in_flight || self.is_full() {
             return None;
         }
         let mut flight = Flight::default();
-        while flight.steps.as_bytes().len() < FLIGHT_BYTES {
+        while flight.steps.as_bytes().len() < about.flight_bytes {
             let longest = self.longest(about);
             match parse(&self.input[self.taken..], &mut self.progress, longest) {
                 Parsed::Partial => break,
@@ -124,6 +122,11 @@ impl Connection {
             }
         }
         if flight.is_empty() { None } else { Some(flight) }
+    }
+
+    /// Whether so much waits to be written that nothing more is asked.
+    pub fn is_full(&self) -> bool {
+        self.output.len() - self.written >= OUTPUT_BYTES
     }
 
     /// Nothing more of what it sends is heard.

@@ -34,6 +34,8 @@ const WAKER: Token = Token(usize::MAX - 1);
 
 /// How many bytes the flights in one entry have, unless a single one has more.
 const ENTRY_BYTES: usize = 256 << 10;
+/// A flight takes no further request once its steps have so many bytes.
+const FLIGHT_BYTES: usize = 64 << 10;
 /// How long a flight waits for the cluster.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How often connections are looked at that have fallen silent.
@@ -129,6 +131,8 @@ impl Server {
             roles.push(Role::Acceptor);
         }
         let replica = cluster.replica_with(serving.id, &roles, machine);
+        // A flight always fits an entry: it takes its last command when it has less than this.
+        let flight_bytes = FLIGHT_BYTES.min(cluster.value_bytes() / 4);
         let about = About {
             id: serving.id,
             cluster: cluster.to_string(),
@@ -138,7 +142,8 @@ impl Server {
             connections: 0,
             commands: 0,
             password: serving.password,
-            longest: cluster.value_bytes() - HEADER_BYTES,
+            longest: cluster.value_bytes().saturating_sub(HEADER_BYTES + flight_bytes),
+            flight_bytes,
             reads_locally: serving.reads_locally,
             started: Instant::now(),
             store: Arc::clone(&store),
@@ -284,9 +289,14 @@ impl Server {
                         self.fresh.push(part);
                     }
                 }
-                let is_over = self.connections.get_mut(place).is_some_and(Connection::write);
+                let Some(connection) = self.connections.get_mut(place) else { continue };
+                let was_full = connection.is_full();
+                let is_over = connection.write();
                 if is_broken || is_over {
                     self.close(place);
+                } else if was_full && !connection.is_full() {
+                    // Nothing else reminds of the requests that had to wait for this.
+                    again.push(place);
                 }
             }
             self.propose(now, &mut again);
@@ -320,7 +330,7 @@ impl Server {
         }
         let mut entry: Parts = Vec::new();
         let mut bytes = 0;
-        let longest = ENTRY_BYTES.min(self.about.longest);
+        let longest = ENTRY_BYTES.min(self.about.longest + self.about.flight_bytes);
         for part in writes {
             let more = part.2.steps.as_bytes().len();
             if !entry.is_empty() && bytes + more > longest {

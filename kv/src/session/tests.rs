@@ -25,6 +25,7 @@ impl Line {
             commands: 0,
             password: password.map(|password| password.as_bytes().to_vec()),
             longest: 10_000,
+            flight_bytes: 1000,
             reads_locally: false,
             started: Instant::now(),
             store: Shared::default(),

@@ -94,6 +94,19 @@ fn pipelined_requests_are_answered_in_order_whatever_they_are() {
     // What the log cannot take is refused, and nothing else is.
     plain.send(&format!("*3\r\n$3\r\nSET\r\n$1\r\nl\r\n$1100000\r\n{}\r\n", "y".repeat(1_100_000)));
     plain.expect("-ERR the command has about");
+    let mut plain = Plain::new(&world, 3);
+    // Small ones and a long one together are more than the log takes at once.
+    let long = "x".repeat(980_000);
+    let small = "SET s 1\r\n".repeat(7000);
+    plain.send(&format!("{small}*3\r\n$3\r\nSET\r\n$1\r\nl\r\n$980000\r\n{long}\r\n"));
+    plain.expect(&"+OK\r\n".repeat(7001));
+    // Whoever reads slowly is answered in the end: each WATCH ends a flight.
+    plain.send(&"MGET l l l l\r\nWATCH l\r\n".repeat(4));
+    std::thread::sleep(Duration::from_millis(300));
+    let one = format!("$980000\r\n{long}\r\n").repeat(4);
+    for _ in 0..4 {
+        plain.expect(&format!("*4\r\n{one}+OK\r\n"));
+    }
     // A request that has no end is answered, and closed.
     let mut plain = Plain::new(&world, 3);
     plain.send("GET a\r\n*1\r\n:1\r\n");
