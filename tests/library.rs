@@ -183,6 +183,9 @@ fn a_replica_shares_its_node_with_the_roles_that_decide() {
     let replicas = [1, 2, 3].map(start);
     let names: Vec<_> = replicas[1].node().unwrap().names().collect();
     assert_eq!(names, ["A2", "P2", "L2", "C2"]);
+    assert!(!cluster.keeps_everything(), "it has no disk");
+    let kept = cluster.clone().with_data(folder.path());
+    assert!(kept.keeps_everything());
     assert_eq!((cluster.acceptor_count(), cluster.value_bytes()), (3, 1 << 20));
     let called = replicas[0].call("one").unwrap().wait(SOON).unwrap().decided().unwrap();
     for replica in &replicas {

@@ -54,6 +54,13 @@ fn start(options: &Options) -> Result<Server, ExitCode> {
     if let Some(data) = &options.data {
         cluster = cluster.with_data(data);
     }
+    if !cluster.keeps_everything() {
+        return Err(refuse(format!(
+            "{}: a process that starts needs the log from its beginning, and it would not be kept: \
+             leave `retain` at all, and set `data` or --data",
+            options.conf.display()
+        )));
+    }
     Server::start(&cluster, serving).map_err(|error| {
         let may_pass = match &error {
             ServeError::Start(error) => error.may_pass(),

@@ -15,6 +15,7 @@ use super::ticket::Teller;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
 use crate::protocol::learner::Beginning;
+use crate::protocol::settings::Retain;
 use crate::protocol::types::{Instance, NodeId, Number, Role};
 use crate::runtime::opening::{Opened, Part, RoleOptions};
 use crate::runtime::start_error::{StartError, StartErrorKind};
@@ -52,6 +53,12 @@ impl Cluster {
     /// How many bytes a value can have, at most.
     pub fn value_bytes(&self) -> usize {
         self.config.value_bytes()
+    }
+
+    /// Whether the whole log is kept, on disk: so that a replica that starts finds everything from
+    /// the beginning on.
+    pub fn keeps_everything(&self) -> bool {
+        self.config.data.is_some() && self.config.retain() == Retain::All
     }
 
     /// A cluster that is described in code. All processes must give it the same name.

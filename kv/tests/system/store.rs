@@ -322,5 +322,12 @@ fn what_cannot_start_says_why_in_one_line() {
     assert!(with(&["0.0.0.0:7001"]).contains("there is no password: add --requirepass-file"));
     let no_file = ["7001", "--requirepass-file", "none"];
     assert!(with(&no_file).contains("cannot read the password in none"));
+    let groups = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\nacceptors 239.0.0.1 7000\n\
+                  learners 239.0.0.1 8000\n";
+    for lost in ["", "data data\nretain 1GiB\n"] {
+        fs::write(folder.path().join("lost.conf"), format!("{groups}{lost}")).unwrap();
+        let said = refused(&["--conf", "lost.conf", "--id", "1", "--listen", "7001"]);
+        assert!(said.contains("leave `retain` at all, and set `data`"), "{said}");
+    }
     assert!(refused(&["--id", "0"]).contains("--id"));
 }
