@@ -11,7 +11,10 @@ use crate::world::{SOON, World, happens, text};
 /// How long a few hundred thousand values may take on a busy machine.
 const LATER: Duration = Duration::from_secs(60);
 
-/// The process that `name` stands for, and how many MiB of memory it took at most.
+/// So that a learner that gets no processor for a moment is not late by all that is kept.
+const GENTLY: &str = "client_window_values 64";
+
+/// How many MiB of memory `name` took at most.
 fn peak_mib(world: &World, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", world.pid(name))).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -49,8 +52,8 @@ fn launch_printing(world: &mut World, name: &str, words: &str) {
 /// 120 MB go through processes of which none may take more than 64 MiB of memory.
 #[test]
 fn memory_is_bounded_whatever_went_through() {
-    let mut world = World::new();
-    world.configure("memory_bytes 64MiB");
+    let mut world = World::alone();
+    world.configure(&format!("memory_bytes 64MiB\n{GENTLY}"));
     world.start_all("acceptor", 3, &[]);
     world.start("learner1", &[]);
     world.start_all("proposer", 2, &[]);
@@ -62,11 +65,45 @@ fn memory_is_bounded_whatever_went_through() {
     }
 }
 
+/// Acceptors remove what is trimmed from their disks, and come back with the rest of it.
+#[test]
+fn disks_are_bounded_and_everything_comes_back_after_kill_9() {
+    const COUNT: usize = 220_000;
+    let mut world = World::alone();
+    let data = world.path("data").display().to_string();
+    world.configure(&format!("data {data}\nretain 16MiB\n{GENTLY}"));
+    let start = |world: &mut World| {
+        world.start_all("acceptor", 3, &[]);
+        world.start("proposer1", &[]);
+    };
+    start(&mut world);
+    world.start("learner1", &[]);
+    feed(&mut world, 1, &long_values(COUNT, 1000));
+    world.await_lines(&[1], COUNT, SOON);
+    for acceptor in 1..=3 {
+        let files = fs::read_dir(world.path(&format!("data/acceptor-{acceptor}"))).unwrap();
+        let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        // Two segments, with the room ahead of the last one's end.
+        assert!(bytes < 150 << 20, "acceptor {acceptor} has {} MiB on its disk", bytes >> 20);
+    }
+    for name in ["acceptor1", "acceptor2", "acceptor3", "proposer1", "learner1"] {
+        world.kill(name);
+    }
+    start(&mut world);
+    launch_printing(&mut world, "learner2", "learner 2 --positions");
+    feed(&mut world, 2, "after all\n");
+    let all_is_there = |world: &World| {
+        let printed = printed(world, "learner2");
+        printed.len() > 10_000 && printed.last().is_some_and(|line| line.ends_with("\tafter all"))
+    };
+    assert!(happens(SOON, || all_is_there(&world)), "{}", world.complaints("learner2"));
+}
+
 #[test]
 fn late_processes_take_up_the_log_where_it_begins() {
     const COUNT: usize = 200_000;
-    let mut world = World::new();
-    world.configure("retain 65536");
+    let mut world = World::alone();
+    world.configure(&format!("retain 65536\n{GENTLY}"));
     world.start_all("acceptor", 3, &[]);
     world.start("learner1", &[]);
     world.start_all("proposer", 2, &[]);
