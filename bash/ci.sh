@@ -41,7 +41,7 @@ for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh benches/pee
     bash -n "$script"
 done
 if command -v shellcheck >/dev/null; then
-    shellcheck -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh \
+    shellcheck --severity=warning -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh \
         benches/peers/*.sh kv/*.sh
 else
     skip "shellcheck is not installed, so scripts are checked for syntax only"

@@ -2,8 +2,9 @@
 //!
 //! 0: done. 1: values are undecided, a promise is broken, or something is sick. 2: unusable
 //! arguments, configuration or input. 3: safe, but not everything was decided. 75: it could not
-//! start for a reason that may pass by itself, as an interface that is not there yet. A mistake in
-//! the program ends it by SIGABRT. Supervisors start it again after the last two.
+//! start for a reason that may pass by itself, as an interface that is not there yet, or it was
+//! away for so long that what it was to print next is removed. A mistake in the program ends it by
+//! SIGABRT. Supervisors start it again after the last two.
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -63,6 +64,7 @@ fn run() -> ExitCode {
             match node::run(&roles, clock) {
                 Ok(Exit::Well) => ExitCode::SUCCESS,
                 Ok(Exit::Undone) => ExitCode::from(1),
+                Ok(Exit::TryAgain) => ExitCode::from(EX_TEMPFAIL),
                 Ok(Exit::BadInput | Exit::Vanished) => ExitCode::from(2),
                 Err(error) => refuse_start(&error),
             }

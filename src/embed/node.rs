@@ -76,10 +76,12 @@ impl From<Failure> for NodeError {
         let sentence = failure.to_string();
         match failure {
             Failure::Store(_) | Failure::Output(_) => NodeError::Storage(sentence),
-            Failure::Halted(Halt::Trimmed(first)) => NodeError::Trimmed(format!(
-                "the log begins at instance {first}: what lies below has been removed, as `retain` \
+            Failure::Halted(Halt::Trimmed(first) | Halt::CutOff(first)) => {
+                NodeError::Trimmed(format!(
+                    "the log begins at instance {first}: what lies below has been removed, as \
                  says, before this process had it; its state cannot be built from what is left"
-            )),
+                ))
+            }
             Failure::Halted(Halt::Forgotten) | Failure::Vanished(_) => {
                 NodeError::Forgotten(sentence)
             }

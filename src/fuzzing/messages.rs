@@ -1,6 +1,7 @@
 //! Messages made of bytes: plausible enough to get past the first check of a role.
 
 use super::bytes::Bytes;
+use crate::protocol::checkpoint::{Checkpoint, Head, OpenValue, Position};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
@@ -8,8 +9,8 @@ use crate::protocol::message::{
     Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Part, Role, Run, Sender,
-    Session, Time, Value,
+    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Part, Piece, Role, Run,
+    Sender, Session, Time, Value,
 };
 
 /// What a role said last, so that answers to it can be made.
@@ -272,6 +273,9 @@ fn entry(bytes: &mut Bytes<'_>) -> Entry {
 fn part(origin: Origin, bytes: &mut Bytes<'_>) -> Entry {
     let of = |byte, length: usize| Value::new(&vec![byte; length]);
     let choice = bytes.byte();
+    if choice >= 248 {
+        return checkpoint(bytes);
+    }
     let (part, bytes) = match choice {
         0..96 => {
             let value_bytes = [40, 72, 96, 1 << 26][usize::from(choice) % 4];
@@ -281,6 +285,24 @@ fn part(origin: Origin, bytes: &mut Bytes<'_>) -> Entry {
         _ => (Part::Last, of(b'l', 8 * (1 + usize::from(choice % 5)))),
     };
     Entry::Part { origin, part, bytes }
+}
+
+/// A piece of a checkpoint: the whole of one that may be possible, or a piece of nothing.
+fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
+    if bytes.chance() {
+        let mut below = |most: Instance| Instance(1 + bytes.number() % most.0);
+        let of = below(Instance(1 << 40));
+        let head = Head { of, keep: below(of), trim: below(of), idle_below: below(of) };
+        let position = Position { next: Number(bytes.number()), has_ended: bytes.chance() };
+        let open = OpenValue { session: session(bytes), instances: vec![head.keep] };
+        let open = if bytes.chance() { vec![open] } else { Vec::new() };
+        let sessions = vec![(session(bytes), position)];
+        let whole = Checkpoint { head, sessions, open }.pieces(Value::BYTES_MAX);
+        return whole.into_iter().next().unwrap_or(Entry::Noop);
+    }
+    let count = 1 + u32::from(bytes.below(3));
+    let piece = Piece { place: u32::from(bytes.below(3)) % count, count };
+    Entry::Checkpoint { piece, bytes: value(bytes) }
 }
 
 fn entries(bytes: &mut Bytes<'_>) -> Entries {

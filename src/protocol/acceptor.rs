@@ -196,14 +196,19 @@ impl Acceptor {
         if !self.admit(accept.ballot, fx) {
             return;
         }
-        if accept.ballot > self.promised && !bugs::has(Bug::AcceptKeepsPromise) {
+        let is_new = accept.ballot > self.promised;
+        if is_new && !bugs::has(Bug::AcceptKeepsPromise) {
             // Accepting promises, too: or a lower ballot could be accepted afterwards.
             self.answer_accepts(fx);
             self.promised = accept.ballot;
         }
         assert_eq!(self.promised, accept.ballot);
-        let from = accept.from;
-        self.store(accept, fx);
+        let (from, ballot) = (accept.from, accept.ballot);
+        let has_stored = self.store(accept, fx);
+        if is_new && !has_stored {
+            // What is trimmed is not stored, but the promise that is answered with it is.
+            fx.persist.push(Record::Promised(ballot));
+        }
         if fx.persist.is_empty() && bugs::has(Bug::AnswersAcceptsOnce) {
             return;
         }
@@ -211,14 +216,15 @@ impl Acceptor {
     }
 
     /// Remembers the entries of `accept`; those that are stored already are not stored again.
-    fn store(&mut self, accept: Accept, fx: &mut Effects) {
+    /// Returns whether there was any other.
+    fn store(&mut self, accept: Accept, fx: &mut Effects) -> bool {
         let Accept { ballot, from, entries, .. } = accept;
         // What is trimmed is decided, so an Accept can only repeat the decision: it is answered
         // like one that is stored already.
         let trimmed = self.trimmed.0.saturating_sub(from.0).min(entries.len() as u64);
         self.is_asked_again |= trimmed > 0;
         if trimmed == entries.len() as u64 {
-            return;
+            return false;
         }
         let entries = entries.slice(trimmed as usize, entries.len());
         let from = from.plus(trimmed);
@@ -228,12 +234,13 @@ impl Acceptor {
             let held = held.map(|(span, _)| span.len()).sum::<u64>();
             self.is_asked_again |= held > 0;
             if held == entries.len() as u64 {
-                return;
+                return false;
             }
         }
         // A ballot proposes one entry an instance, so storing it again changes nothing.
         self.accepted.keep(page, ballot);
         fx.persist.push(Record::Accepted { ballot, from, entries });
+        true
     }
 
     /// Somebody has passed the entries that stand for everything below `below` (`trimming`). That
@@ -376,6 +383,38 @@ impl Actor for Acceptor {
 mod tests {
     use super::*;
     use crate::protocol::types::Entry;
+
+    /// What is trimmed is answered like what is stored; the promise in it is stored even so.
+    #[test]
+    fn an_accept_of_what_is_trimmed_is_answered_and_its_promise_stored() {
+        let mut acceptor = Acceptor::new(1, 1, Settings::default());
+        acceptor.restore(Record::Trimmed(Instance(9)));
+        let accept = |from, count, round| Accept {
+            ballot: ballot(round, 1),
+            watermark: Instance(9),
+            chosen: Vec::new(),
+            from: Instance(from),
+            entries: vec![Entry::Noop; count].into(),
+        };
+        let mut hear = |accept: Accept| {
+            let mut fx = Effects::new();
+            let proposer = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+            acceptor.on_message(Time::ZERO, proposer, Message::Accept(accept), &mut fx);
+            acceptor.on_turn_end(Time::ZERO, &mut fx);
+            let runs = fx.send.iter().find_map(|(_, message)| match message {
+                Message::Accepted(accepted) => Some(accepted.runs.clone()),
+                _ => None,
+            });
+            (fx.persist, runs.unwrap_or_default())
+        };
+        let run = |from, until| vec![Run::new(Instance(from), Instance(until))];
+        let promised = vec![Record::Promised(ballot(3, 1))];
+        assert_eq!(hear(accept(5, 4, 3)), (promised, run(5, 9)));
+        assert_eq!(hear(accept(5, 4, 3)), (vec![], run(5, 9)));
+        let entries = vec![Entry::Noop; 2].into();
+        let stored = Record::Accepted { ballot: ballot(4, 1), from: Instance(9), entries };
+        assert_eq!(hear(accept(7, 4, 4)), (vec![stored], run(7, 11)));
+    }
 
     fn ballot(round: u64, proposer: u32) -> Ballot {
         Ballot { round, proposer, boot: 1 }

@@ -167,9 +167,12 @@ pub enum Delivery {
 pub enum Halt {
     /// An acceptor came back under its id without what it had promised.
     Forgotten,
-    /// A learner was to hand out something that was trimmed before it was learned: what lies below
-    /// this instance.
+    /// A learner was told to hand out something that was trimmed before it was learned: what lies
+    /// below this instance.
     Trimmed(Instance),
+    /// The same of a learner that hands out whatever is kept: it was late, and started again it
+    /// goes on here.
+    CutOff(Instance),
 }
 
 /// Why an event was not acted on.

@@ -159,7 +159,8 @@ impl Learner {
         }
         if self.begins.is_some_and(|begins| begins < instance) {
             self.is_cut_off = true;
-            fx.halt = Some(Halt::Trimmed(instance));
+            let halt = if self.begins_anywhere { Halt::CutOff } else { Halt::Trimmed };
+            fx.halt = Some(halt(instance));
             return;
         }
         fx.deliver.push(Delivery::Begins(instance));

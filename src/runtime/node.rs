@@ -25,7 +25,7 @@ use super::stdin::{InputFailure, LineLimit, Stdin};
 use crate::clock::Clock;
 use crate::config::{self, Config, MetricsChoice};
 use crate::logging;
-use crate::protocol::actor::Actor;
+use crate::protocol::actor::{Actor, Halt};
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::{Beginning, Learner};
 use crate::protocol::message::Assignment;
@@ -109,6 +109,8 @@ pub enum Exit {
     Well,
     /// It cannot go on, or, of a client, values are undecided: 1.
     Undone,
+    /// It cannot go on as it is, and can if it is started again in the same way: 75.
+    TryAgain,
     /// Standard input could not be used to its end: 2.
     BadInput,
     /// What it stored is not there any more, so it must not be started again as it is: 2.
@@ -242,6 +244,10 @@ pub(super) fn drive(
     running.stats.log_summary();
     Ok(match end {
         End::Of(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
+        End::Of(Err(failure @ Failure::Halted(Halt::CutOff(_)))) => {
+            error!("{failure}");
+            Exit::TryAgain
+        }
         End::Of(Err(failure @ Failure::Vanished(_))) => {
             error!("{failure}");
             Exit::Vanished

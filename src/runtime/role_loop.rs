@@ -114,6 +114,11 @@ impl fmt::Display for Failure {
                  has been removed, as `retain` says; start it with `--from oldest` to go on with \
                  what is kept"
             ),
+            Failure::Halted(Halt::CutOff(first)) => write!(
+                f,
+                "this learner was late by more than is kept, and what it was to hand out next has \
+                 been removed, as `retain` says; started again, it begins with instance {first}"
+            ),
             Failure::Vanished(vanished) => vanished.fmt(f),
         }
     }

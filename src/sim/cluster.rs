@@ -723,7 +723,7 @@ impl Cluster {
         if let Some(halt) = halt {
             self.trace.tell(Detail::Story, self.now, format_args!("{id} ends: {halt:?}"));
             self.kill(id);
-            if matches!(halt, Halt::Trimmed(_)) {
+            if matches!(halt, Halt::CutOff(_)) {
                 // Its operator starts it again, with what is kept.
                 self.start(id);
             }
