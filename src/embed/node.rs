@@ -79,7 +79,8 @@ impl From<Failure> for NodeError {
             Failure::Halted(Halt::Trimmed(first) | Halt::CutOff(first)) => {
                 NodeError::Trimmed(format!(
                     "the log begins at instance {first}: what lies below has been removed, as \
-                 says, before this process had it; its state cannot be built from what is left"
+                     `retain` says, before this process had it; its state cannot be built from \
+                     what is left"
                 ))
             }
             Failure::Halted(Halt::Forgotten) | Failure::Vanished(_) => {
