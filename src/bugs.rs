@@ -54,6 +54,8 @@ pub enum Bug {
     ForgetsTrimming,
     /// What an acceptor trimmed looks as if it had accepted nothing there.
     ReportsTrimmedAsEmpty,
+    /// An acceptor removes what somebody says is not needed.
+    TrimsOnHearsay,
     /// A new leader believes the acceptor that trimmed least.
     TakesLeastTrimmed,
     /// A checkpoint does not say where sessions stand.
@@ -195,7 +197,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 84] = [
+    pub const ALL: [Bug; 85] = [
         Bug::NeverReopensWindow,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
@@ -219,6 +221,7 @@ mod switch {
         Bug::ForgetsVotes,
         Bug::ForgetsTrimming,
         Bug::ReportsTrimmedAsEmpty,
+        Bug::TrimsOnHearsay,
         Bug::TakesLeastTrimmed,
         Bug::CheckpointLacksSessions,
         Bug::CheckpointLacksParts,

@@ -5,22 +5,26 @@
 
 mod hearing;
 
+use std::collections::BTreeMap;
+
 use log::{debug, warn};
 
 use self::hearing::Hearing;
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
+use super::checkpoint;
+use super::entries::EntryRef;
 use super::figures::Figures;
 use super::message::{
     Accept, Accepted, AcceptedEntry, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
-    Promise,
+    Progress, Promise,
 };
 use super::packing::{merge, runs_per_page};
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
-    Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Role, Run, Sender, Time, To,
+    Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Piece, Role, Run, Sender, Time, To,
 };
 use crate::bugs::{self, Bug};
 
@@ -41,6 +45,8 @@ pub struct Acceptor {
     accepted: Segments<Ballot>,
     /// What was accepted below it is forgotten: it is decided, and what stands for it lies above.
     trimmed: Instance,
+    /// The pieces of checkpoints that were accepted, and may have been replaced since.
+    pieces: BTreeMap<Instance, Piece>,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Vec<Run<Instance>>,
     /// Some of it was stored before this turn: it was answered, and the answer was lost.
@@ -61,6 +67,7 @@ impl Acceptor {
             promised: Ballot::ZERO,
             accepted: Segments::new(),
             trimmed: Instance::FIRST,
+            pieces: BTreeMap::new(),
             unanswered: Vec::new(),
             is_asked_again: false,
             last_asked: None,
@@ -77,7 +84,7 @@ impl Acceptor {
             Record::Accepted { ballot, from, entries } => {
                 self.promised = self.promised.max(ballot);
                 if !entries.is_empty() {
-                    self.accepted.keep(Page { from, entries }, ballot);
+                    self.keep(Page { from, entries }, ballot);
                 }
             }
             Record::Trimmed(_) if bugs::has(Bug::ForgetsTrimming) => {}
@@ -238,23 +245,50 @@ impl Acceptor {
             }
         }
         // A ballot proposes one entry an instance, so storing it again changes nothing.
-        self.accepted.keep(page, ballot);
+        self.keep(page, ballot);
         fx.persist.push(Record::Accepted { ballot, from, entries });
         true
     }
 
-    /// Somebody has passed the entries that stand for everything below `below` (`trimming`). That
-    /// is a fact about the log, whoever says so, and in whichever ballot.
-    fn trim(&mut self, below: Instance, fx: &mut Effects) {
-        if below > self.trimmed {
-            self.forget(below);
-            fx.persist.push(Record::Trimmed(below));
+    /// Somebody who holds `progress` has passed a checkpoint that trims the log, which is a fact
+    /// about the log, whoever says so and in whichever ballot. But what is removed is gone for
+    /// good, so a claim alone is not believed: this acceptor must have accepted that checkpoint
+    /// itself. If it missed it, the next one will do.
+    fn trim(&mut self, progress: Progress, fx: &mut Effects) {
+        let below = progress.first;
+        let is_claim = below > progress.watermark || below <= self.trimmed;
+        if is_claim || !self.has_checkpoint_that_trims(below) && !bugs::has(Bug::TrimsOnHearsay) {
+            return;
         }
+        self.forget(below);
+        fx.persist.push(Record::Trimmed(below));
+    }
+
+    /// Whether a whole checkpoint was accepted that trims the log below `below`.
+    fn has_checkpoint_that_trims(&self, below: Instance) -> bool {
+        let get = |instance| self.accepted.get(instance).map(|(entry, _)| entry);
+        let whole = self.pieces.iter().filter(|(_, piece)| piece.is_last());
+        let mut whole = whole.filter_map(|(at, piece)| checkpoint::whole(*at, *piece, get));
+        whole.any(|run| match get(run.from) {
+            Some(EntryRef::Checkpoint { bytes, .. }) => {
+                checkpoint::decode_head(bytes).is_some_and(|head| head.trim == below)
+            }
+            _ => false,
+        })
+    }
+
+    /// Keeps what was accepted.
+    fn keep(&mut self, page: Page, ballot: Ballot) {
+        if page.entries.has_checkpoints() {
+            self.pieces.extend(page.pieces());
+        }
+        self.accepted.keep(page, ballot);
     }
 
     fn forget(&mut self, below: Instance) {
         self.trimmed = self.trimmed.max(below);
         self.accepted.take(Run::new(Instance::FIRST, self.trimmed), |_, _| {});
+        self.pieces = self.pieces.split_off(&self.trimmed);
     }
 
     /// A proposer remembers another acceptor of this id: this one has forgotten what that one
@@ -334,7 +368,7 @@ impl Actor for Acceptor {
             Message::Disown(disown) => self.on_disown(&disown, fx),
             Message::Heartbeat(heartbeat) => {
                 self.hearing.hear(now, from, &heartbeat, &self.settings);
-                self.trim(heartbeat.progress.first, fx);
+                self.trim(heartbeat.progress, fx);
             }
             Message::Request(_)
             | Message::RequestAck(_)

@@ -147,11 +147,7 @@ impl DecidedLog {
             self.leader_assigned_end = self.leader_assigned_end.max(end);
         }
         if page.entries.has_checkpoints() {
-            let numbered = page.from.numbering(&page.entries);
-            self.pieces.extend(numbered.filter_map(|(instance, entry)| match entry {
-                EntryRef::Checkpoint { piece, .. } => Some((instance, piece)),
-                EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => None,
-            }));
+            self.pieces.extend(page.pieces());
         }
         self.entries.keep(page.clone(), ());
         news.push(page);
@@ -316,9 +312,15 @@ impl DecidedLog {
         Checkpoint { head: Head { of, keep, trim, idle_below }, sessions, open }
     }
 
-    /// Others have trimmed the log below `first`: what is not known here of that cannot be had.
-    /// Returns whether that is news, and there is something to take up.
-    pub fn note_trimmed(&mut self, first: Instance) -> bool {
+    /// Somebody who holds `progress` keeps nothing below its beginning: what is not known here of
+    /// that cannot be had. Returns whether that is news, and there is something to take up.
+    pub fn note_trimmed(&mut self, progress: Progress) -> bool {
+        // Whoever has not passed its own beginning knows it by hearsay.
+        progress.first <= progress.watermark && self.note_first(progress.first)
+    }
+
+    /// The same of an acceptor, which has forgotten what lies below `first`.
+    pub fn note_first(&mut self, first: Instance) -> bool {
         let is_news = first > self.decided_below();
         if is_news {
             self.trim(first);
@@ -608,7 +610,7 @@ mod tests {
     fn whoever_knows_nothing_of_what_was_trimmed_takes_the_log_up_behind_it() {
         let whole = trimmed();
         let mut late = DecidedLog::new();
-        late.note_trimmed(Instance(5));
+        late.note_first(Instance(5));
         assert_eq!(late.missing(Instance(1), Instance(9), 9), [Run::new(Instance(5), Instance(9))]);
         let pages: Vec<Page> = whole.pages(Run::new(Instance(5), Instance(9))).collect();
         for page in pages.into_iter().rev() {
@@ -647,7 +649,7 @@ mod tests {
         )
         .expect("it is new");
         let mut late = DecidedLog::new();
-        late.note_trimmed(Instance(2));
+        late.note_first(Instance(2));
         for at in [4, 3, 2] {
             assert_eq!(late.take_up(), None, "without {at}");
             let page =

@@ -137,7 +137,7 @@ impl Learner {
 
     /// `source` holds `progress`.
     fn on_progress(&mut self, now: Time, source: NodeId, progress: Progress, fx: &mut Effects) {
-        if self.log.note_trimmed(progress.first) {
+        if self.log.note_trimmed(progress) {
             self.deliver(fx);
         }
         self.catch_up.on_progress(now, source, progress);

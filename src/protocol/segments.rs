@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use super::entries::{Entries, EntriesBuilder, EntryRef};
-use super::types::{Counted, Instance, Run};
+use super::types::{Counted, Instance, Piece, Run};
 
 /// Once so many instances are complete, their segments are joined if they are small.
 const BLOCK_INSTANCES: u64 = 64;
@@ -32,6 +32,14 @@ impl Page {
     /// The instances.
     pub fn run(&self) -> Run<Instance> {
         Run::new(self.from, self.from.plus(self.entries.len() as u64))
+    }
+
+    /// The pieces of checkpoints among them.
+    pub fn pieces(&self) -> impl Iterator<Item = (Instance, Piece)> {
+        self.from.numbering(&self.entries).filter_map(|(instance, entry)| match entry {
+            EntryRef::Checkpoint { piece, .. } => Some((instance, piece)),
+            EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => None,
+        })
     }
 
     /// The first `count` entries, and those behind them.

@@ -26,7 +26,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 26] = [
+pub const ALL: [Drill; 27] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -53,6 +53,7 @@ pub const ALL: [Drill; 26] = [
     ("newcomers to a trimmed log", trimming::newcomers),
     ("acceptors that trimmed unevenly", trimming::uneven),
     ("acceptors that come back trimmed", trimming::returns),
+    ("a false word of trimming", trimming::hearsay),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

@@ -10,7 +10,7 @@ use crate::protocol::types::{Ballot, NodeId, Role, Sender, Time};
 impl Proposer {
     /// `source` holds `progress`.
     pub(super) fn on_progress(&mut self, now: Time, source: NodeId, progress: Progress) {
-        if self.log.note_trimmed(progress.first) {
+        if self.log.note_trimmed(progress) {
             self.deliver(now);
         }
         self.catch_up.on_progress(now, source, progress);

@@ -345,7 +345,7 @@ impl Proposer {
         info!("has promises of {} of {}", promised.count(), self.settings.acceptor_count);
         let ProposerOptions { no_timeouts, no_preexecution, .. } = self.options;
         let how = (self.settings.clone(), no_timeouts, no_preexecution);
-        self.log.note_trimmed(attempt.trimmed());
+        self.log.note_first(attempt.trimmed());
         let (leadership, chosen) =
             Leadership::new(now, ballot, how, &self.log, attempt.into_reports());
         leadership.announce();

@@ -2,11 +2,13 @@
 
 use super::series::{DATAGRAM_BYTES, completes};
 use super::{CAST, MS, Wrong, cut, proposer};
-use crate::protocol::message::{Assignment, Progress};
+use crate::protocol::message::{Announcement, Assignment, Heartbeat, Message, Progress, Standing};
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{Instance, NodeId, Role};
-use crate::sim::cluster::{Cluster, Plan, mixed_values};
+use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time};
+use crate::sim::cluster::{CLUSTER, Cluster, Plan, mixed_values};
 use crate::sim::node::AnyRole;
+use crate::sim::record::PassageId;
+use crate::wire::Codec;
 
 /// How many entries are kept, of how many values; every so many is a long one, in three parts.
 const KEPT: u64 = 40;
@@ -118,6 +120,40 @@ pub fn returns() -> Wrong {
         let trimmed = cluster.trimmed(acceptor(1));
         (trimmed == Instance::FIRST).then(|| "nothing was trimmed".to_owned())
     })
+}
+
+/// A heartbeat whose numbers are wrong tells the acceptors that a log is trimmed of which they hold
+/// no checkpoint: they forget nothing.
+pub fn hearsay() -> Wrong {
+    let mut cluster = cluster(1);
+    types(&mut cluster, 1, 20);
+    let mut wrong = cluster.run_for(500 * MS).err();
+    for first in [2, 10, 1 << 40] {
+        tell_acceptors(&mut cluster, Instance(first));
+        wrong = wrong.or_else(|| cluster.run_for(100 * MS).err());
+        (1..=3).map(proposer).for_each(|id| {
+            cluster.kill(id);
+            cluster.start(id);
+        });
+    }
+    types(&mut cluster, 2, 20);
+    wrong.or_else(|| completes(&mut cluster, 10_000 * MS))
+}
+
+/// A heartbeat of a proposer that holds nothing below `first` reaches every acceptor.
+fn tell_acceptors(cluster: &mut Cluster, first: Instance) {
+    let sender = Sender { node: proposer(9), boot: 1 };
+    let Settings { acceptor_count, datagram_bytes, .. } = cluster.plan.settings;
+    let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
+    let (standing, stamp) = (Standing::Stands, Time::ZERO);
+    let announcement = Announcement { standing, quorate: false, ballot: Ballot::ZERO, stamp };
+    let progress = Progress { first, watermark: first, decided: first.0 - 1, end: first };
+    let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks: false, progress });
+    let mut bytes = Vec::new();
+    codec.encode(&heartbeat, &mut bytes).expect("it is short");
+    for id in 1..=3 {
+        cluster.arrive(acceptor(id), bytes.as_slice().into(), PassageId::default());
+    }
 }
 
 impl Cluster {
