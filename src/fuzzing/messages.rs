@@ -301,7 +301,7 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
         return whole.into_iter().next().unwrap_or(Entry::Noop);
     }
     let count = 1 + u32::from(bytes.below(3));
-    let piece = Piece { place: u32::from(bytes.below(3)) % count, count };
+    let piece = Piece { place: u32::from(bytes.below(3)) % count, count, series: 1 };
     Entry::Checkpoint { piece, bytes: value(bytes) }
 }
 

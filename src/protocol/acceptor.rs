@@ -5,7 +5,7 @@
 
 mod hearing;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use log::{debug, warn};
 
@@ -24,7 +24,7 @@ use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
-    Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Piece, Role, Run, Sender, Time, To,
+    Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Role, Run, Sender, Time, To,
 };
 use crate::bugs::{self, Bug};
 
@@ -45,8 +45,8 @@ pub struct Acceptor {
     accepted: Segments<Ballot>,
     /// What was accepted below it is forgotten: it is decided, and what stands for it lies above.
     trimmed: Instance,
-    /// The pieces of checkpoints that were accepted, and may have been replaced since.
-    pieces: BTreeMap<Instance, Piece>,
+    /// Where first pieces of checkpoints were accepted, which may have been replaced since.
+    checkpoints: BTreeSet<Instance>,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Vec<Run<Instance>>,
     /// Some of it was stored before this turn: it was answered, and the answer was lost.
@@ -67,7 +67,7 @@ impl Acceptor {
             promised: Ballot::ZERO,
             accepted: Segments::new(),
             trimmed: Instance::FIRST,
-            pieces: BTreeMap::new(),
+            checkpoints: BTreeSet::new(),
             unanswered: Vec::new(),
             is_asked_again: false,
             last_asked: None,
@@ -250,37 +250,41 @@ impl Acceptor {
         true
     }
 
-    /// Somebody who holds `progress` has passed a checkpoint that trims the log, which is a fact
-    /// about the log, whoever says so and in whichever ballot. But what is removed is gone for
-    /// good, so a claim alone is not believed: this acceptor must have accepted that checkpoint
-    /// itself. If it missed it, the next one will do.
+    /// Somebody who holds `progress` has passed a checkpoint that trims the log at its beginning,
+    /// so everything below that is decided, whoever says so and in whichever ballot. But what is
+    /// removed is gone for good, so a claim alone is not believed: it is trimmed at what a
+    /// checkpoint says of which this acceptor has accepted the first piece. If it missed that, the
+    /// next one will do.
     fn trim(&mut self, progress: Progress, fx: &mut Effects) {
-        let below = progress.first;
-        let is_claim = below > progress.watermark || below <= self.trimmed;
-        if is_claim || !self.has_checkpoint_that_trims(below) && !bugs::has(Bug::TrimsOnHearsay) {
+        if progress.first > progress.watermark || progress.first <= self.trimmed {
             return;
         }
-        self.forget(below);
-        fx.persist.push(Record::Trimmed(below));
+        let below = if bugs::has(Bug::TrimsOnHearsay) {
+            progress.first
+        } else {
+            self.trim_point(progress.first)
+        };
+        if below > self.trimmed {
+            self.forget(below);
+            fx.persist.push(Record::Trimmed(below));
+        }
     }
 
-    /// Whether a whole checkpoint was accepted that trims the log below `below`.
-    fn has_checkpoint_that_trims(&self, below: Instance) -> bool {
-        let get = |instance| self.accepted.get(instance).map(|(entry, _)| entry);
-        let whole = self.pieces.iter().filter(|(_, piece)| piece.is_last());
-        let mut whole = whole.filter_map(|(at, piece)| checkpoint::whole(*at, *piece, get));
-        whole.any(|run| match get(run.from) {
-            Some(EntryRef::Checkpoint { bytes, .. }) => {
-                checkpoint::decode_head(bytes).is_some_and(|head| head.trim == below)
-            }
-            _ => false,
-        })
+    /// The highest point, `most` at most, at which a checkpoint trims the log.
+    fn trim_point(&self, most: Instance) -> Instance {
+        let trims =
+            self.checkpoints.iter().filter_map(|instance| match self.accepted.get(*instance)?.0 {
+                EntryRef::Checkpoint { bytes, .. } => Some(checkpoint::decode_head(bytes)?.trim),
+                EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => None,
+            });
+        trims.filter(|trim| *trim <= most).max().unwrap_or(Instance::FIRST)
     }
 
     /// Keeps what was accepted.
     fn keep(&mut self, page: Page, ballot: Ballot) {
         if page.entries.has_checkpoints() {
-            self.pieces.extend(page.pieces());
+            let firsts = page.pieces().filter(|(_, piece)| piece.place == 0);
+            self.checkpoints.extend(firsts.map(|(instance, _)| instance));
         }
         self.accepted.keep(page, ballot);
     }
@@ -288,7 +292,7 @@ impl Acceptor {
     fn forget(&mut self, below: Instance) {
         self.trimmed = self.trimmed.max(below);
         self.accepted.take(Run::new(Instance::FIRST, self.trimmed), |_, _| {});
-        self.pieces = self.pieces.split_off(&self.trimmed);
+        self.checkpoints = self.checkpoints.split_off(&self.trimmed);
     }
 
     /// A proposer remembers another acceptor of this id: this one has forgotten what that one

@@ -9,7 +9,7 @@
 //!    below p, whichever leader writes it, and it is decided like everything else: a quorum of the
 //!    acceptors holds it, a new leader finds it in phase 1, and it is fetched like any entry.
 //! 2. It stands in consecutive instances above p, a piece in each. If a piece is missing, because
-//!    its leader died, it is no checkpoint, and nobody takes it for one.
+//!    its leader died, or is another checkpoint's, it is none, and nobody takes it for one.
 //! 3. Parts of open values are not copied. The checkpoint names their instances, and `keep` is the
 //!    lowest of them, or p. So what lies below `keep` can be removed once the checkpoint is
 //!    decided, and whoever holds everything from `keep` on can take up the log at p.
@@ -78,8 +78,9 @@ impl Checkpoint {
         let bytes = self.encode();
         let chunks: Vec<&[u8]> = bytes.chunks(piece_bytes.max(PIECE_BYTES_MIN)).collect();
         let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
+        let series = series_of(&bytes);
         let piece = |(place, chunk): (u32, &&[u8])| Entry::Checkpoint {
-            piece: Piece { place, count },
+            piece: Piece { place, count, series },
             bytes: Value::new(chunk),
         };
         (0..count).zip(&chunks).map(piece).collect()
@@ -141,6 +142,12 @@ impl Checkpoint {
     }
 }
 
+/// The name of a checkpoint with this content (FNV-1a, 64 bits).
+pub fn series_of(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
 /// What stands at the beginning of a checkpoint; nothing if that is impossible.
 pub fn decode_head(mut bytes: &[u8]) -> Option<Head> {
     read_head(&mut bytes)
@@ -178,9 +185,7 @@ pub fn whole<'a>(
     let first = last.0.checked_sub(piece.place.into()).map(Instance)?;
     let run = Run::new(first, Instance(last.0.checked_add(1)?));
     let is_piece = |(place, instance): (u32, Instance)| match get(instance) {
-        Some(EntryRef::Checkpoint { piece: other, .. }) => {
-            other == Piece { place, count: piece.count }
-        }
+        Some(EntryRef::Checkpoint { piece: other, .. }) => other == Piece { place, ..piece },
         Some(EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. }) | None => false,
     };
     (piece.is_last() && (0..piece.count).zip(run.iter()).all(is_piece)).then_some(run)
@@ -245,8 +250,11 @@ mod tests {
 
     #[test]
     fn a_checkpoint_with_a_foreign_piece_is_not_whole() {
-        let piece =
-            |place, count| EntryRef::Checkpoint { piece: Piece { place, count }, bytes: b"" };
+        let of = |series, place, count| EntryRef::Checkpoint {
+            piece: Piece { place, count, series },
+            bytes: b"",
+        };
+        let piece = |place, count| of(7, place, count);
         let whole_at = |entries: &[EntryRef<'static>]| {
             let last = Instance(4 + entries.len() as u64);
             let get =
@@ -262,6 +270,7 @@ mod tests {
             &[piece(1, 2)],
             &[EntryRef::Noop, piece(1, 2)],
             &[piece(0, 3), piece(1, 2)],
+            &[of(8, 0, 2), piece(1, 2)],
             &[piece(0, 2), piece(0, 2), EntryRef::Noop, piece(1, 2)],
         ] {
             assert_eq!(whole_at(entries), None, "{entries:?}");

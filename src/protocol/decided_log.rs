@@ -263,8 +263,9 @@ impl DecidedLog {
     fn pass_piece(&mut self, instance: Instance, piece: Piece) -> Occurrence {
         let whole = checkpoint::whole(instance, piece, |instance| self.get(instance));
         // A checkpoint is of something that was delivered before it.
-        let head = whole.and_then(|run| self.head(run)).filter(|head| head.of <= instance);
-        let Some(head) = head else { return Occurrence::Noop };
+        let checkpoint = whole.and_then(|run| self.content(run));
+        let head = checkpoint.map(|checkpoint| checkpoint.head);
+        let Some(head) = head.filter(|head| head.of <= instance) else { return Occurrence::Noop };
         while let Some((session, first)) = self.assemblies.give_up_below(head.idle_below) {
             self.end_session(session, first);
         }
@@ -358,14 +359,18 @@ impl DecidedLog {
     }
 
     fn content(&self, run: Run<Instance>) -> Option<Checkpoint> {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut series) = (Vec::new(), None);
         for instance in run.iter() {
             match self.get(instance)? {
-                EntryRef::Checkpoint { bytes: piece, .. } => bytes.extend_from_slice(piece),
+                EntryRef::Checkpoint { bytes: more, piece } => {
+                    bytes.extend_from_slice(more);
+                    series = Some(piece.series);
+                }
                 EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => return None,
             }
         }
-        Checkpoint::decode(&bytes)
+        let is_itself = series == Some(checkpoint::series_of(&bytes));
+        is_itself.then(|| Checkpoint::decode(&bytes)).flatten()
     }
 
     fn has_parts_of(&self, checkpoint: &Checkpoint) -> bool {

@@ -15,7 +15,7 @@
 //!     the last:   6 | client | boot | number | bytes | part
 //!   the same as the next number:  7 | bytes of the whole value | bytes | part
 //!                                 8 | bytes | part,  9 | bytes | part
-//!   piece of a checkpoint:  10 | place | count | bytes | piece
+//!   piece of a checkpoint:  10 | place | count | series | bytes | piece
 //! ```
 //!
 //! Numbers below 251 are one byte; larger ones are 251, 252 or 253 and 2, 4 or 8 bytes, the least

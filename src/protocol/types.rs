@@ -483,6 +483,9 @@ pub struct Piece {
     pub place: u32,
     /// How many pieces there are.
     pub count: u32,
+    /// What tells this checkpoint from others: a hash of all of it. After two leaders have died
+    /// while they wrote, pieces of both may stand side by side.
+    pub series: u64,
 }
 
 impl Piece {

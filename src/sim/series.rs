@@ -54,23 +54,23 @@ impl Open {
 pub fn checkpoints(chosen: &BTreeMap<Instance, Entry>) -> Vec<(Instance, Checkpoint)> {
     let mut found = Vec::new();
     let mut bytes = Vec::new();
-    let (mut next, mut count) = (None, 0);
+    let (mut next, mut whole) = (None, (0, 0));
     for (instance, entry) in chosen {
         let Entry::Checkpoint { piece, bytes: more } = entry else {
             next = None;
             continue;
         };
         if piece.place == 0 {
-            (next, count) = (Some((*instance, 0)), piece.count);
+            (next, whole) = (Some((*instance, 0)), (piece.count, piece.series));
             bytes.clear();
         }
-        if next != Some((*instance, piece.place)) || piece.count != count {
+        if next != Some((*instance, piece.place)) || (piece.count, piece.series) != whole {
             next = None;
             continue;
         }
         bytes.extend_from_slice(more.as_bytes());
         next = Some((Instance(instance.0 + 1), piece.place + 1));
-        if piece.place + 1 == count {
+        if piece.place + 1 == piece.count {
             found.extend(Checkpoint::decode(&bytes).map(|checkpoint| (*instance, checkpoint)));
             next = None;
         }

@@ -54,7 +54,7 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
 
 fn put_piece(piece: Piece, bytes: &[u8], buffer: &mut Vec<u8>) {
     buffer.push(CHECKPOINT);
-    for number in [piece.place.into(), piece.count.into(), bytes.len() as u64] {
+    for number in [piece.place.into(), piece.count.into(), piece.series, bytes.len() as u64] {
         put_number(number, buffer);
     }
     buffer.extend_from_slice(bytes);
@@ -63,11 +63,12 @@ fn put_piece(piece: Piece, bytes: &[u8], buffer: &mut Vec<u8>) {
 fn read_piece(bytes: &[u8]) -> Result<(EntryRef<'_>, &[u8]), Unreadable> {
     let (place, rest) = read_number(bytes)?;
     let (count, rest) = read_number(rest)?;
+    let (series, rest) = read_number(rest)?;
     let (length, rest) = read_number(rest)?;
     let length = usize::try_from(length).map_err(|_| Unreadable::Malformed)?;
     let (bytes, rest) = rest.split_at_checked(length).ok_or(Unreadable::Malformed)?;
     let narrow = |number| u32::try_from(number).map_err(|_| Unreadable::Impossible);
-    let piece = Piece { place: narrow(place)?, count: narrow(count)? };
+    let piece = Piece { place: narrow(place)?, count: narrow(count)?, series };
     if piece.place >= piece.count {
         return Err(Unreadable::Impossible);
     }

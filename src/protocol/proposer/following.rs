@@ -9,8 +9,19 @@ use crate::protocol::types::{Ballot, NodeId, Role, Sender, Time};
 
 impl Proposer {
     /// `source` holds `progress`.
-    pub(super) fn on_progress(&mut self, now: Time, source: NodeId, progress: Progress) {
+    pub(super) fn on_progress(
+        &mut self,
+        now: Time,
+        source: NodeId,
+        progress: Progress,
+        fx: &mut Effects,
+    ) {
         if self.log.note_trimmed(progress) {
+            if self.is_leading() {
+                // Others have decided what it has not: its ballot is over, and its watermark must
+                // not bless what it has proposed there.
+                self.step_down(now, fx);
+            }
             self.deliver(now);
         }
         self.catch_up.on_progress(now, source, progress);

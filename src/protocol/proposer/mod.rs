@@ -220,7 +220,7 @@ impl Proposer {
                 fx.ignore(Ignored::StaleBallot);
             } else if announcement.quorate {
                 self.followed = ballot;
-                self.on_progress(now, from.node, heartbeat.progress);
+                self.on_progress(now, from.node, heartbeat.progress, fx);
             }
         }
         self.check_election(now, fx);
@@ -278,6 +278,7 @@ impl Proposer {
                 leadership.on_delivery(page.from, numbers, occurrence);
             }
         });
+        self.retention.let_go(self.log.first());
     }
 
     /// Whether everything that is to be sent is in the network, or will be. For the simulator.
@@ -296,6 +297,10 @@ impl Proposer {
         };
         let session = Session { client: from.node.id, boot: from.boot };
         leadership.owe_ack(session, true);
+        if self.log.watermark() < self.log.first() {
+            // Nobody knows yet where the session stands.
+            return fx.ignore(Ignored::QueueFull);
+        }
         // With nothing open, all that was delivered when this leadership began is delivered here.
         let has_missed = request.assignment == Assignment::Leader
             && request.front > self.log.next_number(session)
@@ -445,7 +450,7 @@ impl Proposer {
     fn on_decide_ack(&mut self, now: Time, from: Sender, progress: Progress, fx: &mut Effects) {
         let Phase::Leading(leadership) = &self.phase else {
             // They may hold what a dead leader told nobody else.
-            self.on_progress(now, from.node, progress);
+            self.on_progress(now, from.node, progress, fx);
             return;
         };
         if progress.decided > self.log.progress().decided + leadership.open() as u64 {

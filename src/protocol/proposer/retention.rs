@@ -73,14 +73,16 @@ impl Retention {
         }
     }
 
+    /// The log begins at `first`: of the checkpoints below, the last alone is of use.
+    pub fn let_go(&mut self, first: Instance) {
+        while self.marks.get(1).is_some_and(|mark| mark.head.keep <= first) {
+            self.marks.pop_front();
+        }
+    }
+
     /// Whether a checkpoint is due, and what it shall say: below which instance the log is trimmed,
     /// and below which values in parts are given up.
-    pub fn due(
-        &mut self,
-        now: Time,
-        log: &DecidedLog,
-        retain: Retain,
-    ) -> Option<(Instance, Instance)> {
+    pub fn due(&self, now: Time, log: &DecidedLog, retain: Retain) -> Option<(Instance, Instance)> {
         let is_due = match retain {
             Retain::All => false,
             Retain::Entries(count) => self.fresh >= (count / CHECKPOINTS).max(1),
@@ -101,10 +103,6 @@ impl Retention {
         let oldest = self.marks.iter().take_while(|mark| is_old(mark)).last();
         let trim = oldest.map_or(Instance::FIRST, |mark| mark.head.keep).max(log.first());
         let idle_below = oldest.map_or(Instance::FIRST, |mark| mark.head.of);
-        // Those that lie below, but for the one that is trimmed at, are of no use any more.
-        while self.marks.get(1).is_some_and(|mark| mark.head.keep <= log.first()) {
-            self.marks.pop_front();
-        }
         Some((trim, idle_below))
     }
 }
@@ -138,6 +136,7 @@ mod tests {
         let page = Page { from: log.end(), entries: entries.into() };
         log.decide(page, &mut Vec::new()).expect("it is new");
         log.deliver(|page, occurrence| retention.on_passed(now, &page, &occurrence));
+        retention.let_go(log.first());
     }
 
     /// Passes `count` values, and then writes and passes a checkpoint if one is due. Returns where
