@@ -13,7 +13,6 @@ use self::hearing::Hearing;
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
 use super::checkpoint;
-use super::entries::EntryRef;
 use super::figures::Figures;
 use super::message::{
     Accept, Accepted, AcceptedEntry, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
@@ -228,14 +227,9 @@ impl Acceptor {
         let Accept { ballot, from, entries, .. } = accept;
         // What is trimmed is decided, so an Accept can only repeat the decision: it is answered
         // like one that is stored already.
-        let trimmed = self.trimmed.0.saturating_sub(from.0).min(entries.len() as u64);
-        self.is_asked_again |= trimmed > 0;
-        if trimmed == entries.len() as u64 {
-            return false;
-        }
-        let entries = entries.slice(trimmed as usize, entries.len());
-        let from = from.plus(trimmed);
-        let page = Page { from, entries: entries.clone() };
+        self.is_asked_again |= from < self.trimmed;
+        let Some(page) = (Page { from, entries }).from_on(self.trimmed) else { return false };
+        let Page { from, entries } = page.clone();
         if self.accepted.overlaps(page.run()) {
             let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
             let held = held.map(|(span, _)| span.len()).sum::<u64>();
@@ -272,11 +266,8 @@ impl Acceptor {
 
     /// The highest point, `most` at most, at which a checkpoint trims the log.
     fn trim_point(&self, most: Instance) -> Instance {
-        let trims =
-            self.checkpoints.iter().filter_map(|instance| match self.accepted.get(*instance)?.0 {
-                EntryRef::Checkpoint { bytes, .. } => Some(checkpoint::decode_head(bytes)?.trim),
-                EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => None,
-            });
+        let firsts = self.checkpoints.iter().filter_map(|instance| self.accepted.get(*instance));
+        let trims = firsts.filter_map(|(entry, _)| Some(checkpoint::head(entry)?.trim));
         trims.filter(|trim| *trim <= most).max().unwrap_or(Instance::FIRST)
     }
 

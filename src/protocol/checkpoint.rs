@@ -148,9 +148,16 @@ pub fn series_of(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-/// What stands at the beginning of a checkpoint; nothing if that is impossible.
-pub fn decode_head(mut bytes: &[u8]) -> Option<Head> {
-    read_head(&mut bytes)
+/// What a checkpoint says of the log whose first piece is `entry`; nothing if that is none, or is
+/// impossible.
+pub fn head(entry: EntryRef<'_>) -> Option<Head> {
+    match entry {
+        EntryRef::Checkpoint { piece: Piece { place: 0, .. }, bytes } => read_head(&mut &*bytes),
+        EntryRef::Checkpoint { .. }
+        | EntryRef::Noop
+        | EntryRef::Value { .. }
+        | EntryRef::Part { .. } => None,
+    }
 }
 
 fn read_head(bytes: &mut &[u8]) -> Option<Head> {
@@ -226,8 +233,8 @@ mod tests {
                 })
                 .collect();
             assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint()));
-            let Entry::Checkpoint { bytes: first, .. } = &pieces[0] else { unreachable!() };
-            assert_eq!(decode_head(first.as_bytes()), Some(checkpoint().head));
+            assert_eq!(head(pieces[0].borrowed()), Some(checkpoint().head));
+            assert!(pieces[1..].iter().all(|piece| head(piece.borrowed()).is_none()));
         }
     }
 

@@ -7,12 +7,14 @@
 //! every process that holds the same prefix delivers the same.
 //!
 //! A log can be trimmed: entries below [`DecidedLog::first`] are not kept. A process that knows
-//! nothing of them takes the log up at a checkpoint, which stands in the log (`checkpoint`).
+//! nothing of them takes the log up at a checkpoint, which stands in the log (`trimming`).
+
+mod trimming;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assembly::{Assembled, Assemblies, AssemblyLimits, Taken};
-use super::checkpoint::{self, Checkpoint, Head, Position};
+use super::checkpoint::{Head, Position};
 use super::entries::{Entries, EntryRef};
 use super::message::Progress;
 use super::segments::{Held, Page, Segments};
@@ -94,14 +96,7 @@ impl DecidedLog {
     pub fn decide(&mut self, page: Page, news: &mut Vec<Page>) -> Result<(), Contradiction> {
         assert!(page.from >= Instance::FIRST, "instances count from 1");
         // What was trimmed was known, or is not needed any more.
-        let trimmed = self.first.0.saturating_sub(page.from.0);
-        let page = match usize::try_from(trimmed).unwrap_or(usize::MAX) {
-            0 => page,
-            below => match page.split(below).1 {
-                Some(page) => page,
-                None => return Ok(()),
-            },
-        };
+        let Some(page) = page.from_on(self.first) else { return Ok(()) };
         let run = page.run();
         if run.is_empty() {
             return Ok(());
@@ -258,149 +253,6 @@ impl DecidedLog {
         (1, occurrence)
     }
 
-    /// A piece of a checkpoint is passed at `instance`. With the last one of a whole checkpoint the
-    /// log is trimmed.
-    fn pass_piece(&mut self, instance: Instance, piece: Piece) -> Occurrence {
-        let whole = checkpoint::whole(instance, piece, |instance| self.get(instance));
-        // A checkpoint is of something that was delivered before it.
-        let checkpoint = whole.and_then(|run| self.content(run));
-        let head = checkpoint.map(|checkpoint| checkpoint.head);
-        let Some(head) = head.filter(|head| head.of <= instance) else { return Occurrence::Noop };
-        while let Some((session, first)) = self.assemblies.give_up_below(head.idle_below) {
-            self.end_session(session, first);
-        }
-        if self.trim_points.contains(&head.trim) {
-            self.trim(head.trim);
-        }
-        self.trim_points.insert(head.keep);
-        Occurrence::Checkpoint(head)
-    }
-
-    /// What the checkpoint of these instances says of the log.
-    fn head(&self, run: Run<Instance>) -> Option<Head> {
-        match self.get(run.from)? {
-            EntryRef::Checkpoint { bytes, .. } => checkpoint::decode_head(bytes),
-            EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => None,
-        }
-    }
-
-    /// Keeps nothing below `first`, where everything is decided.
-    pub(super) fn trim(&mut self, first: Instance) {
-        if first <= self.first {
-            return;
-        }
-        self.first = first;
-        self.end = self.end.max(first);
-        self.leader_assigned_end = self.leader_assigned_end.max(first);
-        self.entries.take(Run::new(Instance::FIRST, first), |_, ()| {});
-        self.pieces = self.pieces.split_off(&first);
-        self.trim_points = self.trim_points.split_off(&first);
-    }
-
-    /// The state of delivery now, to be written into the log.
-    pub fn checkpoint(&self, trim: Instance, idle_below: Instance) -> Checkpoint {
-        let of = self.watermark;
-        let open = self.assemblies.open_values();
-        let lowest = open.iter().filter_map(|value| value.instances.first()).min();
-        let keep = lowest.copied().unwrap_or(of);
-        let mut sessions: Vec<_> =
-            self.sessions.iter().map(|(session, position)| (*session, *position)).collect();
-        if bugs::has(Bug::CheckpointLacksSessions) {
-            sessions.clear();
-        }
-        let (open, keep) =
-            if bugs::has(Bug::CheckpointLacksParts) { (Vec::new(), of) } else { (open, keep) };
-        Checkpoint { head: Head { of, keep, trim, idle_below }, sessions, open }
-    }
-
-    /// Somebody who holds `progress` keeps nothing below its beginning: what is not known here of
-    /// that cannot be had. Returns whether that is news, and there is something to take up.
-    pub fn note_trimmed(&mut self, progress: Progress) -> bool {
-        // Whoever has not passed its own beginning knows it by hearsay.
-        progress.first <= progress.watermark && self.note_first(progress.first)
-    }
-
-    /// The same of an acceptor, which has forgotten what lies below `first`.
-    pub fn note_first(&mut self, first: Instance) -> bool {
-        let is_news = first > self.decided_below();
-        if is_news {
-            self.trim(first);
-        }
-        is_news
-    }
-
-    /// Takes the log up at the checkpoint that keeps what is kept, if what comes next in order
-    /// cannot be had and everything that it needs is there. Returns where: everything below was
-    /// delivered, by others. Call [`DecidedLog::deliver`] afterwards.
-    pub fn take_up(&mut self) -> Option<Instance> {
-        if self.watermark >= self.first {
-            return None;
-        }
-        let last = self.pieces.iter().filter(|(_, piece)| piece.is_last());
-        let whole = last.filter_map(|(instance, piece)| {
-            checkpoint::whole(*instance, *piece, |instance| self.get(instance))
-        });
-        let mut usable = whole.filter_map(|run| {
-            let head = self.head(run)?;
-            let has_all = head.keep == self.first
-                && head.of > self.watermark
-                && head.of <= run.from
-                && self.is_held(Run::new(head.keep, head.of));
-            has_all.then(|| self.content(run)).flatten()
-        });
-        let checkpoint = usable.find(|checkpoint| self.has_parts_of(checkpoint))?;
-        drop(usable);
-        Some(self.resume(checkpoint))
-    }
-
-    /// Whether every instance of `run` has its entry here.
-    fn is_held(&self, run: Run<Instance>) -> bool {
-        self.entries.spans(run).map(|(span, ())| span.len()).sum::<u64>() == run.len()
-    }
-
-    fn content(&self, run: Run<Instance>) -> Option<Checkpoint> {
-        let (mut bytes, mut series) = (Vec::new(), None);
-        for instance in run.iter() {
-            match self.get(instance)? {
-                EntryRef::Checkpoint { bytes: more, piece } => {
-                    bytes.extend_from_slice(more);
-                    series = Some(piece.series);
-                }
-                EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => return None,
-            }
-        }
-        let is_itself = series == Some(checkpoint::series_of(&bytes));
-        is_itself.then(|| Checkpoint::decode(&bytes)).flatten()
-    }
-
-    fn has_parts_of(&self, checkpoint: &Checkpoint) -> bool {
-        let mut instances = checkpoint.open.iter().flat_map(|value| &value.instances);
-        instances.all(|instance| {
-            *instance < checkpoint.head.of
-                && matches!(self.get(*instance), Some(EntryRef::Part { .. }))
-        })
-    }
-
-    /// Puts `checkpoint` in the place of what was delivered here.
-    fn resume(&mut self, checkpoint: Checkpoint) -> Instance {
-        let Checkpoint { head, sessions, open } = checkpoint;
-        self.sessions = sessions.into_iter().collect();
-        let mut assemblies = self.assemblies.emptied();
-        let parts = open.iter().flat_map(|value| value.instances.iter().copied());
-        let mut parts: Vec<Instance> = parts.collect();
-        parts.sort_unstable();
-        for instance in parts {
-            if let Held::Entries(page) = self.entries.at(Run::new(instance, instance.next())) {
-                assemblies.take(instance, page.entries);
-            }
-        }
-        self.assemblies = assemblies;
-        self.watermark = head.of;
-        self.trim(head.keep);
-        self.trim_points = BTreeSet::from([head.keep]);
-        self.watermark
-    }
-
     /// Ends `session`: at the first part of its open value, or at `number` if there is none.
     fn end_session(&mut self, session: Session, number: Number) -> (usize, Occurrence) {
         let next = self.assemblies.drop_open(session).unwrap_or(number);
@@ -541,138 +393,27 @@ mod tests {
     use crate::protocol::entries::steps;
     use crate::protocol::types::{Entry, Origin, Value};
 
-    fn entry(client: u32, number: u64, assigned_by: AssignedBy) -> Entry {
+    pub(super) fn entry(client: u32, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client, boot: 0 };
         let origin = Origin { session, number: Number(number), assigned_by };
         Entry::Value { origin, value: Value::new(b"v") }
     }
 
-    fn decide(log: &mut DecidedLog, from: u64, entry: Entry) -> Result<(), Contradiction> {
+    pub(super) fn decide(
+        log: &mut DecidedLog,
+        from: u64,
+        entry: Entry,
+    ) -> Result<(), Contradiction> {
         let page = Page { from: Instance(from), entries: vec![entry].into() };
         log.decide(page, &mut Vec::new())
     }
 
-    fn delivered(log: &mut DecidedLog) -> Vec<(u64, Occurrence)> {
+    pub(super) fn delivered(log: &mut DecidedLog) -> Vec<(u64, Occurrence)> {
         let mut delivered = Vec::new();
         log.deliver(|page, what| {
             delivered.extend(page.run().iter().map(|instance| (instance.0, what.clone())));
         });
         delivered
-    }
-
-    /// Two values of each of two sessions, a checkpoint of them, one more of each, and a checkpoint
-    /// that trims the log at the first one.
-    fn trimmed() -> DecidedLog {
-        let mut log = DecidedLog::new();
-        let auto = |client, number| entry(client, number, AssignedBy::Leader);
-        let write = |log: &mut DecidedLog, trim| {
-            let from = log.end();
-            let entries = log.checkpoint(trim, Instance::FIRST).pieces(1000).into();
-            log.decide(Page { from, entries }, &mut Vec::new()).expect("it is new");
-            delivered(log);
-        };
-        let add = |log: &mut DecidedLog, number| {
-            for client in [1, 2] {
-                let at = log.end().0;
-                decide(log, at, auto(client, number)).expect("it is new");
-            }
-            delivered(log);
-        };
-        add(&mut log, 1);
-        add(&mut log, 2);
-        write(&mut log, Instance::FIRST);
-        add(&mut log, 3);
-        assert_eq!(log.first(), Instance::FIRST);
-        write(&mut log, Instance(5));
-        log
-    }
-
-    #[test]
-    fn a_log_is_trimmed_where_a_checkpoint_before_it_stands_for_what_is_lost() {
-        let log = trimmed();
-        let progress = log.progress();
-        assert_eq!((progress.first, progress.watermark), (Instance(5), Instance(9)));
-        assert_eq!(
-            (progress.decided, log.pages(Run::new(Instance(1), Instance(9))).count()),
-            (8, 4)
-        );
-        // Nobody trims at what no checkpoint keeps.
-        for trim in [4, 6, 9] {
-            let mut log = trimmed();
-            let entries = log.checkpoint(Instance(trim), Instance::FIRST).pieces(1000).into();
-            log.decide(Page { from: log.end(), entries }, &mut Vec::new()).expect("it is new");
-            assert_eq!(delivered(&mut log).len(), 1);
-            assert_eq!(log.first(), Instance(5), "not at {trim}");
-        }
-        // What lies below is neither taken in again nor contradicted.
-        let mut log = trimmed();
-        let noops = Page { from: Instance(1), entries: Entries::noops(4) };
-        let mut news = Vec::new();
-        assert_eq!((log.decide(noops, &mut news), news), (Ok(()), vec![]));
-    }
-
-    #[test]
-    fn whoever_knows_nothing_of_what_was_trimmed_takes_the_log_up_behind_it() {
-        let whole = trimmed();
-        let mut late = DecidedLog::new();
-        late.note_first(Instance(5));
-        assert_eq!(late.missing(Instance(1), Instance(9), 9), [Run::new(Instance(5), Instance(9))]);
-        let pages: Vec<Page> = whole.pages(Run::new(Instance(5), Instance(9))).collect();
-        for page in pages.into_iter().rev() {
-            assert_eq!(late.take_up(), None);
-            late.decide(page, &mut Vec::new()).expect("it is new");
-            assert!(delivered(&mut late).is_empty());
-        }
-        assert_eq!(late.take_up(), Some(Instance(5)));
-        let fates: Vec<u64> = delivered(&mut late)
-            .into_iter()
-            .filter_map(|(at, fate)| (fate == Occurrence::Delivered).then_some(at))
-            .collect();
-        assert_eq!(fates, [6, 7]);
-        assert_eq!(late, whole);
-    }
-
-    #[test]
-    fn a_checkpoint_brings_back_values_that_are_open_when_their_parts_are_there() {
-        let session = Session { client: 1, boot: 0 };
-        let part = |number, part, count: usize| {
-            let origin =
-                Origin { session, number: Number(number), assigned_by: AssignedBy::Leader };
-            Entry::Part { origin, part, bytes: Value::new(&vec![b'p'; count]) }
-        };
-        let mut log = DecidedLog::new();
-        let (first, last) = (part(2, Part::First { value_bytes: 41 }, 40), part(3, Part::Last, 1));
-        for (at, entry) in (1..).zip([entry(1, 1, AssignedBy::Leader), first, Entry::Noop]) {
-            decide(&mut log, at, entry).expect("it is new");
-        }
-        delivered(&mut log);
-        let checkpoint = log.checkpoint(Instance::FIRST, Instance::FIRST);
-        assert_eq!((checkpoint.head.of, checkpoint.head.keep), (Instance(4), Instance(2)));
-        log.decide(
-            Page { from: Instance(4), entries: checkpoint.pieces(1000).into() },
-            &mut Vec::new(),
-        )
-        .expect("it is new");
-        let mut late = DecidedLog::new();
-        late.note_first(Instance(2));
-        for at in [4, 3, 2] {
-            assert_eq!(late.take_up(), None, "without {at}");
-            let page =
-                log.pages(Run::new(Instance(at), Instance(at + 1))).next().expect("it is there");
-            late.decide(page, &mut Vec::new()).expect("it is new");
-        }
-        assert_eq!(late.take_up(), Some(Instance(4)));
-        decide(&mut late, 5, last.clone()).expect("it is new");
-        let whole = |(at, fate)| matches!(fate, Occurrence::Completed(_)).then_some(at);
-        assert_eq!(delivered(&mut late).into_iter().find_map(whole), Some(5));
-        // A checkpoint that was written when it had not been continued for long ends its session.
-        let mut idle = log.clone();
-        delivered(&mut idle);
-        let entries = idle.checkpoint(Instance::FIRST, Instance(3)).pieces(1000).into();
-        idle.decide(Page { from: Instance(5), entries }, &mut Vec::new()).expect("it is new");
-        decide(&mut idle, 6, last).expect("it is new");
-        assert_eq!(delivered(&mut idle).pop(), Some((6, Occurrence::Ended)));
-        assert!(idle.has_ended(session));
     }
 
     /// "Paxos Made Simple", 2.1: only a single value is chosen; what is decided stays.

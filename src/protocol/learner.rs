@@ -330,11 +330,7 @@ fn record(page: &Page, begins: Option<Instance>, fx: &mut Effects) {
 
 /// What of `page` lies at `begins` or above; nothing while that is not known.
 fn from_on(begins: Option<Instance>, page: Page) -> Option<Page> {
-    let below = begins?.0.saturating_sub(page.from.0);
-    match usize::try_from(below).unwrap_or(usize::MAX) {
-        0 => Some(page),
-        below => page.split(below).1,
-    }
+    page.from_on(begins?)
 }
 
 impl Learner {

@@ -53,6 +53,15 @@ impl Page {
         (head, Some(tail))
     }
 
+    /// What of it lies at `instance` or above.
+    pub fn from_on(self, instance: Instance) -> Option<Page> {
+        let below = instance.0.saturating_sub(self.from.0);
+        match usize::try_from(below).unwrap_or(usize::MAX) {
+            0 => Some(self),
+            below => self.split(below).1,
+        }
+    }
+
     /// The part of it that lies in `run`, which begins and ends within it.
     pub fn part(&self, run: Run<Instance>) -> Page {
         let place = |instance: Instance| (instance.0 - self.from.0) as usize;

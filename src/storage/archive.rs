@@ -7,10 +7,9 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::directory::{mark_of, nanoseconds};
+use super::directory::{mark_of, nanoseconds, read_fully};
 use super::disk::{Disk, Mark};
 
 /// A directory that is only read.
@@ -67,17 +66,7 @@ impl Disk for Archive {
         if self.made.contains(name) {
             return Ok(0);
         }
-        let file = self.file(name)?;
-        let mut read = 0;
-        while read < buffer.len() {
-            match file.read_at(&mut buffer[read..], offset + read as u64) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
+        read_fully(self.file(name)?, offset, buffer)
     }
 
     fn mark(&mut self, name: &str) -> io::Result<Mark> {

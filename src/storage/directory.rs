@@ -194,17 +194,7 @@ impl Disk for Directory {
     }
 
     fn read_at(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let file = self.other(name)?;
-        let mut read = 0;
-        while read < buffer.len() {
-            match file.read_at(&mut buffer[read..], offset + read as u64) {
-                Ok(0) => break,
-                Ok(more) => read += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(read)
+        read_fully(self.other(name)?, offset, buffer)
     }
 
     fn mark(&mut self, name: &str) -> io::Result<Mark> {
@@ -273,4 +263,18 @@ impl Disk for Directory {
         }
         self.path.join(name).display().to_string()
     }
+}
+
+/// Fills `buffer` with what stands at `offset`, as far as the file goes; returns how much that is.
+pub(super) fn read_fully(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read_at(&mut buffer[read..], offset + read as u64) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(read)
 }

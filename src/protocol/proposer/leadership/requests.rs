@@ -51,15 +51,10 @@ impl Leadership {
     fn ask_for(&mut self, page: Page, origin: Origin, log: &DecidedLog, fx: &mut Effects) {
         let asked = page.run();
         // What was decided in a trimmed instance is not known any more, so neither is who won.
-        let trimmed = log.first().0.saturating_sub(page.from.0);
-        let page = match usize::try_from(trimmed).unwrap_or(usize::MAX) {
-            0 => page,
-            below => {
-                fx.ignore(Ignored::Trimmed);
-                let Some(page) = page.split(below).1 else { return };
-                page
-            }
-        };
+        if asked.from < log.first() {
+            fx.ignore(Ignored::Trimmed);
+        }
+        let Some(page) = page.from_on(log.first()) else { return };
         let end = log.decided_below().plus(self.settings.instances_ahead).min(asked.until);
         if end < asked.until {
             fx.ignore(Ignored::TooFarAhead);
