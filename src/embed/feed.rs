@@ -3,6 +3,10 @@
 //! The role loop never waits for the reader. What finds no room in the queue is remembered as runs
 //! of instances, and fetched from the log, which keeps its values anyway, once the reader has made
 //! room. So a reader that stands still costs a queue and a few numbers, however long it does.
+//!
+//! A value that came in parts is remembered itself, for its bytes are the log's. That costs little
+//! only while the log has them: when the log is trimmed beyond what is remembered, the reader has
+//! missed it, and following ends there and then.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -110,6 +114,16 @@ enum Behind {
     Long(Assembled),
 }
 
+impl Behind {
+    /// Where it stands in the log.
+    fn instance(&self) -> Instance {
+        match self {
+            Behind::Values(run) => run.from,
+            Behind::Long(value) => value.instance,
+        }
+    }
+}
+
 /// The learner role, which hands what it delivers to a feed.
 pub(super) struct Following {
     learner: Learner,
@@ -140,23 +154,20 @@ impl Following {
     ///
     /// # Errors
     ///
-    /// When the log was trimmed before the reader had room for what was there. What is left begins
-    /// at this instance.
+    /// When the log was trimmed before the reader had room for what was there: whether it has room
+    /// now or not. What is left begins at this instance.
     fn hand_over(&mut self) -> Result<(), Instance> {
         if self.behind.is_empty() {
             return Ok(());
         }
         let mut state = self.feed.state.lock();
-        let before = state.pieces.len();
-        let mut outcome = Ok(());
+        let (before, first) = (state.pieces.len(), self.learner.log().first());
         while state.pieces.len() < self.feed.room {
             let (piece, is_over) = match self.behind.front_mut() {
                 None => break,
                 Some(Behind::Long(value)) => (Piece::Long(value.clone()), true),
                 Some(Behind::Values(run)) => {
-                    let first = self.learner.log().first();
                     if run.from < first {
-                        outcome = Err(first);
                         break;
                     }
                     let Some(page) = self.learner.log().pages(*run).next() else {
@@ -176,7 +187,8 @@ impl Following {
             drop(state);
             self.feed.arrived.notify_one();
         }
-        outcome
+        let is_gone = self.behind.front().is_some_and(|behind| behind.instance() < first);
+        if is_gone { Err(first) } else { Ok(()) }
     }
 }
 
@@ -229,15 +241,24 @@ mod tests {
     use crate::protocol::entries::Entries;
     use crate::protocol::message::Decide;
     use crate::protocol::settings::Settings;
-    use crate::protocol::types::{AssignedBy, Ballot, NodeId, Number, Origin, Role, Session};
+    use crate::protocol::types::{
+        AssignedBy, Ballot, Entry, NodeId, Number, Origin, Part, Role, Session, Value,
+    };
     use crate::runtime::inbox::{Event, inbox};
 
+    fn origin(number: u64) -> Origin {
+        let (session, assigned_by) = (Session { client: 1, boot: 1 }, AssignedBy::Leader);
+        Origin { session, number: Number(number), assigned_by }
+    }
+
     fn decide(following: &mut Following, instance: u64, number: u64) {
-        let session = Session { client: 1, boot: 1 };
-        let assigned_by = AssignedBy::Leader;
-        let origin = Origin { session, number: Number(number), assigned_by };
         let value = number.to_le_bytes();
-        let entries = Entries::numbered(origin, [&value[..]]);
+        let entries = Entries::numbered(origin(number), [&value[..]]);
+        assert_eq!(take_in(following, instance, entries), None);
+    }
+
+    /// A turn in which `entries` are decided from `instance` on.
+    fn take_in(following: &mut Following, instance: u64, entries: Entries) -> Option<Halt> {
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         let (ballot, from) = (Ballot { round: 1, proposer: 1, boot: 1 }, Instance(instance));
         let message = Message::Decide(Decide { ballot, from, entries });
@@ -245,6 +266,7 @@ mod tests {
         following.on_message(Time::ZERO, leader, message, &mut fx);
         following.on_turn_end(Time::ZERO, &mut fx);
         assert!(fx.deliver.is_empty());
+        fx.halt
     }
 
     fn values(pieces: &mut VecDeque<Piece>) -> Vec<(u64, u64)> {
@@ -292,6 +314,34 @@ mod tests {
         }
         assert_eq!(read, expected);
         assert_eq!(inbox.poll(), None);
+    }
+
+    /// Values that came in parts are remembered with their bytes, so no longer than the log has
+    /// them: whether the reader makes room or not.
+    #[test]
+    fn what_a_reader_that_stands_still_has_not_taken_is_kept_no_longer_than_the_log() {
+        let (sender, _inbox) = inbox(16);
+        let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+        let mut following = Following::new(learner, Feed::with_room(sender, 1));
+        decide(&mut following, 1, 1);
+        for instance in [2, 4] {
+            let (first, last) = (Part::First { value_bytes: 41 }, Part::Last);
+            let parts = [(instance, first, 40), (instance + 1, last, 1)];
+            let entries = parts.map(|(number, part, length)| Entry::Part {
+                origin: origin(number),
+                part,
+                bytes: Value::new(&vec![b'p'; length]),
+            });
+            assert_eq!(take_in(&mut following, instance, entries.to_vec().into()), None);
+        }
+        assert_eq!(following.behind.len(), 2, "there was room for one value alone");
+        let mut checkpoint = |at, trim| {
+            let log = following.learner.log();
+            let pieces = log.checkpoint(Instance(trim), Instance::FIRST).pieces(1000);
+            take_in(&mut following, at, pieces.into())
+        };
+        assert_eq!(checkpoint(6, 1), None);
+        assert_eq!(checkpoint(7, 6), Some(Halt::Trimmed(Instance(6))));
     }
 
     #[test]
