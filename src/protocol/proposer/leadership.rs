@@ -21,7 +21,7 @@ use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::entries::{EntriesBuilder, EntryRef};
 use crate::protocol::message::{Accepted, Message, Promise};
-use crate::protocol::packing::merge;
+use crate::protocol::packing::{merge, pages};
 use crate::protocol::quorum::Quorum;
 use crate::protocol::retry::backoff;
 use crate::protocol::segments::{Page, Segments};
@@ -467,14 +467,16 @@ impl Leadership {
         log.watermark() >= self.inherited_end.max(self.written_end)
     }
 
-    /// Has `checkpoint` proposed, above everything else.
+    /// Has `checkpoint` proposed, above everything else: a datagram's worth at a time, or a long
+    /// one would have to wait until nothing else is in flight.
     pub fn write(&mut self, checkpoint: &Checkpoint) {
         let entries = checkpoint.pieces(self.settings.part_bytes());
-        let page = Page { from: self.top, entries: entries.into() };
-        self.top = page.run().until;
+        let whole = Page { from: self.top, entries: entries.into() };
+        self.top = whole.run().until;
         self.leader_assigned_end = self.top;
         self.written_end = self.top;
-        self.waiting.insert(page, ());
+        let most = self.settings.entries_bytes();
+        pages([whole], most).for_each(|page| self.waiting.insert(page, ()));
     }
 
     /// Proposes what has its instance. Returns whether there was no room for some of it.
@@ -616,4 +618,46 @@ fn page_of(from: Instance, entry: EntryRef<'_>) -> Page {
     let mut builder = EntriesBuilder::new();
     builder.push(entry);
     Page { from, entries: builder.finish() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::checkpoint::{Head, Position};
+    use crate::protocol::message::{Assignment, Request};
+    use crate::protocol::types::{Entry, Value};
+
+    /// Whatever else is in flight, and however long a checkpoint is: what there is room for leaves.
+    #[test]
+    fn a_checkpoint_longer_than_the_window_is_proposed_piece_by_piece() {
+        let (log, settings) = (DecidedLog::new(), Settings::default());
+        let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+        let how = (settings, false, false);
+        let (mut leadership, _) = Leadership::new(Time::ZERO, ballot, how, &log, BTreeMap::new());
+        let turn = |leadership: &mut Leadership| {
+            let mut fx = Effects::new();
+            leadership.on_turn_end(Time::ZERO, &log, true, &mut Names::default(), &mut fx);
+            let accepts = fx.send.iter().filter(|(_, sent)| matches!(sent, Message::Accept(_)));
+            accepts.count()
+        };
+        let session = |client| Session { client, boot: u64::MAX };
+        let (number, assigned_by) = (Number::FIRST, AssignedBy::Leader);
+        let origin = Origin { session: session(1), number, assigned_by };
+        let entries = vec![Entry::Value { origin, value: Value::new(b"v") }].into();
+        let (assignment, front) = (Assignment::Leader, number);
+        let request = Request { assignment, front, from: number, entries };
+        leadership.on_request(session(1), request, &DecidedLog::new(), &mut Effects::new());
+        assert_eq!(turn(&mut leadership), 1);
+        let (of, keep) = (Instance(9), Instance(9));
+        let (trim, idle_below) = (Instance::FIRST, Instance::FIRST);
+        let position = Position { next: Number(9), has_ended: false };
+        let checkpoint = Checkpoint {
+            head: Head { of, keep, trim, idle_below },
+            sessions: (1..9999).map(|client| (session(client), position)).collect(),
+            open: Vec::new(),
+        };
+        leadership.write(&checkpoint);
+        let (sent, waiting) = (turn(&mut leadership), leadership.waiting.len());
+        assert!(sent > 4 && waiting > 4, "{sent} left and {waiting} wait");
+    }
 }

@@ -58,7 +58,9 @@ impl Retention {
         let bytes = page.entries.bytes() as u64;
         self.bytes += bytes;
         if page.entries.has_checkpoints() && page.entries.len() == 1 {
-            self.piece_bytes += bytes;
+            let begins = page.pieces().any(|(_, piece)| piece.place == 0);
+            // What was counted before is left of a checkpoint whose leader died.
+            self.piece_bytes = if begins { bytes } else { self.piece_bytes + bytes };
         } else {
             if self.fresh == 0 {
                 self.fresh_since = now;
@@ -130,6 +132,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::protocol::entries::Entries;
     use crate::protocol::types::{AssignedBy, Counted, Entry, Number, Origin, Session, Value};
 
     fn decide(log: &mut DecidedLog, retention: &mut Retention, now: Time, entries: Vec<Entry>) {
@@ -202,6 +205,25 @@ mod tests {
         // Nothing is passed: nothing is written, however long that lasts.
         pass(&mut log, &mut retention, 1, second(500), retain);
         assert_eq!(retention.due(second(9000), &log, retain), None);
+    }
+
+    /// What is left of a checkpoint whose leader died half way makes the next no longer.
+    #[test]
+    fn pieces_of_a_checkpoint_that_was_not_finished_do_not_count() {
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        let session = |client| Session { client, boot: 1 };
+        let opening = (1..=50).map(|client| {
+            let assigned_by = AssignedBy::Leader;
+            let origin = Origin { session: session(client), number: Number(1), assigned_by };
+            Entry::Value { origin, value: Value::new(b"v") }
+        });
+        decide(&mut log, &mut retention, Time::ZERO, opening.collect());
+        let pieces = log.checkpoint(Instance::FIRST, Instance::FIRST).pieces(64);
+        assert!(pieces.len() > 2);
+        decide(&mut log, &mut retention, Time::ZERO, pieces[..2].to_vec());
+        decide(&mut log, &mut retention, Time::ZERO, pieces.clone());
+        let bytes = Entries::from(pieces).bytes();
+        assert!(retention.checkpoint_bytes < bytes as u64 + 64, "{retention:?} of {bytes}");
     }
 
     #[test]
