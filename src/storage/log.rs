@@ -230,19 +230,23 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Removes the files of segments that the manifest does not name. A file that stays takes room
-    /// and does no harm, so the acceptor goes on: it may be the only one that makes a majority.
+    /// Removes the files of segments that the manifest does not name.
     fn remove_files(&mut self, numbers: Range<u64>) {
-        for number in numbers {
-            let name = segment_name(number);
-            match self.disk.remove(&name) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    let path = self.disk.path_of(&name);
-                    warn!("cannot remove {path} ({error}); the next start tries again");
-                }
-            }
+        numbers.for_each(|number| remove_needless(&mut self.disk, number));
+    }
+}
+
+/// Removes the file of segment `number`, which the manifest names as removed. A file that stays
+/// takes room and does no harm, so the acceptor goes on: it may be the only one that makes a
+/// majority.
+pub(super) fn remove_needless(disk: &mut impl Disk, number: u64) {
+    let name = segment_name(number);
+    match disk.remove(&name) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            let path = disk.path_of(&name);
+            warn!("cannot remove {path} ({error}); the next start tries again");
         }
     }
 }

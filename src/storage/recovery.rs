@@ -6,7 +6,7 @@
 //! 2. With an `identity`, all that the `manifest` names must be there, and must be the very files
 //!    that were written: a copy has another inode or another birth, and may be older. The manifest
 //!    says how many segments were removed, and that nobody needs them: one that is still there is
-//!    left over from a process that was killed before it could remove the file.
+//!    left over from a process that was killed before it could remove the file, or was not let.
 //! 3. Every segment must hold all whole frames up to where the manifest, or one of its tallies,
 //!    says that it was stable.
 //! 4. What follows in the last segment was not counted, which is no proof that it was not answered:
@@ -21,7 +21,7 @@ use super::disk::{Disk, Mark};
 use super::error::LogError;
 use super::frame::Reader;
 use super::identity::{IDENTITY, IDENTITY_NEW, Identity};
-use super::log::{Log, LogOptions, create_segment, segment_name};
+use super::log::{Log, LogOptions, create_segment, remove_needless, segment_name};
 use super::manifest::{End, Fixed, MANIFEST, MANIFEST_NEW, Manifest, Removed, Segment};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
@@ -38,6 +38,8 @@ pub struct Opening<D> {
     copied: Option<String>,
     /// What a process left behind that was killed.
     leftovers: Vec<String>,
+    /// The segments that are there and that the manifest names as removed.
+    needless: Vec<u64>,
 }
 
 /// What was found in a log.
@@ -64,8 +66,9 @@ impl<D: Disk> Opening<D> {
         if !has(IDENTITY) {
             expect_nothing(&mut disk, &numbers, has(MANIFEST))?;
             let manifest = begin_directory(&mut disk, mine)?;
-            let (identity, copied, leftovers) = (mine.clone(), None, Vec::new());
-            return Ok(Opening { disk, identity, options, manifest, copied, leftovers });
+            let (identity, copied) = (mine.clone(), None);
+            let (leftovers, needless) = (Vec::new(), Vec::new());
+            return Ok(Opening { disk, identity, options, manifest, copied, leftovers, needless });
         }
         let identity = Identity::read(&mut disk, mine)?;
         if !has(MANIFEST) {
@@ -79,12 +82,13 @@ impl<D: Disk> Opening<D> {
         if let Some(number) = counted.clone().find(|number| !numbers.contains(number)) {
             return Err(LogError::Missing { path: disk.path_of(&segment_name(number)) });
         }
-        let mut leftovers = Vec::new();
+        let (mut leftovers, mut needless) = (Vec::new(), Vec::new());
         for number in numbers.into_iter().filter(|number| !counted.contains(number)) {
-            leftovers.push(match number < *counted.start() {
-                true => segment_name(number),
-                false => uncounted(&mut disk, number)?,
-            });
+            if number < *counted.start() {
+                needless.push(number);
+            } else {
+                leftovers.push(uncounted(&mut disk, number)?);
+            }
         }
         let unfinished = [IDENTITY_NEW, MANIFEST_NEW].into_iter().filter(|name| has(name));
         leftovers.extend(unfinished.map(str::to_owned));
@@ -92,7 +96,9 @@ impl<D: Disk> Opening<D> {
         match find_copy(&mut disk, &manifest)? {
             Some(path) if !is_taken => Err(LogError::Copied { path }),
             None if options.adopt_copy => Err(LogError::NotCopied { path: disk.path_of("") }),
-            copied => Ok(Opening { disk, identity, options, manifest, copied, leftovers }),
+            copied => {
+                Ok(Opening { disk, identity, options, manifest, copied, leftovers, needless })
+            }
         }
     }
 
@@ -122,6 +128,9 @@ impl<D: Disk> Opening<D> {
             };
             end = self.recover_segment(number, end.frames, &mut recovered, &mut restore)?;
             contents.push(found);
+        }
+        for number in std::mem::take(&mut self.needless) {
+            remove_needless(&mut self.disk, number);
         }
         for name in std::mem::take(&mut self.leftovers) {
             let path = self.disk.path_of(&name);
