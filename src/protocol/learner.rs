@@ -137,7 +137,7 @@ impl Learner {
 
     /// `source` holds `progress`.
     fn on_progress(&mut self, now: Time, source: NodeId, progress: Progress, fx: &mut Effects) {
-        if self.log.note_trimmed(progress) {
+        if self.log.note_trimmed(source, progress) {
             self.deliver(fx);
         }
         self.catch_up.on_progress(now, source, progress);
@@ -477,6 +477,29 @@ mod tests {
     fn decide(learner: &mut Learner, from: u64, entries: Vec<Entry>) -> Vec<String> {
         let (from, entries) = (Instance(from), entries.into());
         hear(learner, Message::Decide(Decide { ballot: Ballot::ZERO, from, entries }))
+    }
+
+    /// A learner of an earlier life, or of a cluster that is no more, is no reason to let go of a
+    /// log that has only begun.
+    #[test]
+    fn that_the_log_is_trimmed_is_not_believed_of_a_learner() {
+        let progress = Progress {
+            first: Instance(9),
+            watermark: Instance(12),
+            decided: 11,
+            end: Instance(12),
+        };
+        for (role, first) in [(Role::Learner, Instance::FIRST), (Role::Proposer, Instance(9))] {
+            let mut learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+            let (standing, quorate) = (Standing::Leads, false);
+            let (ballot, stamp) = (Ballot::ZERO, Time::ZERO);
+            let announcement = Announcement { standing, quorate, ballot, stamp };
+            let heartbeat = Heartbeat { announcement, asks: false, progress };
+            let sender = Sender { node: NodeId::new(role, 2), boot: 1 };
+            let message = Message::Heartbeat(heartbeat);
+            learner.on_message(Time::ZERO, sender, message, &mut Effects::new());
+            assert_eq!(learner.log().first(), first, "{role}");
+        }
     }
 
     /// What a learner hands out when it hears this from a proposer.

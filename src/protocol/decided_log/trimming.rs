@@ -8,7 +8,7 @@ use crate::protocol::checkpoint::{self, Checkpoint, Head};
 use crate::protocol::entries::EntryRef;
 use crate::protocol::message::Progress;
 use crate::protocol::segments::Held;
-use crate::protocol::types::{Counted, Instance, Piece, Run};
+use crate::protocol::types::{Counted, Instance, NodeId, Piece, Role, Run};
 
 impl DecidedLog {
     /// A piece of a checkpoint is passed at `instance`. With the last one of a whole checkpoint the
@@ -58,11 +58,16 @@ impl DecidedLog {
         Checkpoint { head: Head { of, keep, trim, idle_below }, sessions, open }
     }
 
-    /// Somebody who holds `progress` keeps nothing below its beginning: what is not known here of
+    /// `source` holds `progress` and keeps nothing below its beginning: what is not known here of
     /// that cannot be had. Returns whether that is news, and there is something to take up.
-    pub fn note_trimmed(&mut self, progress: Progress) -> bool {
+    ///
+    /// A proposer has it from the log or from a quorum of acceptors. A learner is not believed: a
+    /// process that runs on, of a cluster that is no more, would make everybody who has only
+    /// begun wait for a log that is not there. All that it can know here is known to a leader, too.
+    pub fn note_trimmed(&mut self, source: NodeId, progress: Progress) -> bool {
         // Whoever has not passed its own beginning knows it by hearsay.
-        progress.first <= progress.watermark && self.note_first(progress.first)
+        let is_known = source.role == Role::Proposer && progress.first <= progress.watermark;
+        is_known && self.note_first(progress.first)
     }
 
     /// The same of an acceptor, which has forgotten what lies below `first`.
