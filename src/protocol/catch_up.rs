@@ -160,7 +160,8 @@ impl CatchUp {
 
     /// Whether something was named that `log` lacks.
     fn lacks_named(&self, log: &DecidedLog) -> bool {
-        log.watermark() < self.named_until || self.named.iter().any(|run| log.lacks(*run))
+        // What was trimmed is missing, and nobody can be asked for it.
+        log.decided_below() < self.named_until || self.named.iter().any(|run| log.lacks(*run))
     }
 
     /// Up to `limit` runs that were named and that `log` lacks.
@@ -459,6 +460,22 @@ mod tests {
         catch_up.on_timer(Time(1000), &log, None, &settings, &mut fx);
         let Message::CatchUpRequest(request) = &fx.send[0].1 else { panic!("a request") };
         assert_eq!(request.missing, [run(1, 2), run(3, 4), run(7, 8), run(11, 12)]);
+    }
+
+    /// A log that waits for the checkpoint behind what was trimmed is not behind on what is gone.
+    #[test]
+    fn what_is_trimmed_is_not_asked_for_again_and_again() {
+        let (mut log, settings) = (DecidedLog::new(), Settings::default());
+        log.note_first(Instance(5));
+        let (mut catch_up, mut fx) = (CatchUp::default(), Effects::new());
+        let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+        let chosen = Chosen { ballot, until: Instance(4), runs: Vec::new() };
+        catch_up.on_named(&chosen, &log);
+        for turn in 0..9 {
+            catch_up.on_turn_end(Time(turn), &log, &settings, &mut fx);
+            catch_up.on_timer(Time(turn), &log, None, &settings, &mut fx);
+        }
+        assert!(fx.timers.len() <= 1 && fx.send.is_empty(), "{:?} {:?}", fx.timers, fx.send);
     }
 
     /// Found by the simulator: with more holes that nobody can fill than a request has room for,
