@@ -12,6 +12,8 @@ pub enum Bug {
     NeverReopensWindow,
     /// What is answered leaves the network twice.
     CountsAnswersTwice,
+    /// What a leader misses waits for room that only its arrival can make.
+    HoldsBackMissed,
     /// A leader waits for the votes of all acceptors.
     WaitsForSlowMinority,
     /// A quorum is so many messages, not so many acceptors.
@@ -197,8 +199,9 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 85] = [
+    pub const ALL: [Bug; 86] = [
         Bug::NeverReopensWindow,
+        Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
         Bug::WaitsForSlowMinority,
         Bug::CountsMessages,

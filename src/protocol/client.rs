@@ -3,6 +3,7 @@
 //! It keeps a bounded window in flight and has room for no more input than that, so standard
 //! input waits for the cluster and not the other way round.
 
+mod room;
 mod unsent;
 
 use std::collections::VecDeque;
@@ -453,16 +454,6 @@ impl Client {
         }
     }
 
-    /// The last of what was sent was not answered, although what was sent before it was: there may
-    /// be no room for it at the leader, and then there is no use in sending more than there is room
-    /// for.
-    fn reach_less(&mut self) {
-        let answered = self.answered.0.saturating_sub(self.front.0);
-        let answered = usize::try_from(answered).unwrap_or(usize::MAX);
-        let reach = (self.reach / 2).max(answered).max(REACH_MIN);
-        self.reach = reach.min(self.settings.client_window);
-    }
-
     /// To whom requests go at first: to the leader, as soon as one is known.
     fn leader_or_all(&self) -> To {
         if self.leader == Ballot::ZERO {
@@ -495,6 +486,7 @@ impl Client {
             until = until.min(self.positions(Run::new(self.front, number.next())).end);
         }
         let Some(from) = from.ok().filter(|from| *from < until) else { return };
+        let mut missed = self.room_for_missed(now, from);
         self.unsent = self.front.plus(until as u64);
         let entries_bytes = self.settings.entries_bytes();
         let (session, assigned_by) = (self.session, self.assignment.assigned_by());
@@ -514,7 +506,11 @@ impl Client {
                 bytes = request.entries.bytes_with(entry);
             }
             bytes += OVERHEAD_BYTES;
-            if !self.flow.has_room(bytes, 0) {
+            let length = asked.piece.bytes().len();
+            let is_missed = number < self.answered && length <= missed;
+            if is_missed {
+                missed -= length;
+            } else if !self.flow.has_room(bytes, 0) {
                 // It goes on from here when something is final.
                 self.flow.note_full();
                 self.unsent = number;
@@ -530,6 +526,7 @@ impl Client {
             }
             request.from = request.from.or(Some(number));
             (request.bytes, request.retries) = (bytes, request.retries.max(retries));
+            request.is_missed |= is_missed;
             request.entries.push(entry);
         }
         request.send(&mut self.flow, fx);
@@ -742,6 +739,37 @@ mod tests {
         let now = Time::ZERO + Duration::from_millis(20);
         let ack = Told { received: runs(&[(1, 2), (4, 6)]), ..ack() };
         assert_eq!(acknowledge(&mut client, now, ack), [(2, 2)]);
+    }
+
+    /// What the leader holds waits for what it lacks, so that must not wait for room.
+    #[test]
+    fn what_is_missing_is_sent_again_however_little_the_leader_allows() {
+        let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let (mut now, mut asked) = (Time::ZERO, 0);
+        for _ in 0..3 {
+            now = now + Duration::from_millis(20);
+            (0..500).for_each(|_| {
+                let value = Input::Value(Value::new(&[b'v'; 100]));
+                client.on_input(now, value, &mut Effects::new());
+            });
+            let mut fx = Effects::new();
+            client.on_turn_end(now, &mut fx);
+            asked = sent(&fx).last().map_or(asked, |(from, count)| from + *count as u64);
+            let delivered = runs(&[(1, asked - 200)]);
+            acknowledge(&mut client, now, Told { delivered, ..ack() });
+        }
+        let missed = asked - 200;
+        now = now + Duration::from_millis(20);
+        let told = Told { received: runs(&[(missed + 2, asked)]), ..ack() };
+        let ack = RequestAck { quorate: true, grant: 0, told: vec![told] };
+        let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+        let mut fx = Effects::new();
+        client.on_message(now, leader, Message::RequestAck(ack), &mut fx);
+        client.flow.on_silence(now, Duration::ZERO);
+        client.flow.on_silence(now, Duration::ZERO);
+        client.on_turn_end(now, &mut fx);
+        assert!(client.flow.room() == 0, "{} bytes may leave", client.flow.room());
+        assert_eq!(sent(&fx), [(missed, 2)]);
     }
 
     #[test]

@@ -306,6 +306,12 @@ impl<T: Copy> Flow<T> {
     /// `what` of `bytes` leaves now; it was sent `retries` times before.
     pub fn send(&mut self, now: Time, what: T, bytes: usize, retries: u32) -> Ticket {
         debug_assert!(self.has_room(bytes, 0), "nothing is sent that there is no room for");
+        self.send_anyway(now, what, bytes, retries)
+    }
+
+    /// The same whether there is room for it or not: something that is out cannot be answered
+    /// before this has arrived.
+    pub fn send_anyway(&mut self, now: Time, what: T, bytes: usize, retries: u32) -> Ticket {
         self.wake(now);
         let Ticket(ticket) = self.next_ticket();
         if self.round.end == 0 {

@@ -26,7 +26,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 27] = [
+pub const ALL: [Drill; 28] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -42,6 +42,7 @@ pub const ALL: [Drill; 27] = [
     ("stray ballot", stray_ballot),
     ("wrong addresses", wrong_addresses),
     ("slow minority", super::links::slow_minority),
+    ("busy hosts", super::links::busy_hosts),
     ("answers that come back", answers_come_back),
     ("forged series", series::forged),
     ("logs with parts", series::logs),

@@ -18,12 +18,15 @@ pub struct Unsent {
     pub entries: EntriesBuilder,
     /// How many bytes it takes in the network, about.
     pub bytes: usize,
+    /// Whether it leaves even when there is no room for it.
+    pub is_missed: bool,
 }
 
 impl Unsent {
     pub fn new(now: Time, to: To, assignment: Assignment, front: Number) -> Self {
         let (from, retries, entries, bytes) = (None, 0, EntriesBuilder::new(), 0);
-        Unsent { now, to, assignment, front, from, retries, entries, bytes }
+        let is_missed = false;
+        Unsent { now, to, assignment, front, from, retries, entries, bytes, is_missed }
     }
 
     /// Sends it, if there is anything in it: what is asked again to everybody, for whoever was
@@ -32,7 +35,11 @@ impl Unsent {
         if let Some(from) = self.from.take() {
             let entries = self.entries.finish();
             let retries = std::mem::take(&mut self.retries);
-            flow.send(self.now, (), self.bytes, retries);
+            if std::mem::take(&mut self.is_missed) {
+                flow.send_anyway(self.now, (), self.bytes, retries);
+            } else {
+                flow.send(self.now, (), self.bytes, retries);
+            }
             let is_again = retries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
             let to = if is_again { To::Group(Role::Proposer) } else { self.to };
             let (assignment, front) = (self.assignment, self.front);
