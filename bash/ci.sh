@@ -40,9 +40,12 @@ step "scripts"
 for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh benches/peers/*.sh kv/*.sh .ci/run; do
     bash -n "$script"
 done
+for script in systemd/deb/*; do
+    sh -n "$script"
+done
 if command -v shellcheck >/dev/null; then
     shellcheck --severity=warning -x -P SCRIPTDIR bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh \
-        benches/peers/*.sh kv/*.sh
+        benches/peers/*.sh kv/*.sh systemd/deb/*
 else
     skip "shellcheck is not installed, so scripts are checked for syntax only"
 fi
@@ -121,6 +124,19 @@ if command -v systemd-analyze >/dev/null; then
     systemd/verify.sh
 else
     skip "there is no systemd-analyze, so the units of systemd are not verified"
+fi
+
+step "the Debian package"
+if ! command -v dpkg-deb >/dev/null; then
+    skip "there is no dpkg-deb, so no Debian package is made"
+else
+    package=$(bash/deb.sh)
+    dpkg-deb --contents "$package" >/dev/null
+    if [ "$(id -u)" -eq 0 ] && command -v debootstrap >/dev/null && unshare --mount true 2>/dev/null; then
+        systemd/try_deb.sh "$package"
+    else
+        skip "the Debian package is not installed, because that needs root and debootstrap"
+    fi
 fi
 
 step "containers"
