@@ -39,6 +39,9 @@ acceptors 239.0.0.1 $((base + 5))
 learners  239.0.0.1 $((base + 6))
 cluster   kv-$base
 data      data
+retain    64MiB
+snapshots snapshots
+keepers   1 2 3
 # Three processes share this host, so none may spend its time polling.
 busy_poll_us 0
 CONF

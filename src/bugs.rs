@@ -66,6 +66,18 @@ pub enum Bug {
     CheckpointLacksParts,
     /// A log is trimmed at a checkpoint that only its leader has seen.
     TrimsUndecided,
+    /// What is torn or changed in a snapshot is not noticed.
+    BelievesTornSnapshot,
+    /// A snapshot gets its name before it is on stable storage.
+    RenamesBeforeSync,
+    /// A snapshot of an earlier life of the cluster is gone on from.
+    BelievesForeignSnapshot,
+    /// A checkpoint does not say of which log it is.
+    CheckpointLacksName,
+    /// The log is removed although no keeper has a snapshot that stands for it.
+    TrimsOnNoCopy,
+    /// The log is removed as soon as one keeper has a snapshot that stands for it.
+    TrimsOnOneCopy,
     /// An acceptor answers before its disk has synced.
     AnswersBeforeSync,
     /// A torn frame at the end of the log is taken for a whole one.
@@ -199,7 +211,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 86] = [
+    pub const ALL: [Bug; 92] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -229,6 +241,12 @@ mod switch {
         Bug::CheckpointLacksSessions,
         Bug::CheckpointLacksParts,
         Bug::TrimsUndecided,
+        Bug::BelievesTornSnapshot,
+        Bug::RenamesBeforeSync,
+        Bug::BelievesForeignSnapshot,
+        Bug::CheckpointLacksName,
+        Bug::TrimsOnNoCopy,
+        Bug::TrimsOnOneCopy,
         Bug::AnswersBeforeSync,
         Bug::TrustsTornFrames,
         Bug::TrustsCaches,

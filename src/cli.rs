@@ -10,6 +10,7 @@ mod manual;
 mod picture;
 mod scenario;
 mod simulate;
+mod snapshot;
 mod status;
 mod values;
 
@@ -27,6 +28,7 @@ use self::learner::TypedLearner;
 use self::log::TypedLog;
 pub use self::manual::{completions, write_pages};
 use self::simulate::TypedSimulate;
+use self::snapshot::TypedSnapshot;
 use self::status::TypedStatus;
 use self::values::{first_instance, flag, ratio, role_of_node, seconds, survey_seconds, yes_or_no};
 use crate::config::MetricsChoice;
@@ -39,6 +41,7 @@ use crate::results::watch::WatchOptions;
 use crate::runtime::load::LoadOptions;
 use crate::runtime::node::NodeOptions;
 use crate::simulate::SimulateOptions;
+use crate::snapshots::offline::SnapshotCommand;
 use crate::status::StatusOptions;
 use crate::storage::offline::LogCommand;
 
@@ -69,6 +72,8 @@ pub enum Command {
     Lead(LeadOptions),
     /// Look at an acceptor's directory.
     Log(LogCommand),
+    /// Look at a learner's snapshots, or move one.
+    Snapshot(SnapshotCommand),
     /// Print what completes this command line in a shell.
     Completions(Shell),
     /// Write man pages to this directory.
@@ -327,6 +332,9 @@ enum TypedCommand {
     /// Look at an acceptor's directory while no acceptor runs there; nothing in it changes
     #[command(subcommand)]
     Log(TypedLog),
+    /// Look at the snapshots of a learner, or take one from a learner to another
+    #[command(subcommand)]
+    Snapshot(TypedSnapshot),
     /// Print a script that completes this command line in a shell
     ///
     /// For bash: `paxos completions bash > /etc/bash_completion.d/paxos`.
@@ -530,6 +538,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, U
             Command::Lead(typed.understood(conf))
         }
         TypedCommand::Log(typed) => Command::Log(typed.understood()),
+        TypedCommand::Snapshot(typed) => Command::Snapshot(typed.understood()),
         TypedCommand::Completions { shell } => Command::Completions(shell),
         TypedCommand::Man { directory } => Command::Man(directory),
         TypedCommand::Simulate(typed) => {

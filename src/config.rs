@@ -18,7 +18,7 @@ use std::{fmt, fs};
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
 pub use self::metrics::MetricsChoice;
-use self::retain::{parse_memory, parse_retain};
+use self::retain::{parse_keepers, parse_memory, parse_retain};
 use crate::auth::key::KeyError;
 use crate::auth::seal::SEAL_BYTES;
 use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
@@ -46,6 +46,8 @@ pub struct Config {
     pub busy_poll: Duration,
     /// Where acceptors keep what they must not forget; without it they are not durable.
     pub data: Option<PathBuf>,
+    /// Where learners that apply the values keep snapshots; without it they keep none.
+    pub snapshots: Option<PathBuf>,
     /// About how many bytes of memory a process may take. Without `data` memory is all there is,
     /// and the log is limited to half of it.
     pub memory_bytes: u64,
@@ -142,6 +144,8 @@ enum Form {
     Word(fn(&mut Config, &str)),
     /// A word with a form of its own.
     Own(fn(&mut Config, &str) -> Result<(), String>),
+    /// Words, one at least.
+    List(fn(&mut Config, &[&str]) -> Result<(), String>),
 }
 
 const fn number(name: &'static str, range: RangeInclusive<u64>, set: fn(&mut Config, u64)) -> Key {
@@ -155,7 +159,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 35] = [
+const KEYS: [Key; 39] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -177,6 +181,23 @@ const KEYS: [Key; 35] = [
             Ok(())
         }),
     },
+    Key {
+        name: "snapshots",
+        form: Form::Word(|config, path| config.snapshots = Some(path.into())),
+    },
+    Key {
+        name: "keepers",
+        form: Form::List(|config, words| {
+            config.settings.keepers = parse_keepers(words)?;
+            Ok(())
+        }),
+    },
+    number("snapshot_copies", 1..=64, |config, count| {
+        config.settings.snapshot_copies = Some(count as usize);
+    }),
+    number("snapshot_instances", 256..=1 << 40, |config, count| {
+        config.settings.snapshot_instances = count;
+    }),
     millis("heartbeat_interval_ms", |config| &mut config.settings.heartbeat_interval),
     millis("leader_timeout_ms", |config| &mut config.settings.leader_timeout),
     millis("progress_timeout_ms", |config| &mut config.settings.progress_timeout),
@@ -315,6 +336,11 @@ impl Parser {
         let Some(known) = KEYS.iter().find(|known| known.name == key) else {
             return Err(format!("unknown key {key}; did you mean {}?", nearest(key)));
         };
+        if let Form::List(set) = known.form {
+            set(&mut self.config, values)?;
+            self.config.said.insert(key.to_owned(), values.join(" "));
+            return Ok(());
+        }
         let [value] = values else {
             return Err(format!("{key} takes one value, and {} are given", values.len()));
         };
@@ -340,6 +366,7 @@ impl Parser {
             Form::Metrics(set) => set(config, value.parse()?),
             Form::Word(set) => set(config, value),
             Form::Own(set) => set(config, value)?,
+            Form::List(set) => set(config, &[value])?,
         }
         config.said.insert(name.to_owned(), said);
         Ok(())
@@ -401,6 +428,9 @@ impl Parser {
                 ),
             ));
         }
+        if let Some((key, what)) = config.misplaced_copies() {
+            return Err(config.wrong(key, &what));
+        }
         if leader_timeout < heartbeat_interval * 3 {
             return Err(ConfigError(format!(
                 "{path}: leader_timeout_ms {} is below three heartbeats of {} ms; raise it, or \
@@ -431,6 +461,7 @@ impl Config {
             unicast_port: 0,
             busy_poll: Duration::from_micros(50),
             data: None,
+            snapshots: None,
             memory_bytes: 256 << 20,
             key_file: None,
             inbox_datagrams: 1024,
@@ -456,6 +487,22 @@ impl Config {
     fn not_there(&self, host: &[HostInterface], what: &str) -> PlaceError {
         let may_pass = self.interface.is_missing(host);
         PlaceError { error: self.wrong("interface", what), may_pass }
+    }
+
+    /// What is wrong with who keeps snapshots, and the key of the line that says so.
+    fn misplaced_copies(&self) -> Option<(&'static str, String)> {
+        let (keepers, copies) = (self.settings.keepers.len(), self.settings.snapshot_copies);
+        if keepers > 0 && self.snapshots.is_none() {
+            let what = "keepers keep snapshots, and there is no place for them; add a line \
+                        `snapshots DIR`";
+            return Some(("keepers", what.to_owned()));
+        }
+        let copies = copies.filter(|copies| *copies > keepers)?;
+        let what = format!(
+            "snapshot_copies {copies} is more than there are keepers, and nothing would ever be \
+             removed; name as many in a line `keepers ID...`"
+        );
+        Some(("snapshot_copies", what))
     }
 
     /// What errors call it: the path of its file.
@@ -688,7 +735,7 @@ mod tests {
     fn the_shipped_file_shows_every_setting_with_its_default() {
         let shipped = parse("conf/paxos.conf", SHIPPED).unwrap();
         for key in &KEYS {
-            // `data` and `key_file` have no default but none; the shipped file says `data` aloud.
+            // It has no default but none; the shipped file says it aloud.
             if key.name == "data" {
                 continue;
             }
@@ -697,7 +744,8 @@ mod tests {
                 line.strip_prefix(key.name)?.starts_with(' ').then_some(line)
             });
             let line = commented.unwrap_or_else(|| panic!("{} is not shown", key.name));
-            if key.name == "key_file" {
+            // Places, and who uses them, are examples.
+            if ["key_file", "snapshots", "keepers", "snapshot_copies"].contains(&key.name) {
                 continue;
             }
             // Saying the default aloud changes nothing.

@@ -104,6 +104,8 @@ pub mod sim;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod simulate;
+#[doc(hidden)]
+pub mod snapshots;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod status;

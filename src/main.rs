@@ -30,6 +30,7 @@ use multi_paxos::runtime::measure;
 use multi_paxos::runtime::node::{self, Exit, NodeOptions, StartError};
 use multi_paxos::runtime::parent;
 use multi_paxos::simulate::{self, SimulateOptions, Trouble, Verdict};
+use multi_paxos::snapshots::{self, offline::SnapshotCommand};
 use multi_paxos::status::{self, StatusOptions};
 use multi_paxos::stdio;
 use multi_paxos::storage::offline::{self, LogCommand, OfflineError};
@@ -82,6 +83,7 @@ fn run() -> ExitCode {
         Command::Status(options) => run_status(&options, clock),
         Command::Lead(options) => run_lead(&options, clock),
         Command::Log(command) => run_log(&command),
+        Command::Snapshot(command) => run_snapshot(&command),
         Command::Completions(shell) => print(&cli::completions(shell)),
         Command::Man(directory) => match cli::write_pages(&directory) {
             Ok(()) => ExitCode::SUCCESS,
@@ -273,6 +275,16 @@ fn run_log(command: &LogCommand) -> ExitCode {
             offline::show(path, *instances, &mut out)
         }
     };
+    end_offline(done)
+}
+
+fn run_snapshot(command: &SnapshotCommand) -> ExitCode {
+    let mut out = io::BufWriter::new(stdio::stdout());
+    let done = snapshots::offline::run(command, &mut out);
+    end_offline(out.flush().map_err(OfflineError::Output).and(done))
+}
+
+fn end_offline(done: Result<(), OfflineError>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(OfflineError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {

@@ -12,6 +12,7 @@ mod counter;
 mod log;
 
 use std::future::Future;
+use std::io::{self, Read};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -20,19 +21,29 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use multi_paxos::{
-    Cluster, Consistency, Fate, NoEntry, Node, NodeError, Position, ReadError, Refused, Replica,
-    Role, StartErrorKind, StateMachine,
+    Cluster, ClusterBuilder, Consistency, Fate, Frozen, NoEntry, Node, NodeError, Position,
+    ReadError, Refused, Replica, Role, StartErrorKind, StateMachine,
 };
 
 const SOON: Duration = Duration::from_secs(20);
 
 /// A cluster that nobody else is in.
 fn cluster() -> Cluster {
+    named(|builder| builder)
+}
+
+fn named(more: impl FnOnce(ClusterBuilder) -> ClusterBuilder) -> Cluster {
     static COUNT: AtomicU16 = AtomicU16::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let name = format!("library-{}-{count}", std::process::id());
     let port = 19_400 + count * 4;
-    Cluster::builder(&name).multicast("239.0.0.1".parse().unwrap(), port).build().unwrap()
+    let builder = Cluster::builder(&name).multicast("239.0.0.1".parse().unwrap(), port);
+    more(builder).build().unwrap()
+}
+
+/// The same, with one more setting.
+fn cluster_with(key: &str, value: &str) -> Cluster {
+    named(|builder| builder.set(key, value))
 }
 
 fn nodes(cluster: &Cluster) -> Vec<Node> {
@@ -109,6 +120,83 @@ fn every_reader_gets_every_value_once_and_in_the_same_order() {
     assert_eq!(entries.iter().filter(|entry| entry.value.len() == 100_000).count(), 6);
 }
 
+/// A sum that can be kept, and says how often it was applied.
+#[derive(Default)]
+struct Sum {
+    sum: u64,
+    applied: u64,
+}
+
+impl StateMachine for Sum {
+    type Output = u64;
+
+    fn apply(&mut self, _position: Position, command: &[u8]) -> u64 {
+        self.applied += 1;
+        self.sum = self.sum.wrapping_mul(31) + command.len() as u64;
+        self.sum
+    }
+
+    fn freeze(&self) -> Option<Frozen> {
+        let sum = self.sum;
+        Some(Box::new(move |out| out.write_all(&sum.to_le_bytes())))
+    }
+
+    fn restore(&mut self, snapshot: &mut dyn Read) -> io::Result<()> {
+        let mut bytes = [0; 8];
+        snapshot.read_exact(&mut bytes)?;
+        self.sum = u64::from_le_bytes(bytes);
+        Ok(())
+    }
+}
+
+/// A replica is stopped, and goes on from what it has kept; another one, which has kept nothing,
+/// applies everything, and comes to the same. What cannot be restored stops the start.
+#[test]
+fn a_replica_goes_on_from_its_snapshot() {
+    const COUNT: u64 = 3_000;
+    let folder = tempfile::tempdir().unwrap();
+    let plain = cluster_with("snapshot_instances", "300");
+    let cluster = plain.clone().with_snapshots(folder.path());
+    assert_eq!((plain.snapshots(), cluster.snapshots()), (None, Some(folder.path())));
+    let _nodes = nodes(&cluster);
+    let replica = cluster.replica(1, Sum::default()).unwrap();
+    let mut last = 0;
+    for number in 0..COUNT {
+        let long = if number % 500 == 7 { 100_000 } else { 10 };
+        let ticket = replica.call(vec![b'c'; long]).unwrap();
+        if number % 100 == 99 {
+            last = ticket.wait(SOON).unwrap().decided().unwrap();
+        }
+    }
+    let kept = || {
+        let names = std::fs::read_dir(folder.path().join("learner-1")).unwrap();
+        let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("snapshot-") && !name.ends_with(".part")).count()
+    };
+    assert!(kept() > 0);
+    assert_eq!(replica.stop(SOON).unwrap().sum, last);
+
+    let read = |replica: &Replica<Sum>| {
+        let sum = |machine: &Sum| (machine.sum, machine.applied);
+        replica.read(Consistency::Linearizable, SOON, sum).unwrap()
+    };
+    let replica = cluster.replica(1, Sum::default()).unwrap();
+    let (sum, applied) = read(&replica);
+    assert!(sum == last && applied < COUNT, "{applied} were applied again");
+    let whole = plain.replica(2, Sum::default()).unwrap();
+    assert_eq!(read(&whole), (last, COUNT));
+    // It goes on, and keeps what follows.
+    let called = |replica: &Replica<Sum>| replica.call("more").unwrap().wait(SOON).unwrap();
+    assert_eq!(called(&replica).decided(), Some(last.wrapping_mul(31) + 4));
+    let busy = cluster.replica(1, Sum::default()).unwrap_err();
+    assert!(busy.may_pass() && busy.to_string().contains("is in use"), "{busy}");
+    replica.stop(SOON).unwrap();
+
+    let refused = cluster.replica(1, History::default()).unwrap_err();
+    assert_eq!(refused.kind(), StartErrorKind::Data);
+    assert!(refused.to_string().contains("cannot be restored"), "{refused}");
+}
+
 #[test]
 fn without_a_cluster_nothing_fails_and_nothing_piles_up() {
     let cluster = cluster();
@@ -183,9 +271,8 @@ fn a_replica_shares_its_node_with_the_roles_that_decide() {
     let replicas = [1, 2, 3].map(start);
     let names: Vec<_> = replicas[1].node().unwrap().names().collect();
     assert_eq!(names, ["A2", "P2", "L2", "C2"]);
-    assert!(!cluster.keeps_everything(), "it has no disk");
-    let kept = cluster.clone().with_data(folder.path());
-    assert!(kept.keeps_everything());
+    assert_eq!(cluster.data(), None);
+    assert_eq!(cluster.clone().with_data(folder.path()).data(), Some(folder.path()));
     assert_eq!((cluster.acceptor_count(), cluster.value_bytes()), (3, 1 << 20));
     let called = replicas[0].call("one").unwrap().wait(SOON).unwrap().decided().unwrap();
     for replica in &replicas {

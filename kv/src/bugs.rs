@@ -16,6 +16,10 @@ pub enum Bug {
     ExpiresByLocalClock,
     /// Transactions do not look at what was watched.
     IgnoresWatched,
+    /// A snapshot is of the state when it is written, and not when it was asked for.
+    FreezesLate,
+    /// What is restored is added to what is there.
+    RestoreMerges,
 }
 
 /// Whether the code at hand is to have this bug.

@@ -111,11 +111,35 @@ fn replicas_agree() -> bool {
     digests[0] == digests[1]
 }
 
+/// Whether a machine goes on after a snapshot as the one it is of, which went on meanwhile.
+fn snapshots_are_exact() -> bool {
+    let value = |line: &str| {
+        let mut steps = Steps::default();
+        steps.command(&line.split(' ').collect::<Vec<_>>());
+        [entry::begin(1, 1_700_000_000_000), steps.as_bytes().to_vec()].concat()
+    };
+    let mut machine = Machine::new(Shared::default(), 2);
+    machine.apply(Position(1), &value("INCR n"));
+    let mut snapshot = Vec::new();
+    let frozen = machine.freeze().unwrap();
+    machine.apply(Position(2), &value("INCR n"));
+    frozen(&mut snapshot).unwrap();
+    let mut restored = Machine::new(Shared::default(), 3);
+    restored.apply(Position(1), &value("SET other v"));
+    restored.restore(&mut snapshot.as_slice()).unwrap();
+    restored.apply(Position(2), &value("INCR n"));
+    restored.digest() == machine.digest()
+}
+
 #[test]
 fn nothing_is_wrong_and_every_deliberate_bug_is_seen() {
     let judged = with(None, || load(2));
     assert!(judged.as_ref().is_ok_and(|count| *count > 100), "{judged:?}");
     assert!(with(None, reads_are_fresh) && with(None, replicas_agree));
+    assert!(with(None, snapshots_are_exact));
+    for bug in [Bug::FreezesLate, Bug::RestoreMerges] {
+        assert!(!with(Some(bug), snapshots_are_exact), "{bug:?} is not seen");
+    }
     assert!(!with(Some(Bug::ReadsLocally), reads_are_fresh));
     assert!(!with(Some(Bug::ExpiresByLocalClock), replicas_agree));
     for bug in [Bug::AnswersBeforeDecided, Bug::AppliesTwice, Bug::IgnoresWatched] {

@@ -1,8 +1,9 @@
 //! The state machine that the log feeds: it applies entries to the store.
 
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::Arc;
 
-use multi_paxos::{Position, StateMachine};
+use multi_paxos::{Frozen, Position, StateMachine};
 use parking_lot::Mutex;
 
 use crate::bugs::{self, Bug};
@@ -65,6 +66,24 @@ impl StateMachine for Machine {
 
     fn digest(&self) -> Option<u64> {
         Some(self.store.lock().digest())
+    }
+
+    /// A copy, so that the store goes on while it is written.
+    fn freeze(&self) -> Option<Frozen> {
+        if bugs::has(Bug::FreezesLate) {
+            let store = Arc::clone(&self.store);
+            return Some(Box::new(move |out| store.lock().write(out)));
+        }
+        let store = self.store.lock().clone();
+        Some(Box::new(move |out| {
+            let mut out = BufWriter::new(out);
+            store.write(&mut out)?;
+            out.flush()
+        }))
+    }
+
+    fn restore(&mut self, snapshot: &mut dyn Read) -> io::Result<()> {
+        self.store.lock().restore(&mut BufReader::new(snapshot))
     }
 }
 

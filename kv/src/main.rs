@@ -8,6 +8,7 @@ mod parent;
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
@@ -54,12 +55,15 @@ fn start(options: &Options) -> Result<Server, ExitCode> {
     if let Some(data) = &options.data {
         cluster = cluster.with_data(data);
     }
-    if !cluster.keeps_everything() {
+    let Some(data) = cluster.data().map(Path::to_owned) else {
         return Err(refuse(format!(
-            "{}: a process that starts needs the log from its beginning, and it would not be kept: \
-             leave `retain` at all, and set `data` or --data",
+            "{}: what is acknowledged must outlive the processes, and there is no place for it: \
+             set `data`, or --data",
             options.conf.display()
         )));
+    };
+    if cluster.snapshots().is_none() {
+        cluster = cluster.with_snapshots(data.join("snapshots"));
     }
     Server::start(&cluster, serving).map_err(|error| {
         let may_pass = match &error {

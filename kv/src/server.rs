@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
-use multi_paxos::{Cluster, NodeError, Refused, Replica, Role, StartError};
+use multi_paxos::{Cluster, Node, NodeError, Refused, Replica, Role, StartError};
 use slab::Slab;
 
 use self::waiting::{Awaited, Landed, Parts, Waiting, Waking};
@@ -209,7 +209,8 @@ impl Server {
                 }
             }
             self.waking.is_awake();
-            if self.waiting.has_ended() {
+            // Who has nothing under way hears of the end only by looking.
+            if self.waiting.has_ended() || !self.replica.node().is_some_and(Node::is_running) {
                 break;
             }
             self.land(now, &mut busy);

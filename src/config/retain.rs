@@ -14,6 +14,9 @@ const SECONDS: RangeInclusive<u64> = 10..=100 * 365 * 24 * 3600;
 /// What `memory_bytes` may be.
 const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 60;
 
+/// How many learners can be named as keepers.
+const KEEPERS_MAX: usize = 64;
+
 const BYTE_UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 const TIME_UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
 
@@ -54,6 +57,28 @@ pub(super) fn parse_memory(word: &str) -> Result<u64, String> {
         Some(_) => Err(format!("memory_bytes {word} is out of bounds; 64MiB is the least")),
         None => Err(format!("memory_bytes {word} is no number of bytes, as 268435456 or 256MiB")),
     }
+}
+
+/// Understands what stands behind `keepers`.
+pub(super) fn parse_keepers(words: &[&str]) -> Result<Vec<u32>, String> {
+    if words.is_empty() || words.len() > KEEPERS_MAX {
+        return Err(format!(
+            "keepers takes the ids of learners, one to {KEEPERS_MAX}, and {} are given",
+            words.len()
+        ));
+    }
+    let mut keepers = Vec::new();
+    for word in words {
+        let is_plain = word.bytes().all(|byte| byte.is_ascii_digit());
+        let id = word.parse::<u32>().ok().filter(|id| is_plain && *id > 0);
+        let id =
+            id.ok_or_else(|| format!("keeper {word} is no id of a learner; ids count from 1"))?;
+        if keepers.contains(&id) {
+            return Err(format!("keeper {id} is named twice; its snapshot is one copy"));
+        }
+        keepers.push(id);
+    }
+    Ok(keepers)
 }
 
 /// The amount in `word`, if it is digits and one of the units; nothing in it if that is too much.
@@ -99,6 +124,14 @@ mod tests {
         ] {
             let refused = parse_retain(word).unwrap_err();
             assert!(refused.contains(part), "{word}: {refused}");
+        }
+    }
+
+    #[test]
+    fn keepers_are_ids_each_once() {
+        assert_eq!(parse_keepers(&["1", "3", "2"]), Ok(vec![1, 3, 2]));
+        for words in [&[][..], &["0"], &["+1"], &["one"], &["1", "2", "1"], &["99999999999"]] {
+            assert!(parse_keepers(words).is_err(), "{words:?}");
         }
     }
 

@@ -410,6 +410,7 @@ mod tests {
             watermark: Instance(1),
             decided: 0,
             end: Instance(1),
+            name: 0,
         };
         let (standing, quorate, ballot) = (Standing::Stands, false, Ballot::ZERO);
         let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };

@@ -9,16 +9,20 @@ use super::client::Client;
 use super::desk::{Asking, Desk};
 use super::feed::{Feed, Following};
 use super::node::{Node, Ready};
-use super::replica::{Replica, StateMachine};
+use super::replica::{Replica, Start, StateMachine};
 use super::subscription::{Position, Subscription};
 use super::ticket::Teller;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
-use crate::protocol::learner::Beginning;
-use crate::protocol::settings::Retain;
+use crate::protocol::learner::{Beginning, Learner};
 use crate::protocol::types::{Instance, NodeId, Number, Role};
+use crate::runtime::inbox::InboxSender;
 use crate::runtime::opening::{Opened, Part, RoleOptions};
+use crate::runtime::snapshots;
 use crate::runtime::start_error::{StartError, StartErrorKind};
+use crate::snapshots::file::Kind;
+use crate::snapshots::keeper::Shop;
+use crate::snapshots::shelf::Found;
 
 /// The description of a cluster, the same for all of its processes. Nothing is open yet.
 #[derive(Clone, Debug)]
@@ -45,6 +49,24 @@ impl Cluster {
         self
     }
 
+    /// The same cluster, whose replicas keep snapshots of their machines in `directory`, whatever
+    /// the file says, each in a directory of its own there.
+    #[must_use = "it is another description, and this one is left as it was"]
+    pub fn with_snapshots(mut self, directory: impl Into<PathBuf>) -> Cluster {
+        self.config.snapshots = Some(directory.into());
+        self
+    }
+
+    /// Where acceptors keep what they must not forget; none if they are not durable.
+    pub fn data(&self) -> Option<&Path> {
+        self.config.data.as_deref()
+    }
+
+    /// Where replicas keep snapshots, if they do.
+    pub fn snapshots(&self) -> Option<&Path> {
+        self.config.snapshots.as_deref()
+    }
+
     /// How many acceptors there are. Theirs are the ids from 1 to that number.
     pub fn acceptor_count(&self) -> u32 {
         self.config.acceptor_count()
@@ -53,12 +75,6 @@ impl Cluster {
     /// How many bytes a value can have, at most.
     pub fn value_bytes(&self) -> usize {
         self.config.value_bytes()
-    }
-
-    /// Whether the whole log is kept, on disk: so that a replica that starts finds everything from
-    /// the beginning on.
-    pub fn keeps_everything(&self) -> bool {
-        self.config.data.is_some() && self.config.retain() == Retain::All
     }
 
     /// A cluster that is described in code. All processes must give it the same name.
@@ -120,16 +136,19 @@ impl Cluster {
     /// When it cannot start.
     pub fn subscribe(&self, id: u32) -> Result<Subscription, StartError> {
         let clock = Clock::start();
-        let (feed, ready) = self.following(id, clock)?;
+        let (feed, ready) = self.following(id, clock, |_, learner, _| Ok(learner))?;
         Ok(Subscription::new(Node::start(vec![ready])?, feed, clock))
     }
 
-    /// Starts a replica of `machine`, which nothing was applied to: the log is applied from its
-    /// beginning. It has the id of a learner and of a client.
+    /// Starts a replica of `machine`, which nothing was applied to. It has the id of a learner and
+    /// of a client.
+    ///
+    /// Where the cluster has a place for snapshots, the newest one of this id is restored, and the
+    /// log is applied from there on. Else it is applied from its beginning.
     ///
     /// # Errors
     ///
-    /// When it cannot start.
+    /// When it cannot start, and when there are snapshots and none of them can be restored.
     pub fn replica<M: StateMachine>(&self, id: u32, machine: M) -> Result<Replica<M>, StartError> {
         self.replica_after(id, machine, Position(0))
     }
@@ -150,8 +169,8 @@ impl Cluster {
     }
 
     /// A replica in one node with other roles of this id, `Role::Acceptor` and `Role::Proposer`:
-    /// what one says to another crosses no socket, and they end together. The log is applied from
-    /// its beginning.
+    /// what one says to another crosses no socket, and they end together. It begins as
+    /// [`Cluster::replica`] does.
     ///
     /// # Errors
     ///
@@ -180,10 +199,24 @@ impl Cluster {
         }
         let clock = Clock::start();
         let mut roles = self.ready(id, roles, clock)?;
-        let (feed, learner) = self.following(id, clock)?;
+        let mut start = Start { machine, after: applied, keeper: None };
+        let (feed, learner) = self.following(id, clock, |config, learner, inbox| {
+            // A machine that has applied something has its state from elsewhere.
+            if applied > Position(0) {
+                return Ok(learner);
+            }
+            let shop = snapshots::open(config, id, Kind::Replica)?;
+            let Some(mut shop) = shop else { return Ok(learner) };
+            let learner = match snapshots::newest(&mut shop)? {
+                Some(found) => restore(&mut shop, found, learner, &mut start)?,
+                None => learner.with_snapshots(),
+            };
+            start.keeper = Some(snapshots::keep(shop, inbox, clock)?);
+            Ok(learner)
+        })?;
         let (desk, client) = self.asking(id, clock, None)?;
         roles.extend([learner, client]);
-        Replica::start(Node::start(roles)?, desk, feed, (machine, applied), clock)
+        Replica::start(Node::start(roles)?, desk, feed, start, clock)
     }
 
     fn open(&self, id: u32, role: Role, clock: Clock) -> Result<Opened, StartError> {
@@ -207,15 +240,39 @@ impl Cluster {
         Ok((desk, Ready::new(node, process, None, actor)))
     }
 
-    fn following(&self, id: u32, clock: Clock) -> Result<(Arc<Feed>, Ready), StartError> {
+    fn following(
+        &self,
+        id: u32,
+        clock: Clock,
+        resume: impl FnOnce(&Config, Learner, InboxSender) -> Result<Learner, StartError>,
+    ) -> Result<(Arc<Feed>, Ready), StartError> {
         let Opened { node, part, process, .. } = self.open(id, Role::Learner, clock)?;
         let Part::Learner(learner) = part else { unreachable!("a learner was opened") };
         let feed = Feed::new(process.inbox_sender.clone());
         // Whoever builds a state needs all that there ever was, or must be told.
         let learner = learner.beginning(Beginning::At(Instance::FIRST));
+        let learner = resume(&self.config, learner, process.inbox_sender.clone())?;
         let actor = Following::new(learner, Arc::clone(&feed));
         Ok((feed, Ready::new(node, process, None, actor)))
     }
+}
+
+/// Gives a machine and its learner the state of a snapshot.
+fn restore<M: StateMachine>(
+    shop: &mut Shop,
+    found: Found,
+    learner: Learner,
+    start: &mut Start<M>,
+) -> Result<Learner, StartError> {
+    let Found { name, label, .. } = found;
+    let restored = shop.shelf.read(&name).and_then(|mut bytes| start.machine.restore(&mut bytes));
+    restored.map_err(|error| {
+        let path = shop.shelf.path_of(&name);
+        let sentence = format!("{path}: it cannot be restored: {error}");
+        StartError::new(StartErrorKind::Data, sentence)
+    })?;
+    start.after = Position(label.of().0.saturating_sub(1));
+    Ok(learner.restored(label.checkpoint))
 }
 
 fn refuse_node(id: u32, sentence: &str) -> StartError {

@@ -16,6 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::protocol::actor::{Actor, Delivery, Effects, Halt, Input};
 use crate::protocol::assembly::Assembled;
+use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{Interest, Message};
 use crate::protocol::segments::Page;
@@ -33,6 +34,8 @@ pub(super) enum Piece {
     Values(Page),
     /// A value that came in parts.
     Long(Assembled),
+    /// Everything below this place came before, and nothing above: a snapshot could be taken.
+    Checkpoint(Arc<Checkpoint>),
 }
 
 /// What is delivered, on its way to the one reader.
@@ -112,6 +115,7 @@ impl Feed {
 enum Behind {
     Values(Run<Instance>),
     Long(Assembled),
+    Checkpoint(Arc<Checkpoint>),
 }
 
 impl Behind {
@@ -120,6 +124,7 @@ impl Behind {
         match self {
             Behind::Values(run) => run.from,
             Behind::Long(value) => value.instance,
+            Behind::Checkpoint(checkpoint) => checkpoint.head.of,
         }
     }
 }
@@ -129,11 +134,13 @@ pub(super) struct Following {
     learner: Learner,
     feed: Arc<Feed>,
     behind: VecDeque<Behind>,
+    /// One of them is a checkpoint.
+    has_checkpoint: bool,
 }
 
 impl Following {
     pub fn new(learner: Learner, feed: Arc<Feed>) -> Self {
-        Following { learner, feed, behind: VecDeque::new() }
+        Following { learner, feed, behind: VecDeque::new(), has_checkpoint: false }
     }
 
     /// Notes what is delivered, in order.
@@ -141,6 +148,12 @@ impl Following {
         let run = match delivery {
             // For files, which are written out of order, and for digests.
             Delivery::Decided(_) | Delivery::Passed(_) | Delivery::Begins(_) => return,
+            // A reader that is late has one such place before it, and needs no more of them.
+            Delivery::Checkpoint(_) if self.has_checkpoint => return,
+            Delivery::Checkpoint(checkpoint) => {
+                self.has_checkpoint = true;
+                return self.behind.push_back(Behind::Checkpoint(checkpoint));
+            }
             Delivery::Assembled(value) => return self.behind.push_back(Behind::Long(value)),
             Delivery::Delivered(page) => page.run(),
         };
@@ -166,6 +179,10 @@ impl Following {
             let (piece, is_over) = match self.behind.front_mut() {
                 None => break,
                 Some(Behind::Long(value)) => (Piece::Long(value.clone()), true),
+                Some(Behind::Checkpoint(checkpoint)) => {
+                    self.has_checkpoint = false;
+                    (Piece::Checkpoint(Arc::clone(checkpoint)), true)
+                }
                 Some(Behind::Values(run)) => {
                     if run.from < first {
                         break;
@@ -233,6 +250,10 @@ impl Actor for Following {
     fn interest(&self) -> Interest {
         self.learner.interest()
     }
+
+    fn input_room(&self) -> usize {
+        self.learner.input_room()
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +297,7 @@ mod tests {
                 let each = (page.from.0..).zip(page.entries.values());
                 each.map(|(instance, bytes)| (instance, number(bytes))).collect::<Vec<_>>()
             }
-            Piece::Long(_) => panic!("none is long"),
+            Piece::Long(_) | Piece::Checkpoint(_) => panic!("none is there"),
         };
         pieces.drain(..).flat_map(value).collect()
     }

@@ -29,3 +29,4 @@ pub use self::ticket::{Fate, NotYet, Ticket};
 pub use crate::config::ConfigError;
 pub use crate::protocol::types::{Number, Role, Session};
 pub use crate::runtime::start_error::{StartError, StartErrorKind};
+pub use crate::snapshots::Frozen;

@@ -39,8 +39,8 @@ pub struct Node {
 pub enum NodeError {
     /// An acceptor's records cannot be stored. It has answered nothing that is not.
     Storage(String),
-    /// The acceptor came back without what it had promised, or its data was taken away: it must
-    /// not be started again as it is.
+    /// The acceptor came back without what it had promised, or its data was taken away, or a
+    /// snapshot is of an earlier life of the cluster: it must not be started again as it is.
     Forgotten(String),
     /// A subscription or replica was to be given something that was removed from the log before it
     /// had it, because it was away or slow for longer than `retain` allows, or is new.
@@ -79,11 +79,11 @@ impl From<Failure> for NodeError {
             Failure::Halted(Halt::Trimmed(first) | Halt::CutOff(first)) => {
                 NodeError::Trimmed(format!(
                     "the log begins at instance {first}: what lies below has been removed, as \
-                     `retain` says, before this process had it; its state cannot be built from \
-                     what is left"
+                     `retain` says, before this process had it; give it a snapshot of another \
+                     replica (`paxos snapshot export` and `import`), and start it again"
                 ))
             }
-            Failure::Halted(Halt::Forgotten) | Failure::Vanished(_) => {
+            Failure::Halted(Halt::Forgotten | Halt::Foreign) | Failure::Vanished(_) => {
                 NodeError::Forgotten(sentence)
             }
         }

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -21,9 +22,12 @@ use super::node::{Node, NodeError};
 use super::subscription::{Position, each_value};
 use super::ticket::{Fate, Teller, Ticket, ticket};
 use crate::clock::Clock;
+use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::types::{Instance, Number, Session, Time};
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::start_error::{StartError, no_thread};
+use crate::snapshots::Frozen;
+use crate::snapshots::keeper::Keeper;
 
 /// What a cluster replicates.
 pub trait StateMachine: Send + 'static {
@@ -40,6 +44,28 @@ pub trait StateMachine: Send + 'static {
     /// A digest of the state, if there is one: replicas at the same position must have the same.
     fn digest(&self) -> Option<u64> {
         None
+    }
+
+    /// The state as it is now, as something that writes it: another thread calls that, while this
+    /// machine goes on. Nothing is applied while it is made, so it should be quick.
+    ///
+    /// Without it there are no snapshots, and a replica that starts needs the log from its
+    /// beginning.
+    fn freeze(&self) -> Option<Frozen> {
+        None
+    }
+
+    /// Puts the state that [`freeze`](StateMachine::freeze) wrote in the place of the state that
+    /// is there: nothing of that may be left.
+    ///
+    /// # Errors
+    ///
+    /// When what it reads is no such state; the replica does not start then.
+    fn restore(&mut self, _snapshot: &mut dyn Read) -> io::Result<()> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this state machine cannot be restored; remove `snapshots` from the configuration",
+        ))
     }
 }
 
@@ -104,6 +130,14 @@ struct Looks<M> {
     waiting: Mutex<Option<VecDeque<Look<M>>>>,
 }
 
+/// Where a replica begins.
+pub(super) struct Start<M> {
+    pub machine: M,
+    /// What the machine has applied already.
+    pub after: Position,
+    pub keeper: Option<Keeper>,
+}
+
 /// What the thread has that applies.
 struct Applying<M: StateMachine> {
     session: Session,
@@ -111,6 +145,8 @@ struct Applying<M: StateMachine> {
     looks: Arc<Looks<M>>,
     feed: Arc<Feed>,
     applied: Arc<AtomicU64>,
+    /// Who writes snapshots, if anybody does.
+    keeper: Option<Keeper>,
     /// Those of the node: it ends with this thread.
     inboxes: Vec<InboxSender>,
 }
@@ -120,9 +156,10 @@ impl<M: StateMachine> Replica<M> {
         node: Node,
         desk: Arc<Desk<Call<M::Output>>>,
         feed: Arc<Feed>,
-        (machine, after): (M, Position),
+        start: Start<M>,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        let Start { machine, after, keeper } = start;
         let looks = Arc::new(Looks { waiting: Mutex::new(Some(VecDeque::new())) });
         let applied = Arc::new(AtomicU64::new(after.0));
         let applying = Applying {
@@ -131,6 +168,7 @@ impl<M: StateMachine> Replica<M> {
             looks: Arc::clone(&looks),
             feed: Arc::clone(&feed),
             applied: Arc::clone(&applied),
+            keeper,
             inboxes: node.inboxes(),
         };
         let apply = move || applying.run(machine);
@@ -320,11 +358,24 @@ impl<M: StateMachine> Applying<M> {
         }
     }
 
+    /// Keeps a snapshot of this place, if that is the time for it.
+    fn keep(&self, machine: &M, checkpoint: &Arc<Checkpoint>) {
+        let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_free()) else { return };
+        // A machine that was ahead of the log when it began has more in it.
+        let has_no_more = self.at() < checkpoint.head.of.into();
+        if let Some(frozen) = has_no_more.then(|| machine.freeze()).flatten() {
+            keeper.keep(Arc::clone(checkpoint), frozen);
+        }
+    }
+
     fn at(&self) -> Position {
         Position(self.applied.load(Ordering::Relaxed))
     }
 
     fn apply(&self, machine: &mut M, piece: &Piece) {
+        if let Piece::Checkpoint(checkpoint) = piece {
+            return self.keep(machine, checkpoint);
+        }
         each_value(piece, |at: Instance, session, number: Number, command| {
             let position = Position::from(at);
             // A snapshot has it already.

@@ -104,6 +104,9 @@ impl Judge {
                 Delivery::Passed(watermark) => {
                     assert!(self.printed < Some(*watermark), "{watermark} was not passed");
                 }
+                Delivery::Checkpoint(checkpoint) => {
+                    assert!(self.printed < Some(checkpoint.head.of), "a snapshot lacks something");
+                }
             }
         }
     }

@@ -5,8 +5,8 @@ use crate::protocol::checkpoint::{Checkpoint, Head, OpenValue, Position};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
-    Chosen, Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea,
-    Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
+    Chosen, Decide, DecideAck, Disown, Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer,
+    Plea, Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Part, Piece, Role, Run,
@@ -62,7 +62,7 @@ pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
         | Kind::Offer
         | Kind::Chosen => Role::Proposer,
         Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo => Role::Acceptor,
-        Kind::DecideAck => Role::Learner,
+        Kind::DecideAck | Kind::Durable => Role::Learner,
         Kind::Plea => {
             if bytes.chance() {
                 Role::Client
@@ -156,6 +156,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             entries: entries(bytes),
         }),
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(bytes) }),
+        Kind::Durable => Message::Durable(Durable { below: instance(bytes) }),
         Kind::Heartbeat => Message::Heartbeat(Heartbeat {
             announcement: announcement(bytes),
             asks: bytes.chance(),
@@ -242,7 +243,8 @@ fn heard(bytes: &mut Bytes<'_>) -> Heard {
 
 fn progress(bytes: &mut Bytes<'_>) -> Progress {
     let (watermark, decided, end) = (instance(bytes), bytes.number() - 1, instance(bytes));
-    Progress { first: Instance::FIRST.max(instance(bytes)), watermark, decided, end }
+    let name = u64::from(bytes.chance());
+    Progress { first: Instance::FIRST.max(instance(bytes)), watermark, decided, end, name }
 }
 
 fn session(bytes: &mut Bytes<'_>) -> Session {
@@ -297,7 +299,7 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
         let open = OpenValue { session: session(bytes), instances: vec![head.keep] };
         let open = if bytes.chance() { vec![open] } else { Vec::new() };
         let sessions = vec![(session(bytes), position)];
-        let whole = Checkpoint { head, sessions, open }.pieces(Value::BYTES_MAX);
+        let whole = Checkpoint { head, name: 1, sessions, open }.pieces(Value::BYTES_MAX);
         return whole.into_iter().next().unwrap_or(Entry::Noop);
     }
     let count = 1 + u32::from(bytes.below(3));

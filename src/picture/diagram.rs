@@ -76,7 +76,7 @@ impl Ink {
         };
         let line = match fan.message.kind() {
             Kind::Prepare | Kind::Promise => " dash",
-            Kind::DecideAck | Kind::Heartbeat | Kind::Echo => " dot thin",
+            Kind::DecideAck | Kind::Durable | Kind::Heartbeat | Kind::Echo => " dot thin",
             Kind::Chosen | Kind::Decide => " thick",
             Kind::Request | Kind::RequestAck | Kind::Plea | Kind::Offer => " thin",
             _ => "",

@@ -92,7 +92,7 @@ fn columns(scene: &Scene<'_>) -> [Vec<(Symbol, String)>; 5] {
             ),
             (sends(&catch_up), Arrow("c", "cf"), "others, by their names"),
             (
-                sends(&[Kind::DecideAck, Kind::Heartbeat, Kind::Echo]),
+                sends(&[Kind::DecideAck, Kind::Durable, Kind::Heartbeat, Kind::Echo]),
                 Arrow("c dot thin", "cf"),
                 "what is held; signs of life",
             ),

@@ -134,8 +134,13 @@ fn made(value: &[u8]) -> Record {
 fn office(ballot: Ballot, leads: bool) -> Belief {
     use crate::protocol::message::{Progress, Standing};
     let standing = if leads { Standing::Leads } else { Standing::Campaigns };
-    let progress =
-        Progress { first: Instance::FIRST, watermark: Instance(1), decided: 0, end: Instance(1) };
+    let progress = Progress {
+        first: Instance::FIRST,
+        watermark: Instance(1),
+        decided: 0,
+        end: Instance(1),
+        name: 0,
+    };
     Belief::Proposer { standing, ballot, progress }
 }
 

@@ -184,6 +184,7 @@ pub fn label(message: &Message, most: f64) -> String {
         }
         Message::Chosen(_) => format!("Chosen {}", spans(&instances(message))),
         Message::DecideAck(ack) => format!("DecideAck: below {}", ack.progress.watermark),
+        Message::Durable(durable) => format!("Durable: below {}", durable.below),
         Message::Heartbeat(heartbeat) => match heartbeat.announcement.standing {
             Standing::Leads => "Heartbeat: leads",
             Standing::Campaigns => "Heartbeat: campaigns",

@@ -372,6 +372,7 @@ impl Actor for Acceptor {
             | Message::Nack(_)
             | Message::Decide(_)
             | Message::DecideAck(_)
+            | Message::Durable(_)
             | Message::CatchUpRequest(_)
             | Message::CatchUpReply(_)
             | Message::Echo(_)

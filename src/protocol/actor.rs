@@ -5,7 +5,10 @@
 //! [`Actor::on_turn_end`] once, then applies the effects of the whole turn in one order: persist,
 //! flush, send, timers, deliver. So nothing is answered that was not stored before.
 
+use std::sync::Arc;
+
 use super::assembly::Assembled;
+use super::checkpoint::{Checkpoint, Head};
 use super::entries::Entries;
 use super::figures::Figures;
 use super::message::{Interest, Message};
@@ -24,8 +27,8 @@ pub trait Actor {
     /// A timer that was set is due.
     fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects);
 
-    /// Standard input has something. Called only while [`Actor::input_room`] is above zero, and
-    /// for clients alone.
+    /// Standard input or the disk has something. Called only while [`Actor::input_room`] is above
+    /// zero, and for clients and learners alone.
     fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects);
 
     /// Every event of the turn was handed over: what has gathered goes out now, as runs.
@@ -53,13 +56,16 @@ pub trait Actor {
     }
 }
 
-/// What standard input gives a client.
+/// What comes from outside the network: from standard input for a client, from the disk for a
+/// learner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The next value.
+    /// A client's next value.
     Value(Value),
-    /// There are no more.
+    /// A client gets no more values.
     End,
+    /// A snapshot is on stable storage that was taken at this checkpoint's place, and read back.
+    Kept(Head),
 }
 
 /// What a role wants done. The lists are applied in the order of the fields.
@@ -160,6 +166,9 @@ pub enum Delivery {
     Passed(Instance),
     /// What lies below this instance was trimmed before it was learned: it is not handed out.
     Begins(Instance),
+    /// The state of delivery here, for a snapshot: everything below it was handed out, and nothing
+    /// above.
+    Checkpoint(Arc<Checkpoint>),
 }
 
 /// Why a role must end.
@@ -173,6 +182,9 @@ pub enum Halt {
     /// The same of a learner that hands out whatever is kept: it was late, and started again it
     /// goes on here.
     CutOff(Instance),
+    /// A learner went on from a snapshot that was taken of another log: of an earlier life of the
+    /// cluster.
+    Foreign,
 }
 
 /// Why an event was not acted on.

@@ -407,6 +407,7 @@ mod tests {
             watermark: Instance(1),
             decided: 100,
             end: Instance(101),
+            name: 0,
         };
         catch_up.on_progress(Time::ZERO, source, heard);
         // What is set when an answer brings `until` at `now`: when the next request is due, or
@@ -437,6 +438,7 @@ mod tests {
             watermark: Instance(1),
             decided: 300,
             end: Instance(301),
+            name: 0,
         };
         catch_up.on_progress(Time(7000), source, heard);
         assert_eq!(answer(&mut catch_up, 7000, 70), retry, "the others decide faster");
@@ -516,6 +518,7 @@ mod tests {
             watermark: Instance(1),
             decided: 9,
             end: Instance(10),
+            name: 0,
         };
         let mut now = Time::ZERO;
         let mut longest = |hears: bool| {
@@ -548,6 +551,7 @@ mod tests {
             watermark: Instance(1),
             decided,
             end: Instance(decided + 1),
+            name: 0,
         };
         let [l1, l2, l3] = [1, 2, 3].map(|id| NodeId::new(Role::Learner, id));
         let p1 = NodeId::new(Role::Proposer, 1);

@@ -65,6 +65,8 @@ pub struct OpenValue {
 pub struct Checkpoint {
     /// What it says of the log.
     pub head: Head,
+    /// What tells the log from that of another life of the cluster; 0 if nothing does yet.
+    pub name: u64,
     /// Every session that has leader-assigned values, in order.
     pub sessions: Vec<(Session, Position)>,
     /// The values that are open, in the order of their sessions.
@@ -86,11 +88,13 @@ impl Checkpoint {
         (0..count).zip(&chunks).map(piece).collect()
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// The content as bytes, which [`Checkpoint::decode`] reads.
+    pub fn encode(&self) -> Vec<u8> {
         let Head { of, keep, trim, idle_below } = self.head;
         let mut bytes = Vec::new();
         let mut put = |number| put_number(number, &mut bytes);
         [of, keep, trim, idle_below].iter().for_each(|instance| put(instance.0));
+        put(self.name);
         put(self.sessions.len() as u64);
         for (session, position) in &self.sessions {
             put(session.client.into());
@@ -116,7 +120,7 @@ impl Checkpoint {
     /// the bytes.
     pub fn decode(mut bytes: &[u8]) -> Option<Checkpoint> {
         let bytes = &mut bytes;
-        let head = read_head(bytes)?;
+        let (head, name) = (read_head(bytes)?, take(bytes)?);
         let sessions = (0..take(bytes)?).map(|_| {
             let session = read_session(bytes)?;
             let next = Number(take(bytes)?);
@@ -138,7 +142,7 @@ impl Checkpoint {
             Some(OpenValue { session, instances: instances.collect::<Option<_>>()? })
         });
         let open = open.collect::<Option<_>>()?;
-        bytes.is_empty().then_some(Checkpoint { head, sessions, open })
+        bytes.is_empty().then_some(Checkpoint { head, name, sessions, open })
     }
 }
 
@@ -212,6 +216,7 @@ mod tests {
                 trim: Instance(600),
                 idle_below: Instance(650),
             },
+            name: 9,
             sessions: (1..9).map(|one| (session(one), position(one.into(), one == 2))).collect(),
             open: vec![OpenValue {
                 session: session(1),
@@ -251,7 +256,7 @@ mod tests {
         }
         // What is claimed and not there takes no memory.
         let mut claims = Vec::new();
-        [9, 9, 1, 1, u64::MAX].iter().for_each(|number| put_number(*number, &mut claims));
+        [9, 9, 1, 1, 7, u64::MAX].iter().for_each(|number| put_number(*number, &mut claims));
         assert_eq!(Checkpoint::decode(&claims), None);
     }
 

@@ -560,6 +560,7 @@ impl Actor for Client {
             | Message::Nack(_)
             | Message::Decide(_)
             | Message::DecideAck(_)
+            | Message::Durable(_)
             | Message::CatchUpRequest(_)
             | Message::CatchUpReply(_)
             | Message::Disown(_)
@@ -601,6 +602,7 @@ impl Actor for Client {
                 self.fill_window();
             }
             Input::End => self.ended = true,
+            Input::Kept(_) => unreachable!("a client keeps no snapshots"),
         }
     }
 
@@ -710,6 +712,7 @@ mod tests {
             watermark: Instance(1),
             decided: 0,
             end: Instance(1),
+            name: 0,
         };
         let heartbeat = Heartbeat { announcement, asks: false, progress };
         client.on_heartbeat(Time(1), &heartbeat, &mut Effects::new());

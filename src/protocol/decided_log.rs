@@ -14,7 +14,7 @@ mod trimming;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assembly::{Assembled, Assemblies, AssemblyLimits, Taken};
-use super::checkpoint::{Head, Position};
+use super::checkpoint::{Checkpoint, Head, Position};
 use super::entries::{Entries, EntryRef};
 use super::message::Progress;
 use super::segments::{Held, Page, Segments};
@@ -41,6 +41,11 @@ pub struct DecidedLog {
     pieces: BTreeMap<Instance, Piece>,
     /// Where the log may be trimmed: what the checkpoints that were passed keep.
     trim_points: BTreeSet<Instance>,
+    /// What tells this log from that of another life of the cluster: the boot number of the first
+    /// session that has a value in it. 0 until that is known.
+    name: u64,
+    /// A snapshot's checkpoint, while parts of values that were open then are still missing.
+    restored: Option<Checkpoint>,
 }
 
 /// An instance is known to hold something else than was claimed. What is known stays.
@@ -84,6 +89,8 @@ impl DecidedLog {
             assemblies: Assemblies::new(limits),
             pieces: BTreeMap::new(),
             trim_points: BTreeSet::from([Instance::FIRST]),
+            name: 0,
+            restored: None,
         }
     }
 
@@ -154,6 +161,9 @@ impl DecidedLog {
     pub fn deliver(&mut self, mut passed: impl FnMut(Page, Occurrence)) {
         while let Some(page) = self.next_page() {
             for (place, entries) in page.entries.runs() {
+                if self.name == 0 {
+                    self.name = entries.origin().map_or(0, |origin| origin.session.boot);
+                }
                 let mut rest = Some(Page { from: page.from.plus(place as u64), entries });
                 while let Some(run) = rest {
                     let (count, occurrence) = self.fate(&run);
@@ -323,7 +333,13 @@ impl DecidedLog {
     /// How much is held here.
     pub fn progress(&self) -> Progress {
         let decided = self.first.0 - 1 + self.entries.len() as u64;
-        Progress { first: self.first, watermark: self.watermark, decided, end: self.end }
+        Progress {
+            first: self.first,
+            watermark: self.watermark,
+            decided,
+            end: self.end,
+            name: self.name,
+        }
     }
 
     /// Whether anything of `run` is not decided.

@@ -6,10 +6,16 @@
 //! A learner takes in all of the log, even when it hands out only what follows some instance: which
 //! occurrence of a leader-assigned value is delivered follows from all that came before it.
 
+mod snapshots;
+
+use std::sync::Arc;
+
 use log::{error, info, warn};
 
+use self::snapshots::Snapshots;
 use super::actor::{Actor, Delivery, Effects, Halt, Ignored, Input};
 use super::catch_up::{self, CatchUp};
+use super::checkpoint::Checkpoint;
 use super::decided_log::{Contradiction, DecidedLog, Occurrence};
 use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, Verdict};
@@ -25,6 +31,7 @@ use super::timer::Timer;
 use super::types::{
     AssignedBy, Ballot, Counted, Instance, NodeId, Origin, Role, Run, Sender, Time,
 };
+use crate::bugs::{self, Bug};
 
 /// From which instance on a learner hands values out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,6 +73,8 @@ pub struct Learner {
     /// When something decided was learned last, or when there was nothing to be learned.
     gained: Time,
     pleading: Pleading,
+    /// None if nobody takes any.
+    snapshots: Option<Snapshots>,
 }
 
 impl Learner {
@@ -90,6 +99,7 @@ impl Learner {
             begins: Some(Instance::FIRST),
             begins_anywhere: true,
             is_cut_off: false,
+            snapshots: None,
         }
     }
 
@@ -102,6 +112,27 @@ impl Learner {
             Beginning::Now => (None, false),
         };
         Learner { begins, begins_anywhere, ..self }
+    }
+
+    /// The same for somebody who takes snapshots of what is made of the values.
+    #[must_use]
+    pub fn with_snapshots(self) -> Self {
+        Learner { snapshots: Some(Snapshots::default()), ..self }
+    }
+
+    /// The same, going on where a snapshot was taken: it hands out what lies above.
+    #[must_use]
+    pub fn restored(mut self, checkpoint: Checkpoint) -> Self {
+        (self.begins, self.begins_anywhere) = (Some(checkpoint.head.of), false);
+        self.snapshots = Some(Snapshots::of(checkpoint.head));
+        self.log.restore(checkpoint);
+        self.log.take_up();
+        self
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     /// What it knows to be decided.
@@ -169,6 +200,7 @@ impl Learner {
 
     fn hand_out(&mut self, fx: &mut Effects) {
         let (before, begins) = (self.log.watermark(), self.begins);
+        let mut has_passed_checkpoint = false;
         self.log.deliver(|page, occurrence| match occurrence {
             Occurrence::Delivered => {
                 let origin = page.entries.origin();
@@ -183,14 +215,17 @@ impl Learner {
                     fx.deliver.push(Delivery::Assembled(value));
                 }
             }
-            Occurrence::Held
-            | Occurrence::Skipped
-            | Occurrence::Ended
-            | Occurrence::Noop
-            | Occurrence::Checkpoint(_) => {}
+            Occurrence::Held | Occurrence::Skipped | Occurrence::Ended | Occurrence::Noop => {}
+            Occurrence::Checkpoint(_) => has_passed_checkpoint = true,
         });
         if self.log.watermark() > before {
             fx.deliver.push(Delivery::Passed(self.log.watermark()));
+        }
+        if let Some(snapshots) = &mut self.snapshots
+            && snapshots.are_due(self.log.watermark(), has_passed_checkpoint, &self.settings)
+        {
+            let checkpoint = self.log.checkpoint(Instance::FIRST, Instance::FIRST);
+            fx.deliver.push(Delivery::Checkpoint(Arc::new(checkpoint)));
         }
     }
 
@@ -243,6 +278,7 @@ impl Learner {
                 self.on_chosen(now, sender, Chosen { ballot, until, runs }, fx);
             }
             if quorate && standing == Standing::Leads {
+                self.expect_same_log(heartbeat.progress, fx);
                 (self.follows, self.informed) = (Some((ballot, now)), now);
                 if self.begins.is_none() {
                     let told = heartbeat.progress.watermark;
@@ -262,6 +298,16 @@ impl Learner {
             self.leads = false;
             fx.cancel_timer(Timer::DecideAck);
             self.ack_armed = false;
+        }
+    }
+
+    /// A leader holds `progress`. A snapshot that is of another log must not be added to.
+    fn expect_same_log(&mut self, progress: Progress, fx: &mut Effects) {
+        let (own, other) = (self.log.progress().name, progress.name);
+        let is_other = own != 0 && other != 0 && own != other;
+        if is_other && self.snapshots.is_some() && !bugs::has(Bug::BelievesForeignSnapshot) {
+            self.is_cut_off = true;
+            fx.halt = Some(Halt::Foreign);
         }
     }
 
@@ -391,6 +437,7 @@ impl Actor for Learner {
             | Message::Accepted(_)
             | Message::Nack(_)
             | Message::DecideAck(_)
+            | Message::Durable(_)
             | Message::Disown(_)
             | Message::Echo(_)
             | Message::Plea(_) => fx.ignore(Ignored::Misdirected),
@@ -399,7 +446,12 @@ impl Actor for Learner {
 
     fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
         match timer {
-            Timer::Heartbeat => self.send_heartbeat(now, fx),
+            Timer::Heartbeat => {
+                self.send_heartbeat(now, fx);
+                if let Some(snapshots) = &mut self.snapshots {
+                    snapshots.report(now, &self.settings, fx);
+                }
+            }
             Timer::Election => self.on_election(now, fx),
             Timer::CatchUp => {
                 // Who leads the learners asks the leader, for it has all there is.
@@ -425,8 +477,16 @@ impl Actor for Learner {
         }
     }
 
-    fn on_input(&mut self, _now: Time, _input: Input, _fx: &mut Effects) {
-        unreachable!("a learner has no input room");
+    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        let Input::Kept(head) = input else { unreachable!("a learner gets no values") };
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.on_kept(head);
+            snapshots.report(now, &self.settings, fx);
+        }
+    }
+
+    fn input_room(&self) -> usize {
+        usize::from(self.snapshots.is_some())
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
@@ -488,6 +548,7 @@ mod tests {
             watermark: Instance(12),
             decided: 11,
             end: Instance(12),
+            name: 1,
         };
         for (role, first) in [(Role::Learner, Instance::FIRST), (Role::Proposer, Instance(9))] {
             let mut learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
@@ -515,6 +576,9 @@ mod tests {
                     return vec![format!("both {} {}", value.instance, value.to_value())];
                 }
                 Delivery::Passed(_) | Delivery::Begins(_) => return vec![],
+                Delivery::Checkpoint(checkpoint) => {
+                    return vec![format!("place {}", checkpoint.head.of)];
+                }
             };
             let numbered = page.from.numbering(page.entries.values());
             let line = |(instance, value)| format!("{verb} {instance} {}", Value::new(value));
@@ -634,6 +698,7 @@ mod tests {
             watermark,
             decided: watermark.0 - 1,
             end: watermark,
+            name: 0,
         };
         Message::Heartbeat(Heartbeat { announcement, asks: false, progress })
     }

@@ -44,6 +44,7 @@
 //!   P1 --- Prepare or Accept --> A1 --- Nack (a higher ballot was promised) --> P1
 //!   A2, which lost its data --- Promise or Accepted --> P1 --- Disown --> A2, which ends
 //!   L2 --- CatchUpRequest --> the leading learner, or the leader --- CatchUpReply ... --> L2
+//!   L1 --- Durable (what a snapshot of it stands for) --> proposers, who may remove that
 //!   leader --- Heartbeat (what is decided so far) --> proposers, learners, clients
 //! ```
 //!
@@ -85,6 +86,7 @@ pub enum Message {
     Plea(Plea),
     Offer(Offer),
     Chosen(Chosen),
+    Durable(Durable),
 }
 
 /// Client to proposers: decide these values. The session is the sender's.
@@ -280,6 +282,14 @@ pub struct DecideAck {
     pub progress: Progress,
 }
 
+/// Learner to proposers: this learner has a snapshot, on stable storage, that stands for everything
+/// below an instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Durable {
+    /// What lies below it is not needed for going on from that snapshot.
+    pub below: Instance,
+}
+
 /// How much of the log somebody holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Progress {
@@ -292,6 +302,10 @@ pub struct Progress {
     pub decided: u64,
     /// Above every decided instance.
     pub end: Instance,
+    /// What tells the log from that of another life of the cluster, which has lost its acceptors'
+    /// data: the boot number of the first session that has a value in it. 0 while that is not
+    /// known.
+    pub name: u64,
 }
 
 /// Alive: a proposer to the acceptors, a learner to the learners; who campaigns or leads to the
@@ -440,11 +454,12 @@ pub enum Kind {
     Plea,
     Offer,
     Chosen,
+    Durable,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers on the wire.
-    pub const ALL: [Kind; 17] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Request,
         Kind::RequestAck,
         Kind::Prepare,
@@ -462,6 +477,7 @@ impl Kind {
         Kind::Plea,
         Kind::Offer,
         Kind::Chosen,
+        Kind::Durable,
     ];
 
     /// Whether processes of `role` take it from `group`: everything from their own, and from the
@@ -492,7 +508,7 @@ impl Kind {
             | Kind::Chosen => role == Role::Proposer,
             Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo => role == Role::Acceptor,
             Kind::Plea => matches!(role, Role::Client | Role::Learner),
-            Kind::DecideAck => role == Role::Learner,
+            Kind::DecideAck | Kind::Durable => role == Role::Learner,
             Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
                 matches!(role, Role::Proposer | Role::Learner)
             }
@@ -521,6 +537,7 @@ impl Message {
             Message::Plea(_) => Kind::Plea,
             Message::Offer(_) => Kind::Offer,
             Message::Chosen(_) => Kind::Chosen,
+            Message::Durable(_) => Kind::Durable,
         }
     }
 }

@@ -83,6 +83,14 @@ pub struct Settings {
     /// How much of the log is kept. Clients should ask for instances only where all of it is: of
     /// one that was trimmed nobody knows any more who has won it, so they are told nothing.
     pub retain: Retain,
+    /// Learners whose snapshots stand for what is removed: nothing is removed that fewer than
+    /// `snapshot_copies` of them keep. None of them: nobody is asked.
+    pub keepers: Vec<u32>,
+    /// How many of the keepers must have a snapshot; none means a majority.
+    pub snapshot_copies: Option<usize>,
+    /// After how many instances a learner that takes snapshots takes one, if the log has no
+    /// checkpoint before.
+    pub snapshot_instances: u64,
 }
 
 impl Settings {
@@ -154,6 +162,9 @@ impl Default for Settings {
             catch_up_bytes: 1 << 18,
             assembly: AssemblyLimits::FORMAT,
             retain: Retain::All,
+            keepers: Vec::new(),
+            snapshot_copies: None,
+            snapshot_instances: 65_536,
         }
     }
 }

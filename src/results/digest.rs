@@ -31,6 +31,11 @@ impl Digest {
         self.0 = hash.finalize().into();
     }
 
+    /// Its state, from which it goes on.
+    pub fn to_bytes(self) -> [u8; DIGEST_BYTES] {
+        self.0
+    }
+
     /// The digest that prints as `text`.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
@@ -43,6 +48,12 @@ impl Digest {
             *byte = (value(pair[0])? << 4 | value(pair[1])?) as u8;
         }
         Some(digest)
+    }
+}
+
+impl From<[u8; DIGEST_BYTES]> for Digest {
+    fn from(bytes: [u8; DIGEST_BYTES]) -> Self {
+        Digest(bytes)
     }
 }
 

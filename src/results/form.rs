@@ -2,12 +2,15 @@
 //!
 //! The lines depend on the log alone, not on how it came: two learners print the same.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
 
-use super::digest::Digest;
+use super::digest::{DIGEST_BYTES, Digest};
 use crate::protocol::assembly::Assembled;
+use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::segments::Page;
 use crate::protocol::types::{Counted, Instance};
+use crate::snapshots::keeper::Keeper;
 
 /// How often a digest is printed, in instances.
 const DIGEST_EVERY: u64 = 1000;
@@ -44,6 +47,8 @@ pub struct Running {
     position: u64,
     /// The position that was printed last, if any was.
     printed: Option<u64>,
+    /// Who writes snapshots of it, if anybody does.
+    keeper: Option<Keeper>,
 }
 
 impl Form {
@@ -53,6 +58,18 @@ impl Form {
             Printed::Values => Form::Values { has_positions: false },
             Printed::Positions => Form::Values { has_positions: true },
             Printed::Digest => Form::Digests(Running::default()),
+        }
+    }
+
+    /// Digests that go on from these.
+    pub fn digests(running: Running) -> Self {
+        Form::Digests(running)
+    }
+
+    /// Everything below this place is delivered, and nothing above: a snapshot could be taken.
+    pub fn checkpoint(&mut self, checkpoint: &Arc<Checkpoint>) {
+        if let Form::Digests(running) = self {
+            running.keep(checkpoint);
         }
     }
 
@@ -120,6 +137,32 @@ impl Form {
 }
 
 impl Running {
+    /// The digest of everything below `of`, as a snapshot has it.
+    ///
+    /// # Errors
+    ///
+    /// When it is no digest.
+    pub fn resumed(of: Instance, snapshot: &mut impl Read) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        snapshot.read_to_end(&mut bytes)?;
+        let no_digest = |_| io::Error::new(io::ErrorKind::InvalidData, "it has no digest");
+        let bytes: [u8; DIGEST_BYTES] = bytes.try_into().map_err(no_digest)?;
+        let position = of.0.saturating_sub(1);
+        Ok(Running { digest: bytes.into(), position, ..Running::default() })
+    }
+
+    /// The same, with somebody who writes snapshots of it.
+    #[must_use]
+    pub fn kept_by(self, keeper: Keeper) -> Self {
+        Running { keeper: Some(keeper), ..self }
+    }
+
+    fn keep(&self, checkpoint: &Arc<Checkpoint>) {
+        let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_free()) else { return };
+        let bytes = self.digest.to_bytes();
+        keeper.keep(Arc::clone(checkpoint), Box::new(move |out| out.write_all(&bytes)));
+    }
+
     fn add<'a>(
         &mut self,
         instance: Instance,
@@ -241,6 +284,7 @@ mod tests {
                         }
                     }
                     Delivery::Passed(watermark) => form.passed(*watermark, &mut lines),
+                    Delivery::Checkpoint(checkpoint) => form.checkpoint(checkpoint),
                 }
             }
         }

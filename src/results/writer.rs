@@ -95,7 +95,10 @@ impl Output for ResultsWriter {
                 let values = page.from.numbering(page.entries.values());
                 values.for_each(|(instance, value)| self.append(instance, value));
             }
-            Delivery::Delivered(_) | Delivery::Passed(_) | Delivery::Begins(_) => {}
+            Delivery::Delivered(_)
+            | Delivery::Passed(_)
+            | Delivery::Begins(_)
+            | Delivery::Checkpoint(_) => {}
             Delivery::Assembled(value) => self.append_long(value),
         }
     }

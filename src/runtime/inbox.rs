@@ -135,6 +135,15 @@ impl InboxSender {
         }
     }
 
+    /// Puts something into the inbox, if there is room at the moment. Never waits.
+    pub fn try_input(&self, input: Input) -> Offered {
+        match self.events.try_send(Event::Input(vec![input])) {
+            Ok(()) => Offered::Taken,
+            Err(TrySendError::Full(_)) => Offered::Full,
+            Err(TrySendError::Disconnected(_)) => Offered::Closed,
+        }
+    }
+
     /// Puts values into the inbox, and waits while there is no room. Gives false when the role
     /// loop has ended. There is no more input in an inbox than there are credits.
     pub fn input(&self, batch: Vec<Input>) -> bool {

@@ -57,6 +57,7 @@ pub mod receiver;
 pub mod role_loop;
 #[cfg(feature = "cli")]
 pub mod session;
+pub(crate) mod snapshots;
 pub mod start_error;
 pub mod stats;
 pub mod stdin;

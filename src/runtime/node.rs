@@ -20,6 +20,7 @@ use super::process::Process;
 use super::progress::{ClientProgress, Counted};
 use super::role_loop::{Ended, Failure};
 use super::session::{Head, SessionFile};
+use super::snapshots;
 use super::start_error::{StartErrorKind, no_thread};
 use super::stdin::{InputFailure, LineLimit, Stdin};
 use crate::clock::Clock;
@@ -31,9 +32,11 @@ use crate::protocol::learner::{Beginning, Learner};
 use crate::protocol::message::Assignment;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role};
-use crate::results::form::Printed;
+use crate::results::form::{Form, Printed, Running};
 use crate::results::output::{NoOutput, Output};
 use crate::results::writer::ResultsWriter;
+use crate::snapshots::file::Kind;
+use crate::snapshots::shelf::Found;
 use crate::stdio;
 
 pub use super::start_error::StartError;
@@ -178,13 +181,14 @@ struct Ready {
     session: Option<Arc<SessionFile>>,
     /// A learner's file.
     writer: Option<ResultsWriter>,
-    printed: Printed,
+    /// What a learner prints.
+    form: Form,
 }
 
 impl Ready {
     fn new(options: &NodeOptions, clock: Clock) -> Result<Self, StartError> {
         let config = config::load(&options.conf)?;
-        let mut session = None;
+        let (mut session, mut form) = (None, Form::new(options.printed));
         // What is sent in a session is sent under its boot number, in each life of it.
         let boot = |settings: &Settings, fresh| {
             session = open_session(options, &config, settings, fresh)?;
@@ -196,7 +200,15 @@ impl Ready {
                 let cutting = session.as_ref().map(|session| session.part_bytes());
                 Part::Client(name, Box::new(cutting.into_iter().fold(*client, Client::cutting_at)))
             }
-            Part::Learner(learner) => Part::Learner(Box::new(learner.beginning(options.beginning))),
+            Part::Learner(learner) => {
+                let learner = learner.beginning(options.beginning);
+                let (learner, kept) = match options.printed {
+                    Printed::Digest => open_digests(&config, learner, &opened.process, clock)?,
+                    Printed::Values | Printed::Positions => (learner, form),
+                };
+                form = kept;
+                Part::Learner(Box::new(learner))
+            }
             part @ (Part::Proposer(_) | Part::Acceptor(_)) => part,
         };
         let mut ending = Ending::new(options, opened.process.inbox_sender.clone())?;
@@ -210,13 +222,13 @@ impl Ready {
             }
             Role::Client | Role::Proposer | Role::Acceptor => None,
         };
-        let NodeOptions { assignment, printed, .. } = *options;
+        let NodeOptions { assignment, .. } = *options;
         let Config { cluster, metrics, .. } = config;
-        Ok(Ready { opened, cluster, metrics, ending, assignment, session, writer, printed })
+        Ok(Ready { opened, cluster, metrics, ending, assignment, session, writer, form })
     }
 
     fn run(self) -> Result<Exit, StartError> {
-        let Ready { opened, ending, assignment, session, writer, printed, .. } = self;
+        let Ready { opened, ending, assignment, session, writer, form, .. } = self;
         let Opened { node, part, process, settings, .. } = opened;
         logging::speak_as(node);
         match part {
@@ -226,7 +238,7 @@ impl Ready {
             }
             Part::Proposer(proposer) => drive(process, *proposer, Box::new(NoOutput), ending),
             Part::Acceptor(acceptor) => drive(process, *acceptor, Box::new(NoOutput), ending),
-            Part::Learner(learner) => run_learner(process, *learner, (writer, printed), ending),
+            Part::Learner(learner) => run_learner(process, *learner, (writer, form), ending),
         }
     }
 }
@@ -267,18 +279,46 @@ pub(super) fn drive(
 fn run_learner(
     process: Process,
     learner: Learner,
-    (writer, printed): (Option<ResultsWriter>, Printed),
+    (writer, form): (Option<ResultsWriter>, Form),
     ending: Ending,
 ) -> Result<Exit, StartError> {
-    if let Some(output) = FileOutput::of(io::stdout(), printed) {
+    if let Some(file) = FileOutput::file_of(io::stdout()) {
+        let output = FileOutput::new(file, form);
         return drive(process, learner, Box::new((writer, output)), ending);
     }
-    let (printer, output) = Printer::spawn(stdio::stdout(), printed).map_err(no_thread)?;
+    let (printer, output) = Printer::spawn(stdio::stdout(), form).map_err(no_thread)?;
     let exit = drive(process, learner, Box::new((writer, output)), ending);
     if !printer.finish(LAST_PRINT) {
         warn!("standard output takes nothing; what it did not take is in the results file");
     }
     exit
+}
+
+/// A learner that goes on where its last snapshot of the digests was taken, if the configuration
+/// says where they are, and what it prints.
+fn open_digests(
+    config: &Config,
+    learner: Learner,
+    process: &Process,
+    clock: Clock,
+) -> Result<(Learner, Form), StartError> {
+    let Some(mut shop) = snapshots::open(config, learner.id(), Kind::Digest)? else {
+        return Ok((learner, Form::new(Printed::Digest)));
+    };
+    let (learner, running) = match snapshots::newest(&mut shop)? {
+        Some(Found { name, label, .. }) => {
+            let path = shop.shelf.path_of(&name);
+            let resumed = shop.shelf.read(&name);
+            let running = resumed.and_then(|mut bytes| Running::resumed(label.of(), &mut bytes));
+            let running = running.map_err(|error| {
+                StartError::new(StartErrorKind::Data, format!("{path}: {error}"))
+            })?;
+            (learner.restored(label.checkpoint), running)
+        }
+        None => (learner.with_snapshots(), Running::default()),
+    };
+    let keeper = snapshots::keep(shop, process.inbox_sender.clone(), clock)?;
+    Ok((learner, Form::digests(running.kept_by(keeper))))
 }
 
 /// The session of a client whose options name a file.

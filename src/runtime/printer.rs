@@ -22,9 +22,10 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::protocol::actor::Delivery;
 use crate::protocol::assembly::Assembled;
+use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::segments::Page;
 use crate::protocol::types::Instance;
-use crate::results::form::{Form, Printed};
+use crate::results::form::Form;
 use crate::results::output::{Output, write_line};
 
 /// The most bytes of one write: small enough to see progress of a slow reader.
@@ -45,8 +46,8 @@ pub struct FileOutput {
 }
 
 impl FileOutput {
-    /// `output`, if it is one of these, for lines of this form.
-    pub fn of(output: impl AsFd, printed: Printed) -> Option<Self> {
+    /// `output` as a file, if it is one of these.
+    pub fn file_of(output: impl AsFd) -> Option<File> {
         let file = File::from(output.as_fd().try_clone_to_owned().ok()?);
         let metadata = file.metadata().ok()?;
         let is_null = || {
@@ -54,12 +55,12 @@ impl FileOutput {
             let is_device = metadata.file_type().is_char_device();
             is_device && null.is_some_and(|null| null.rdev() == metadata.rdev())
         };
-        let form = Form::new(printed);
-        (metadata.is_file() || is_null()).then_some(FileOutput {
-            file: Some(file),
-            form,
-            lines: Vec::new(),
-        })
+        (metadata.is_file() || is_null()).then_some(file)
+    }
+
+    /// Such a file, for lines of this form.
+    pub fn new(file: File, form: Form) -> Self {
+        FileOutput { file: Some(file), form, lines: Vec::new() }
     }
 }
 
@@ -76,6 +77,7 @@ impl Output for FileOutput {
                 }
             }
             Delivery::Passed(watermark) => self.form.passed(*watermark, &mut self.lines),
+            Delivery::Checkpoint(checkpoint) => self.form.checkpoint(checkpoint),
         }
     }
 
@@ -138,6 +140,7 @@ enum ToPrint {
     Values(Page),
     Long(Assembled),
     Passed(Instance),
+    Checkpoint(Arc<Checkpoint>),
     End,
 }
 
@@ -172,11 +175,10 @@ impl Printer {
     /// When the operating system gives no thread.
     pub fn spawn(
         output: impl Write + Send + 'static,
-        printed: Printed,
+        form: Form,
     ) -> io::Result<(Printer, PrinterOutput)> {
         let shared = Arc::new(Shared::default());
         let for_thread = Arc::clone(&shared);
-        let form = Form::new(printed);
         let follows_positions = form.follows_positions();
         thread::Builder::new().name("printer".to_owned()).spawn(move || {
             if let Err(error) = print_all(&for_thread, form, output) {
@@ -222,7 +224,10 @@ impl Output for PrinterOutput {
             Delivery::Passed(watermark) if self.follows_positions => {
                 self.pages.push(ToPrint::Passed(*watermark));
             }
-            Delivery::Passed(_) => {}
+            Delivery::Checkpoint(checkpoint) if self.follows_positions => {
+                self.pages.push(ToPrint::Checkpoint(Arc::clone(checkpoint)));
+            }
+            Delivery::Passed(_) | Delivery::Checkpoint(_) => {}
         }
     }
 
@@ -270,6 +275,7 @@ fn print_all(shared: &Shared, mut form: Form, mut output: impl Write) -> io::Res
             match page {
                 ToPrint::Values(page) => form.page(&page, &mut lines),
                 ToPrint::Passed(watermark) => form.passed(watermark, &mut lines),
+                ToPrint::Checkpoint(checkpoint) => form.checkpoint(&checkpoint),
                 ToPrint::End => form.end(&mut lines),
                 ToPrint::Long(value) => {
                     if !form.long(&value, &mut lines) {
@@ -315,6 +321,7 @@ mod tests {
     use super::*;
     use crate::protocol::entries::Entries;
     use crate::protocol::types::{AssignedBy, Instance, Number, Origin, Session};
+    use crate::results::form::Printed;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -355,20 +362,20 @@ mod tests {
     fn only_what_has_no_reader_is_written_by_the_loop_itself() {
         let (_reader, pipe) = io::pipe().unwrap();
         let zero = File::open("/dev/zero").unwrap();
-        assert!(FileOutput::of(&pipe, Printed::Values).is_none());
-        assert!(FileOutput::of(zero, Printed::Values).is_none());
+        assert!(FileOutput::file_of(&pipe).is_none());
+        assert!(FileOutput::file_of(zero).is_none());
         let null = File::options().write(true).open("/dev/null").unwrap();
-        assert!(FileOutput::of(&null, Printed::Values).is_some());
+        assert!(FileOutput::file_of(&null).is_some());
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("printed");
-        let mut output = FileOutput::of(File::create(&path).unwrap(), Printed::Values).unwrap();
+        let mut output = FileOutput::new(File::create(&path).unwrap(), Form::new(Printed::Values));
         for value in [&b"a"[..], b"\0\r"] {
             deliver(&mut output, value);
         }
         assert_eq!(fs::read(&path).unwrap(), b"a\n\0\r\n");
         // A file that takes nothing more: said once, and nothing fails.
-        let mut output = FileOutput::of(File::open(&path).unwrap(), Printed::Values).unwrap();
+        let mut output = FileOutput::new(File::open(&path).unwrap(), Form::new(Printed::Values));
         deliver(&mut output, b"b");
         assert!(output.file.is_none() && output.lines.is_empty());
         deliver(&mut output, b"c");
@@ -380,7 +387,7 @@ mod tests {
         for _ in 0..3 {
             order.send(Ok(())).unwrap();
         }
-        let (printer, mut output) = Printer::spawn(gate, Printed::Values).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Values)).unwrap();
         for value in [&b"a"[..], b"", b"\0\r"] {
             deliver(&mut output, value);
         }
@@ -393,10 +400,10 @@ mod tests {
     fn a_digest_is_printed_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("printed");
-        let mut file = FileOutput::of(File::create(&path).unwrap(), Printed::Digest).unwrap();
+        let mut file = FileOutput::new(File::create(&path).unwrap(), Form::new(Printed::Digest));
         let (gate, order, seen) = gate();
         order.send(Ok(())).unwrap();
-        let (printer, mut output) = Printer::spawn(gate, Printed::Digest).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Digest)).unwrap();
         deliver(&mut file, b"value");
         deliver(&mut output, b"value");
         assert_eq!(fs::read(&path).unwrap(), b"");
@@ -412,7 +419,7 @@ mod tests {
     #[test]
     fn a_blocked_standard_output_blocks_nobody() {
         let (gate, order, seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate, Printed::Values).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Values)).unwrap();
         for _ in 0..1000 {
             deliver(&mut output, b"value");
         }
@@ -426,7 +433,7 @@ mod tests {
     #[test]
     fn the_end_does_not_wait_for_a_blocked_reader() {
         let (gate, order, seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate, Printed::Values).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Values)).unwrap();
         deliver(&mut output, b"value");
         assert!(!printer.finish(Duration::from_millis(20)));
         assert!(seen.try_recv().is_err());
@@ -436,7 +443,7 @@ mod tests {
     #[test]
     fn after_a_broken_pipe_nothing_is_kept() {
         let (gate, order, _seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate, Printed::Values).unwrap();
+        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Values)).unwrap();
         deliver(&mut output, b"value");
         order.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
         let mut state = printer.shared.state.lock();

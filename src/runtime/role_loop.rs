@@ -114,6 +114,10 @@ impl fmt::Display for Failure {
                  has been removed, as `retain` says; start it with `--from oldest` to go on with \
                  what is kept"
             ),
+            Failure::Halted(Halt::Foreign) => f.write_str(
+                "the snapshot that this learner went on from is of an earlier life of the cluster, \
+                 before its acceptors lost their data: remove the snapshots, and start it again",
+            ),
             Failure::Halted(Halt::CutOff(first)) => write!(
                 f,
                 "this learner was late by more than is kept, and what it was to hand out next has \

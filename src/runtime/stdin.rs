@@ -297,7 +297,7 @@ mod tests {
             assert!(lines.unfinished.capacity() <= 2 * value_bytes.max(8));
             let values = batch.into_iter().map(|input| match input {
                 Input::Value(value) => value.as_bytes().to_vec(),
-                Input::End => panic!("the end is for the thread to say"),
+                other => panic!("{other:?} is not for it to say"),
             });
             batches.push(values.collect());
             match more {

@@ -62,6 +62,8 @@ pub struct Checker {
     delivered: BTreeMap<Sender, Vec<(Instance, Value)>>,
     /// The learners' lives that took up the log somewhere, and where.
     begun: BTreeMap<Sender, Instance>,
+    /// Below which instances learners that began with a snapshot need not keep the log.
+    restored: BTreeSet<(NodeId, Instance)>,
     /// Where each value is chosen.
     placed: BTreeMap<(Session, Number), Instance>,
     /// The order of delivery that the longest learner saw.
@@ -104,6 +106,7 @@ impl Checker {
             asked: BTreeMap::new(),
             delivered: BTreeMap::new(),
             begun: BTreeMap::new(),
+            restored: BTreeSet::new(),
             placed: BTreeMap::new(),
             order: Vec::new(),
             sent: BTreeMap::new(),
@@ -134,7 +137,7 @@ impl Checker {
 
     /// How many messages were sent that are not heartbeats.
     pub fn sent_but_heartbeats(&self) -> u64 {
-        self.sent() - self.sent_of(&[Kind::Heartbeat, Kind::Echo])
+        self.sent() - self.sent_of(&[Kind::Heartbeat, Kind::Echo, Kind::Durable])
     }
 
     /// How many ballots a proposer has asked promises for.
@@ -247,6 +250,7 @@ impl Checker {
                 }
             }
             Message::DecideAck(_)
+            | Message::Durable(_)
             | Message::CatchUpRequest(_)
             | Message::Disown(_)
             | Message::Echo(_)
@@ -519,6 +523,7 @@ fn concerns(node: NodeId, message: &Message) -> bool {
         | Message::Accept(_)
         | Message::Decide(_)
         | Message::DecideAck(_)
+        | Message::Durable(_)
         | Message::Heartbeat(_)
         | Message::Echo(_)
         | Message::Plea(_)

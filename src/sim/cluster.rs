@@ -19,7 +19,6 @@ use super::trace::{Detail, Trace};
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Delivery, Halt};
 use crate::protocol::client::{Client, ClientTally};
-use crate::protocol::learner::Learner;
 use crate::protocol::message::{Assignment, Kind, Message};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
@@ -194,7 +193,10 @@ impl Cluster {
                     Err(error) => return self.note(Err(format!("{id} cannot start: {error}"))),
                 }
             }
-            Role::Learner => AnyRole::Learner(Box::new(Learner::new(id.id, boot, settings, local))),
+            Role::Learner => {
+                let sender = Sender { node: id, boot };
+                AnyRole::Learner(Box::new(self.learner(sender, local)))
+            }
             Role::Proposer => {
                 let options = ProposerOptions {
                     id: id.id,
@@ -488,7 +490,7 @@ impl Cluster {
         &self.checker
     }
 
-    #[cfg(test)]
+    /// The same, to be told something.
     pub(super) fn checker_mut(&mut self) -> &mut Checker {
         &mut self.checker
     }
@@ -604,6 +606,9 @@ impl Cluster {
         let led = leads(&node.role);
         let clock = host.clock;
         node.run_turn(now, &clock, &mut self.trace);
+        if let Some((host, checkpoint)) = self.hosts.get_mut(&id).zip(node.take_written()) {
+            host.shelf.put(checkpoint);
+        }
         let leads = leads(&node.role);
         if leads != led {
             self.elections += u32::from(leads);
@@ -670,7 +675,12 @@ impl Cluster {
         let count = if dies { messages.len() / 2 } else { messages.len() };
         for (to, message) in messages.into_iter().take(count) {
             let verdict = self.checker.on_send(sender, to, &message);
-            self.checker.take_news().into_iter().for_each(|new| self.happened(What::Chosen(new)));
+            let news = self.checker.take_news();
+            if news.iter().any(|new| self.checker.is_checkpoint(new.instance)) {
+                let verdict = self.expect_copies();
+                self.note(verdict);
+            }
+            news.into_iter().for_each(|new| self.happened(What::Chosen(new)));
             self.note(verdict);
             self.send(sender, &codec, to, &message);
         }
@@ -703,6 +713,10 @@ impl Cluster {
                 }
                 // It hands nothing out.
                 Delivery::Passed(_) => continue,
+                Delivery::Checkpoint(checkpoint) => {
+                    self.keep(id, checkpoint);
+                    continue;
+                }
                 Delivery::Begins(instance) => {
                     let story = format_args!("{id} begins at {instance}");
                     self.trace.tell(Detail::Story, self.now, story);
@@ -723,9 +737,11 @@ impl Cluster {
         if let Some(halt) = halt {
             self.trace.tell(Detail::Story, self.now, format_args!("{id} ends: {halt:?}"));
             self.kill(id);
-            if matches!(halt, Halt::CutOff(_)) {
+            match halt {
                 // Its operator starts it again, with what is kept.
-                self.start(id);
+                Halt::CutOff(_) => self.start(id),
+                Halt::Trimmed(_) => self.import(id),
+                Halt::Forgotten | Halt::Foreign => {}
             }
             return;
         }

@@ -3,6 +3,7 @@
 
 mod series;
 mod sessions;
+mod snapshots;
 mod trimmed_logs;
 mod trimming;
 
@@ -26,7 +27,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 28] = [
+pub const ALL: [Drill; 32] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -55,6 +56,10 @@ pub const ALL: [Drill; 28] = [
     ("acceptors that trimmed unevenly", trimming::uneven),
     ("acceptors that come back trimmed", trimming::returns),
     ("a false word of trimming", trimming::hearsay),
+    ("snapshots and crashes", snapshots::crashes),
+    ("damaged snapshots", snapshots::changes),
+    ("snapshots of an earlier life", snapshots::earlier_life),
+    ("copies that are wanted", snapshots::copies),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod disk;
 pub mod fault;
 pub mod habits;
+mod keeping;
 pub mod lasting;
 pub mod links;
 pub mod network;

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::disk::SimDisk;
 use super::fault::Boundary;
 use super::habits::Operated;
+use super::keeping::Shelf;
 use super::record::{Belief, Fate, PassageId};
 use super::trace::{Detail, Trace};
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Effects, Input};
+use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
 use crate::protocol::proposer::Proposer;
@@ -121,6 +124,8 @@ pub struct Host {
     pub operated: Operated,
     /// How long a sync of the disk takes.
     pub sync: Duration,
+    /// What a learner there has kept.
+    pub shelf: Shelf,
 }
 
 /// One process.
@@ -148,6 +153,10 @@ pub struct Node {
     pub turn: Option<Time>,
     /// What its last turn wants done.
     pub fx: Effects,
+    /// A snapshot that a learner is writing, and when it will be stable.
+    pub writing: Option<(Time, Arc<Checkpoint>)>,
+    /// One that it has heard to be stable.
+    written: Option<Arc<Checkpoint>>,
     /// By its own clock.
     timers: BTreeMap<Timer, Time>,
     inbox: VecDeque<(Rc<[u8]>, PassageId)>,
@@ -168,6 +177,8 @@ impl Node {
             is_syncing: false,
             turn: None,
             fx: Effects::new(),
+            writing: None,
+            written: None,
             timers: BTreeMap::new(),
             inbox: VecDeque::new(),
         }
@@ -216,6 +227,10 @@ impl Node {
             let Some((_, value)) = self.input.pop_front() else { break };
             actor.on_input(local, Input::Value(value), &mut self.fx);
         }
+        if let Some((_, checkpoint)) = self.writing.take_if(|(stable, _)| *stable <= now) {
+            actor.on_input(local, Input::Kept(checkpoint.head), &mut self.fx);
+            self.written = Some(checkpoint);
+        }
         let due = self.timers.iter().filter(|(_, time)| **time <= local);
         for timer in due.map(|(timer, _)| *timer).collect::<Vec<_>>() {
             self.timers.remove(&timer);
@@ -232,6 +247,11 @@ impl Node {
         self.fx.persist.iter().try_for_each(|record| log.append(record))?;
         log.flush()?;
         log.reclaim()
+    }
+
+    /// The snapshot that has become stable since this was asked last, if one has.
+    pub fn take_written(&mut self) -> Option<Arc<Checkpoint>> {
+        self.written.take()
     }
 
     /// Sets and cancels timers as the last turn wants.
@@ -252,6 +272,7 @@ impl Node {
         let timer = self.timers.values().min().map(|local| clock.when(*local));
         let has_room = self.role.actor().input_room() > 0;
         let typed = self.input.front().filter(|_| has_room).map(|(typed, _)| *typed);
-        timer.into_iter().chain(typed).min().map(|next| next.max(now))
+        let stable = self.writing.as_ref().map(|(stable, _)| *stable);
+        timer.into_iter().chain(typed).chain(stable).min().map(|next| next.max(now))
     }
 }

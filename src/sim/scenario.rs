@@ -288,6 +288,17 @@ fn drawn_retain(seed: u64) -> Retain {
     }
 }
 
+/// Which learners keep snapshots, in half of the runs whose log is trimmed: all of them, and as
+/// many copies are wanted as there are learners, or fewer.
+fn draw_keepers(seed: u64, learners: u32, settings: &mut Settings) {
+    let mut rng = Rng::new(seed ^ 0x6b65_6570);
+    if settings.retain != Retain::All && rng.chance(0.5) {
+        settings.keepers = (1..=learners).collect();
+        settings.snapshot_copies = Some(1 + rng.below(u64::from(learners)) as usize);
+        settings.snapshot_instances = 1 + rng.below(100);
+    }
+}
+
 /// Draws a scenario.
 struct Draw {
     seed: u64,
@@ -317,6 +328,7 @@ impl Draw {
             self.draw_long_values(&mut plan.settings, &mut clients);
         }
         plan.settings.retain = drawn_retain(self.seed);
+        draw_keepers(self.seed, self.learners, &mut plan.settings);
         if plan.settings.retain != Retain::All {
             clients.iter_mut().for_each(|asking| asking.assignment = Assignment::Leader);
         }

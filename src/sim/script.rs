@@ -330,7 +330,7 @@ impl Stage {
             let moment = self.pass_moment();
             self.record.ended(moment, copy, Fate::Read);
             let is_told = match message.kind() {
-                Kind::Heartbeat | Kind::Echo => self.shows_elections,
+                Kind::Heartbeat | Kind::Echo | Kind::Durable => self.shows_elections,
                 _ => true,
             };
             if is_told {
@@ -372,7 +372,7 @@ impl Stage {
                 Delivery::Decided(page) => ("records", What::Learns(id, page.run()), page),
                 Delivery::Delivered(page) => ("delivers", What::Delivers(id, page.run()), page),
                 // It hands nothing out.
-                Delivery::Passed(_) => continue,
+                Delivery::Passed(_) | Delivery::Checkpoint(_) => continue,
                 Delivery::Begins(instance) => {
                     let _ = writeln!(self.output, "  {id} begins at {instance}");
                     continue;

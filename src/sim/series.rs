@@ -101,7 +101,10 @@ pub fn check_checkpoints(
         let open: Vec<Vec<Instance>> = open.map(|open| open.at.clone()).collect();
         let said: Vec<_> = checkpoint.open.iter().map(|value| value.instances.clone()).collect();
         let keep = open.iter().filter_map(|at| at.first()).min().map_or(head.of, |at| *at);
-        if checkpoint.sessions != expected || said != open || head.keep != keep {
+        let name =
+            below.values().find_map(|entry| entry.origin()).map(|origin| origin.session.boot);
+        let is_named = checkpoint.name == name.unwrap_or(0);
+        if checkpoint.sessions != expected || said != open || head.keep != keep || !is_named {
             return Err(format!("the checkpoint at {last} is not what the log comes to: {head:?}"));
         }
         if !keeps.contains(&head.trim) {

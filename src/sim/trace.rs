@@ -24,7 +24,7 @@ impl Detail {
     /// From which detail on messages of a kind are told.
     pub fn of_kind(kind: Kind) -> Self {
         match kind {
-            Kind::Heartbeat | Kind::Echo => Detail::Everything,
+            Kind::Heartbeat | Kind::Echo | Kind::Durable => Detail::Everything,
             _ => Detail::Messages,
         }
     }

@@ -216,6 +216,7 @@ mod tests {
                 watermark: Instance(8),
                 decided: 7,
                 end: Instance(8),
+                name: 0,
             }),
             accepted: None,
             lag: Some(0),

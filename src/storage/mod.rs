@@ -4,7 +4,7 @@
 //! of a turn, flushes once, and only then sends what the turn wants sent.
 
 #[cfg(feature = "cli")]
-mod archive;
+pub mod archive;
 mod contents;
 pub mod directory;
 pub mod disk;

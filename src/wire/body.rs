@@ -13,8 +13,8 @@ use super::Refusal;
 use crate::protocol::entries::{Entries, EntryRef, Unreadable};
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
-    Chosen, Decide, DecideAck, Disown, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea,
-    Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
+    Chosen, Decide, DecideAck, Disown, Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer,
+    Plea, Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
     Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
@@ -130,6 +130,7 @@ struct WireProgress {
     watermark: u64,
     decided: u64,
     end: u64,
+    name: u64,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -303,6 +304,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             entries.write(buffer);
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
+        Message::Durable(Durable { below }) => put(below.0, buffer),
         Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
             let (announcement, asks) = (wire_announcement(*announcement), *asks);
             put(HeartbeatHead { announcement, asks, progress: wire_progress(*progress) }, buffer);
@@ -356,8 +358,8 @@ fn wire_ballot(ballot: Ballot) -> WireBallot {
 }
 
 fn wire_progress(progress: Progress) -> WireProgress {
-    let Progress { first, watermark, decided, end } = progress;
-    WireProgress { first: first.0, watermark: watermark.0, decided, end: end.0 }
+    let Progress { first, watermark, decided, end, name } = progress;
+    WireProgress { first: first.0, watermark: watermark.0, decided, end: end.0, name }
 }
 
 fn wire_node(node: NodeId) -> WireNode {
@@ -540,6 +542,7 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             Message::Decide(Decide { ballot: ballot(head.ballot), from, entries })
         }
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
+        Kind::Durable => Message::Durable(Durable { below: instance(body.take()?)? }),
         Kind::Heartbeat => {
             let HeartbeatHead { announcement: said, asks, progress: held } = body.take()?;
             let (announcement, progress) = (announcement(said), progress(held)?);
@@ -637,9 +640,9 @@ fn announcement(said: WireAnnouncement) -> Announcement {
 }
 
 fn progress(progress: WireProgress) -> Result<Progress, Refusal> {
-    let WireProgress { first, watermark, decided, end } = progress;
+    let WireProgress { first, watermark, decided, end, name } = progress;
     let (first, watermark) = (instance(first)?, instance(watermark)?);
-    Ok(Progress { first, watermark, decided, end: instance(end)? })
+    Ok(Progress { first, watermark, decided, end: instance(end)?, name })
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod rejoin;
 mod resuming;
 mod scripts;
 mod shell;
+mod snapshots;
 mod soak;
 mod status;
 mod stranger;

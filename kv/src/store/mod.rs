@@ -4,6 +4,7 @@
 //! sockets, no threads. [`Store::advance`] moves the time and removes what has expired, so that a
 //! key that is there is never one that has expired.
 
+mod frozen;
 mod glob;
 mod hashes;
 mod keys;

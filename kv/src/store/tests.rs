@@ -169,3 +169,50 @@ fn stores_with_the_same_commands_have_the_same_digest() {
     run(&mut stores[0], "RPUSH l x");
     assert_ne!(stores[0].digest(), stores[1].digest());
 }
+
+#[test]
+fn a_store_that_was_written_goes_on_as_the_one_that_wrote_it() {
+    let mut store = Store::default();
+    store.advance(1_700_000_000_000);
+    let lines = [
+        "SET a 1",
+        "SET b \u{e9} PX 50",
+        "HSET h f 1 g 2 i 3",
+        "HDEL h f",
+        "RPUSH l x y z",
+        "SADD s 1 2 3",
+        "SREM s 1",
+        "DEL a",
+        "PEXPIRE h 1000",
+        "SET empty \"\"",
+    ];
+    lines.iter().for_each(|line| drop(run(&mut store, line)));
+    let mut bytes = Vec::new();
+    store.write(&mut bytes).unwrap();
+    let mut restored = Store::default();
+    run(&mut restored, "SET gone v");
+    restored.restore(&mut bytes.as_slice()).unwrap();
+    for now in [0, 1_700_000_000_051, 1_700_000_001_001] {
+        assert_eq!(restored.digest(), store.digest());
+        assert_eq!(restored.expiring(), store.expiring());
+        for other in [&mut store, &mut restored] {
+            run(other, "INCR a");
+            run(other, "DEL empty");
+            other.advance(now);
+        }
+        let told = ["KEYS *", "HGETALL h", "SMEMBERS s", "SCAN 0", "PTTL h"]
+            .map(|line| (run(&mut store, line), run(&mut restored, line)));
+        assert!(told.iter().all(|(one, other)| one == other), "{told:?}");
+    }
+    // Nothing but the whole is taken, and what is refused changes nothing.
+    let before = restored.digest();
+    for end in 0..bytes.len() {
+        assert!(restored.restore(&mut &bytes[..end]).is_err(), "{end}");
+    }
+    bytes.push(0);
+    assert!(restored.restore(&mut bytes.as_slice()).is_err());
+    bytes[0] = 2;
+    let refused = restored.restore(&mut bytes.as_slice()).unwrap_err().to_string();
+    assert!(refused.contains("form is number 2"), "{refused}");
+    assert_eq!(restored.digest(), before);
+}

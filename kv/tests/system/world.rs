@@ -47,11 +47,16 @@ pub struct World {
 impl World {
     /// A store that serves. Its processes have these arguments as well.
     pub fn new(more: &[&str]) -> World {
+        World::configured("", more)
+    }
+
+    /// The same, with these lines in its configuration.
+    pub fn configured(lines: &str, more: &[&str]) -> World {
         let (folder, base) = (tempfile::tempdir().unwrap(), free_ports());
         let groups = ["clients", "proposers", "acceptors", "learners"].iter().zip(base + 3..);
         let groups: String =
             groups.map(|(role, port)| format!("{role} 239.0.0.1 {port}\n")).collect();
-        let conf = format!("{groups}cluster kv-{}-{base}\ndata data\n", std::process::id());
+        let conf = format!("{groups}cluster kv-{}-{base}\ndata data\n{lines}", std::process::id());
         fs::write(folder.path().join("paxos.conf"), conf).unwrap();
         let more = more.iter().map(|word| word.to_string()).collect();
         let mut world = World { folder, base, processes: [None, None, None], more };
@@ -72,6 +77,11 @@ impl World {
     /// Starts one, and waits until it serves.
     pub fn start(&mut self, id: u16) {
         await_ready(&mut self.spawn(id));
+    }
+
+    /// Starts one that may not serve.
+    pub fn start_unready(&mut self, id: u16) {
+        drop(self.spawn(id));
     }
 
     fn spawn(&mut self, id: u16) -> BufReader<std::process::ChildStdout> {

@@ -87,6 +87,7 @@ mod tests {
             watermark: Instance(1),
             decided: 0,
             end: Instance(1),
+            name: 0,
         };
         let heartbeat = Heartbeat { announcement, asks, progress };
         hearing.hear(Time(now), Sender { node, boot: 1 }, &heartbeat, &Settings::default());

@@ -55,7 +55,8 @@ impl DecidedLog {
         }
         let (open, keep) =
             if bugs::has(Bug::CheckpointLacksParts) { (Vec::new(), of) } else { (open, keep) };
-        Checkpoint { head: Head { of, keep, trim, idle_below }, sessions, open }
+        let name = if bugs::has(Bug::CheckpointLacksName) { 0 } else { self.name };
+        Checkpoint { head: Head { of, keep, trim, idle_below }, name, sessions, open }
     }
 
     /// `source` holds `progress` and keeps nothing below its beginning: what is not known here of
@@ -79,10 +80,31 @@ impl DecidedLog {
         is_news
     }
 
+    /// Goes on where a snapshot was taken, in a log of which nothing is known yet. The parts of the
+    /// values that were open then are not in the snapshot: they are learned first, from what is
+    /// kept. See [`DecidedLog::take_up`].
+    pub fn restore(&mut self, checkpoint: Checkpoint) {
+        self.trim(checkpoint.head.keep);
+        self.restored = Some(checkpoint);
+    }
+
     /// Takes the log up at the checkpoint that keeps what is kept, if what comes next in order
-    /// cannot be had and everything that it needs is there. Returns where: everything below was
-    /// delivered, by others. Call [`DecidedLog::deliver`] afterwards.
+    /// cannot be had and everything that it needs is there; or at a snapshot's. Returns where:
+    /// everything below was delivered, by others or in an earlier life. Call
+    /// [`DecidedLog::deliver`] afterwards.
     pub fn take_up(&mut self) -> Option<Instance> {
+        // Where nothing was trimmed, delivery may have come as far by itself.
+        let restored = self.restored.take().filter(|one| self.watermark < one.head.of);
+        if let Some(restored) = restored {
+            if self.has_parts_of(&restored) {
+                let of = self.resume(restored);
+                // Of what lies below only these parts were learned.
+                self.trim(of);
+                return Some(of);
+            }
+            // If the parts are gone, only a checkpoint above can be taken up.
+            self.restored = Some(restored).filter(|one| self.first <= one.head.keep);
+        }
         if self.watermark >= self.first {
             return None;
         }
@@ -90,10 +112,12 @@ impl DecidedLog {
         let whole = last.filter_map(|(instance, piece)| {
             checkpoint::whole(*instance, *piece, |instance| self.get(instance))
         });
+        // As long as a snapshot may be gone on from, nothing below its place is of use.
+        let beyond = self.restored.as_ref().map_or(self.watermark, |restored| restored.head.of);
         let mut usable = whole.filter_map(|run| {
             let head = checkpoint::head(self.get(run.from)?)?;
             let has_all = head.keep == self.first
-                && head.of > self.watermark
+                && head.of > beyond
                 && head.of <= run.from
                 && self.is_held(Run::new(head.keep, head.of));
             has_all.then(|| self.content(run)).flatten()
@@ -135,7 +159,8 @@ impl DecidedLog {
 
     /// Puts `checkpoint` in the place of what was delivered here.
     fn resume(&mut self, checkpoint: Checkpoint) -> Instance {
-        let Checkpoint { head, sessions, open } = checkpoint;
+        let Checkpoint { head, name, sessions, open } = checkpoint;
+        self.name = name;
         self.sessions = sessions.into_iter().collect();
         let mut assemblies = self.assemblies.emptied();
         let mut parts: Vec<Instance> = open.into_iter().flat_map(|value| value.instances).collect();

@@ -653,6 +653,7 @@ mod tests {
         let position = Position { next: Number(9), has_ended: false };
         let checkpoint = Checkpoint {
             head: Head { of, keep, trim, idle_below },
+            name: 1,
             sessions: (1..9999).map(|client| (session(client), position)).collect(),
             open: Vec::new(),
         };

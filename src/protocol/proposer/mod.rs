@@ -9,6 +9,7 @@ mod claims;
 mod following;
 mod incarnations;
 mod intake;
+mod keepers;
 mod leadership;
 mod notes;
 mod phase1;
@@ -549,6 +550,9 @@ impl Actor for Proposer {
                 self.on_catch_up_request(from.node, &request, fx);
             }
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
+            Message::Durable(durable) => {
+                self.retention.on_durable(from, durable.below, &self.settings);
+            }
             Message::RequestAck(_)
             | Message::Prepare(_)
             | Message::Chosen(_)
@@ -613,6 +617,7 @@ impl Actor for Proposer {
             Kind::Plea,
             Kind::Decide,
             Kind::CatchUpRequest,
+            Kind::Durable,
         ]);
         const FOLLOWING: Interest = ALWAYS.with(Kind::CatchUpReply).with(Kind::Accept);
         const STANDBY: Interest = FOLLOWING.with(Kind::DecideAck);

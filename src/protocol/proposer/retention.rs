@@ -4,20 +4,24 @@
 //! The log is trimmed at the newest checkpoint that leaves as much as is to be retained. So between
 //! one and one and a half times as much is kept, and a little more while a checkpoint is under way.
 //!
+//! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`).
+//!
 //! Only checkpoints that were passed here count, and their age counts from then: a proposer that
 //! was started again trims later, and never earlier.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use log::debug;
+use log::{debug, warn};
 
+use super::keepers::Keepers;
 use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::Head;
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::segments::Page;
-use crate::protocol::settings::Retain;
-use crate::protocol::types::{Instance, Time};
+use crate::protocol::settings::{Retain, Settings};
+use crate::protocol::types::{Instance, Sender, Time};
 
 /// Of what is retained, so much is passed between two checkpoints.
 const CHECKPOINTS: u64 = 4;
@@ -25,6 +29,9 @@ const CHECKPOINTS: u64 = 4;
 /// A checkpoint is written once so many times as many bytes were passed as the last one had: where
 /// there are many sessions, checkpoints are long, and must not be most of the log.
 const BYTES_BETWEEN: u64 = 8;
+
+/// How long the keepers may hold the log back before that is said, and before it is said again.
+const HELD_BACK: Duration = Duration::from_secs(60);
 
 /// What a proposer has passed, and where it may trim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -41,6 +48,9 @@ pub struct Retention {
     /// How many bytes of pieces were passed since the last checkpoint, and of how many it was.
     piece_bytes: u64,
     checkpoint_bytes: u64,
+    keepers: Keepers,
+    /// When it was said last that they hold the log back.
+    warned: Option<Time>,
 }
 
 /// A checkpoint that was passed.
@@ -82,9 +92,20 @@ impl Retention {
         }
     }
 
+    /// A learner has a snapshot.
+    pub fn on_durable(&mut self, from: Sender, below: Instance, settings: &Settings) {
+        self.keepers.on_durable(from, below, settings);
+    }
+
     /// Whether a checkpoint is due, and what it shall say: below which instance the log is trimmed,
     /// and below which values in parts are given up.
-    pub fn due(&self, now: Time, log: &DecidedLog, retain: Retain) -> Option<(Instance, Instance)> {
+    pub fn due(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+    ) -> Option<(Instance, Instance)> {
+        let retain = settings.retain;
         let is_due = match retain {
             Retain::All => false,
             Retain::Entries(count) => self.fresh >= (count / CHECKPOINTS).max(1),
@@ -102,7 +123,23 @@ impl Retention {
         };
         // What is open keeps the log from being trimmed, unless nobody has continued it for as long
         // as anything is retained.
-        let oldest = self.marks.iter().take_while(|mark| is_old(mark)).last();
+        let limit = self.keepers.limit(settings);
+        let mut old = self.marks.iter().take_while(|mark| is_old(mark)).peekable();
+        let mut oldest = None;
+        while let Some(mark) = old.next_if(|mark| mark.head.keep <= limit) {
+            oldest = Some(mark);
+        }
+        let held_back = old.last().filter(|mark| now.since(mark.when) > HELD_BACK);
+        if let Some(mark) = held_back
+            && self.warned.is_none_or(|when| now.since(when) > HELD_BACK)
+        {
+            self.warned = Some(now);
+            let below = mark.head.keep;
+            warn!(
+                "the log is kept below {below}, beyond what `retain` says: too few of the keepers \
+                 have a snapshot that stands for it"
+            );
+        }
         let trim = oldest.map_or(Instance::FIRST, |mark| mark.head.keep).max(log.first());
         let idle_below = oldest.map_or(Instance::FIRST, |mark| mark.head.of);
         Some((trim, idle_below))
@@ -116,7 +153,7 @@ impl Proposer {
         if !self.election.is_quorate() || !leadership.may_write(&self.log) {
             return;
         }
-        let due = self.retention.due(now, &self.log, self.settings.retain);
+        let due = self.retention.due(now, &self.log, &self.settings);
         let Some((trim, idle_below)) = due else { return };
         let checkpoint = self.log.checkpoint(trim, idle_below);
         debug!("writes a checkpoint of {}, which trims the log below {trim}", checkpoint.head.of);
@@ -129,8 +166,6 @@ impl Proposer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::protocol::entries::Entries;
     use crate::protocol::types::{AssignedBy, Counted, Entry, Number, Origin, Session, Value};
@@ -140,6 +175,10 @@ mod tests {
         log.decide(page, &mut Vec::new()).expect("it is new");
         log.deliver(|page, occurrence| retention.on_passed(now, &page, &occurrence));
         retention.let_go(log.first());
+    }
+
+    fn keeping(retain: Retain) -> Settings {
+        Settings { retain, ..Settings::default() }
     }
 
     /// Passes `count` values, and then writes and passes a checkpoint if one is due. Returns where
@@ -160,7 +199,7 @@ mod tests {
         });
         decide(log, retention, now, values.collect());
         assert_eq!(log.next_number(session), Number(first.0 + count));
-        let (trim, idle_below) = retention.due(now, log, retain)?;
+        let (trim, idle_below) = retention.due(now, log, &keeping(retain))?;
         let pieces = log.checkpoint(trim, idle_below).pieces(1000);
         decide(log, retention, now, pieces);
         Some(log.first().0)
@@ -204,7 +243,7 @@ mod tests {
         assert!(kept[300..].iter().all(|kept| (100..160).contains(kept)), "{kept:?}");
         // Nothing is passed: nothing is written, however long that lasts.
         pass(&mut log, &mut retention, 1, second(500), retain);
-        assert_eq!(retention.due(second(9000), &log, retain), None);
+        assert_eq!(retention.due(second(9000), &log, &keeping(retain)), None);
     }
 
     /// What is left of a checkpoint whose leader died half way makes the next no longer.
@@ -231,9 +270,9 @@ mod tests {
         let mut retention =
             Retention { fresh: 9, fresh_bytes: 799, checkpoint_bytes: 100, ..Retention::default() };
         let log = DecidedLog::new();
-        assert_eq!(retention.due(Time::ZERO, &log, Retain::Entries(4)), None);
+        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4))), None);
         retention.fresh_bytes += 1;
-        assert!(retention.due(Time::ZERO, &log, Retain::Entries(4)).is_some());
-        assert_eq!(retention.due(Time::ZERO, &log, Retain::All), None);
+        assert!(retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4))).is_some());
+        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::All)), None);
     }
 }

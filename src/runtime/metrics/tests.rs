@@ -29,6 +29,7 @@ fn shown() -> Shown {
         watermark: Instance(8),
         decided: 9,
         end: Instance(12),
+        name: 0,
     });
     let leader = ballot(3, 1);
     let proposer = Figures {

@@ -16,7 +16,7 @@ use crate::protocol::segments::Page;
 use crate::protocol::types::{
     AssignedBy, Ballot, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Value,
 };
-use crate::results::form::Printed;
+use crate::results::form::{Form, Printed};
 use crate::results::output::NoOutput;
 
 /// What a test waits at most for what must happen.
@@ -68,6 +68,7 @@ impl Actor for Toy {
         let event = match input {
             Input::Value(value) => format!("input {value}"),
             Input::End => "input ends".to_owned(),
+            Input::Kept(head) => format!("kept {}", head.of),
         };
         self.note(now, &event, fx);
     }
@@ -494,7 +495,7 @@ impl io::Write for Blocked {
 fn a_blocked_standard_output_does_not_block_the_loop() {
     let mut setup = setup("", do_everything);
     let (_unblock, blocked) = mpsc::channel();
-    let (printer, output) = Printer::spawn(Blocked(blocked), Printed::Values).unwrap();
+    let (printer, output) = Printer::spawn(Blocked(blocked), Form::new(Printed::Values)).unwrap();
     setup.role_loop.around.output = Box::new((NoOutput, output));
     let running = setup.start();
     for _ in 0..100 {

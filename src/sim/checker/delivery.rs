@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Checker, Violation};
 use crate::protocol::actor::Delivery;
-use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::types::{Entry, Instance, NodeId, Part, Sender, Session, Value};
 use crate::sim::series::{check_checkpoints, checkpoints, reckon};
 
@@ -12,7 +12,7 @@ impl Checker {
     /// A learner handed out a value.
     pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
         let page = match delivery {
-            Delivery::Passed(_) => return Ok(()),
+            Delivery::Passed(_) | Delivery::Checkpoint(_) => return Ok(()),
             Delivery::Begins(instance) => return self.on_begins(from, *instance),
             Delivery::Decided(page) | Delivery::Delivered(page) => page,
             Delivery::Assembled(value) => {
@@ -73,6 +73,10 @@ impl Checker {
 
     /// A learner goes on at `instance`, and has not delivered what lies below.
     fn on_begins(&mut self, from: Sender, instance: Instance) -> Result<(), Violation> {
+        // It has said so already if it began with a snapshot.
+        if self.begun.get(&from) == Some(&instance) && self.delivered(from).is_empty() {
+            return Ok(());
+        }
         let is_checkpoint =
             checkpoints(&self.chosen).iter().any(|(_, one)| one.head.of == instance);
         if !is_checkpoint || !self.delivered(from).is_empty() {
@@ -82,6 +86,31 @@ impl Checker {
         Ok(())
     }
 
+    /// A learner goes on at the place of a snapshot.
+    pub fn on_restored(&mut self, from: Sender, head: Head) -> Result<(), Violation> {
+        self.begun.insert(from, head.of);
+        self.restored.extend([(from.node, head.keep), (from.node, head.of)]);
+        self.expect_decided_below(from.node, head.of)
+    }
+
+    /// Below which instance the log is trimmed by what is chosen.
+    pub fn trimmed(&self) -> Instance {
+        let trims = checkpoints(&self.chosen).into_iter().map(|(_, one)| one.head.trim);
+        trims.max().unwrap_or(Instance::FIRST)
+    }
+
+    /// Whether a piece of a checkpoint is chosen there.
+    pub fn is_checkpoint(&self, instance: Instance) -> bool {
+        matches!(self.chosen.get(&instance), Some(Entry::Checkpoint { .. }))
+    }
+
+    fn expect_decided_below(&self, from: NodeId, first: Instance) -> Result<(), Violation> {
+        if self.chosen.range(..first).count() as u64 == first.0 - 1 {
+            return Ok(());
+        }
+        Err(format!("{from} needs nothing below {first}, and not all of that is chosen"))
+    }
+
     /// Somebody has removed what lies below `first`: it is decided, and so is a checkpoint at which
     /// the log can be taken up.
     pub(super) fn expect_trimmed(&self, from: NodeId, first: Instance) -> Result<(), Violation> {
@@ -89,9 +118,8 @@ impl Checker {
             return Ok(());
         }
         let is_kept = |one: &(Instance, Checkpoint)| one.1.head.keep == first;
-        if self.chosen.range(..first).count() as u64 == first.0 - 1
-            && checkpoints(&self.chosen).iter().any(is_kept)
-        {
+        self.expect_decided_below(from, first)?;
+        if checkpoints(&self.chosen).iter().any(is_kept) || self.restored.contains(&(from, first)) {
             return Ok(());
         }
         Err(format!(

@@ -147,7 +147,7 @@ fn tell_acceptors(cluster: &mut Cluster, first: Instance) {
     let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
     let (standing, stamp) = (Standing::Stands, Time::ZERO);
     let announcement = Announcement { standing, quorate: false, ballot: Ballot::ZERO, stamp };
-    let progress = Progress { first, watermark: first, decided: first.0 - 1, end: first };
+    let progress = Progress { first, watermark: first, decided: first.0 - 1, end: first, name: 0 };
     let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks: false, progress });
     let mut bytes = Vec::new();
     codec.encode(&heartbeat, &mut bytes).expect("it is short");

@@ -52,7 +52,7 @@ fn runs<T: Counted>() -> Vec<Run<T>> {
 
 fn progress() -> Progress {
     let last = Instance(u64::MAX);
-    Progress { first: last, watermark: last, decided: u64::MAX, end: last }
+    Progress { first: last, watermark: last, decided: u64::MAX, end: last, name: u64::MAX }
 }
 
 fn announcement() -> Announcement {
@@ -100,6 +100,7 @@ fn sample(kind: Kind) -> Message {
         Kind::Nack => Message::Nack(Nack { rejected: BIG, promised: BIG }),
         Kind::Decide => Message::Decide(Decide { ballot: BIG, from, entries: entries() }),
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress() }),
+        Kind::Durable => Message::Durable(Durable { below: from }),
         Kind::Heartbeat => {
             let (announcement, asks) = (announcement(), true);
             Message::Heartbeat(Heartbeat { announcement, asks, progress: progress() })
@@ -304,6 +305,7 @@ fn the_bounds_of_the_protocol_hold() {
             Message::Prepare(_)
             | Message::Nack(_)
             | Message::DecideAck(_)
+            | Message::Durable(_)
             | Message::Heartbeat(_)
             | Message::Disown(_) => 0,
             Message::Echo(echo) => echo.heard.len() * Heard::BYTES_MAX,

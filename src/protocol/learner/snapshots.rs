@@ -1,0 +1,72 @@
+//! When a learner's state is to be kept, and who hears that it is.
+//!
+//! A snapshot is of one place in the log: what was made of all values below it, and the state of
+//! delivery there ([`Checkpoint`](crate::protocol::checkpoint::Checkpoint)). The learner says where
+//! one could be taken. Whoever applies the values takes it there or lets it be, and tells when it
+//! is on stable storage. Then the learner tells the proposers, again and again, for they let go of
+//! the log only below what enough learners keep (`proposer/keepers.rs`).
+
+use crate::protocol::actor::Effects;
+use crate::protocol::checkpoint::Head;
+use crate::protocol::message::{Durable, Message};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Instance, Role, Time};
+
+/// Where snapshots can be taken, and what is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshots {
+    /// Where one could be taken last.
+    last: Instance,
+    /// What lies below it is not needed any more, with what is kept here.
+    durable: Instance,
+    /// When that was told last, and what.
+    told: Option<(Time, Instance)>,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        Snapshots { last: Instance::FIRST, durable: Instance::FIRST, told: None }
+    }
+}
+
+impl Snapshots {
+    /// Those of a learner that has gone on at one.
+    pub fn of(head: Head) -> Self {
+        Snapshots { last: head.of, durable: head.keep, ..Self::default() }
+    }
+
+    /// Whether one can be taken at `watermark`: wherever the log has a checkpoint, for that is how
+    /// often something can be removed, and after so many instances in any case.
+    pub fn are_due(
+        &mut self,
+        watermark: Instance,
+        has_passed_checkpoint: bool,
+        settings: &Settings,
+    ) -> bool {
+        let passed = watermark.0.saturating_sub(self.last.0);
+        let are_due = passed >= settings.snapshot_instances || has_passed_checkpoint && passed > 0;
+        if are_due {
+            self.last = watermark;
+        }
+        are_due
+    }
+
+    /// A snapshot is on stable storage.
+    pub fn on_kept(&mut self, head: Head) {
+        // The parts of values that were open then are needed besides.
+        self.durable = self.durable.max(head.keep);
+    }
+
+    /// Tells the proposers what is kept: at once when it is news, and now and then.
+    pub fn report(&mut self, now: Time, settings: &Settings, fx: &mut Effects) {
+        let is_known = |(when, told): (Time, Instance)| {
+            told == self.durable && now.since(when) < settings.leader_timeout
+        };
+        // That nothing is kept is told as well: more may have been, in an earlier life.
+        if self.told.is_some_and(is_known) {
+            return;
+        }
+        self.told = Some((now, self.durable));
+        fx.send(Role::Proposer, Message::Durable(Durable { below: self.durable }));
+    }
+}

@@ -1,0 +1,111 @@
+//! Whose snapshots stand for what is removed from the log.
+//!
+//! Where `keepers` are named, the log is only removed below what `snapshot_copies` of them have on
+//! stable storage, in snapshots of their own. So when a replica comes that has nothing, one that it
+//! can start from is on so many disks, even if all processes die. Who is not named never holds the
+//! log back, and nobody waits for all that are: one that is dead would fill every disk.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::bugs::{self, Bug};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Instance, Sender};
+
+/// How many lives of a learner are told apart from its present one: as many as may still have
+/// datagrams under way.
+const LIVES: usize = 8;
+
+/// What the keepers are known to have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Keepers {
+    kept: BTreeMap<u32, Kept>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Kept {
+    /// In which life the learner said so. In a later one it may have lost its disk.
+    boot: u64,
+    /// Its snapshot stands for what lies below.
+    below: Instance,
+    /// Its lives before that.
+    earlier: VecDeque<u64>,
+}
+
+impl Keepers {
+    /// A learner tells that its snapshot stands for everything below `below`.
+    pub fn on_durable(&mut self, from: Sender, below: Instance, settings: &Settings) {
+        let Sender { node, boot } = from;
+        if !settings.keepers.contains(&node.id) {
+            return;
+        }
+        let kept = self.kept.entry(node.id).or_insert_with(|| Kept {
+            boot,
+            below: Instance::FIRST,
+            earlier: VecDeque::new(),
+        });
+        if kept.boot == boot {
+            kept.below = kept.below.max(below);
+        } else if !kept.earlier.contains(&boot) {
+            kept.earlier.push_front(kept.boot);
+            kept.earlier.truncate(LIVES);
+            (kept.boot, kept.below) = (boot, below);
+        }
+    }
+
+    /// Below which instance the log may be removed, as far as the keepers are concerned.
+    pub fn limit(&self, settings: &Settings) -> Instance {
+        let keepers = &settings.keepers;
+        if keepers.is_empty() || bugs::has(Bug::TrimsOnNoCopy) {
+            return Instance(u64::MAX);
+        }
+        let copies = settings.snapshot_copies.unwrap_or(keepers.len() / 2 + 1);
+        let below = |id| self.kept.get(id).map_or(Instance::FIRST, |kept| kept.below);
+        let mut below: Vec<Instance> = keepers.iter().map(below).collect();
+        below.sort_unstable_by(|one, other| other.cmp(one));
+        let place = if bugs::has(Bug::TrimsOnOneCopy) { 0 } else { copies.saturating_sub(1) };
+        below.get(place).copied().unwrap_or(Instance::FIRST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::{NodeId, Role};
+
+    fn told(keepers: &mut Keepers, id: u32, boot: u64, below: u64, settings: &Settings) -> u64 {
+        let from = Sender { node: NodeId::new(Role::Learner, id), boot };
+        keepers.on_durable(from, Instance(below), settings);
+        keepers.limit(settings).0
+    }
+
+    fn settings(keepers: &[u32], snapshot_copies: Option<usize>) -> Settings {
+        Settings { keepers: keepers.to_vec(), snapshot_copies, ..Settings::default() }
+    }
+
+    #[test]
+    fn enough_keepers_must_have_what_is_removed() {
+        let (mut keepers, majority) = (Keepers::default(), settings(&[1, 2, 3], None));
+        assert_eq!(keepers.limit(&majority), Instance::FIRST);
+        assert_eq!(told(&mut keepers, 1, 1, 50, &majority), 1);
+        // Said twice, it is still one copy; and nobody asked learner 9.
+        assert_eq!(told(&mut keepers, 1, 1, 60, &majority), 1);
+        assert_eq!(told(&mut keepers, 9, 1, 90, &majority), 1);
+        assert_eq!(told(&mut keepers, 3, 1, 40, &majority), 40);
+        assert_eq!(told(&mut keepers, 2, 1, 70, &majority), 60);
+        for (copies, limit) in [(1, 70), (2, 60), (3, 40), (4, 1)] {
+            let settings = settings(&[1, 2, 3], Some(copies));
+            assert_eq!(keepers.limit(&settings), Instance(limit), "{copies}");
+        }
+        assert_eq!(keepers.limit(&settings(&[], None)), Instance(u64::MAX));
+    }
+
+    #[test]
+    fn a_keeper_that_lost_its_disk_does_not_count_and_late_datagrams_change_nothing() {
+        let (mut keepers, settings) = (Keepers::default(), settings(&[1, 2], Some(1)));
+        assert_eq!(told(&mut keepers, 1, 7, 50, &settings), 50);
+        assert_eq!(told(&mut keepers, 1, 7, 40, &settings), 50);
+        assert_eq!(told(&mut keepers, 1, 8, 1, &settings), 1);
+        assert_eq!(told(&mut keepers, 1, 7, 60, &settings), 1);
+        assert_eq!(told(&mut keepers, 1, 8, 20, &settings), 20);
+    }
+}

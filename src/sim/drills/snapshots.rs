@@ -1,0 +1,162 @@
+//! Snapshots on a disk that is killed after each step, and that changes what is on it.
+
+use std::io::{self, Read};
+
+use super::series::completes;
+use super::{MS, Wrong};
+use crate::protocol::actor::{Actor, Effects, Halt};
+use crate::protocol::checkpoint::{Checkpoint, Head};
+use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::learner::Learner;
+use crate::protocol::message::{Announcement, Assignment, Heartbeat, Message, Progress, Standing};
+use crate::protocol::settings::{Retain, Settings};
+use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time};
+use crate::rng::Rng;
+use crate::sim::cluster::{Cluster, Plan, values};
+use crate::sim::disk::SimDisk;
+use crate::snapshots::file::{Kind, Label};
+use crate::snapshots::shelf::{Shelf, name_of};
+use crate::storage::disk::Disk;
+
+fn label(of: u64) -> Label {
+    let (of, first) = (Instance(of), Instance::FIRST);
+    let head = Head { of, keep: of, trim: first, idle_below: first };
+    let checkpoint = Checkpoint { head, name: 7, sessions: Vec::new(), open: Vec::new() };
+    Label { cluster: "here".to_owned(), kind: Kind::Digest, checkpoint }
+}
+
+fn state(of: u64) -> Vec<u8> {
+    (0..700_000).map(|place: u64| (place * of) as u8).collect()
+}
+
+fn put(disk: &SimDisk, of: u64) -> io::Result<()> {
+    Shelf::new(disk.clone()).put(&label(of), |out| out.write_all(&state(of)))
+}
+
+/// The place of the newest snapshot that is whole, with the state that it should have.
+fn newest(disk: &SimDisk) -> Result<Option<u64>, String> {
+    let mut shelf = Shelf::new(disk.clone());
+    let found = shelf.newest("here", Kind::Digest).map_err(|error| error.to_string())?;
+    let Some(found) = found else { return Ok(None) };
+    let of = found.label.of().0;
+    let mut bytes = Vec::new();
+    let read = shelf.read(&found.name).and_then(|mut reader| reader.read_to_end(&mut bytes));
+    read.map_err(|error| error.to_string())?;
+    if found.label != label(of) || bytes != state(of) {
+        return Err(format!("the snapshot of {of} has another state"));
+    }
+    Ok(Some(of))
+}
+
+/// The process is killed, or the power goes, after each step of writing a third snapshot.
+pub fn crashes() -> Wrong {
+    for with_power in [true, false] {
+        for steps in 0.. {
+            let disk = SimDisk::default();
+            for of in [10, 20] {
+                if let Err(error) = put(&disk, of) {
+                    return Some(error.to_string());
+                }
+            }
+            disk.kill_after(Some(steps));
+            let is_told = put(&disk, 30).is_ok();
+            if with_power {
+                disk.crash(&mut Rng::new(steps));
+            } else {
+                disk.kill_after(None);
+            }
+            match newest(&disk) {
+                Ok(Some(30)) => {}
+                Ok(Some(20)) if !is_told => {}
+                other => return Some(format!("step {steps}, {is_told}: {other:?} is there")),
+            }
+            // The next one is written all the same.
+            if put(&disk, 40).is_err() || newest(&disk) != Ok(Some(40)) {
+                return Some(format!("step {steps}: nothing can be written afterwards"));
+            }
+            if is_told {
+                break;
+            }
+        }
+    }
+    None
+}
+
+/// A bit of the newer snapshot changes: the older one is used, and if that is damaged as well,
+/// none.
+pub fn changes() -> Wrong {
+    let mut rng = Rng::new(7);
+    for round in 0..40 {
+        let mut disk = SimDisk::default();
+        for of in [10, 20] {
+            put(&disk, of).ok()?;
+        }
+        for (of, left) in [(20, Some(10)), (10, None)] {
+            let name = name_of(Instance(of));
+            let length = disk.length(&name).ok()?;
+            // The head, the frames' headers, and anything.
+            let at = if round < 30 { round * 3 } else { rng.below(length) };
+            let mut byte = [0];
+            disk.read_at(&name, at, &mut byte).ok()?;
+            disk.write_at(&name, at, &[byte[0] ^ 1 << rng.below(8)]).ok()?;
+            match (newest(&disk), left) {
+                (Ok(found), Some(_)) if found == left => {}
+                (Err(_), None) => {}
+                (other, _) => return Some(format!("byte {at} of {of} changed: {other:?}")),
+            }
+        }
+    }
+    None
+}
+
+/// A learner goes on from a snapshot of this log, and ends when it hears that it is of another one.
+pub fn earlier_life() -> Wrong {
+    let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+    let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+    [(0, None), (7, None), (8, Some(Halt::Foreign))].into_iter().find_map(|(name, expected)| {
+        let checkpoint = label(30).checkpoint;
+        let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+        let mut learner = learner.restored(checkpoint);
+        let standing = Standing::Leads;
+        let announcement = Announcement { standing, quorate: true, ballot, stamp: Time::ZERO };
+        let progress = Progress { name, ..DecidedLog::new().progress() };
+        let heartbeat = Heartbeat { announcement, asks: false, progress };
+        let mut fx = Effects::new();
+        learner.on_message(Time::ZERO, leader, Message::Heartbeat(heartbeat), &mut fx);
+        (fx.halt != expected).then(|| format!("{:?} for a log named {name}", fx.halt))
+    })
+}
+
+/// One of three keepers is there: nothing is removed. With a second one it is. The third comes when
+/// what it needs is gone, and goes on from a snapshot of another one.
+pub fn copies() -> Wrong {
+    let settings = Settings {
+        retain: Retain::Entries(40),
+        keepers: vec![1, 2, 3],
+        snapshot_instances: 50,
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(Plan { learners: 3, settings, ..Plan::default() });
+    let learner = |id| NodeId::new(Role::Learner, id);
+    [2, 3].map(learner).into_iter().for_each(|id| cluster.kill(id));
+    let run = |cluster: &mut Cluster, client| {
+        cluster.start_typist(client, Assignment::Leader, values(client, 300), MS);
+        completes(cluster, 5_000 * MS)
+    };
+    let wrong = run(&mut cluster, 1).or_else(|| {
+        let trim = cluster.checker().trimmed();
+        (trim > Instance::FIRST).then(|| format!("one copy is enough to trim below {trim}"))
+    });
+    cluster.start(learner(2));
+    wrong
+        .or_else(|| run(&mut cluster, 2))
+        .or_else(|| {
+            let is_held = cluster.checker().trimmed() == Instance::FIRST;
+            is_held.then(|| "two copies of three are not enough".to_owned())
+        })
+        .or_else(|| {
+            cluster.start(learner(3));
+            run(&mut cluster, 3)
+        })
+        .or_else(|| cluster.checker().check_order().err())
+}

@@ -1,0 +1,251 @@
+//! `paxos snapshot`: snapshots as files, for operators: what there is, whether it is whole, and how
+//! one gets from one learner to another.
+//!
+//! Looking takes no lock, so it may be done while a learner runs: a snapshot never changes under
+//! its name.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::file::Reader;
+use super::shelf::{Found, Shelf, name_of, of_name};
+use crate::storage::archive::Archive;
+use crate::storage::directory::Directory;
+use crate::storage::disk::Disk;
+use crate::storage::offline::OfflineError;
+
+/// How much is copied at once.
+const COPIED_BYTES: usize = 1 << 18;
+
+/// What to do with snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotCommand {
+    /// List those of a learner.
+    List {
+        /// The learner's directory.
+        path: PathBuf,
+    },
+    /// Read all of them, or of one.
+    Verify {
+        /// The learner's directory, or a file.
+        path: PathBuf,
+    },
+    /// Copy the newest that is whole to a file.
+    Export {
+        /// The learner's directory.
+        path: PathBuf,
+        /// The file, which must not be there.
+        file: PathBuf,
+    },
+    /// Put a file among a learner's snapshots.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// The learner's directory.
+        path: PathBuf,
+    },
+}
+
+/// Does it. What there is to say goes to `out`, a line for each snapshot.
+///
+/// # Errors
+///
+/// [`OfflineError::Broken`] when a snapshot is damaged, [`OfflineError::Unusable`] when there is
+/// none, or when something is in the way.
+pub fn run(command: &SnapshotCommand, out: &mut impl Write) -> Result<(), OfflineError> {
+    match command {
+        SnapshotCommand::List { path } => list(path, out),
+        SnapshotCommand::Verify { path } if path.is_file() => verify_file(path, out),
+        SnapshotCommand::Verify { path } => verify(path, out),
+        SnapshotCommand::Export { path, file } => export(path, file, out),
+        SnapshotCommand::Import { file, path } => import(file, path, out),
+    }
+}
+
+fn list(path: &Path, out: &mut impl Write) -> Result<(), OfflineError> {
+    let mut archive = Archive::new(path);
+    for name in names(path)? {
+        let line = match Reader::begin(&mut archive, &name) {
+            Ok(reader) => {
+                let label = reader.label();
+                let position = label.of().0.saturating_sub(1);
+                format!("{position}\t{}\t{}", label.kind, label.cluster)
+            }
+            Err(error) => format!("-\t-\t{error}"),
+        };
+        let bytes = archive.length(&name).unwrap_or(0);
+        writeln!(out, "{name}\t{bytes}\t{line}").map_err(OfflineError::Output)?;
+    }
+    Ok(())
+}
+
+/// The snapshots of a learner's directory, the newest first; at least one.
+fn names(path: &Path) -> Result<Vec<String>, OfflineError> {
+    let shown = path.display();
+    let unreadable = |error| OfflineError::Unusable(format!("{shown}: cannot read it: {error}"));
+    let all = Archive::new(path).list().map_err(unreadable)?;
+    let mut learners = all.iter().filter(|name| name.starts_with("learner-"));
+    if let Some(first) = learners.next() {
+        return Err(OfflineError::Unusable(format!(
+            "{shown} holds the directories of learners; name one of them, as {}",
+            path.join(first).display()
+        )));
+    }
+    let mut names: Vec<String> = all.into_iter().filter(|name| of_name(name).is_some()).collect();
+    names.reverse();
+    if names.is_empty() {
+        return Err(OfflineError::Unusable(format!("{shown}: there are no snapshots")));
+    }
+    Ok(names)
+}
+
+fn verify(path: &Path, out: &mut impl Write) -> Result<(), OfflineError> {
+    let mut shelf = Shelf::new(Archive::new(path));
+    let mut broken = None;
+    for name in names(path)? {
+        match shelf.verify(&name) {
+            Ok(found) => say_whole(&shelf.path_of(&name), &found, out)?,
+            Err(error) => {
+                let what = format!("{}: {error}", shelf.path_of(&name));
+                writeln!(out, "{what}").map_err(OfflineError::Output)?;
+                broken = broken.or(Some(what));
+            }
+        }
+    }
+    broken.map_or(Ok(()), |what| Err(OfflineError::Broken(what)))
+}
+
+fn verify_file(file: &Path, out: &mut impl Write) -> Result<(), OfflineError> {
+    let found = look(file)?;
+    say_whole(&file.display().to_string(), &found, out)
+}
+
+fn say_whole(path: &str, found: &Found, out: &mut impl Write) -> Result<(), OfflineError> {
+    let Found { label, bytes, hash, .. } = found;
+    let position = label.of().0.saturating_sub(1);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    writeln!(
+        out,
+        "{path}: whole, of a {} of cluster {}, up to position {position}: {bytes} bytes, SHA-256 \
+         {hash}",
+        label.kind, label.cluster
+    )
+    .map_err(OfflineError::Output)
+}
+
+/// What a file is that stands alone, under any name.
+fn look(file: &Path) -> Result<Found, OfflineError> {
+    let (folder, name) = split(file)?;
+    Shelf::new(Archive::new(&folder)).verify(&name).map_err(|error| {
+        let what = format!("{}: {error}", file.display());
+        if error.kind() == io::ErrorKind::InvalidData {
+            OfflineError::Broken(what)
+        } else {
+            OfflineError::Unusable(what)
+        }
+    })
+}
+
+/// The directory in which a file stands, and its name there.
+fn split(file: &Path) -> Result<(PathBuf, String), OfflineError> {
+    let name = file.file_name().and_then(|name| name.to_str());
+    let Some(name) = name else {
+        return Err(OfflineError::Unusable(format!("{}: it is no file's name", file.display())));
+    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    Ok((folder.unwrap_or(Path::new(".")).to_owned(), name.to_owned()))
+}
+
+fn export(path: &Path, file: &Path, out: &mut impl Write) -> Result<(), OfflineError> {
+    let shown = file.display();
+    let in_the_way = |error| OfflineError::Unusable(format!("{shown}: cannot write it: {error}"));
+    if fs::symlink_metadata(file).is_ok() {
+        let what = format!("{shown} is there already; name another file");
+        return Err(OfflineError::Unusable(what));
+    }
+    let mut shelf = Shelf::new(Archive::new(path));
+    let mut damage = None;
+    for name in names(path)? {
+        match shelf.verify(&name) {
+            Ok(found) => {
+                let part = PathBuf::from(format!("{shown}.part"));
+                let (folder, _) = split(file)?;
+                let copied = fs::File::create(&part).and_then(|mut copied| {
+                    copy(&mut Archive::new(path), &name, |bytes, _| copied.write_all(bytes))?;
+                    copied.sync_all()
+                });
+                copied
+                    .and_then(|()| fs::rename(&part, file))
+                    .and_then(|()| fs::File::open(&folder)?.sync_all())
+                    .map_err(in_the_way)?;
+                look(file)?;
+                return say_whole(&shown.to_string(), &found, out);
+            }
+            Err(error) => {
+                damage = damage.or(Some(format!("{}: {error}", shelf.path_of(&name))));
+            }
+        }
+    }
+    Err(OfflineError::Broken(damage.unwrap_or_default()))
+}
+
+fn import(file: &Path, path: &Path, out: &mut impl Write) -> Result<(), OfflineError> {
+    let found = look(file)?;
+    let shown = path.display();
+    let refuse = |what: String| Err(OfflineError::Unusable(what));
+    let mut directory = match Directory::open(path) {
+        Ok(directory) => directory,
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            return refuse(format!("{shown} is in use by a learner; end it first"));
+        }
+        Err(error) => return refuse(format!("{shown}: cannot write there: {error}")),
+    };
+    let name = name_of(found.label.of());
+    let newest = Shelf::new(Archive::new(path)).names().ok();
+    if let Some(newest) = newest.and_then(|names| names.into_iter().next())
+        && newest >= name
+    {
+        return refuse(format!(
+            "{shown} has {newest}, which is as new; an older one would put the learner back: move \
+             the directory away if that is wanted"
+        ));
+    }
+    let (folder, source) = split(file)?;
+    let part = format!("{name}.part");
+    let put = (|| {
+        directory.create(&part)?;
+        let mut length = 0;
+        copy(&mut Archive::new(&folder), &source, |bytes, offset| {
+            length = offset + bytes.len() as u64;
+            directory.append(&part, bytes)
+        })?;
+        directory.cut(&part, length)?;
+        directory.sync(&part)?;
+        directory.rename(&part, &name)?;
+        directory.sync_names()
+    })();
+    put.map_err(|error| OfflineError::Unusable(format!("{shown}: cannot write there: {error}")))?;
+    let mut shelf = Shelf::new(directory);
+    let there = shelf.verify(&name);
+    there.map_err(|error| OfflineError::Broken(format!("{}: {error}", shelf.path_of(&name))))?;
+    say_whole(&shelf.path_of(&name), &found, out)
+}
+
+/// Hands all bytes of a file to `take`, in pieces, with the place of each.
+fn copy(
+    from: &mut impl Disk,
+    name: &str,
+    mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; COPIED_BYTES];
+    let mut offset = 0;
+    loop {
+        let count = from.read_at(name, offset, &mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        take(&buffer[..count], offset)?;
+        offset += count as u64;
+    }
+}

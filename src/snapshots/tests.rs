@@ -1,0 +1,65 @@
+//! What is kept, and what is refused; `sim::drills::snapshots` has crashes and damage.
+
+use std::io;
+
+use super::file::{Kind, Label};
+use super::shelf::{Shelf, ShelfError, name_of};
+use crate::protocol::checkpoint::{Checkpoint, Head};
+use crate::protocol::types::Instance;
+use crate::sim::disk::SimDisk;
+use crate::storage::disk::Disk;
+
+fn label(of: u64) -> Label {
+    let (of, first) = (Instance(of), Instance::FIRST);
+    let head = Head { of, keep: of, trim: first, idle_below: first };
+    let checkpoint = Checkpoint { head, name: 7, sessions: Vec::new(), open: Vec::new() };
+    Label { cluster: "here".to_owned(), kind: Kind::Digest, checkpoint }
+}
+
+fn state(of: u64) -> Vec<u8> {
+    (0..700_000).map(|place: u64| (place * of) as u8).collect()
+}
+
+fn put(disk: &SimDisk, of: u64) -> io::Result<()> {
+    Shelf::new(disk.clone()).put(&label(of), |out| out.write_all(&state(of)))
+}
+
+fn newest(disk: &SimDisk) -> Option<u64> {
+    let found = Shelf::new(disk.clone()).newest("here", Kind::Digest).unwrap();
+    found.map(|found| found.label.of().0)
+}
+
+#[test]
+fn two_are_kept_and_what_was_left_half_way_goes() {
+    let mut disk = SimDisk::default();
+    disk.create(&format!("{}.part", name_of(Instance(5)))).unwrap();
+    disk.create("lock").unwrap();
+    for of in [10, 20, 30] {
+        put(&disk, of).unwrap();
+    }
+    let names = [name_of(Instance(20)), name_of(Instance(30))];
+    assert_eq!(disk.list().unwrap(), ["lock", &names[0], &names[1]]);
+}
+
+#[test]
+fn what_is_of_others_is_refused() {
+    let disk = SimDisk::default();
+    put(&disk, 10).unwrap();
+    let mut shelf = Shelf::new(disk);
+    for (cluster, kind) in [("there", Kind::Digest), ("here", Kind::Replica)] {
+        let refused = shelf.newest(cluster, kind);
+        assert!(matches!(refused, Err(ShelfError::Foreign(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_there() {
+    let disk = SimDisk::default();
+    put(&disk, 10).unwrap();
+    disk.limit(Some(1_000_000));
+    assert!(put(&disk, 20).is_err());
+    assert_eq!(newest(&disk), Some(10));
+    disk.limit(None);
+    put(&disk, 20).unwrap();
+    assert_eq!(newest(&disk), Some(20));
+}
