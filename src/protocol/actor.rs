@@ -81,6 +81,8 @@ pub struct Effects {
     pub deliver: Vec<Delivery>,
     /// What was not acted on, and why. For counters and logs only.
     pub ignored: Vec<Ignored>,
+    /// How many of the messages in `send` ask once more because no answer came. For counters only.
+    pub sent_again: u64,
     /// The process must end at the end of this turn, and not be started again as it is.
     pub halt: Option<Halt>,
 }
@@ -118,6 +120,7 @@ impl Effects {
         self.timers.clear();
         self.deliver.clear();
         self.ignored.clear();
+        self.sent_again = 0;
         self.halt = None;
     }
 
@@ -128,6 +131,7 @@ impl Effects {
             && self.timers.is_empty()
             && self.deliver.is_empty()
             && self.ignored.is_empty()
+            && self.sent_again == 0
             && self.halt.is_none()
     }
 }

@@ -333,6 +333,7 @@ impl CatchUp {
         };
         let whom = source.map_or_else(|| "the leader".to_owned(), |source| source.to_string());
         debug!("asks {whom} for {} runs from {}", missing.len(), missing[0].from);
+        fx.sent_again += u64::from(self.tries > 0);
         fx.send(to, Message::CatchUpRequest(CatchUpRequest { of: source, again, missing }));
         // Of many sources one may be all there is: each gets its turn within the longest wait.
         let known = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).max(1);

@@ -78,6 +78,8 @@ pub struct Counts {
     pub received: u64,
     /// Datagrams that it sent.
     pub sent: u64,
+    /// Messages that it sent once more, for want of an answer.
+    pub again: u64,
     /// What was dropped on purpose: the loss that the run asked for.
     pub on_purpose: u64,
     /// What this host lost: the kernel's queue or the inbox was full.
@@ -145,6 +147,7 @@ impl Process {
             match part {
                 _ if part.starts_with("received ") => counts.received = number,
                 _ if part.starts_with("sent ") => counts.sent = number,
+                _ if part.ends_with(" sent again") => counts.again = number,
                 _ if part.ends_with(" lost on purpose") => counts.on_purpose = number,
                 _ if part.ends_with(" dropped by the kernel")
                     || part.ends_with(" dropped at a full inbox") =>
@@ -158,6 +161,12 @@ impl Process {
             }
         }
         Some(counts)
+    }
+
+    /// How long a client's values took, if it came to say so: names and lengths, in its words.
+    pub fn took(&self) -> Option<Vec<(&str, &str)>> {
+        let line = self.lines.iter().rev().find_map(|line| line.text.strip_prefix("values took: "));
+        line?.split(", ").map(|part| part.split_once(' ')).collect()
     }
 
     /// When it led, with which ballots.

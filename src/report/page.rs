@@ -19,7 +19,7 @@ pub fn page(facts: &Facts) -> String {
     let picture = chart::draw(facts).map_or_else(String::new, |svg| {
         format!("<section>\n<h2>Over time</h2>\n<figure>{svg}</figure>\n</section>\n")
     });
-    let (processes, said) = (processes(facts), said(facts));
+    let (latency, processes, said) = (latency(facts), processes(facts), said(facts));
     let version = env!("CARGO_PKG_VERSION");
     let style = format!("{STYLE}{}", style::sheet());
     let policy = format!("default-src 'none'; style-src {}", allowed(&style));
@@ -29,7 +29,7 @@ pub fn page(facts: &Facts) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n\
          <h1>{title}</h1>\n<p class=\"lead\">{summary}</p>\n\
-         {verdict}{asked}{picture}{processes}{said}\
+         {verdict}{asked}{picture}{latency}{processes}{said}\
          <footer>paxos {version}. Made of the files beside this page; \
          <code>paxos report --help</code> tells how.</footer>\n</main>\n</body>\n</html>\n"
     )
@@ -114,6 +114,27 @@ fn verdict(facts: &Facts) -> String {
     format!("<section class=\"cards\">\n{cards}</section>\n")
 }
 
+/// How long values took: a row for each client.
+fn latency(facts: &Facts) -> String {
+    let told: Vec<_> =
+        facts.processes.iter().filter_map(|one| Some((&one.name, one.took()?))).collect();
+    let Some((_, first)) = told.first() else { return String::new() };
+    let names: String =
+        first.iter().map(|(name, _)| format!("<th>{}</th>", Escaped(name))).collect();
+    let row = |(name, took): &(&String, Vec<(&str, &str)>)| {
+        let cells: String =
+            took.iter().map(|(_, took)| format!("<td>{}</td>", Escaped(took))).collect();
+        format!("<tr><th>{}</th>{cells}</tr>\n", Escaped(name))
+    };
+    let rows: String = told.iter().map(row).collect();
+    format!(
+        "<section>\n<h2>How long values took</h2>\n<div class=\"wide\"><table>\n\
+         <thead><tr><th>client</th>{names}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n\
+         <p class=\"note\">From when a client read a value until it knew what became of it. A \
+         client that was killed has not told.</p>\n</section>\n"
+    )
+}
+
 /// A row for each process.
 fn processes(facts: &Facts) -> String {
     if facts.processes.is_empty() {
@@ -124,13 +145,15 @@ fn processes(facts: &Facts) -> String {
     let rows: String = counting.map(|process| row(facts, process)).collect();
     format!(
         "<section>\n<h2>Processes</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>process</th>\
-         <th>led</th><th>received</th><th>sent</th><th>dropped on purpose</th>\
+         <th>led</th><th>received</th><th>sent</th><th>sent again</th><th>dropped on purpose</th>\
          <th>lost here</th><th>refused</th><th>warnings</th></tr></thead>\n<tbody>\n{rows}\
          </tbody>\n</table></div>\n\
-         <p class=\"note\">Datagrams. Dropped on purpose is the loss that the run \
-         asked for; lost here, because a queue of this host was full; refused, because it was not \
-         understood or not authenticated. A process that was killed has not told its counts, and \
-         when its leadership ended is not known.</p>\n</section>\n"
+         <p class=\"note\">Datagrams. Sent again are those that asked once more because no answer \
+         had come: requests, Prepares, Accepts, and questions about what was missed. Dropped on \
+         purpose is the loss that the run asked for; lost here, because a queue of this host was \
+         full; refused, because it was not understood or not authenticated. A process that was \
+         killed has not told its counts, and when its leadership ended is not known.</p>\n\
+         </section>\n"
     )
 }
 
@@ -153,6 +176,7 @@ fn row(facts: &Facts, process: &Process) -> String {
         led,
         count(|it| it.received),
         count(|it| it.sent),
+        count(|it| it.again),
         count(|it| it.on_purpose),
         count(|it| it.overflowed),
         count(|it| it.refused),
@@ -167,8 +191,8 @@ fn said(facts: &Facts) -> String {
     let Some((start, _)) = facts.span() else { return String::new() };
     let mut lines: Vec<(&Process, &Line)> = Vec::new();
     for process in &facts.processes {
-        // The counts are in the table, and that there is no key every process says.
-        let left_out = ["received ", "the group is open: "];
+        // The counts and lengths are in tables, and that there is no key every process says.
+        let left_out = ["received ", "values took: ", "the group is open: "];
         let is_told = |line: &&Line| !left_out.iter().any(|start| line.text.starts_with(start));
         let told = process.lines.iter().filter(is_told);
         lines.extend(told.map(|line| (process, line)));

@@ -22,11 +22,16 @@ fn run(folder: &Path) -> ReportOptions {
             "proposer2.log",
             "2026-11-26T12:00:00.030Z P2 INFO  leads with 2.P2; takes over 0 undecided instances \
              below 1\n2026-11-26T12:00:00.050Z P2 WARN  <script>alert(1)</script>\nno line\n\
-             2026-11-26T12:00:00.100Z P2 INFO  received 1234, sent 5, 7 lost on purpose, 2 dropped \
-             by the kernel, 3 dropped at a full inbox, 4 refused (of another version), 9 refused \
-             (sealed, not for here), 6 ignored (StaleBallot)\n",
+             2026-11-26T12:00:00.100Z P2 INFO  received 1234, sent 5, 8 sent again, 7 lost on \
+             purpose, 2 dropped by the kernel, 3 dropped at a full inbox, 4 refused (of another \
+             version), 9 refused (sealed, not for here), 6 ignored (StaleBallot)\n",
         ),
         ("node1.log", "2026-11-26T12:00:00.010Z N1 INFO  0 records are in data/acceptor-1\n"),
+        (
+            "client1.log",
+            "2026-11-26T12:00:00.090Z C1 INFO  values took: p50 1.200 ms, p99.9 5.000 ms, longest \
+             6.001 ms\n",
+        ),
         ("client1.out", "2026-11-26T12:00:00.010Z C1 INFO  no log\n"),
     ];
     for (name, text) in files {
@@ -60,8 +65,10 @@ fn the_page_tells_what_the_files_tell() {
         "leads 1.P1",
         "<tr><th>P1</th><td>20 ms</td><td>–</td>",
         "f0\" x=",
-        "<tr><th>P2</th><td>70 ms</td><td>1,234</td><td>5</td><td>7</td><td>5</td><td>13</td>\
-         <td>1</td></tr>",
+        "<tr><th>P2</th><td>70 ms</td><td>1,234</td><td>5</td><td>8</td><td>7</td><td>5</td>\
+         <td>13</td><td>1</td></tr>",
+        "<tr><th>client</th><th>p50</th><th>p99.9</th><th>longest</th></tr>",
+        "<tr><th>C1</th><td>1.200 ms</td><td>5.000 ms</td><td>6.001 ms</td></tr>",
         "&lt;script&gt;alert(1)",
     ] {
         assert!(page.contains(part), "{part}\n{page}");
@@ -109,7 +116,8 @@ fn what_is_missing_is_missing_in_the_page_alone() {
 fn any_bytes_make_a_page() {
     let folder = tempfile::tempdir().unwrap();
     let options = run(folder.path());
-    let (random, names) = (&mut crate::rng::Rng::new(7), ["proposer1.log", "timeline.txt"]);
+    let (random, names) =
+        (&mut crate::rng::Rng::new(7), ["proposer1.log", "client1.log", "timeline.txt"]);
     for _ in 0..500 {
         for name in names {
             let path = folder.path().join(name);
@@ -133,7 +141,7 @@ fn what_was_not_counted_is_zero() {
     .unwrap();
     let facts = Facts::gather(&options);
     let names: Vec<&str> = facts.processes.iter().map(|it| it.name.as_str()).collect();
-    assert_eq!(names, ["P1", "P2", "A1", "N1"]);
+    assert_eq!(names, ["P1", "P2", "A1", "C1", "N1"]);
     let counts = Counts { received: 1, sent: 2, ..Counts::default() };
     assert_eq!(facts.processes[2].counts(), Some(counts));
 }

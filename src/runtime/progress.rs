@@ -1,12 +1,16 @@
-//! How far a client is: a bar on a terminal, a line now and then elsewhere.
+//! How far a client is: a bar on a terminal, a line now and then elsewhere. And how long its values
+//! took, at its end.
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use log::info;
+use parking_lot::Mutex;
 
 use super::session::Track;
 use crate::protocol::actor::{Actor, Effects, Input};
@@ -36,6 +40,44 @@ struct Shared {
     lost: AtomicU64,
     /// When the last line was logged, in seconds.
     reported: AtomicU64,
+    /// How long values took whose fate is known, in microseconds.
+    took: Mutex<Option<Histogram<u64>>>,
+}
+
+/// How long the histogram reaches, in microseconds: an hour.
+const LONGEST_MICROS: u64 = 3_600_000_000;
+
+/// The percentiles that are told.
+const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
+
+/// When the values were given of which the fate is not known, in their order.
+///
+/// Which of them an answer is about is not looked at: the oldest is taken. Answers come in the
+/// order of the values but for what was lost, so this tells the same of all of them together, and
+/// nearly the same of each.
+#[derive(Debug, Default)]
+struct Waiting {
+    since: VecDeque<Time>,
+}
+
+impl Waiting {
+    /// The fate of so many is known: hands on how long they took.
+    fn settle(&mut self, now: Time, count: u64, took: &mut Histogram<u64>) {
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.since.len());
+        for since in self.since.drain(..count) {
+            took.saturating_record(now.since(since).as_micros().max(1) as u64);
+        }
+    }
+}
+
+/// `values took: p50 1.2 ms, ..., longest 20.0 ms`; `paxos report` reads it.
+fn describe(took: &Histogram<u64>) -> String {
+    let millis = |micros: u64| format!("{}.{:03} ms", micros / 1000, micros % 1000);
+    let mut text = "values took: ".to_owned();
+    for percentile in PERCENTILES {
+        text += &format!("p{percentile} {}, ", millis(took.value_at_percentile(percentile)));
+    }
+    text + &format!("longest {}", millis(took.max()))
 }
 
 impl ClientProgress {
@@ -82,8 +124,11 @@ impl ClientProgress {
         }
     }
 
-    /// Takes the bar away.
+    /// Takes the bar away, and says how long the values took.
     pub fn finish(&self) {
+        if let Some(took) = self.shared.took.lock().as_ref().filter(|took| !took.is_empty()) {
+            info!("{}", describe(took));
+        }
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
@@ -102,6 +147,7 @@ pub struct Counted {
     progress: ClientProgress,
     /// When something was decided last, or nothing was waited for.
     moved: Time,
+    waiting: Waiting,
     /// Of a session that may be resumed.
     track: Option<Track>,
     /// The input is not what it was: nothing more is asked for, and nothing waited for.
@@ -111,7 +157,10 @@ pub struct Counted {
 impl Counted {
     /// `client`, publishing to `progress`; `track` follows its input if its session may be resumed.
     pub fn new(client: Client, progress: ClientProgress, track: Option<Track>) -> Self {
-        Counted { client, progress, moved: Time::ZERO, track, is_refused: false }
+        // It cannot fail with these bounds; without it a client says less, and works.
+        *progress.shared.took.lock() = Histogram::new_with_max(LONGEST_MICROS, 2).ok();
+        let (moved, waiting) = (Time::ZERO, Waiting::default());
+        Counted { client, progress, moved, waiting, track, is_refused: false }
     }
 }
 
@@ -142,14 +191,23 @@ impl Actor for Counted {
                 return;
             }
         }
+        if let Input::Value(_) = &input {
+            self.waiting.since.push_back(now);
+        }
         self.client.on_input(now, input, fx);
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.client.on_turn_end(now, fx);
         let (tally, before) = (self.client.tally(), self.progress.tally());
-        if tally.undecided() == 0 || tally.delivered + tally.lost > before.delivered + before.lost {
+        let settled = tally.delivered + tally.lost - before.delivered - before.lost;
+        if tally.undecided() == 0 || settled > 0 {
             self.moved = now;
+        }
+        if settled > 0
+            && let Some(took) = self.progress.shared.took.lock().as_mut()
+        {
+            self.waiting.settle(now, settled, took);
         }
         self.progress.publish(tally);
         if let Some(track) = &mut self.track {
@@ -178,5 +236,22 @@ impl Actor for Counted {
             tally: Some(tally),
             ..Figures::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_take_from_when_they_are_given_until_their_fate_is_known() {
+        let mut took = Histogram::new_with_max(LONGEST_MICROS, 2).unwrap();
+        let mut waiting = Waiting { since: (0..100).map(|value| Time(value * 10)).collect() };
+        waiting.settle(Time(1000), 98, &mut took);
+        waiting.settle(Time(50_000), 5, &mut took);
+        assert_eq!((took.len(), waiting.since.len()), (100, 0));
+        let text = describe(&took);
+        assert!(text.starts_with("values took: p50 0.5"), "{text}");
+        assert!(text.ends_with(" longest 49.151 ms"), "{text}");
     }
 }

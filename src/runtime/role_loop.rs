@@ -340,6 +340,7 @@ impl<A: Actor> RoleLoop<A> {
             self.send(now, to, &message);
         }
         self.fx.send = messages;
+        self.around.stats.sent_again.add(std::mem::take(&mut self.fx.sent_again));
         // 3. Timers.
         self.apply_timers();
         // 4. What is delivered is known to be decided, so it can come last.

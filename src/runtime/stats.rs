@@ -38,6 +38,9 @@ pub struct Stats {
     pub receive_errors: Counter,
     /// Datagrams sent.
     pub sent: Counter,
+    /// Messages that asked once more because no answer had come: requests, Prepares, Accepts, and
+    /// questions about what was missed.
+    pub sent_again: Counter,
     /// Datagrams that could not be sent.
     pub send_errors: Counter,
     /// Messages that did not fit a datagram. Always a mistake in this program.
@@ -62,6 +65,7 @@ impl Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "received {}, sent {}", self.received.count(), self.sent.count())?;
         let rest = [
+            (self.sent_again.count(), "sent again"),
             (self.neighbours.count(), "from this process"),
             (self.own.count(), "own"),
             (self.uninteresting.count(), "of no interest"),
@@ -145,13 +149,14 @@ mod tests {
         let stats = Stats::default();
         assert_eq!(stats.to_string(), "received 0, sent 0");
         stats.received.add(12);
+        stats.sent_again.add(4);
         stats.inbox_full.increment();
         stats.ignored.increment(Ignored::StaleBallot);
         stats.ignored.increment(Ignored::StaleBallot);
         stats.loss.fetch_add(3, Ordering::Relaxed);
         assert_eq!(
             stats.to_string(),
-            "received 12, sent 0, 3 lost on purpose, 1 dropped at a full inbox, \
+            "received 12, sent 0, 4 sent again, 3 lost on purpose, 1 dropped at a full inbox, \
              2 ignored (StaleBallot)"
         );
         assert_eq!(stats.ignored.count(Ignored::StaleBallot), 2);

@@ -44,6 +44,7 @@ impl Unsent {
             let to = if is_again { To::Group(Role::Proposer) } else { self.to };
             let (assignment, front) = (self.assignment, self.front);
             let request = Request { assignment, from, front, entries };
+            fx.sent_again += u64::from(retries > 0);
             fx.send(to, Message::Request(request));
         }
     }

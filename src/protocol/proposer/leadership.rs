@@ -298,6 +298,7 @@ impl Leadership {
         }
         for attempt in attempts.iter() {
             for prepare in attempt.unanswered(self.quorum) {
+                fx.sent_again += 1;
                 fx.send(Role::Acceptor, Message::Prepare(prepare));
             }
         }

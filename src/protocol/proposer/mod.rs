@@ -481,6 +481,7 @@ impl Proposer {
             Phase::Leading(leadership) => leadership.on_retry_prepare(now, fx),
             Phase::Campaign { attempt, tries, .. } => {
                 for prepare in attempt.unanswered(self.quorum) {
+                    fx.sent_again += 1;
                     fx.send(Role::Acceptor, Message::Prepare(prepare));
                 }
                 *tries = tries.saturating_add(1);

@@ -323,6 +323,7 @@ impl Phase2 {
             (chosen, names.is_due) = (std::mem::take(&mut names.runs), false);
         }
         let accept = Accept { ballot: self.ballot, watermark, chosen, from, entries };
+        fx.sent_again += u64::from(retries > 0);
         fx.send(Role::Acceptor, Message::Accept(accept));
     }
 
