@@ -58,6 +58,18 @@ pub enum Bug {
     ReportsTrimmedAsEmpty,
     /// An acceptor removes what somebody says is not needed.
     TrimsOnHearsay,
+    /// An acceptor forgets what somebody says is not needed in memory.
+    ForgetsOnHearsay,
+    /// One acceptor's vote is taken for the decision.
+    RecallsFromOne,
+    /// A vote is taken for the decision though another acceptor has a later one.
+    RecallsAnyVote,
+    /// An acceptor's votes count that it told before the instance was decided.
+    CountsOldAnswers,
+    /// Votes that were removed from a disk look as if there had been none.
+    ReadsRemovedAsEmpty,
+    /// What cannot be read from a disk looks as if there had been no votes.
+    SkipsUnreadable,
     /// A new leader believes the acceptor that trimmed least.
     TakesLeastTrimmed,
     /// A checkpoint does not say where sessions stand.
@@ -211,7 +223,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 92] = [
+    pub const ALL: [Bug; 98] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -237,6 +249,12 @@ mod switch {
         Bug::ForgetsTrimming,
         Bug::ReportsTrimmedAsEmpty,
         Bug::TrimsOnHearsay,
+        Bug::ForgetsOnHearsay,
+        Bug::RecallsFromOne,
+        Bug::RecallsAnyVote,
+        Bug::CountsOldAnswers,
+        Bug::ReadsRemovedAsEmpty,
+        Bug::SkipsUnreadable,
         Bug::TakesLeastTrimmed,
         Bug::CheckpointLacksSessions,
         Bug::CheckpointLacksParts,

@@ -582,7 +582,8 @@ impl Config {
             Retain::All if self.data.is_none() => Retain::Bytes(self.memory_bytes / 2),
             retain => retain,
         };
-        Ok(Settings { datagram_bytes, retain, ..self.settings.clone() })
+        let hold_bytes = self.data.as_ref().map(|_| self.memory_bytes / 3);
+        Ok(Settings { datagram_bytes, retain, hold_bytes, ..self.settings.clone() })
     }
 
     /// How much of the log is kept, as the file says it.

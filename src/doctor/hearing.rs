@@ -406,6 +406,7 @@ mod tests {
 
     fn heartbeat(cluster: &str, id: u32, boot: u64) -> Vec<u8> {
         let progress = Progress {
+            trimmed: Instance::FIRST,
             first: Instance::FIRST,
             watermark: Instance(1),
             decided: 0,

@@ -163,6 +163,13 @@ impl Following {
         }
     }
 
+    /// Has the learner hold what is still to be handed over, though others may forget it. What is
+    /// delivered from now on is not forgotten before this is looked at again.
+    fn pin(&mut self) {
+        let first = self.behind.front().map(Behind::instance);
+        self.learner.pin(first.unwrap_or_else(|| self.learner.log().watermark()));
+    }
+
     /// Hands over as much as there is room for.
     ///
     /// # Errors
@@ -241,6 +248,7 @@ impl Actor for Following {
         if let Err(first) = self.hand_over() {
             fx.halt = Some(Halt::Trimmed(first));
         }
+        self.pin();
     }
 
     fn on_stop(&mut self, now: Time, fx: &mut Effects) {
@@ -259,6 +267,7 @@ impl Actor for Following {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::decided_log::LetsGo;
     use crate::protocol::entries::Entries;
     use crate::protocol::message::Decide;
     use crate::protocol::settings::Settings;
@@ -358,7 +367,9 @@ mod tests {
         assert_eq!(following.behind.len(), 2, "there was room for one value alone");
         let mut checkpoint = |at, trim| {
             let log = following.learner.log();
-            let pieces = log.checkpoint(Instance(trim), Instance::FIRST).pieces(1000);
+            let trim = Instance(trim);
+            let lets_go = LetsGo { trim, forget: trim, ..LetsGo::NONE };
+            let pieces = log.checkpoint(lets_go).pieces(1000);
             take_in(&mut following, at, pieces.into())
         };
         assert_eq!(checkpoint(6, 1), None);

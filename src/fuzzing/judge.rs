@@ -129,7 +129,9 @@ impl Judge {
                 let instances = from.numbering(entries).map(|(instance, _)| instance);
                 self.accepted.extend(instances.map(|instance| (*ballot, instance)));
             }
-            Record::Trimmed(below) => self.trimmed = self.trimmed.max(*below),
+            Record::Trimmed(below) | Record::Forgotten(below) => {
+                self.trimmed = self.trimmed.max(*below);
+            }
         }
         self.stored.push(record.clone());
     }

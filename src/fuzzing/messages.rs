@@ -6,7 +6,7 @@ use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
     Chosen, Decide, DecideAck, Disown, Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer,
-    Plea, Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
+    Plea, Prepare, Progress, Promise, Recall, Recalled, Request, RequestAck, Standing, Told, Voted,
 };
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Part, Piece, Role, Run,
@@ -61,8 +61,8 @@ pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
         | Kind::Disown
         | Kind::Offer
         | Kind::Chosen => Role::Proposer,
-        Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo => Role::Acceptor,
-        Kind::DecideAck | Kind::Durable => Role::Learner,
+        Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo | Kind::Recalled => Role::Acceptor,
+        Kind::DecideAck | Kind::Durable | Kind::Recall => Role::Learner,
         Kind::Plea => {
             if bytes.chance() {
                 Role::Client
@@ -199,6 +199,28 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             until: instance(bytes),
             runs: runs(bytes),
         }),
+        Kind::Recall => Message::Recall(Recall {
+            of: 1 + u32::from(bytes.below(3)),
+            again: bytes.chance(),
+            known: instance(bytes),
+            run: run(bytes),
+        }),
+        Kind::Recalled => {
+            let voted = |bytes: &mut Bytes<'_>| Voted {
+                run: run(bytes),
+                ballot: Ballot { round: 1 + u64::from(bytes.below(4)), proposer: 1, boot: 1 },
+            };
+            let (known, run) = (instance(bytes), run(bytes));
+            Message::Recalled(Recalled {
+                known,
+                trimmed: if bytes.byte() < 32 { instance(bytes) } else { Instance::FIRST },
+                run,
+                votes: (0..bytes.below(4)).map(|_| voted(bytes)).collect(),
+                from: run.from.plus(u64::from(bytes.below(3))),
+                entries: entries(bytes),
+                last: bytes.chance(),
+            })
+        }
     }
 }
 
@@ -243,8 +265,10 @@ fn heard(bytes: &mut Bytes<'_>) -> Heard {
 
 fn progress(bytes: &mut Bytes<'_>) -> Progress {
     let (watermark, decided, end) = (instance(bytes), bytes.number() - 1, instance(bytes));
+    let first = Instance::FIRST.max(instance(bytes));
+    let trimmed = if bytes.chance() { first } else { Instance::FIRST };
     let name = u64::from(bytes.chance());
-    Progress { first: Instance::FIRST.max(instance(bytes)), watermark, decided, end, name }
+    Progress { trimmed, first, watermark, decided, end, name }
 }
 
 fn session(bytes: &mut Bytes<'_>) -> Session {
@@ -294,7 +318,9 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
     if bytes.chance() {
         let mut below = |most: Instance| Instance(1 + bytes.number() % most.0);
         let of = below(Instance(1 << 40));
-        let head = Head { of, keep: below(of), trim: below(of), idle_below: below(of) };
+        let (trim, forget) = (below(of), below(of));
+        let (trim, forget) = (trim.min(forget), trim.max(forget));
+        let head = Head { of, keep: below(of), trim, forget, idle_below: below(of) };
         let position = Position { next: Number(bytes.number()), has_ended: bytes.chance() };
         let open = OpenValue { session: session(bytes), instances: vec![head.keep] };
         let open = if bytes.chance() { vec![open] } else { Vec::new() };
@@ -311,11 +337,12 @@ fn entries(bytes: &mut Bytes<'_>) -> Entries {
     (0..bytes.below(6)).map(|_| entry(bytes)).collect()
 }
 
+fn run<T: Counted>(bytes: &mut Bytes<'_>) -> Run<T> {
+    let from = T::new(bytes.number());
+    Run::new(from, from.plus(bytes.number()))
+}
+
 fn runs<T: Counted>(bytes: &mut Bytes<'_>) -> Vec<Run<T>> {
-    let run = |bytes: &mut Bytes<'_>| {
-        let from = T::new(bytes.number());
-        Run::new(from, from.plus(bytes.number()))
-    };
     (0..bytes.below(5)).map(|_| run(bytes)).collect()
 }
 
@@ -331,9 +358,8 @@ pub fn longest_value(message: &Message) -> usize {
         Message::Request(Request { entries, .. })
         | Message::Accept(Accept { entries, .. })
         | Message::Decide(Decide { entries, .. })
-        | Message::CatchUpReply(CatchUpReply { entries, .. }) => {
-            entries.values().map(<[u8]>::len).max()
-        }
+        | Message::CatchUpReply(CatchUpReply { entries, .. })
+        | Message::Recalled(Recalled { entries, .. }) => entries.values().map(<[u8]>::len).max(),
         Message::Promise(Promise { accepted, .. }) => {
             accepted.iter().map(|accepted| of(&accepted.entry)).max()
         }

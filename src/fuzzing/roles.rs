@@ -99,6 +99,7 @@ impl World {
             request_queue: 16,
             instances_ahead: 1024,
             catch_up_bytes: 1024,
+            hold_bytes: Some(4000),
             ..Settings::default()
         };
         let now = Time(1_000_000);

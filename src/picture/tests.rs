@@ -135,7 +135,8 @@ fn office(ballot: Ballot, leads: bool) -> Belief {
     use crate::protocol::message::{Progress, Standing};
     let standing = if leads { Standing::Leads } else { Standing::Campaigns };
     let progress = Progress {
-        first: Instance::FIRST,
+        trimmed: Instance(1),
+        first: Instance(1),
         watermark: Instance(1),
         decided: 0,
         end: Instance(1),

@@ -12,13 +12,14 @@ use log::{debug, warn};
 use self::hearing::Hearing;
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
-use super::checkpoint;
+use super::checkpoint::{self, Head};
 use super::figures::Figures;
 use super::message::{
     Accept, Accepted, AcceptedEntry, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
-    Progress, Promise,
+    Progress, Promise, Recall, Recalled,
 };
 use super::packing::{merge, runs_per_page};
+use super::recall::Reading;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
@@ -31,6 +32,9 @@ use crate::bugs::{self, Bug};
 /// storing it would use up the rounds.
 pub const ROUND_JUMP_MAX: u64 = 1 << 32;
 
+/// How many learners are answered from the disk in one turn, at most.
+const READINGS_MAX: usize = 4;
+
 /// One acceptor's state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acceptor {
@@ -42,8 +46,11 @@ pub struct Acceptor {
     promised: Ballot,
     /// What was accepted last in each instance, and in which ballot.
     accepted: Segments<Ballot>,
-    /// What was accepted below it is forgotten: it is decided, and what stands for it lies above.
+    /// What was accepted below it is removed: it is decided, and what stands for it lies above.
     trimmed: Instance,
+    /// What was accepted below it is not in memory. It is decided as well, and what stands for it
+    /// lies above; down to `trimmed` it is on the disk.
+    forgotten: Instance,
     /// Where first pieces of checkpoints were accepted, which may have been replaced since.
     checkpoints: BTreeSet<Instance>,
     /// Accepted in this turn under `promised`, not answered yet.
@@ -66,6 +73,7 @@ impl Acceptor {
             promised: Ballot::ZERO,
             accepted: Segments::new(),
             trimmed: Instance::FIRST,
+            forgotten: Instance::FIRST,
             checkpoints: BTreeSet::new(),
             unanswered: Vec::new(),
             is_asked_again: false,
@@ -87,7 +95,11 @@ impl Acceptor {
                 }
             }
             Record::Trimmed(_) if bugs::has(Bug::ForgetsTrimming) => {}
-            Record::Trimmed(below) => self.forget(below),
+            Record::Trimmed(below) => {
+                self.trimmed = self.trimmed.max(below);
+                self.forget(below);
+            }
+            Record::Forgotten(below) => self.forget(below),
         }
     }
 
@@ -105,12 +117,17 @@ impl Acceptor {
     pub fn remembers_as(&self, other: &Acceptor) -> bool {
         self.promised == other.promised
             && self.accepted == other.accepted
-            && self.trimmed == other.trimmed
+            && (self.trimmed, self.forgotten) == (other.trimmed, other.forgotten)
     }
 
-    /// What was accepted below it is forgotten.
+    /// What was accepted below it is removed.
     pub fn trimmed(&self) -> Instance {
         self.trimmed
+    }
+
+    /// What was accepted below it is not in memory.
+    pub fn forgotten(&self) -> Instance {
+        self.forgotten
     }
 
     /// In how many instances it holds what it accepted.
@@ -118,10 +135,10 @@ impl Acceptor {
         self.accepted.len()
     }
 
-    /// In how many instances something was accepted, those below the trim point among them: they
-    /// are decided, whether this acceptor voted or not.
+    /// In how many instances something was accepted, those that are forgotten among them: they are
+    /// decided, whether this acceptor voted or not.
     fn accepted_len(&self) -> u64 {
-        self.trimmed.0 - 1 + self.accepted.len() as u64
+        self.forgotten.0 - 1 + self.accepted.len() as u64
     }
 
     /// The ballot promised.
@@ -162,7 +179,7 @@ impl Acceptor {
             ballot: prepare.ballot,
             from: prepare.from,
             until: prepare.until,
-            trimmed: self.trimmed,
+            trimmed: self.forgotten,
             accepted: Vec::new(),
             next: None,
         };
@@ -212,7 +229,7 @@ impl Acceptor {
         let (from, ballot) = (accept.from, accept.ballot);
         let has_stored = self.store(accept, fx);
         if is_new && !has_stored {
-            // What is trimmed is not stored, but the promise that is answered with it is.
+            // What is forgotten is not stored, but the promise that is answered with it is.
             fx.persist.push(Record::Promised(ballot));
         }
         if fx.persist.is_empty() && bugs::has(Bug::AnswersAcceptsOnce) {
@@ -225,10 +242,10 @@ impl Acceptor {
     /// Returns whether there was any other.
     fn store(&mut self, accept: Accept, fx: &mut Effects) -> bool {
         let Accept { ballot, from, entries, .. } = accept;
-        // What is trimmed is decided, so an Accept can only repeat the decision: it is answered
+        // What is forgotten is decided, so an Accept can only repeat the decision: it is answered
         // like one that is stored already.
-        self.is_asked_again |= from < self.trimmed;
-        let Some(page) = (Page { from, entries }).from_on(self.trimmed) else { return false };
+        self.is_asked_again |= from < self.forgotten;
+        let Some(page) = (Page { from, entries }).from_on(self.forgotten) else { return false };
         let Page { from, entries } = page.clone();
         if self.accepted.overlaps(page.run()) {
             let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
@@ -244,31 +261,67 @@ impl Acceptor {
         true
     }
 
-    /// Somebody who holds `progress` has passed a checkpoint that trims the log at its beginning,
-    /// so everything below that is decided, whoever says so and in whichever ballot. But what is
-    /// removed is gone for good, so a claim alone is not believed: it is trimmed at what a
-    /// checkpoint says of which this acceptor has accepted the first piece. If it missed that, the
-    /// next one will do.
-    fn trim(&mut self, progress: Progress, fx: &mut Effects) {
-        if progress.first > progress.watermark || progress.first <= self.trimmed {
+    /// Somebody who holds `progress` has passed checkpoints that trim the log at one instance, and
+    /// let it be forgotten below another. So everything below is decided, whoever says so and in
+    /// whichever ballot. But what is removed is gone for good, and what is forgotten is reported to
+    /// no leader any more; so a claim alone is not believed. Both are done at what a checkpoint
+    /// says of which this acceptor has accepted the first piece. If it missed that, the next one
+    /// will do.
+    fn let_go(&mut self, progress: Progress, fx: &mut Effects) {
+        if progress.first > progress.watermark {
             return;
         }
-        let below = if bugs::has(Bug::TrimsOnHearsay) {
-            progress.first
-        } else {
-            self.trim_point(progress.first)
-        };
-        if below > self.trimmed {
-            self.forget(below);
-            fx.persist.push(Record::Trimmed(below));
+        if progress.trimmed > self.trimmed {
+            let most = progress.trimmed;
+            let below = self.said_of(|head| Some(head.trim).filter(|trim| *trim <= most));
+            let below = if bugs::has(Bug::TrimsOnHearsay) { most } else { below };
+            if below > self.trimmed {
+                self.trimmed = below;
+                self.forget(below);
+                fx.persist.push(Record::Trimmed(below));
+            }
+        }
+        if progress.first > self.forgotten && self.settings.hold_bytes.is_some() {
+            let most = progress.first;
+            let below = self.said_of(|head| Some(head.forget).filter(|forget| *forget <= most));
+            let below = if bugs::has(Bug::ForgetsOnHearsay) { most } else { below };
+            if below > self.forgotten {
+                self.forget(below);
+                fx.persist.push(Record::Forgotten(below));
+            }
         }
     }
 
-    /// The highest point, `most` at most, at which a checkpoint trims the log.
-    fn trim_point(&self, most: Instance) -> Instance {
+    /// The highest instance that `point` takes from a checkpoint.
+    fn said_of(&self, point: impl Fn(Head) -> Option<Instance>) -> Instance {
         let firsts = self.checkpoints.iter().filter_map(|instance| self.accepted.get(*instance));
-        let trims = firsts.filter_map(|(entry, _)| Some(checkpoint::head(entry)?.trim));
-        trims.filter(|trim| *trim <= most).max().unwrap_or(Instance::FIRST)
+        let points = firsts.filter_map(|(entry, _)| point(checkpoint::head(entry)?));
+        points.max().unwrap_or(Instance::FIRST)
+    }
+
+    /// A learner asks for votes that are on the disk.
+    fn on_recall(&self, asker: NodeId, recall: Recall, fx: &mut Effects) {
+        let Recall { of, again, known, run } = recall;
+        if run.is_empty() {
+            return fx.ignore(Ignored::Malformed);
+        }
+        if fx.read.len() >= READINGS_MAX {
+            return fx.ignore(Ignored::QueueFull);
+        }
+        let known = known.max(self.forgotten);
+        let (trimmed, has_entries) = (self.trimmed, of == self.id);
+        if run.from >= trimmed {
+            fx.read.push(Reading { asker, again, run, known, trimmed, has_entries });
+            return;
+        }
+        // There is nothing to be read: the learner goes on behind it.
+        let from = run.from;
+        let (run, votes) = (Run::new(from, trimmed.min(run.until)), Vec::new());
+        let entries = Vec::new().into();
+        let known = Instance::FIRST;
+        let told = Recalled { known, trimmed, run, votes, from, entries, last: true };
+        let to = if again { To::Group(Role::Learner) } else { To::Node(asker) };
+        fx.send(to, Message::Recalled(told));
     }
 
     /// Keeps what was accepted.
@@ -280,10 +333,11 @@ impl Acceptor {
         self.accepted.keep(page, ballot);
     }
 
+    /// Holds nothing of what was accepted below `below` in memory.
     fn forget(&mut self, below: Instance) {
-        self.trimmed = self.trimmed.max(below);
-        self.accepted.take(Run::new(Instance::FIRST, self.trimmed), |_, _| {});
-        self.checkpoints = self.checkpoints.split_off(&self.trimmed);
+        self.forgotten = self.forgotten.max(below);
+        self.accepted.take(Run::new(Instance::FIRST, self.forgotten), |_, _| {});
+        self.checkpoints = self.checkpoints.split_off(&self.forgotten);
     }
 
     /// A proposer remembers another acceptor of this id: this one has forgotten what that one
@@ -354,6 +408,9 @@ impl Actor for Acceptor {
     fn on_start(&mut self, _now: Time, _fx: &mut Effects) {}
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        if let (Role::Learner, Message::Recall(recall)) = (from.node.role, &message) {
+            return self.on_recall(from.node, *recall, fx);
+        }
         if from.node.role != Role::Proposer {
             return fx.ignore(Ignored::ImpossibleSender);
         }
@@ -363,7 +420,7 @@ impl Actor for Acceptor {
             Message::Disown(disown) => self.on_disown(&disown, fx),
             Message::Heartbeat(heartbeat) => {
                 self.hearing.hear(now, from, &heartbeat, &self.settings);
-                self.trim(heartbeat.progress, fx);
+                self.let_go(heartbeat.progress, fx);
             }
             Message::Request(_)
             | Message::RequestAck(_)
@@ -378,7 +435,9 @@ impl Actor for Acceptor {
             | Message::Echo(_)
             | Message::Plea(_)
             | Message::Offer(_)
-            | Message::Chosen(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Chosen(_)
+            | Message::Recall(_)
+            | Message::Recalled(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -396,7 +455,7 @@ impl Actor for Acceptor {
     }
 
     fn interest(&self) -> Interest {
-        Interest::of(&[Kind::Prepare, Kind::Accept, Kind::Disown, Kind::Heartbeat])
+        Interest::of(&[Kind::Prepare, Kind::Accept, Kind::Disown, Kind::Heartbeat, Kind::Recall])
     }
 
     fn figures(&self, now: Time) -> Figures {

@@ -12,6 +12,7 @@ use super::checkpoint::{Checkpoint, Head};
 use super::entries::Entries;
 use super::figures::Figures;
 use super::message::{Interest, Message};
+use super::recall::Reading;
 use super::segments::Page;
 use super::timer::Timer;
 use super::types::{Ballot, Instance, Sender, Time, To, Value};
@@ -73,6 +74,9 @@ pub enum Input {
 pub struct Effects {
     /// Must be on stable storage before anything of `send` leaves.
     pub persist: Vec<Record>,
+    /// Votes to be read from the disk, and to be answered with (`recall::answer`) once they are.
+    /// Nothing waits for it, and it need not be done.
+    pub read: Vec<Reading>,
     /// Messages, each to a group or to one process, in order.
     pub send: Vec<(To, Message)>,
     /// Timers to set (with their deadline) or to cancel. The last word on a timer counts.
@@ -116,6 +120,7 @@ impl Effects {
     /// Forgets everything, and keeps the memory for the next turn.
     pub fn clear(&mut self) {
         self.persist.clear();
+        self.read.clear();
         self.send.clear();
         self.timers.clear();
         self.deliver.clear();
@@ -127,6 +132,7 @@ impl Effects {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.persist.is_empty()
+            && self.read.is_empty()
             && self.send.is_empty()
             && self.timers.is_empty()
             && self.deliver.is_empty()
@@ -153,6 +159,8 @@ pub enum Record {
     /// Everything below this instance is decided, and what was accepted there may be forgotten: the
     /// entries that stand for it are stored, and decided, from this instance on.
     Trimmed(Instance),
+    /// The same, but that what was accepted there stays on the disk: it need not be in memory.
+    Forgotten(Instance),
 }
 
 /// Values on their way out of a learner. There are only whole values among the entries.

@@ -6,6 +6,9 @@
 //! then is asked for at once. Whatever is lost is asked for again after a time-out, from the next
 //! source. Entries are final, so answers may come twice, late or in any order.
 //!
+//! What nobody holds in memory any more a learner reads back from the acceptors (`recall`), in the
+//! same bursts and with the same pauses.
+//!
 //! Whoever has much to fetch while others decide leaves them time between two requests.
 
 use std::collections::BTreeMap;
@@ -15,9 +18,10 @@ use log::debug;
 
 use super::actor::Effects;
 use super::decided_log::DecidedLog;
-use super::message::{CatchUpReply, CatchUpRequest, Chosen, Message, Progress};
+use super::message::{CatchUpReply, CatchUpRequest, Chosen, Message, Progress, Recalled};
 use super::packing::{disjoint, merge, pages, runs_per_page};
 use super::proposals::Proposals;
+use super::recall::Recalls;
 use super::retry::backoff;
 use super::segments::Page;
 use super::settings::Settings;
@@ -61,6 +65,14 @@ pub struct CatchUp {
     asked: Option<Asked>,
     /// Whom to ask after a pause: it has answered.
     proven: Option<NodeId>,
+    /// What is read back from acceptors. A proposer has no use for what others have forgotten.
+    recalls: Option<Recalling>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Recalling {
+    me: NodeId,
+    recalls: Recalls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,11 +97,18 @@ impl Default for CatchUp {
             tries: 0,
             asked: None,
             proven: None,
+            recalls: None,
         }
     }
 }
 
 impl CatchUp {
+    /// What learner `id` has to fetch, who wants all there is.
+    pub fn of_learner(id: u32) -> Self {
+        let (me, recalls) = (NodeId::new(Role::Learner, id), Recalls::default());
+        CatchUp { recalls: Some(Recalling { me, recalls }), ..CatchUp::default() }
+    }
+
     /// `source` holds `heard`.
     pub fn on_progress(&mut self, now: Time, source: NodeId, heard: Progress) {
         if self.sources.len() < SOURCES_MAX || self.sources.contains_key(&source) {
@@ -203,6 +222,8 @@ impl CatchUp {
         fx: &mut Effects,
     ) {
         let (gained, last) = answer;
+        // Acceptors are asked for what others have forgotten, and for nothing else.
+        let next = Some(from).filter(|from| from.role != Role::Acceptor);
         if gained {
             self.tries = 0;
             if self.waiting && self.asked.is_some() && !bugs::has(Bug::AsksOnce) {
@@ -220,12 +241,48 @@ impl CatchUp {
         if gained && last && self.is_behind(log) {
             let pause = asked.map_or(Duration::ZERO, |asked| self.pause(now, asked, log, settings));
             if pause.is_zero() {
-                return self.ask(now, log, Some(from), settings, fx);
+                let next = next.or_else(|| self.next_source(now, log, None, settings));
+                return self.ask(now, log, next, settings, fx);
             }
-            self.proven = Some(from);
+            self.proven = next;
             self.waiting = true;
             fx.set_timer(Timer::CatchUp, now + pause);
         }
+    }
+
+    /// An acceptor has read back some of its votes. Returns what is thereby known to be decided,
+    /// and whether no more will come.
+    pub fn on_recalled(
+        &mut self,
+        acceptor: u32,
+        recalled: Recalled,
+        settings: &Settings,
+    ) -> (Vec<Page>, bool) {
+        match &mut self.recalls {
+            Some(Recalling { recalls, .. }) => recalls.on_recalled(acceptor, recalled, settings),
+            None => (Vec::new(), false),
+        }
+    }
+
+    /// The beginning of `run`, which is missing, if those that were heard of late have forgotten it
+    /// and nobody else has it: it is on the disks of acceptors.
+    fn forgotten(
+        &self,
+        now: Time,
+        run: Run<Instance>,
+        settings: &Settings,
+    ) -> Option<Run<Instance>> {
+        self.recalls.as_ref()?;
+        let is_fresh = |when: Time| now.since(when) <= settings.progress_timeout;
+        let fresh = || self.sources.values().filter(|(_, when)| is_fresh(*when));
+        let holds = |held: &Progress| held.first <= run.from && run.from < held.watermark;
+        // Every second try is with the acceptors even so: others may not hear this process.
+        if fresh().any(|(held, _)| holds(held)) && self.tries.is_multiple_of(2) {
+            return None;
+        }
+        let forgets = |held: &Progress| held.trimmed <= run.from && run.from < held.first;
+        let firsts = fresh().filter(|(held, _)| forgets(held)).map(|(held, _)| held.first);
+        Some(Run::new(run.from, firsts.min()?.min(run.until)))
     }
 
     /// Who is asked at this try: of those heard of late that hold more than `log`, or else of all.
@@ -240,11 +297,17 @@ impl CatchUp {
         if bugs::has(Bug::AsksOnlyFirst) {
             return first;
         }
-        let decided = log.progress().decided;
+        let (decided, wanted) = (log.progress().decided, log.decided_below());
         let is_fresh = |when: Time| now.since(when) <= settings.progress_timeout;
         let fresh = || self.sources.iter().filter(|(_, (_, when))| is_fresh(*when));
         let mut able: Vec<NodeId> =
             fresh().filter(|(_, (held, _))| held.decided > decided).map(|(id, _)| *id).collect();
+        // What is missing first, some may have forgotten.
+        let has_first =
+            |id: &NodeId| self.sources.get(id).is_some_and(|(held, _)| held.first <= wanted);
+        if able.iter().any(has_first) {
+            able.retain(has_first);
+        }
         if able.is_empty() {
             // What is missing may be a hole that only few can fill, or its owner has just died.
             able = fresh().map(|(id, _)| *id).collect();
@@ -323,6 +386,12 @@ impl CatchUp {
         if missing.is_empty() {
             return;
         }
+        let first = self.forgotten(now, missing[0], settings);
+        if let (Some(run), Some(Recalling { me, recalls })) = (first, &mut self.recalls) {
+            debug!("reads {run} back from the acceptors");
+            recalls.ask(*me, self.tries, run, settings, fx);
+            return self.await_answer(now, log, settings, fx);
+        }
         // Without a source, whoever leads is asked. What is asked again goes to everybody, and is
         // answered to everybody.
         let again = self.tries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
@@ -335,6 +404,11 @@ impl CatchUp {
         debug!("asks {whom} for {} runs from {}", missing.len(), missing[0].from);
         fx.sent_again += u64::from(self.tries > 0);
         fx.send(to, Message::CatchUpRequest(CatchUpRequest { of: source, again, missing }));
+        self.await_answer(now, log, settings, fx);
+    }
+
+    /// Something was asked for; if no answer comes, it is asked again.
+    fn await_answer(&mut self, now: Time, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
         // Of many sources one may be all there is: each gets its turn within the longest wait.
         let known = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).max(1);
         let longest = settings.retry_catch_up.max(settings.retry_max / known);
@@ -404,6 +478,7 @@ mod tests {
         let mut catch_up = CatchUp::default();
         let source = NodeId::new(Role::Learner, 2);
         let heard = Progress {
+            trimmed: Instance::FIRST,
             first: Instance::FIRST,
             watermark: Instance(1),
             decided: 100,
@@ -435,6 +510,7 @@ mod tests {
         assert_eq!(answer(&mut catch_up, 6000, 60), retry, "most of it has come");
         catch_up.on_decide();
         let heard = Progress {
+            trimmed: Instance::FIRST,
             first: Instance::FIRST,
             watermark: Instance(1),
             decided: 300,
@@ -515,6 +591,7 @@ mod tests {
         let mut catch_up = CatchUp::default();
         let source = NodeId::new(Role::Learner, 2);
         let held = Progress {
+            trimmed: Instance::FIRST,
             first: Instance::FIRST,
             watermark: Instance(1),
             decided: 9,
@@ -548,6 +625,7 @@ mod tests {
         let mut catch_up = CatchUp::default();
         let mut fx = Effects::new();
         let held = |decided| Progress {
+            trimmed: Instance::FIRST,
             first: Instance::FIRST,
             watermark: Instance(1),
             decided,

@@ -16,7 +16,11 @@
 //! 4. A checkpoint says also below which instance the log is trimmed (`trim`): at the `keep` of an
 //!    earlier one, which every process has passed that passes this one. So trimming is a decision,
 //!    and the same for all; the acceptors, which deliver nothing, are told by who has passed it.
-//! 5. It ends the sessions of values in parts that were not continued since `idle_below`: their
+//! 5. In the same way it says below which instance the log may be *forgotten* (`forget`): from all
+//!    memories, while the acceptors' disks keep it down to `trim`. A proposer takes up the log
+//!    there as if it were trimmed there; a learner that wants more reads it back (`recall`). Since
+//!    the log says it, all processes hold the same, and the leader's `memory_bytes` counts.
+//! 6. It ends the sessions of values in parts that were not continued since `idle_below`: their
 //!    clients have died half way, and would hold `keep` back for ever.
 //!
 //! This is what other systems call a snapshot of the library's own state; it has nothing of the
@@ -29,6 +33,11 @@ use super::types::{Entry, Instance, Number, Piece, Run, Session, Value};
 /// [`Head`].
 const PIECE_BYTES_MIN: usize = 64;
 
+/// What the content begins with, so that it is not taken for that of an earlier version, which
+/// begins with an instance; and what it is, which comes next.
+const MARK: u64 = 0;
+const CHECKPOINT: u64 = 1;
+
 /// What a checkpoint says of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Head {
@@ -38,6 +47,8 @@ pub struct Head {
     pub keep: Instance,
     /// Everything below it is trimmed by this checkpoint.
     pub trim: Instance,
+    /// Everything below it may be forgotten: it is on the acceptors' disks, down to `trim`.
+    pub forget: Instance,
     /// Values in parts are given up whose last part lies below it.
     pub idle_below: Instance,
 }
@@ -90,10 +101,11 @@ impl Checkpoint {
 
     /// The content as bytes, which [`Checkpoint::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
-        let Head { of, keep, trim, idle_below } = self.head;
+        let Head { of, keep, trim, forget, idle_below } = self.head;
         let mut bytes = Vec::new();
         let mut put = |number| put_number(number, &mut bytes);
-        [of, keep, trim, idle_below].iter().for_each(|instance| put(instance.0));
+        [MARK, CHECKPOINT].into_iter().for_each(&mut put);
+        [of, keep, trim, forget, idle_below].iter().for_each(|instance| put(instance.0));
         put(self.name);
         put(self.sessions.len() as u64);
         for (session, position) in &self.sessions {
@@ -120,7 +132,8 @@ impl Checkpoint {
     /// the bytes.
     pub fn decode(mut bytes: &[u8]) -> Option<Checkpoint> {
         let bytes = &mut bytes;
-        let (head, name) = (read_head(bytes)?, take(bytes)?);
+        let (head, is_marked) = read_head(bytes)?;
+        let name = if is_marked { take(bytes)? } else { 0 };
         let sessions = (0..take(bytes)?).map(|_| {
             let session = read_session(bytes)?;
             let next = Number(take(bytes)?);
@@ -156,7 +169,9 @@ pub fn series_of(bytes: &[u8]) -> u64 {
 /// impossible.
 pub fn head(entry: EntryRef<'_>) -> Option<Head> {
     match entry {
-        EntryRef::Checkpoint { piece: Piece { place: 0, .. }, bytes } => read_head(&mut &*bytes),
+        EntryRef::Checkpoint { piece: Piece { place: 0, .. }, bytes } => {
+            read_head(&mut &*bytes).map(|(head, _)| head)
+        }
         EntryRef::Checkpoint { .. }
         | EntryRef::Noop
         | EntryRef::Value { .. }
@@ -164,15 +179,27 @@ pub fn head(entry: EntryRef<'_>) -> Option<Head> {
     }
 }
 
-fn read_head(bytes: &mut &[u8]) -> Option<Head> {
+/// Reads a head, and whether it has the mark: the content of an earlier version has none, says
+/// nothing of forgetting, and has no name.
+fn read_head(bytes: &mut &[u8]) -> Option<(Head, bool)> {
+    let mut first = take(bytes)?;
+    let is_marked = first == MARK;
+    if is_marked {
+        if take(bytes)? != CHECKPOINT {
+            return None;
+        }
+        first = take(bytes)?;
+    }
     let mut instance = || take(bytes).map(Instance);
-    let head =
-        Head { of: instance()?, keep: instance()?, trim: instance()?, idle_below: instance()? };
+    let (of, keep, trim) = (Instance(first), instance()?, instance()?);
+    let forget = if is_marked { instance()? } else { trim };
+    let head = Head { of, keep, trim, forget, idle_below: instance()? };
     let is_possible = Instance::FIRST <= head.trim
+        && head.trim <= head.forget
         && Instance::FIRST <= head.keep
-        && head.keep.max(head.trim).max(head.idle_below) <= head.of
+        && head.keep.max(head.forget).max(head.idle_below) <= head.of
         && head.of < Instance(u64::MAX);
-    is_possible.then_some(head)
+    is_possible.then_some((head, is_marked))
 }
 
 fn read_session(bytes: &mut &[u8]) -> Option<Session> {
@@ -214,6 +241,7 @@ mod tests {
                 of: Instance(900),
                 keep: Instance(700),
                 trim: Instance(600),
+                forget: Instance(620),
                 idle_below: Instance(650),
             },
             name: 9,
@@ -227,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_whatever_the_length_of_the_pieces() {
-        for (piece_bytes, count) in [(0, 2), (64, 2), (100, 2), (1000, 1)] {
+        for (piece_bytes, count) in [(0, 3), (64, 3), (100, 2), (1000, 1)] {
             let pieces = checkpoint().pieces(piece_bytes);
             assert_eq!(pieces.len(), count, "{piece_bytes}");
             let bytes: Vec<u8> = pieces
@@ -254,9 +282,24 @@ mod tests {
                 assert_ne!(Checkpoint::decode(&other), Some(checkpoint()));
             }
         }
+        // What an earlier version has written.
+        let mut before = Vec::new();
+        [900, 700, 600, 650, 1, 7, 5, 3, 0, 0]
+            .iter()
+            .for_each(|number| put_number(*number, &mut before));
+        let position = Position { next: Number(3), has_ended: false };
+        let expected = Checkpoint {
+            head: Head { forget: Instance(600), ..checkpoint().head },
+            name: 0,
+            sessions: vec![(Session { client: 7, boot: 5 }, position)],
+            open: vec![],
+        };
+        assert_eq!(Checkpoint::decode(&before), Some(expected));
         // What is claimed and not there takes no memory.
         let mut claims = Vec::new();
-        [9, 9, 1, 1, 7, u64::MAX].iter().for_each(|number| put_number(*number, &mut claims));
+        [MARK, CHECKPOINT, 9, 9, 1, 1, 1, 7, u64::MAX]
+            .iter()
+            .for_each(|number| put_number(*number, &mut claims));
         assert_eq!(Checkpoint::decode(&claims), None);
     }
 

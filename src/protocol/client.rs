@@ -566,7 +566,9 @@ impl Actor for Client {
             | Message::Disown(_)
             | Message::Echo(_)
             | Message::Plea(_)
-            | Message::Chosen(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Chosen(_)
+            | Message::Recall(_)
+            | Message::Recalled(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -708,6 +710,7 @@ mod tests {
         let (standing, quorate, stamp) = (Standing::Leads, true, Time::ZERO);
         let announcement = Announcement { standing, quorate, ballot, stamp };
         let progress = Progress {
+            trimmed: Instance::FIRST,
             first: Instance::FIRST,
             watermark: Instance(1),
             decided: 0,

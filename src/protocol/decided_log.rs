@@ -11,6 +11,8 @@
 
 mod trimming;
 
+pub use trimming::LetsGo;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assembly::{Assembled, Assemblies, AssemblyLimits, Taken};
@@ -25,15 +27,23 @@ use crate::bugs::{self, Bug};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DecidedLog {
     entries: Segments<()>,
-    /// What lies below it was trimmed: it is decided, and not kept. It lies above the watermark
-    /// only while this process has still to take up the log there.
+    /// What lies below it is decided, and not held here. It lies above the watermark only while
+    /// this process has still to take up the log there.
     first: Instance,
+    /// What lies below it is not kept by anybody, as far as checkpoints were passed that say so.
+    trimmed: Instance,
+    /// What lies below it need not be held here, as such checkpoints say; but it is down to
+    /// `pinned`.
+    forgotten: Instance,
+    pinned: Instance,
     /// Every instance below it is decided and was delivered or skipped.
     watermark: Instance,
     /// Above every decided instance.
     end: Instance,
     /// Above every decided leader-assigned value.
     leader_assigned_end: Instance,
+    /// How many bytes of entries lie above the watermark, about.
+    ahead: usize,
     /// Where each session with leader-assigned values stands.
     sessions: BTreeMap<Session, Position>,
     assemblies: Assemblies,
@@ -82,9 +92,13 @@ impl DecidedLog {
         DecidedLog {
             entries: Segments::new(),
             first: Instance::FIRST,
+            trimmed: Instance::FIRST,
+            forgotten: Instance::FIRST,
+            pinned: Instance(u64::MAX),
             watermark: Instance::FIRST,
             end: Instance::FIRST,
             leader_assigned_end: Instance::FIRST,
+            ahead: 0,
             sessions: BTreeMap::new(),
             assemblies: Assemblies::new(limits),
             pieces: BTreeMap::new(),
@@ -151,6 +165,7 @@ impl DecidedLog {
         if page.entries.has_checkpoints() {
             self.pieces.extend(page.pieces());
         }
+        self.ahead += page.entries.bytes();
         self.entries.keep(page.clone(), ());
         news.push(page);
     }
@@ -169,6 +184,7 @@ impl DecidedLog {
                     let (count, occurrence) = self.fate(&run);
                     let (part, behind) = run.split(count);
                     self.watermark = part.run().until;
+                    self.ahead = self.ahead.saturating_sub(part.entries.bytes());
                     passed(part, occurrence);
                     rest = behind;
                 }
@@ -177,12 +193,14 @@ impl DecidedLog {
     }
 
     /// What is decided at the watermark, of one segment.
-    fn next_page(&self) -> Option<Page> {
+    fn next_page(&mut self) -> Option<Page> {
         let mut from = self.watermark;
         if bugs::has(Bug::DeliversOverGaps) {
             from = self.entries.spans(Run::new(from, self.end)).next()?.0.from;
         }
         if from >= self.end {
+            // What is cut takes other bytes than its pieces, so they do not add up.
+            self.ahead = 0;
             return None;
         }
         match self.entries.at(Run::new(from, self.end)) {
@@ -320,7 +338,12 @@ impl DecidedLog {
         &self.assemblies
     }
 
-    /// The lowest instance of which the entry is kept.
+    /// How many bytes of entries are held above the watermark, about.
+    pub fn ahead(&self) -> usize {
+        self.ahead
+    }
+
+    /// The lowest instance of which the entry is held.
     pub fn first(&self) -> Instance {
         self.first
     }
@@ -333,13 +356,9 @@ impl DecidedLog {
     /// How much is held here.
     pub fn progress(&self) -> Progress {
         let decided = self.first.0 - 1 + self.entries.len() as u64;
-        Progress {
-            first: self.first,
-            watermark: self.watermark,
-            decided,
-            end: self.end,
-            name: self.name,
-        }
+        let (first, watermark, end) = (self.first, self.watermark, self.end);
+        let (trimmed, name) = (self.trimmed.min(first), self.name);
+        Progress { trimmed, first, watermark, decided, end, name }
     }
 
     /// Whether anything of `run` is not decided.

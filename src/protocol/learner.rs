@@ -16,12 +16,12 @@ use self::snapshots::Snapshots;
 use super::actor::{Actor, Delivery, Effects, Halt, Ignored, Input};
 use super::catch_up::{self, CatchUp};
 use super::checkpoint::Checkpoint;
-use super::decided_log::{Contradiction, DecidedLog, Occurrence};
+use super::decided_log::{Contradiction, DecidedLog, LetsGo, Occurrence};
 use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
     Accept, Announcement, CatchUpReply, CatchUpRequest, Chosen, Decide, DecideAck, Heartbeat,
-    Interest, Kind, Message, Progress, Standing,
+    Interest, Kind, Message, Progress, Recalled, Standing,
 };
 use super::pleading::Pleading;
 use super::proposals::Proposals;
@@ -88,7 +88,7 @@ impl Learner {
             leads: false,
             log: DecidedLog::with_limits(settings.assembly),
             proposals: Proposals::default(),
-            catch_up: CatchUp::default(),
+            catch_up: CatchUp::of_learner(id),
             owes_ack: false,
             ack_armed: false,
             follows: None,
@@ -147,7 +147,7 @@ impl Learner {
 
     /// Takes in decided entries. Returns whether any was new.
     fn learn(&mut self, now: Time, page: Page, fx: &mut Effects) -> bool {
-        if self.is_cut_off {
+        if self.is_cut_off || !self.has_room(&page) {
             return false;
         }
         let mut news = Vec::new();
@@ -164,6 +164,15 @@ impl Learner {
             self.gained = now;
         }
         !news.is_empty()
+    }
+
+    /// Whether `page` may be taken in. A learner that lacks much of the log would hold all that is
+    /// decided meanwhile: once that is too much, it takes in only what comes next in order, and
+    /// fetches the rest when it is next.
+    fn has_room(&self, page: &Page) -> bool {
+        let is_full =
+            self.settings.hold_bytes.is_some_and(|bytes| self.log.ahead() as u64 > bytes / 2);
+        !is_full || page.from <= self.log.decided_below()
     }
 
     /// `source` holds `progress`.
@@ -224,7 +233,7 @@ impl Learner {
         if let Some(snapshots) = &mut self.snapshots
             && snapshots.are_due(self.log.watermark(), has_passed_checkpoint, &self.settings)
         {
-            let checkpoint = self.log.checkpoint(Instance::FIRST, Instance::FIRST);
+            let checkpoint = self.log.checkpoint(LetsGo::NONE);
             fx.deliver.push(Delivery::Checkpoint(Arc::new(checkpoint)));
         }
     }
@@ -318,6 +327,28 @@ impl Learner {
         catch_up::answer(&self.log, request, asker, &self.settings, fx);
     }
 
+    /// An acceptor has looked into its files.
+    fn on_recalled(&mut self, now: Time, from: NodeId, recalled: Recalled, fx: &mut Effects) {
+        if !(1..=self.settings.acceptor_count).contains(&from.id) {
+            return fx.ignore(Ignored::ImpossibleSender);
+        }
+        if self.log.note_first(recalled.trimmed) {
+            self.deliver(fx);
+        }
+        let (decided, last) = self.catch_up.on_recalled(from.id, recalled, &self.settings);
+        let mut gained = false;
+        for page in decided {
+            gained |= self.learn(now, page, fx);
+        }
+        self.owes_ack |= gained;
+        self.catch_up.on_reply(now, &self.log, from, (gained, last), &self.settings, fx);
+    }
+
+    /// The log of this learner is wanted from `instance` on, though it may be forgotten.
+    pub fn pin(&mut self, instance: Instance) {
+        self.log.pin(instance);
+    }
+
     fn on_catch_up_reply(
         &mut self,
         now: Time,
@@ -398,6 +429,9 @@ impl Actor for Learner {
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         let NodeId { role, id } = from.node;
+        if let (Role::Acceptor, Message::Recalled(recalled)) = (role, &message) {
+            return self.on_recalled(now, from.node, recalled.clone(), fx);
+        }
         if role != Role::Proposer && role != Role::Learner {
             return fx.ignore(Ignored::ImpossibleSender);
         }
@@ -440,7 +474,9 @@ impl Actor for Learner {
             | Message::Durable(_)
             | Message::Disown(_)
             | Message::Echo(_)
-            | Message::Plea(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Plea(_)
+            | Message::Recall(_)
+            | Message::Recalled(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -508,6 +544,7 @@ impl Actor for Learner {
             Kind::Heartbeat,
             Kind::CatchUpRequest,
             Kind::CatchUpReply,
+            Kind::Recalled,
             Kind::Offer,
         ])
     }
@@ -544,6 +581,7 @@ mod tests {
     #[test]
     fn that_the_log_is_trimmed_is_not_believed_of_a_learner() {
         let progress = Progress {
+            trimmed: Instance(9),
             first: Instance(9),
             watermark: Instance(12),
             decided: 11,
@@ -694,6 +732,7 @@ mod tests {
         let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
         let watermark = Instance(watermark);
         let progress = Progress {
+            trimmed: Instance::FIRST,
             first: Instance::FIRST,
             watermark,
             decided: watermark.0 - 1,

@@ -7,7 +7,7 @@
 //! for again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
 //!
 //! To one process go: Request (the leader), RequestAck, Promise, Accepted and Nack (the owner of
-//! the ballot), CatchUpRequest, CatchUpReply and Disown. DecideAck does not, for standbys
+//! the ballot), CatchUpRequest, CatchUpReply, Recalled and Disown. DecideAck does not, for standbys
 //! learn from it what a leader that died told nobody else.
 //!
 //! Taking over (phase 1, once for the whole log; "Paxos Made Simple", section 3):
@@ -45,6 +45,7 @@
 //!   A2, which lost its data --- Promise or Accepted --> P1 --- Disown --> A2, which ends
 //!   L2 --- CatchUpRequest --> the leading learner, or the leader --- CatchUpReply ... --> L2
 //!   L1 --- Durable (what a snapshot of it stands for) --> proposers, who may remove that
+//!   L2 --- Recall --> A1, A2, A3 --- Recalled (their votes, from their disks) ... --> L2
 //!   leader --- Heartbeat (what is decided so far) --> proposers, learners, clients
 //! ```
 //!
@@ -58,6 +59,9 @@
 //! ```
 
 mod display;
+mod interest;
+
+pub use self::interest::Interest;
 
 use super::entries::Entries;
 use super::types::{
@@ -87,6 +91,8 @@ pub enum Message {
     Offer(Offer),
     Chosen(Chosen),
     Durable(Durable),
+    Recall(Recall),
+    Recalled(Recalled),
 }
 
 /// Client to proposers: decide these values. The session is the sender's.
@@ -293,7 +299,11 @@ pub struct Durable {
 /// How much of the log somebody holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Progress {
-    /// The lowest instance of which the entry is kept; the entries below it were trimmed.
+    /// The lowest instance of which the entry is kept by anybody; the entries below it were
+    /// trimmed.
+    pub trimmed: Instance,
+    /// The lowest instance of which the sender holds the entry. What lies between `trimmed` and
+    /// this is on the acceptors' disks.
     pub first: Instance,
     /// Every instance below it is decided.
     pub watermark: Instance,
@@ -423,6 +433,53 @@ pub struct CatchUpReply {
     pub last: bool,
 }
 
+/// Learner to acceptors: how did you vote in these old instances? The memories of the others do not
+/// reach back so far. `recall` has the argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Recall {
+    /// The acceptor that sends entries; the others send ballots alone.
+    pub of: u32,
+    /// As [`CatchUpRequest::again`].
+    pub again: bool,
+    /// Everything below it is decided: some acceptor has said so.
+    pub known: Instance,
+    /// The instances.
+    pub run: Run<Instance>,
+}
+
+/// Acceptor to who asked: its last votes in some of the instances.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Recalled {
+    /// Everything below it is decided, and was when this acceptor looked.
+    pub known: Instance,
+    /// The acceptor has removed its votes below it.
+    pub trimmed: Instance,
+    /// What the answer is about: where no vote is told of it, the acceptor has none.
+    pub run: Run<Instance>,
+    /// The votes.
+    pub votes: Vec<Voted>,
+    /// The instance of the first entry; the others follow it.
+    pub from: Instance,
+    /// The entries that the first of the votes were for, or none.
+    pub entries: Entries,
+    /// Whether this is the last datagram of the answer.
+    pub last: bool,
+}
+
+/// One acceptor's last votes in consecutive instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Voted {
+    /// The instances.
+    pub run: Run<Instance>,
+    /// The ballot of the votes.
+    pub ballot: Ballot,
+}
+
+impl Voted {
+    /// How many bytes one takes in a datagram, at most.
+    pub const BYTES_MAX: usize = RUN_BYTES_MAX + 9 + 5 + 9;
+}
+
 /// Proposer to acceptors: the acceptor of this id had another incarnation before. It has lost what
 /// it promised, so its votes do not count, and it must end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -455,11 +512,13 @@ pub enum Kind {
     Offer,
     Chosen,
     Durable,
+    Recall,
+    Recalled,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers on the wire.
-    pub const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Request,
         Kind::RequestAck,
         Kind::Prepare,
@@ -478,6 +537,8 @@ impl Kind {
         Kind::Offer,
         Kind::Chosen,
         Kind::Durable,
+        Kind::Recall,
+        Kind::Recalled,
     ];
 
     /// Whether processes of `role` take it from `group`: everything from their own, and from the
@@ -506,9 +567,11 @@ impl Kind {
             | Kind::Disown
             | Kind::Offer
             | Kind::Chosen => role == Role::Proposer,
-            Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo => role == Role::Acceptor,
+            Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo | Kind::Recalled => {
+                role == Role::Acceptor
+            }
             Kind::Plea => matches!(role, Role::Client | Role::Learner),
-            Kind::DecideAck | Kind::Durable => role == Role::Learner,
+            Kind::DecideAck | Kind::Durable | Kind::Recall => role == Role::Learner,
             Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
                 matches!(role, Role::Proposer | Role::Learner)
             }
@@ -538,54 +601,8 @@ impl Message {
             Message::Offer(_) => Kind::Offer,
             Message::Chosen(_) => Kind::Chosen,
             Message::Durable(_) => Kind::Durable,
+            Message::Recall(_) => Kind::Recall,
+            Message::Recalled(_) => Kind::Recalled,
         }
-    }
-}
-
-/// A set of kinds: what a role has a use for right now. The rest is dropped undecoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Interest(u32);
-
-impl Interest {
-    /// The set of these kinds.
-    pub const fn of(kinds: &[Kind]) -> Self {
-        let mut bits = 0;
-        let mut index = 0;
-        while index < kinds.len() {
-            bits |= 1 << kinds[index] as u32;
-            index += 1;
-        }
-        Interest(bits)
-    }
-
-    /// What processes of `role` take from `group`, whatever they do.
-    pub fn of_group(role: Role, group: Role) -> Self {
-        let taken = Kind::ALL.into_iter().filter(|kind| kind.is_taken(role, group));
-        taken.fold(Interest(0), Interest::with)
-    }
-
-    /// Whether a kind is in both sets.
-    pub fn meets(self, other: Interest) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// The set and `kind`.
-    pub const fn with(self, kind: Kind) -> Self {
-        Interest(self.0 | 1 << kind as u32)
-    }
-
-    /// Whether `kind` is in the set.
-    pub fn includes(self, kind: Kind) -> bool {
-        self.0 & (1 << kind as u32) != 0
-    }
-
-    /// The set as bits, one a kind, to be shared between threads.
-    pub fn bits(self) -> u32 {
-        self.0
-    }
-
-    /// The set of these bits.
-    pub fn from_bits(bits: u32) -> Self {
-        Interest(bits)
     }
 }

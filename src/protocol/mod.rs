@@ -26,6 +26,7 @@ mod pleading;
 pub mod proposals;
 pub mod proposer;
 pub mod quorum;
+pub mod recall;
 pub mod retry;
 pub mod segments;
 pub mod settings;

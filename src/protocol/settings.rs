@@ -80,6 +80,9 @@ pub struct Settings {
     /// How many values that travel in parts may be under way: part of the log's form, and smaller
     /// in the simulator alone.
     pub assembly: AssemblyLimits,
+    /// How many bytes of the log every process holds in memory at least, where acceptors keep what
+    /// `retain` says on their disks. Without such disks everything that is kept is in memory.
+    pub hold_bytes: Option<u64>,
     /// How much of the log is kept. Clients should ask for instances only where all of it is: of
     /// one that was trimmed nobody knows any more who has won it, so they are told nothing.
     pub retain: Retain,
@@ -161,6 +164,7 @@ impl Default for Settings {
             instances_ahead: 1 << 20,
             catch_up_bytes: 1 << 18,
             assembly: AssemblyLimits::FORMAT,
+            hold_bytes: None,
             retain: Retain::All,
             keepers: Vec::new(),
             snapshot_copies: None,

@@ -53,6 +53,7 @@ pub mod printer;
 pub(crate) mod process;
 #[cfg(feature = "cli")]
 pub mod progress;
+pub mod readings;
 pub mod receiver;
 pub mod role_loop;
 #[cfg(feature = "cli")]

@@ -33,7 +33,7 @@ pub struct Neighbour {
 }
 
 /// All others of this process.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Neighbours {
     others: Vec<Neighbour>,
 }

@@ -17,9 +17,10 @@ use super::inbox::{Inbox, InboxSender, inbox};
 use super::metrics::Watched;
 use super::neighbours::{Neighbour, Neighbours};
 use super::post::{Attentive, Post};
+use super::readings::{self, Desk};
 use super::receiver::{Receiver, Reception};
 use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
-use super::start_error::{StartError, no_thread};
+use super::start_error::{StartError, StartErrorKind, no_thread};
 use super::stats::Stats;
 use super::stdin::Credits;
 use crate::auth::key::KeyRing;
@@ -61,6 +62,7 @@ pub(crate) struct Process {
     pub credits: Option<Credits>,
     /// What an acceptor must not forget.
     pub store: Box<dyn AcceptorStore>,
+    settings: Settings,
     listening: Vec<Listening>,
     loss: (f64, u64),
 }
@@ -203,6 +205,7 @@ impl Process {
             busy_poll: config.busy_poll,
             credits: None,
             store: Box::new(MemoryStore),
+            settings: settings.clone(),
             listening,
             loss,
         })
@@ -255,12 +258,33 @@ impl Process {
             Arc::clone(&self.stats),
             self.clock,
         ));
+        let shelf = self.store.shelf().map_err(|error| {
+            let what = format!("{node}: its files cannot be opened to be read back ({error})");
+            StartError::new(StartErrorKind::Data, what)
+        })?;
+        let (readings, reading) = match shelf {
+            Some(reader) => {
+                let desk = Desk {
+                    reader,
+                    settings: self.settings,
+                    neighbours: self.neighbours.clone(),
+                    codec: Arc::clone(&codec),
+                    network: Box::new(Arc::clone(&post)),
+                    stats: Arc::clone(&self.stats),
+                    clock: self.clock,
+                };
+                let (readings, thread) = readings::spawn(desk).map_err(no_thread)?;
+                (Some(readings), Some(thread))
+            }
+            None => (None, None),
+        };
         let surroundings = Surroundings {
             inbox: self.inbox,
             neighbours: self.neighbours,
             codec,
             network: Box::new(Arc::clone(&post)),
             store: self.store,
+            readings,
             output,
             credits: self.credits,
             interest: self.interest,
@@ -313,7 +337,7 @@ impl Process {
         match started {
             Ok(role_loop) => {
                 let (inbox, stats) = (self.inbox_sender, self.stats);
-                Ok(Running { inbox, ended, stats, role_loop, receivers })
+                Ok(Running { inbox, ended, stats, role_loop, reading, receivers })
             }
             Err(error) => {
                 receivers.into_iter().for_each(Receiver::join);
@@ -330,6 +354,8 @@ pub(crate) struct Running {
     pub ended: Channel<Result<Ended, Failure>>,
     pub stats: Arc<Stats>,
     role_loop: JoinHandle<()>,
+    /// Reads an acceptor's votes back.
+    reading: Option<JoinHandle<()>>,
     receivers: Vec<Receiver>,
 }
 
@@ -345,6 +371,12 @@ impl Running {
         self.stop_receiving();
         if self.role_loop.join().is_err() {
             log::error!("a role loop failed; this is a mistake in the program");
+        }
+        // It ends with the role loop.
+        if self.reading.is_some_and(|reading| reading.join().is_err()) {
+            log::error!(
+                "the thread that reads votes back failed; this is a mistake in the program"
+            );
         }
         self.receivers.into_iter().for_each(Receiver::join);
         self.stats.log_summary();

@@ -20,6 +20,7 @@ use super::doing::Work;
 use super::gauges::{Gauges, IDLE_MAX};
 use super::inbox::{Direct, Event, Inbox};
 use super::neighbours::{Neighbours, Reach};
+use super::readings::Readings;
 use super::stats::Stats;
 use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
@@ -52,6 +53,8 @@ pub struct Surroundings {
     pub network: Box<dyn DatagramSender>,
     /// What an acceptor must not forget.
     pub store: Box<dyn AcceptorStore>,
+    /// What reads that, beside the loop; none when nothing is kept.
+    pub readings: Option<Readings>,
     /// Where values go.
     pub output: Box<dyn Output>,
     /// What standard input may read; a client's.
@@ -329,6 +332,11 @@ impl<A: Actor> RoleLoop<A> {
         let has_stored = !self.fx.persist.is_empty();
         if has_stored {
             self.persist().map_err(Failure::Store)?;
+        }
+        for reading in self.fx.read.drain(..) {
+            if let Some(readings) = &self.around.readings {
+                readings.begin(reading);
+            }
         }
         // 2. Only then it is said; and before that, what answers are of interest. An answer can be
         //    here sooner than the next line runs.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::record::Chosen;
 use super::series::reckon;
 use crate::protocol::assembly::AssemblyLimits;
-use crate::protocol::message::{AcceptedEntry, Kind, Message, Standing};
+use crate::protocol::message::{AcceptedEntry, Kind, Message, Recalled, Standing, Voted};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
     AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Part, Role, Run, Sender, Session,
@@ -249,6 +249,12 @@ impl Checker {
                     self.on_names(sender, announcement.ballot, watermark, &[])?;
                 }
             }
+            Message::Recalled(recalled) => self.on_recalled(from, recalled)?,
+            Message::Recall(recall) => {
+                if (1..recall.known.0).any(|at| !self.chosen.contains_key(&Instance(at))) {
+                    return Err(format!("{from} knows too much: {message}"));
+                }
+            }
             Message::DecideAck(_)
             | Message::Durable(_)
             | Message::CatchUpRequest(_)
@@ -452,6 +458,22 @@ impl Checker {
         Ok(())
     }
 
+    /// An acceptor tells its votes in old instances.
+    fn on_recalled(&mut self, from: NodeId, recalled: &Recalled) -> Result<(), Violation> {
+        let known = recalled.known.0;
+        if (1..known).any(|instance| !self.chosen.contains_key(&Instance(instance))) {
+            return Err(format!("{from} says that all is decided below {known}, and it is not"));
+        }
+        for Voted { run, ballot } in &recalled.votes {
+            run.iter().try_for_each(|instance| self.on_vote(from, instance, *ballot))?;
+        }
+        let ballot = recalled.votes.first().map_or(Ballot::ZERO, |voted| voted.ballot);
+        for (instance, entry) in (recalled.from.0..).map(Instance).zip(&recalled.entries) {
+            self.expect_proposed(from, instance, ballot, &entry.to_entry())?;
+        }
+        Ok(())
+    }
+
     /// What an acceptor reports is what was proposed.
     fn expect_proposed(
         &self,
@@ -519,6 +541,7 @@ fn concerns(node: NodeId, message: &Message) -> bool {
         Message::Disown(disown) => node == NodeId::new(Role::Acceptor, disown.acceptor),
         Message::CatchUpRequest(request) => request.of == Some(node),
         Message::CatchUpReply(_) => matches!(node.role, Role::Proposer | Role::Learner),
+        Message::Recalled(_) => node.role == Role::Learner,
         Message::Prepare(_)
         | Message::Accept(_)
         | Message::Decide(_)
@@ -528,7 +551,8 @@ fn concerns(node: NodeId, message: &Message) -> bool {
         | Message::Echo(_)
         | Message::Plea(_)
         | Message::Offer(_)
-        | Message::Chosen(_) => false,
+        | Message::Chosen(_)
+        | Message::Recall(_) => false,
     }
 }
 

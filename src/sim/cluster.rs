@@ -173,7 +173,7 @@ impl Cluster {
                         self.hosts.entry(id).and_modify(|host| host.operated.started());
                         (log, boot) = (Some(opened), acceptor.incarnation());
                         let accepted = |instance| {
-                            let is_trimmed = instance < acceptor.trimmed();
+                            let is_trimmed = instance < acceptor.forgotten();
                             let vote = acceptor.accepted_in(instance);
                             if is_trimmed { Some(acceptor.promised()) } else { vote }
                         };
@@ -605,6 +605,7 @@ impl Cluster {
         let Some(host) = self.hosts.get(&id) else { return };
         let led = leads(&node.role);
         let clock = host.clock;
+        node.end_readings(now, &self.plan.settings);
         node.run_turn(now, &clock, &mut self.trace);
         if let Some((host, checkpoint)) = self.hosts.get_mut(&id).zip(node.take_written()) {
             host.shelf.put(checkpoint);
@@ -700,6 +701,11 @@ impl Cluster {
             AnyRole::Proposer(proposer) => proposer.check(),
             AnyRole::Acceptor(_) | AnyRole::Learner(_) | AnyRole::Client(_) => Ok(()),
         };
+        for reading in node.fx.read.drain(..) {
+            let done = self.now + Duration::from_micros(50 + self.rng.below(3000));
+            let done = node.readings.back().map_or(done, |(last, _)| done.max(*last));
+            node.readings.push_back((done, reading));
+        }
         let next = node.next_turn(self.now, &host.clock);
         self.has_moved |= matches!(sender.node.role, Role::Client | Role::Learner);
         let deliveries = std::mem::take(&mut node.fx.deliver);

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::rng::Rng;
-use crate::storage::disk::{Disk, Mark};
+use crate::storage::disk::{Disk, Files, Mark};
 
 /// A simulated disk. Clones share it, as two lives of a process share a real one.
 #[derive(Clone, Debug, Default)]
@@ -248,11 +248,7 @@ fn missing() -> io::Error {
     io::Error::from(io::ErrorKind::NotFound)
 }
 
-impl Disk for SimDisk {
-    fn list(&mut self) -> io::Result<Vec<String>> {
-        Ok(self.names())
-    }
-
+impl Files for SimDisk {
     fn length(&mut self, name: &str) -> io::Result<u64> {
         self.state().file(name).map(|file| file.content.len() as u64)
     }
@@ -264,6 +260,32 @@ impl Disk for SimDisk {
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
+    }
+}
+
+/// The disk as it is read beside the process that writes to it.
+struct Beside(SimDisk);
+
+impl Files for Beside {
+    fn length(&mut self, name: &str) -> io::Result<u64> {
+        self.0.length(name)
+    }
+
+    fn read_at(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.0.state().is_broken {
+            return Err(io::Error::other("the disk is broken"));
+        }
+        self.0.read_at(name, offset, buffer)
+    }
+}
+
+impl Disk for SimDisk {
+    fn files(&self) -> io::Result<Box<dyn Files>> {
+        Ok(Box::new(Beside(self.clone())))
+    }
+
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        Ok(self.names())
     }
 
     fn mark(&mut self, name: &str) -> io::Result<Mark> {

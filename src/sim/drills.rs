@@ -1,6 +1,7 @@
 //! Drills: one situation each, and how soon it must be over. The lasting scenarios draw such
 //! situations at random and give them time; here the time is short, and the situation certain.
 
+mod recalling;
 mod series;
 mod sessions;
 mod snapshots;
@@ -27,7 +28,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 32] = [
+pub const ALL: [Drill; 37] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -60,6 +61,11 @@ pub const ALL: [Drill; 32] = [
     ("damaged snapshots", snapshots::changes),
     ("snapshots of an earlier life", snapshots::earlier_life),
     ("copies that are wanted", snapshots::copies),
+    ("learners that read everything back", recalling::late_learners),
+    ("acceptors that are read one after the other", recalling::one_after_the_other),
+    ("votes for something else", recalling::lonely_votes),
+    ("a false word of forgetting", recalling::hearsay),
+    ("what is read from disks", recalling::shelves),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

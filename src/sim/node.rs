@@ -17,6 +17,8 @@ use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
 use crate::protocol::proposer::Proposer;
+use crate::protocol::recall::{self, Reading};
+use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Sender, Time, Value};
 use crate::storage::AcceptorStore;
@@ -139,6 +141,8 @@ pub struct Node {
     pub codec: Codec,
     /// An acceptor's log.
     pub log: Option<Log<SimDisk>>,
+    /// What is being read from it, and when that is done.
+    pub readings: VecDeque<(Time, Reading)>,
     /// Standard input of a client, and when each value is typed.
     pub input: VecDeque<(Time, Value)>,
     /// Whether it lives.
@@ -170,6 +174,7 @@ impl Node {
             role,
             codec,
             log: None,
+            readings: VecDeque::new(),
             input: VecDeque::new(),
             is_up: true,
             doom: None,
@@ -241,6 +246,19 @@ impl Node {
         actor.on_turn_end(local, &mut self.fx);
     }
 
+    /// What was read from the disk by now is answered with the next turn. What cannot be read is
+    /// not answered.
+    pub fn end_readings(&mut self, now: Time, settings: &Settings) {
+        let Some(log) = &self.log else { return self.readings.clear() };
+        let Ok(Some(mut reader)) = log.shelf() else { return };
+        while self.readings.front().is_some_and(|(done, _)| *done <= now) {
+            let Some((_, reading)) = self.readings.pop_front() else { return };
+            if let Ok(found) = reader.read(&reading, recall::bytes_read(settings)) {
+                recall::answer(&reading, &found, settings, &mut self.fx);
+            }
+        }
+    }
+
     /// Stores what the last turn wants stored, and gives back what room on the disk it can.
     pub fn store(&mut self) -> std::io::Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
@@ -273,6 +291,8 @@ impl Node {
         let has_room = self.role.actor().input_room() > 0;
         let typed = self.input.front().filter(|_| has_room).map(|(typed, _)| *typed);
         let stable = self.writing.as_ref().map(|(stable, _)| *stable);
-        timer.into_iter().chain(typed).chain(stable).min().map(|next| next.max(now))
+        let read = self.readings.front().map(|(done, _)| *done);
+        let next = timer.into_iter().chain(typed).chain(stable).chain(read).min();
+        next.map(|next| next.max(now))
     }
 }

@@ -299,6 +299,12 @@ fn draw_keepers(seed: u64, learners: u32, settings: &mut Settings) {
     }
 }
 
+/// How many bytes of the log are held in memory: in half of the runs all, in the others very few.
+fn drawn_hold(seed: u64) -> Option<u64> {
+    let mut rng = Rng::new(seed ^ 0x686f_6c64);
+    rng.chance(0.5).then(|| 1 + rng.below(20_000))
+}
+
 /// Draws a scenario.
 struct Draw {
     seed: u64,
@@ -329,7 +335,8 @@ impl Draw {
         }
         plan.settings.retain = drawn_retain(self.seed);
         draw_keepers(self.seed, self.learners, &mut plan.settings);
-        if plan.settings.retain != Retain::All {
+        plan.settings.hold_bytes = drawn_hold(self.seed);
+        if plan.settings.retain != Retain::All || plan.settings.hold_bytes.is_some() {
             clients.iter_mut().for_each(|asking| asking.assignment = Assignment::Leader);
         }
         let classes: Vec<Class> = CLASSES.into_iter().filter(|_| self.rng.chance(0.5)).collect();

@@ -12,7 +12,7 @@ use super::file::Reader;
 use super::shelf::{Found, Shelf, name_of, of_name};
 use crate::storage::archive::Archive;
 use crate::storage::directory::Directory;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, Files};
 use crate::storage::offline::OfflineError;
 
 /// How much is copied at once.

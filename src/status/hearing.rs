@@ -311,7 +311,14 @@ mod tests {
 
     fn heartbeat(announcement: Announcement, decided: u64) -> Message {
         let end = Instance(decided + 1);
-        let progress = Progress { first: Instance::FIRST, watermark: end, decided, end, name: 0 };
+        let progress = Progress {
+            trimmed: Instance::FIRST,
+            first: Instance::FIRST,
+            watermark: end,
+            decided,
+            end,
+            name: 0,
+        };
         Message::Heartbeat(Heartbeat { announcement, asks: false, progress })
     }
 

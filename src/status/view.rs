@@ -212,6 +212,7 @@ mod tests {
             is_quorate: true,
             ballot: Some(Ballot { round: 3, proposer: 1, boot: 1 }),
             progress: Some(Progress {
+                trimmed: Instance::FIRST,
                 first: Instance::FIRST,
                 watermark: Instance(8),
                 decided: 7,
@@ -248,9 +249,9 @@ mod tests {
     #[test]
     fn a_process_is_a_line() {
         let expected = "\
-P1  leads   3.P1  decided 7   lag 0  heard 12 ms ago  wire 4  10.0.0.1:4000
-A1  runs    3.P1  accepted 5  -      heard 12 ms ago  wire 4  10.0.0.1:4000
-L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 4  -
+P1  leads   3.P1  decided 7   lag 0  heard 12 ms ago  wire 5  10.0.0.1:4000
+A1  runs    3.P1  accepted 5  -      heard 12 ms ago  wire 5  10.0.0.1:4000
+L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 5  -
 ";
         assert_eq!(view().lines(), expected);
     }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::directory::{mark_of, nanoseconds, read_fully};
-use super::disk::{Disk, Mark};
+use super::disk::{Disk, Files, Mark};
 
 /// A directory that is only read.
 #[derive(Debug)]
@@ -45,16 +45,7 @@ fn open_regular(path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"))
 }
 
-impl Disk for Archive {
-    fn list(&mut self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            names.extend(entry?.file_name().to_str().map(str::to_owned));
-        }
-        names.sort_unstable();
-        Ok(names)
-    }
-
+impl Files for Archive {
     fn length(&mut self, name: &str) -> io::Result<u64> {
         if self.made.contains(name) {
             return Ok(0);
@@ -67,6 +58,21 @@ impl Disk for Archive {
             return Ok(0);
         }
         read_fully(self.file(name)?, offset, buffer)
+    }
+}
+
+impl Disk for Archive {
+    fn files(&self) -> io::Result<Box<dyn Files>> {
+        Ok(Box::new(Archive::new(&self.path)))
+    }
+
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            names.extend(entry?.file_name().to_str().map(str::to_owned));
+        }
+        names.sort_unstable();
+        Ok(names)
     }
 
     fn mark(&mut self, name: &str) -> io::Result<Mark> {

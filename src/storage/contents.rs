@@ -1,8 +1,9 @@
 //! What a segment holds, as far as it decides whether the segment may go.
 
+use super::shelf::span;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
-use crate::protocol::types::{Ballot, Counted, Instance};
+use crate::protocol::types::{Ballot, Counted, Instance, Run};
 
 /// What the records of one segment come to, or those of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,14 +12,20 @@ pub struct Contents {
     pub promised: Ballot,
     /// The highest trim point.
     pub trimmed: Instance,
-    /// The highest instance in which something is accepted.
-    pub highest: Option<Instance>,
+    /// The highest instance below which votes need not be in memory.
+    pub forgotten: Instance,
+    /// The instances between the lowest and the highest in which something is accepted.
+    pub votes: Option<Run<Instance>>,
 }
 
 impl Contents {
     /// No record at all.
-    pub const NONE: Contents =
-        Contents { promised: Ballot::ZERO, trimmed: Instance::FIRST, highest: None };
+    pub const NONE: Contents = Contents {
+        promised: Ballot::ZERO,
+        trimmed: Instance::FIRST,
+        forgotten: Instance::FIRST,
+        votes: None,
+    };
 
     /// Takes in one more record.
     pub fn note(&mut self, record: &Record) {
@@ -26,10 +33,11 @@ impl Contents {
             Record::Promised(ballot) => self.promised = self.promised.max(*ballot),
             Record::Accepted { ballot, from, entries } => {
                 self.promised = self.promised.max(*ballot);
-                let last = (entries.len() as u64).checked_sub(1).map(|more| from.plus(more));
-                self.highest = self.highest.max(last);
+                let until = from.plus(entries.len() as u64);
+                self.add_votes((*from < until).then(|| Run::new(*from, until)));
             }
             Record::Trimmed(below) => self.trimmed = self.trimmed.max(*below),
+            Record::Forgotten(below) => self.forgotten = self.forgotten.max(*below),
         }
     }
 
@@ -37,14 +45,25 @@ impl Contents {
     pub fn add(&mut self, other: Contents) {
         self.promised = self.promised.max(other.promised);
         self.trimmed = self.trimmed.max(other.trimmed);
-        self.highest = self.highest.max(other.highest);
+        self.forgotten = self.forgotten.max(other.forgotten);
+        self.add_votes(other.votes);
+    }
+
+    fn add_votes(&mut self, others: Option<Run<Instance>>) {
+        self.votes = match (self.votes, others) {
+            (Some(votes), Some(others)) => Some(span(votes, others)),
+            (votes, others) => votes.or(others),
+        };
     }
 
     /// Whether nothing is lost with the records of `other`, as long as these are kept: these repeat
-    /// the promise and the trim point, and all votes of the others lie below the trim point.
+    /// the promise and the points, and all votes of the others lie below the trim point.
     pub fn stand_for(&self, other: &Contents) -> bool {
         let repeats_promise =
             self.promised >= other.promised || bugs::has(Bug::DropsPromiseWithSegment);
-        repeats_promise && self.trimmed >= other.trimmed && other.highest < Some(self.trimmed)
+        let repeats_points = self.trimmed >= other.trimmed && self.forgotten >= other.forgotten;
+        repeats_promise
+            && repeats_points
+            && other.votes.is_none_or(|votes| votes.until <= self.trimmed)
     }
 }

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
-use super::disk::{Disk, Mark};
+use super::disk::{Disk, Files, Mark};
 use super::identity::IDENTITY;
 use super::watch::{Watch, Watched};
 
@@ -178,7 +178,49 @@ pub(super) fn nanoseconds(time: io::Result<SystemTime>) -> u64 {
     since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
 }
 
+impl Files for Directory {
+    fn length(&mut self, name: &str) -> io::Result<u64> {
+        Ok(self.other(name)?.metadata()?.len())
+    }
+
+    fn read_at(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        read_fully(self.other(name)?, offset, buffer)
+    }
+}
+
+/// The files of a directory, read beside the process that writes them.
+#[derive(Debug)]
+struct Beside {
+    handle: File,
+    /// The file that was read last.
+    open: Option<(String, File)>,
+}
+
+impl Beside {
+    fn file(&mut self, name: &str) -> io::Result<&File> {
+        let open = match self.open.take() {
+            Some(open) if open.0 == name => open,
+            _ => (name.to_owned(), open_at(&self.handle, name, OFlags::RDONLY)?),
+        };
+        Ok(&self.open.insert(open).1)
+    }
+}
+
+impl Files for Beside {
+    fn length(&mut self, name: &str) -> io::Result<u64> {
+        Ok(self.file(name)?.metadata()?.len())
+    }
+
+    fn read_at(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        read_fully(self.file(name)?, offset, buffer)
+    }
+}
+
 impl Disk for Directory {
+    fn files(&self) -> io::Result<Box<dyn Files>> {
+        Ok(Box::new(Beside { handle: self.handle.try_clone()?, open: None }))
+    }
+
     fn list(&mut self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.handle)? {
@@ -187,14 +229,6 @@ impl Disk for Directory {
         }
         names.sort_unstable();
         Ok(names)
-    }
-
-    fn length(&mut self, name: &str) -> io::Result<u64> {
-        Ok(self.other(name)?.metadata()?.len())
-    }
-
-    fn read_at(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        read_fully(self.other(name)?, offset, buffer)
     }
 
     fn mark(&mut self, name: &str) -> io::Result<Mark> {

@@ -6,20 +6,36 @@
 use std::fmt;
 use std::io;
 
-/// A directory of files that mostly grow.
-///
-/// A file that is appended to may have room behind its end, which reads as zeros after a crash: a
-/// sync is cheaper where a file need not grow for it.
-pub trait Disk: Send {
-    /// The names of the files, sorted.
-    fn list(&mut self) -> io::Result<Vec<String>>;
-
+/// Files that can be read.
+pub trait Files: Send {
     /// How long a file is, with the room behind its end.
     fn length(&mut self, name: &str) -> io::Result<u64>;
 
     /// Reads what stands at `offset`, up to the length of `buffer`, and returns how much that is:
     /// less only at the end of the file.
     fn read_at(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+impl Files for Box<dyn Files> {
+    fn length(&mut self, name: &str) -> io::Result<u64> {
+        (**self).length(name)
+    }
+
+    fn read_at(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        (**self).read_at(name, offset, buffer)
+    }
+}
+
+/// A directory of files that mostly grow.
+///
+/// A file that is appended to may have room behind its end, which reads as zeros after a crash: a
+/// sync is cheaper where a file need not grow for it.
+pub trait Disk: Files {
+    /// The same files, to be read by another thread while they are written here.
+    fn files(&self) -> io::Result<Box<dyn Files>>;
+
+    /// The names of the files, sorted.
+    fn list(&mut self) -> io::Result<Vec<String>>;
 
     /// What tells a file from every other one, its copies among them.
     fn mark(&mut self, name: &str) -> io::Result<Mark>;

@@ -11,7 +11,7 @@
 
 use std::io;
 
-use super::disk::Disk;
+use super::disk::Files;
 use crate::bugs::{self, Bug};
 
 /// How long a frame's header is.
@@ -86,12 +86,18 @@ pub struct Reader<'a, D> {
     window_at: u64,
 }
 
-impl<'a, D: Disk> Reader<'a, D> {
+impl<'a, D: Files> Reader<'a, D> {
     /// A reader that stands at the beginning of the segment `name`.
     pub fn open(disk: &'a mut D, name: &'a str, token: u64, segment: u64) -> io::Result<Self> {
         let length = disk.length(name)?;
         let place = Place { token, segment, offset: 0 };
         Ok(Reader { disk, name, place, length, window: Vec::new(), window_at: 0 })
+    }
+
+    /// The same, standing at `offset`, where a frame begins.
+    pub fn at(mut self, offset: u64) -> Self {
+        self.place.offset = offset;
+        self
     }
 
     /// Where it stands: behind the last whole frame.

@@ -10,11 +10,12 @@
 //!
 //! Segments are removed from the front, never the last one, when nobody needs them any more:
 //!
-//! 1. A segment holds votes, promises and trim points. A vote below the trim point is not needed,
-//!    and of the others only the highest promise and the highest trim point are.
-//! 2. Every segment holds, once a frame in it is stable, the highest of both up to there: its first
-//!    frame repeats them. So does the first frame that this version adds to a segment of an earlier
-//!    version, which repeated nothing.
+//! 1. A segment holds votes, promises, trim points, and points below which votes are not in memory.
+//!    A vote below the trim point is not needed, and of the others only the highest of each kind
+//!    is.
+//! 2. Every segment holds, once a frame in it is stable, the highest of these up to there: its
+//!    first frame repeats them. So does the first frame that this version adds to a segment of an
+//!    earlier version, which repeated nothing.
 //! 3. So a segment may go when all its votes lie below the trim point that the last segment holds,
 //!    and that segment repeats the rest (`Contents::stand_for`). What is compared is what is
 //!    stable, not what is gathered for the next flush.
@@ -34,6 +35,7 @@ use super::error::LogError;
 use super::frame::{HEADER_BYTES, Place, seal};
 use super::identity::Identity;
 use super::manifest::{End, MANIFEST, Manifest, Removed, Segment, Tallies};
+use super::shelf::{Shelf, ShelfReader, Shelving};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::wire;
@@ -77,6 +79,8 @@ pub struct Log<D> {
     gathered: Contents,
     /// ... and what all that comes to, together with what was removed.
     whole: Contents,
+    /// Where the votes stand that are stable.
+    shelf: Shelf,
     /// The frame that is being gathered, with room for its header.
     buffer: Vec<u8>,
     /// What is stored is unknown since a write or a sync failed.
@@ -108,6 +112,7 @@ impl<D: Disk> Log<D> {
         mut manifest: Manifest,
         end: End,
         contents: Vec<Contents>,
+        shelf: Shelf,
     ) -> Result<Self, LogError> {
         manifest.is_ended = false;
         manifest.starts += 1;
@@ -118,6 +123,8 @@ impl<D: Disk> Log<D> {
         let tallies = manifest.write(&mut disk).map_err(|error| LogError::Write { path, error })?;
         let mut whole = Contents::NONE;
         contents.iter().for_each(|one| whole.add(*one));
+        // Of segments that were removed in an earlier life nothing is known but that.
+        shelf.forget_below(*manifest.numbers().start(), whole.trimmed);
         Ok(Log {
             disk,
             token,
@@ -129,6 +136,7 @@ impl<D: Disk> Log<D> {
             contents,
             gathered: Contents::NONE,
             whole,
+            shelf,
             buffer: vec![0; HEADER_BYTES],
             has_failed: false,
         })
@@ -168,12 +176,15 @@ impl<D: Disk> Log<D> {
     fn repeat(&mut self) {
         let mut held = self.gathered;
         self.contents.last().into_iter().for_each(|last| held.add(*last));
-        let Contents { promised, trimmed, .. } = self.whole;
+        let Contents { promised, trimmed, forgotten, .. } = self.whole;
         if held.promised < promised && !bugs::has(Bug::DropsPromiseWithSegment) {
             self.gather(&Record::Promised(promised));
         }
         if held.trimmed < trimmed {
             self.gather(&Record::Trimmed(trimmed));
+        }
+        if held.forgotten < forgotten {
+            self.gather(&Record::Forgotten(forgotten));
         }
     }
 
@@ -197,6 +208,9 @@ impl<D: Disk> Log<D> {
         }
         // After the sync: what is noted must be there, whatever happens next.
         self.tallies.note(&mut self.disk, end)?;
+        let (offset, frame) = (place.offset, number);
+        let votes = self.gathered.votes;
+        self.shelf.note(Shelving { segment, offset, end: end.bytes, frame, votes });
         self.end = end;
         self.buffer.truncate(HEADER_BYTES);
         let gathered = std::mem::replace(&mut self.gathered, Contents::NONE);
@@ -226,6 +240,7 @@ impl<D: Disk> Log<D> {
             last.end = self.end;
         }
         self.tallies = self.manifest.write(&mut self.disk)?;
+        self.shelf.forget_below(numbers.end, self.whole.trimmed);
         self.remove_files(numbers);
         Ok(())
     }
@@ -285,6 +300,11 @@ impl<D: Disk> AcceptorStore for Log<D> {
         let removed = self.remove_segments(count);
         self.has_failed |= removed.is_err();
         removed
+    }
+
+    fn shelf(&self) -> io::Result<Option<ShelfReader>> {
+        let files = self.disk.files()?;
+        Ok(Some(ShelfReader::new(self.shelf.clone(), files, self.token)))
     }
 
     fn close(&mut self) -> io::Result<()> {

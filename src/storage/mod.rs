@@ -17,10 +17,12 @@ pub mod memory;
 #[cfg(feature = "cli")]
 pub mod offline;
 mod recovery;
+pub mod shelf;
 pub mod watch;
 
 use std::io;
 
+use self::shelf::ShelfReader;
 use crate::protocol::actor::Record;
 
 /// Keeps the records of one acceptor.
@@ -47,6 +49,16 @@ pub trait AcceptorStore: Send {
     /// As [`AcceptorStore::append`].
     fn reclaim(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// What reads the votes back that were stored, beside the role that stores more; none where
+    /// nothing is kept.
+    ///
+    /// # Errors
+    ///
+    /// When the files cannot be shared.
+    fn shelf(&self) -> io::Result<Option<ShelfReader>> {
+        Ok(None)
     }
 
     /// Notes that the process ends in order, with everything flushed.

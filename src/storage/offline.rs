@@ -78,6 +78,8 @@ impl Contents {
                 self.highest = self.highest.max(Some(Instance(last)));
             }
             Record::Trimmed(below) => self.trimmed = self.trimmed.max(Some(*below)),
+            // All of it is here.
+            Record::Forgotten(_) => {}
         }
     }
 }
@@ -174,7 +176,10 @@ fn list(record: &Record, wanted: Option<(u64, u64)>, out: &mut impl Write) -> io
             writeln!(out, "-\t{ballot}\tpromise\t-\t0")
         }
         Record::Trimmed(below) if wanted.is_none() => writeln!(out, "{below}\t-\ttrimmed\t-\t0"),
-        Record::Promised(_) | Record::Trimmed(_) => Ok(()),
+        Record::Forgotten(below) if wanted.is_none() => {
+            writeln!(out, "{below}\t-\tforgotten\t-\t0")
+        }
+        Record::Promised(_) | Record::Trimmed(_) | Record::Forgotten(_) => Ok(()),
         Record::Accepted { ballot, from, entries } => {
             for (instance, entry) in (from.0..).zip(entries.iter()) {
                 if wanted.is_some_and(|(first, last)| instance < first || last < instance) {

@@ -23,6 +23,7 @@ use super::frame::Reader;
 use super::identity::{IDENTITY, IDENTITY_NEW, Identity};
 use super::log::{Log, LogOptions, create_segment, remove_needless, segment_name};
 use super::manifest::{End, Fixed, MANIFEST, MANIFEST_NEW, Manifest, Removed, Segment};
+use super::shelf::{Shelf, Shelving};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::wire;
@@ -119,14 +120,17 @@ impl<D: Disk> Opening<D> {
     ) -> Result<(Log<D>, Recovered), LogError> {
         let mut recovered = Recovered { is_adopted: self.copied.is_some(), ..Recovered::default() };
         let mut end = End { bytes: 0, frames: self.manifest.removed.frames };
-        let mut contents = Vec::new();
+        let (mut contents, shelf) = (Vec::new(), Shelf::default());
         for number in self.manifest.numbers() {
             let mut found = Contents::NONE;
-            let mut restore = |record| {
-                found.note(&record);
-                restore(record);
+            let mut take = |frame: Shelving, records: Vec<Record>| {
+                let mut of_frame = Contents::NONE;
+                records.iter().for_each(|record| of_frame.note(record));
+                found.add(of_frame);
+                shelf.note(Shelving { votes: of_frame.votes, ..frame });
+                records.into_iter().for_each(&mut restore);
             };
-            end = self.recover_segment(number, end.frames, &mut recovered, &mut restore)?;
+            end = self.recover_segment(number, end.frames, &mut recovered, &mut take)?;
             contents.push(found);
         }
         for number in std::mem::take(&mut self.needless) {
@@ -138,7 +142,7 @@ impl<D: Disk> Opening<D> {
         }
         self.renew_marks()?;
         let Opening { disk, identity, options, manifest, .. } = self;
-        let log = Log::start(disk, identity.token, options, manifest, end, contents)?;
+        let log = Log::start(disk, identity.token, options, manifest, end, contents, shelf)?;
         Ok((log, recovered))
     }
 
@@ -149,7 +153,7 @@ impl<D: Disk> Opening<D> {
         number: u64,
         frames: u64,
         recovered: &mut Recovered,
-        restore: &mut impl FnMut(Record),
+        take: &mut impl FnMut(Shelving, Vec<Record>),
     ) -> Result<End, LogError> {
         let name = segment_name(number);
         let path = self.disk.path_of(&name);
@@ -163,11 +167,14 @@ impl<D: Disk> Opening<D> {
         while is_last || end.bytes < counted.bytes {
             let next = reader.next(end.frames + 1).map_err(unreadable)?;
             let Some(payload) = next else { break };
-            let Some(count) = read_records(payload, restore) else {
+            let mut records = Vec::new();
+            if read_records(payload, |record| records.push(record)).is_none() {
                 return Err(LogError::NotUnderstood { path, offset: end.bytes });
-            };
-            recovered.records += count;
-            end = End { bytes: reader.offset(), frames: end.frames + 1 };
+            }
+            recovered.records += records.len() as u64;
+            let (offset, frame) = (end.bytes, end.frames + 1);
+            end = End { bytes: reader.offset(), frames: frame };
+            take(Shelving { segment: number, offset, end: end.bytes, frame, votes: None }, records);
         }
         let is_short = end < counted && !bugs::has(Bug::AcceptsShorterLogs);
         if !is_last || is_short {
@@ -322,17 +329,15 @@ fn find_copy(disk: &mut impl Disk, manifest: &Manifest) -> Result<Option<String>
     Ok(other.map(|(number, _)| disk.path_of(&segment_name(number))))
 }
 
-/// Hands on the records of a payload. Returns how many, or nothing if they are not understood.
-fn read_records(mut payload: &[u8], restore: &mut impl FnMut(Record)) -> Option<u64> {
-    let mut count = 0;
+/// Hands on the records of a payload. Returns nothing if they are not understood.
+pub(super) fn read_records(mut payload: &[u8], mut take: impl FnMut(Record)) -> Option<()> {
     while !payload.is_empty() {
         let (length, rest) = payload.split_first_chunk()?;
         let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        restore(wire::decode_record(bytes).ok()?);
+        take(wire::decode_record(bytes).ok()?);
         payload = rest;
-        count += 1;
     }
-    Some(count)
+    Some(())
 }
 
 #[cfg(test)]

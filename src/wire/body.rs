@@ -3,6 +3,7 @@
 //! The messages themselves know nothing of bincode. Entries have a form of their own
 //! (`protocol::entries`), and are taken over as they are.
 
+mod fetching;
 mod record;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
@@ -12,9 +13,9 @@ pub(super) use self::record::{decode_record, encode_record};
 use super::Refusal;
 use crate::protocol::entries::{Entries, EntryRef, Unreadable};
 use crate::protocol::message::{
-    Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
-    Chosen, Decide, DecideAck, Disown, Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer,
-    Plea, Prepare, Progress, Promise, Request, RequestAck, Standing, Told,
+    Accept, Accepted, AcceptedEntry, Announcement, Assignment, Chosen, Decide, DecideAck, Disown,
+    Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare, Progress, Promise,
+    Request, RequestAck, Standing, Told,
 };
 use crate::protocol::types::{
     Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
@@ -126,6 +127,8 @@ struct DecideHead {
 
 #[derive(Encode, BorrowDecode)]
 struct WireProgress {
+    /// How much lies between what is trimmed and `first`.
+    recalled: u64,
     first: u64,
     watermark: u64,
     decided: u64,
@@ -187,20 +190,6 @@ struct OfferHead {
     to: u32,
     callers: u32,
     progress: WireProgress,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct CatchUpRequestHead {
-    of: Option<WireNode>,
-    again: bool,
-    missing: u32,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct CatchUpReplyHead {
-    from: u64,
-    last: bool,
-    entries: u32,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -326,16 +315,10 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             put(OfferHead { to: count(to.len()), callers, progress }, buffer);
             to.iter().for_each(|caller| put(caller, buffer));
         }
-        Message::CatchUpRequest(CatchUpRequest { of, again, missing }) => {
-            let (of, again) = (of.map(wire_node), *again);
-            put(CatchUpRequestHead { of, again, missing: count(missing.len()) }, buffer);
-            missing.iter().for_each(|run| put(wire_run(run), buffer));
-        }
-        Message::CatchUpReply(CatchUpReply { from, entries, last }) => {
-            let (from, last, count) = (from.0, *last, count(entries.len()));
-            put(CatchUpReplyHead { from, last, entries: count }, buffer);
-            entries.write(buffer);
-        }
+        Message::CatchUpRequest(request) => fetching::encode_request(request, buffer),
+        Message::CatchUpReply(reply) => fetching::encode_reply(reply, buffer),
+        Message::Recall(recall) => fetching::encode_recall(recall, buffer),
+        Message::Recalled(recalled) => fetching::encode_recalled(recalled, buffer),
         Message::Disown(Disown { acceptor, incarnation }) => {
             let (acceptor, incarnation) = (*acceptor, *incarnation);
             put(DisownHead { acceptor, incarnation }, buffer);
@@ -358,8 +341,9 @@ fn wire_ballot(ballot: Ballot) -> WireBallot {
 }
 
 fn wire_progress(progress: Progress) -> WireProgress {
-    let Progress { first, watermark, decided, end, name } = progress;
-    WireProgress { first: first.0, watermark: watermark.0, decided, end: end.0, name }
+    let Progress { trimmed, first, watermark, decided, end, name } = progress;
+    let (recalled, first) = (first.0.saturating_sub(trimmed.0), first.0);
+    WireProgress { recalled, first, watermark: watermark.0, decided, end: end.0, name }
 }
 
 fn wire_node(node: NodeId) -> WireNode {
@@ -420,14 +404,7 @@ impl<'a> Body<'a> {
     }
 
     fn runs<T: Counted>(&mut self, count: u32) -> Result<Vec<Run<T>>, Refusal> {
-        self.list(count, |body| {
-            let WireRun { from, length } = body.take()?;
-            let until = from.checked_add(length).ok_or(Refusal::Impossible)?;
-            if from == 0 || length == 0 {
-                return Err(Refusal::Impossible);
-            }
-            Ok(Run::new(T::new(from), T::new(until)))
-        })
+        self.list(count, |body| run(body.take()?))
     }
 
     /// The entries of a page that begins at `from`.
@@ -568,18 +545,10 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             let to = body.list(to, |body| id(body.take()?))?;
             Message::Offer(Offer { to, callers, progress: progress(held)? })
         }
-        Kind::CatchUpRequest => {
-            let head: CatchUpRequestHead = body.take()?;
-            let of = head.of.map(node).transpose()?;
-            let (again, missing) = (head.again, body.runs(head.missing)?);
-            Message::CatchUpRequest(CatchUpRequest { of, again, missing })
-        }
-        Kind::CatchUpReply => {
-            let head: CatchUpReplyHead = body.take()?;
-            let entries = body.entries(head.from, head.entries)?;
-            let from = instance(head.from)?;
-            Message::CatchUpReply(CatchUpReply { from, entries, last: head.last })
-        }
+        Kind::CatchUpRequest => Message::CatchUpRequest(fetching::decode_request(&mut body)?),
+        Kind::CatchUpReply => Message::CatchUpReply(fetching::decode_reply(&mut body)?),
+        Kind::Recall => Message::Recall(fetching::decode_recall(&mut body)?),
+        Kind::Recalled => Message::Recalled(fetching::decode_recalled(&mut body)?),
         Kind::Disown => {
             let DisownHead { acceptor, incarnation } = body.take()?;
             Message::Disown(Disown { acceptor, incarnation })
@@ -615,6 +584,15 @@ fn until(from: u64, until: Option<u64>) -> Result<Option<Instance>, Refusal> {
     }
 }
 
+/// A run that is not empty.
+fn run<T: Counted>(WireRun { from, length }: WireRun) -> Result<Run<T>, Refusal> {
+    let until = from.checked_add(length).ok_or(Refusal::Impossible)?;
+    if from == 0 || length == 0 {
+        return Err(Refusal::Impossible);
+    }
+    Ok(Run::new(T::new(from), T::new(until)))
+}
+
 fn ballot(ballot: WireBallot) -> Ballot {
     Ballot { round: ballot.round, proposer: ballot.proposer, boot: ballot.boot }
 }
@@ -640,9 +618,10 @@ fn announcement(said: WireAnnouncement) -> Announcement {
 }
 
 fn progress(progress: WireProgress) -> Result<Progress, Refusal> {
-    let WireProgress { first, watermark, decided, end, name } = progress;
-    let (first, watermark) = (instance(first)?, instance(watermark)?);
-    Ok(Progress { first, watermark, decided, end: instance(end)?, name })
+    let WireProgress { recalled, first, watermark, decided, end, name } = progress;
+    let trimmed = instance(first.checked_sub(recalled).ok_or(Refusal::Impossible)?)?;
+    let (first, watermark, end) = (instance(first)?, instance(watermark)?, instance(end)?);
+    Ok(Progress { trimmed, first, watermark, decided, end, name })
 }
 
 #[cfg(test)]

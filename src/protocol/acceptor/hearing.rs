@@ -83,6 +83,7 @@ mod tests {
         let (quorate, ballot, stamp) = (false, Ballot::ZERO, Time(stamp));
         let announcement = Announcement { standing: Standing::Stands, quorate, ballot, stamp };
         let progress = Progress {
+            trimmed: Instance::FIRST,
             first: Instance::FIRST,
             watermark: Instance(1),
             decided: 0,

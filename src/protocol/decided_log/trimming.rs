@@ -10,6 +10,23 @@ use crate::protocol::message::Progress;
 use crate::protocol::segments::Held;
 use crate::protocol::types::{Counted, Instance, NodeId, Piece, Role, Run};
 
+/// What a checkpoint says of what lies below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetsGo {
+    /// See [`Head::trim`].
+    pub trim: Instance,
+    /// See [`Head::forget`].
+    pub forget: Instance,
+    /// See [`Head::idle_below`].
+    pub idle_below: Instance,
+}
+
+impl LetsGo {
+    /// Nothing.
+    pub const NONE: LetsGo =
+        LetsGo { trim: Instance::FIRST, forget: Instance::FIRST, idle_below: Instance::FIRST };
+}
+
 impl DecidedLog {
     /// A piece of a checkpoint is passed at `instance`. With the last one of a whole checkpoint the
     /// log is trimmed.
@@ -22,15 +39,45 @@ impl DecidedLog {
         while let Some((session, first)) = self.assemblies.give_up_below(head.idle_below) {
             self.end_session(session, first);
         }
-        if self.trim_points.contains(&head.trim) {
-            self.trim(head.trim);
+        // Whoever took up the log later does not know the points from before.
+        let is_point = |points: &BTreeSet<Instance>, point| {
+            points.contains(&point) || points.first().is_none_or(|first| point < *first)
+        };
+        if is_point(&self.trim_points, head.trim) {
+            self.trimmed = self.trimmed.max(head.trim);
         }
+        if is_point(&self.trim_points, head.forget) {
+            self.forgotten = self.forgotten.max(head.forget);
+        }
+        self.let_go();
         self.trim_points.insert(head.keep);
         Occurrence::Checkpoint(head)
     }
 
-    /// Keeps nothing below `first`, where everything is decided.
-    pub(in crate::protocol) fn trim(&mut self, first: Instance) {
+    /// Holds nothing any more that need not be held.
+    fn let_go(&mut self) {
+        let first = self.trimmed.max(self.forgotten.min(self.pinned));
+        self.begin_at(first);
+    }
+
+    /// What lies from `instance` on is wanted here, and held for that, though it may be forgotten.
+    pub fn pin(&mut self, instance: Instance) {
+        self.pinned = instance;
+        self.let_go();
+    }
+
+    /// Below it nothing need be held, as the checkpoints say that were passed here.
+    pub fn forgotten(&self) -> Instance {
+        self.forgotten.max(self.trimmed)
+    }
+
+    /// What lies below it is not kept by anybody, as the checkpoints say that were passed here.
+    pub fn trimmed(&self) -> Instance {
+        self.trimmed
+    }
+
+    /// Holds nothing below `first`, where everything is decided.
+    pub(in crate::protocol) fn begin_at(&mut self, first: Instance) {
         if first <= self.first {
             return;
         }
@@ -43,7 +90,8 @@ impl DecidedLog {
     }
 
     /// The state of delivery now, to be written into the log.
-    pub fn checkpoint(&self, trim: Instance, idle_below: Instance) -> Checkpoint {
+    pub fn checkpoint(&self, lets_go: LetsGo) -> Checkpoint {
+        let LetsGo { trim, forget, idle_below } = lets_go;
         let of = self.watermark;
         let open = self.assemblies.open_values();
         let lowest = open.iter().filter_map(|value| value.instances.first()).min();
@@ -56,26 +104,30 @@ impl DecidedLog {
         let (open, keep) =
             if bugs::has(Bug::CheckpointLacksParts) { (Vec::new(), of) } else { (open, keep) };
         let name = if bugs::has(Bug::CheckpointLacksName) { 0 } else { self.name };
-        Checkpoint { head: Head { of, keep, trim, idle_below }, name, sessions, open }
+        Checkpoint { head: Head { of, keep, trim, forget, idle_below }, name, sessions, open }
     }
 
-    /// `source` holds `progress` and keeps nothing below its beginning: what is not known here of
-    /// that cannot be had. Returns whether that is news, and there is something to take up.
+    /// `source` holds `progress` and says that nobody keeps what lies below some point: what is not
+    /// known here of that cannot be had. Returns whether that is news, and there is something to
+    /// take up.
     ///
     /// A proposer has it from the log or from a quorum of acceptors. A learner is not believed: a
     /// process that runs on, of a cluster that is no more, would make everybody who has only
     /// begun wait for a log that is not there. All that it can know here is known to a leader, too.
     pub fn note_trimmed(&mut self, source: NodeId, progress: Progress) -> bool {
-        // Whoever has not passed its own beginning knows it by hearsay.
-        let is_known = source.role == Role::Proposer && progress.first <= progress.watermark;
-        is_known && self.note_first(progress.first)
+        is_known(source, progress) && self.note_first(progress.trimmed)
     }
 
-    /// The same of an acceptor, which has forgotten what lies below `first`.
+    /// The same of what the other does not hold, though acceptors may: it is not wanted here.
+    pub fn note_forgotten(&mut self, source: NodeId, progress: Progress) -> bool {
+        is_known(source, progress) && self.note_first(progress.first)
+    }
+
+    /// The same of an acceptor, which does not hold what lies below `first`.
     pub fn note_first(&mut self, first: Instance) -> bool {
         let is_news = first > self.decided_below();
         if is_news {
-            self.trim(first);
+            self.begin_at(first);
         }
         is_news
     }
@@ -84,7 +136,7 @@ impl DecidedLog {
     /// values that were open then are not in the snapshot: they are learned first, from what is
     /// kept. See [`DecidedLog::take_up`].
     pub fn restore(&mut self, checkpoint: Checkpoint) {
-        self.trim(checkpoint.head.keep);
+        self.begin_at(checkpoint.head.keep);
         self.restored = Some(checkpoint);
     }
 
@@ -99,7 +151,7 @@ impl DecidedLog {
             if self.has_parts_of(&restored) {
                 let of = self.resume(restored);
                 // Of what lies below only these parts were learned.
-                self.trim(of);
+                self.begin_at(of);
                 return Some(of);
             }
             // If the parts are gone, only a checkpoint above can be taken up.
@@ -172,10 +224,20 @@ impl DecidedLog {
         }
         self.assemblies = assemblies;
         self.watermark = head.of;
-        self.trim(head.keep);
+        let above = self.entries.pages(Run::new(head.of, self.end.max(head.of)));
+        self.ahead = above.map(|(page, ())| page.entries.bytes()).sum();
+        self.begin_at(head.keep);
+        self.trimmed = self.trimmed.max(head.trim);
+        self.forgotten = self.forgotten.max(head.keep);
         self.trim_points = BTreeSet::from([head.keep]);
         self.watermark
     }
+}
+
+/// Whether `source` is believed what it says of what is not kept. Whoever has not passed its own
+/// beginning knows it by hearsay.
+fn is_known(source: NodeId, progress: Progress) -> bool {
+    source.role == Role::Proposer && progress.first <= progress.watermark
 }
 
 #[cfg(test)]
@@ -193,7 +255,8 @@ mod tests {
         let auto = |client, number| entry(client, number, AssignedBy::Leader);
         let write = |log: &mut DecidedLog, trim| {
             let from = log.end();
-            let entries = log.checkpoint(trim, Instance::FIRST).pieces(1000).into();
+            let lets_go = LetsGo { trim, forget: trim, ..LetsGo::NONE };
+            let entries = log.checkpoint(lets_go).pieces(1000).into();
             log.decide(Page { from, entries }, &mut Vec::new()).expect("it is new");
             delivered(log);
         };
@@ -225,7 +288,9 @@ mod tests {
         // Nobody trims at what no checkpoint keeps.
         for trim in [4, 6, 9] {
             let mut log = trimmed();
-            let entries = log.checkpoint(Instance(trim), Instance::FIRST).pieces(1000).into();
+            let trim = Instance(trim);
+            let lets_go = LetsGo { trim, forget: trim, ..LetsGo::NONE };
+            let entries = log.checkpoint(lets_go).pieces(1000).into();
             log.decide(Page { from: log.end(), entries }, &mut Vec::new()).expect("it is new");
             assert_eq!(delivered(&mut log).len(), 1);
             assert_eq!(log.first(), Instance(5), "not at {trim}");
@@ -272,7 +337,7 @@ mod tests {
             decide(&mut log, at, entry).expect("it is new");
         }
         delivered(&mut log);
-        let checkpoint = log.checkpoint(Instance::FIRST, Instance::FIRST);
+        let checkpoint = log.checkpoint(LetsGo::NONE);
         assert_eq!((checkpoint.head.of, checkpoint.head.keep), (Instance(4), Instance(2)));
         log.decide(
             Page { from: Instance(4), entries: checkpoint.pieces(1000).into() },
@@ -294,7 +359,8 @@ mod tests {
         // A checkpoint that was written when it had not been continued for long ends its session.
         let mut idle = log.clone();
         delivered(&mut idle);
-        let entries = idle.checkpoint(Instance::FIRST, Instance(3)).pieces(1000).into();
+        let lets_go = LetsGo { idle_below: Instance(3), ..LetsGo::NONE };
+        let entries = idle.checkpoint(lets_go).pieces(1000).into();
         idle.decide(Page { from: Instance(5), entries }, &mut Vec::new()).expect("it is new");
         decide(&mut idle, 6, last).expect("it is new");
         assert_eq!(delivered(&mut idle).pop(), Some((6, Occurrence::Ended)));

@@ -100,6 +100,18 @@ impl fmt::Display for Message {
             Message::Chosen(Chosen { ballot, until, runs }) => {
                 write!(f, "Chosen {ballot}: {}", names(*until, runs))
             }
+            Message::Recall(Recall { of, again, known, run }) => {
+                let again = if *again { "again " } else { "" };
+                write!(f, "Recall {again}{run} of A{of}, known below {known}")
+            }
+            Message::Recalled(Recalled { known, run, votes, from, entries, last, .. }) => {
+                let end = if *last { ", the last" } else { "" };
+                write!(f, "Recalled {run}, known below {known}: {}", list(votes))?;
+                if !entries.is_empty() {
+                    write!(f, ": {}", numbered(*from, entries))?;
+                }
+                f.write_str(end)
+            }
         }
     }
 }
@@ -127,6 +139,12 @@ impl fmt::Display for Announcement {
 impl fmt::Display for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "P{} {}", self.proposer, self.announcement)
+    }
+}
+
+impl fmt::Display for Voted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.run, self.ballot)
     }
 }
 

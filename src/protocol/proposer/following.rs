@@ -16,7 +16,7 @@ impl Proposer {
         progress: Progress,
         fx: &mut Effects,
     ) {
-        if self.log.note_trimmed(source, progress) {
+        if self.log.note_forgotten(source, progress) {
             if self.is_leading() {
                 // Others have decided what it has not: its ballot is over, and its watermark must
                 // not bless what it has proposed there.

@@ -24,7 +24,7 @@ use crate::protocol::message::{Accepted, Message, Promise};
 use crate::protocol::packing::{merge, pages};
 use crate::protocol::quorum::Quorum;
 use crate::protocol::retry::backoff;
-use crate::protocol::segments::{Page, Segments};
+use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{
@@ -34,6 +34,9 @@ use crate::protocol::types::{
 /// How many instances one Prepare asks about when phase 1 runs per instance: few enough that a
 /// promise seldom needs a second page.
 const ATTEMPT_INSTANCES: u64 = 64;
+
+/// In so many places it is looked for holes, at most, before a checkpoint is written.
+const HOLES_LOOKED_AT: usize = 256;
 
 /// A leader's state; it dies with the leadership.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -468,6 +471,23 @@ impl Leadership {
         log.watermark() >= self.inherited_end.max(self.written_end)
     }
 
+    /// Whether clients may yet ask for instances below those that are under way. A checkpoint would
+    /// close them.
+    pub fn has_holes(&self, log: &DecidedLog) -> bool {
+        let missing = log.missing(log.decided_below(), self.top, HOLES_LOOKED_AT);
+        let is_open = |run: &Run<Instance>| {
+            let mut from = run.from;
+            while from < run.until {
+                match self.under_way_at(Run::new(from, run.until)) {
+                    Held::Entries(page) => from = page.run().until,
+                    Held::Nothing(_) => return true,
+                }
+            }
+            false
+        };
+        missing.len() == HOLES_LOOKED_AT || missing.iter().any(is_open)
+    }
+
     /// Has `checkpoint` proposed, above everything else: a datagram's worth at a time, or a long
     /// one would have to wait until nothing else is in flight.
     pub fn write(&mut self, checkpoint: &Checkpoint) {
@@ -653,7 +673,7 @@ mod tests {
         let (trim, idle_below) = (Instance::FIRST, Instance::FIRST);
         let position = Position { next: Number(9), has_ended: false };
         let checkpoint = Checkpoint {
-            head: Head { of, keep, trim, idle_below },
+            head: Head { of, keep, trim, forget: trim, idle_below },
             name: 1,
             sessions: (1..9999).map(|client| (session(client), position)).collect(),
             open: Vec::new(),

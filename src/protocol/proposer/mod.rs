@@ -42,7 +42,7 @@ use super::proposals::Proposals;
 use super::quorum::Quorum;
 use super::retry::backoff;
 use super::segments::Page;
-use super::settings::Settings;
+use super::settings::{Retain, Settings};
 use super::timer::Timer;
 use super::types::{Ballot, NodeId, Role, Sender, Session, Time};
 use crate::bugs::{self, Bug};
@@ -279,7 +279,10 @@ impl Proposer {
                 leadership.on_delivery(page.from, numbers, occurrence);
             }
         });
-        self.retention.let_go(self.log.first());
+        // While all of it is retained, there is nothing to be trimmed at.
+        let is_trimmed = self.settings.retain != Retain::All;
+        let first = if is_trimmed { self.log.trimmed() } else { self.log.forgotten() };
+        self.retention.let_go(first);
     }
 
     /// Whether everything that is to be sent is in the network, or will be. For the simulator.
@@ -558,7 +561,9 @@ impl Actor for Proposer {
             | Message::Prepare(_)
             | Message::Chosen(_)
             | Message::Disown(_)
-            | Message::Offer(_) => {
+            | Message::Offer(_)
+            | Message::Recall(_)
+            | Message::Recalled(_) => {
                 fx.ignore(Ignored::Misdirected);
             }
         }

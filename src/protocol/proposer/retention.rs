@@ -3,6 +3,8 @@
 //! A checkpoint is written whenever a quarter of what is retained was passed since the last one.
 //! The log is trimmed at the newest checkpoint that leaves as much as is to be retained. So between
 //! one and one and a half times as much is kept, and a little more while a checkpoint is under way.
+//! In the same way memories forget what is beyond `hold_bytes`, where the disks of acceptors keep
+//! what is retained.
 //!
 //! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`).
 //!
@@ -18,7 +20,7 @@ use super::keepers::Keepers;
 use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::Head;
-use crate::protocol::decided_log::{DecidedLog, Occurrence};
+use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Instance, Sender, Time};
@@ -85,7 +87,7 @@ impl Retention {
         }
     }
 
-    /// The log begins at `first`: of the checkpoints below, the last alone is of use.
+    /// Of the checkpoints that keep what lies below `first` the last alone is of use.
     pub fn let_go(&mut self, first: Instance) {
         while self.marks.get(1).is_some_and(|mark| mark.head.keep <= first) {
             self.marks.pop_front();
@@ -97,22 +99,18 @@ impl Retention {
         self.keepers.on_durable(from, below, settings);
     }
 
-    /// Whether a checkpoint is due, and what it shall say: below which instance the log is trimmed,
-    /// and below which values in parts are given up.
-    pub fn due(
-        &mut self,
-        now: Time,
-        log: &DecidedLog,
-        settings: &Settings,
-    ) -> Option<(Instance, Instance)> {
-        let retain = settings.retain;
+    /// Whether a checkpoint is due, and what it shall say.
+    pub fn due(&mut self, now: Time, log: &DecidedLog, settings: &Settings) -> Option<LetsGo> {
+        let (retain, hold) = (settings.retain, settings.hold_bytes);
         let is_due = match retain {
             Retain::All => false,
             Retain::Entries(count) => self.fresh >= (count / CHECKPOINTS).max(1),
             Retain::Bytes(bytes) => self.fresh_bytes >= (bytes / CHECKPOINTS).max(1),
             Retain::Age(age) => now.since(self.fresh_since) >= age / CHECKPOINTS as u32,
         };
-        if !is_due || self.fresh == 0 || self.fresh_bytes < BYTES_BETWEEN * self.checkpoint_bytes {
+        let is_full = hold.is_some_and(|bytes| self.fresh_bytes >= (bytes / CHECKPOINTS).max(1));
+        let is_long = self.fresh_bytes < BYTES_BETWEEN * self.checkpoint_bytes;
+        if !(is_due || is_full) || self.fresh == 0 || is_long {
             return None;
         }
         let is_old = |mark: &Mark| match retain {
@@ -121,14 +119,16 @@ impl Retention {
             Retain::Bytes(bytes) => self.bytes - mark.bytes >= bytes,
             Retain::Age(age) => now.since(mark.when) >= age,
         };
-        // What is open keeps the log from being trimmed, unless nobody has continued it for as long
-        // as anything is retained.
+        let is_beyond = |mark: &Mark| hold.is_some_and(|bytes| self.bytes - mark.bytes >= bytes);
+        // What is open keeps the log from being trimmed and forgotten, unless nobody has continued
+        // it for as long as anything is retained, or held.
         let limit = self.keepers.limit(settings);
         let mut old = self.marks.iter().take_while(|mark| is_old(mark)).peekable();
-        let mut oldest = None;
+        let mut trims = None;
         while let Some(mark) = old.next_if(|mark| mark.head.keep <= limit) {
-            oldest = Some(mark);
+            trims = Some(mark);
         }
+        let forgets = self.marks.iter().take_while(|mark| is_beyond(mark)).last();
         let held_back = old.last().filter(|mark| now.since(mark.when) > HELD_BACK);
         if let Some(mark) = held_back
             && self.warned.is_none_or(|when| now.since(when) > HELD_BACK)
@@ -140,9 +140,11 @@ impl Retention {
                  have a snapshot that stands for it"
             );
         }
-        let trim = oldest.map_or(Instance::FIRST, |mark| mark.head.keep).max(log.first());
-        let idle_below = oldest.map_or(Instance::FIRST, |mark| mark.head.of);
-        Some((trim, idle_below))
+        let keep = |mark: Option<&Mark>| mark.map_or(Instance::FIRST, |mark| mark.head.keep);
+        let of = |mark: Option<&Mark>| mark.map_or(Instance::FIRST, |mark| mark.head.of);
+        let trim = keep(trims).max(log.trimmed());
+        let forget = keep(forgets).max(log.forgotten()).max(trim);
+        Some(LetsGo { trim, forget, idle_below: of(trims).max(of(forgets)) })
     }
 }
 
@@ -153,13 +155,17 @@ impl Proposer {
         if !self.election.is_quorate() || !leadership.may_write(&self.log) {
             return;
         }
-        let due = self.retention.due(now, &self.log, &self.settings);
-        let Some((trim, idle_below)) = due else { return };
-        let checkpoint = self.log.checkpoint(trim, idle_below);
-        debug!("writes a checkpoint of {}, which trims the log below {trim}", checkpoint.head.of);
+        let Some(lets_go) = self.retention.due(now, &self.log, &self.settings) else { return };
+        // Where all is retained, an instance stays open for the client that may ask for it.
+        if self.settings.retain == Retain::All && leadership.has_holes(&self.log) {
+            return;
+        }
+        let checkpoint = self.log.checkpoint(lets_go);
+        let Head { of, trim, forget, .. } = checkpoint.head;
+        debug!("writes a checkpoint of {of}: trims below {trim}, forgets below {forget}");
         leadership.write(&checkpoint);
         if bugs::has(Bug::TrimsUndecided) {
-            self.log.trim(checkpoint.head.keep);
+            self.log.begin_at(checkpoint.head.keep);
         }
     }
 }
@@ -199,8 +205,8 @@ mod tests {
         });
         decide(log, retention, now, values.collect());
         assert_eq!(log.next_number(session), Number(first.0 + count));
-        let (trim, idle_below) = retention.due(now, log, &keeping(retain))?;
-        let pieces = log.checkpoint(trim, idle_below).pieces(1000);
+        let lets_go = retention.due(now, log, &keeping(retain))?;
+        let pieces = log.checkpoint(lets_go).pieces(1000);
         decide(log, retention, now, pieces);
         Some(log.first().0)
     }
@@ -257,7 +263,7 @@ mod tests {
             Entry::Value { origin, value: Value::new(b"v") }
         });
         decide(&mut log, &mut retention, Time::ZERO, opening.collect());
-        let pieces = log.checkpoint(Instance::FIRST, Instance::FIRST).pieces(64);
+        let pieces = log.checkpoint(LetsGo::NONE).pieces(64);
         assert!(pieces.len() > 2);
         decide(&mut log, &mut retention, Time::ZERO, pieces[..2].to_vec());
         decide(&mut log, &mut retention, Time::ZERO, pieces.clone());

@@ -25,6 +25,7 @@ fn watched(clock: Clock, role: Role, figures: Figures) -> Watched {
 fn shown() -> Shown {
     let clock = Clock::start();
     let progress = Some(Progress {
+        trimmed: Instance::FIRST,
         first: Instance::FIRST,
         watermark: Instance(8),
         decided: 9,

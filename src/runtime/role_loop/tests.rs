@@ -185,6 +185,7 @@ fn setup(
         inbox,
         codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
         network: Box::new(world.clone()),
+        readings: None,
         store: Box::new(world.clone()),
         output: Box::new(world),
         credits: None,

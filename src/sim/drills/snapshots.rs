@@ -16,11 +16,11 @@ use crate::sim::cluster::{Cluster, Plan, values};
 use crate::sim::disk::SimDisk;
 use crate::snapshots::file::{Kind, Label};
 use crate::snapshots::shelf::{Shelf, name_of};
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, Files};
 
 fn label(of: u64) -> Label {
     let (of, first) = (Instance(of), Instance::FIRST);
-    let head = Head { of, keep: of, trim: first, idle_below: first };
+    let head = Head { of, keep: of, trim: first, forget: first, idle_below: first };
     let checkpoint = Checkpoint { head, name: 7, sessions: Vec::new(), open: Vec::new() };
     Label { cluster: "here".to_owned(), kind: Kind::Digest, checkpoint }
 }

@@ -34,7 +34,7 @@ fn types(cluster: &mut Cluster, client: u32, count: u64) {
     cluster.start_typist(client, Assignment::Leader, values, MS);
 }
 
-fn acceptor(id: u32) -> NodeId {
+pub(super) fn acceptor(id: u32) -> NodeId {
     NodeId::new(Role::Acceptor, id)
 }
 
@@ -129,7 +129,8 @@ pub fn hearsay() -> Wrong {
     types(&mut cluster, 1, 20);
     let mut wrong = cluster.run_for(500 * MS).err();
     for first in [2, 10, 1 << 40] {
-        tell_acceptors(&mut cluster, Instance(first));
+        let first = Instance(first);
+        tell(&mut cluster, &[acceptor(1), acceptor(2), acceptor(3)], (first, first));
         wrong = wrong.or_else(|| cluster.run_for(100 * MS).err());
         (1..=3).map(proposer).for_each(|id| {
             cluster.kill(id);
@@ -140,25 +141,31 @@ pub fn hearsay() -> Wrong {
     wrong.or_else(|| completes(&mut cluster, 10_000 * MS))
 }
 
-/// A heartbeat of a proposer that holds nothing below `first` reaches every acceptor.
-fn tell_acceptors(cluster: &mut Cluster, first: Instance) {
+/// A heartbeat of a proposer that says what is trimmed, and from where on it holds the log, reaches
+/// these.
+pub(super) fn tell(
+    cluster: &mut Cluster,
+    nodes: &[NodeId],
+    (trimmed, first): (Instance, Instance),
+) {
     let sender = Sender { node: proposer(9), boot: 1 };
     let Settings { acceptor_count, datagram_bytes, .. } = cluster.plan.settings;
     let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
     let (standing, stamp) = (Standing::Stands, Time::ZERO);
     let announcement = Announcement { standing, quorate: false, ballot: Ballot::ZERO, stamp };
-    let progress = Progress { first, watermark: first, decided: first.0 - 1, end: first, name: 0 };
+    let (watermark, decided, end, name) = (first, first.0 - 1, first, 0);
+    let progress = Progress { trimmed, first, watermark, decided, end, name };
     let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks: false, progress });
     let mut bytes = Vec::new();
     codec.encode(&heartbeat, &mut bytes).expect("it is short");
-    for id in 1..=3 {
-        cluster.arrive(acceptor(id), bytes.as_slice().into(), PassageId::default());
+    for id in nodes {
+        cluster.arrive(*id, bytes.as_slice().into(), PassageId::default());
     }
 }
 
 impl Cluster {
     /// How many entries a node keeps.
-    fn kept(&self, id: NodeId) -> u64 {
+    pub(super) fn kept(&self, id: NodeId) -> u64 {
         let of_log = |progress: Progress| progress.decided - (progress.first.0 - 1);
         self.nodes.get(&id).map_or(0, |node| match &node.role {
             AnyRole::Proposer(proposer) => of_log(proposer.log().progress()),

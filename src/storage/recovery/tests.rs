@@ -9,6 +9,7 @@ use crate::rng::Rng;
 use crate::sim::disk::SimDisk;
 use crate::storage::AcceptorStore;
 use crate::storage::directory::Directory;
+use crate::storage::disk::Files;
 use crate::storage::log::tests::{expected, identity, open, open_with, refused, store, written};
 
 /// Small enough that a log of a few flushes has several segments.
@@ -128,15 +129,21 @@ impl Fused {
     }
 }
 
-impl Disk for &mut Fused {
-    fn list(&mut self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
+impl Files for &mut Fused {
     fn length(&mut self, name: &str) -> io::Result<u64> {
         self.disk.length(name)
     }
     fn read_at(&mut self, name: &str, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.disk.read_at(name, offset, buffer)
+    }
+}
+
+impl Disk for &mut Fused {
+    fn files(&self) -> io::Result<Box<dyn Files>> {
+        self.disk.files()
+    }
+    fn list(&mut self) -> io::Result<Vec<String>> {
+        self.disk.list()
     }
     fn mark(&mut self, name: &str) -> io::Result<Mark> {
         self.disk.mark(name)

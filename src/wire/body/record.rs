@@ -12,6 +12,7 @@ enum RecordHead {
     Promised { ballot: WireBallot },
     Accepted { ballot: WireBallot, from: u64, entries: u32 },
     Trimmed { below: u64 },
+    Forgotten { below: u64 },
 }
 
 /// Appends a record of an acceptor's log.
@@ -26,6 +27,7 @@ pub(in crate::wire) fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
             entries.write(buffer);
         }
         Record::Trimmed(below) => put(RecordHead::Trimmed { below: below.0 }, buffer),
+        Record::Forgotten(below) => put(RecordHead::Forgotten { below: below.0 }, buffer),
     }
 }
 
@@ -39,6 +41,7 @@ pub(in crate::wire) fn decode_record(bytes: &[u8]) -> Result<Record, Refusal> {
             Record::Accepted { ballot: ballot(accepted), from: instance(from)?, entries }
         }
         RecordHead::Trimmed { below } => Record::Trimmed(instance(below)?),
+        RecordHead::Forgotten { below } => Record::Forgotten(instance(below)?),
     };
     if body.rest.is_empty() { Ok(record) } else { Err(Refusal::TrailingBytes) }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::message::{CatchUpReply, CatchUpRequest, Recall, Recalled, Voted};
 use crate::wire::*;
 
 use crate::protocol::settings::Settings;
@@ -52,7 +53,8 @@ fn runs<T: Counted>() -> Vec<Run<T>> {
 
 fn progress() -> Progress {
     let last = Instance(u64::MAX);
-    Progress { first: last, watermark: last, decided: u64::MAX, end: last, name: u64::MAX }
+    let (trimmed, decided) = (Instance(1), u64::MAX);
+    Progress { trimmed, first: last, watermark: last, decided, end: last, name: u64::MAX }
 }
 
 fn announcement() -> Announcement {
@@ -126,6 +128,22 @@ fn sample(kind: Kind) -> Message {
         Kind::Chosen => {
             let until = Instance(u64::MAX);
             Message::Chosen(Chosen { ballot: BIG, until, runs: runs() })
+        }
+        Kind::Recall => {
+            let run = Run::new(from, Instance(u64::MAX));
+            Message::Recall(Recall { of: u32::MAX, again: true, known: from, run })
+        }
+        Kind::Recalled => {
+            let run = Run::new(from, Instance(u64::MAX));
+            Message::Recalled(Recalled {
+                known: Instance(u64::MAX),
+                trimmed: Instance(u64::MAX),
+                run,
+                votes: vec![Voted { run, ballot: BIG }; 2],
+                from: from.plus(1),
+                entries: entries(),
+                last: true,
+            })
         }
     }
 }
@@ -307,7 +325,11 @@ fn the_bounds_of_the_protocol_hold() {
             | Message::DecideAck(_)
             | Message::Durable(_)
             | Message::Heartbeat(_)
-            | Message::Disown(_) => 0,
+            | Message::Disown(_)
+            | Message::Recall(_) => 0,
+            Message::Recalled(Recalled { votes, entries, .. }) => {
+                votes.len() * Voted::BYTES_MAX + entries.bytes() + ENTRY_BYTES_MAX
+            }
             Message::Echo(echo) => echo.heard.len() * Heard::BYTES_MAX,
             Message::Plea(plea) => plea.offered.len() * 5,
             Message::Offer(offer) => offer.to.len() * Offer::CALLER_BYTES_MAX,

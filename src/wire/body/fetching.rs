@@ -1,0 +1,123 @@
+//! The bodies of what asks for what was missed, and of the answers.
+
+use bincode::{BorrowDecode, Encode};
+
+use super::{Body, WireBallot, WireNode, WireRun, ballot, count, id, instance, node, put, run};
+use super::{wire_ballot, wire_node, wire_run};
+use crate::protocol::message::{CatchUpReply, CatchUpRequest, Recall, Recalled, Voted};
+use crate::protocol::types::{Instance, Run};
+use crate::wire::Refusal;
+
+#[derive(Encode, BorrowDecode)]
+struct CatchUpRequestHead {
+    of: Option<WireNode>,
+    again: bool,
+    missing: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct CatchUpReplyHead {
+    from: u64,
+    last: bool,
+    entries: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct RecallHead {
+    of: u32,
+    again: bool,
+    known: u64,
+    run: WireRun,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct RecalledHead {
+    known: u64,
+    trimmed: u64,
+    run: WireRun,
+    last: bool,
+    votes: u32,
+    /// How far the first entry lies above the beginning of the run.
+    above: u64,
+    entries: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WireVoted {
+    run: WireRun,
+    ballot: WireBallot,
+}
+
+pub(super) fn encode_request(request: &CatchUpRequest, buffer: &mut Vec<u8>) {
+    let CatchUpRequest { of, again, missing } = request;
+    let (of, again) = (of.map(wire_node), *again);
+    put(CatchUpRequestHead { of, again, missing: count(missing.len()) }, buffer);
+    missing.iter().for_each(|run| put(wire_run(run), buffer));
+}
+
+pub(super) fn encode_reply(reply: &CatchUpReply, buffer: &mut Vec<u8>) {
+    let CatchUpReply { from, entries, last } = reply;
+    let (from, last, count) = (from.0, *last, count(entries.len()));
+    put(CatchUpReplyHead { from, last, entries: count }, buffer);
+    entries.write(buffer);
+}
+
+pub(super) fn encode_recall(recall: &Recall, buffer: &mut Vec<u8>) {
+    let Recall { of, again, known, run } = recall;
+    let (of, again, known, run) = (*of, *again, known.0, wire_run(run));
+    put(RecallHead { of, again, known, run }, buffer);
+}
+
+pub(super) fn encode_recalled(recalled: &Recalled, buffer: &mut Vec<u8>) {
+    let Recalled { known, trimmed, run, votes, from, entries, last } = recalled;
+    let head = RecalledHead {
+        known: known.0,
+        trimmed: trimmed.0,
+        run: wire_run(run),
+        last: *last,
+        votes: count(votes.len()),
+        above: from.0.saturating_sub(run.from.0),
+        entries: count(entries.len()),
+    };
+    put(head, buffer);
+    for Voted { run, ballot } in votes {
+        put(WireVoted { run: wire_run(run), ballot: wire_ballot(*ballot) }, buffer);
+    }
+    entries.write(buffer);
+}
+
+pub(super) fn decode_request(body: &mut Body<'_>) -> Result<CatchUpRequest, Refusal> {
+    let head: CatchUpRequestHead = body.take()?;
+    let of = head.of.map(node).transpose()?;
+    Ok(CatchUpRequest { of, again: head.again, missing: body.runs(head.missing)? })
+}
+
+pub(super) fn decode_reply(body: &mut Body<'_>) -> Result<CatchUpReply, Refusal> {
+    let head: CatchUpReplyHead = body.take()?;
+    let entries = body.entries(head.from, head.entries)?;
+    Ok(CatchUpReply { from: instance(head.from)?, entries, last: head.last })
+}
+
+pub(super) fn decode_recall(body: &mut Body<'_>) -> Result<Recall, Refusal> {
+    let RecallHead { of, again, known, run: asked } = body.take()?;
+    Ok(Recall { of: id(of)?, again, known: instance(known)?, run: run(asked)? })
+}
+
+pub(super) fn decode_recalled(body: &mut Body<'_>) -> Result<Recalled, Refusal> {
+    let head: RecalledHead = body.take()?;
+    let told: Run<Instance> = run(head.run)?;
+    let votes = body.list(head.votes, |body| {
+        let WireVoted { run: voted, ballot: of } = body.take()?;
+        Ok(Voted { run: run(voted)?, ballot: ballot(of) })
+    })?;
+    let from = told.from.0.checked_add(head.above).ok_or(Refusal::Impossible)?;
+    Ok(Recalled {
+        known: instance(head.known)?,
+        trimmed: instance(head.trimmed)?,
+        run: told,
+        votes,
+        from: instance(from)?,
+        entries: body.entries(from, head.entries)?,
+        last: head.last,
+    })
+}
