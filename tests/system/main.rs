@@ -20,6 +20,7 @@ mod input;
 mod lead;
 mod lock;
 mod log;
+mod memory;
 mod metrics;
 mod nodes;
 #[path = "../pages/mod.rs"]

@@ -1,0 +1,91 @@
+//! A log that is kept whole on disks, and of which memories hold little: what each process takes,
+//! and what a learner gets that is late.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::world::{SOON, World, happens};
+
+/// How long reading all of it back may take on a busy machine.
+const LATER: Duration = Duration::from_secs(180);
+
+/// How much memory a process may take with `memory_bytes 64MiB`, in MiB: what it holds of the log,
+/// and what it takes anyway.
+const MOST_MIB: u64 = 80;
+
+const COUNT: usize = 160_000;
+const BYTES: usize = 1000;
+
+const ALL: [&str; 7] =
+    ["acceptor1", "acceptor2", "acceptor3", "learner1", "learner2", "proposer1", "proposer2"];
+
+fn start(world: &mut World) {
+    world.start_all("acceptor", 3, &[]);
+    world.start("learner1", &[]);
+    world.start_all("proposer", 2, &[]);
+}
+
+fn launch_printing(world: &mut World, name: &str, words: &str, out: &str) {
+    let out = File::create(world.path(out)).unwrap();
+    world.launch(name, words, Stdio::null(), out.into());
+}
+
+fn feed(world: &mut World, client: u32, fed: &str) {
+    let (name, file) = (format!("client{client}"), format!("fed{client}"));
+    fs::write(world.path(&file), fed).unwrap();
+    let stdin = File::open(world.path(&file)).unwrap();
+    let words = format!("client {client} --first-instance auto");
+    world.launch(&name, &words, stdin.into(), Stdio::null());
+    assert!(world.end_of(&name, LATER).success(), "{}", world.complaints(&name));
+}
+
+/// Waits until learner 2 has printed exactly `expected` to the file `out`.
+fn await_everything(world: &World, out: &str, expected: &str) {
+    let length = || fs::metadata(world.path(out)).map_or(0, |file| file.len());
+    let is_there = happens(LATER, || length() >= expected.len() as u64);
+    let said = world.complaints("learner2");
+    assert!(is_there, "{} of {} bytes are printed: {said}", length(), expected.len());
+    let printed = fs::read(world.path(out)).unwrap();
+    assert!(printed == expected.as_bytes(), "what is printed is not what was fed");
+}
+
+/// How many MiB of memory each process took at most.
+fn expect_little_memory(world: &World, when: &str) {
+    let peaks = ALL.map(|name| {
+        let status = fs::read_to_string(format!("/proc/{}/status", world.pid(name))).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        (name, peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024)
+    });
+    println!("{when}: {peaks:?}");
+    for (name, peak) in peaks {
+        assert!(peak < MOST_MIB, "{when}, {name} took {peak} MiB");
+    }
+}
+
+/// 160 MB go through processes of which none may take half of that, and all of it is printed by
+/// learners that are late: while the others run, and after all of them were killed.
+#[test]
+fn everything_is_kept_and_memory_is_bounded() {
+    let mut world = World::alone();
+    let data = world.path("data").display().to_string();
+    world.configure(&format!("data {data}\nmemory_bytes 64MiB\nclient_window_values 64"));
+    start(&mut world);
+    let mut fed = (0..COUNT).fold(String::new(), |mut all, line| {
+        let _ = writeln!(all, "{line} {}", "x".repeat(BYTES - 8));
+        all
+    });
+    feed(&mut world, 1, &fed);
+    world.await_lines(&[1], COUNT, SOON);
+    launch_printing(&mut world, "learner2", "learner 2", "first.out");
+    await_everything(&world, "first.out", &fed);
+    expect_little_memory(&world, "before");
+    ALL.iter().for_each(|name| world.kill(name));
+    start(&mut world);
+    feed(&mut world, 2, "after all\n");
+    fed += "after all\n";
+    launch_printing(&mut world, "learner2", "learner 2", "second.out");
+    await_everything(&world, "second.out", &fed);
+    expect_little_memory(&world, "after all were killed");
+}
