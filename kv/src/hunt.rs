@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use multi_paxos::{Cluster, NodeError, Position, StateMachine};
+use multi_paxos::{Cluster, NodeError, Position, StateMachine, conformance};
 use redis::Value;
 
 use crate::bugs::{Bug, GATE, SLOW, with};
@@ -111,6 +111,21 @@ fn replicas_agree() -> bool {
     digests[0] == digests[1]
 }
 
+/// Whether a machine is one by the library's own judgement.
+fn machine_conforms() -> bool {
+    let lines =
+        ["SET a 1", "INCR a", "HSET h f v", "RPUSH l x y", "SADD s m", "SET t v PX 5", "DEL h"];
+    let value = |(place, line): (usize, &str)| {
+        let mut steps = Steps::default();
+        steps.command(&line.split(' ').collect::<Vec<_>>());
+        let now = 1_700_000_000_000 + place as u64;
+        [entry::begin(1, now), steps.as_bytes().to_vec()].concat()
+    };
+    let commands: Vec<_> = lines.into_iter().cycle().take(30).enumerate().map(value).collect();
+    let judged = conformance::check(|| Machine::new(Shared::default(), 2), &commands);
+    judged.inspect_err(|fault| println!("{fault}")).is_ok()
+}
+
 /// Whether a machine goes on after a snapshot as the one it is of, which went on meanwhile.
 fn snapshots_are_exact() -> bool {
     let value = |line: &str| {
@@ -136,9 +151,10 @@ fn nothing_is_wrong_and_every_deliberate_bug_is_seen() {
     let judged = with(None, || load(2));
     assert!(judged.as_ref().is_ok_and(|count| *count > 100), "{judged:?}");
     assert!(with(None, reads_are_fresh) && with(None, replicas_agree));
-    assert!(with(None, snapshots_are_exact));
+    assert!(with(None, snapshots_are_exact) && with(None, machine_conforms));
     for bug in [Bug::FreezesLate, Bug::RestoreMerges] {
         assert!(!with(Some(bug), snapshots_are_exact), "{bug:?} is not seen");
+        assert!(!with(Some(bug), machine_conforms), "{bug:?} conforms");
     }
     assert!(!with(Some(Bug::ReadsLocally), reads_are_fresh));
     assert!(!with(Some(Bug::ExpiresByLocalClock), replicas_agree));

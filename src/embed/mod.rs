@@ -12,6 +12,7 @@
 
 mod client;
 mod cluster;
+pub mod conformance;
 mod desk;
 mod feed;
 mod node;

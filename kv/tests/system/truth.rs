@@ -14,7 +14,8 @@ use crate::world::World;
 #[test]
 fn it_is_linearizable_whatever_dies() {
     let seconds = std::env::var("KV_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
-    let mut world = World::new(&[]);
+    // So that whoever is started again goes on from a snapshot.
+    let mut world = World::configured("snapshot_instances 256\n", &[]);
     let cluster = Cluster::from_file(world.path().join("paxos.conf")).unwrap();
     let mut log = cluster.subscribe(4).unwrap();
     let ports = [1, 2, 3].map(|id| world.port(id));
