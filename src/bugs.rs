@@ -84,6 +84,10 @@ pub enum Bug {
     RenamesBeforeSync,
     /// A snapshot of an earlier life of the cluster is gone on from.
     BelievesForeignSnapshot,
+    /// A snapshot is taken between two pieces of a checkpoint.
+    SnapshotsWithinCheckpoints,
+    /// Snapshots of another log count as copies.
+    CountsForeignCopies,
     /// A checkpoint does not say of which log it is.
     CheckpointLacksName,
     /// The log is removed although no keeper has a snapshot that stands for it.
@@ -223,7 +227,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 98] = [
+    pub const ALL: [Bug; 100] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -262,6 +266,8 @@ mod switch {
         Bug::BelievesTornSnapshot,
         Bug::RenamesBeforeSync,
         Bug::BelievesForeignSnapshot,
+        Bug::SnapshotsWithinCheckpoints,
+        Bug::CountsForeignCopies,
         Bug::CheckpointLacksName,
         Bug::TrimsOnNoCopy,
         Bug::TrimsOnOneCopy,

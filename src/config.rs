@@ -586,6 +586,11 @@ impl Config {
         Ok(Settings { datagram_bytes, retain, hold_bytes, ..self.settings.clone() })
     }
 
+    /// Whether learners are named whose snapshots count.
+    pub fn has_keepers(&self) -> bool {
+        !self.settings.keepers.is_empty()
+    }
+
     /// How much of the log is kept, as the file says it.
     pub fn retain(&self) -> Retain {
         self.settings.retain

@@ -62,6 +62,13 @@ fn start(options: &Options) -> Result<Server, ExitCode> {
             options.conf.display()
         )));
     };
+    if cluster.removes_unkept() {
+        return Err(refuse(format!(
+            "{}: `retain` would remove what no process has in a snapshot; add a line `keepers` \
+             with the ids of the processes",
+            options.conf.display()
+        )));
+    }
     if cluster.snapshots().is_none() {
         cluster = cluster.with_snapshots(data.join("snapshots"));
     }

@@ -15,6 +15,7 @@ use super::ticket::Teller;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
 use crate::protocol::learner::{Beginning, Learner};
+use crate::protocol::settings::Retain;
 use crate::protocol::types::{Instance, NodeId, Number, Role};
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::opening::{Opened, Part, RoleOptions};
@@ -65,6 +66,12 @@ impl Cluster {
     /// Where replicas keep snapshots, if they do.
     pub fn snapshots(&self) -> Option<&Path> {
         self.config.snapshots.as_deref()
+    }
+
+    /// Whether the log is removed, as `retain` says, although no `keepers` are named: then a
+    /// replica may find that what it needs is gone.
+    pub fn removes_unkept(&self) -> bool {
+        self.config.retain() != Retain::All && !self.config.has_keepers()
     }
 
     /// How many acceptors there are. Theirs are the ids from 1 to that number.

@@ -79,8 +79,9 @@ impl From<Failure> for NodeError {
             Failure::Halted(Halt::Trimmed(first) | Halt::CutOff(first)) => {
                 NodeError::Trimmed(format!(
                     "the log begins at instance {first}: what lies below has been removed, as \
-                     `retain` says, before this process had it; give it a snapshot of another \
-                     replica (`paxos snapshot export` and `import`), and start it again"
+                     `retain` says, before this process had it; if it is a replica that keeps \
+                     snapshots, give it one of another (`paxos snapshot export` and `import`), and \
+                     start it again"
                 ))
             }
             Failure::Halted(Halt::Forgotten | Halt::Foreign) | Failure::Vanished(_) => {

@@ -156,7 +156,10 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             entries: entries(bytes),
         }),
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(bytes) }),
-        Kind::Durable => Message::Durable(Durable { below: instance(bytes) }),
+        Kind::Durable => {
+            let name = u64::from(bytes.chance());
+            Message::Durable(Durable { below: instance(bytes), name })
+        }
         Kind::Heartbeat => Message::Heartbeat(Heartbeat {
             announcement: announcement(bytes),
             asks: bytes.chance(),

@@ -230,7 +230,10 @@ impl Learner {
         if self.log.watermark() > before {
             fx.deliver.push(Delivery::Passed(self.log.watermark()));
         }
+        // In the middle of a checkpoint there is none to be taken: whoever goes on from there would
+        // not have the first half of it.
         if let Some(snapshots) = &mut self.snapshots
+            && !self.log.is_within_checkpoint()
             && snapshots.are_due(self.log.watermark(), has_passed_checkpoint, &self.settings)
         {
             let checkpoint = self.log.checkpoint(LetsGo::NONE);
@@ -484,8 +487,9 @@ impl Actor for Learner {
         match timer {
             Timer::Heartbeat => {
                 self.send_heartbeat(now, fx);
+                let name = self.log.progress().name;
                 if let Some(snapshots) = &mut self.snapshots {
-                    snapshots.report(now, &self.settings, fx);
+                    snapshots.report(now, name, &self.settings, fx);
                 }
             }
             Timer::Election => self.on_election(now, fx),
@@ -515,9 +519,10 @@ impl Actor for Learner {
 
     fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
         let Input::Kept(head) = input else { unreachable!("a learner gets no values") };
+        let name = self.log.progress().name;
         if let Some(snapshots) = &mut self.snapshots {
             snapshots.on_kept(head);
-            snapshots.report(now, &self.settings, fx);
+            snapshots.report(now, name, &self.settings, fx);
         }
     }
 

@@ -294,6 +294,8 @@ pub struct DecideAck {
 pub struct Durable {
     /// What lies below it is not needed for going on from that snapshot.
     pub below: Instance,
+    /// Of which log it is: [`Progress::name`].
+    pub name: u64,
 }
 
 /// How much of the log somebody holds.

@@ -256,7 +256,8 @@ impl Output for PrinterOutput {
 
 /// What the thread does: take pages out of the backlog, write their lines, until there will be no
 /// more. It holds the lines of one write, and of one page.
-fn print_all(shared: &Shared, mut form: Form, mut output: impl Write) -> io::Result<()> {
+fn print_all(shared: &Shared, mut form: Form, output: impl Write) -> io::Result<()> {
+    let mut output = Outlet { output: Some(output), goes_on: form.follows_positions() };
     let mut lines = Vec::new();
     let mut pages = Vec::new();
     loop {
@@ -297,6 +298,38 @@ fn print_all(shared: &Shared, mut form: Form, mut output: impl Write) -> io::Res
             write(shared, &mut output, &mut lines)?;
             output.flush()?;
         }
+    }
+}
+
+/// An output that may go away. A digest goes on without a reader, for it may be kept.
+struct Outlet<W> {
+    output: Option<W>,
+    goes_on: bool,
+}
+
+impl<W: Write> Outlet<W> {
+    fn after<T>(&mut self, outcome: io::Result<T>, instead: T) -> io::Result<T> {
+        match outcome {
+            Err(error) if self.goes_on && error.kind() != io::ErrorKind::Interrupted => {
+                say_gone(&error);
+                self.output = None;
+                Ok(instead)
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl<W: Write> Write for Outlet<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(output) = &mut self.output else { return Ok(bytes.len()) };
+        let outcome = output.write(bytes);
+        self.after(outcome, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let outcome = self.output.as_mut().map_or(Ok(()), Write::flush);
+        self.after(outcome, ())
     }
 }
 

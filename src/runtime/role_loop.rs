@@ -115,11 +115,12 @@ impl fmt::Display for Failure {
                 f,
                 "the log begins at instance {first}: what this learner was to hand out below that \
                  has been removed, as `retain` says; start it with `--from oldest` to go on with \
-                 what is kept"
+                 what is kept, or, if it keeps snapshots, import one of another learner"
             ),
             Failure::Halted(Halt::Foreign) => f.write_str(
                 "the snapshot that this learner went on from is of an earlier life of the cluster, \
-                 before its acceptors lost their data: remove the snapshots, and start it again",
+                 before its acceptors were given new data: if that was a mistake give them back \
+                 theirs, else move the snapshots away, and start it again",
             ),
             Failure::Halted(Halt::CutOff(first)) => write!(
                 f,

@@ -28,7 +28,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 37] = [
+pub const ALL: [Drill; 39] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -66,6 +66,8 @@ pub const ALL: [Drill; 37] = [
     ("votes for something else", recalling::lonely_votes),
     ("a false word of forgetting", recalling::hearsay),
     ("what is read from disks", recalling::shelves),
+    ("copies of another log", snapshots::foreign_copies),
+    ("half a checkpoint", snapshots::halves),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

@@ -89,7 +89,7 @@ impl Keeper {
         }
         let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Job { checkpoint, frozen }));
         if let Some(Err(TrySendError::Disconnected(_))) = sent {
-            debug!("the thread that writes snapshots has ended");
+            error!("the thread that writes snapshots has ended; this is a mistake in the program");
         }
     }
 }
@@ -114,6 +114,8 @@ fn work(
     mut kept: impl FnMut(Head) -> bool,
 ) {
     for Job { checkpoint, frozen } in jobs {
+        // Also when what was frozen panics: then it is said at the next one.
+        let _free = Free(shared);
         let start = clock.now();
         let head = checkpoint.head;
         match shop.write(&checkpoint, frozen, shared) {
@@ -138,7 +140,15 @@ fn work(
         if jobs.recv_timeout(took * PAUSES).is_err_and(|error| error.is_disconnected()) {
             return;
         }
-        shared.is_busy.store(false, Ordering::Release);
+    }
+}
+
+/// Dropped, it lets the next snapshot come.
+struct Free<'a>(&'a Shared);
+
+impl Drop for Free<'_> {
+    fn drop(&mut self) {
+        self.0.is_busy.store(false, Ordering::Release);
     }
 }
 

@@ -14,7 +14,8 @@
 //!    that a crash could take away.
 //! 3. A damaged one is never taken for an empty one, nor for a whole one: all of it is checked
 //!    before any of it is used (`file`), and if all are damaged nothing starts.
-//! 4. Two are kept. If the newer one rots, the older one and the log above it do as well.
+//! 4. Two are kept. If the newer one rots, the older one does, as long as the log reaches back to
+//!    it; else another learner's.
 
 pub mod file;
 pub mod keeper;

@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::file::Reader;
@@ -171,10 +172,17 @@ fn export(path: &Path, file: &Path, out: &mut impl Write) -> Result<(), OfflineE
             Ok(found) => {
                 let part = PathBuf::from(format!("{shown}.part"));
                 let (folder, _) = split(file)?;
-                let copied = fs::File::create(&part).and_then(|mut copied| {
-                    copy(&mut Archive::new(path), &name, |bytes, _| copied.write_all(bytes))?;
-                    copied.sync_all()
-                });
+                // As private as the snapshot is, and never through somebody else's link.
+                let mut options = fs::OpenOptions::new();
+                options.write(true).create_new(true).mode(0o600);
+                let mut aside = options.open(&part).map_err(in_the_way)?;
+                let mut archive = Archive::new(path);
+                let copied = copy(&mut archive, &name, |bytes, _| aside.write_all(bytes));
+                let copied = copied.and_then(|()| aside.sync_all());
+                if copied.is_err() {
+                    // The error is what matters.
+                    let _ = fs::remove_file(&part);
+                }
                 copied
                     .and_then(|()| fs::rename(&part, file))
                     .and_then(|()| fs::File::open(&folder)?.sync_all())
@@ -194,6 +202,16 @@ fn import(file: &Path, path: &Path, out: &mut impl Write) -> Result<(), OfflineE
     let found = look(file)?;
     let shown = path.display();
     let refuse = |what: String| Err(OfflineError::Unusable(what));
+    let is_learners = path
+        .file_name()
+        .is_some_and(|name| name.to_str().is_some_and(|name| name.starts_with("learner-")));
+    if !is_learners {
+        let one = path.join("learner-1");
+        return refuse(format!(
+            "{shown} is no directory of a learner; name it as learners do, as {}",
+            one.display()
+        ));
+    }
     let mut directory = match Directory::open(path) {
         Ok(directory) => directory,
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
@@ -202,14 +220,8 @@ fn import(file: &Path, path: &Path, out: &mut impl Write) -> Result<(), OfflineE
         Err(error) => return refuse(format!("{shown}: cannot write there: {error}")),
     };
     let name = name_of(found.label.of());
-    let newest = Shelf::new(Archive::new(path)).names().ok();
-    if let Some(newest) = newest.and_then(|names| names.into_iter().next())
-        && newest >= name
-    {
-        return refuse(format!(
-            "{shown} has {newest}, which is as new; an older one would put the learner back: move \
-             the directory away if that is wanted"
-        ));
+    if let Err(what) = expect_older(path, &found) {
+        return refuse(what);
     }
     let (folder, source) = split(file)?;
     let part = format!("{name}.part");
@@ -222,14 +234,42 @@ fn import(file: &Path, path: &Path, out: &mut impl Write) -> Result<(), OfflineE
         })?;
         directory.cut(&part, length)?;
         directory.sync(&part)?;
+        // Read back before it has its name.
+        Reader::begin(&mut directory, &part)?.finish()?;
         directory.rename(&part, &name)?;
         directory.sync_names()
     })();
-    put.map_err(|error| OfflineError::Unusable(format!("{shown}: cannot write there: {error}")))?;
-    let mut shelf = Shelf::new(directory);
-    let there = shelf.verify(&name);
-    there.map_err(|error| OfflineError::Broken(format!("{}: {error}", shelf.path_of(&name))))?;
-    say_whole(&shelf.path_of(&name), &found, out)
+    if let Err(error) = put {
+        // The error is what matters.
+        let _ = directory.remove(&part);
+        return refuse(format!("{shown}: cannot write there: {error}"));
+    }
+    say_whole(&directory.path_of(&name), &found, out)
+}
+
+/// Refuses a snapshot that would put the learner of this directory back, or is of something else.
+fn expect_older(path: &Path, found: &Found) -> Result<(), String> {
+    let shown = path.display();
+    let mut shelf = Shelf::new(Archive::new(path));
+    for name in shelf.names().unwrap_or_default() {
+        // One that is damaged is in nobody's way.
+        let Ok(there) = shelf.verify(&name) else { continue };
+        let (one, other) = (&there.label, &found.label);
+        if (&one.cluster, one.kind) != (&other.cluster, other.kind) {
+            return Err(format!(
+                "{shown} has snapshots of a {} of cluster {}, and this is of a {} of cluster {}; \
+                 name the directory of such a learner",
+                one.kind, one.cluster, other.kind, other.cluster
+            ));
+        }
+        if one.of() >= other.of() {
+            return Err(format!(
+                "{shown} has {name}, which is as new and whole; an older one would put the learner \
+                 back: move the directory away if that is wanted"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Hands all bytes of a file to `take`, in pieces, with the place of each.

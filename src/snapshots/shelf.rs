@@ -107,6 +107,10 @@ impl<D: Disk> Shelf<D> {
         let reader = Reader::begin(&mut self.disk, name)?;
         let label = reader.label().clone();
         let (bytes, hash) = reader.finish()?;
+        if of_name(name).is_some_and(|of| of != label.of()) {
+            let what = format!("it is the snapshot of another place: {}", name_of(label.of()));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
         Ok(Found { name: name.to_owned(), label, bytes, hash })
     }
 
@@ -190,6 +194,8 @@ impl<D: Disk> Shelf<D> {
     ) -> io::Result<()> {
         let name = name_of(label.of());
         let part = format!("{name}{PART}");
+        // What was left half way takes room that may be wanted.
+        self.remove_parts()?;
         let written = self.write_aside(&part, label, write);
         if let Err(error) = written {
             // It takes room that may be wanted. The error is what matters.
@@ -218,13 +224,17 @@ impl<D: Disk> Shelf<D> {
         Reader::begin(&mut self.disk, part)?.finish().map(drop)
     }
 
-    /// Removes what is older than the snapshots that are kept, and what was left half way.
+    /// Removes what is older than the snapshots that are kept.
     fn tidy(&mut self, newest: &str) -> io::Result<()> {
         let names = self.names()?;
         let above = names.iter().take_while(|name| name.as_str() != newest).count();
         for name in &names[(above + KEPT).min(names.len())..] {
             self.disk.remove(name)?;
         }
+        Ok(())
+    }
+
+    fn remove_parts(&mut self) -> io::Result<()> {
         for name in self.disk.list()? {
             if name.strip_suffix(PART).and_then(of_name).is_some() {
                 self.disk.remove(&name)?;

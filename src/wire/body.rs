@@ -293,7 +293,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             entries.write(buffer);
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
-        Message::Durable(Durable { below }) => put(below.0, buffer),
+        Message::Durable(Durable { below, name }) => put((below.0, *name), buffer),
         Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
             let (announcement, asks) = (wire_announcement(*announcement), *asks);
             put(HeartbeatHead { announcement, asks, progress: wire_progress(*progress) }, buffer);
@@ -519,7 +519,10 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             Message::Decide(Decide { ballot: ballot(head.ballot), from, entries })
         }
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
-        Kind::Durable => Message::Durable(Durable { below: instance(body.take()?)? }),
+        Kind::Durable => {
+            let (below, name): (u64, u64) = body.take()?;
+            Message::Durable(Durable { below: instance(below)?, name })
+        }
         Kind::Heartbeat => {
             let HeartbeatHead { announcement: said, asks, progress: held } = body.take()?;
             let (announcement, progress) = (announcement(said), progress(held)?);

@@ -132,11 +132,19 @@ impl DecidedLog {
         is_news
     }
 
+    /// Whether delivery has passed a piece of a checkpoint, and not the last one.
+    pub fn is_within_checkpoint(&self) -> bool {
+        let last = self.pieces.range(..self.watermark).next_back();
+        last.is_some_and(|(at, piece)| at.next() == self.watermark && !piece.is_last())
+            && !bugs::has(Bug::SnapshotsWithinCheckpoints)
+    }
+
     /// Goes on where a snapshot was taken, in a log of which nothing is known yet. The parts of the
     /// values that were open then are not in the snapshot: they are learned first, from what is
     /// kept. See [`DecidedLog::take_up`].
     pub fn restore(&mut self, checkpoint: Checkpoint) {
         self.begin_at(checkpoint.head.keep);
+        self.name = checkpoint.name;
         self.restored = Some(checkpoint);
     }
 

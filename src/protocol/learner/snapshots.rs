@@ -57,8 +57,9 @@ impl Snapshots {
         self.durable = self.durable.max(head.keep);
     }
 
-    /// Tells the proposers what is kept: at once when it is news, and now and then.
-    pub fn report(&mut self, now: Time, settings: &Settings, fx: &mut Effects) {
+    /// Tells the proposers what is kept of the log of this name: at once when it is news, and now
+    /// and then.
+    pub fn report(&mut self, now: Time, name: u64, settings: &Settings, fx: &mut Effects) {
         let is_known = |(when, told): (Time, Instance)| {
             told == self.durable && now.since(when) < settings.leader_timeout
         };
@@ -67,6 +68,6 @@ impl Snapshots {
             return;
         }
         self.told = Some((now, self.durable));
-        fx.send(Role::Proposer, Message::Durable(Durable { below: self.durable }));
+        fx.send(Role::Proposer, Message::Durable(Durable { below: self.durable, name }));
     }
 }

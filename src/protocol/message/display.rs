@@ -72,7 +72,7 @@ impl fmt::Display for Message {
                 write!(f, "Decide {ballot}: {}", numbered(*from, entries))
             }
             Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
-            Message::Durable(Durable { below }) => write!(f, "Durable below {below}"),
+            Message::Durable(Durable { below, .. }) => write!(f, "Durable below {below}"),
             Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
                 let asks = if *asks { ", asks" } else { "" };
                 write!(f, "Heartbeat {announcement} {progress}{asks}")

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::bugs::{self, Bug};
+use crate::protocol::message::Durable;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Sender};
 
@@ -27,13 +28,16 @@ struct Kept {
     boot: u64,
     /// Its snapshot stands for what lies below.
     below: Instance,
+    /// In the log of this name.
+    name: u64,
     /// Its lives before that.
     earlier: VecDeque<u64>,
 }
 
 impl Keepers {
     /// A learner tells that its snapshot stands for everything below `below`.
-    pub fn on_durable(&mut self, from: Sender, below: Instance, settings: &Settings) {
+    pub fn on_durable(&mut self, from: Sender, durable: &Durable, settings: &Settings) {
+        let Durable { below, name } = *durable;
         let Sender { node, boot } = from;
         if !settings.keepers.contains(&node.id) {
             return;
@@ -41,25 +45,31 @@ impl Keepers {
         let kept = self.kept.entry(node.id).or_insert_with(|| Kept {
             boot,
             below: Instance::FIRST,
+            name,
             earlier: VecDeque::new(),
         });
-        if kept.boot == boot {
+        if kept.boot == boot && kept.name == name {
             kept.below = kept.below.max(below);
+        } else if kept.boot == boot {
+            (kept.below, kept.name) = (below, name);
         } else if !kept.earlier.contains(&boot) {
             kept.earlier.push_front(kept.boot);
             kept.earlier.truncate(LIVES);
-            (kept.boot, kept.below) = (boot, below);
+            (kept.boot, kept.below, kept.name) = (boot, below, name);
         }
     }
 
-    /// Below which instance the log may be removed, as far as the keepers are concerned.
-    pub fn limit(&self, settings: &Settings) -> Instance {
+    /// Below which instance the log of this name may be removed, as far as the keepers are
+    /// concerned. Snapshots of an earlier life of the cluster stand for nothing of it.
+    pub fn limit(&self, name: u64, settings: &Settings) -> Instance {
         let keepers = &settings.keepers;
         if keepers.is_empty() || bugs::has(Bug::TrimsOnNoCopy) {
             return Instance(u64::MAX);
         }
         let copies = settings.snapshot_copies.unwrap_or(keepers.len() / 2 + 1);
-        let below = |id| self.kept.get(id).map_or(Instance::FIRST, |kept| kept.below);
+        let is_of_it = |kept: &&Kept| kept.name == name || bugs::has(Bug::CountsForeignCopies);
+        let of = |id| self.kept.get(id).filter(is_of_it);
+        let below = |id| of(id).map_or(Instance::FIRST, |kept| kept.below);
         let mut below: Vec<Instance> = keepers.iter().map(below).collect();
         below.sort_unstable_by(|one, other| other.cmp(one));
         let place = if bugs::has(Bug::TrimsOnOneCopy) { 0 } else { copies.saturating_sub(1) };
@@ -72,10 +82,12 @@ mod tests {
     use super::*;
     use crate::protocol::types::{NodeId, Role};
 
+    const NAME: u64 = 5;
+
     fn told(keepers: &mut Keepers, id: u32, boot: u64, below: u64, settings: &Settings) -> u64 {
         let from = Sender { node: NodeId::new(Role::Learner, id), boot };
-        keepers.on_durable(from, Instance(below), settings);
-        keepers.limit(settings).0
+        keepers.on_durable(from, &Durable { below: Instance(below), name: NAME }, settings);
+        keepers.limit(NAME, settings).0
     }
 
     fn settings(keepers: &[u32], snapshot_copies: Option<usize>) -> Settings {
@@ -85,7 +97,7 @@ mod tests {
     #[test]
     fn enough_keepers_must_have_what_is_removed() {
         let (mut keepers, majority) = (Keepers::default(), settings(&[1, 2, 3], None));
-        assert_eq!(keepers.limit(&majority), Instance::FIRST);
+        assert_eq!(keepers.limit(NAME, &majority), Instance::FIRST);
         assert_eq!(told(&mut keepers, 1, 1, 50, &majority), 1);
         // Said twice, it is still one copy; and nobody asked learner 9.
         assert_eq!(told(&mut keepers, 1, 1, 60, &majority), 1);
@@ -94,9 +106,9 @@ mod tests {
         assert_eq!(told(&mut keepers, 2, 1, 70, &majority), 60);
         for (copies, limit) in [(1, 70), (2, 60), (3, 40), (4, 1)] {
             let settings = settings(&[1, 2, 3], Some(copies));
-            assert_eq!(keepers.limit(&settings), Instance(limit), "{copies}");
+            assert_eq!(keepers.limit(NAME, &settings), Instance(limit), "{copies}");
         }
-        assert_eq!(keepers.limit(&settings(&[], None)), Instance(u64::MAX));
+        assert_eq!(keepers.limit(NAME, &settings(&[], None)), Instance(u64::MAX));
     }
 
     #[test]
@@ -107,5 +119,7 @@ mod tests {
         assert_eq!(told(&mut keepers, 1, 8, 1, &settings), 1);
         assert_eq!(told(&mut keepers, 1, 7, 60, &settings), 1);
         assert_eq!(told(&mut keepers, 1, 8, 20, &settings), 20);
+        // What it has of another log stands for nothing of this one.
+        assert_eq!(keepers.limit(NAME + 1, &settings), Instance::FIRST);
     }
 }

@@ -555,7 +555,7 @@ impl Actor for Proposer {
             }
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::Durable(durable) => {
-                self.retention.on_durable(from, durable.below, &self.settings);
+                self.retention.on_durable(from, &durable, &self.settings);
             }
             Message::RequestAck(_)
             | Message::Prepare(_)

@@ -21,6 +21,7 @@ use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::Head;
 use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
+use crate::protocol::message::Durable;
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Instance, Sender, Time};
@@ -95,8 +96,8 @@ impl Retention {
     }
 
     /// A learner has a snapshot.
-    pub fn on_durable(&mut self, from: Sender, below: Instance, settings: &Settings) {
-        self.keepers.on_durable(from, below, settings);
+    pub fn on_durable(&mut self, from: Sender, durable: &Durable, settings: &Settings) {
+        self.keepers.on_durable(from, durable, settings);
     }
 
     /// Whether a checkpoint is due, and what it shall say.
@@ -122,7 +123,7 @@ impl Retention {
         let is_beyond = |mark: &Mark| hold.is_some_and(|bytes| self.bytes - mark.bytes >= bytes);
         // What is open keeps the log from being trimmed and forgotten, unless nobody has continued
         // it for as long as anything is retained, or held.
-        let limit = self.keepers.limit(settings);
+        let limit = self.keepers.limit(log.progress().name, settings);
         let mut old = self.marks.iter().take_while(|mark| is_old(mark)).peekable();
         let mut trims = None;
         while let Some(mark) = old.next_if(|mark| mark.head.keep <= limit) {

@@ -4,19 +4,27 @@ use std::io::{self, Read};
 
 use super::series::completes;
 use super::{MS, Wrong};
-use crate::protocol::actor::{Actor, Effects, Halt};
+use crate::protocol::actor::{Actor, Delivery, Effects, Halt};
 use crate::protocol::checkpoint::{Checkpoint, Head};
-use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::decided_log::{DecidedLog, LetsGo};
 use crate::protocol::learner::Learner;
-use crate::protocol::message::{Announcement, Assignment, Heartbeat, Message, Progress, Standing};
+use crate::protocol::message::{
+    Announcement, Assignment, Decide, Durable, Heartbeat, Message, Progress, Standing,
+};
+use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time};
+use crate::protocol::types::{
+    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Sender, Session,
+    Time, Value,
+};
 use crate::rng::Rng;
-use crate::sim::cluster::{Cluster, Plan, values};
+use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
 use crate::sim::disk::SimDisk;
+use crate::sim::record::PassageId;
 use crate::snapshots::file::{Kind, Label};
 use crate::snapshots::shelf::{Shelf, name_of};
 use crate::storage::disk::{Disk, Files};
+use crate::wire::Codec;
 
 fn label(of: u64) -> Label {
     let (of, first) = (Instance(of), Instance::FIRST);
@@ -159,4 +167,61 @@ pub fn copies() -> Wrong {
             run(&mut cluster, 3)
         })
         .or_else(|| cluster.checker().check_order().err())
+}
+
+/// A learner that went on from a snapshot of another log says what that stands for: it is no reason
+/// to remove anything of this one.
+pub fn foreign_copies() -> Wrong {
+    let settings =
+        Settings { retain: Retain::Entries(40), keepers: vec![9], ..Settings::default() };
+    let Settings { acceptor_count, datagram_bytes, .. } = settings;
+    let mut cluster = Cluster::new(Plan { settings, ..Plan::default() });
+    let sender = Sender { node: NodeId::new(Role::Learner, 9), boot: 1 };
+    let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
+    let durable = Message::Durable(Durable { below: Instance(1 << 30), name: 7 });
+    let mut bytes = Vec::new();
+    codec.encode(&durable, &mut bytes).expect("it is short");
+    for id in 1..=2 {
+        let proposer = NodeId::new(Role::Proposer, id);
+        cluster.arrive(proposer, bytes.as_slice().into(), PassageId::default());
+    }
+    cluster.start_typist(1, Assignment::Leader, values(1, 300), MS);
+    completes(&mut cluster, 5_000 * MS).or_else(|| {
+        let trim = cluster.checker().trimmed();
+        (trim > Instance::FIRST).then(|| format!("the log is trimmed below {trim}"))
+    })
+}
+
+/// Half of a checkpoint was passed: there no snapshot is taken. Behind it there is.
+pub fn halves() -> Wrong {
+    let session = |client| Session { client, boot: 1 };
+    let value = |client| {
+        let (number, assigned_by) = (Number::FIRST, AssignedBy::Leader);
+        let origin = Origin { session: session(client), number, assigned_by };
+        Entry::Value { origin, value: Value::new(b"v") }
+    };
+    let mut log = DecidedLog::new();
+    let values: Vec<Entry> = (1..=60).map(value).collect();
+    let first = Page { from: Instance::FIRST, entries: values.clone().into() };
+    log.decide(first, &mut Vec::new()).expect("it is new");
+    log.deliver(|_, _| ());
+    let pieces = log.checkpoint(LetsGo::NONE).pieces(0);
+    assert!(pieces.len() > 2, "it has a middle");
+
+    let settings = Settings { snapshot_instances: 1, ..Settings::default() };
+    let mut learner = Learner::new(1, 1, settings, Time::ZERO).with_snapshots();
+    let sender = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+    let end = Instance(61 + pieces.len() as u64);
+    let mut taken = Vec::new();
+    for (from, entry) in Instance::FIRST.numbering(values.into_iter().chain(pieces)) {
+        let mut fx = Effects::new();
+        let decide = Decide { ballot: Ballot::ZERO, from, entries: vec![entry].into() };
+        learner.on_message(Time::ZERO, sender, Message::Decide(decide), &mut fx);
+        taken.extend(fx.deliver.iter().filter_map(|delivery| match delivery {
+            Delivery::Checkpoint(checkpoint) => Some(checkpoint.head.of),
+            _ => None,
+        }));
+    }
+    let expected: Vec<Instance> = (2..=61).map(Instance).chain([end]).collect();
+    (taken != expected).then(|| format!("snapshots are taken at {taken:?}"))
 }

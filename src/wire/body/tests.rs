@@ -102,7 +102,7 @@ fn sample(kind: Kind) -> Message {
         Kind::Nack => Message::Nack(Nack { rejected: BIG, promised: BIG }),
         Kind::Decide => Message::Decide(Decide { ballot: BIG, from, entries: entries() }),
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress() }),
-        Kind::Durable => Message::Durable(Durable { below: from }),
+        Kind::Durable => Message::Durable(Durable { below: from, name: u64::MAX }),
         Kind::Heartbeat => {
             let (announcement, asks) = (announcement(), true);
             Message::Heartbeat(Heartbeat { announcement, asks, progress: progress() })
