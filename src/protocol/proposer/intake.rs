@@ -214,9 +214,18 @@ impl Queues {
         self.held.in_order -= queue.bytes.in_order;
         self.held.early -= queue.bytes.early;
         self.begun = self.begun.less(queue.begun);
+        self.busy -= usize::from(queue.held > 0);
         if queue.is_ready {
             self.ready.retain(|ready| *ready != session);
         }
+    }
+
+    /// The same of every session that `is_over` tells. Returns those of which something was held.
+    pub fn forget_if(&mut self, is_over: impl Fn(Session) -> bool) -> Vec<Session> {
+        let over: Vec<Session> =
+            self.queues.keys().copied().filter(|session| is_over(*session)).collect();
+        over.iter().for_each(|session| self.forget(*session));
+        over
     }
 
     /// A later value of `session` was skipped at `instance`. Unless its front is still under way
@@ -630,6 +639,20 @@ mod tests {
         assert_eq!(queues.sessions(), 1);
         push_all(&mut queues, session(1), 1, 2);
         assert_eq!(queues.sessions(), 2);
+    }
+
+    /// Whatever is held of a session that ends, in order or early, nothing of it stays.
+    #[test]
+    fn a_session_that_ends_leaves_nothing_behind() {
+        let mut queues = Queues::default();
+        push_all(&mut queues, session(1), 1, 4);
+        push_all(&mut queues, session(2), 1, 4);
+        assert!(queues.propose_next(2, Instance(1)).is_some());
+        push_all(&mut queues, session(3), 5, 9);
+        queues.forget(session(1));
+        assert_eq!(queues.sessions(), 1);
+        assert_eq!(queues.forget_if(|one| one != session(1)), [session(2), session(3)]);
+        assert_eq!(queues, Queues::default());
     }
 
     /// Nobody's values keep those of others waiting, and none is forgotten.

@@ -16,12 +16,15 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Another interval has passed, and delivery is at `watermark`.
-    pub fn tick(&mut self, watermark: Instance) {
+    /// Another interval has passed, and delivery is at `watermark`. Returns whether other values
+    /// may be idle than before.
+    pub fn tick(&mut self, watermark: Instance) -> bool {
         self.ticks += 1;
-        if self.ticks == IDLE_TICKS {
+        let is_over = self.ticks == IDLE_TICKS;
+        if is_over {
             *self = Idle { ticks: 0, marks: [self.marks[1], watermark] };
         }
+        is_over
     }
 
     /// What was not touched since below this instance is idle.

@@ -120,6 +120,7 @@ impl Leadership {
     fn enqueue(&mut self, session: Session, entries: &Entries, log: &DecidedLog, fx: &mut Effects) {
         let front = log.next_number(session);
         if log.has_ended(session) {
+            self.queues.forget(session);
             return self.tell_ended(session, front, entries);
         }
         let room =
@@ -168,7 +169,10 @@ impl Leadership {
 
     /// One interval between two heartbeats has passed.
     pub fn on_heartbeat_interval(&mut self, log: &DecidedLog) {
-        self.idle.tick(log.watermark());
+        if self.idle.tick(log.watermark()) {
+            // Another's value may have ended a session of which nothing is under way.
+            self.queues.forget_if(|session| log.has_ended(session));
+        }
     }
 
     /// What of `run` is proposed, or about to be proposed, at its beginning.
