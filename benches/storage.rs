@@ -29,7 +29,7 @@ const INSTANCES: [u64; 2] = [10_000, 100_000];
 /// One accepted value of so many bytes.
 fn record(instance: u64, bytes: u64) -> Record {
     let session = Session { client: 1, boot: 7 };
-    let origin = Origin { session, number: Number(instance), assigned_by: AssignedBy::Leader };
+    let origin = Origin::new(session, Number(instance), AssignedBy::Leader);
     Record::Accepted {
         ballot: Ballot { round: 1, proposer: 1, boot: 9 },
         from: Instance(instance),

@@ -16,7 +16,7 @@ const BALLOT: Ballot = Ballot { round: 3, proposer: 1, boot: 0x0123_4567_89ab_cd
 
 fn accept(count: u64, bytes: usize) -> Message {
     let session = Session { client: 1, boot: 0xfedc_ba98_7654_3210 };
-    let origin = Origin { session, number: Number(1), assigned_by: AssignedBy::Leader };
+    let origin = Origin::new(session, Number(1), AssignedBy::Leader);
     let value = vec![7; bytes];
     let entries = Entries::numbered(origin, (0..count).map(|_| value.as_slice()));
     let (watermark, from, chosen) = (Instance(1_000_000), Instance(1_000_000), Vec::new());

@@ -76,6 +76,14 @@ pub enum Bug {
     CheckpointLacksSessions,
     /// A checkpoint does not say which values are open.
     CheckpointLacksParts,
+    /// A checkpoint does not say which forgotten sessions are never begun again.
+    CheckpointLacksHorizon,
+    /// A session that was forgotten may begin anew.
+    BeginsForgotten,
+    /// The sessions that were active last are forgotten.
+    ForgetsNewest,
+    /// A leader forgets sessions as its own settings say, before the log does.
+    ForgetsUndecided,
     /// A log is trimmed at a checkpoint that only its leader has seen.
     TrimsUndecided,
     /// What is torn or changed in a snapshot is not noticed.
@@ -227,7 +235,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 100] = [
+    pub const ALL: [Bug; 104] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -262,6 +270,10 @@ mod switch {
         Bug::TakesLeastTrimmed,
         Bug::CheckpointLacksSessions,
         Bug::CheckpointLacksParts,
+        Bug::CheckpointLacksHorizon,
+        Bug::BeginsForgotten,
+        Bug::ForgetsNewest,
+        Bug::ForgetsUndecided,
         Bug::TrimsUndecided,
         Bug::BelievesTornSnapshot,
         Bug::RenamesBeforeSync,

@@ -159,7 +159,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 39] = [
+const KEYS: [Key; 40] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -198,6 +198,7 @@ const KEYS: [Key; 39] = [
     number("snapshot_instances", 256..=1 << 40, |config, count| {
         config.settings.snapshot_instances = count;
     }),
+    number("sessions", 16..=1 << 20, |config, count| config.settings.sessions = count as usize),
     millis("heartbeat_interval_ms", |config| &mut config.settings.heartbeat_interval),
     millis("leader_timeout_ms", |config| &mut config.settings.leader_timeout),
     millis("progress_timeout_ms", |config| &mut config.settings.progress_timeout),

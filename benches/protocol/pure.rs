@@ -84,10 +84,11 @@ impl Core {
         let session = Session { client: 1, boot: 1 };
         for from in (1..=VALUES).step_by(batch as usize) {
             let (assignment, from) = (Assignment::Leader, Number(from));
-            let origin = Origin { session, number: from, assigned_by: AssignedBy::Leader };
+            let origin = Origin::new(session, from, AssignedBy::Leader);
             let values = (0..batch).map(|_| value.as_bytes());
             let entries = Entries::numbered(origin, values);
-            let request = Request { assignment, from, front: Number(1), entries };
+            let (front, opened) = (Number(1), Origin::UNSTAMPED);
+            let request = Request { assignment, from, front, opened, entries };
             let mut fx = Effects::new();
             self.leader.on_message(
                 self.now,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::{Desk, Patience, Refused};
+use super::desk::{Closed, Desk, Patience, Refused};
 use super::node::{Node, NodeError};
 use super::ticket::{Teller, Ticket, ticket};
 use crate::protocol::types::{Number, Session};
@@ -69,7 +69,7 @@ impl Client {
     /// and only its end is theirs to hear.
     pub fn stop(self, within: Duration) -> Result<(), NodeError> {
         let Client { desk, node } = self;
-        desk.close(Number(0));
+        desk.close(Number(0), Closed::Stopped);
         node.ask_to_end();
         match Arc::try_unwrap(node) {
             Ok(node) => node.stop(within),

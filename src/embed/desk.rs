@@ -40,8 +40,12 @@ pub enum Refused {
     },
     /// It is empty. A replica uses empty values for itself.
     Empty,
-    /// The client has been stopped, or the cluster has ended its session.
+    /// The client has been stopped.
     Closed,
+    /// The cluster has ended the session: so many other clients were active since its last value
+    /// that it is not remembered any more (`sessions` in the configuration), or a long value of it
+    /// was not continued. What a ticket calls unknown stays unknown.
+    Ended,
 }
 
 impl fmt::Display for Refused {
@@ -58,6 +62,10 @@ impl fmt::Display for Refused {
             ),
             Refused::Empty => f.write_str(
                 "a replica takes no empty value, which it uses for itself: give the command a byte",
+            ),
+            Refused::Ended => f.write_str(
+                "the cluster has ended this client's session: start another client, which is a \
+                 session of its own",
             ),
             Refused::Closed => f.write_str(
                 "this client has ended: start another one, which is a session of its own",
@@ -86,7 +94,17 @@ struct State<W> {
     next: Number,
     /// Who waits, by the last number of each value.
     open: VecDeque<(Number, W)>,
-    is_closed: bool,
+    /// Why no value is taken any more.
+    closed: Option<Closed>,
+}
+
+/// Why a desk takes no value any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// The client was stopped, or its role has ended.
+    Stopped,
+    /// The cluster has ended the session.
+    Ended,
 }
 
 /// Whether to wait for room.
@@ -100,7 +118,7 @@ pub(super) enum Patience {
 impl<W> Desk<W> {
     pub fn new(session: Session, settings: Settings, inbox: InboxSender) -> Arc<Self> {
         let (waiting, open) = (VecDeque::new(), VecDeque::new());
-        let state = State { waiting, bytes: 0, next: Number::FIRST, open, is_closed: false };
+        let state = State { waiting, bytes: 0, next: Number::FIRST, open, closed: None };
         Arc::new(Desk { session, settings, inbox, state: Mutex::new(state), room: Condvar::new() })
     }
 
@@ -115,7 +133,7 @@ impl<W> Desk<W> {
             return Err(Refused::TooLong { bytes, limit });
         }
         let mut state = self.state.lock();
-        let lacks_room = |state: &mut State<W>| !state.is_closed && !state.has_room(bytes);
+        let lacks_room = |state: &mut State<W>| state.closed.is_none() && !state.has_room(bytes);
         match patience {
             Patience::Waits => self.room.wait_while(&mut state, lacks_room),
             Patience::WaitsFor(within) => {
@@ -123,8 +141,10 @@ impl<W> Desk<W> {
             }
             Patience::Tries => {}
         }
-        if state.is_closed {
-            return Err(Refused::Closed);
+        match state.closed {
+            Some(Closed::Stopped) => return Err(Refused::Closed),
+            Some(Closed::Ended) => return Err(Refused::Ended),
+            None => {}
         }
         if !state.has_room(bytes) {
             return Err(Refused::Full(value));
@@ -173,11 +193,11 @@ impl<W> Desk<W> {
         state.open.remove(place).map(|(_, waiter)| waiter)
     }
 
-    /// The session has ended at `number`: nothing is taken any more, and the fate of what ends
-    /// there or behind is unknown.
-    pub fn close(&self, number: Number) {
+    /// The session has ended at `number`, for the reason that came first: nothing is taken any
+    /// more, and the fate of what ends there or behind is unknown.
+    pub fn close(&self, number: Number, why: Closed) {
         let mut state = self.state.lock();
-        state.is_closed = true;
+        state.closed.get_or_insert(why);
         (state.waiting, state.bytes) = (VecDeque::new(), 0);
         let count = state.open.partition_point(|(last, _)| *last < number);
         let unknown = state.open.split_off(count);
@@ -219,7 +239,10 @@ impl<W> Asking<W> {
                 }
             }
             if let Some(from) = told.lost.iter().map(|run| run.from).min() {
-                self.desk.close(from);
+                self.desk.close(from, Closed::Ended);
+            }
+            if told.is_forgotten {
+                self.desk.close(Number(0), Closed::Ended);
             }
         }
     }
@@ -228,7 +251,7 @@ impl<W> Asking<W> {
 impl<W> Drop for Asking<W> {
     /// The role has ended, however it came.
     fn drop(&mut self) {
-        self.desk.close(Number(0));
+        self.desk.close(Number(0), Closed::Stopped);
     }
 }
 
@@ -275,7 +298,7 @@ mod tests {
     use super::super::ticket::{Fate, NotYet, Teller, Ticket, ticket};
     use super::*;
     use crate::protocol::message::{Assignment, Told};
-    use crate::protocol::types::{NodeId, Run};
+    use crate::protocol::types::{Instance, NodeId, Run};
     use crate::runtime::inbox::{Inbox, inbox};
 
     const SESSION: Session = Session { client: 1, boot: 1 };
@@ -285,7 +308,7 @@ mod tests {
     fn asking(settings: Settings) -> Told3 {
         let (sender, inbox) = inbox(16);
         let desk = Desk::new(SESSION, settings.clone(), sender);
-        let client = Client::new(SESSION, Assignment::Leader, settings);
+        let client = Client::new(SESSION, Assignment::Leader, settings).opened_at(Instance(1));
         (Asking::new(client, Arc::clone(&desk), Some(Teller::decided)), desk, inbox)
     }
 
@@ -299,7 +322,12 @@ mod tests {
     fn turn(asking: &mut Asking<Teller<Number>>, told: Told) -> Vec<u64> {
         let mut fx = Effects::new();
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
-        let ack = RequestAck { quorate: true, grant: 1 << 20, told: vec![told] };
+        let ack = RequestAck {
+            quorate: true,
+            grant: 1 << 20,
+            decided_below: Instance(1),
+            told: vec![told],
+        };
         asking.on_message(Time::ZERO, leader, Message::RequestAck(ack), &mut fx);
         asking.on_turn_end(Time::ZERO, &mut fx);
         let from = |message: &Message| match message {
@@ -358,7 +386,21 @@ mod tests {
         assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
         assert_eq!(fate(second), Some(Fate::Unknown));
         let refused = desk.put(b"c".to_vec(), Patience::Waits, ticket().1);
-        assert_eq!(refused, Err(Refused::Closed));
+        assert_eq!(refused, Err(Refused::Ended));
+    }
+
+    #[test]
+    fn what_a_forgotten_session_does_not_know_is_unknown() {
+        let (mut asking, desk, _inbox) = asking(Settings::default());
+        let [first, second] = [put(&desk, b"a"), put(&desk, b"b")];
+        let told = Told { is_forgotten: true, ..told() };
+        let delivered = vec![Run::new(Number(1), Number(2))];
+        turn(&mut asking, Told { delivered, ..told.clone() });
+        assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
+        assert_eq!(fate(second), Some(Fate::Unknown));
+        drop(asking);
+        let refused = desk.put(b"c".to_vec(), Patience::Waits, ticket().1);
+        assert_eq!(refused, Err(Refused::Ended));
     }
 
     #[test]

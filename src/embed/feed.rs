@@ -278,7 +278,7 @@ mod tests {
 
     fn origin(number: u64) -> Origin {
         let (session, assigned_by) = (Session { client: 1, boot: 1 }, AssignedBy::Leader);
-        Origin { session, number: Number(number), assigned_by }
+        Origin::new(session, Number(number), assigned_by)
     }
 
     fn decide(following: &mut Following, instance: u64, number: u64) {

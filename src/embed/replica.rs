@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::desk::{Desk, Patience, Refused};
+use super::desk::{Closed, Desk, Patience, Refused};
 use super::feed::{Feed, Piece, Taken};
 use super::node::{Node, NodeError};
 use super::subscription::{Position, each_value};
@@ -404,7 +404,7 @@ impl<M: StateMachine> Drop for Applying<M> {
     /// must not look alive.
     fn drop(&mut self) {
         self.inboxes.iter().for_each(InboxSender::stop);
-        self.desk.close(Number(0));
+        self.desk.close(Number(0), Closed::Stopped);
         drop(self.looks.waiting.lock().take());
     }
 }

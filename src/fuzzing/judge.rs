@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::actor::{Delivery, Effects, Record};
-use crate::protocol::message::Message;
-use crate::protocol::types::{Ballot, Counted, Entry, Instance, Role, Run, Sender, Time};
+use crate::protocol::message::{Assignment, Message};
+use crate::protocol::types::{Ballot, Counted, Entry, Instance, Number, Role, Run, Sender, Time};
 use crate::wire::Codec;
 
 /// Watches the effects of one role, turn by turn.
@@ -27,6 +27,8 @@ pub struct Judge {
     printed: Option<Instance>,
     /// The highest ballot that an acceptor answered in.
     answered: Ballot,
+    /// Where a client has opened its session.
+    opened: Option<Instance>,
 }
 
 impl Judge {
@@ -44,6 +46,7 @@ impl Judge {
             filed: BTreeSet::new(),
             printed: None,
             answered: Ballot::ZERO,
+            opened: None,
         }
     }
 
@@ -62,6 +65,14 @@ impl Judge {
                         let before = self.proposed.entry(key).or_insert_with(|| entry.clone());
                         assert_eq!(*before, entry, "two entries for {instance} in one ballot");
                     }
+                }
+                Message::Request(request)
+                    if request.assignment == Assignment::Leader && !request.entries.is_empty() =>
+                {
+                    let opened = *self.opened.get_or_insert(request.opened);
+                    assert!(opened == request.opened && opened >= Instance::FIRST, "{opened}");
+                    let first = request.entries.origin().map(|origin| origin.opened);
+                    assert!(request.from > Number::FIRST || first == Some(opened), "{first:?}");
                 }
                 Message::Promise(promise) => self.answers(promise.ballot),
                 Message::Accepted(accepted) => {

@@ -1,13 +1,14 @@
 //! Messages made of bytes: plausible enough to get past the first check of a role.
 
 use super::bytes::Bytes;
-use crate::protocol::checkpoint::{Checkpoint, Head, OpenValue, Position};
+use crate::protocol::checkpoint::{Checkpoint, Head, Limit, OpenValue};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
     Chosen, Decide, DecideAck, Disown, Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer,
     Plea, Prepare, Progress, Promise, Recall, Recalled, Request, RequestAck, Standing, Told, Voted,
 };
+use crate::protocol::sessions::Position;
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Part, Piece, Role, Run,
     Sender, Session, Time, Value,
@@ -95,22 +96,24 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             let front = if from.0.is_multiple_of(2) { Number::FIRST } else { from };
             let values: Vec<Value> = (0..bytes.below(6)).map(|_| value(bytes)).collect();
             let session = Session { client: sender.node.id, boot: sender.boot };
-            let origin = Origin { session, number: from, assigned_by: assignment.assigned_by() };
+            let opened = stamp(bytes);
+            let origin = Origin::new(session, from, assignment.assigned_by()).stamped(opened);
             let entries = Entries::numbered(origin, values.iter().map(Value::as_bytes));
-            Message::Request(Request { assignment, from, front, entries })
+            Message::Request(Request { assignment, from, front, opened, entries })
         }
         Kind::RequestAck => {
             let told = |bytes: &mut Bytes<'_>| Told {
                 session: session(bytes),
                 requested: bytes.chance(),
+                is_forgotten: bytes.byte() >= 224,
                 received: runs(bytes),
                 delivered: runs(bytes),
                 lost: runs(bytes),
             };
             let (quorate, count) = (bytes.chance(), bytes.below(4));
             let told = (0..count).map(|_| told(bytes)).collect();
-            let grant = bytes.number() as u32;
-            Message::RequestAck(RequestAck { quorate, grant, told })
+            let (grant, decided_below) = (bytes.number() as u32, instance(bytes));
+            Message::RequestAck(RequestAck { quorate, grant, decided_below, told })
         }
         Kind::Prepare => Message::Prepare(Prepare {
             ballot: ballot(bytes, said),
@@ -274,6 +277,15 @@ fn progress(bytes: &mut Bytes<'_>) -> Progress {
     Progress { trimmed, first, watermark, decided, end, name }
 }
 
+/// Where a session was opened: mostly low, or nowhere.
+fn stamp(bytes: &mut Bytes<'_>) -> Instance {
+    match bytes.byte() {
+        0..64 => Origin::UNSTAMPED,
+        low @ 64..240 => Instance(u64::from(low) - 63),
+        _ => instance(bytes),
+    }
+}
+
 fn session(bytes: &mut Bytes<'_>) -> Session {
     let choice = bytes.byte();
     Session { client: 1 + u32::from(choice % 2), boot: 1 + u64::from(choice >= 240) }
@@ -294,7 +306,8 @@ fn entry(bytes: &mut Bytes<'_>) -> Entry {
         2 => (AssignedBy::Leader, false),
         _ => (AssignedBy::Leader, true),
     };
-    let origin = Origin { session: session(bytes), number: Number(bytes.number()), assigned_by };
+    let origin = Origin::new(session(bytes), Number(bytes.number()), assigned_by);
+    let origin = origin.stamped(stamp(bytes));
     if is_part { part(origin, bytes) } else { Entry::Value { origin, value: value(bytes) } }
 }
 
@@ -324,12 +337,19 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
         let (trim, forget) = (below(of), below(of));
         let (trim, forget) = (trim.min(forget), trim.max(forget));
         let head = Head { of, keep: below(of), trim, forget, idle_below: below(of) };
-        let position = Position { next: Number(bytes.number()), has_ended: bytes.chance() };
+        let last = below(of);
+        let (next, has_ended) = (Number(bytes.number()), bytes.chance());
+        let opened = stamp(bytes);
+        let position = Position { next, has_ended, last, opened };
         let open = OpenValue { session: session(bytes), instances: vec![head.keep] };
         let open = if bytes.chance() { vec![open] } else { Vec::new() };
         let sessions = vec![(session(bytes), position)];
-        let whole = Checkpoint { head, name: 1, sessions, open }.pieces(Value::BYTES_MAX);
+        let (name, horizon) = (1, stamp(bytes));
+        let whole = Checkpoint { head, name, sessions, horizon, open }.pieces(Value::BYTES_MAX);
         return whole.into_iter().next().unwrap_or(Entry::Noop);
+    }
+    if bytes.byte() < 128 {
+        return Limit { sessions: bytes.below(4).into() }.entry();
     }
     let count = 1 + u32::from(bytes.below(3));
     let piece = Piece { place: u32::from(bytes.below(3)) % count, count, series: 1 };

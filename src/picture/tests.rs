@@ -56,7 +56,7 @@ impl Pen {
 /// dies; the next one finds what was accepted.
 fn made(value: &[u8]) -> Record {
     let session = Session { client: 1, boot: 1 };
-    let origin = Origin { session, number: Number(1), assigned_by: AssignedBy::Leader };
+    let origin = Origin::new(session, Number(1), AssignedBy::Leader);
     let entries = || Entries::numbered(origin, [value]);
     let ballot = |round, proposer| Ballot { round, proposer, boot: 9 };
     let [old, new] = [ballot(1, 1), ballot(2, 2)];
@@ -64,6 +64,7 @@ fn made(value: &[u8]) -> Record {
         assignment: Assignment::Leader,
         from: Number(1),
         front: Number(1),
+        opened: Origin::UNSTAMPED,
         entries: entries(),
     });
     let accepted = |ballot| {

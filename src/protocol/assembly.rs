@@ -282,7 +282,7 @@ mod tests {
 
     fn origin(client: u32, number: u64) -> Origin {
         let assigned_by = AssignedBy::Leader;
-        Origin { session: session(client), number: Number(number), assigned_by }
+        Origin::new(session(client), Number(number), assigned_by)
     }
 
     fn whole(client: u32, number: u64) -> Entry {
@@ -317,7 +317,7 @@ mod tests {
                 Occurrence::Skipped => "s",
                 Occurrence::Ended => "e",
                 Occurrence::Noop => ".",
-                Occurrence::Checkpoint(_) => "c",
+                Occurrence::Checkpoint(_) | Occurrence::Limit(_) => "c",
             };
             fates += &letter.repeat(page.entries.len());
         });

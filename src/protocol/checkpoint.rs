@@ -20,14 +20,22 @@
 //!    memories, while the acceptors' disks keep it down to `trim`. A proposer takes up the log
 //!    there as if it were trimmed there; a learner that wants more reads it back (`recall`). Since
 //!    the log says it, all processes hold the same, and the leader's `memory_bytes` counts.
-//! 6. It ends the sessions of values in parts that were not continued since `idle_below`: their
+//! 6. It holds the sessions that are remembered, and the horizon below which no other is begun
+//!    (`sessions`).
+//! 7. It ends the sessions of values in parts that were not continued since `idle_below`: their
 //!    clients have died half way, and would hold `keep` back for ever.
 //!
 //! This is what other systems call a snapshot of the library's own state; it has nothing of the
 //! application's state.
+//!
+//! A [`Limit`] stands in the log in the same way, as a checkpoint of one piece, and says how many
+//! sessions are remembered. It is not part of a checkpoint, which has tens of bytes for each
+//! session: where many clients come and go, limits are frequent, and checkpoints need not be.
 
 use super::entries::{EntryRef, put_number, read_number};
-use super::types::{Entry, Instance, Number, Piece, Run, Session, Value};
+use super::sessions::Position;
+use super::types::{Entry, Instance, Number, Origin, Piece, Run, Session, Value};
+use crate::bugs::{self, Bug};
 
 /// A piece is no shorter than this, in bytes, unless it is the last one: so the first holds the
 /// [`Head`].
@@ -37,6 +45,7 @@ const PIECE_BYTES_MIN: usize = 64;
 /// begins with an instance; and what it is, which comes next.
 const MARK: u64 = 0;
 const CHECKPOINT: u64 = 1;
+const LIMIT: u64 = 2;
 
 /// What a checkpoint says of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,15 +60,6 @@ pub struct Head {
     pub forget: Instance,
     /// Values in parts are given up whose last part lies below it.
     pub idle_below: Instance,
-}
-
-/// Where delivery is in a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Position {
-    /// The number to be delivered next. When the session has ended: the first that never is.
-    pub next: Number,
-    /// Whether nothing more of it is delivered.
-    pub has_ended: bool,
 }
 
 /// A value of which parts are missing.
@@ -78,8 +78,10 @@ pub struct Checkpoint {
     pub head: Head,
     /// What tells the log from that of another life of the cluster; 0 if nothing does yet.
     pub name: u64,
-    /// Every session that has leader-assigned values, in order.
+    /// Every session that is remembered, in order.
     pub sessions: Vec<(Session, Position)>,
+    /// A session that is not among them and was opened below it is never begun.
+    pub horizon: Instance,
     /// The values that are open, in the order of their sessions.
     pub open: Vec<OpenValue>,
 }
@@ -107,12 +109,15 @@ impl Checkpoint {
         [MARK, CHECKPOINT].into_iter().for_each(&mut put);
         [of, keep, trim, forget, idle_below].iter().for_each(|instance| put(instance.0));
         put(self.name);
+        put(if bugs::has(Bug::CheckpointLacksHorizon) { 0 } else { self.horizon.0 });
         put(self.sessions.len() as u64);
         for (session, position) in &self.sessions {
             put(session.client.into());
             put(session.boot);
             put(position.next.0);
             put(position.has_ended.into());
+            put(position.last.0);
+            put(position.opened.0);
         }
         put(self.open.len() as u64);
         for value in &self.open {
@@ -133,7 +138,11 @@ impl Checkpoint {
     pub fn decode(mut bytes: &[u8]) -> Option<Checkpoint> {
         let bytes = &mut bytes;
         let (head, is_marked) = read_head(bytes)?;
+        let stamp = |bytes: &mut &[u8]| {
+            if is_marked { take(bytes).map(Instance) } else { Some(Origin::UNSTAMPED) }
+        };
         let name = if is_marked { take(bytes)? } else { 0 };
+        let horizon = stamp(bytes)?;
         let sessions = (0..take(bytes)?).map(|_| {
             let session = read_session(bytes)?;
             let next = Number(take(bytes)?);
@@ -142,7 +151,8 @@ impl Checkpoint {
                 1 => true,
                 _ => return None,
             };
-            Some((session, Position { next, has_ended }))
+            let (last, opened) = (stamp(bytes)?, stamp(bytes)?);
+            Some((session, Position { next, has_ended, last, opened }))
         });
         let sessions = sessions.collect::<Option<_>>()?;
         let open = (0..take(bytes)?).map(|_| {
@@ -155,7 +165,37 @@ impl Checkpoint {
             Some(OpenValue { session, instances: instances.collect::<Option<_>>()? })
         });
         let open = open.collect::<Option<_>>()?;
-        bytes.is_empty().then_some(Checkpoint { head, name, sessions, open })
+        bytes.is_empty().then_some(Checkpoint { head, name, sessions, horizon, open })
+    }
+}
+
+/// How many sessions are remembered from here on: what a leader writes when there are more. See
+/// `sessions`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    /// How many.
+    pub sessions: u64,
+}
+
+impl Limit {
+    /// The limit as an entry.
+    pub fn entry(self) -> Entry {
+        let mut bytes = Vec::new();
+        [MARK, LIMIT, self.sessions].into_iter().for_each(|number| put_number(number, &mut bytes));
+        let piece = Piece { place: 0, count: 1, series: series_of(&bytes) };
+        Entry::Checkpoint { piece, bytes: Value::new(&bytes) }
+    }
+
+    /// The limit that `entry` is, if it is one.
+    pub fn of(entry: EntryRef<'_>) -> Option<Limit> {
+        let EntryRef::Checkpoint { piece: Piece { place: 0, count: 1, series }, mut bytes } = entry
+        else {
+            return None;
+        };
+        let is_itself = series == series_of(bytes);
+        let is_limit = take(&mut bytes) == Some(MARK) && take(&mut bytes) == Some(LIMIT);
+        let sessions = take(&mut bytes).filter(|_| is_itself && is_limit)?;
+        bytes.is_empty().then_some(Limit { sessions })
     }
 }
 
@@ -180,7 +220,7 @@ pub fn head(entry: EntryRef<'_>) -> Option<Head> {
 }
 
 /// Reads a head, and whether it has the mark: the content of an earlier version has none, says
-/// nothing of forgetting, and has no name.
+/// nothing of forgetting, and has no name and no horizon.
 fn read_head(bytes: &mut &[u8]) -> Option<(Head, bool)> {
     let mut first = take(bytes)?;
     let is_marked = first == MARK;
@@ -235,7 +275,12 @@ mod tests {
 
     fn checkpoint() -> Checkpoint {
         let session = |client| Session { client, boot: u64::MAX - 1 };
-        let position = |next, has_ended| Position { next: Number(next), has_ended };
+        let position = |next, has_ended| Position {
+            next: Number(next),
+            has_ended,
+            last: Instance(300 * next),
+            opened: Instance(250 * next),
+        };
         Checkpoint {
             head: Head {
                 of: Instance(900),
@@ -246,6 +291,7 @@ mod tests {
             },
             name: 9,
             sessions: (1..9).map(|one| (session(one), position(one.into(), one == 2))).collect(),
+            horizon: Instance(251),
             open: vec![OpenValue {
                 session: session(1),
                 instances: vec![Instance(700), Instance(701), Instance(899)],
@@ -282,16 +328,18 @@ mod tests {
                 assert_ne!(Checkpoint::decode(&other), Some(checkpoint()));
             }
         }
-        // What an earlier version has written.
+        // What an earlier version has written: no mark, no name, no horizon, no stamps.
         let mut before = Vec::new();
         [900, 700, 600, 650, 1, 7, 5, 3, 0, 0]
             .iter()
             .for_each(|number| put_number(*number, &mut before));
-        let position = Position { next: Number(3), has_ended: false };
+        let (last, opened) = (Origin::UNSTAMPED, Origin::UNSTAMPED);
+        let position = Position { next: Number(3), has_ended: false, last, opened };
         let expected = Checkpoint {
             head: Head { forget: Instance(600), ..checkpoint().head },
             name: 0,
             sessions: vec![(Session { client: 7, boot: 5 }, position)],
+            horizon: Origin::UNSTAMPED,
             open: vec![],
         };
         assert_eq!(Checkpoint::decode(&before), Some(expected));
@@ -301,6 +349,22 @@ mod tests {
             .iter()
             .for_each(|number| put_number(*number, &mut claims));
         assert_eq!(Checkpoint::decode(&claims), None);
+    }
+
+    #[test]
+    fn a_limit_is_a_piece_and_no_checkpoint() {
+        let limit = Limit { sessions: 4096 };
+        let entry = limit.entry();
+        assert_eq!(Limit::of(entry.borrowed()), Some(limit));
+        assert_eq!(head(entry.borrowed()), None);
+        let Entry::Checkpoint { piece, bytes } = &entry else { panic!("{entry} is no piece") };
+        assert_eq!(Checkpoint::decode(bytes.as_bytes()), None);
+        let of = |piece, bytes| Limit::of(EntryRef::Checkpoint { piece, bytes });
+        assert_eq!(of(Piece { count: 2, ..*piece }, bytes.as_bytes()), None);
+        assert_eq!(of(Piece { series: 1, ..*piece }, bytes.as_bytes()), None);
+        assert_eq!(of(*piece, &bytes.as_bytes()[..2]), None);
+        let pieces = checkpoint().pieces(1000);
+        assert_eq!(Limit::of(pieces[0].borrowed()), None);
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! It keeps a bounded window in flight and has room for no more input than that, so standard
 //! input waits for the cluster and not the other way round.
 
+mod ending;
+mod opening;
+mod retries;
 mod room;
 mod unsent;
 
@@ -11,6 +14,7 @@ use std::time::Duration;
 
 use log::warn;
 
+use self::opening::Opening;
 use self::unsent::Unsent;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::cutting::{Cutting, Piece, parts_of};
@@ -20,7 +24,7 @@ use super::message::{
 };
 use super::packing::disjoint;
 use super::pleading::Pleading;
-use super::retry::{Deadlines, RoundTrip, stretch};
+use super::retry::{Deadlines, RoundTrip};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
@@ -43,6 +47,7 @@ const REACH_MIN: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Client {
     session: Session,
+    opening: Opening,
     assignment: Assignment,
     settings: Settings,
     /// Longer values travel in parts of so many bytes.
@@ -57,6 +62,8 @@ pub struct Client {
     /// A first part that the leader has not taken in when asked: nothing behind it is sent.
     held_up: Option<Number>,
     ended: bool,
+    /// Nobody remembers the session: what is not known of it by now never will be.
+    is_forgotten: bool,
     tally: ClientTally,
     /// The ballot of the last leader heard of.
     leader: Ballot,
@@ -126,8 +133,13 @@ enum State {
 impl Client {
     /// The client of `session`, whose values are placed by `assignment`.
     pub fn new(session: Session, assignment: Assignment, settings: Settings) -> Self {
+        let opening = match assignment {
+            Assignment::Leader => Opening::default(),
+            Assignment::Client { .. } => Opening::at(Origin::UNSTAMPED),
+        };
         Client {
             session,
+            opening,
             assignment,
             part_bytes: settings.part_bytes(),
             front: Number::FIRST,
@@ -136,6 +148,7 @@ impl Client {
             rest: None,
             held_up: None,
             ended: false,
+            is_forgotten: false,
             tally: ClientTally::default(),
             leader: Ballot::ZERO,
             round_trip: RoundTrip::default(),
@@ -165,6 +178,18 @@ impl Client {
         Client { part_bytes, ..self }
     }
 
+    /// The same for a session that was opened in an earlier life.
+    #[must_use]
+    pub fn opened_at(self, opened: Instance) -> Self {
+        Client { opening: Opening::at(opened), ..self }
+    }
+
+    /// Where the log was when the session was opened, which it is when the first value is asked
+    /// for.
+    pub fn opened(&self) -> Option<Instance> {
+        self.opening.opened()
+    }
+
     /// The first number whose fate is not known.
     pub fn front(&self) -> Number {
         self.front
@@ -176,6 +201,12 @@ impl Client {
             Assignment::Leader => parts_of(value_bytes, self.part_bytes),
             Assignment::Client { .. } => 1,
         }
+    }
+
+    /// Whether the cluster has forgotten the session: what is not known to be decided by now never
+    /// will be.
+    pub fn is_forgotten(&self) -> bool {
+        self.is_forgotten
     }
 
     /// What became of the values so far.
@@ -194,6 +225,7 @@ impl Client {
         let Some(mut told) = mine.next() else { return };
         for more in mine {
             told.requested |= more.requested;
+            told.is_forgotten |= more.is_forgotten;
             told.received.extend(more.received);
             told.delivered.extend(more.delivered);
             told.lost.extend(more.lost);
@@ -203,10 +235,16 @@ impl Client {
         }
         // A leader that hears pleas may still hear no requests, which are longer.
         let is_asked = now.since(self.asked) <= UNASKED_MAX;
+        if ack.quorate {
+            self.opening.hear(now, ack.decided_below);
+        }
         if is_asked && (ack.quorate || bugs::has(Bug::ZombieServes)) {
             self.served = now;
         }
-        self.flow.allow(ack.grant as usize);
+        if self.opening.opened().is_some() {
+            // Before the first request a leader knows nothing of how much there is to send.
+            self.flow.allow(ack.grant as usize);
+        }
         for run in disjoint(&told.delivered).as_ref() {
             self.tally.delivered += self.settle(now, *run);
         }
@@ -215,6 +253,9 @@ impl Client {
             if self.assignment == Assignment::Leader {
                 self.end_session(run.from);
             }
+        }
+        if told.is_forgotten {
+            self.give_up();
         }
         // What a leader without a quorum holds is not on its way.
         let held = if ack.quorate { told.received.as_slice() } else { &[] };
@@ -248,20 +289,6 @@ impl Client {
         };
         let from = position(run.from);
         from..position(run.until).max(from)
-    }
-
-    /// The session ends: no value of it from `number` on is delivered, and no other is asked for.
-    fn end_session(&mut self, number: Number) {
-        let from = self.positions(Run::new(number, number)).start;
-        for asked in self.window.drain(from..) {
-            if asked.state != State::Final {
-                self.bytes -= asked.piece.bytes().len();
-                self.flow.forget(asked.ticket);
-                self.tally.lost += u64::from(asked.piece.is_end());
-            }
-        }
-        self.tally.lost += u64::from(self.rest.take().is_some());
-        (self.ended, self.held_up) = (true, None);
     }
 
     /// The fate of these values is known. Returns for how many that is news; of a value in parts,
@@ -353,6 +380,7 @@ impl Client {
         if ballot < self.leader {
             return fx.ignore(Ignored::StaleBallot);
         }
+        self.opening.hear(now, heartbeat.progress.watermark);
         self.tell_far(now, heartbeat.progress.watermark);
         if ballot == self.leader {
             return;
@@ -389,71 +417,6 @@ impl Client {
         }
     }
 
-    fn timeout(&self) -> Duration {
-        let Settings { retry_request, retry_least, retry_max, .. } = self.settings;
-        self.round_trip.timeout(retry_request, retry_least, retry_max)
-    }
-
-    /// How long to wait for an answer: what the leader has needs less urgency.
-    fn patience(&self, state: State) -> Duration {
-        let (timeout, retry_max) = (self.timeout(), self.settings.retry_max);
-        match state {
-            State::Sent { retries, .. } => stretch(timeout, retries, retry_max),
-            State::Received { retries, .. } => stretch(timeout * 4, retries, retry_max),
-            State::Unsent { .. } | State::Final => Duration::ZERO,
-        }
-    }
-
-    /// Asks again for what was not answered in time.
-    fn on_retry_request(&mut self, now: Time) {
-        self.armed = None;
-        if bugs::has(Bug::NeverRetriesRequests) {
-            return self.deadlines.clear();
-        }
-        let (mut has_missed, mut lacks_room, mut is_silent) = (false, false, false);
-        for due in self.deadlines.take_due(now) {
-            for position in self.positions(due) {
-                let number = self.front.plus(position as u64);
-                let state = self.window[position].state;
-                let (State::Sent { at, retries } | State::Received { at, retries }) = state else {
-                    continue;
-                };
-                // It may have been sent again, or received, since the deadline was set.
-                let deadline = at + self.patience(state);
-                if deadline > now {
-                    self.deadlines.add(deadline, [Run::new(number, number.next())]);
-                    continue;
-                }
-                // The leader says soon what it has received. If it has answered what came before
-                // this, and not this, it has no room for it, or it was lost: that says nothing of
-                // how long answers take.
-                let is_late = now.since(at) > self.settings.request_ack_delay * 2;
-                if self.window[position].piece.is_first() && matches!(state, State::Sent { .. }) {
-                    // There may be more long values under way than the leader lets in.
-                    is_silent |= Some(at) > self.heard;
-                    self.held_up = self.held_up.map_or(Some(number), |held| Some(held.min(number)));
-                    self.send_again(position, retries.saturating_add(1));
-                } else if is_late && number >= self.answered && Some(at) <= self.heard {
-                    lacks_room = true;
-                    self.send_again(position, retries.max(1));
-                } else {
-                    has_missed = true;
-                    is_silent |= matches!(state, State::Sent { .. });
-                    self.send_again(position, retries.saturating_add(1));
-                }
-            }
-        }
-        if is_silent {
-            self.flow.on_silence(now, self.timeout());
-        }
-        if has_missed {
-            self.round_trip.miss(now, self.timeout());
-        }
-        if lacks_room {
-            self.reach_less();
-        }
-    }
-
     /// To whom requests go at first: to the leader, as soon as one is known.
     fn leader_or_all(&self) -> To {
         if self.leader == Ballot::ZERO {
@@ -478,6 +441,13 @@ impl Client {
         }
     }
 
+    /// When something is to be sent again, if nothing happens before.
+    fn deadline(&self) -> Option<Time> {
+        let asks = self.opening.opened().is_none();
+        let opening = self.opening.deadline(self.timeout(), self.settings.retry_max);
+        [self.deadlines.first(), opening.filter(|_| asks)].into_iter().flatten().min()
+    }
+
     /// Sends what is unsent, in runs that fit a datagram.
     fn send_unsent(&mut self, now: Time, fx: &mut Effects) {
         let from = usize::try_from(self.unsent.0.saturating_sub(self.front.0));
@@ -486,12 +456,15 @@ impl Client {
             until = until.min(self.positions(Run::new(self.front, number.next())).end);
         }
         let Some(from) = from.ok().filter(|from| *from < until) else { return };
+        let Some(opened) = self.opening.open(now, self.settings.progress_timeout) else {
+            return self.ask_to_open(now, fx);
+        };
         let mut missed = self.room_for_missed(now, from);
         self.unsent = self.front.plus(until as u64);
         let entries_bytes = self.settings.entries_bytes();
         let (session, assigned_by) = (self.session, self.assignment.assigned_by());
         let to = self.leader_or_all();
-        let mut request = Unsent::new(now, to, self.assignment, self.front);
+        let mut request = Unsent::new(now, to, (self.assignment, opened), self.front);
         let mut sent: Vec<(Run<Number>, u32)> = Vec::new();
         let numbers = (self.front.0 + from as u64..).map(Number);
         for (number, asked) in numbers.zip(self.window.range_mut(from..until)) {
@@ -499,7 +472,8 @@ impl Client {
                 request.send(&mut self.flow, fx);
                 continue;
             };
-            let entry = asked.piece.entry(Origin { session, number, assigned_by });
+            let entry =
+                asked.piece.entry(Origin::new(session, number, assigned_by).stamped(opened));
             let mut bytes = request.entries.bytes_with(entry);
             if bytes > entries_bytes {
                 request.send(&mut self.flow, fx);
@@ -538,7 +512,11 @@ impl Client {
 }
 
 impl Actor for Client {
-    fn on_start(&mut self, _now: Time, _fx: &mut Effects) {}
+    fn on_start(&mut self, now: Time, fx: &mut Effects) {
+        if self.opening.opened().is_none() {
+            self.ask_to_open(now, fx);
+        }
+    }
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         if from.node.role != Role::Proposer {
@@ -616,7 +594,7 @@ impl Actor for Client {
             if self.armed.take().is_some() {
                 fx.cancel_timer(Timer::RetryRequest);
             }
-        } else if let Some(deadline) = self.deadlines.first().map(|deadline| deadline.max(now))
+        } else if let Some(deadline) = self.deadline().map(|deadline| deadline.max(now))
             && self.armed.is_none_or(|armed| deadline < armed)
         {
             self.armed = Some(deadline);
@@ -650,8 +628,13 @@ mod tests {
 
     const SESSION: Session = Session { client: 1, boot: 5 };
 
+    /// A client whose session was opened.
+    fn open(settings: Settings) -> Client {
+        Client::new(SESSION, Assignment::Leader, settings).opened_at(Instance(1))
+    }
+
     fn client(count: usize) -> (Client, Effects) {
-        let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let mut client = open(Settings::default());
         let mut fx = Effects::new();
         for _ in 0..count {
             client.on_input(Time::ZERO, Input::Value(Value::new(b"v")), &mut fx);
@@ -666,7 +649,12 @@ mod tests {
 
     /// One turn with one acknowledgement; returns the numbers that are sent again.
     fn acknowledge(client: &mut Client, now: Time, told: Told) -> Vec<(u64, usize)> {
-        let ack = RequestAck { quorate: true, grant: 1 << 20, told: vec![told] };
+        let ack = RequestAck {
+            quorate: true,
+            grant: 1 << 20,
+            decided_below: Instance(1),
+            told: vec![told],
+        };
         let mut fx = Effects::new();
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         client.on_message(now, leader, Message::RequestAck(ack), &mut fx);
@@ -693,7 +681,7 @@ mod tests {
     #[test]
     fn the_leader_is_asked_alone_and_everybody_when_it_does_not_answer() {
         use crate::protocol::message::Progress;
-        let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let mut client = open(Settings::default());
         let to = |client: &mut Client, now: u64, is_due: bool| {
             let (now, mut fx) = (Time(now), Effects::new());
             if is_due {
@@ -724,6 +712,85 @@ mod tests {
         assert_eq!(to(&mut client, 1_000_000, true), [all]);
     }
 
+    /// The stamps in the requests that a turn of the client sends, with their values.
+    fn opens(client: &mut Client, now: u64, input: &[&str]) -> Vec<(u64, usize)> {
+        let (now, mut fx) = (Time(now), Effects::new());
+        client.on_timer(now, Timer::RetryRequest, &mut fx);
+        for word in input {
+            client.on_input(now, Input::Value(Value::new(word.as_bytes())), &mut fx);
+        }
+        client.on_turn_end(now, &mut fx);
+        let stamp = |(_, message): &(To, Message)| match message {
+            Message::Request(request) => {
+                let first = request.entries.origin().map(|origin| origin.opened);
+                assert!(
+                    request.from > Number::FIRST || first.is_none_or(|it| it == request.opened)
+                );
+                (request.opened.0, request.entries.len())
+            }
+            other => panic!("{other}"),
+        };
+        fx.send.iter().map(stamp).collect()
+    }
+
+    fn hears(client: &mut Client, now: u64, quorate: bool, decided_below: u64) {
+        let decided_below = Instance(decided_below);
+        client.on_request_ack(
+            Time(now),
+            RequestAck { quorate, grant: 1 << 20, decided_below, told: vec![ack()] },
+        );
+    }
+
+    /// Nothing is asked for before the session is opened, where a leader says the log is; and it
+    /// stays where it was opened.
+    #[test]
+    fn a_session_is_opened_before_its_first_value() {
+        let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let mut fx = Effects::new();
+        client.on_start(Time::ZERO, &mut fx);
+        assert_eq!(sent(&fx), [(1, 0)], "it asks when it starts");
+        assert_eq!(opens(&mut client, 10, &["a"]), [], "it was asked a moment ago");
+        assert_eq!(opens(&mut client, 100_000, &[]), [(0, 0)]);
+        hears(&mut client, 100_100, false, 70);
+        assert_eq!(opens(&mut client, 100_200, &[]), [], "that is no leader with a quorum");
+        hears(&mut client, 100_300, true, 70);
+        assert_eq!(opens(&mut client, 100_400, &[]), [(70, 1)]);
+        hears(&mut client, 100_500, true, 90);
+        assert_eq!(opens(&mut client, 100_600, &["b"]), [(70, 1)]);
+        assert_eq!(client.opened(), Some(Instance(70)));
+    }
+
+    /// A client that was idle from the start asks again: others may have passed what it heard.
+    #[test]
+    fn an_old_word_opens_no_session() {
+        let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        client.on_start(Time::ZERO, &mut Effects::new());
+        hears(&mut client, 100, true, 70);
+        assert_eq!(opens(&mut client, 9_000_000, &["a"]), [(0, 0)]);
+        hears(&mut client, 9_000_100, true, 80);
+        assert_eq!(opens(&mut client, 9_000_200, &[]), [(80, 1)]);
+        // The instances that a client asks for itself need no session.
+        let assignment = Assignment::Client { first: Instance(5) };
+        let mut client = Client::new(SESSION, assignment, Settings::default());
+        client.on_start(Time::ZERO, &mut Effects::new());
+        assert_eq!(opens(&mut client, 10, &["a"]), [(0, 1)]);
+    }
+
+    /// What is not known when the session is forgotten is neither decided nor lost.
+    #[test]
+    fn a_forgotten_session_ends_and_leaves_the_rest_unknown() {
+        let (mut client, _) = client(5);
+        // The numbers before one that was delivered were delivered.
+        acknowledge(&mut client, Time::ZERO, Told { delivered: runs(&[(3, 4)]), ..ack() });
+        assert_eq!(client.tally(), ClientTally { asked: 5, delivered: 1, lost: 0 });
+        let told = Told { is_forgotten: true, ..ack() };
+        assert_eq!(acknowledge(&mut client, Time::ZERO, told.clone()), []);
+        assert_eq!(client.tally(), ClientTally { asked: 5, delivered: 3, lost: 0 });
+        assert!(client.is_finished() && client.is_forgotten() && client.input_room() == 0);
+        acknowledge(&mut client, Time::ZERO, told);
+        assert_eq!(client.tally().undecided(), 2);
+    }
+
     #[test]
     fn it_is_finished_when_the_fate_of_every_value_is_known() {
         let (mut client, fx) = client(3);
@@ -750,7 +817,7 @@ mod tests {
     /// What the leader holds waits for what it lacks, so that must not wait for room.
     #[test]
     fn what_is_missing_is_sent_again_however_little_the_leader_allows() {
-        let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let mut client = open(Settings::default());
         let (mut now, mut asked) = (Time::ZERO, 0);
         for _ in 0..3 {
             now = now + Duration::from_millis(20);
@@ -767,7 +834,8 @@ mod tests {
         let missed = asked - 200;
         now = now + Duration::from_millis(20);
         let told = Told { received: runs(&[(missed + 2, asked)]), ..ack() };
-        let ack = RequestAck { quorate: true, grant: 0, told: vec![told] };
+        let ack =
+            RequestAck { quorate: true, grant: 0, decided_below: Instance(1), told: vec![told] };
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         let mut fx = Effects::new();
         client.on_message(now, leader, Message::RequestAck(ack), &mut fx);
@@ -798,7 +866,7 @@ mod tests {
     /// A client with a value of so many parts.
     fn long(parts: usize, settings: Settings) -> (Client, Effects) {
         let bytes = settings.part_bytes() * parts - 1;
-        let mut client = Client::new(SESSION, Assignment::Leader, settings);
+        let mut client = open(settings);
         let mut fx = Effects::new();
         client.on_input(Time::ZERO, Input::Value(Value::new(&vec![b'l'; bytes])), &mut fx);
         client.on_turn_end(Time::ZERO, &mut fx);

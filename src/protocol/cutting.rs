@@ -118,7 +118,7 @@ mod tests {
             assert_eq!(parts_of(length, settings.part_bytes()), lengths.len() as u64);
         }
         let session = Session { client: 1, boot: 1 };
-        let origin = Origin { session, number: Number(1), assigned_by: AssignedBy::Leader };
+        let origin = Origin::new(session, Number(1), AssignedBy::Leader);
         let shown: Vec<String> =
             pieces(201).iter().map(|one| one.entry(origin).to_entry().to_string()).collect();
         for (shown, expected) in

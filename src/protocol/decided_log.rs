@@ -3,7 +3,8 @@
 //! Learners and proposers hold one each. A decided entry never changes. Delivery is in instance
 //! order without a gap, and a leader-assigned value is delivered exactly once and in its client's
 //! order: number n of a session only right after n - 1; every other occurrence is skipped. Values
-//! that came in parts are put together (`assembly`). All this is a function of the log alone, so
+//! that came in parts are put together (`assembly`), and of the sessions so many are remembered as
+//! the log says (`sessions`). All this is a function of the log alone, so
 //! every process that holds the same prefix delivers the same.
 //!
 //! A log can be trimmed: entries below [`DecidedLog::first`] are not kept. A process that knows
@@ -16,10 +17,11 @@ pub use trimming::LetsGo;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assembly::{Assembled, Assemblies, AssemblyLimits, Taken};
-use super::checkpoint::{Checkpoint, Head, Position};
+use super::checkpoint::{Checkpoint, Head, Limit};
 use super::entries::{Entries, EntryRef};
 use super::message::Progress;
 use super::segments::{Held, Page, Segments};
+use super::sessions::{Position, Sessions};
 use super::types::{AssignedBy, Counted, Instance, Number, Origin, Part, Piece, Run, Session};
 use crate::bugs::{self, Bug};
 
@@ -45,7 +47,7 @@ pub struct DecidedLog {
     /// How many bytes of entries lie above the watermark, about.
     ahead: usize,
     /// Where each session with leader-assigned values stands.
-    sessions: BTreeMap<Session, Position>,
+    sessions: Sessions,
     assemblies: Assemblies,
     /// The pieces of checkpoints among the entries.
     pieces: BTreeMap<Instance, Piece>,
@@ -71,7 +73,8 @@ pub enum Occurrence {
     Held,
     /// The last part of a value, which is delivered here.
     Completed(Assembled),
-    /// They are leader-assigned values out of their order, or such that were delivered before.
+    /// They are leader-assigned values out of their order, or such that were delivered before, or
+    /// of a session that was forgotten.
     Skipped,
     /// They are of a session that has ended: they are never delivered.
     Ended,
@@ -79,6 +82,8 @@ pub enum Occurrence {
     Noop,
     /// The last piece of a checkpoint.
     Checkpoint(Head),
+    /// So many sessions are remembered, and others may have been forgotten.
+    Limit(Limit),
 }
 
 impl DecidedLog {
@@ -99,7 +104,7 @@ impl DecidedLog {
             end: Instance::FIRST,
             leader_assigned_end: Instance::FIRST,
             ahead: 0,
-            sessions: BTreeMap::new(),
+            sessions: Sessions::new(),
             assemblies: Assemblies::new(limits),
             pieces: BTreeMap::new(),
             trim_points: BTreeSet::from([Instance::FIRST]),
@@ -222,12 +227,14 @@ impl DecidedLog {
         if origin.assigned_by == AssignedBy::Client {
             return (entries.len(), Occurrence::Delivered);
         }
-        let position = self.position(origin.session);
+        let Some(position) = self.sessions.begin(page.from, origin) else {
+            return (entries.len(), Occurrence::Skipped);
+        };
         if bugs::has(Bug::DeliversTwice) {
             position.next = position.next.plus(numbers.len());
             return (entries.len(), Occurrence::Delivered);
         }
-        let Position { next, has_ended } = *position;
+        let Position { next, has_ended, .. } = *position;
         if numbers.from < next && !is_let_in_again(entries) {
             // They were delivered; the next may be among those that follow.
             return ((next.0 - numbers.from.0).min(numbers.len()) as usize, Occurrence::Skipped);
@@ -243,16 +250,19 @@ impl DecidedLog {
             // Nothing but its parts comes between the parts of a value.
             _ if self.assemblies.is_open(origin.session) => self.end_session(origin.session, next),
             count => {
-                self.position(origin.session).next = next.plus(count as u64);
+                let until = next.plus(count as u64);
+                self.move_on(origin.session, until, page.from.plus(count as u64 - 1));
                 (count, Occurrence::Delivered)
             }
         }
     }
 
-    /// Where `session` stands.
-    fn position(&mut self, session: Session) -> &mut Position {
-        let first = Position { next: Number::FIRST, has_ended: false };
-        self.sessions.entry(session).or_insert(first)
+    /// Of `session` everything below `next` is delivered, the last of it at `last`.
+    fn move_on(&mut self, session: Session, next: Number, last: Instance) {
+        if let Some(position) = self.sessions.get_mut(session) {
+            position.next = position.next.max(next);
+            position.last = last;
+        }
     }
 
     /// The part of origin `origin`, which is the next of its session, is passed at `instance`.
@@ -276,15 +286,16 @@ impl DecidedLog {
             Taken::Held => Occurrence::Held,
             Taken::Whole(value) => Occurrence::Completed(value),
         };
-        let position = self.position(session);
-        position.next = position.next.max(origin.number.next());
+        self.move_on(session, origin.number.next(), instance);
         (1, occurrence)
     }
 
     /// Ends `session`: at the first part of its open value, or at `number` if there is none.
     fn end_session(&mut self, session: Session, number: Number) -> (usize, Occurrence) {
         let next = self.assemblies.drop_open(session).unwrap_or(number);
-        *self.position(session) = Position { next, has_ended: true };
+        if let Some(position) = self.sessions.get_mut(session) {
+            (position.next, position.has_ended) = (next, true);
+        }
         (1, Occurrence::Ended)
     }
 
@@ -325,12 +336,23 @@ impl DecidedLog {
 
     /// The number of `session` to be delivered next. When it has ended: the first that never is.
     pub fn next_number(&self, session: Session) -> Number {
-        self.sessions.get(&session).map_or(Number::FIRST, |position| position.next)
+        self.sessions.get(session).map_or(Number::FIRST, |position| position.next)
     }
 
     /// Whether `session` has ended: nothing more of it is ever delivered.
     pub fn has_ended(&self, session: Session) -> bool {
-        self.sessions.get(&session).is_some_and(|position| position.has_ended)
+        self.sessions.get(session).is_some_and(|position| position.has_ended)
+    }
+
+    /// Whether nothing is known of `session`, opened at `opened`, and nothing more of it is ever
+    /// delivered.
+    pub fn has_forgotten(&self, session: Session, opened: Instance) -> bool {
+        self.sessions.has_forgotten(session, opened)
+    }
+
+    /// How many sessions are remembered.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
     }
 
     /// The values of which parts are missing.
@@ -430,7 +452,7 @@ mod tests {
 
     pub(super) fn entry(client: u32, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client, boot: 0 };
-        let origin = Origin { session, number: Number(number), assigned_by };
+        let origin = Origin::new(session, Number(number), assigned_by);
         Entry::Value { origin, value: Value::new(b"v") }
     }
 

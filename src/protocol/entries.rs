@@ -16,6 +16,11 @@
 //!   the same as the next number:  7 | bytes of the whole value | bytes | part
 //!                                 8 | bytes | part,  9 | bytes | part
 //!   piece of a checkpoint:  10 | place | count | series | bytes | piece
+//!   the same as 2, 4, 5 and 6 for number 1 of a session that says where the log was when it was
+//!   opened, in the place of the number:
+//!     11 | client | boot | opened | value bytes | value
+//!     12 | client | boot | opened | bytes of the whole value | bytes | part
+//!     13 | client | boot | opened | bytes | part,  14 | client | boot | opened | bytes | part
 //! ```
 //!
 //! Numbers below 251 are one byte; larger ones are 251, 252 or 253 and 2, 4 or 8 bytes, the least
@@ -143,7 +148,8 @@ impl Entries {
     pub fn numbered<'a>(first: Origin, values: impl IntoIterator<Item = &'a [u8]>) -> Entries {
         let mut builder = EntriesBuilder::new();
         for (number, value) in first.number.numbering(values) {
-            builder.push(EntryRef::Value { origin: Origin { number, ..first }, value });
+            let origin = if number == first.number { first } else { first.at(number) };
+            builder.push(EntryRef::Value { origin, value });
         }
         builder.finish()
     }
@@ -235,7 +241,7 @@ impl Entries {
         let bytes = &self.shared[self.from as usize..self.until as usize];
         let before = self.origin.map(|first| {
             // Only if there is one before does the first refer to it.
-            Origin { number: Number(first.number.0.saturating_sub(1)), ..first }
+            first.at(Number(first.number.0.saturating_sub(1)))
         });
         Iter { rest: bytes, left: self.count, before }
     }
@@ -559,9 +565,7 @@ impl EntriesBuilder {
         self.has_parts |= entries.has_parts;
         self.has_checkpoints |= entries.has_checkpoints;
         self.last = match entries.numbers() {
-            Some((origin, numbers)) => {
-                Some(Origin { number: Number(numbers.until.0 - 1), ..origin })
-            }
+            Some((origin, numbers)) => Some(origin.at(Number(numbers.until.0 - 1))),
             None => rest.last().map_or(first.origin(), EntryRef::origin),
         };
     }
@@ -624,7 +628,7 @@ mod tests {
 
     fn value(client: u32, number: u64, assigned_by: AssignedBy, bytes: &[u8]) -> Entry {
         let session = Session { client, boot: 7 };
-        let origin = Origin { session, number: Number(number), assigned_by };
+        let origin = Origin::new(session, Number(number), assigned_by);
         Entry::Value { origin, value: Value::new(bytes) }
     }
 
@@ -643,7 +647,7 @@ mod tests {
     fn the_form_is_this() {
         use AssignedBy::{Client, Leader};
         let session = Session { client: 300, boot: 1 << 40 };
-        let origin = Origin { session, number: Number(70_000), assigned_by: Leader };
+        let origin = Origin::new(session, Number(70_000), Leader);
         let large = Entry::Value { origin, value: Value::new(b"") };
         let entries: Entries =
             vec![value(2, 9, Client, b"ab"), value(2, 10, Client, b"c"), Entry::Noop, large].into();
@@ -656,7 +660,7 @@ mod tests {
 
     fn part(number: u64, part: Part, bytes: &[u8]) -> Entry {
         let session = Session { client: 1, boot: 7 };
-        let origin = Origin { session, number: Number(number), assigned_by: AssignedBy::Leader };
+        let origin = Origin::new(session, Number(number), AssignedBy::Leader);
         Entry::Part { origin, part, bytes: Value::new(bytes) }
     }
 
@@ -704,7 +708,7 @@ mod tests {
     fn no_entry_costs_more_than_is_said() {
         let session = Session { client: u32::MAX, boot: u64::MAX };
         let assigned_by = AssignedBy::Leader;
-        let origin = Origin { session, number: Number(u64::MAX - 1), assigned_by };
+        let origin = Origin::new(session, Number(u64::MAX - 1), assigned_by);
         let value_bytes = Value::BYTES_MAX as u32;
         for part in [Part::First { value_bytes }, Part::Middle, Part::Last] {
             let entry = EntryRef::Part { origin, part, bytes: &[0; 65_507] };

@@ -46,18 +46,22 @@ pub fn gather_acks(
 
 /// Whether two acknowledgements tell the same of the leader.
 fn is_alike(one: &RequestAck, other: &RequestAck) -> bool {
-    (one.quorate, one.grant) == (other.quorate, other.grant)
+    let said = |ack: &RequestAck| (ack.quorate, ack.grant, ack.decided_below);
+    said(one) == said(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::Session;
+    use crate::protocol::types::{Instance, Session};
 
     fn ack(client: u32, quorate: bool) -> (To, Message) {
         let told = vec![Told::new(Session { client, boot: 1 }, true)];
         let to = To::Node(NodeId::new(Role::Client, client));
-        (to, Message::RequestAck(RequestAck { quorate, grant: 0, told }))
+        (
+            to,
+            Message::RequestAck(RequestAck { quorate, grant: 0, decided_below: Instance(1), told }),
+        )
     }
 
     #[test]

@@ -224,7 +224,11 @@ impl Learner {
                     fx.deliver.push(Delivery::Assembled(value));
                 }
             }
-            Occurrence::Held | Occurrence::Skipped | Occurrence::Ended | Occurrence::Noop => {}
+            Occurrence::Held
+            | Occurrence::Skipped
+            | Occurrence::Ended
+            | Occurrence::Noop
+            | Occurrence::Limit(_) => {}
             Occurrence::Checkpoint(_) => has_passed_checkpoint = true,
         });
         if self.log.watermark() > before {
@@ -572,7 +576,7 @@ mod tests {
 
     fn entry(text: &str, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client: 1, boot: 1 };
-        let origin = Origin { session, number: Number(number), assigned_by };
+        let origin = Origin::new(session, Number(number), assigned_by);
         Entry::Value { origin, value: Value::new(text.as_bytes()) }
     }
 
@@ -676,7 +680,7 @@ mod tests {
         let session = Session { client: 1, boot: 1 };
         let part = |number, part, letter: u8, count| {
             let assigned_by = AssignedBy::Leader;
-            let origin = Origin { session, number: Number(number), assigned_by };
+            let origin = Origin::new(session, Number(number), assigned_by);
             Entry::Part { origin, part, bytes: Value::new(&vec![letter; count]) }
         };
         let first = part(1, Part::First { value_bytes: 65 }, b'f', 32);
@@ -708,7 +712,7 @@ mod tests {
         let session = Session { client: 1, boot: 1 };
         let part = |number, part, count: usize| {
             let assigned_by = AssignedBy::Leader;
-            let origin = Origin { session, number: Number(number), assigned_by };
+            let origin = Origin::new(session, Number(number), assigned_by);
             Entry::Part { origin, part, bytes: Value::new(&vec![b'p'; count]) }
         };
         let entries = [

@@ -38,6 +38,12 @@
 //! What was decided otherwise than by the leader's own Accepts has no such name, and is told with
 //! its values, by Decide.
 //!
+//! Opening a session (`sessions`), before the first value is asked for:
+//!
+//! ```text
+//!   C1 --- Request (no values) ---> P1 --- RequestAck (everything below this is decided) ---> C1
+//! ```
+//!
 //! Refusing, and catching up:
 //!
 //! ```text
@@ -95,7 +101,8 @@ pub enum Message {
     Recalled(Recalled),
 }
 
-/// Client to proposers: decide these values. The session is the sender's.
+/// Client to proposers: decide these values. The session is the sender's. Without values it asks
+/// where the log is, before the session is opened (`sessions`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Request {
     /// Who gives the values their instances.
@@ -105,6 +112,9 @@ pub struct Request {
     /// The first number whose fate the client does not know, at most `from`. A leader that lacks
     /// what comes before it has missed another leader.
     pub front: Number,
+    /// Where the log was when the session was opened; [`Origin::UNSTAMPED`](super::types::Origin)
+    /// if it is not, or asks for instances.
+    pub opened: Instance,
     /// The values, as the entries that they are to be: consecutive numbers of the session, from
     /// `from`, with its way of assignment.
     pub entries: Entries,
@@ -141,6 +151,8 @@ pub struct RequestAck {
     pub quorate: bool,
     /// How many bytes of each of these sessions may be waiting for a decision, about.
     pub grant: u32,
+    /// Everything below it is decided: where a session may be opened.
+    pub decided_below: Instance,
     /// What each session is told.
     pub told: Vec<Told>,
 }
@@ -153,6 +165,8 @@ pub struct Told {
     /// Whether a request of the session came since it was told something last. Else it is told
     /// that its plea was heard, and a link that carries pleas need not carry requests.
     pub requested: bool,
+    /// Nothing is known of the session any more, and nothing more of it is ever delivered. Final.
+    pub is_forgotten: bool,
     /// Values the leader holds. It may die with them, so this only paces retries.
     pub received: Vec<Run<Number>>,
     /// Values that are decided in their instance, or delivered. Final.
@@ -166,7 +180,7 @@ impl Told {
     /// Nothing but that the session was heard, by a request or not.
     pub fn new(session: Session, requested: bool) -> Self {
         let (received, delivered, lost) = (Vec::new(), Vec::new(), Vec::new());
-        Told { session, requested, received, delivered, lost }
+        Told { session, requested, is_forgotten: false, received, delivered, lost }
     }
 
     /// How many bytes it takes in a datagram, at most.

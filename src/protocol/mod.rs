@@ -29,6 +29,7 @@ pub mod quorum;
 pub mod recall;
 pub mod retry;
 pub mod segments;
+pub mod sessions;
 pub mod settings;
 pub mod timer;
 pub mod types;

@@ -175,7 +175,7 @@ mod tests {
         let entry = |instance: u64| {
             let session = Session { client: ballot.proposer, boot: ballot.boot };
             let assigned_by = AssignedBy::Client;
-            let origin = Origin { session, number: Number(instance), assigned_by };
+            let origin = Origin::new(session, Number(instance), assigned_by);
             Entry::Value { origin, value: Value::new(b"v") }
         };
         Page { from: Instance(from), entries: (from..from + count).map(entry).collect() }

@@ -307,7 +307,7 @@ mod tests {
             let entry = |instance| {
                 let session = Session { client: 1, boot: *round };
                 let assigned_by = AssignedBy::Client;
-                let origin = Origin { session, number: Number(instance), assigned_by };
+                let origin = Origin::new(session, Number(instance), assigned_by);
                 Entry::Value { origin, value: Value::new(&[b'v'; 60]) }
             };
             let page =

@@ -362,8 +362,7 @@ mod tests {
     fn page(from: u64, count: u64) -> Page {
         let session = Session { client: 1, boot: 7 };
         let entry = |number| {
-            let origin =
-                Origin { session, number: Number(number), assigned_by: AssignedBy::Client };
+            let origin = Origin::new(session, Number(number), AssignedBy::Client);
             Entry::Value { origin, value: Value::new(&number.to_le_bytes()[..3]) }
         };
         Page { from: Instance(from), entries: (from..from + count).map(entry).collect() }

@@ -94,6 +94,9 @@ pub struct Settings {
     /// After how many instances a learner that takes snapshots takes one, if the log has no
     /// checkpoint before.
     pub snapshot_instances: u64,
+    /// How many sessions are remembered, 1 or more: when there are a quarter more, the others are
+    /// forgotten.
+    pub sessions: usize,
 }
 
 impl Settings {
@@ -169,6 +172,7 @@ impl Default for Settings {
             keepers: Vec::new(),
             snapshot_copies: None,
             snapshot_instances: 65_536,
+            sessions: 4096,
         }
     }
 }

@@ -392,19 +392,41 @@ pub struct Origin {
     pub number: Number,
     /// Who chose the instance.
     pub assigned_by: AssignedBy,
+    /// In the first leader-assigned value of a session: where the log was when the session was
+    /// opened (`sessions`). Else [`Origin::UNSTAMPED`].
+    pub opened: Instance,
 }
 
 impl Origin {
+    /// No stamp: what all values have but the first of a session. Below every stamp.
+    pub const UNSTAMPED: Instance = Instance(0);
+
+    /// The origin of a value without a stamp.
+    pub fn new(session: Session, number: Number, assigned_by: AssignedBy) -> Self {
+        Origin { session, number, assigned_by, opened: Self::UNSTAMPED }
+    }
+
+    /// The same with the stamp of its session, if it is its first value.
+    #[must_use]
+    pub fn stamped(self, opened: Instance) -> Self {
+        let is_first = self.number == Number::FIRST && self.assigned_by == AssignedBy::Leader;
+        Origin { opened: if is_first { opened } else { Self::UNSTAMPED }, ..self }
+    }
+
+    /// The origin of another value of the session; without a stamp.
+    #[must_use]
+    pub fn at(self, number: Number) -> Self {
+        Self::new(self.session, number, self.assigned_by)
+    }
+
     /// The origin of the session's next value; none after the last number there is.
     pub fn next(self) -> Option<Origin> {
-        let number = Number(self.number.0.checked_add(1)?);
-        Some(Origin { number, ..self })
+        Some(self.at(Number(self.number.0.checked_add(1)?)))
     }
 
     /// The origin of the session's value before; none before number 0.
     pub fn before(self) -> Option<Origin> {
-        let number = Number(self.number.0.checked_sub(1)?);
-        Some(Origin { number, ..self })
+        Some(self.at(Number(self.number.0.checked_sub(1)?)))
     }
 }
 
@@ -565,7 +587,7 @@ pub const MESSAGE_BYTES_MAX: usize = 128;
 pub const RUN_BYTES_MAX: usize = 18;
 
 /// The same of what one session is told, besides its runs.
-pub const TOLD_BYTES_MAX: usize = 5 + 9 + 1 + 3 * 5;
+pub const TOLD_BYTES_MAX: usize = 5 + 9 + 1 + 1 + 3 * 5;
 
 /// A moment, in microseconds since a start that the runtime chose. Never the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

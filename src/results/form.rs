@@ -215,7 +215,7 @@ mod tests {
     /// A log of `count` entries: values, no-ops, repetitions, and values in parts.
     fn log(count: u64) -> Vec<Entry> {
         let session = Session { client: 1, boot: 1 };
-        let origin = |number, assigned_by| Origin { session, number: Number(number), assigned_by };
+        let origin = |number, assigned_by| Origin::new(session, Number(number), assigned_by);
         let (mut number, mut entries) = (1, Vec::new());
         while (entries.len() as u64) < count {
             let value = Value::new(format!("value {number}").as_bytes());

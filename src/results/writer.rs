@@ -127,7 +127,7 @@ mod tests {
         for (instance, value) in [(2, &b"b\r"[..]), (1, b""), (9, b"\0\xff\t")] {
             let session = Session { client: 1, boot: 1 };
             let assigned_by = AssignedBy::Client;
-            let origin = Origin { session, number: Number(instance), assigned_by };
+            let origin = Origin::new(session, Number(instance), assigned_by);
             let entries = Entries::numbered(origin, [value]);
             let page = Page { from: Instance(instance), entries };
             writer.deliver(&Delivery::Delivered(page.clone()));

@@ -191,14 +191,20 @@ impl Load {
 fn split(fx: &mut Effects, most: usize) {
     let sent = std::mem::take(&mut fx.send);
     for (to, message) in sent {
-        let Message::Request(Request { assignment, from, front, entries }) = message else {
+        let Message::Request(Request { assignment, from, front, opened, entries }) = message else {
             fx.send.push((to, message));
             continue;
         };
+        if entries.is_empty() {
+            // It asks where the log is.
+            let request = Request { assignment, from, front, opened, entries };
+            fx.send.push((to, Message::Request(request)));
+            continue;
+        }
         for place in (0..entries.len()).step_by(most) {
             let (from, until) = (from.plus(place as u64), entries.len().min(place + most));
             let entries = entries.slice(place, until);
-            let request = Request { assignment, from, front, entries };
+            let request = Request { assignment, from, front, opened, entries };
             fx.send.push((to, Message::Request(request)));
         }
     }
@@ -240,9 +246,10 @@ impl Actor for Load {
         self.client.interest()
     }
 
-    /// Finished when nothing is in flight: something always is, until the time is over.
+    /// Finished when nothing is in flight: something always is, until the time is over. With more
+    /// clients than sessions are remembered, what is in flight may never be known.
     fn is_finished(&self) -> bool {
-        self.outstanding == 0
+        self.outstanding == 0 || self.client.is_forgotten()
     }
 }
 
@@ -260,7 +267,7 @@ mod tests {
         let mut fx = Effects::new();
         let delivered = vec![Run::new(Number(from), Number(until))];
         let told = vec![Told { delivered, ..Told::new(SESSION, true) }];
-        let ack = RequestAck { quorate: true, grant: 1 << 20, told };
+        let ack = RequestAck { quorate: true, grant: 1 << 20, decided_below: Instance(1), told };
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         load.on_message(Time(micros), leader, Message::RequestAck(ack), &mut fx);
         load.on_turn_end(Time(micros), &mut fx);
@@ -281,7 +288,7 @@ mod tests {
             warm_up: Duration::from_micros(100),
             duration: Duration::from_micros(100),
         };
-        let client = Client::new(SESSION, assignment, Settings::default());
+        let client = Client::new(SESSION, assignment, Settings::default()).opened_at(Instance(1));
         let mut load = Load::new(SESSION, client, options, Arc::clone(report));
         let mut fx = Effects::new();
         load.on_start(Time(0), &mut fx);
@@ -315,7 +322,8 @@ mod tests {
             warm_up: Duration::ZERO,
             duration: Duration::from_micros(100),
         };
-        let client = Client::new(SESSION, Assignment::Leader, Settings::default());
+        let client =
+            Client::new(SESSION, Assignment::Leader, Settings::default()).opened_at(Instance(1));
         let mut load = Load::new(SESSION, client, options, Arc::clone(&report));
         let mut fx = Effects::new();
         load.on_start(Time(0), &mut fx);

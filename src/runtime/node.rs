@@ -197,8 +197,12 @@ impl Ready {
         let mut opened = Opened::booting(&config, options.of_role(), clock, boot)?;
         opened.part = match opened.part {
             Part::Client(name, client) => {
-                let cutting = session.as_ref().map(|session| session.part_bytes());
-                Part::Client(name, Box::new(cutting.into_iter().fold(*client, Client::cutting_at)))
+                let mut client = *client;
+                if let Some(session) = &session {
+                    client = client.cutting_at(session.part_bytes());
+                    client = session.opened().into_iter().fold(client, Client::opened_at);
+                }
+                Part::Client(name, Box::new(client))
             }
             Part::Learner(learner) => {
                 let learner = learner.beginning(options.beginning);
@@ -354,15 +358,29 @@ fn run_client(
     let progress = ClientProgress::new();
     ending.progress = Some(progress.clone());
     ending.session = session.clone();
-    let track = session.as_ref().map(|session| session.track());
-    let client = Counted::new(client, progress.clone(), track);
+    let client = Counted::new(client, progress.clone(), session.clone());
     let exit = drive(process, client, Box::new(NoOutput), ending)?;
     progress.finish();
     if let Some(mismatch) = session.as_ref().and_then(|session| session.mismatch()) {
         error!(target: "paxos::report", "{mismatch}");
         return Ok(Exit::BadInput);
     }
+    if progress.is_forgotten() {
+        return Ok(report_forgotten(progress.tally()));
+    }
     Ok(report_client(progress.tally(), assignment, stdin.failure(), exit))
+}
+
+/// Says what is known of the values of a client that the cluster has forgotten.
+fn report_forgotten(ClientTally { asked, delivered, .. }: ClientTally) -> Exit {
+    error!(
+        target: "paxos::report",
+        "the cluster has ended this session, because more other clients than `sessions` allows \
+         were active since its last value; the first {delivered} of {asked} values are known to \
+         be decided, and of the rest it is not known: find out from a learner which are, and start \
+         the client again, in a new session, with the others"
+    );
+    Exit::Undone
 }
 
 /// Says what became of a client's values.

@@ -384,7 +384,7 @@ mod tests {
 
     fn deliver(output: &mut impl Output, value: &[u8]) {
         let session = Session { client: 1, boot: 1 };
-        let origin = Origin { session, number: Number::FIRST, assigned_by: AssignedBy::Client };
+        let origin = Origin::new(session, Number::FIRST, AssignedBy::Client);
         let page = Page { from: Instance::FIRST, entries: Entries::numbered(origin, [value]) };
         output.deliver(&Delivery::Delivered(page.clone()));
         output.deliver(&Delivery::Decided(page));

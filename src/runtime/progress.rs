@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use log::info;
 use parking_lot::Mutex;
 
-use super::session::Track;
+use super::session::{SessionFile, Track};
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::figures::Figures;
@@ -38,6 +38,7 @@ struct Shared {
     asked: AtomicU64,
     delivered: AtomicU64,
     lost: AtomicU64,
+    is_forgotten: AtomicBool,
     /// When the last line was logged, in seconds.
     reported: AtomicU64,
     /// How long values took whose fate is known, in microseconds.
@@ -102,6 +103,11 @@ impl ClientProgress {
         }
     }
 
+    /// Whether the cluster has forgotten the session.
+    pub fn is_forgotten(&self) -> bool {
+        self.shared.is_forgotten.load(Ordering::Relaxed)
+    }
+
     fn publish(&self, tally: ClientTally) {
         self.shared.asked.store(tally.asked, Ordering::Relaxed);
         self.shared.delivered.store(tally.delivered, Ordering::Relaxed);
@@ -150,17 +156,33 @@ pub struct Counted {
     waiting: Waiting,
     /// Of a session that may be resumed.
     track: Option<Track>,
-    /// The input is not what it was: nothing more is asked for, and nothing waited for.
+    session: Option<Arc<SessionFile>>,
+    /// The input is not what it was, or the session cannot be kept: nothing more is asked for, and
+    /// nothing waited for.
     is_refused: bool,
 }
 
 impl Counted {
-    /// `client`, publishing to `progress`; `track` follows its input if its session may be resumed.
-    pub fn new(client: Client, progress: ClientProgress, track: Option<Track>) -> Self {
+    /// `client`, publishing to `progress`. If its session has a file its input is followed.
+    pub fn new(
+        client: Client,
+        progress: ClientProgress,
+        session: Option<Arc<SessionFile>>,
+    ) -> Self {
+        let track = session.as_ref().map(|session| session.track());
         // It cannot fail with these bounds; without it a client says less, and works.
         *progress.shared.took.lock() = Histogram::new_with_max(LONGEST_MICROS, 2).ok();
         let (moved, waiting) = (Time::ZERO, Waiting::default());
-        Counted { client, progress, moved, waiting, track, is_refused: false }
+        Counted { client, progress, moved, waiting, track, session, is_refused: false }
+    }
+
+    /// Stores where the session was opened. This is before anything of the turn is sent.
+    fn store_opening(&mut self, fx: &mut Effects) {
+        let (Some(session), Some(opened)) = (&self.session, self.client.opened()) else { return };
+        if !session.open_at(opened) {
+            fx.send.clear();
+            self.is_refused = true;
+        }
     }
 }
 
@@ -199,6 +221,7 @@ impl Actor for Counted {
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.client.on_turn_end(now, fx);
+        self.store_opening(fx);
         let (tally, before) = (self.client.tally(), self.progress.tally());
         let settled = tally.delivered + tally.lost - before.delivered - before.lost;
         if tally.undecided() == 0 || settled > 0 {
@@ -210,6 +233,7 @@ impl Actor for Counted {
             self.waiting.settle(now, settled, took);
         }
         self.progress.publish(tally);
+        self.progress.shared.is_forgotten.store(self.client.is_forgotten(), Ordering::Relaxed);
         if let Some(track) = &mut self.track {
             track.on_decided(self.client.front());
         }

@@ -7,7 +7,9 @@
 //! four things, for which this file stands:
 //!
 //! 1. The session is on stable storage, name and all, before anything is asked for in it. Else a
-//!    process that is killed would come back with another, and its values would be new ones.
+//!    process that is killed would come back with another, and its values would be new ones. The
+//!    same holds of where the log was when it was opened (`protocol::sessions`), which is known a
+//!    little later.
 //! 2. A number means the same value in each life. The input is the same, or it is the user's
 //!    mistake; and a long value is cut into the same parts, though datagrams may carry more now.
 //! 3. No two processes use it at a time: the file is locked.
@@ -25,17 +27,19 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use log::{info, warn};
+use log::{error, info, warn};
 use parking_lot::Mutex;
 
 use super::start_error::{StartError, StartErrorKind};
-use crate::protocol::types::{Number, Value};
+use crate::protocol::types::{Instance, Number, Origin, Value};
 use crate::results::digest::Digest;
 use crate::results::files::{Presence, must_be_regular};
 use crate::text::lines;
 
-/// The first word of a session file.
-const MAGIC: &str = "paxos-session-1";
+/// The first word of a session file, and of one of an earlier version, whose sessions do not say
+/// where they were opened.
+const MAGIC: &str = "paxos-session-2";
+const MAGIC_UNSTAMPED: &str = "paxos-session-1";
 
 /// No session file is longer.
 const FILE_BYTES_MAX: u64 = 4096;
@@ -77,6 +81,12 @@ pub struct SessionFile {
     file: File,
     path: PathBuf,
     head: Head,
+    /// How long the head is in the file: a stamp comes next, if there is one.
+    head_bytes: u64,
+    /// How long the stamp is.
+    stamp_bytes: u64,
+    /// Where the session was opened, once it is.
+    opened: Mutex<Option<Instance>>,
     /// What an earlier life knew to be decided.
     found: Reached,
     /// What is known now.
@@ -141,18 +151,18 @@ impl fmt::Display for Mismatch {
 }
 
 impl Head {
-    fn text(&self) -> String {
+    fn text(&self, magic: &str) -> String {
         let Head { cluster, client, boot, part_bytes } = self;
         format!(
-            "# The session of a client of paxos. Not to be copied or changed.\n{MAGIC}\n\
+            "# The session of a client of paxos. Not to be copied or changed.\n{magic}\n\
              cluster {cluster}\nclient {client}\nsession {boot:016x}\npart_bytes {part_bytes}\n"
         )
     }
 
-    /// Understands the beginning of a session file.
-    fn parse(text: &str) -> Option<Head> {
+    /// Understands the beginning of a session file that begins with this word.
+    fn parse(text: &str, magic: &str) -> Option<Head> {
         let mut words = lines(text).map(|(_, words)| words);
-        if words.next()? != [MAGIC] {
+        if words.next()? != [magic] {
             return None;
         }
         let mut word = |key: &str| match words.next()?[..] {
@@ -165,8 +175,20 @@ impl Head {
             boot: u64::from_str_radix(&word("session")?, 16).ok()?,
             part_bytes: word("part_bytes")?.parse().ok()?,
         };
-        text.starts_with(&head.text()).then_some(head)
+        text.starts_with(&head.text(magic)).then_some(head)
     }
+}
+
+/// Where a session was opened, as a line of always the same length: at no instance until it is.
+fn stamp_text(opened: Instance) -> String {
+    let what = format!("opened {:020}", opened.0);
+    format!("{what} {:08x}\n", crc32fast::hash(what.as_bytes()))
+}
+
+/// Understands such a line; none if it is damaged.
+fn parse_stamp(line: &str) -> Option<Instance> {
+    let opened = Instance(line.split(' ').nth(1)?.parse().ok()?);
+    (line == stamp_text(opened)).then_some(opened)
 }
 
 impl Reached {
@@ -213,7 +235,8 @@ impl SessionFile {
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if let Some(file) = create(path, mine)? {
-                        return Ok(Self::new(file, path, mine.clone(), Reached::default()));
+                        let stamp = Some(Origin::UNSTAMPED);
+                        return Ok(Self::new(file, path, mine.clone(), stamp, Reached::default()));
                     }
                 }
                 Err(error) => return Err(failed(error)),
@@ -222,11 +245,24 @@ impl SessionFile {
         Err(unusable(format!("{name}: it is made and removed again and again")))
     }
 
-    fn new(file: File, path: &Path, head: Head, found: Reached) -> Self {
+    /// `stamp` is what the file says of where the session was opened, if it says that.
+    fn new(file: File, path: &Path, head: Head, stamp: Option<Instance>, found: Reached) -> Self {
         let shared = Arc::new(Shared::default());
         *shared.reached.lock() = found;
         let noted = Mutex::new(Noted { reached: found, slot: 0, has_failed: false });
-        SessionFile { file, path: path.into(), head, found, shared, noted }
+        let (magic, stamp_bytes) = match stamp {
+            Some(stamp) => (MAGIC, stamp_text(stamp).len() as u64),
+            None => (MAGIC_UNSTAMPED, 0),
+        };
+        let head_bytes = head.text(magic).len() as u64;
+        // A session of an earlier version asks without a stamp, as it always did.
+        let opened = match stamp {
+            Some(Origin::UNSTAMPED) => None,
+            Some(stamp) => Some(stamp),
+            None => Some(Origin::UNSTAMPED),
+        };
+        let (path, opened) = (path.into(), Mutex::new(opened));
+        SessionFile { file, path, head, head_bytes, stamp_bytes, opened, found, shared, noted }
     }
 
     /// What an earlier life has left in `file`.
@@ -238,7 +274,8 @@ impl SessionFile {
         read.and_then(|_| sync_name(path))
             .map_err(|error| unusable(format!("{name}: cannot read this session: {error}")))?;
         let text = String::from_utf8_lossy(&bytes);
-        let Some(head) = Head::parse(&text) else {
+        let of_version = |magic| Some((Head::parse(&text, magic)?, magic));
+        let Some((head, magic)) = of_version(MAGIC).or_else(|| of_version(MAGIC_UNSTAMPED)) else {
             return Err(unusable(format!(
                 "{name}: this is no session file; name one that is not there yet, and it is made"
             )));
@@ -258,8 +295,21 @@ impl SessionFile {
                 mine.part_bytes
             )));
         }
-        let slots: Vec<Option<Reached>> =
-            text[head.text().len()..].lines().map(Reached::parse).collect();
+        let mut rest = &text[head.text(magic).len()..];
+        let mut stamp = None;
+        if magic == MAGIC {
+            let (line, behind) = rest.split_at(rest.find('\n').map_or(rest.len(), |end| end + 1));
+            rest = behind;
+            stamp = parse_stamp(line);
+            if stamp.is_none() {
+                return Err(unusable(format!(
+                    "{name}: the line that says where the session was opened is damaged, so what \
+                     was asked for in it must not be asked for again; start new values with a new \
+                     session file"
+                )));
+            }
+        }
+        let slots: Vec<Option<Reached>> = rest.lines().map(Reached::parse).collect();
         let lines = |slot: &Option<Reached>| slot.map_or(0, |reached| reached.lines);
         let newest = slots.iter().enumerate().max_by_key(|(_, slot)| lines(slot));
         let (place, found) = newest.map_or((0, None), |(place, slot)| (place as u64, *slot));
@@ -268,7 +318,7 @@ impl SessionFile {
             target: "paxos::report",
             "resumes its session; {} lines of it are known to be decided", found.lines
         );
-        let session = Self::new(file, path, head, found);
+        let session = Self::new(file, path, head, stamp, found);
         session.noted.lock().slot = 1 - place.min(1);
         Ok(session)
     }
@@ -276,6 +326,31 @@ impl SessionFile {
     /// The session's boot number.
     pub fn boot(&self) -> u64 {
         self.head.boot
+    }
+
+    /// Where the session was opened, if it was.
+    pub fn opened(&self) -> Option<Instance> {
+        *self.opened.lock()
+    }
+
+    /// The session is opened at `opened`. Returns whether that is on stable storage: only then may
+    /// anything be asked for in it.
+    #[must_use]
+    pub fn open_at(&self, opened: Instance) -> bool {
+        let mut known = self.opened.lock();
+        if *known == Some(opened) {
+            return true;
+        }
+        assert!(known.is_none(), "a session is opened once");
+        let text = stamp_text(opened);
+        let written = self.file.write_all_at(text.as_bytes(), self.head_bytes);
+        if let Err(error) = written.and_then(|()| self.file.sync_data()) {
+            let name = self.path.display();
+            error!("{name}: cannot store where the session is opened: {error}");
+            return false;
+        }
+        *known = Some(opened);
+        true
     }
 
     /// In parts of how many bytes the session's long values travel.
@@ -308,7 +383,7 @@ impl SessionFile {
         }
         let text = reached.text();
         // The two take turns, so that one of them is whole whenever this process dies.
-        let place = self.head.text().len() as u64 + noted.slot * text.len() as u64;
+        let place = self.head_bytes + self.stamp_bytes + noted.slot * text.len() as u64;
         if let Err(error) = self.file.write_all_at(text.as_bytes(), place) {
             warn!("{}: cannot note what is decided: {error}", self.path.display());
             noted.has_failed = true;
@@ -343,7 +418,8 @@ fn create(path: &Path, mine: &Head) -> Result<Option<File>, StartError> {
     }
     file.set_len(0).map_err(failed)?;
     let slots = Reached::default().text().repeat(2);
-    file.write_all([mine.text(), slots].concat().as_bytes()).map_err(failed)?;
+    let text = [mine.text(MAGIC), stamp_text(Origin::UNSTAMPED), slots].concat();
+    file.write_all(text.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     fs::rename(&unfinished, path).map_err(failed)?;
     sync_name(path).map_err(failed)?;
@@ -523,7 +599,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("session");
         let unfinished = folder.path().join("session.new");
-        for left in ["", "paxos-sess", &head(1, 5).text()] {
+        for left in ["", "paxos-sess", &head(1, 5).text(MAGIC)] {
             fs::write(&unfinished, left).unwrap();
             assert_eq!(open(&path, 1, 7).unwrap().boot(), 7);
             assert!(!unfinished.exists());
@@ -552,6 +628,32 @@ mod tests {
         );
         assert_eq!(live(&path, &fed, 4), None);
         assert_eq!(live(&path, &fed[..3], 3), Some(Mismatch::Ends { line: 3, decided: 4 }));
+    }
+
+    /// Where a session was opened is known in all its lives, and a session of an earlier version
+    /// goes on without that.
+    #[test]
+    fn a_session_stays_where_it_was_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        let session = open(&path, 1, 7).unwrap();
+        assert_eq!(session.opened(), None);
+        assert!(session.open_at(Instance(70)));
+        drop(session);
+        assert_eq!(live(&path, &["a", "b"], 2), None);
+        let session = open(&path, 1, 8).unwrap();
+        assert_eq!((session.opened(), session.found.lines), (Some(Instance(70)), 2));
+        assert!(session.open_at(Instance(70)));
+        drop(session);
+        let whole = fs::read_to_string(&path).unwrap();
+        fs::write(&path, whole.replace("0070 ", "0071 ")).unwrap();
+        assert!(open(&path, 1, 8).unwrap_err().contains("was opened is damaged"));
+        let slots = Reached { lines: 3, ..Reached::default() }.text().repeat(2);
+        fs::write(&path, [head(1, 7).text(MAGIC_UNSTAMPED), slots].concat()).unwrap();
+        let session = open(&path, 1, 8).unwrap();
+        assert_eq!((session.opened(), session.found.lines), (Some(Origin::UNSTAMPED), 3));
+        drop(session);
+        assert_eq!(open(&path, 1, 8).unwrap().found.lines, 3);
     }
 
     /// A line that takes more numbers than it may is seen before it takes those of others.

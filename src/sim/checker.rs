@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::record::Chosen;
 use super::series::reckon;
 use crate::protocol::assembly::AssemblyLimits;
-use crate::protocol::message::{AcceptedEntry, Kind, Message, Recalled, Standing, Voted};
+use crate::protocol::message::{
+    AcceptedEntry, Assignment, Kind, Message, Recalled, Standing, Voted,
+};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
     AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Part, Role, Run, Sender, Session,
@@ -52,6 +54,8 @@ pub struct Checker {
     asked: BTreeMap<(Session, Number), Entry>,
     /// How far each client has cut what it was given.
     cut: BTreeMap<Session, Cut>,
+    /// Where each client has opened its session.
+    opened: BTreeMap<Session, Instance>,
     /// Sessions that somebody made up: they may ask for anything.
     forged: BTreeSet<Session>,
     limits: AssemblyLimits,
@@ -95,6 +99,7 @@ impl Checker {
             limits: settings.assembly,
             typed: BTreeMap::new(),
             cut: BTreeMap::new(),
+            opened: BTreeMap::new(),
             forged: BTreeSet::new(),
             prepared: BTreeSet::new(),
             proposed: BTreeMap::new(),
@@ -230,10 +235,16 @@ impl Checker {
                     for number in told.lost.iter().flat_map(Run::iter) {
                         self.expect_lost(from, told.session, number)?;
                     }
+                    if told.is_forgotten {
+                        self.expect_forgotten(from, told.session)?;
+                    }
                 }
             }
             Message::Request(request) => {
                 let session = Session { client: from.id, boot: sender.boot };
+                if request.assignment == Assignment::Leader && !request.entries.is_empty() {
+                    self.on_opened(session, request.opened)?;
+                }
                 for (number, entry) in (request.from.0..).map(Number).zip(&request.entries) {
                     self.on_request(session, number, entry.to_entry())?;
                 }
@@ -286,6 +297,30 @@ impl Checker {
         }
         self.named_until.insert(ballot, known.max(until));
         Ok(())
+    }
+
+    /// A client asks in a session that was opened at `opened`: there everything was decided before,
+    /// and it is the same whenever it asks.
+    fn on_opened(&mut self, session: Session, opened: Instance) -> Result<(), Violation> {
+        if self.forged.contains(&session) {
+            return Ok(());
+        }
+        let first = *self.opened.entry(session).or_insert(opened);
+        let decided = self.chosen.range(..opened).count() as u64;
+        if first == opened && decided + 1 == opened.0 {
+            return Ok(());
+        }
+        Err(format!("{session} was opened at {first}, and at {opened} with {decided} below it"))
+    }
+
+    /// Nobody remembers `session`, and nobody ever begins it.
+    fn expect_forgotten(&self, from: NodeId, session: Session) -> Result<(), Violation> {
+        let reckoned = reckon(&self.chosen, self.limits);
+        let opened = self.opened.get(&session).map_or(0, |opened| opened.0);
+        if !reckoned.remembered.contains(&session) && opened < reckoned.horizon {
+            return Ok(());
+        }
+        Err(format!("{from} says {session} is forgotten; it is not"))
     }
 
     fn is_named(&self, instance: Instance, ballot: Ballot) -> bool {

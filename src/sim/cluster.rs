@@ -421,7 +421,8 @@ impl Cluster {
             // What is typed after its session has ended is asked for by nobody.
             AnyRole::Client(client) => {
                 let has_input = !node.input.is_empty() && !client.is_finished();
-                !has_input && client.tally().undecided() == 0
+                let is_known = client.tally().undecided() == 0 || client.is_forgotten();
+                !has_input && is_known
             }
             AnyRole::Proposer(_) | AnyRole::Acceptor(_) | AnyRole::Learner(_) => true,
         })
@@ -459,7 +460,8 @@ impl Cluster {
         let clients = up.clone().filter_map(|node| match &node.role {
             AnyRole::Client(client) => {
                 let Sender { node, boot } = node.sender;
-                Some((Session { client: node.id, boot }, client.tally().delivered))
+                let session = Session { client: node.id, boot };
+                Some((session, client.tally(), client.is_forgotten()))
             }
             AnyRole::Proposer(_) | AnyRole::Acceptor(_) | AnyRole::Learner(_) => None,
         });

@@ -1,6 +1,7 @@
 //! Drills: one situation each, and how soon it must be over. The lasting scenarios draw such
 //! situations at random and give them time; here the time is short, and the situation certain.
 
+mod forgotten;
 mod recalling;
 mod series;
 mod sessions;
@@ -28,7 +29,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 39] = [
+pub const ALL: [Drill; 41] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -53,6 +54,8 @@ pub const ALL: [Drill; 39] = [
     ("missed value", missed_value),
     ("trimmed logs", trimmed_logs::logs),
     ("sessions that are resumed", sessions::resumed),
+    ("a client that is idle", forgotten::idle_client),
+    ("a request that is late", forgotten::late_request),
     ("newcomers to a trimmed log", trimming::newcomers),
     ("acceptors that trimmed unevenly", trimming::uneven),
     ("acceptors that come back trimmed", trimming::returns),

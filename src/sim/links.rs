@@ -142,14 +142,19 @@ mod tests {
         load.run(1).share
     }
 
+    /// The mean of a few runs, which differ by a tenth.
+    fn mean_share(load: &Load) -> f64 {
+        (1..=3).map(|seed| load.run(seed).share).sum::<f64>() / 3.0
+    }
+
     /// However much is asked for, as much is decided.
     #[test]
     fn more_outstanding_is_never_less() {
         for proposers in [1, 4] {
             let load =
                 |outstanding| Load { outstanding: vec![outstanding], proposers, ..Load::default() };
-            let (some, many) = (share(&load(64)), share(&load(1024)));
-            // The aim is 0.95, and 0.94 and 0.90 were measured.
+            let (some, many) = (mean_share(&load(64)), mean_share(&load(1024)));
+            // The aim is 0.95, and 0.93 and 0.92 were measured.
             assert!(many >= some * 0.88, "{proposers} proposers: {many:.3} instead of {some:.3}");
             assert!(some > 0.6, "{some:.3}");
         }

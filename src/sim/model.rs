@@ -283,15 +283,13 @@ impl Paxos {
 fn ask(proposer: &mut Proposer, place: usize, asked: &mut u64, fx: &mut Effects) {
     *asked += 1;
     let id = place as u32 + 1;
-    let origin = Origin {
-        session: Session { client: id, boot: 1 },
-        number: Number(*asked),
-        assigned_by: AssignedBy::Client,
-    };
+    let session = Session { client: id, boot: 1 };
+    let origin = Origin::new(session, Number(*asked), AssignedBy::Client);
     let request = Request {
         assignment: Assignment::Client { first: Instance(1) },
         from: Number(*asked),
         front: Number(1),
+        opened: Origin::UNSTAMPED,
         entries: Entries::numbered(origin, [value(id, *asked).as_bytes()]),
     };
     let from = Sender { node: NodeId::new(Role::Client, id), boot: 1 };

@@ -305,6 +305,14 @@ fn drawn_hold(seed: u64) -> Option<u64> {
     rng.chance(0.5).then(|| 1 + rng.below(20_000))
 }
 
+/// How many sessions are remembered: in one of six runs few, and then clients come and go.
+fn drawn_sessions(rng: &mut Rng) -> Option<usize> {
+    (rng.below(6) == 0).then(|| 1 + rng.below(12) as usize)
+}
+
+/// The ids of clients that come and go begin here.
+const PASSING: u32 = 100;
+
 /// Draws a scenario.
 struct Draw {
     seed: u64,
@@ -339,6 +347,7 @@ impl Draw {
         if plan.settings.retain != Retain::All || plan.settings.hold_bytes.is_some() {
             clients.iter_mut().for_each(|asking| asking.assignment = Assignment::Leader);
         }
+        self.draw_sessions(&mut plan.settings, &mut clients);
         let classes: Vec<Class> = CLASSES.into_iter().filter(|_| self.rng.chance(0.5)).collect();
         let mut faults = Vec::new();
         let mut time = Time::ZERO;
@@ -405,6 +414,23 @@ impl Draw {
         if rng.chance(0.5) {
             settings.window_bytes = part_bytes as usize * (1 + rng.below(10) as usize);
         }
+    }
+
+    /// In some runs few sessions are remembered, and many clients come for a value or two.
+    fn draw_sessions(&self, settings: &mut Settings, clients: &mut Vec<Asking>) {
+        let mut rng = Rng::new(self.seed ^ 0x7365_7373);
+        let Some(sessions) = drawn_sessions(&mut rng) else { return };
+        settings.sessions = sessions;
+        let count = 1 + rng.below(40) as u32;
+        let latest = Duration::from_millis(500 + 500 * rng.below(6));
+        clients.extend((PASSING..PASSING + count).map(|client| Asking {
+            client,
+            start: Time::ZERO + rng.up_to(latest),
+            assignment: Assignment::Leader,
+            values: 1 + rng.below(4),
+            pause: Duration::from_micros([0, 1000, 100_000][rng.below(3) as usize]),
+            long: NONE_LONG,
+        }));
     }
 
     fn asking(&mut self, client: u32) -> Asking {

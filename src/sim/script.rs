@@ -8,7 +8,7 @@
 //! Commands: `settings acceptors=3 page=512`, `start P1 [no-preexecution] [no-timeouts]`,
 //! `tick 20ms`, `run 20ms` (the same, and heartbeats and echoes are delivered meanwhile),
 //! `campaign P1` (whoever leads), `plead C9 for P2` (what `paxos lead P2` says),
-//! `show elections`, `input C1 [at N] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`,
+//! `show elections`, `input C1 [at N|opened] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`,
 //! `drop [Kind] [from X] [to Y]`, `kill P1`, `restart A1 [keeps 1]` (of its records).
 
 use std::collections::BTreeMap;
@@ -254,11 +254,19 @@ impl Stage {
             assignment = Assignment::Client { first };
             words = &words[2..];
         }
+        // Else the client asks where the log is, as it does when it starts.
+        let is_opened = words.first() == Some(&"opened");
+        if is_opened {
+            words = &words[1..];
+        }
         if !self.nodes.contains_key(&id) {
             self.boots += 1;
             let boot = self.boots;
             let session = Session { client: id.id, boot };
-            let client = Client::new(session, assignment, self.settings.clone());
+            let mut client = Client::new(session, assignment, self.settings.clone());
+            if is_opened {
+                client = client.opened_at(Instance::FIRST);
+            }
             self.enter(Sender { node: id, boot }, AnyRole::Client(Box::new(client)), Vec::new())?;
         }
         if let Some(actress) = self.nodes.get(&id) {

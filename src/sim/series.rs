@@ -1,12 +1,14 @@
 //! What must be delivered, as the judge reckons it from what is chosen.
 //!
 //! It is slow and simple, holds copies of everything, and shares no code with the roles but the
-//! form of a checkpoint: the rules of `protocol::assembly` once more, one entry after the other.
+//! form of a checkpoint: the rules of `protocol::assembly` and of `protocol::sessions` once more,
+//! one entry after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::assembly::AssemblyLimits;
-use crate::protocol::checkpoint::{Checkpoint, Position};
+use crate::protocol::checkpoint::{Checkpoint, Limit};
+use crate::protocol::sessions::Position;
 use crate::protocol::types::{AssignedBy, Entry, Instance, Number, Part, Session, Value};
 
 /// What a log comes to.
@@ -16,6 +18,9 @@ pub struct Reckoned {
     pub delivered: Vec<(Instance, Session, Number, Value)>,
     /// The sessions that have ended, and the first number of each that is never delivered.
     pub ended: BTreeMap<Session, u64>,
+    /// The sessions that are remembered at the end, and below which stamp no other is begun.
+    pub remembered: BTreeSet<Session>,
+    pub horizon: u64,
 }
 
 /// One session's standing.
@@ -27,6 +32,9 @@ struct Standing {
     /// The first number that is never delivered, once it has ended.
     ends_at: u64,
     open: Option<Open>,
+    /// Where its last number was delivered, and where it was opened.
+    last: u64,
+    opened: u64,
 }
 
 impl Standing {
@@ -89,12 +97,13 @@ pub fn check_checkpoints(
         let head = checkpoint.head;
         let below: BTreeMap<_, _> =
             chosen.range(..head.of).map(|(at, entry)| (*at, entry.clone())).collect();
-        let (_, sessions) = walk(&below, limits);
+        let (reckoned, sessions) = walk(&below, limits);
         let expected: Vec<_> = sessions
             .iter()
             .map(|(session, standing)| {
                 let (next, has_ended) = (Number(standing.next()), standing.has_ended);
-                (*session, Position { next, has_ended })
+                let (last, opened) = (Instance(standing.last), Instance(standing.opened));
+                (*session, Position { next, has_ended, last, opened })
             })
             .collect();
         let open = sessions.values().filter_map(|standing| standing.open.as_ref());
@@ -104,7 +113,8 @@ pub fn check_checkpoints(
         let name =
             below.values().find_map(|entry| entry.origin()).map(|origin| origin.session.boot);
         let is_named = checkpoint.name == name.unwrap_or(0);
-        if checkpoint.sessions != expected || said != open || head.keep != keep || !is_named {
+        let has_all = checkpoint.sessions == expected && checkpoint.horizon.0 == reckoned.horizon;
+        if !has_all || !is_named || said != open || head.keep != keep {
             return Err(format!("the checkpoint at {last} is not what the log comes to: {head:?}"));
         }
         if !keeps.contains(&head.trim) {
@@ -138,6 +148,9 @@ fn walk(
         if let Some(idle_below) = ends.get(instance) {
             give_up_below(&mut sessions, *idle_below, &mut reckoned);
         }
+        if let Some(limit) = Limit::of(entry.borrowed()) {
+            forget(&mut sessions, limit.sessions, &mut reckoned);
+        }
         let Some(origin) = entry.origin() else { continue };
         let (session, number) = (origin.session, origin.number);
         let mut hand_out = |value: Value| {
@@ -149,12 +162,16 @@ fn walk(
             }
             continue;
         }
-        let mut standing = sessions.remove(&session).unwrap_or_default();
+        let begins = number.0 == 1 && origin.opened.0 >= reckoned.horizon;
+        let begun = Standing { opened: origin.opened.0.min(instance.0), ..Standing::default() };
+        let known = sessions.remove(&session);
+        let Some(mut standing) = known.or(begins.then_some(begun)) else { continue };
         if standing.has_ended || number.0 != standing.passed + 1 {
             sessions.insert(session, standing);
             continue;
         }
         standing.passed += 1;
+        standing.last = instance.0;
         let open = standing.open.take();
         let end_at = open.as_ref().map_or(number.0, |open| open.first);
         let is_sound = match (entry, open) {
@@ -197,7 +214,20 @@ fn walk(
         }
         sessions.insert(session, standing);
     }
+    reckoned.remembered = sessions.keys().copied().collect();
     (reckoned, sessions)
+}
+
+/// Of the sessions so many stay: those that got something last.
+fn forget(sessions: &mut BTreeMap<Session, Standing>, count: u64, reckoned: &mut Reckoned) {
+    while sessions.len() as u64 > count {
+        let oldest = sessions.iter().min_by_key(|(_, standing)| standing.last);
+        let Some((session, opened)) = oldest.map(|(one, standing)| (*one, standing.opened)) else {
+            return;
+        };
+        sessions.remove(&session);
+        reckoned.horizon = reckoned.horizon.max(opened + 1);
+    }
 }
 
 /// The open values whose last part lies below `instance` are given up.

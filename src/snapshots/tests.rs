@@ -12,7 +12,8 @@ use crate::storage::disk::Disk;
 fn label(of: u64) -> Label {
     let (of, first) = (Instance(of), Instance::FIRST);
     let head = Head { of, keep: of, trim: first, forget: first, idle_below: first };
-    let checkpoint = Checkpoint { head, name: 7, sessions: Vec::new(), open: Vec::new() };
+    let (sessions, horizon) = (Vec::new(), Instance(0));
+    let checkpoint = Checkpoint { head, name: 7, sessions, horizon, open: Vec::new() };
     Label { cluster: "here".to_owned(), kind: Kind::Digest, checkpoint }
 }
 

@@ -249,7 +249,7 @@ mod tests {
 
     fn entry(instance: u64, round: u64, bytes: usize) -> Entry {
         let session = Session { client: 1, boot: round };
-        let origin = Origin { session, number: Number(instance), assigned_by: AssignedBy::Client };
+        let origin = Origin::new(session, Number(instance), AssignedBy::Client);
         Entry::Value { origin, value: Value::new(&vec![b'v'; bytes]) }
     }
 

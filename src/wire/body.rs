@@ -53,12 +53,14 @@ struct RequestHead {
     values: u32,
     /// How far the client's front lies below `from`.
     behind: u64,
+    opened: u64,
 }
 
 #[derive(Encode, BorrowDecode)]
 struct RequestAckHead {
     quorate: bool,
     grant: u32,
+    decided_below: u64,
     told: u32,
 }
 
@@ -67,6 +69,7 @@ struct ToldHead {
     client: u32,
     boot: u64,
     requested: bool,
+    is_forgotten: bool,
     received: u32,
     delivered: u32,
     lost: u32,
@@ -215,26 +218,28 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 Assignment::Client { first } => Some(first.0),
                 Assignment::Leader => None,
             };
-            let values = count(request.entries.len());
-            let behind = request.from.0.saturating_sub(request.front.0);
-            put(RequestHead { first, from: request.from.0, values, behind }, buffer);
+            let (from, opened) = (request.from.0, request.opened.0);
+            let (values, behind) = (count(request.entries.len()), from - request.front.0.min(from));
+            put(RequestHead { first, from, values, behind, opened }, buffer);
             // The reader knows whose numbers they are, and which.
             request.entries.write_after(request.entries.origin().and_then(Origin::before), buffer);
         }
-        Message::RequestAck(RequestAck { quorate, grant, told }) => {
-            let (quorate, grant) = (*quorate, *grant);
-            put(RequestAckHead { quorate, grant, told: count(told.len()) }, buffer);
-            for Told { session, requested, received, delivered, lost } in told {
+        Message::RequestAck(RequestAck { quorate, grant, decided_below, told }) => {
+            let (quorate, grant, decided_below) = (*quorate, *grant, decided_below.0);
+            let head = RequestAckHead { quorate, grant, decided_below, told: count(told.len()) };
+            put(head, buffer);
+            for Told { session, requested, is_forgotten, received, delivered, lost } in told {
                 let head = ToldHead {
                     client: session.client,
                     boot: session.boot,
                     requested: *requested,
+                    is_forgotten: *is_forgotten,
                     received: count(received.len()),
                     delivered: count(delivered.len()),
                     lost: count(lost.len()),
                 };
                 put(head, buffer);
-                let runs = received.iter().chain(delivered).chain(lost);
+                let runs = [received, delivered, lost].into_iter().flatten();
                 runs.for_each(|run| put(wire_run(run), buffer));
             }
         }
@@ -447,25 +452,26 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             let from = number(head.from)?;
             let front = number(head.from.saturating_sub(head.behind))?;
             let session = Session { client: sender.node.id, boot: sender.boot };
-            let origin = Origin { session, number: from, assigned_by: assignment.assigned_by() };
+            let opened = Instance(head.opened);
+            let origin = Origin::new(session, from, assignment.assigned_by()).stamped(opened);
             let entries = body.entries_after(origin.before(), head.values)?;
             if !entries.is_empty() && entries.numbers().map(|(first, _)| first) != Some(origin) {
                 return Err(Refusal::Impossible);
             }
-            Message::Request(Request { assignment, from, front, entries })
+            Message::Request(Request { assignment, from, front, opened, entries })
         }
         Kind::RequestAck => {
-            let RequestAckHead { quorate, grant, told } = body.take()?;
+            let RequestAckHead { quorate, grant, decided_below, told } = body.take()?;
             let told = body.list(told, |body| {
                 let head: ToldHead = body.take()?;
                 let session = Session { client: head.client, boot: head.boot };
-                let requested = head.requested;
+                let (requested, is_forgotten) = (head.requested, head.is_forgotten);
                 let received = body.runs(head.received)?;
-                let delivered = body.runs(head.delivered)?;
-                let lost = body.runs(head.lost)?;
-                Ok(Told { session, requested, received, delivered, lost })
+                let (delivered, lost) = (body.runs(head.delivered)?, body.runs(head.lost)?);
+                Ok(Told { session, requested, is_forgotten, received, delivered, lost })
             })?;
-            Message::RequestAck(RequestAck { quorate, grant, told })
+            let decided_below = instance(decided_below)?;
+            Message::RequestAck(RequestAck { quorate, grant, decided_below, told })
         }
         Kind::Prepare => {
             let head: PrepareHead = body.take()?;

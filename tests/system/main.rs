@@ -29,6 +29,7 @@ mod pictures;
 mod rejoin;
 mod resuming;
 mod scripts;
+mod sessions;
 mod shell;
 mod snapshots;
 mod soak;

@@ -5,13 +5,14 @@ use crate::protocol::actor::Effects;
 use crate::protocol::entries::EntriesBuilder;
 use crate::protocol::flow::Flow;
 use crate::protocol::message::{Assignment, Message, Request};
-use crate::protocol::types::{Number, Role, Time, To};
+use crate::protocol::types::{Instance, Number, Role, Time, To};
 
 /// A request that is being put together.
 pub struct Unsent {
     now: Time,
     to: To,
     assignment: Assignment,
+    opened: Instance,
     front: Number,
     pub from: Option<Number>,
     pub retries: u32,
@@ -23,10 +24,16 @@ pub struct Unsent {
 }
 
 impl Unsent {
-    pub fn new(now: Time, to: To, assignment: Assignment, front: Number) -> Self {
+    /// Of a client with this way of assignment, whose session was opened at this instance.
+    pub fn new(
+        now: Time,
+        to: To,
+        (assignment, opened): (Assignment, Instance),
+        front: Number,
+    ) -> Self {
         let (from, retries, entries, bytes) = (None, 0, EntriesBuilder::new(), 0);
         let is_missed = false;
-        Unsent { now, to, assignment, front, from, retries, entries, bytes, is_missed }
+        Unsent { now, to, assignment, opened, front, from, retries, entries, bytes, is_missed }
     }
 
     /// Sends it, if there is anything in it: what is asked again to everybody, for whoever was
@@ -42,8 +49,8 @@ impl Unsent {
             }
             let is_again = retries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
             let to = if is_again { To::Group(Role::Proposer) } else { self.to };
-            let (assignment, front) = (self.assignment, self.front);
-            let request = Request { assignment, from, front, entries };
+            let (assignment, opened, front) = (self.assignment, self.opened, self.front);
+            let request = Request { assignment, from, front, opened, entries };
             fx.sent_again += u64::from(retries > 0);
             fx.send(to, Message::Request(request));
         }

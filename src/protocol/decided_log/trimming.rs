@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{DecidedLog, Occurrence};
 use crate::bugs::{self, Bug};
-use crate::protocol::checkpoint::{self, Checkpoint, Head};
+use crate::protocol::checkpoint::{self, Checkpoint, Head, Limit};
 use crate::protocol::entries::EntryRef;
 use crate::protocol::message::Progress;
 use crate::protocol::segments::Held;
+use crate::protocol::sessions::Sessions;
 use crate::protocol::types::{Counted, Instance, NodeId, Piece, Role, Run};
 
 /// What a checkpoint says of what lies below it.
@@ -31,6 +32,9 @@ impl DecidedLog {
     /// A piece of a checkpoint is passed at `instance`. With the last one of a whole checkpoint the
     /// log is trimmed.
     pub(super) fn pass_piece(&mut self, instance: Instance, piece: Piece) -> Occurrence {
+        if let Some(limit) = self.get(instance).and_then(Limit::of) {
+            return self.pass_limit(limit);
+        }
         let whole = checkpoint::whole(instance, piece, |instance| self.get(instance));
         // A checkpoint is of something that was delivered before it.
         let checkpoint = whole.and_then(|run| self.content(run));
@@ -52,6 +56,19 @@ impl DecidedLog {
         self.let_go();
         self.trim_points.insert(head.keep);
         Occurrence::Checkpoint(head)
+    }
+
+    /// From here on as many sessions are remembered as `limit` says, until there are more.
+    fn pass_limit(&mut self, limit: Limit) -> Occurrence {
+        self.limit_sessions(usize::try_from(limit.sessions).unwrap_or(usize::MAX));
+        Occurrence::Limit(limit)
+    }
+
+    /// Forgets all sessions but `count`.
+    pub(in crate::protocol) fn limit_sessions(&mut self, count: usize) {
+        for session in self.sessions.forget_all_but(count) {
+            self.assemblies.drop_open(session);
+        }
     }
 
     /// Holds nothing any more that need not be held.
@@ -96,15 +113,16 @@ impl DecidedLog {
         let open = self.assemblies.open_values();
         let lowest = open.iter().filter_map(|value| value.instances.first()).min();
         let keep = lowest.copied().unwrap_or(of);
-        let mut sessions: Vec<_> =
-            self.sessions.iter().map(|(session, position)| (*session, *position)).collect();
+        let mut sessions: Vec<_> = self.sessions.positions().collect();
         if bugs::has(Bug::CheckpointLacksSessions) {
             sessions.clear();
         }
         let (open, keep) =
             if bugs::has(Bug::CheckpointLacksParts) { (Vec::new(), of) } else { (open, keep) };
         let name = if bugs::has(Bug::CheckpointLacksName) { 0 } else { self.name };
-        Checkpoint { head: Head { of, keep, trim, forget, idle_below }, name, sessions, open }
+        let horizon = self.sessions.horizon();
+        let head = Head { of, keep, trim, forget, idle_below };
+        Checkpoint { head, name, sessions, horizon, open }
     }
 
     /// `source` holds `progress` and says that nobody keeps what lies below some point: what is not
@@ -219,9 +237,9 @@ impl DecidedLog {
 
     /// Puts `checkpoint` in the place of what was delivered here.
     fn resume(&mut self, checkpoint: Checkpoint) -> Instance {
-        let Checkpoint { head, name, sessions, open } = checkpoint;
+        let Checkpoint { head, name, sessions, horizon, open } = checkpoint;
         self.name = name;
-        self.sessions = sessions.into_iter().collect();
+        self.sessions = Sessions::restored(sessions, horizon);
         let mut assemblies = self.assemblies.emptied();
         let mut parts: Vec<Instance> = open.into_iter().flat_map(|value| value.instances).collect();
         parts.sort_unstable();
@@ -335,8 +353,7 @@ mod tests {
     fn a_checkpoint_brings_back_values_that_are_open_when_their_parts_are_there() {
         let session = Session { client: 1, boot: 0 };
         let part = |number, part, count: usize| {
-            let origin =
-                Origin { session, number: Number(number), assigned_by: AssignedBy::Leader };
+            let origin = Origin::new(session, Number(number), AssignedBy::Leader);
             Entry::Part { origin, part, bytes: Value::new(&vec![b'p'; count]) }
         };
         let mut log = DecidedLog::new();

@@ -2,7 +2,7 @@
 
 use super::{EntryRef, Unreadable};
 use crate::protocol::types::{
-    AssignedBy, ENTRY_BYTES_MAX, Number, Origin, Part, Piece, Session, Value,
+    AssignedBy, ENTRY_BYTES_MAX, Instance, Number, Origin, Part, Piece, Session, Value,
 };
 
 pub(super) const NOOP: u8 = 0;
@@ -16,6 +16,10 @@ const NEXT_FIRST_PART: u8 = 7;
 const NEXT_MIDDLE_PART: u8 = 8;
 const NEXT_LAST_PART: u8 = 9;
 const CHECKPOINT: u8 = 10;
+const OPENING: u8 = 11;
+const OPENING_FIRST_PART: u8 = 12;
+const OPENING_MIDDLE_PART: u8 = 13;
+const OPENING_LAST_PART: u8 = 14;
 
 /// What stands before a number of 2, 4 or 8 bytes. Smaller numbers stand for themselves.
 const BYTES_2: u8 = 251;
@@ -32,18 +36,23 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
     };
     buffer.reserve(bytes.len() + ENTRY_BYTES_MAX);
     let is_next = before.is_some_and(|before| before.next() == Some(origin));
-    let (alone, next) = match (part, origin.assigned_by) {
-        (None, AssignedBy::Client) => (CLIENT_ASSIGNED, NEXT),
-        (None, AssignedBy::Leader) => (LEADER_ASSIGNED, NEXT),
-        (Some(Part::First { .. }), _) => (FIRST_PART, NEXT_FIRST_PART),
-        (Some(Part::Middle), _) => (MIDDLE_PART, NEXT_MIDDLE_PART),
-        (Some(Part::Last), _) => (LAST_PART, NEXT_LAST_PART),
+    let is_stamped = origin.opened != Origin::UNSTAMPED;
+    let (alone, next, opening) = match (part, origin.assigned_by) {
+        (None, AssignedBy::Client) => (CLIENT_ASSIGNED, NEXT, CLIENT_ASSIGNED),
+        (None, AssignedBy::Leader) => (LEADER_ASSIGNED, NEXT, OPENING),
+        (Some(Part::First { .. }), _) => (FIRST_PART, NEXT_FIRST_PART, OPENING_FIRST_PART),
+        (Some(Part::Middle), _) => (MIDDLE_PART, NEXT_MIDDLE_PART, OPENING_MIDDLE_PART),
+        (Some(Part::Last), _) => (LAST_PART, NEXT_LAST_PART, OPENING_LAST_PART),
     };
-    buffer.push(if is_next { next } else { alone });
+    buffer.push(match (is_next, is_stamped) {
+        (true, _) => next,
+        (false, true) => opening,
+        (false, false) => alone,
+    });
     if !is_next {
         put_number(origin.session.client.into(), buffer);
         put_number(origin.session.boot, buffer);
-        put_number(origin.number.0, buffer);
+        put_number(if is_stamped { origin.opened.0 } else { origin.number.0 }, buffer);
     }
     if let Some(Part::First { value_bytes }) = part {
         put_number(value_bytes.into(), buffer);
@@ -109,16 +118,19 @@ pub(super) fn read(
         LEADER_ASSIGNED | FIRST_PART | MIDDLE_PART | LAST_PART => {
             read_origin(AssignedBy::Leader, rest)?
         }
+        OPENING | OPENING_FIRST_PART | OPENING_MIDDLE_PART | OPENING_LAST_PART => {
+            read_opening(rest)?
+        }
         _ => return Err(Unreadable::Malformed),
     };
     let (part, rest) = match *form {
-        FIRST_PART | NEXT_FIRST_PART => {
+        FIRST_PART | NEXT_FIRST_PART | OPENING_FIRST_PART => {
             let (value_bytes, rest) = read_number(rest)?;
             let value_bytes = u32::try_from(value_bytes).map_err(|_| Unreadable::Impossible)?;
             (Some(Part::First { value_bytes }), rest)
         }
-        MIDDLE_PART | NEXT_MIDDLE_PART => (Some(Part::Middle), rest),
-        LAST_PART | NEXT_LAST_PART => (Some(Part::Last), rest),
+        MIDDLE_PART | NEXT_MIDDLE_PART | OPENING_MIDDLE_PART => (Some(Part::Middle), rest),
+        LAST_PART | NEXT_LAST_PART | OPENING_LAST_PART => (Some(Part::Last), rest),
         _ => (None, rest),
     };
     let (length, rest) = read_number(rest)?;
@@ -152,7 +164,18 @@ fn read_origin(assigned_by: AssignedBy, bytes: &[u8]) -> Result<(Origin, &[u8]),
     let (boot, rest) = read_number(rest)?;
     let (number, rest) = read_number(rest)?;
     let session = Session { client, boot };
-    Ok((Origin { session, number: Number(number), assigned_by }, rest))
+    Ok((Origin::new(session, Number(number), assigned_by), rest))
+}
+
+/// The origin of the first value of a session, with its stamp.
+fn read_opening(bytes: &[u8]) -> Result<(Origin, &[u8]), Unreadable> {
+    let (unstamped, rest) = read_origin(AssignedBy::Leader, bytes)?;
+    // What stands in the place of the number.
+    let opened = Instance(unstamped.number.0);
+    if opened == Origin::UNSTAMPED {
+        return Err(Unreadable::Impossible);
+    }
+    Ok((unstamped.at(Number::FIRST).stamped(opened), rest))
 }
 
 /// Reads a number; returns it and what follows.

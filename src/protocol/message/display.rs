@@ -29,7 +29,10 @@ fn numbered(from: Instance, entries: &Entries) -> String {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Message::Request(Request { assignment, from, entries, front: _ }) => {
+            Message::Request(Request { assignment, from, entries, front: _, opened: _ }) => {
+                if entries.is_empty() {
+                    return f.write_str("Request to open a session");
+                }
                 write!(f, "Request {from}")?;
                 if let Assignment::Client { first } = assignment {
                     write!(f, " for {}", first.plus(from.0.saturating_sub(1)))?;
@@ -38,7 +41,7 @@ impl fmt::Display for Message {
                 write!(f, ": {}", list(&values))
             }
             // The grant follows what is measured, and says nothing of what was asked.
-            Message::RequestAck(RequestAck { quorate, told, grant: _ }) => {
+            Message::RequestAck(RequestAck { quorate, told, grant: _, decided_below: _ }) => {
                 let told = told.iter().map(Told::to_string).collect::<Vec<_>>().join("; ");
                 let quorate = if *quorate { "" } else { ", without a quorum" };
                 write!(f, "RequestAck {told}{quorate}")
@@ -118,7 +121,10 @@ impl fmt::Display for Message {
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Told { session, requested, received, delivered, lost } = self;
+        let Told { session, requested, is_forgotten, received, delivered, lost } = self;
+        if *is_forgotten {
+            return write!(f, "{session} is forgotten");
+        }
         let (received, delivered, lost) = (list(received), list(delivered), list(lost));
         write!(f, "{session} received {received} delivered {delivered} lost {lost}")?;
         if *requested { Ok(()) } else { write!(f, ", heard") }

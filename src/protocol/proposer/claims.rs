@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use log::warn;
 
+use super::Proposer;
+use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::types::{Sender, Time};
 
 /// How many processes are remembered, at most.
@@ -37,5 +39,18 @@ impl Claims {
                  knows of; end it, and start it again"
             );
         }
+    }
+}
+
+impl Proposer {
+    pub(super) fn note_claim(&mut self, now: Time, from: Sender) {
+        if self.election.is_quorate() {
+            self.claims.note(now, from, self.settings.leader_timeout * 2);
+        }
+    }
+
+    pub(super) fn note_double(&self, fx: &mut Effects) {
+        warn!("another process runs as P{}: give each its own id", self.options.id);
+        fx.ignore(Ignored::SameId);
     }
 }

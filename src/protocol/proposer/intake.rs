@@ -99,6 +99,8 @@ struct Bytes {
 /// The leader-assigned values of one session, from the first that is not delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Queue {
+    /// Where the log was when the session was opened.
+    opened: Instance,
     /// The next of the session to be delivered.
     front: Number,
     /// Values that are proposed, from the front on, and where.
@@ -127,6 +129,17 @@ struct Limits {
     room: Begun,
 }
 
+/// A session, as its request and the log tell of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Mine {
+    /// Whose values they are.
+    pub session: Session,
+    /// Where the log was when it was opened.
+    pub opened: Instance,
+    /// The next number of it to be delivered.
+    pub front: Number,
+}
+
 /// What the leader did with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -150,11 +163,11 @@ impl Queues {
         self.queues.get(&session).is_some_and(|queue| queue.held > 0)
     }
 
-    /// Takes in consecutive values of `session`, of which those below `front` are delivered, and
+    /// Takes in consecutive values of a session, of which those below its front are delivered, and
     /// tells what becomes of which. Others leave so much `room` for values in parts.
     pub fn push(
         &mut self,
-        (session, front): (Session, Number),
+        Mine { session, opened, front }: Mine,
         entries: &Entries,
         room: Begun,
         settings: &Settings,
@@ -168,7 +181,7 @@ impl Queues {
             early: below(EARLY_BYTES_MAX, self.held.early),
         };
         let limits = Limits { values: settings.request_queue, bytes, room };
-        self.queues.entry(session).or_insert_with(|| Queue::new(front));
+        self.queues.entry(session).or_insert_with(|| Queue::new(opened, front));
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
 
@@ -221,9 +234,10 @@ impl Queues {
     }
 
     /// The same of every session that `is_over` tells. Returns those of which something was held.
-    pub fn forget_if(&mut self, is_over: impl Fn(Session) -> bool) -> Vec<Session> {
-        let over: Vec<Session> =
-            self.queues.keys().copied().filter(|session| is_over(*session)).collect();
+    pub fn forget_if(&mut self, is_over: impl Fn(Session, Instance) -> bool) -> Vec<Session> {
+        let queues = self.queues.iter();
+        let over = queues.filter(|(session, queue)| is_over(**session, queue.opened));
+        let over: Vec<Session> = over.map(|(session, _)| *session).collect();
         over.iter().for_each(|session| self.forget(*session));
         over
     }
@@ -262,9 +276,10 @@ impl Queues {
 }
 
 impl Queue {
-    /// An empty queue for a session whose values below `front` are delivered.
-    fn new(front: Number) -> Self {
+    /// An empty queue for a session, opened at `opened`, whose values below `front` are delivered.
+    fn new(opened: Instance, front: Number) -> Self {
         Queue {
+            opened,
             front,
             proposed: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -461,7 +476,7 @@ mod tests {
     fn values(from: u64, until: u64) -> Entries {
         let entry = |number| {
             let assigned_by = AssignedBy::Leader;
-            let origin = Origin { session: SESSION, number: Number(number), assigned_by };
+            let origin = Origin::new(SESSION, Number(number), assigned_by);
             Entry::Value { origin, value: Value::new(b"v") }
         };
         (from..until).map(entry).collect()
@@ -475,7 +490,7 @@ mod tests {
     }
 
     fn queue(numbers: impl IntoIterator<Item = u64>) -> Queue {
-        let mut queue = Queue::new(Number::FIRST);
+        let mut queue = Queue::new(Instance(1), Number::FIRST);
         for number in numbers {
             push(&mut queue, number, number + 1);
         }
@@ -497,7 +512,7 @@ mod tests {
     fn in_parts(from: u64, until: u64) -> Entries {
         let entry = |number| {
             let assigned_by = AssignedBy::Leader;
-            let origin = Origin { session: SESSION, number: Number(number), assigned_by };
+            let origin = Origin::new(SESSION, Number(number), assigned_by);
             let (part, length) = match number % 2 {
                 1 => (Part::First { value_bytes: 40 }, 32),
                 _ => (Part::Last, 8),
@@ -511,7 +526,7 @@ mod tests {
     /// goes on.
     #[test]
     fn values_in_parts_begin_while_there_is_room() {
-        let mut queue = Queue::new(Number::FIRST);
+        let mut queue = Queue::new(Instance(1), Number::FIRST);
         let push = |queue: &mut Queue, from, until, count, bytes| {
             let limits = Limits { room: Begun { count, bytes }, ..LIMITS };
             let mut fates = String::new();
@@ -567,7 +582,7 @@ mod tests {
 
     #[test]
     fn what_came_together_is_cut_where_it_must_be() {
-        let mut queue = Queue::new(Number::FIRST);
+        let mut queue = Queue::new(Instance(1), Number::FIRST);
         push(&mut queue, 1, 7);
         assert_eq!(
             queue.propose_next(4, Instance(10)).map(|page| page.entries),
@@ -611,7 +626,8 @@ mod tests {
     fn push_all(queues: &mut Queues, session: Session, from: u64, until: u64) -> Vec<Fate> {
         let (mut fates, settings) = (Vec::new(), Settings::default());
         let entries = values(from, until);
-        let (mine, room) = ((session, Number::FIRST), Begun::default());
+        let mine = Mine { session, opened: Instance(1), front: Number::FIRST };
+        let room = Begun::default();
         queues.push(mine, &entries, room, &settings, |_, fate| fates.push(fate));
         fates
     }
@@ -651,7 +667,7 @@ mod tests {
         push_all(&mut queues, session(3), 5, 9);
         queues.forget(session(1));
         assert_eq!(queues.sessions(), 1);
-        assert_eq!(queues.forget_if(|one| one != session(1)), [session(2), session(3)]);
+        assert_eq!(queues.forget_if(|one, _| one != session(1)), [session(2), session(3)]);
         assert_eq!(queues, Queues::default());
     }
 
@@ -684,13 +700,13 @@ mod tests {
     /// it was refused for ever.
     #[test]
     fn early_values_do_not_keep_out_the_one_they_wait_for() {
-        let mut queue = Queue::new(Number::FIRST);
+        let mut queue = Queue::new(Instance(1), Number::FIRST);
         push(&mut queue, 2, 101);
         assert_eq!(push(&mut queue, 101, 102), [("#101..#102".to_owned(), Fate::Refused)]);
         assert_eq!(push(&mut queue, 1, 2), [("#1..#2".to_owned(), Fate::Received)]);
         assert_eq!((queue.held, queue.early.len()), (100, 0));
         // Neither do their bytes.
-        let mut queue = Queue::new(Number::FIRST);
+        let mut queue = Queue::new(Instance(1), Number::FIRST);
         let bytes = Bytes { in_order: 1, early: 1 };
         let mut push = |number| {
             let mut told = None;
@@ -711,7 +727,7 @@ mod tests {
     fn early_values_are_held_once() {
         let mut rng = crate::rng::Rng::new(7);
         for _ in 0..200 {
-            let mut queue = Queue::new(Number::FIRST);
+            let mut queue = Queue::new(Instance(1), Number::FIRST);
             let mut seen = std::collections::BTreeSet::new();
             for _ in 0..20 {
                 let from = 2 + rng.below(80);

@@ -4,6 +4,7 @@ mod holes;
 mod idle;
 mod requests;
 mod room;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,11 +18,10 @@ use super::phase2::Phase2;
 use super::telling::Names;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
-use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::entries::{EntriesBuilder, EntryRef};
 use crate::protocol::message::{Accepted, Message, Promise};
-use crate::protocol::packing::{merge, pages};
+use crate::protocol::packing::merge;
 use crate::protocol::quorum::Quorum;
 use crate::protocol::retry::backoff;
 use crate::protocol::segments::{Held, Page, Segments};
@@ -401,7 +401,7 @@ impl Leadership {
                 self.queues.forget(origin.session);
                 self.notes.lost(origin.session, numbers);
             }
-            Occurrence::Noop | Occurrence::Checkpoint(_) => {
+            Occurrence::Noop | Occurrence::Checkpoint(_) | Occurrence::Limit(_) => {
                 unreachable!("no client asked for it")
             }
         }
@@ -465,12 +465,6 @@ impl Leadership {
         self.arm_timers(now, log, fx);
     }
 
-    /// Whether a checkpoint may be written: the session table is complete, and the last one is
-    /// decided.
-    pub fn may_write(&self, log: &DecidedLog) -> bool {
-        log.watermark() >= self.inherited_end.max(self.written_end)
-    }
-
     /// Whether clients may yet ask for instances below those that are under way. A checkpoint would
     /// close them.
     pub fn has_holes(&self, log: &DecidedLog) -> bool {
@@ -486,18 +480,6 @@ impl Leadership {
             false
         };
         missing.len() == HOLES_LOOKED_AT || missing.iter().any(is_open)
-    }
-
-    /// Has `checkpoint` proposed, above everything else: a datagram's worth at a time, or a long
-    /// one would have to wait until nothing else is in flight.
-    pub fn write(&mut self, checkpoint: &Checkpoint) {
-        let entries = checkpoint.pieces(self.settings.part_bytes());
-        let whole = Page { from: self.top, entries: entries.into() };
-        self.top = whole.run().until;
-        self.leader_assigned_end = self.top;
-        self.written_end = self.top;
-        let most = self.settings.entries_bytes();
-        pages([whole], most).for_each(|page| self.waiting.insert(page, ()));
     }
 
     /// Proposes what has its instance. Returns whether there was no room for some of it.
@@ -644,8 +626,9 @@ fn page_of(from: Instance, entry: EntryRef<'_>) -> Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::checkpoint::{Head, Position};
+    use crate::protocol::checkpoint::{Checkpoint, Head};
     use crate::protocol::message::{Assignment, Request};
+    use crate::protocol::sessions::Position;
     use crate::protocol::types::{Entry, Value};
 
     /// Whatever else is in flight, and however long a checkpoint is: what there is room for leaves.
@@ -663,19 +646,22 @@ mod tests {
         };
         let session = |client| Session { client, boot: u64::MAX };
         let (number, assigned_by) = (Number::FIRST, AssignedBy::Leader);
-        let origin = Origin { session: session(1), number, assigned_by };
+        let opened = Instance(1);
+        let origin = Origin::new(session(1), number, assigned_by).stamped(opened);
         let entries = vec![Entry::Value { origin, value: Value::new(b"v") }].into();
         let (assignment, front) = (Assignment::Leader, number);
-        let request = Request { assignment, front, from: number, entries };
+        let request = Request { assignment, front, from: number, opened, entries };
         leadership.on_request(session(1), request, &DecidedLog::new(), &mut Effects::new());
         assert_eq!(turn(&mut leadership), 1);
         let (of, keep) = (Instance(9), Instance(9));
         let (trim, idle_below) = (Instance::FIRST, Instance::FIRST);
-        let position = Position { next: Number(9), has_ended: false };
+        let (next, last) = (Number(9), Instance(8));
+        let position = Position { next, has_ended: false, last, opened };
         let checkpoint = Checkpoint {
             head: Head { of, keep, trim, forget: trim, idle_below },
             name: 1,
             sessions: (1..9999).map(|client| (session(client), position)).collect(),
+            horizon: opened,
             open: Vec::new(),
         };
         leadership.write(&checkpoint);

@@ -20,7 +20,7 @@ mod telling;
 
 use std::collections::BTreeSet;
 
-use log::{debug, info, warn};
+use log::{debug, info};
 
 use self::claims::Claims;
 use self::incarnations::Incarnations;
@@ -31,7 +31,7 @@ use self::telling::{Learners, News};
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::catch_up::CatchUp;
-use super::decided_log::{Contradiction, DecidedLog};
+use super::decided_log::{Contradiction, DecidedLog, Occurrence};
 use super::election::Election;
 use super::figures::Figures;
 use super::message::{
@@ -271,8 +271,11 @@ impl Proposer {
     }
 
     fn pass(&mut self, now: Time) {
+        let mut may_have_ended = false;
         self.log.deliver(|page, occurrence| {
             self.retention.on_passed(now, &page, &occurrence);
+            may_have_ended |=
+                matches!(occurrence, Occurrence::Checkpoint(_) | Occurrence::Limit(_));
             if let (Phase::Leading(leadership), Some(numbers)) =
                 (&mut self.phase, page.entries.numbers())
             {
@@ -283,6 +286,9 @@ impl Proposer {
         let is_trimmed = self.settings.retain != Retain::All;
         let first = if is_trimmed { self.log.trimmed() } else { self.log.forgotten() };
         self.retention.let_go(first);
+        if let (Phase::Leading(leadership), true) = (&mut self.phase, may_have_ended) {
+            leadership.forget_ended(&self.log);
+        }
     }
 
     /// Whether everything that is to be sent is in the network, or will be. For the simulator.
@@ -305,10 +311,12 @@ impl Proposer {
             // Nobody knows yet where the session stands.
             return fx.ignore(Ignored::QueueFull);
         }
+        let is_over =
+            self.log.has_ended(session) || self.log.has_forgotten(session, request.opened);
         // With nothing open, all that was delivered when this leadership began is delivered here.
         let has_missed = request.assignment == Assignment::Leader
             && request.front > self.log.next_number(session)
-            && !self.log.has_ended(session)
+            && !is_over
             && leadership.open() == 0;
         if has_missed {
             return self.note_claim(now, from);
@@ -420,17 +428,6 @@ impl Proposer {
             self.note_double(fx);
         }
         self.check_election(now, fx);
-    }
-
-    fn note_claim(&mut self, now: Time, from: Sender) {
-        if self.election.is_quorate() {
-            self.claims.note(now, from, self.settings.leader_timeout * 2);
-        }
-    }
-
-    fn note_double(&self, fx: &mut Effects) {
-        warn!("another process runs as P{}: give each its own id", self.options.id);
-        fx.ignore(Ignored::SameId);
     }
 
     /// Somebody is not served by the leader. The leader answers that it is there, the others soon
@@ -601,6 +598,7 @@ impl Actor for Proposer {
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.write_checkpoint(now);
+        self.write_limit();
         match &mut self.phase {
             Phase::Leading(leadership) => {
                 self.news.name(&self.log);

@@ -43,6 +43,8 @@ struct Note {
     is_owed: bool,
     /// Whether it requested something since it was told something.
     requested: bool,
+    /// Whether it is to be told that it is forgotten.
+    is_forgotten: bool,
     /// How often it has asked again, in a row, for what it had been told.
     asked_again: u32,
     /// What the last acknowledgements told.
@@ -159,6 +161,16 @@ impl Notes {
         extend(&mut self.urgent(session).delivered, numbers);
     }
 
+    /// `session` asks where the log is: it is told at the end of this turn.
+    pub fn greeted(&mut self, session: Session) {
+        self.urgent(session);
+    }
+
+    /// Nothing more of `session` is delivered, and nobody knows how much was.
+    pub fn forgotten(&mut self, session: Session) {
+        self.urgent(session).is_forgotten = true;
+    }
+
     /// The values' instances hold something else, or their session has ended.
     pub fn lost(&mut self, session: Session, numbers: Run<Number>) {
         extend(&mut self.urgent(session).lost, numbers);
@@ -178,10 +190,20 @@ impl Notes {
         self.waiting.is_empty()
     }
 
+    fn pages(&self, log: &DecidedLog, settings: &Settings) -> Pages {
+        let (quorate, grant, decided_below) = (self.quorate, self.grant, log.decided_below());
+        Pages {
+            ack: RequestAck { quorate, grant, decided_below, told: Vec::new() },
+            page_bytes: settings.page_bytes(),
+            to: To::Group(Role::Client),
+            bytes: 0,
+        }
+    }
+
     /// Tells what is final, and what is here where something is missing. What was merely received
     /// can wait: mostly it is final soon.
     pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        let mut pages = Pages::new(self.quorate, self.grant, settings);
+        let mut pages = self.pages(log, settings);
         for session in self.urgent.drain(..) {
             let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_urgent = false;
@@ -201,6 +223,7 @@ impl Notes {
             let told = Told {
                 session,
                 requested: true,
+                is_forgotten: std::mem::take(&mut note.is_forgotten),
                 received,
                 delivered: all_delivered,
                 lost: all_lost,
@@ -216,7 +239,7 @@ impl Notes {
 
     /// Tells what was received and is still not final, so that clients need not ask again soon.
     pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        let mut pages = Pages::new(self.quorate, self.grant, settings);
+        let mut pages = self.pages(log, settings);
         for session in self.waiting.drain(..) {
             let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_waiting = false;
@@ -282,20 +305,14 @@ impl Note {
 
 /// Acknowledgements on their way out, as many sessions of one addressee in a datagram as fit.
 struct Pages {
-    quorate: bool,
-    grant: u32,
+    /// The one that is being put together.
+    ack: RequestAck,
     page_bytes: usize,
     to: To,
-    told: Vec<Told>,
     bytes: usize,
 }
 
 impl Pages {
-    fn new(quorate: bool, grant: u32, settings: &Settings) -> Self {
-        let (page_bytes, to) = (settings.page_bytes(), To::Group(Role::Client));
-        Pages { quorate, grant, page_bytes, to, told: Vec::new(), bytes: 0 }
-    }
-
     /// Tells a session something. What is too long for a datagram goes out in parts.
     fn tell(&mut self, to: To, mut told: Told, fx: &mut Effects) {
         if to != self.to {
@@ -317,7 +334,7 @@ impl Pages {
                 self.send(fx);
             }
             self.bytes += bytes;
-            self.told.push(told);
+            self.ack.told.push(told);
             if is_last {
                 return;
             }
@@ -326,11 +343,10 @@ impl Pages {
     }
 
     fn send(&mut self, fx: &mut Effects) {
-        if !self.told.is_empty() {
-            let (quorate, grant) = (self.quorate, self.grant);
-            let told = std::mem::take(&mut self.told);
+        if !self.ack.told.is_empty() {
+            let told = std::mem::take(&mut self.ack.told);
             self.bytes = 0;
-            fx.send(self.to, Message::RequestAck(RequestAck { quorate, grant, told }));
+            fx.send(self.to, Message::RequestAck(RequestAck { told, ..self.ack.clone() }));
         }
     }
 }

@@ -178,7 +178,7 @@ mod tests {
 
     fn entry(text: &str) -> Entry {
         let session = Session { client: 1, boot: 1 };
-        let origin = Origin { session, number: Number(1), assigned_by: AssignedBy::Client };
+        let origin = Origin::new(session, Number(1), AssignedBy::Client);
         Entry::Value { origin, value: Value::new(text.as_bytes()) }
     }
 

@@ -10,6 +10,8 @@
 //!
 //! Only checkpoints that were passed here count, and their age counts from then: a proposer that
 //! was started again trims later, and never earlier.
+//!
+//! It also writes a limit when there are too many sessions (`sessions`).
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,7 +21,7 @@ use log::{debug, warn};
 use super::keepers::Keepers;
 use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
-use crate::protocol::checkpoint::Head;
+use crate::protocol::checkpoint::{Head, Limit};
 use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
 use crate::protocol::message::Durable;
 use crate::protocol::segments::Page;
@@ -171,6 +173,25 @@ impl Proposer {
     }
 }
 
+impl Proposer {
+    /// Writes how many sessions are remembered, if it leads and there are a quarter more than that.
+    pub(super) fn write_limit(&mut self) {
+        let Phase::Leading(leadership) = &mut self.phase else { return };
+        let (count, most) = (self.log.session_count(), self.settings.sessions);
+        if count <= most + most / 4
+            || !self.election.is_quorate()
+            || !leadership.may_write(&self.log)
+        {
+            return;
+        }
+        debug!("has {most} of {count} sessions remembered");
+        leadership.write_limit(Limit { sessions: most as u64 });
+        if bugs::has(Bug::ForgetsUndecided) {
+            self.log.limit_sessions(most);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +222,7 @@ mod tests {
         let first = log.next_number(session);
         let values = (0..count).map(|offset| {
             let (number, assigned_by) = (first.plus(offset), AssignedBy::Leader);
-            let origin = Origin { session, number, assigned_by };
+            let origin = Origin::new(session, number, assigned_by);
             Entry::Value { origin, value: Value::new(&[b'v'; 100]) }
         });
         decide(log, retention, now, values.collect());
@@ -260,7 +281,7 @@ mod tests {
         let session = |client| Session { client, boot: 1 };
         let opening = (1..=50).map(|client| {
             let assigned_by = AssignedBy::Leader;
-            let origin = Origin { session: session(client), number: Number(1), assigned_by };
+            let origin = Origin::new(session(client), Number(1), assigned_by);
             Entry::Value { origin, value: Value::new(b"v") }
         });
         decide(&mut log, &mut retention, Time::ZERO, opening.collect());

@@ -254,7 +254,7 @@ fn nack() -> Message {
 
 fn delivery(value: &[u8]) -> Delivery {
     let session = Session { client: 1, boot: 1 };
-    let origin = Origin { session, number: Number::FIRST, assigned_by: AssignedBy::Client };
+    let origin = Origin::new(session, Number::FIRST, AssignedBy::Client);
     let entries = Entries::numbered(origin, [value]);
     Delivery::Delivered(Page { from: Instance::FIRST, entries })
 }

@@ -109,8 +109,8 @@ fn forge(cluster: &mut Cluster, session: Session, from: u64, entries: Entries) {
     let sender = Sender { node, boot: session.boot };
     let Settings { acceptor_count, datagram_bytes, .. } = cluster.plan.settings;
     let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
-    let (assignment, from) = (Assignment::Leader, Number(from));
-    let request = Message::Request(Request { assignment, from, front: from, entries });
+    let (assignment, from, opened) = (Assignment::Leader, Number(from), Origin::UNSTAMPED);
+    let request = Message::Request(Request { assignment, from, front: from, opened, entries });
     let verdict = cluster.checker_mut().on_send(sender, To::Group(Role::Proposer), &request);
     cluster.note(verdict);
     let mut bytes = Vec::new();
@@ -231,7 +231,7 @@ fn any_session(rng: &mut Rng, client: u32) -> Vec<Entry> {
 
 /// A leader-assigned value, or a part of one, of so many bytes.
 fn entry(session: Session, number: u64, (part, length): (Option<Part>, usize)) -> Entry {
-    let origin = Origin { session, number: Number(number), assigned_by: AssignedBy::Leader };
+    let origin = Origin::new(session, Number(number), AssignedBy::Leader);
     let bytes = Value::new(&vec![b'a' + (number % 26) as u8; length]);
     match part {
         None => Entry::Value { origin, value: bytes },

@@ -68,7 +68,13 @@ impl Cluster {
         let NodeId { role: Role::Client, id } = sender.node else { return };
         let session = Session { client: id, boot: sender.boot };
         let settings: Settings = self.plan.settings.clone();
-        let role = Client::new(session, Assignment::Leader, settings).cutting_at(part_bytes);
+        let fresh = Client::new(session, Assignment::Leader, settings).cutting_at(part_bytes);
+        let opened = match self.nodes.get(&client()).map(|node| &node.role) {
+            Some(AnyRole::Client(before)) => before.opened(),
+            _ => None,
+        };
+        // What it has opened is stored before it asks for anything.
+        let role = opened.into_iter().fold(fresh, Client::opened_at);
         let mut node = self.process(sender, AnyRole::Client(Box::new(role)));
         node.input.extend(values.into_iter().map(|value| (self.now, value)));
         self.enter(node);

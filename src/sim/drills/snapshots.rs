@@ -29,7 +29,8 @@ use crate::wire::Codec;
 fn label(of: u64) -> Label {
     let (of, first) = (Instance(of), Instance::FIRST);
     let head = Head { of, keep: of, trim: first, forget: first, idle_below: first };
-    let checkpoint = Checkpoint { head, name: 7, sessions: Vec::new(), open: Vec::new() };
+    let (sessions, horizon) = (Vec::new(), Instance(0));
+    let checkpoint = Checkpoint { head, name: 7, sessions, horizon, open: Vec::new() };
     Label { cluster: "here".to_owned(), kind: Kind::Digest, checkpoint }
 }
 
@@ -197,7 +198,7 @@ pub fn halves() -> Wrong {
     let session = |client| Session { client, boot: 1 };
     let value = |client| {
         let (number, assigned_by) = (Number::FIRST, AssignedBy::Leader);
-        let origin = Origin { session: session(client), number, assigned_by };
+        let origin = Origin::new(session(client), number, assigned_by);
         Entry::Value { origin, value: Value::new(b"v") }
     };
     let mut log = DecidedLog::new();

@@ -21,7 +21,7 @@ pub fn identity() -> Identity {
 pub fn records(flush: u64) -> Vec<Record> {
     let ballot = Ballot { round: flush, proposer: 1, boot: u64::MAX };
     let session = Session { client: 1, boot: 5 };
-    let origin = Origin { session, number: Number(flush), assigned_by: AssignedBy::Leader };
+    let origin = Origin::new(session, Number(flush), AssignedBy::Leader);
     let value = Value::new(b"a value of some bytes");
     let entries = vec![Entry::Noop, Entry::Value { origin, value }].into();
     let accepted = Record::Accepted { ballot, from: Instance(flush * 10), entries };
@@ -247,7 +247,7 @@ fn frames_across_the_reader_s_window_come_back() {
     let mut all = Vec::new();
     for flush in 1..=40_u64 {
         let session = Session { client: 1, boot: 5 };
-        let origin = Origin { session, number: Number(flush), assigned_by: AssignedBy::Leader };
+        let origin = Origin::new(session, Number(flush), AssignedBy::Leader);
         let value = Value::new(&vec![flush as u8; 977 * flush as usize]);
         let entries = vec![Entry::Value { origin, value }].into();
         let ballot = Ballot { round: flush, proposer: 1, boot: 1 };

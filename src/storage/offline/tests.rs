@@ -21,7 +21,7 @@ fn vote(round: u64, from: u64, values: &[&str]) -> Record {
     entries.push(EntryRef::Noop);
     for (number, value) in (from..).zip(values) {
         let session = Session { client: 3, boot: 0xbeef };
-        let origin = Origin { session, number: Number(number), assigned_by: AssignedBy::Leader };
+        let origin = Origin::new(session, Number(number), AssignedBy::Leader);
         entries.push(EntryRef::Value { origin, value: value.as_bytes() });
     }
     Record::Accepted { ballot: ballot(round), from: Instance(from), entries: entries.finish() }

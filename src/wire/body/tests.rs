@@ -17,7 +17,7 @@ const BIG: Ballot = Ballot { round: u64::MAX, proposer: u32::MAX, boot: u64::MAX
 const SESSION: Session = Session { client: u32::MAX, boot: u64::MAX };
 
 fn value(assigned_by: AssignedBy, number: u64, bytes: &[u8]) -> Entry {
-    let origin = Origin { session: SESSION, number: Number(number), assigned_by };
+    let origin = Origin::new(SESSION, Number(number), assigned_by);
     Entry::Value { origin, value: Value::new(bytes) }
 }
 
@@ -37,13 +37,13 @@ fn entries() -> Entries {
 
 fn part(number: u64, part: Part) -> Entry {
     let assigned_by = AssignedBy::Leader;
-    let origin = Origin { session: SESSION, number: Number(number), assigned_by };
+    let origin = Origin::new(SESSION, Number(number), assigned_by);
     Entry::Part { origin, part, bytes: Value::new(&[b'p'; 40]) }
 }
 
 fn requested(values: &[&[u8]]) -> Entries {
     let assigned_by = AssignedBy::Client;
-    let origin = Origin { session: SESSION, number: Number(1 << 62), assigned_by };
+    let origin = Origin::new(SESSION, Number(1 << 62), assigned_by);
     Entries::numbered(origin, values.iter().copied())
 }
 
@@ -71,12 +71,16 @@ fn sample(kind: Kind) -> Message {
             assignment: Assignment::Client { first: Instance(1 << 62) },
             from: Number(1 << 62),
             front: Number(1),
+            opened: Instance(u64::MAX),
             entries: requested(&[b"a", b"", &[0, 255, 13]]),
         }),
         Kind::RequestAck => {
             let (session, received, delivered, lost) = (SESSION, runs(), runs(), runs());
-            let told = Told { session, requested: true, received, delivered, lost };
-            Message::RequestAck(RequestAck { quorate: true, grant: u32::MAX, told: vec![told; 2] })
+            let (requested, is_forgotten) = (true, true);
+            let told = Told { session, requested, is_forgotten, received, delivered, lost };
+            let (grant, decided_below) = (u32::MAX, Instance(u64::MAX));
+            let told = vec![told; 2];
+            Message::RequestAck(RequestAck { quorate: true, grant, decided_below, told })
         }
         Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
         Kind::Promise => {
@@ -263,7 +267,8 @@ fn a_claimed_length_takes_no_memory() {
 fn what_does_not_fit_is_refused_by_the_sender() {
     let codec = Codec::new("test", 3, codec_of(Kind::Request).sender, 64);
     let (assignment, from, front) = (Assignment::Leader, Number(1), Number(1));
-    let request = Request { assignment, from, front, entries: requested(&[&[0; 64]]) };
+    let (opened, entries) = (Instance(1), requested(&[&[0; 64]]));
+    let request = Request { assignment, from, front, opened, entries };
     let mut buffer = Vec::new();
     let refused = codec.encode(&Message::Request(request), &mut buffer);
     assert!(refused.is_err_and(|TooLong { bytes, limit }| bytes > limit));
@@ -377,7 +382,7 @@ proptest! {
             .map(|(kind, client, number, bytes)| {
                 let assigned_by = if kind == 1 { AssignedBy::Client } else { AssignedBy::Leader };
                 let session = Session { client, boot: 7 };
-                let origin = Origin { session, number: Number(number), assigned_by };
+                let origin = Origin::new(session, Number(number), assigned_by);
                 let value = Value::new(&bytes);
                 if kind == 0 { Entry::Noop } else { Entry::Value { origin, value } }
             })

@@ -7,7 +7,7 @@ use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{Assignment, Request};
-use crate::protocol::proposer::intake::{Begun, Fate};
+use crate::protocol::proposer::intake::{Begun, Fate, Mine};
 use crate::protocol::segments::{Held, Page};
 use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
 
@@ -30,8 +30,11 @@ impl Leadership {
         log: &DecidedLog,
         fx: &mut Effects,
     ) {
-        let expected =
-            Origin { session, number: request.from, assigned_by: request.assignment.assigned_by() };
+        if request.entries.is_empty() {
+            return self.notes.greeted(session);
+        }
+        let assigned_by = request.assignment.assigned_by();
+        let expected = Origin::new(session, request.from, assigned_by).stamped(request.opened);
         let Some((_, numbers)) =
             request.entries.numbers().filter(|(origin, _)| *origin == expected)
         else {
@@ -43,7 +46,9 @@ impl Leadership {
                 let from = first.plus(numbers.from.0 - 1);
                 self.ask_for(Page { from, entries: request.entries }, expected, log, fx);
             }
-            Assignment::Leader => self.enqueue(session, &request.entries, log, fx),
+            Assignment::Leader => {
+                self.enqueue((session, request.opened), &request.entries, log, fx);
+            }
         }
     }
 
@@ -117,15 +122,25 @@ impl Leadership {
     }
 
     /// A client leaves the instances to the leader.
-    fn enqueue(&mut self, session: Session, entries: &Entries, log: &DecidedLog, fx: &mut Effects) {
+    fn enqueue(
+        &mut self,
+        (session, opened): (Session, Instance),
+        entries: &Entries,
+        log: &DecidedLog,
+        fx: &mut Effects,
+    ) {
         let front = log.next_number(session);
+        if log.has_forgotten(session, opened) {
+            self.queues.forget(session);
+            return self.notes.forgotten(session);
+        }
         if log.has_ended(session) {
             self.queues.forget(session);
             return self.tell_ended(session, front, entries);
         }
         let room =
             if entries.has_parts() { self.room_for_parts(session, log) } else { Begun::default() };
-        let (notes, mine) = (&mut self.notes, (session, front));
+        let (notes, mine) = (&mut self.notes, Mine { session, opened, front });
         self.queues.push(mine, entries, room, &self.settings, |numbers, fate| match fate {
             Fate::Received if bugs::has(Bug::AcksTooEarly) => notes.delivered(session, numbers),
             Fate::Received => notes.received(session, numbers, None),
@@ -167,11 +182,22 @@ impl Leadership {
         admitted.less(open).less(self.queues.begun_by_others(session))
     }
 
+    /// Drops what waits of sessions of which nothing is delivered any more, and tells those of
+    /// which nobody knows how far they had come.
+    pub fn forget_ended(&mut self, log: &DecidedLog) {
+        let over = self.queues.forget_if(|session, opened| {
+            log.has_ended(session) || log.has_forgotten(session, opened)
+        });
+        for session in over.into_iter().filter(|session| !log.has_ended(*session)) {
+            self.notes.forgotten(session);
+        }
+    }
+
     /// One interval between two heartbeats has passed.
     pub fn on_heartbeat_interval(&mut self, log: &DecidedLog) {
         if self.idle.tick(log.watermark()) {
             // Another's value may have ended a session of which nothing is under way.
-            self.queues.forget_if(|session| log.has_ended(session));
+            self.forget_ended(log);
         }
     }
 

@@ -1,0 +1,76 @@
+//! When a client asks again for what was not answered.
+
+use std::time::Duration;
+
+use super::{Client, State};
+use crate::bugs::{self, Bug};
+use crate::protocol::retry::stretch;
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Counted, Run, Time};
+
+impl Client {
+    pub(super) fn timeout(&self) -> Duration {
+        let Settings { retry_request, retry_least, retry_max, .. } = self.settings;
+        self.round_trip.timeout(retry_request, retry_least, retry_max)
+    }
+
+    /// How long to wait for an answer: what the leader has needs less urgency.
+    pub(super) fn patience(&self, state: State) -> Duration {
+        let (timeout, retry_max) = (self.timeout(), self.settings.retry_max);
+        match state {
+            State::Sent { retries, .. } => stretch(timeout, retries, retry_max),
+            State::Received { retries, .. } => stretch(timeout * 4, retries, retry_max),
+            State::Unsent { .. } | State::Final => Duration::ZERO,
+        }
+    }
+
+    /// Asks again for what was not answered in time.
+    pub(super) fn on_retry_request(&mut self, now: Time) {
+        self.armed = None;
+        if bugs::has(Bug::NeverRetriesRequests) {
+            return self.deadlines.clear();
+        }
+        let (mut has_missed, mut lacks_room, mut is_silent) = (false, false, false);
+        for due in self.deadlines.take_due(now) {
+            for position in self.positions(due) {
+                let number = self.front.plus(position as u64);
+                let state = self.window[position].state;
+                let (State::Sent { at, retries } | State::Received { at, retries }) = state else {
+                    continue;
+                };
+                // It may have been sent again, or received, since the deadline was set.
+                let deadline = at + self.patience(state);
+                if deadline > now {
+                    self.deadlines.add(deadline, [Run::new(number, number.next())]);
+                    continue;
+                }
+                // The leader says soon what it has received. If it has answered what came before
+                // this, and not this, it has no room for it, or it was lost: that says nothing of
+                // how long answers take.
+                let is_late = now.since(at) > self.settings.request_ack_delay * 2;
+                if self.window[position].piece.is_first() && matches!(state, State::Sent { .. }) {
+                    // There may be more long values under way than the leader lets in.
+                    is_silent |= Some(at) > self.heard;
+                    self.held_up = self.held_up.map_or(Some(number), |held| Some(held.min(number)));
+                    self.send_again(position, retries.saturating_add(1));
+                } else if is_late && number >= self.answered && Some(at) <= self.heard {
+                    lacks_room = true;
+                    self.send_again(position, retries.max(1));
+                } else {
+                    has_missed = true;
+                    is_silent |= matches!(state, State::Sent { .. });
+                    self.send_again(position, retries.saturating_add(1));
+                }
+            }
+        }
+        if is_silent {
+            self.flow.on_silence(now, self.timeout());
+        }
+        if has_missed {
+            self.round_trip.miss(now, self.timeout());
+        }
+        if lacks_room {
+            self.reach_less();
+        }
+    }
+}

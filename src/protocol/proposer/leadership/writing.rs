@@ -1,0 +1,36 @@
+//! What a leader writes into the log itself: checkpoints and limits.
+
+use super::Leadership;
+use crate::protocol::checkpoint::{Checkpoint, Limit};
+use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::packing::pages;
+use crate::protocol::segments::Page;
+use crate::protocol::types::Entry;
+
+impl Leadership {
+    /// Whether a checkpoint may be written: the session table is complete, and the last one is
+    /// decided.
+    pub fn may_write(&self, log: &DecidedLog) -> bool {
+        log.watermark() >= self.inherited_end.max(self.written_end)
+    }
+
+    /// Has `checkpoint` proposed, above everything else: a datagram's worth at a time, or a long
+    /// one would have to wait until nothing else is in flight.
+    pub fn write(&mut self, checkpoint: &Checkpoint) {
+        self.write_pieces(checkpoint.pieces(self.settings.part_bytes()));
+    }
+
+    /// The same of a limit.
+    pub fn write_limit(&mut self, limit: Limit) {
+        self.write_pieces(vec![limit.entry()]);
+    }
+
+    fn write_pieces(&mut self, entries: Vec<Entry>) {
+        let whole = Page { from: self.top, entries: entries.into() };
+        self.top = whole.run().until;
+        self.leader_assigned_end = self.top;
+        self.written_end = self.top;
+        let most = self.settings.entries_bytes();
+        pages([whole], most).for_each(|page| self.waiting.insert(page, ()));
+    }
+}

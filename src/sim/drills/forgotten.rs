@@ -1,0 +1,171 @@
+//! More clients than are remembered.
+
+use super::{MS, Wrong, proposer};
+use crate::protocol::entries::Entries;
+use crate::protocol::message::{Assignment, Message, Request};
+use crate::protocol::settings::{Retain, Settings};
+use crate::protocol::types::{
+    AssignedBy, Instance, NodeId, Number, Origin, Role, Sender, Session, To,
+};
+use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
+use crate::sim::node::AnyRole;
+use crate::sim::record::PassageId;
+use crate::wire::Codec;
+
+/// How many sessions are remembered, and how many clients come.
+const SESSIONS: usize = 8;
+const CLIENTS: u32 = 40;
+
+fn cluster(seed: u64, retain: Retain) -> Cluster {
+    let settings = Settings { sessions: SESSIONS, retain, ..Settings::default() };
+    let mut cluster = Cluster::new(Plan { seed, proposers: 3, settings, ..Plan::default() });
+    cluster.run_for(1000 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+    cluster
+}
+
+/// Client `id` asks for one value and hears that it is decided.
+fn passes(cluster: &mut Cluster, id: u32) -> Wrong {
+    cluster.start_client(id, Assignment::Leader, values(id, 1));
+    let is_told = |cluster: &Cluster| cluster.tally(id).is_some_and(|tally| tally.delivered == 1);
+    match cluster.run_until(cluster.now() + 1000 * MS, is_told) {
+        Ok(true) => cluster.run_for(MS).err(),
+        Ok(false) => Some(format!("client {id} is not served: {}", cluster.describe())),
+        Err(violation) => Some(violation),
+    }
+}
+
+fn all_pass(cluster: &mut Cluster, ids: impl IntoIterator<Item = u32>) -> Wrong {
+    ids.into_iter().find_map(|id| passes(cluster, id))
+}
+
+/// A client that says nothing while many others ask is told that it is forgotten when it goes on,
+/// and one that says something in time is not. What is remembered stays little.
+pub fn idle_client() -> Wrong {
+    (1..=5).find_map(|seed| idle_client_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn idle_client_with(seed: u64) -> Wrong {
+    let mut cluster = cluster(seed, Retain::All);
+    // Two values each: one is typed long after the others have come and gone.
+    cluster.start_typist(1, Assignment::Leader, values(1, 2), 5000 * MS);
+    cluster.start_typist(2, Assignment::Leader, values(2, 400), MS);
+    let wrong = cluster.run_for(50 * MS).err();
+    let wrong = wrong.or_else(|| all_pass(&mut cluster, 3..=CLIENTS));
+    let most = SESSIONS + SESSIONS / 4 + 1;
+    let wrong = wrong.or_else(|| {
+        let held = cluster.sessions_held();
+        let fat = held.into_iter().find(|(_, count)| *count > most);
+        fat.map(|(id, count)| format!("{id} remembers {count} sessions"))
+    });
+    let done = |cluster: &Cluster| cluster.clients_finished() && cluster.learners_complete();
+    let finished = match cluster.run_until(cluster.now() + 10_000 * MS, done) {
+        Ok(true) => cluster.check_complete().err(),
+        Ok(false) => Some(format!("not finished: {}", cluster.describe())),
+        Err(violation) => Some(violation),
+    };
+    let wrong = wrong.or(finished);
+    wrong.or_else(|| {
+        let expected = [(1, true, 1), (2, false, 400)];
+        expected.into_iter().find_map(|(id, is_forgotten, delivered)| {
+            let found = (cluster.is_forgotten(id), cluster.tally(id).unwrap_or_default().delivered);
+            let is_right = found == (is_forgotten, delivered);
+            (!is_right).then(|| format!("client {id}: forgotten and delivered are {found:?}"))
+        })
+    })
+}
+
+/// The first request of a client arrives once more when the client is long forgotten: at the leader
+/// that served it, and, with most of the log trimmed, at leaders that took it up at a checkpoint.
+/// Nothing of it is delivered again.
+pub fn late_request() -> Wrong {
+    [Retain::All, Retain::Entries(12)].into_iter().find_map(|retain| {
+        let wrong = (1..=5).find_map(|seed| late_request_with(seed, retain));
+        wrong.map(|wrong| format!("{retain:?}: {wrong}"))
+    })
+}
+
+fn late_request_with(seed: u64, retain: Retain) -> Wrong {
+    let mut cluster = cluster(seed, retain);
+    let wrong = passes(&mut cluster, 1);
+    let Some((sender, opened)) = cluster.session_of(1) else { return wrong };
+    let wrong = wrong.or_else(|| all_pass(&mut cluster, 2..=CLIENTS));
+    let repeat = |cluster: &mut Cluster, next: u32| {
+        for _ in 0..3 {
+            repeat_first(cluster, sender, opened);
+            if let Err(violation) = cluster.run_for(20 * MS) {
+                return Some(violation);
+            }
+        }
+        all_pass(cluster, next..next + 10).or_else(|| cluster.checker().check_order().err())
+    };
+    let wrong = wrong.or_else(|| repeat(&mut cluster, 100));
+    let is_trimmed = cluster.begins_at(proposer(1)) > Instance::FIRST;
+    if is_trimmed != (retain != Retain::All) {
+        return Some(format!("seed {seed}: the log is trimmed: {is_trimmed}"));
+    }
+    let newcomers = (1..=3).map(proposer).chain([NodeId::new(Role::Learner, 2)]);
+    for id in newcomers {
+        cluster.kill(id);
+        cluster.start(id);
+    }
+    wrong
+        .or_else(|| cluster.run_for(1000 * MS).err())
+        .or_else(|| repeat(&mut cluster, 200))
+        .map(|wrong| format!("seed {seed}: {wrong}"))
+}
+
+/// A copy of the first request of the client `sender` arrives at every proposer.
+fn repeat_first(cluster: &mut Cluster, sender: Sender, opened: Instance) {
+    let Settings { acceptor_count, datagram_bytes, .. } = cluster.plan.settings;
+    let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
+    let session = Session { client: sender.node.id, boot: sender.boot };
+    let assigned_by = AssignedBy::Leader;
+    let origin = Origin::new(session, Number::FIRST, assigned_by);
+    let value = &values(sender.node.id, 1)[0];
+    let entries = Entries::numbered(origin.stamped(opened), [value.as_bytes()]);
+    let (assignment, from, front) = (Assignment::Leader, Number::FIRST, Number::FIRST);
+    let request = Message::Request(Request { assignment, from, front, opened, entries });
+    let verdict = cluster.checker_mut().on_send(sender, To::Group(Role::Proposer), &request);
+    cluster.note(verdict);
+    let mut bytes = Vec::new();
+    codec.encode(&request, &mut bytes).expect("it is short");
+    for id in 1..=cluster.plan.proposers {
+        cluster.arrive(proposer(id), bytes.as_slice().into(), PassageId::default());
+    }
+}
+
+impl Cluster {
+    /// The client `id`, and where its session was opened.
+    fn session_of(&self, id: u32) -> Option<(Sender, Instance)> {
+        let node = self.nodes.get(&NodeId::new(Role::Client, id))?;
+        match &node.role {
+            AnyRole::Client(client) => Some((node.sender, client.opened()?)),
+            _ => None,
+        }
+    }
+
+    fn is_forgotten(&self, id: u32) -> bool {
+        match self.nodes.get(&NodeId::new(Role::Client, id)).map(|node| &node.role) {
+            Some(AnyRole::Client(client)) => client.is_forgotten(),
+            _ => false,
+        }
+    }
+
+    /// Where the log of a proposer begins.
+    fn begins_at(&self, id: NodeId) -> Instance {
+        match self.nodes.get(&id).map(|node| &node.role) {
+            Some(AnyRole::Proposer(proposer)) => proposer.log().first(),
+            _ => Instance::FIRST,
+        }
+    }
+
+    /// How many sessions each proposer and learner remembers.
+    fn sessions_held(&self) -> Vec<(NodeId, usize)> {
+        let held = self.nodes.iter().filter_map(|(id, node)| match &node.role {
+            AnyRole::Proposer(proposer) => Some((*id, proposer.log().session_count())),
+            AnyRole::Learner(learner) => Some((*id, learner.log().session_count())),
+            AnyRole::Client(_) | AnyRole::Acceptor(_) => None,
+        });
+        held.collect()
+    }
+}
