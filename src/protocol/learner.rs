@@ -172,7 +172,9 @@ impl Learner {
     fn has_room(&self, page: &Page) -> bool {
         let is_full =
             self.settings.hold_bytes.is_some_and(|bytes| self.log.ahead() as u64 > bytes / 2);
-        !is_full || page.from <= self.log.decided_below()
+        // One that waits to take up the log needs all that is held anywhere, to find where.
+        let waits = self.log.watermark() < self.log.first();
+        !is_full || waits || page.from <= self.log.decided_below()
     }
 
     /// `source` holds `progress`.

@@ -104,6 +104,14 @@ impl DecidedLog {
         self.entries.take(Run::new(Instance::FIRST, first), |_, ()| {});
         self.pieces = self.pieces.split_off(&first);
         self.trim_points = self.trim_points.split_off(&first);
+        if first > self.watermark {
+            self.count_ahead();
+        }
+    }
+
+    fn count_ahead(&mut self) {
+        let above = self.entries.pages(Run::new(self.watermark, self.end.max(self.watermark)));
+        self.ahead = above.map(|(page, ())| page.entries.bytes()).sum();
     }
 
     /// The state of delivery now, to be written into the log.
@@ -250,8 +258,7 @@ impl DecidedLog {
         }
         self.assemblies = assemblies;
         self.watermark = head.of;
-        let above = self.entries.pages(Run::new(head.of, self.end.max(head.of)));
-        self.ahead = above.map(|(page, ())| page.entries.bytes()).sum();
+        self.count_ahead();
         self.begin_at(head.keep);
         self.trimmed = self.trimmed.max(head.trim);
         self.forgotten = self.forgotten.max(head.keep);
