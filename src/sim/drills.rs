@@ -45,7 +45,7 @@ pub const ALL: [Drill; 41] = [
     ("stray ballot", stray_ballot),
     ("wrong addresses", wrong_addresses),
     ("slow minority", super::links::slow_minority),
-    ("busy hosts", super::links::busy_hosts),
+    ("a gap before all the rest", gap),
     ("answers that come back", answers_come_back),
     ("forged series", series::forged),
     ("logs with parts", series::logs),
@@ -294,6 +294,25 @@ fn narrow_client() -> Wrong {
     cluster.inject(&Fault::Narrow { bytes: NARROW_BYTES, pairs });
     cluster.start_typist(1, Assignment::Leader, long_values(1, 10, Time::ZERO), 50 * MS);
     finishes(&mut cluster, 12_000 * MS).or_else(|| changes(&cluster, 1))
+}
+
+/// A leader misses one value and holds so much behind it that a client whose window has shrunk has
+/// room for nothing. It sends that one all the same, at the latest at the longest of its time-outs
+/// after it can arrive.
+fn gap() -> Wrong {
+    [600, 700, 800, 900, 1000, 1200].into_iter().find_map(|lasts| {
+        let mut cluster = led(1);
+        let pairs = CAST.links(|from, to| from == client() && to.role == Role::Proposer);
+        cluster.inject(&Fault::Narrow { bytes: NARROW_BYTES, pairs });
+        let mut all = values(1, 2);
+        all.extend(long_values(1, 1, Time::ZERO));
+        all.extend(values(1, 1000));
+        cluster.start_typist(1, Assignment::Leader, all, MS / 2);
+        let lost = cluster.run_for(lasts * MS).err();
+        cluster.inject(&Fault::Heal);
+        let wrong = lost.or_else(|| finishes(&mut cluster, 600 * MS));
+        wrong.map(|wrong| format!("lost for {lasts} ms: {wrong}"))
+    })
 }
 
 /// One acceptor has promised a ballot that nobody leads with. That deposes no leader which has a
