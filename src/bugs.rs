@@ -1,9 +1,12 @@
 //! Deliberate bugs, to prove that the tests can see.
 //!
-//! Each is a classic mistake of a Paxos implementation, one line at the place where it would be
-//! made. They exist only in the library's own tests, and only with the feature `bugs`: everywhere
-//! else [`has`] is the constant `false`, and the line is gone. `bash/bugs.sh` switches them on one
-//! after the other and shows what catches each.
+//! Each is a classic mistake of a Paxos implementation. They exist only in the library's own tests,
+//! and only with the feature `bugs`: everywhere else [`has`] is the constant `false`.
+//! `bash/bugs.sh` switches them on one after the other and shows what catches each.
+//!
+//! The parts that safety rests on are written without bugs. Their mistakes stand in files of their
+//! own, `mistakes.rs`, which only a build with bugs has; `protocol::parts` has the form, and is the
+//! one place that chooses. Elsewhere a bug is one line at the place where it would be made.
 
 /// A mistake somebody has made before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

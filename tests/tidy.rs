@@ -130,6 +130,17 @@ fn the_protocol_is_pure() {
     }
 }
 
+/// What safety rests on is printed as it runs; its mistakes stand beside it (`protocol::parts`).
+#[test]
+fn the_algorithm_mentions_no_bugs() {
+    let files =
+        ["acceptor.rs", "election.rs", "proposer/phase1.rs", "proposer/phase2.rs", "quorum.rs"];
+    for file in files {
+        let source = sources("src/protocol", file).remove(0);
+        assert!(!source.text.contains("bugs::"), "{} has a deliberate bug", source.path);
+    }
+}
+
 /// Pictures are drawn from a record of what happened, or drawing could change what happens.
 #[test]
 fn pictures_know_no_role() {

@@ -4,6 +4,8 @@
 //! answers is in [`Effects::persist`] of the same turn: the driver stores before it sends.
 
 mod hearing;
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 
 use std::collections::BTreeSet;
 
@@ -26,7 +28,6 @@ use super::timer::Timer;
 use super::types::{
     Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Role, Run, Sender, Time, To,
 };
-use crate::bugs::{self, Bug};
 
 /// No honest round is this far above the one before: a larger jump is broken or hostile, and
 /// storing it would use up the rounds.
@@ -85,8 +86,6 @@ impl Acceptor {
     /// Takes back a record that was stored in an earlier life, in the order of storing.
     pub fn restore(&mut self, record: Record) {
         match record {
-            Record::Promised(_) if bugs::has(Bug::ForgetsPromises) => {}
-            Record::Accepted { .. } if bugs::has(Bug::ForgetsVotes) => {}
             Record::Promised(ballot) => self.promised = self.promised.max(ballot),
             Record::Accepted { ballot, from, entries } => {
                 self.promised = self.promised.max(ballot);
@@ -94,7 +93,6 @@ impl Acceptor {
                     self.keep(Page { from, entries }, ballot);
                 }
             }
-            Record::Trimmed(_) if bugs::has(Bug::ForgetsTrimming) => {}
             Record::Trimmed(below) => {
                 self.trimmed = self.trimmed.max(below);
                 self.forget(below);
@@ -157,9 +155,7 @@ impl Acceptor {
         }
         if prepare.ballot > self.promised {
             // What was accepted before the promise is answered before it.
-            if !bugs::has(Bug::AnswersUnderNextBallot) {
-                self.answer_accepts(fx);
-            }
+            self.answer_accepts(fx);
             self.promised = prepare.ballot;
             fx.persist.push(Record::Promised(prepare.ballot));
         }
@@ -183,18 +179,12 @@ impl Acceptor {
             accepted: Vec::new(),
             next: None,
         };
-        if bugs::has(Bug::ReportsTrimmedAsEmpty) {
-            promise.trimmed = Instance::FIRST;
-        }
         let mut bytes = 0;
         for (page, ballot) in self.accepted.pages(Run::new(prepare.from, until)) {
             for (instance, entry) in page.from.numbering(&page.entries) {
                 let entry = entry.to_entry();
                 // An accepted entry costs its instance and ballot on top.
                 bytes += entry.wire_bytes_max() + ENTRY_BYTES_MAX;
-                if !promise.accepted.is_empty() && bugs::has(Bug::ReportsOneInstance) {
-                    return promise;
-                }
                 if bytes > page_bytes && !promise.accepted.is_empty() {
                     promise.next = Some(instance);
                     return promise;
@@ -220,8 +210,8 @@ impl Acceptor {
             return;
         }
         let is_new = accept.ballot > self.promised;
-        if is_new && !bugs::has(Bug::AcceptKeepsPromise) {
-            // Accepting promises, too: or a lower ballot could be accepted afterwards.
+        if is_new {
+            // Accepting promises: otherwise a lower ballot could be accepted afterwards.
             self.answer_accepts(fx);
             self.promised = accept.ballot;
         }
@@ -231,9 +221,6 @@ impl Acceptor {
         if is_new && !has_stored {
             // What is forgotten is not stored, but the promise that is answered with it is.
             fx.persist.push(Record::Promised(ballot));
-        }
-        if fx.persist.is_empty() && bugs::has(Bug::AnswersAcceptsOnce) {
-            return;
         }
         self.unanswered.push(Run::new(from, until));
     }
@@ -274,7 +261,6 @@ impl Acceptor {
         if progress.trimmed > self.trimmed {
             let most = progress.trimmed;
             let below = self.said_of(|head| Some(head.trim).filter(|trim| *trim <= most));
-            let below = if bugs::has(Bug::TrimsOnHearsay) { most } else { below };
             if below > self.trimmed {
                 self.trimmed = below;
                 self.forget(below);
@@ -284,7 +270,6 @@ impl Acceptor {
         if progress.first > self.forgotten && self.settings.hold_bytes.is_some() {
             let most = progress.first;
             let below = self.said_of(|head| Some(head.forget).filter(|forget| *forget <= most));
-            let below = if bugs::has(Bug::ForgetsOnHearsay) { most } else { below };
             if below > self.forgotten {
                 self.forget(below);
                 fx.persist.push(Record::Forgotten(below));
@@ -355,7 +340,7 @@ impl Acceptor {
             fx.ignore(Ignored::TooFarAhead);
             return false;
         }
-        if ballot < self.promised && !bugs::has(Bug::AnswersBelowPromise) {
+        if ballot < self.promised {
             debug!("refused {ballot}; {} is promised", self.promised);
             let nack = Nack { rejected: ballot, promised: self.promised };
             // If that is lost, the echoes say to all what is promised.
@@ -397,11 +382,10 @@ impl Acceptor {
 /// Whom an answer to `ballot` is for: its proposer; everybody when it was asked again, for then the
 /// way to that one alone may be lost.
 fn owner_of(ballot: Ballot, again: bool) -> To {
-    if ballot == Ballot::ZERO || again && !bugs::has(Bug::NeverAsksTheGroup) {
+    if ballot == Ballot::ZERO || again {
         return To::Group(Role::Proposer);
     }
-    let place = u32::from(bugs::has(Bug::AnswersTheWrong));
-    To::Node(NodeId::new(Role::Proposer, ballot.proposer + place))
+    To::Node(NodeId::new(Role::Proposer, ballot.proposer))
 }
 
 impl Actor for Acceptor {

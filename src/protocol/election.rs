@@ -24,6 +24,8 @@
 //!     and a proposer that is proven to reach one of them takes over (`callers`).
 
 mod callers;
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 mod vouches;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,10 +34,9 @@ use std::time::Duration;
 use self::callers::Callers;
 use self::vouches::Vouches;
 use super::message::{Announcement, Echo, Plea, Standing};
-use super::quorum::Quorum;
+use super::parts::Quorum;
 use super::settings::Settings;
 use super::types::{Ballot, NodeId, Time};
-use crate::bugs::{self, Bug};
 
 /// How many lives of proposers are remembered, at most: a forger shall not fill the memory.
 const PEERS_MAX: usize = 128;
@@ -194,9 +195,6 @@ impl Election {
                 is_doubled |= self.peers.get(&(heard.proposer, heard.boot)).is_some_and(is_alive);
             }
         }
-        if bugs::has(Bug::CountsAnyEcho) {
-            self.vouches.vouch(now, acceptor, now);
-        }
         self.look(now);
         is_doubled
     }
@@ -212,12 +210,7 @@ impl Election {
         let known = self.peers.get(&(id, boot));
         let first = match known {
             // The same again is no sign of life: or acceptors would keep the dead alive.
-            Some(known)
-                if announcement.stamp <= known.announcement.stamp
-                    && !bugs::has(Bug::RepeatsTheDead) =>
-            {
-                return;
-            }
+            Some(known) if announcement.stamp <= known.announcement.stamp => return,
             Some(known) => known.first,
             None => now,
         };
@@ -292,13 +285,12 @@ impl Election {
             return Verdict::Ask;
         };
         let answered = self.vouches.answered(since);
-        let is_answered = answered >= self.needed() || bugs::has(Bug::CampaignsUnheard);
+        let is_answered = answered >= self.needed();
         let has_better = !willing && self.has_successor(now);
         // A word of the leader's that was lost is followed by others soon.
         let is_over = self.is_fresh(now) || now.since(since) >= self.pace.interval * 2;
         let is_ready = self.is_steady(now) && is_answered && is_over && !has_better;
-        let rank = self.willing_peers(now).filter(|id| *id < self.me).count();
-        let rank = if bugs::has(Bug::SameRankForAll) { 0 } else { rank as u32 };
+        let rank = self.willing_peers(now).filter(|id| *id < self.me).count() as u32;
         let Some(suspicion) = &mut self.suspicion else { unreachable!("it was looked at above") };
         suspicion.ready = if is_ready { suspicion.ready.or(Some(now)) } else { None };
         if suspicion.ready.is_some_and(|ready| now.since(ready) >= self.pace.timeout * rank) {
@@ -319,9 +311,6 @@ impl Election {
             && works.ballot > ballot
         {
             return Some(Loss::Replaced(works.ballot));
-        }
-        if bugs::has(Bug::HoldsOnOutbid) {
-            return None;
         }
         let is_above = |acceptor: &u32| self.promised.get(acceptor).is_some_and(|it| *it > ballot);
         let above = self.quorum.acceptors().filter(is_above).count();
@@ -372,9 +361,7 @@ impl Election {
     /// become slow nobody is, and nobody replaces a leader that waits for the same disks.
     fn is_steady(&self, now: Time) -> bool {
         let Pace { interval, timeout, .. } = self.pace;
-        let long = if bugs::has(Bug::SlowDisksDepose) {
-            Duration::ZERO
-        } else if !self.is_fresh(now) {
+        let long = if !self.is_fresh(now) {
             self.vouches.settled_after(now, self.needed()) + interval
         } else if self.me == 1 {
             // Proposer 1 leads first, by convention.
@@ -400,11 +387,10 @@ impl Election {
                 && peer.announcement.standing == Standing::Campaigns
                 && peer.announcement.ballot > ballot
         });
-        if campaigns_above || bugs::has(Bug::IgnoresPleas) {
+        if campaigns_above {
             return false;
         }
         // Who says that it serves nobody at once calls for the next: so the present one gets time.
-        let since = if bugs::has(Bug::CallsEarly) { Time::ZERO } else { since };
         let mut able: Vec<u32> =
             self.willing_peers(now).chain(willing.then_some(self.me)).collect();
         let quorate = self.quorate_peers(now).map(|(id, _)| id).chain([self.me]);
@@ -419,7 +405,7 @@ impl Election {
     fn does_work(&self, now: Time, peer: &Peer) -> bool {
         let Announcement { standing, quorate, .. } = peer.announcement;
         matches!(standing, Standing::Leads | Standing::Campaigns)
-            && (quorate || bugs::has(Bug::FollowsUselessLeader))
+            && quorate
             && now.since(peer.advanced) < self.pace.timeout
     }
 

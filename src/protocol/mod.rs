@@ -22,6 +22,7 @@ mod leading_learner;
 pub mod learner;
 pub mod message;
 pub mod packing;
+pub(crate) mod parts;
 mod pleading;
 pub mod proposals;
 pub mod proposer;

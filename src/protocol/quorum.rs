@@ -1,6 +1,7 @@
 //! Majorities: how many acceptors are enough, and who has voted so far.
 
-use crate::bugs::{self, Bug};
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 
 /// What counts as a quorum. Any two quorums share an acceptor, which is all that Paxos needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,9 +18,6 @@ impl Quorum {
 
     /// How many acceptors are enough.
     pub fn needed(self) -> u32 {
-        if bugs::has(Bug::HalfIsEnough) {
-            return self.acceptor_count.div_ceil(2);
-        }
         self.acceptor_count / 2 + 1
     }
 
@@ -44,8 +42,7 @@ impl Tally {
     /// Counts the vote of `acceptor`, 1 to 64.
     pub fn vote(&mut self, acceptor: u32) {
         assert!((1..=64).contains(&acceptor), "the caller checks who may vote");
-        let place = if bugs::has(Bug::CountsMessages) { self.count() } else { acceptor - 1 };
-        self.voters |= 1 << place.min(63);
+        self.voters |= 1 << (acceptor - 1);
     }
 
     /// Whether `acceptor` has voted.

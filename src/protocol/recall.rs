@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use super::actor::Effects;
 use super::message::{Message, Recall, Recalled, Voted};
 use super::packing::{merge, pages};
-use super::quorum::{Quorum, Tally};
+use super::parts::{Quorum, Tally};
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::types::{Ballot, Instance, NodeId, Role, Run, To};

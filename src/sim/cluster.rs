@@ -16,10 +16,10 @@ use super::network::{Network, Way, Weather};
 use super::node::{AnyRole, Host, Node};
 use super::record::{Fate, Passage, PassageId, Sent, What};
 use super::trace::{Detail, Trace};
-use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Delivery, Halt};
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::message::{Assignment, Kind, Message};
+use crate::protocol::parts::Acceptor;
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{

@@ -19,13 +19,13 @@ use std::time::Duration;
 use self::seen::Seen;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
-use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Effects};
 use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{
     Accepted, Assignment, CatchUpReply, Kind, Message, Promise, Request,
 };
+use crate::protocol::parts::Acceptor;
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;

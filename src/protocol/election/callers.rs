@@ -10,7 +10,6 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::bugs::{self, Bug};
 use crate::protocol::message::Plea;
 use crate::protocol::types::{NodeId, Time};
 
@@ -74,9 +73,8 @@ impl Callers {
             let is_calling = now.since(pleas.last) <= patience
                 && pleas.last.since(pleas.since.max(since)) >= span;
             is_calling
-                && (self.successor(pleas, able).or_else(|| self.successor(pleas, unwilling))
+                && self.successor(pleas, able).or_else(|| self.successor(pleas, unwilling))
                     == Some(me)
-                    || bugs::has(Bug::TakesUnprovenPleas))
         })
     }
 

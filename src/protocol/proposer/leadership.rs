@@ -13,16 +13,14 @@ use log::info;
 use self::idle::Idle;
 use super::intake::Queues;
 use super::notes::Notes;
-use super::phase1::{Attempt, PageOutcome, Report};
-use super::phase2::Phase2;
+use super::phase1::{PageOutcome, Report};
 use super::telling::Names;
-use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::entries::{EntriesBuilder, EntryRef};
 use crate::protocol::message::{Accepted, Message, Promise};
 use crate::protocol::packing::merge;
-use crate::protocol::quorum::Quorum;
+use crate::protocol::parts::{Attempt, Phase2, Quorum};
 use crate::protocol::retry::backoff;
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
@@ -186,10 +184,10 @@ impl Leadership {
                 self.inherited_end = self.inherited_end.max(instance.next());
             }
             let is_decided = instance < log.decided_below() || log.contains(instance);
-            if is_decided || bugs::has(Bug::SkipsReports) {
+            if is_decided {
                 continue;
             }
-            if report.voters.is_won(self.quorum) || bugs::has(Bug::DecidesReports) {
+            if report.voters.is_won(self.quorum) {
                 // A quorum accepted it in one ballot: that is what chosen means.
                 decided.push(page_of(instance, report.entry.borrowed()));
             } else {
@@ -320,11 +318,7 @@ impl Leadership {
         accepted: &Accepted,
         fx: &mut Effects,
     ) -> Vec<Page> {
-        if accepted.ballot != self.ballot && !bugs::has(Bug::CountsOtherBallots) {
-            fx.ignore(Ignored::StaleBallot);
-            return Vec::new();
-        }
-        self.phase2.on_accepted(now, acceptor, accepted, &self.settings)
+        self.phase2.on_accepted(now, acceptor, accepted, &self.settings, fx)
     }
 
     /// The instances of `page` are decided, here or elsewhere. Returns whether this leader has

@@ -12,8 +12,8 @@ mod intake;
 mod keepers;
 mod leadership;
 mod notes;
-mod phase1;
-mod phase2;
+pub(super) mod phase1;
+pub(super) mod phase2;
 mod retention;
 mod standing;
 mod telling;
@@ -25,21 +25,20 @@ use log::{debug, info};
 use self::claims::Claims;
 use self::incarnations::Incarnations;
 use self::leadership::Leadership;
-use self::phase1::{Attempt, PageOutcome};
+use self::phase1::PageOutcome;
 use self::retention::Retention;
 use self::telling::{Learners, News};
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::catch_up::CatchUp;
 use super::decided_log::{Contradiction, DecidedLog, Occurrence};
-use super::election::Election;
 use super::figures::Figures;
 use super::message::{
     Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
     Plea, Progress, Promise, Request, Standing,
 };
+use super::parts::{Attempt, Election, Quorum};
 use super::proposals::Proposals;
-use super::quorum::Quorum;
 use super::retry::backoff;
 use super::segments::Page;
 use super::settings::{Retain, Settings};

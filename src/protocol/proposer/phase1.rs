@@ -1,10 +1,12 @@
 //! Phase 1: gathering promises, and choosing what may be proposed.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::BTreeMap;
 
-use crate::bugs::{self, Bug};
 use crate::protocol::message::{AcceptedEntry, Prepare, Promise};
-use crate::protocol::quorum::{Quorum, Tally};
+use crate::protocol::parts::{Quorum, Tally};
 use crate::protocol::types::{Ballot, Entry, Instance};
 
 /// One Prepare and the promises that answer it.
@@ -90,7 +92,7 @@ impl Attempt {
     /// for: an older promise does not cover what was accepted since.
     pub fn on_promise(&mut self, acceptor: u32, promise: Promise) -> PageOutcome {
         let expected = self.pages.get(&acceptor).copied().unwrap_or(Some(self.from));
-        let is_asked = (promise.ballot == self.ballot || bugs::has(Bug::CountsStalePromises))
+        let is_asked = promise.ballot == self.ballot
             && promise.until == self.until
             && expected == Some(promise.from)
             && promise.next.is_none_or(|next| {
@@ -101,18 +103,14 @@ impl Attempt {
         }
         // Of several the highest counts: what one acceptor has trimmed is decided, and the others
         // may not have voted there.
-        if bugs::has(Bug::TakesLeastTrimmed) && !self.pages.is_empty() {
-            self.trimmed = self.trimmed.min(promise.trimmed);
-        } else {
-            self.trimmed = self.trimmed.max(promise.trimmed);
-        }
+        self.trimmed = self.trimmed.max(promise.trimmed);
         for accepted in promise.accepted {
             self.report(acceptor, accepted);
         }
         self.pages.insert(acceptor, promise.next);
         match promise.next {
-            Some(next) if !bugs::has(Bug::ForgetsLaterPages) => PageOutcome::NextPage(next),
-            _ => {
+            Some(next) => PageOutcome::NextPage(next),
+            None => {
                 self.complete.vote(acceptor);
                 PageOutcome::Complete
             }
@@ -137,7 +135,6 @@ impl Attempt {
     fn report(&mut self, acceptor: u32, accepted: AcceptedEntry) {
         let AcceptedEntry { instance, ballot, entry } = accepted;
         match self.reports.get_mut(&instance) {
-            Some(_) if bugs::has(Bug::KeepsAnyReport) => {}
             Some(report) if report.ballot > ballot => {}
             Some(report) if report.ballot == ballot => report.voters.vote(acceptor),
             _ => {
@@ -150,7 +147,7 @@ impl Attempt {
 
     /// Whether a quorum's promises are complete.
     pub fn is_won(&self, quorum: Quorum) -> bool {
-        self.complete.is_won(quorum) || bugs::has(Bug::OnePromiseIsEnough)
+        self.complete.is_won(quorum)
     }
 
     /// Whose promises are complete.

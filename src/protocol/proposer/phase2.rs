@@ -1,13 +1,15 @@
 //! Phase 2: what is in flight under the leader's ballot, until a quorum has accepted it.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::hash::{Hash, Hasher};
 
-use crate::bugs::{self, Bug};
-use crate::protocol::actor::Effects;
+use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::flow::{Flow, OVERHEAD_BYTES, Ticket};
 use crate::protocol::message::{Accept, Accepted, Message};
 use crate::protocol::packing::{disjoint, merge, pages};
-use crate::protocol::quorum::{Quorum, Tally};
+use crate::protocol::parts::{Quorum, Tally};
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, ENTRY_BYTES_MAX, Instance, RUN_BYTES_MAX, Role, Run, Time};
@@ -123,26 +125,26 @@ impl Phase2 {
     }
 
     /// Counts what `acceptor` accepted in this ballot; returns what is chosen by that, in order
-    /// of the message's runs.
+    /// of the message's runs. A vote in another ballot is not for what this one proposed.
     pub fn on_accepted(
         &mut self,
         now: Time,
         acceptor: u32,
         accepted: &Accepted,
         settings: &Settings,
+        fx: &mut Effects,
     ) -> Vec<Page> {
-        assert_eq!(accepted.ballot, self.ballot, "the caller drops other ballots");
         let mut chosen: Vec<Page> = Vec::new();
+        if accepted.ballot != self.ballot {
+            fx.ignore(Ignored::StaleBallot);
+            return chosen;
+        }
         for run in disjoint(&accepted.runs).as_ref() {
             // Over what is in flight, not over the run: a forged run may be endless.
             let mut won = Vec::new();
             self.in_flight.change(*run, |run, _, flight| {
                 flight.accepted.vote(acceptor);
-                let all = self.quorum.acceptors().count();
-                if bugs::has(Bug::WaitsForSlowMinority) && flight.accepted.count() < all as u32 {
-                    return;
-                }
-                if flight.accepted.is_won(self.quorum) || bugs::has(Bug::OneVoteIsEnough) {
+                if flight.accepted.is_won(self.quorum) {
                     won.push(run);
                 }
             });
@@ -199,7 +201,7 @@ impl Phase2 {
     }
 
     fn send_again(&mut self, lost: Vec<Run<Instance>>) {
-        if self.sends_again && !bugs::has(Bug::NeverRetriesAccepts) {
+        if self.sends_again {
             for run in lost {
                 self.unsent_bytes +=
                     self.in_flight.pages(run).map(|(page, _)| page.entries.bytes()).sum::<usize>();
@@ -231,10 +233,7 @@ impl Phase2 {
         let mut lost = Vec::new();
         self.flow.take_due(now, settings, &mut lost);
         self.send_again(lost);
-        let late = self.flow.take_later(now);
-        if !bugs::has(Bug::NeverRetriesAccepts) {
-            self.late.extend(late);
-        }
+        self.late.extend(self.flow.take_later(now));
     }
 
     /// Sends what there is room for: first what is sent again. `names` ride on the first Accept
@@ -242,9 +241,6 @@ impl Phase2 {
     pub fn send(&mut self, now: Time, names: &mut Names, settings: &Settings, fx: &mut Effects) {
         if self.again.is_empty() && self.fresh.is_empty() && self.late.is_empty() {
             return;
-        }
-        if bugs::has(Bug::NamesBeforeQuorum) {
-            names.runs.extend(&self.fresh);
         }
         self.unsent_bytes = 0;
         let again = std::mem::take(&mut self.again);
@@ -381,15 +377,19 @@ mod tests {
         phase2
     }
 
+    fn hear(phase2: &mut Phase2, now: Time, acceptor: u32, accepted: &Accepted) -> Vec<Page> {
+        phase2.on_accepted(now, acceptor, accepted, &Settings::default(), &mut Effects::new())
+    }
+
     /// "Paxos Made Simple", 2.2: chosen when a majority of the acceptors accepted it.
     #[test]
     fn an_entry_is_chosen_by_a_majority_of_different_acceptors() {
         let mut phase2 = in_flight(3);
-        assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3), &Settings::default()), []);
-        assert_eq!(phase2.on_accepted(Time::ZERO, 1, &accepted(1, 3), &Settings::default()), []);
-        let chosen =
-            phase2.on_accepted(Time::ZERO, 3, &accepted(2, u64::MAX), &Settings::default());
-        assert_eq!(chosen, [noop(2)]);
+        assert_eq!(hear(&mut phase2, Time::ZERO, 1, &accepted(1, 3)), []);
+        assert_eq!(hear(&mut phase2, Time::ZERO, 1, &accepted(1, 3)), []);
+        let stale = Accepted { ballot: Ballot { boot: 2, ..BALLOT }, ..accepted(1, 3) };
+        assert_eq!(hear(&mut phase2, Time::ZERO, 3, &stale), []);
+        assert_eq!(hear(&mut phase2, Time::ZERO, 3, &accepted(2, u64::MAX)), [noop(2)]);
         assert_eq!(phase2.len(), 2);
     }
 
@@ -398,12 +398,10 @@ mod tests {
     fn instances_that_are_named_again_cost_nothing() {
         let endless = || Run::new(Instance(1), Instance(u64::MAX));
         let singles = || (1..=1000).rev().map(|one| Run::new(Instance(one), Instance(one + 1)));
-        let settings = Settings::default();
         for runs in [vec![endless(); 1000], singles().chain(singles()).collect()] {
             let mut phase2 = in_flight(1000);
             let accepted = Accepted { ballot: BALLOT, runs };
-            let (chosen, steps) =
-                steps::count(|| phase2.on_accepted(Time::ZERO, 1, &accepted, &settings));
+            let (chosen, steps) = steps::count(|| hear(&mut phase2, Time::ZERO, 1, &accepted));
             assert!(chosen.is_empty());
             assert!(steps <= 3000, "{steps} steps");
         }
@@ -434,7 +432,7 @@ mod tests {
         let (mut phase2, mut fx) = (in_flight(2), Effects::new());
         phase2.send(Time::ZERO, &mut Names::default(), &settings, &mut fx);
         for acceptor in [1, 2] {
-            phase2.on_accepted(Time(500), acceptor, &accepted(1, 3), &settings);
+            hear(&mut phase2, Time(500), acceptor, &accepted(1, 3));
         }
         phase2.propose(Time(600), noop(3));
         phase2.send(Time(600), &mut Names::default(), &settings, &mut fx);

@@ -1,8 +1,8 @@
 //! Logs that are trimmed, on disks whose process or machine dies anywhere.
 
 use super::Wrong;
-use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::Record;
+use crate::protocol::parts::Acceptor;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Counted, Entry};
 use crate::rng::Rng;

@@ -1,0 +1,169 @@
+//! The acceptor with deliberate bugs; see `protocol::parts`.
+
+use std::mem;
+use std::ops::Deref;
+
+use crate::bugs::{self, Bug};
+use crate::protocol::actor::{Actor, Effects, Input, Record};
+use crate::protocol::figures::Figures;
+use crate::protocol::message::{Accept, Heartbeat, Interest, Message, Prepare, Progress};
+use crate::protocol::settings::Settings;
+use crate::protocol::timer::Timer;
+use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time, To};
+
+/// [`super::Acceptor`], but for its mistakes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Acceptor(super::Acceptor);
+
+impl Deref for Acceptor {
+    type Target = super::Acceptor;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Acceptor {
+    /// See [`super::Acceptor::new`].
+    pub fn new(id: u32, incarnation: u64, settings: Settings) -> Self {
+        Acceptor(super::Acceptor::new(id, incarnation, settings))
+    }
+
+    /// See [`super::Acceptor::restore`].
+    pub fn restore(&mut self, record: Record) {
+        let is_lost = match record {
+            Record::Promised(_) => bugs::has(Bug::ForgetsPromises),
+            Record::Accepted { .. } => bugs::has(Bug::ForgetsVotes),
+            Record::Trimmed(_) => bugs::has(Bug::ForgetsTrimming),
+            Record::Forgotten(_) => false,
+        };
+        if !is_lost {
+            self.0.restore(record);
+        }
+    }
+
+    fn on_prepare(&mut self, prepare: Prepare, fx: &mut Effects) {
+        let (sent, mut late) = (fx.send.len(), Vec::new());
+        if bugs::has(Bug::AnswersUnderNextBallot) {
+            late = mem::take(&mut self.0.unanswered);
+        }
+        self.handle(prepare.ballot, fx, |acceptor, fx| acceptor.on_prepare(prepare, fx));
+        self.0.unanswered.append(&mut late);
+        for (_, message) in &mut fx.send[sent..] {
+            let Message::Promise(promise) = message else { continue };
+            if bugs::has(Bug::ReportsTrimmedAsEmpty) {
+                promise.trimmed = Instance::FIRST;
+            }
+            if bugs::has(Bug::ReportsOneInstance) {
+                promise.accepted.truncate(1);
+                promise.next = None;
+            }
+        }
+    }
+
+    fn on_accept(&mut self, accept: Accept, fx: &mut Effects) {
+        let (promised, unanswered) = (self.promised, self.unanswered.len());
+        self.handle(accept.ballot, fx, |acceptor, fx| acceptor.on_accept(accept, fx));
+        if bugs::has(Bug::AcceptKeepsPromise) && self.promised > promised {
+            self.0.answer_accepts(fx);
+            self.0.promised = promised;
+        }
+        if bugs::has(Bug::AnswersAcceptsOnce) && fx.persist.is_empty() {
+            self.0.unanswered.truncate(unanswered);
+        }
+    }
+
+    /// Has a question in this ballot answered.
+    fn handle(
+        &mut self,
+        ballot: Ballot,
+        fx: &mut Effects,
+        handler: impl FnOnce(&mut super::Acceptor, &mut Effects),
+    ) {
+        let promised = self.promised;
+        if ballot >= promised || !bugs::has(Bug::AnswersBelowPromise) {
+            return handler(&mut self.0, fx);
+        }
+        self.0.answer_accepts(fx);
+        self.0.promised = ballot;
+        handler(&mut self.0, fx);
+        self.0.answer_accepts(fx);
+        self.0.promised = promised;
+    }
+
+    /// A heartbeat was heard that says this.
+    fn believe(&mut self, progress: Progress, fx: &mut Effects) {
+        let Progress { trimmed, first, watermark, .. } = progress;
+        if first > watermark {
+            return;
+        }
+        if bugs::has(Bug::TrimsOnHearsay) && trimmed > self.trimmed {
+            self.0.trimmed = trimmed;
+            self.0.forget(trimmed);
+            fx.persist.push(Record::Trimmed(trimmed));
+        }
+        let may_forget = self.settings.hold_bytes.is_some();
+        if bugs::has(Bug::ForgetsOnHearsay) && may_forget && first > self.forgotten {
+            self.0.forget(first);
+            fx.persist.push(Record::Forgotten(first));
+        }
+    }
+}
+
+/// Whom the answers of a turn go to.
+fn misdirect(fx: &mut Effects) {
+    for (to, message) in &mut fx.send {
+        let ballot = match message {
+            Message::Promise(promise) => promise.ballot,
+            Message::Accepted(accepted) => accepted.ballot,
+            Message::Nack(nack) => nack.rejected,
+            _ => continue,
+        };
+        match to {
+            To::Group(_) if bugs::has(Bug::NeverAsksTheGroup) && ballot > Ballot::ZERO => {
+                *to = To::Node(NodeId::new(Role::Proposer, ballot.proposer));
+            }
+            To::Node(owner) if bugs::has(Bug::AnswersTheWrong) => owner.id += 1,
+            To::Group(_) | To::Node(_) => {}
+        }
+    }
+}
+
+impl Actor for Acceptor {
+    fn on_start(&mut self, now: Time, fx: &mut Effects) {
+        self.0.on_start(now, fx);
+    }
+
+    fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        match message {
+            Message::Prepare(prepare) => self.on_prepare(prepare, fx),
+            Message::Accept(accept) => self.on_accept(accept, fx),
+            Message::Heartbeat(Heartbeat { progress, .. }) => {
+                self.0.on_message(now, from, message, fx);
+                self.believe(progress, fx);
+            }
+            _ => self.0.on_message(now, from, message, fx),
+        }
+    }
+
+    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
+        self.0.on_timer(now, timer, fx);
+    }
+
+    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        self.0.on_input(now, input, fx);
+    }
+
+    fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        self.0.on_turn_end(now, fx);
+        misdirect(fx);
+    }
+
+    fn interest(&self) -> Interest {
+        self.0.interest()
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        self.0.figures(now)
+    }
+}
