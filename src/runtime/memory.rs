@@ -1,17 +1,15 @@
 //! What a process brings from an earlier life: an acceptor its log, and nobody else anything.
 
-use std::io;
-
 use log::{info, warn};
 
 use super::entropy;
+use super::held;
 use super::opening::RoleOptions;
 use super::start_error::{StartError, StartErrorKind};
 use crate::config::Config;
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::settings::Settings;
 use crate::storage::AcceptorStore;
-use crate::storage::directory::Directory;
 use crate::storage::identity::Identity;
 use crate::storage::log::{Log, LogOptions, Recovered};
 use crate::storage::memory::MemoryStore;
@@ -51,17 +49,7 @@ impl Memory {
             return Ok(Memory::none(fresh));
         };
         let path = data.join(format!("acceptor-{id}"));
-        let directory = Directory::open(&path).map_err(|error| {
-            let path = path.display();
-            if error.kind() == io::ErrorKind::ResourceBusy {
-                // It may be ending.
-                let what = format!("{path} is in use: another process runs as acceptor {id}");
-                StartError::passing(StartErrorKind::Data, what)
-            } else {
-                let what = format!("{path}: cannot keep data there: {error}");
-                StartError::new(StartErrorKind::Data, what)
-            }
-        })?;
+        let directory = held::open(&path, options.node, "data")?;
         let watch = directory.watch();
         let identity = Identity {
             cluster: config.cluster.clone(),

@@ -31,6 +31,7 @@ pub mod gate;
 pub mod gauges;
 #[cfg(feature = "cli")]
 pub mod handover;
+mod held;
 pub mod inbox;
 #[cfg(feature = "cli")]
 pub mod laps;

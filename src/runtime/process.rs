@@ -258,11 +258,11 @@ impl Process {
             Arc::clone(&self.stats),
             self.clock,
         ));
-        let shelf = self.store.shelf().map_err(|error| {
+        let reader = self.store.vote_reader().map_err(|error| {
             let what = format!("{node}: its files cannot be opened to be read back ({error})");
             StartError::new(StartErrorKind::Data, what)
         })?;
-        let (readings, reading) = match shelf {
+        let (readings, reading) = match reader {
             Some(reader) => {
                 let desk = Desk {
                     reader,

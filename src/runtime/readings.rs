@@ -20,7 +20,7 @@ use crate::protocol::message::Message;
 use crate::protocol::recall::{self, Reading};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::To;
-use crate::storage::shelf::ShelfReader;
+use crate::storage::index::VoteReader;
 use crate::wire::Codec;
 
 /// How many readings wait, at most. Learners ask again.
@@ -44,7 +44,7 @@ impl Readings {
 /// What the thread has to do with.
 pub struct Desk {
     /// The files.
-    pub reader: ShelfReader,
+    pub reader: VoteReader,
     /// How much is read and sent at once.
     pub settings: Settings,
     /// The other roles of this process.
@@ -163,7 +163,7 @@ mod tests {
         let codec = Arc::new(Codec::new("test", 3, me, 1472));
         let (sent, wire) = mpsc::channel();
         let desk = Desk {
-            reader: log.shelf().unwrap().unwrap(),
+            reader: log.vote_reader().unwrap().unwrap(),
             settings: Settings::default(),
             neighbours: Neighbours::default(),
             codec: Arc::clone(&codec),

@@ -1,18 +1,17 @@
 //! Where a process keeps its snapshots, and who hears of them.
 
-use std::io;
-
 use log::info;
 
+use super::held;
 use super::inbox::{InboxSender, Offered};
 use super::start_error::{StartError, StartErrorKind, no_thread};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::protocol::actor::Input;
+use crate::protocol::types::{NodeId, Role};
 use crate::snapshots::file::Kind;
 use crate::snapshots::keeper::{Keeper, Shop};
 use crate::snapshots::shelf::{Found, Shelf};
-use crate::storage::directory::Directory;
 
 /// The snapshots of learner `id`, if the configuration says where they are. No other process can
 /// use them meanwhile.
@@ -23,17 +22,7 @@ use crate::storage::directory::Directory;
 pub(crate) fn open(config: &Config, id: u32, kind: Kind) -> Result<Option<Shop>, StartError> {
     let Some(snapshots) = &config.snapshots else { return Ok(None) };
     let path = snapshots.join(format!("learner-{id}"));
-    let directory = Directory::open(&path).map_err(|error| {
-        let path = path.display();
-        if error.kind() == io::ErrorKind::ResourceBusy {
-            // It may be ending.
-            let what = format!("{path} is in use: another process runs as learner {id}");
-            StartError::passing(StartErrorKind::Data, what)
-        } else {
-            let what = format!("{path}: cannot keep snapshots there: {error}");
-            StartError::new(StartErrorKind::Data, what)
-        }
-    })?;
+    let directory = held::open(&path, NodeId::new(Role::Learner, id), "snapshots")?;
     Ok(Some(Shop { shelf: Shelf::new(directory), cluster: config.cluster.clone(), kind }))
 }
 

@@ -68,7 +68,7 @@ pub const ALL: [Drill; 41] = [
     ("acceptors that are read one after the other", recalling::one_after_the_other),
     ("votes for something else", recalling::lonely_votes),
     ("a false word of forgetting", recalling::hearsay),
-    ("what is read from disks", recalling::shelves),
+    ("what is read from disks", recalling::read_back),
     ("copies of another log", snapshots::foreign_copies),
     ("half a checkpoint", snapshots::halves),
 ];

@@ -250,7 +250,7 @@ impl Node {
     /// not answered.
     pub fn end_readings(&mut self, now: Time, settings: &Settings) {
         let Some(log) = &self.log else { return self.readings.clear() };
-        let Ok(Some(mut reader)) = log.shelf() else { return };
+        let Ok(Some(mut reader)) = log.vote_reader() else { return };
         while self.readings.front().is_some_and(|(done, _)| *done <= now) {
             let Some((_, reading)) = self.readings.pop_front() else { return };
             if let Ok(found) = reader.read(&reading, recall::bytes_read(settings)) {

@@ -1,6 +1,6 @@
 //! What a segment holds, as far as it decides whether the segment may go.
 
-use super::shelf::span;
+use super::index::span;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::protocol::types::{Ballot, Counted, Instance, Run};

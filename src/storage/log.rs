@@ -34,8 +34,8 @@ use super::disk::{Disk, Mark};
 use super::error::LogError;
 use super::frame::{HEADER_BYTES, Place, seal};
 use super::identity::Identity;
+use super::index::{StoredFrame, VoteIndex, VoteReader};
 use super::manifest::{End, MANIFEST, Manifest, Removed, Segment, Tallies};
-use super::shelf::{Shelf, ShelfReader, Shelving};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::wire;
@@ -80,7 +80,7 @@ pub struct Log<D> {
     /// ... and what all that comes to, together with what was removed.
     whole: Contents,
     /// Where the votes stand that are stable.
-    shelf: Shelf,
+    index: VoteIndex,
     /// The frame that is being gathered, with room for its header.
     buffer: Vec<u8>,
     /// What is stored is unknown since a write or a sync failed.
@@ -112,7 +112,7 @@ impl<D: Disk> Log<D> {
         mut manifest: Manifest,
         end: End,
         contents: Vec<Contents>,
-        shelf: Shelf,
+        index: VoteIndex,
     ) -> Result<Self, LogError> {
         manifest.is_ended = false;
         manifest.starts += 1;
@@ -124,7 +124,7 @@ impl<D: Disk> Log<D> {
         let mut whole = Contents::NONE;
         contents.iter().for_each(|one| whole.add(*one));
         // Of segments that were removed in an earlier life nothing is known but that.
-        shelf.forget_below(*manifest.numbers().start(), whole.trimmed);
+        index.forget_below(*manifest.numbers().start(), whole.trimmed);
         Ok(Log {
             disk,
             token,
@@ -136,7 +136,7 @@ impl<D: Disk> Log<D> {
             contents,
             gathered: Contents::NONE,
             whole,
-            shelf,
+            index,
             buffer: vec![0; HEADER_BYTES],
             has_failed: false,
         })
@@ -210,7 +210,7 @@ impl<D: Disk> Log<D> {
         self.tallies.note(&mut self.disk, end)?;
         let (offset, frame) = (place.offset, number);
         let votes = self.gathered.votes;
-        self.shelf.note(Shelving { segment, offset, end: end.bytes, frame, votes });
+        self.index.note(StoredFrame { segment, offset, end: end.bytes, frame, votes });
         self.end = end;
         self.buffer.truncate(HEADER_BYTES);
         let gathered = std::mem::replace(&mut self.gathered, Contents::NONE);
@@ -240,7 +240,7 @@ impl<D: Disk> Log<D> {
             last.end = self.end;
         }
         self.tallies = self.manifest.write(&mut self.disk)?;
-        self.shelf.forget_below(numbers.end, self.whole.trimmed);
+        self.index.forget_below(numbers.end, self.whole.trimmed);
         self.remove_files(numbers);
         Ok(())
     }
@@ -302,9 +302,9 @@ impl<D: Disk> AcceptorStore for Log<D> {
         removed
     }
 
-    fn shelf(&self) -> io::Result<Option<ShelfReader>> {
+    fn vote_reader(&self) -> io::Result<Option<VoteReader>> {
         let files = self.disk.files()?;
-        Ok(Some(ShelfReader::new(self.shelf.clone(), files, self.token)))
+        Ok(Some(VoteReader::new(self.index.clone(), files, self.token)))
     }
 
     fn close(&mut self) -> io::Result<()> {

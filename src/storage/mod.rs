@@ -11,18 +11,18 @@ pub mod disk;
 pub mod error;
 pub(crate) mod frame;
 pub mod identity;
+pub mod index;
 pub mod log;
 mod manifest;
 pub mod memory;
 #[cfg(feature = "cli")]
 pub mod offline;
 mod recovery;
-pub mod shelf;
 pub mod watch;
 
 use std::io;
 
-use self::shelf::ShelfReader;
+use self::index::VoteReader;
 use crate::protocol::actor::Record;
 
 /// Keeps the records of one acceptor.
@@ -57,7 +57,7 @@ pub trait AcceptorStore: Send {
     /// # Errors
     ///
     /// When the files cannot be shared.
-    fn shelf(&self) -> io::Result<Option<ShelfReader>> {
+    fn vote_reader(&self) -> io::Result<Option<VoteReader>> {
         Ok(None)
     }
 

@@ -21,9 +21,9 @@ use super::disk::{Disk, Mark};
 use super::error::LogError;
 use super::frame::Reader;
 use super::identity::{IDENTITY, IDENTITY_NEW, Identity};
+use super::index::{StoredFrame, VoteIndex};
 use super::log::{Log, LogOptions, create_segment, remove_needless, segment_name};
 use super::manifest::{End, Fixed, MANIFEST, MANIFEST_NEW, Manifest, Removed, Segment};
-use super::shelf::{Shelf, Shelving};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::wire;
@@ -120,14 +120,14 @@ impl<D: Disk> Opening<D> {
     ) -> Result<(Log<D>, Recovered), LogError> {
         let mut recovered = Recovered { is_adopted: self.copied.is_some(), ..Recovered::default() };
         let mut end = End { bytes: 0, frames: self.manifest.removed.frames };
-        let (mut contents, shelf) = (Vec::new(), Shelf::default());
+        let (mut contents, index) = (Vec::new(), VoteIndex::default());
         for number in self.manifest.numbers() {
             let mut found = Contents::NONE;
-            let mut take = |frame: Shelving, records: Vec<Record>| {
+            let mut take = |frame: StoredFrame, records: Vec<Record>| {
                 let mut of_frame = Contents::NONE;
                 records.iter().for_each(|record| of_frame.note(record));
                 found.add(of_frame);
-                shelf.note(Shelving { votes: of_frame.votes, ..frame });
+                index.note(StoredFrame { votes: of_frame.votes, ..frame });
                 records.into_iter().for_each(&mut restore);
             };
             end = self.recover_segment(number, end.frames, &mut recovered, &mut take)?;
@@ -142,7 +142,7 @@ impl<D: Disk> Opening<D> {
         }
         self.renew_marks()?;
         let Opening { disk, identity, options, manifest, .. } = self;
-        let log = Log::start(disk, identity.token, options, manifest, end, contents, shelf)?;
+        let log = Log::start(disk, identity.token, options, manifest, end, contents, index)?;
         Ok((log, recovered))
     }
 
@@ -153,7 +153,7 @@ impl<D: Disk> Opening<D> {
         number: u64,
         frames: u64,
         recovered: &mut Recovered,
-        take: &mut impl FnMut(Shelving, Vec<Record>),
+        take: &mut impl FnMut(StoredFrame, Vec<Record>),
     ) -> Result<End, LogError> {
         let name = segment_name(number);
         let path = self.disk.path_of(&name);
@@ -174,7 +174,10 @@ impl<D: Disk> Opening<D> {
             recovered.records += records.len() as u64;
             let (offset, frame) = (end.bytes, end.frames + 1);
             end = End { bytes: reader.offset(), frames: frame };
-            take(Shelving { segment: number, offset, end: end.bytes, frame, votes: None }, records);
+            take(
+                StoredFrame { segment: number, offset, end: end.bytes, frame, votes: None },
+                records,
+            );
         }
         let is_short = end < counted && !bugs::has(Bug::AcceptsShorterLogs);
         if !is_last || is_short {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::series::{DATAGRAM_BYTES, completes};
-use super::trimming::{acceptor, tell};
+use super::trimming::{acceptor, hears_wrong_numbers, tell, types};
 use super::{MS, Wrong, cut, proposer};
 use crate::protocol::actor::Record;
 use crate::protocol::message::{Assignment, Kind};
@@ -13,17 +13,16 @@ use crate::protocol::recall::Reading;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Ballot, Counted, Entry, Instance, NodeId, Role, Run};
 use crate::rng::Rng;
-use crate::sim::cluster::{Cluster, Plan, mixed_values, values};
+use crate::sim::cluster::{Cluster, Plan, values};
 use crate::sim::disk::SimDisk;
 use crate::sim::fault::Fault;
 use crate::storage::AcceptorStore;
 use crate::storage::identity::Identity;
 use crate::storage::log::{Log, LogOptions};
 
-/// How many bytes memories hold, about, and how many values there are; every so many is a long one.
+/// How many bytes memories hold, about, and how many values there are.
 const HELD: u64 = 4000;
 const VALUES: u64 = 400;
-const LONG: (u64, usize) = (7, 800);
 
 fn learner(id: u32) -> NodeId {
     NodeId::new(Role::Learner, id)
@@ -44,11 +43,6 @@ fn cluster(seed: u64) -> Cluster {
     let mut cluster = Cluster::new(plan);
     cluster.run_for(1000 * MS).unwrap_or_else(|violation| panic!("{violation}"));
     cluster
-}
-
-fn types(cluster: &mut Cluster, client: u32, count: u64) {
-    let values = mixed_values(client, count, LONG);
-    cluster.start_typist(client, Assignment::Leader, values, MS);
 }
 
 /// Learners that begin anew get everything, though nobody has it in memory: while others decide,
@@ -146,26 +140,13 @@ fn lonely_votes_with(seed: u64) -> Wrong {
 
 /// A heartbeat whose numbers are wrong tells the acceptors what they may forget: they do not.
 pub fn hearsay() -> Wrong {
-    let mut cluster = cluster(1);
-    types(&mut cluster, 1, 20);
-    let mut wrong = cluster.run_for(500 * MS).err();
-    for first in [2, 10, 1 << 40] {
-        let first = Instance(first);
-        tell(&mut cluster, &[acceptor(1), acceptor(2), acceptor(3)], (first, first));
-        wrong = wrong.or_else(|| cluster.run_for(100 * MS).err());
-        (1..=3).map(proposer).for_each(|id| {
-            cluster.kill(id);
-            cluster.start(id);
-        });
-    }
-    types(&mut cluster, 2, 20);
-    wrong.or_else(|| completes(&mut cluster, 10_000 * MS))
+    hears_wrong_numbers(cluster(1))
 }
 
 /// What is read from a disk that is written, fails and is cleared meanwhile is all that was voted
 /// for, or nothing.
-pub fn shelves() -> Wrong {
-    let read = (1..=100).try_fold(0, |read, seed| match shelf(seed) {
+pub fn read_back() -> Wrong {
+    let read = (1..=100).try_fold(0, |read, seed| match read_back_from(seed) {
         Ok(more) => Ok(read + more),
         Err(wrong) => Err(format!("seed {seed}: {wrong}")),
     });
@@ -176,7 +157,7 @@ pub fn shelves() -> Wrong {
     }
 }
 
-fn shelf(seed: u64) -> Result<u64, String> {
+fn read_back_from(seed: u64) -> Result<u64, String> {
     let (disk, mut rng) = (SimDisk::new(), Rng::new(seed));
     let cluster = "drill".to_owned();
     let (incarnation, token) = (7, 0x7172_6973_746f_7265);
@@ -185,7 +166,7 @@ fn shelf(seed: u64) -> Result<u64, String> {
     let open = || Log::open(disk.clone(), &mine, options).and_then(|found| found.recover(|_| {}));
     let (mut log, _) = open().map_err(|error| error.to_string())?;
     let failed = |error: std::io::Error| error.to_string();
-    let mut reader = log.shelf().map_err(failed)?.ok_or("nothing can be read")?;
+    let mut reader = log.vote_reader().map_err(failed)?.ok_or("nothing can be read")?;
     let mut votes: BTreeMap<Instance, Ballot> = BTreeMap::new();
     let (mut round, mut next, mut trimmed, mut succeeded) = (1, 1, Instance::FIRST, 0);
     for _ in 0..60 {
@@ -206,7 +187,7 @@ fn shelf(seed: u64) -> Result<u64, String> {
         log.flush().and_then(|()| log.reclaim()).map_err(failed)?;
         if rng.chance(0.05) {
             (log, _) = open().map_err(|error| error.to_string())?;
-            reader = log.shelf().map_err(failed)?.ok_or("nothing can be read")?;
+            reader = log.vote_reader().map_err(failed)?.ok_or("nothing can be read")?;
         }
         disk.set_broken(rng.chance(0.1));
         let run = Run::new(Instance(1 + rng.below(next)), Instance(next + rng.below(5)));

@@ -29,7 +29,8 @@ fn cluster(seed: u64) -> Cluster {
     cluster
 }
 
-fn types(cluster: &mut Cluster, client: u32, count: u64) {
+/// A client types `count` values, some of them long.
+pub(super) fn types(cluster: &mut Cluster, client: u32, count: u64) {
     let values = mixed_values(client, count, LONG);
     cluster.start_typist(client, Assignment::Leader, values, MS);
 }
@@ -125,7 +126,12 @@ pub fn returns() -> Wrong {
 /// A heartbeat whose numbers are wrong tells the acceptors that a log is trimmed of which they hold
 /// no checkpoint: they forget nothing.
 pub fn hearsay() -> Wrong {
-    let mut cluster = cluster(1);
+    hears_wrong_numbers(cluster(1))
+}
+
+/// Everything is decided and known although the acceptors are told that what lies below an instance
+/// is not needed: below one that is decided, and below one that nobody has proposed in yet.
+pub(super) fn hears_wrong_numbers(mut cluster: Cluster) -> Wrong {
     types(&mut cluster, 1, 20);
     let mut wrong = cluster.run_for(500 * MS).err();
     for first in [2, 10, 1 << 40] {

@@ -1,7 +1,7 @@
 //! Where the votes of a log stand, and reading them back while the log is written.
 //!
-//! An acceptor forgets old votes from its memory and keeps them on its disk. Who asks for them gets
-//! them from here: a thread of its own reads, so that no vote waits for it.
+//! An acceptor drops old votes from its memory and keeps them on its disk. A learner that asks for
+//! them is answered from here: a thread of its own reads, so that no vote waits for it.
 //!
 //! The index is short: for each quarter of a MiB of the log one block, with the lowest and the
 //! highest instance of its votes. That is 40 bytes, or a seven thousandth of the log. Votes are
@@ -30,10 +30,10 @@ use crate::protocol::types::{Instance, Run};
 /// How much of the log one entry of the index stands for, in bytes, but for longer frames.
 const BLOCK_BYTES: u64 = 1 << 18;
 
-/// Of so many blocks that end nearest, the one is chosen up to which a reading goes.
+/// A reading ends with one of the first blocks to end: one of so many, at most.
 const ENDS_MAX: usize = 32;
 
-/// A row of frames that stand one behind the other, with votes in them.
+/// Frames that follow each other in the log, with votes in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Block {
     /// The instances between their lowest and highest vote.
@@ -47,14 +47,14 @@ struct Block {
 
 /// The blocks of one segment.
 #[derive(Clone, Debug)]
-struct Shelved {
+struct SegmentIndex {
     segment: u64,
     blocks: Vec<Block>,
 }
 
 /// One frame that is stable.
 #[derive(Clone, Copy, Debug)]
-pub struct Shelving {
+pub struct StoredFrame {
     /// The number of its segment.
     pub segment: u64,
     /// Where it begins and ends there.
@@ -67,17 +67,17 @@ pub struct Shelving {
     pub votes: Option<Run<Instance>>,
 }
 
-/// The index, which the log keeps, and which whoever reads looks at.
+/// The index: the log writes it, and readers look things up in it.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf {
+pub struct VoteIndex {
     index: Arc<Mutex<Index>>,
 }
 
 #[derive(Clone, Debug)]
 struct Index {
-    /// In order. Those who read take the list with them, and wait for nobody.
-    segments: Vec<Arc<Shelved>>,
-    /// Votes below it were removed: there is no telling what they were.
+    /// In order. A reader takes the list with it, and waits for nobody.
+    segments: Vec<Arc<SegmentIndex>>,
+    /// Votes below it were removed, and nothing is known of them.
     trimmed: Instance,
 }
 
@@ -87,13 +87,13 @@ impl Default for Index {
     }
 }
 
-impl Shelf {
+impl VoteIndex {
     /// A frame is stable.
-    pub fn note(&self, frame: Shelving) {
-        let Shelving { segment, offset, end, frame, votes } = frame;
+    pub fn note(&self, frame: StoredFrame) {
+        let StoredFrame { segment, offset, end, frame, votes } = frame;
         let segments = &mut self.index.lock().segments;
         if segments.last().is_none_or(|last| last.segment != segment) {
-            segments.push(Arc::new(Shelved { segment, blocks: Vec::new() }));
+            segments.push(Arc::new(SegmentIndex { segment, blocks: Vec::new() }));
         }
         let Some(last) = segments.last_mut() else { return };
         let blocks = &mut Arc::make_mut(last).blocks;
@@ -123,7 +123,7 @@ impl Shelf {
         }
         let blocks = segments
             .iter()
-            .flat_map(|shelved| shelved.blocks.iter().map(|block| (shelved.segment, *block)));
+            .flat_map(|segment| segment.blocks.iter().map(|block| (segment.segment, *block)));
         let is_wanted =
             |block: &Block| block.votes.from < run.until && run.from < block.votes.until;
         Some(blocks.filter(|(_, block)| is_wanted(block)).collect())
@@ -136,15 +136,15 @@ pub fn span(one: Run<Instance>, other: Run<Instance>) -> Run<Instance> {
 }
 
 /// Reads votes back.
-pub struct ShelfReader {
-    shelf: Shelf,
+pub struct VoteReader {
+    index: VoteIndex,
     files: Box<dyn Files>,
     token: u64,
 }
 
-impl ShelfReader {
-    pub(super) fn new(shelf: Shelf, files: Box<dyn Files>, token: u64) -> Self {
-        ShelfReader { shelf, files, token }
+impl VoteReader {
+    pub(super) fn new(index: VoteIndex, files: Box<dyn Files>, token: u64) -> Self {
+        VoteReader { index, files, token }
     }
 
     /// The last votes in the run of `reading`, or in the beginning of it that takes about `bytes`
@@ -154,7 +154,7 @@ impl ShelfReader {
     ///
     /// When something cannot be read, or is not what was written. Nothing is known then.
     pub fn read(&mut self, reading: &Reading, bytes: u64) -> io::Result<Found> {
-        let Some(mut blocks) = self.shelf.blocks(reading.run) else {
+        let Some(mut blocks) = self.index.blocks(reading.run) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it was removed meanwhile"));
         };
         let until = reach(&blocks, reading.run, bytes);
@@ -273,7 +273,7 @@ mod tests {
     }
 
     /// What is read of a run: up to where, and the round of each instance's vote.
-    fn read(reader: &mut ShelfReader, from: u64, until: u64) -> (u64, Vec<(u64, u64)>) {
+    fn read(reader: &mut VoteReader, from: u64, until: u64) -> (u64, Vec<(u64, u64)>) {
         let found = reader.read(&reading(from, until), BLOCK_BYTES * 2).unwrap();
         let votes = found.votes.iter().map(|(instance, vote, ballot)| {
             assert_eq!(vote.to_entry().origin().unwrap().session.boot, ballot.round);
@@ -290,7 +290,7 @@ mod tests {
             vote(&mut log, 1, 1 + 10 * from, 8, 30);
         }
         vote(&mut log, 3, 15, 4, 30);
-        let mut reader = log.shelf().unwrap().unwrap();
+        let mut reader = log.vote_reader().unwrap().unwrap();
         let (until, votes) = read(&mut reader, 13, 23);
         assert_eq!(until, 23);
         let expected: Vec<(u64, u64)> =
@@ -300,7 +300,7 @@ mod tests {
         drop(log);
         let mut log = open(&disk, 2000);
         vote(&mut log, 4, 21, 1, 30);
-        let mut reader = log.shelf().unwrap().unwrap();
+        let mut reader = log.vote_reader().unwrap().unwrap();
         assert_eq!(read(&mut reader, 17, 22), (22, vec![(17, 3), (18, 3), (21, 4)]));
         // Removed segments are no damage, and nothing is found there.
         log.append(&Record::Trimmed(Instance(120))).unwrap();
@@ -321,7 +321,7 @@ mod tests {
         for from in 0..500 {
             vote(&mut log, 1, 1 + 10 * from, 10, 1000);
         }
-        let mut reader = log.shelf().unwrap().unwrap();
+        let mut reader = log.vote_reader().unwrap().unwrap();
         let (mut from, mut readings) = (1, 0);
         while from < 5001 {
             let (until, votes) = read(&mut reader, from, 5001);
@@ -337,7 +337,7 @@ mod tests {
         let disk = SimDisk::new();
         let mut log = open(&disk, 1 << 20);
         (0..3).for_each(|from| vote(&mut log, 1, 1 + from, 1, 100));
-        let mut reader = log.shelf().unwrap().unwrap();
+        let mut reader = log.vote_reader().unwrap().unwrap();
         disk.set_broken(true);
         assert!(reader.read(&reading(1, 4), 1000).is_err());
         disk.set_broken(false);
