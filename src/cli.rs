@@ -233,7 +233,7 @@ enum TypedCommand {
     ///
     /// For scripts: with KEY its value alone, and nothing if it is not set and has no default.
     Config {
-        /// One setting, as `acceptor_count`
+        /// One setting, such as `acceptor_count`
         #[arg(value_name = "KEY")]
         key: Option<String>,
     },
@@ -261,7 +261,7 @@ enum TypedCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Wait until every learner's file holds everything that clients were fed
+    /// Wait until every learner's file holds every value that clients were fed
     ///
     /// Status 0: complete. 3: the time-out came first.
     Watch {
@@ -287,7 +287,7 @@ enum TypedCommand {
         /// The first instance of each client, or `auto`; by default what the run has recorded, or 1
         #[arg(value_name = "FIRST_INSTANCE", value_parser = first_instance)]
         first_instances: Vec<Assignment>,
-        /// The command that ran the cluster, to be told in the page
+        /// The command that ran the cluster, to be shown on the page
         #[arg(long, value_name = "TEXT")]
         command: Option<String>,
     },
@@ -319,7 +319,7 @@ enum TypedCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Say who runs, who leads, and how far each is: a line a process
+    /// Show which processes run, which of them leads, and how far each is, a line for each
     ///
     /// It listens without taking part. Status 0: a leader is there that a quorum of the acceptors
     /// answers. 1: there is none.
@@ -327,12 +327,12 @@ enum TypedCommand {
     /// Hand leadership over to a proposer, for maintenance of the leader's host
     ///
     /// Values that are being decided meanwhile are not lost. Status 0: it leads. 1: it does not in
-    /// time, and a sentence says what is known of why.
+    /// time, and a sentence says why, as far as it is known.
     Lead(TypedLead),
     /// Look at an acceptor's directory while no acceptor runs there; nothing in it changes
     #[command(subcommand)]
     Log(TypedLog),
-    /// Look at the snapshots of a learner, or take one from a learner to another
+    /// Look at the snapshots of a learner, or copy one to another learner
     #[command(subcommand)]
     Snapshot(TypedSnapshot),
     /// Print a script that completes this command line in a shell
@@ -351,8 +351,8 @@ enum TypedCommand {
     },
     /// Run a whole cluster in one thread, on virtual time, and judge it
     ///
-    /// The seed draws everything: cluster, clients, network and faults. As soon as an option of the
-    /// scenario is given, the scenario is what the options say and nothing more. The same seed and
+    /// The seed draws everything: cluster, clients, network and faults. Once any option describes
+    /// the scenario, it consists of what the options say and nothing more. The same seed and
     /// options give the same run. Status 0: good. 1: a promise of safety is broken. 3: safe, but
     /// not everything was decided.
     Simulate(Box<TypedSimulate>),

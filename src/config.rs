@@ -670,7 +670,10 @@ mod tests {
             ("clients 10.0.0.1 5000", "clients unicast IP:PORT"),
             ("clients 239.0.0.1", "takes an address and a port"),
             ("clients 239.0.0.256 5000", "paxos.conf:1: 239.0.0.256 is not an IP address"),
-            ("clients unicast 0.0.0.0:5000", "paxos.conf:1: member 0.0.0.0:5000 is no address"),
+            (
+                "clients unicast 0.0.0.0:5000",
+                "paxos.conf:1: member 0.0.0.0:5000 is not the address",
+            ),
             (
                 "clients unicast 10.0.0.1:1\nlearners unicast 10.0.0.1:1",
                 "paxos.conf:2: 10.0.0.1:1 is a member of the clients already",

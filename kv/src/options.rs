@@ -69,7 +69,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.parse::<u16>() {
         return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
     }
-    text.parse().map_err(|_| "it is no ADDR:PORT, as 127.0.0.1:7001".to_owned())
+    text.parse().map_err(|_| "it is not ADDR:PORT, such as 127.0.0.1:7001".to_owned())
 }
 
 impl Options {

@@ -107,7 +107,9 @@ impl KeyRing {
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         let text = String::from_utf8(bytes).unwrap_or_default();
         if text.is_empty() || text.len() as u64 > FILE_BYTES_MAX {
-            return Err(fail(format!("this is no key file; make one with `paxos keygen {name}`")));
+            return Err(fail(format!(
+                "this is not a key file; make one with `paxos keygen {name}`"
+            )));
         }
         Self::parse(&name.to_string(), &text)
     }
@@ -244,7 +246,7 @@ mod tests {
         let path = folder.path().join("binary");
         create(&path, &SECRET).unwrap();
         fs::write(&path, [0xff; 100]).unwrap();
-        assert!(KeyRing::read(&path).unwrap_err().to_string().contains("no key file"));
+        assert!(KeyRing::read(&path).unwrap_err().to_string().contains("not a key file"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::protocol::types::{NodeId, Role};
 /// Who is to lead, as typed.
 #[derive(Args)]
 pub struct TypedLead {
-    /// The proposer, as P2
+    /// The proposer, such as P2
     #[arg(value_name = "PROPOSER", value_parser = proposer)]
     proposer: u32,
     /// How long to try

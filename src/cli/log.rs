@@ -13,18 +13,17 @@ pub enum TypedLog {
     /// Say in a sentence whether an acceptor would start there, and what it would find
     ///
     /// Status 0: it would. 1: it would not; the sentence names the place and the cure. 2: this is
-    /// no directory of an acceptor, or one is at work in it.
+    /// not the directory of an acceptor, or an acceptor runs in it.
     Verify {
-        /// The directory, as data/acceptor-1
+        /// The directory, such as data/acceptor-1
         #[arg(value_name = "DIR")]
         path: PathBuf,
     },
     /// List the records: instance, ballot, kind, session and number, bytes; with tabs between them
     ///
-    /// The statuses are those of `verify`. Of a damaged log, what stands before the damage is
-    /// listed.
+    /// The statuses are those of `verify`. Of a damaged log, it lists what precedes the damage.
     Show {
-        /// The directory, as data/acceptor-1
+        /// The directory, such as data/acceptor-1
         #[arg(value_name = "DIR")]
         path: PathBuf,
         /// List votes for these instances alone, as in 7 or 2..5

@@ -11,7 +11,7 @@ use crate::snapshots::offline::SnapshotCommand;
 pub enum TypedSnapshot {
     /// List a learner's snapshots, the newest first: name, bytes, position, kind, cluster
     List {
-        /// The directory, as snapshots/learner-1
+        /// The directory, such as snapshots/learner-1
         #[arg(value_name = "DIR")]
         path: PathBuf,
     },
@@ -19,7 +19,7 @@ pub enum TypedSnapshot {
     ///
     /// Status 0: all are. 1: one is damaged; a line names the place. 2: there is none.
     Verify {
-        /// The directory, as snapshots/learner-1, or a file
+        /// The directory, such as snapshots/learner-1, or a file
         #[arg(value_name = "DIR|FILE")]
         path: PathBuf,
     },
@@ -27,14 +27,14 @@ pub enum TypedSnapshot {
     ///
     /// The learner may be running.
     Export {
-        /// The directory, as snapshots/learner-1
+        /// The directory, such as snapshots/learner-1
         #[arg(value_name = "DIR")]
         path: PathBuf,
         /// The file, which must not exist
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Put a file that was exported among a learner's snapshots: the next start goes on from it
+    /// Add an exported file to a learner's snapshots: the next start goes on from it
     ///
     /// The learner must not be running, and have no newer snapshot. The cluster must still have the
     /// log above it.
@@ -42,7 +42,7 @@ pub enum TypedSnapshot {
         /// The file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// The directory, as snapshots/learner-2
+        /// The directory, such as snapshots/learner-2
         #[arg(value_name = "DIR")]
         path: PathBuf,
     },

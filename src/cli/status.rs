@@ -10,7 +10,7 @@ use crate::status::StatusOptions;
 /// How to look at a cluster, as typed.
 #[derive(Args)]
 pub struct TypedStatus {
-    /// Look again and again, until it is ended
+    /// Look again and again, until interrupted
     #[arg(long)]
     watch: bool,
     /// Print one JSON object for each look

@@ -112,7 +112,7 @@ fn parse_member(word: &str) -> Result<SocketAddr, String> {
         SocketAddr::V4(_) => {}
     }
     if member.ip().is_unspecified() {
-        return refused("is no address of a host; name one that the others can send to");
+        return refused("is not the address of a host; name one that the others can send to");
     }
     if member.ip().is_multicast() {
         return refused("is a group; write `ADDRESS PORT` without `unicast`, or list hosts");
@@ -199,8 +199,8 @@ mod tests {
             ("clients unicast 10.0.0.1 5000", "has no port"),
             ("clients unicast 239.0.0.1:5000", "is a group; write `ADDRESS PORT`"),
             ("clients unicast [ff02::1]:5000", "is a group; write `ADDRESS PORT`"),
-            ("clients unicast 0.0.0.0:5000", "is no address of a host"),
-            ("clients unicast [::]:5000", "is no address of a host"),
+            ("clients unicast 0.0.0.0:5000", "is not the address of a host"),
+            ("clients unicast [::]:5000", "is not the address of a host"),
             ("clients unicast 255.255.255.255:5000", "is a broadcast address"),
             ("clients unicast [::ffff:10.0.0.1]:5000", "write 10.0.0.1:5000"),
             ("clients unicast [fe80::1]:5000", "add the number of its interface"),

@@ -55,7 +55,7 @@ pub(super) fn parse_memory(word: &str) -> Result<u64, String> {
     match bytes {
         Some(Some(bytes)) if MEMORY.contains(&bytes) => Ok(bytes),
         Some(_) => Err(format!("memory_bytes {word} is out of bounds; 64MiB is the least")),
-        None => Err(format!("memory_bytes {word} is no number of bytes, as 268435456 or 256MiB")),
+        None => Err(format!("memory_bytes {word} is not a number of bytes, such as 268435456")),
     }
 }
 
@@ -71,8 +71,8 @@ pub(super) fn parse_keepers(words: &[&str]) -> Result<Vec<u32>, String> {
     for word in words {
         let is_plain = word.bytes().all(|byte| byte.is_ascii_digit());
         let id = word.parse::<u32>().ok().filter(|id| is_plain && *id > 0);
-        let id =
-            id.ok_or_else(|| format!("keeper {word} is no id of a learner; ids count from 1"))?;
+        let id = id
+            .ok_or_else(|| format!("keeper {word} is not the id of a learner; ids count from 1"))?;
         if keepers.contains(&id) {
             return Err(format!("keeper {id} is named twice; its snapshot is one copy"));
         }

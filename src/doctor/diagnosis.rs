@@ -205,7 +205,7 @@ fn dropped(facts: &Drops) -> Finding {
     let what =
         format!("the kernel dropped {count} datagrams to a process of this host at port {port}");
     if *more > 0 {
-        let sentence = format!("{what}, {more} of them just now: nobody fetched them in time");
+        let sentence = format!("{what}, {more} of them just now: no process read them in time");
         return Finding::sick(Topic::Dropped, sentence, cure);
     }
     Finding::note(Topic::Dropped, format!("{what} at some time, and none just now"), cure)
@@ -219,7 +219,7 @@ fn deaf(facts: &Deaf) -> Finding {
             "{bound} processes of this host listen to {group}, and {members} are members of it: \
              their interface was deleted and made again"
         ),
-        "they join it anew within seconds; start those again that do not",
+        "they rejoin it within seconds; restart those that do not",
     )
 }
 
@@ -368,7 +368,7 @@ fn acceptors(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
     if !is_multicast || hearing.running(Role::Proposer) == 0 || running >= count {
         return None;
     }
-    let cure = "start the others; where they run, start a doctor on their hosts, too";
+    let cure = "start the others; if they run, start a doctor on their hosts as well";
     let heard = format!("{running} of {count} acceptors are heard where {quorum} are needed");
     Some(if running < quorum {
         let sentence = format!("{heard}, so nothing is decided");

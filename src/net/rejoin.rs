@@ -211,7 +211,7 @@ impl Rejoining {
             let seconds = self.others.lasts(now).as_secs();
             info!(
                 target: "paxos::report",
-                "no other host was heard on {} for {seconds} s: joins it anew", self.address
+                "no other host was heard on {} for {seconds} s: rejoins it", self.address
             );
             // An interface that is gone has forgotten the group by itself.
             let _ = self.receiver.leave();
@@ -247,7 +247,7 @@ impl Rejoining {
                 (self.receiver, self.recipe.options) = (receiver, options);
                 (self.own, self.is_gone) = (addresses(&host), false);
                 warn!(
-                    "the interface {} was made again: joined {} anew",
+                    "the interface {} was recreated: rejoined {}",
                     self.recipe.choice, self.address
                 );
             }
@@ -382,7 +382,7 @@ impl Reopening {
         let opened = MulticastSender::open_from(&self.groups, options, self.first_port);
         let Ok(sender) = opened else { return sent };
         if interface != state.recipe.options.interface {
-            warn!("the interface {} was made again: sends through it anew", state.recipe.choice);
+            warn!("the interface {} was recreated: sends through it again", state.recipe.choice);
         }
         (state.sender, state.recipe.options) = (sender, options);
         self.opened.fetch_add(1, Ordering::Release);

@@ -91,7 +91,7 @@ impl FromStr for NodeId {
 
     /// Understands `P1` and the like.
     fn from_str(word: &str) -> Result<Self, String> {
-        let refusal = || format!("{word} is no node such as P1, A2, L1 or C1");
+        let refusal = || format!("{word} is not a node such as P1, A2, L1 or C1");
         let letter = word.chars().next().ok_or_else(refusal)?;
         let role = match letter {
             'C' => Role::Client,

@@ -173,7 +173,7 @@ impl Process {
     pub fn terms(&self) -> Vec<Term> {
         let mut terms: Vec<Term> = Vec::new();
         for line in &self.lines {
-            let ends = ["is replaced: ", "gives up ", "gives way: ", "received "];
+            let ends = ["is replaced: ", "gives up ", "steps down: ", "received "];
             if let Some(rest) = line.text.strip_prefix("leads with ") {
                 let ballot = rest.split(';').next().unwrap_or_default().to_owned();
                 let (from, until) = (line.moment, line.moment);

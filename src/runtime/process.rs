@@ -386,7 +386,7 @@ impl Running {
 /// The interfaces of this host; none where the system does not tell them.
 pub(super) fn own_interfaces() -> Vec<HostInterface> {
     host_interfaces().unwrap_or_else(|error| {
-        warn!("the system does not tell its interfaces: {error}");
+        warn!("the system does not list its interfaces: {error}");
         Vec::new()
     })
 }
@@ -397,7 +397,7 @@ fn say_open() {
     SAID.call_once(|| {
         info!(
             target: "paxos::report",
-            "the group is open: whoever reaches it can take part; `key_file` would lock it"
+            "the group is open: any host that reaches it can take part; set `key_file` to forbid it"
         );
     });
 }

@@ -277,7 +277,7 @@ impl SessionFile {
         let of_version = |magic| Some((Head::parse(&text, magic)?, magic));
         let Some((head, magic)) = of_version(MAGIC).or_else(|| of_version(MAGIC_UNSTAMPED)) else {
             return Err(unusable(format!(
-                "{name}: this is no session file; name one that is not there yet, and it is made"
+                "{name}: this is not a session file; name a new one, and it is created"
             )));
         };
         let Head { cluster, client, part_bytes, .. } = &head;
@@ -582,7 +582,7 @@ mod tests {
         {
             fs::write(&path, bad).unwrap();
             let refused = open(&path, 1, 8).unwrap_err();
-            assert!(refused.contains("no session file"), "{refused}");
+            assert!(refused.contains("not a session file"), "{refused}");
             assert_eq!(fs::read_to_string(&path).unwrap(), bad);
         }
         fs::remove_file(&path).unwrap();

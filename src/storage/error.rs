@@ -180,7 +180,7 @@ impl fmt::Display for LogError {
             ),
             LogError::NotCopied { path } => write!(
                 f,
-                "{path} is no copy, so there is nothing to adopt: start it without --adopt-copy"
+                "{path} is not a copy, so there is nothing to adopt: start it without --adopt-copy"
             ),
             LogError::NotUnderstood { path, offset } => write!(
                 f,

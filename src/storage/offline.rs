@@ -118,7 +118,9 @@ pub fn verify(path: &Path) -> Result<String, OfflineError> {
     };
     let Some(Identity { cluster, acceptor, .. }) = identity else {
         let path = path.display();
-        return Ok(format!("{path}: nothing is stored there; an acceptor would begin anew"));
+        return Ok(format!(
+            "{path}: nothing is stored there; an acceptor would start without any vote"
+        ));
     };
     let Recovered { records, cut_bytes, .. } = recovered;
     let torn = match cut_bytes {
@@ -290,7 +292,7 @@ fn refuse_others(path: &Path) -> Result<(), Trouble> {
         name.starts_with(IDENTITY) || name.starts_with("manifest") || name.starts_with("log-")
     };
     if !names.is_empty() && !names.iter().any(|name| is_known(name) || name == LOCK) {
-        return busy(format!("{shown} is no directory of an acceptor"));
+        return busy(format!("{shown} is not the directory of an acceptor"));
     }
     // Without a lock that can be asked nobody works on it. A pipe would be waited for.
     let lock = path.join(LOCK);

@@ -127,7 +127,7 @@ fn what_is_no_log_is_said_in_one_line() {
     refused(&world.path("data"), "acceptor-1");
     refused(&world.path("nowhere"), "cannot read it");
     fs::write(world.path("results/x"), "x").unwrap();
-    refused(&world.path("results"), "is no directory of an acceptor");
+    refused(&world.path("results"), "is not the directory of an acceptor");
     for wrong in [&["log"][..], &["log", "verify"], &["log", "show", "x", "--instances", "5..3"]] {
         let output = Command::new(PAXOS).args(wrong).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{wrong:?}");

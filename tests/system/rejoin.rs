@@ -21,7 +21,7 @@ fn interfaces_are_deleted_and_made_again() {
     world.expect_all_delivered();
     if world.network == Carrier::Multicast {
         for name in struck {
-            assert!(world.said(name).contains("was made again"), "{name}: {}", world.said(name));
+            assert!(world.said(name).contains("was recreated"), "{name}: {}", world.said(name));
         }
     }
 }
@@ -55,7 +55,7 @@ fn a_switch_forgets_who_is_a_member() {
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     world.expect_all_delivered();
     for name in ["acceptor1", "acceptor2"] {
-        let said = || world.said(name).contains("joins it anew");
+        let said = || world.said(name).contains("rejoins it");
         assert!(happens(SOON, said), "{name}: {}", world.said(name));
         let port = format!("port {name} grp 239.0.0.1");
         let is_known = || network.at_hub(&["bridge", "mdb", "show"]).contains(&port);

@@ -233,6 +233,6 @@ fn a_session_is_refused_to_whom_it_does_not_belong() {
     assert!(said.contains("needs --first-instance auto"), "{said}");
     fs::write(world.path("notes"), "a line of mine\n").unwrap();
     let words = SESSION.replace("session session", "session notes");
-    assert!(refused(&world, &words, 2).contains("this is no session file"));
+    assert!(refused(&world, &words, 2).contains("this is not a session file"));
     assert_eq!(fs::read_to_string(world.path("notes")).unwrap(), "a line of mine\n");
 }

@@ -171,5 +171,5 @@ fn word(from: &mut dyn Read) -> io::Result<Vec<u8>> {
 }
 
 fn wrong(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("this is no state of a store: {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("this is not the state of a store: {what}"))
 }

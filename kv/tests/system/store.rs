@@ -385,7 +385,7 @@ fn what_cannot_start_says_why_in_one_line() {
     let common = ["--conf", "none.conf", "--id", "1", "--listen"];
     let with = |more: &[&str]| refused(&[&common[..], more].concat());
     assert!(with(&["127.0.0.1:7001"]).contains("none.conf"));
-    assert!(with(&["nowhere"]).contains("it is no ADDR:PORT"));
+    assert!(with(&["nowhere"]).contains("it is not ADDR:PORT"));
     assert!(with(&["0.0.0.0:7001"]).contains("there is no password: add --requirepass-file"));
     let no_file = ["7001", "--requirepass-file", "none"];
     assert!(with(&no_file).contains("cannot read the password in none"));

@@ -23,7 +23,7 @@ impl Proposer {
     /// Acceptors answer, but not to what matters: lets somebody else try, who may be better
     /// connected. Links that carry small datagrams only are like that.
     pub(super) fn give_way(&mut self, now: Time, fx: &mut Effects) {
-        warn!("gives way: acceptors are heard, and no quorum of them answers what it is asked");
+        warn!("steps down: acceptors are heard, but no quorum of them answers what it asks");
         self.step_down(now, fx);
         self.abstains_until = now + self.settings.progress_timeout * 4;
     }
