@@ -1,7 +1,7 @@
 //! The acceptor: promises, accepts, and remembers.
 //!
-//! It holds one promise for the whole log, so that one Prepare covers every instance. Whatever it
-//! answers is in [`Effects::persist`] of the same turn: the driver stores before it sends.
+//! It holds one promise for the whole log, so that one Prepare covers every instance. All that its
+//! answers rest on is in [`Effects::persist`] of the same turn: the driver stores before it sends.
 
 mod hearing;
 #[cfg(all(test, feature = "bugs"))]
@@ -40,27 +40,28 @@ const READINGS_MAX: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acceptor {
     id: u32,
-    /// Which life of this id it is: the same for as long as its data lives.
+    /// Which life of this id it is: the same as long as its data live.
     incarnation: u64,
     settings: Settings,
     /// The highest ballot answered: nothing below it is promised or accepted any more.
     promised: Ballot,
     /// What was accepted last in each instance, and in which ballot.
     accepted: Segments<Ballot>,
-    /// What was accepted below it is removed: it is decided, and what stands for it lies above.
+    /// Votes below it are removed: those instances are decided, and a checkpoint above stands for
+    /// them.
     trimmed: Instance,
-    /// What was accepted below it is not in memory. It is decided as well, and what stands for it
-    /// lies above; down to `trimmed` it is on the disk.
+    /// Votes below it are not in memory. Those instances are decided as well, and a checkpoint
+    /// above stands for them; down to `trimmed` the votes are on the disk.
     forgotten: Instance,
     /// Where first pieces of checkpoints were accepted, which may have been replaced since.
     checkpoints: BTreeSet<Instance>,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Vec<Run<Instance>>,
-    /// Some of it was stored before this turn: it was answered, and the answer was lost.
+    /// Some of it was stored before this turn: the answer to it was lost.
     is_asked_again: bool,
-    /// What the last promise answered.
+    /// The question that the last promise answered.
     last_asked: Option<(Ballot, Instance, Option<Instance>)>,
-    /// The proposers that are heard, which has nothing to do with what is stored.
+    /// The proposers that are heard. It has nothing to do with what is stored.
     hearing: Hearing,
 }
 
@@ -118,23 +119,23 @@ impl Acceptor {
             && (self.trimmed, self.forgotten) == (other.trimmed, other.forgotten)
     }
 
-    /// What was accepted below it is removed.
+    /// Votes below it are removed.
     pub fn trimmed(&self) -> Instance {
         self.trimmed
     }
 
-    /// What was accepted below it is not in memory.
+    /// Votes below it are not in memory.
     pub fn forgotten(&self) -> Instance {
         self.forgotten
     }
 
-    /// In how many instances it holds what it accepted.
+    /// In how many instances it holds its vote.
     pub fn kept(&self) -> usize {
         self.accepted.len()
     }
 
-    /// In how many instances something was accepted, those that are forgotten among them: they are
-    /// decided, whether this acceptor voted or not.
+    /// In how many instances it has voted, counting those that are forgotten: these are decided,
+    /// whether this acceptor voted or not.
     fn accepted_len(&self) -> u64 {
         self.forgotten.0 - 1 + self.accepted.len() as u64
     }
@@ -148,13 +149,13 @@ impl Acceptor {
     /// and report what was accepted.
     fn on_prepare(&mut self, prepare: Prepare, fx: &mut Effects) {
         if prepare.acceptor.is_some_and(|acceptor| acceptor != self.id) {
-            return; // The next page of somebody else.
+            return; // For the next page of another acceptor.
         }
         if !self.admit(prepare.ballot, fx) {
             return;
         }
         if prepare.ballot > self.promised {
-            // What was accepted before the promise is answered before it.
+            // Votes from before the promise are answered before it, under their own ballot.
             self.answer_accepts(fx);
             self.promised = prepare.ballot;
             fx.persist.push(Record::Promised(prepare.ballot));
@@ -219,7 +220,7 @@ impl Acceptor {
         let (from, ballot) = (accept.from, accept.ballot);
         let has_stored = self.store(accept, fx);
         if is_new && !has_stored {
-            // What is forgotten is not stored, but the promise that is answered with it is.
+            // Forgotten instances are not stored, but the promise that their answer implies is.
             fx.persist.push(Record::Promised(ballot));
         }
         self.unanswered.push(Run::new(from, until));
@@ -229,8 +230,8 @@ impl Acceptor {
     /// Returns whether there was any other.
     fn store(&mut self, accept: Accept, fx: &mut Effects) -> bool {
         let Accept { ballot, from, entries, .. } = accept;
-        // What is forgotten is decided, so an Accept can only repeat the decision: it is answered
-        // like one that is stored already.
+        // Forgotten instances are decided, so an Accept can only repeat the decision: it is
+        // answered like one that is stored already.
         self.is_asked_again |= from < self.forgotten;
         let Some(page) = (Page { from, entries }).from_on(self.forgotten) else { return false };
         let Page { from, entries } = page.clone();
@@ -248,12 +249,11 @@ impl Acceptor {
         true
     }
 
-    /// Somebody who holds `progress` has passed checkpoints that trim the log at one instance, and
-    /// let it be forgotten below another. So everything below is decided, whoever says so and in
-    /// whichever ballot. But what is removed is gone for good, and what is forgotten is reported to
-    /// no leader any more; so a claim alone is not believed. Both are done at what a checkpoint
-    /// says of which this acceptor has accepted the first piece. If it missed that, the next one
-    /// will do.
+    /// A process with this `progress` has passed checkpoints that trim the log at one instance, and
+    /// let it be forgotten below another. So everything below is decided, in whichever ballot. But
+    /// removed votes are gone for good, and forgotten ones are reported to no leader any more, so
+    /// the claim alone is not believed: both happen only where a checkpoint says so of which this
+    /// acceptor has accepted the first piece. If it missed that one, the next will do.
     fn let_go(&mut self, progress: Progress, fx: &mut Effects) {
         if progress.first > progress.watermark {
             return;
@@ -325,8 +325,8 @@ impl Acceptor {
         self.checkpoints = self.checkpoints.split_off(&self.forgotten);
     }
 
-    /// A proposer remembers another acceptor of this id: this one has forgotten what that one
-    /// promised. It believes so only if its own incarnation is meant.
+    /// A proposer remembers another incarnation of this acceptor: this one has forgotten what that
+    /// one promised. It is believed only if it names the incarnation at hand.
     fn on_disown(&self, disown: &Disown, fx: &mut Effects) {
         if disown.acceptor == self.id && disown.incarnation == self.incarnation {
             fx.halt = Some(Halt::Forgotten);
@@ -343,14 +343,14 @@ impl Acceptor {
         if ballot < self.promised {
             debug!("refused {ballot}; {} is promised", self.promised);
             let nack = Nack { rejected: ballot, promised: self.promised };
-            // If that is lost, the echoes say to all what is promised.
+            // If it is lost, the echoes tell every proposer what is promised.
             fx.send(owner_of(ballot, false), Message::Nack(nack));
             return false;
         }
         true
     }
 
-    /// Repeats to the proposers whom of them it hears. It leaves with the answers of this turn,
+    /// Tells the proposers which of them it hears. The echo leaves with the answers of this turn,
     /// after their sync, so that it speaks for an acceptor that can vote.
     fn echo(&mut self, now: Time, fx: &mut Effects) {
         let Some(heard) = self.hearing.take_echo(now, &self.settings) else { return };
@@ -379,8 +379,8 @@ impl Acceptor {
     }
 }
 
-/// Whom an answer to `ballot` is for: its proposer; everybody when it was asked again, for then the
-/// way to that one alone may be lost.
+/// Where an answer to `ballot` goes: to its proposer; to the whole group when it was asked again,
+/// for then the address of that proposer may be wrong.
 fn owner_of(ballot: Ballot, again: bool) -> To {
     if ballot == Ballot::ZERO || again {
         return To::Group(Role::Proposer);

@@ -1,27 +1,29 @@
 //! Who leads the proposers: an oracle made of announcements, echoes and time-outs.
 //!
 //! It only has to be right in the end: two leaders at once cost time, never agreement, for all that
-//! is decided here is *who sends a Prepare when*. What it aims at is that one leads whenever some
-//! proposer and a majority of the acceptors hear each other both ways, whatever else is cut, in
-//! either direction, for ever; and that whoever leads and has that is left alone.
+//! is decided here is *which proposer sends a Prepare, and when*. The aim is that one leads
+//! whenever some proposer and a majority of the acceptors hear each other both ways, whatever else
+//! is cut, in either direction, for ever; and that a leader in that position is left alone.
 //!
 //! Every proposer announces itself to the acceptors, with a stamp. Acceptors repeat to all
-//! proposers whom they heard ([`Echo`]), so the acceptors are the detour around every link that is
-//! cut between two proposers. The rules:
+//! proposers which of them they heard ([`Echo`]), so the acceptors are the detour around every link
+//! that is cut between two proposers. The rules:
 //!
-//!  1. *Quorate* is who finds its own stamps in the echoes of a majority, as often as these come
-//!     (`vouches`). A heartbeat that arrives proves one direction; only a stamp that comes back
-//!     proves both. (OmniPaxos, EuroSys 2023, asks for the same, of servers.)
-//!  2. A peer *works* while it leads or campaigns, says that it is quorate, and says so anew. A
+//!  1. A proposer is *quorate* while it finds its own stamps in the echoes of a majority, as often
+//!     as these come (`vouches`). A heartbeat that arrives proves one direction; only a stamp that
+//!     comes back proves both. (OmniPaxos, EuroSys 2023, asks for the same, of servers.)
+//!  2. A peer *works* while it leads or campaigns, says that it is quorate, and keeps saying so. A
 //!     leader that lost its quorum keeps its office, and blocks nobody.
-//!  3. Nobody campaigns unless nobody works, it has been quorate without a gap for longer than its
-//!     own words last, and a majority has answered what it said *after* it began to suspect. So who
-//!     has just gone deaf raises no ballot ("pre-vote": Ongaro, thesis, 9.6).
-//!  4. Of several that may, the smallest id goes first; the others wait a time-out each.
-//!  5. Who leads or campaigns stands by when so many acceptors promised a higher ballot that its
-//!     own can win no more, or when somebody works with a higher ballot. One refusal is not enough.
-//!  6. A quorum is not all that a leader is for: clients and learners that no leader serves say so,
-//!     and a proposer that is proven to reach one of them takes over (`callers`).
+//!  3. A proposer campaigns only if no peer works, if it has been quorate without a gap for longer
+//!     than its own words last, and if a majority has answered an announcement that it made *after*
+//!     it began to suspect. So one that has just gone deaf raises no ballot ("pre-vote": Ongaro,
+//!     thesis, 9.6).
+//!  4. Of several that may campaign, the smallest id goes first; the others wait a time-out each.
+//!  5. A proposer that leads or campaigns steps down when so many acceptors promised a higher
+//!     ballot that its own can win no more, or when a peer works with a higher ballot. One refusal
+//!     is not enough.
+//!  6. A leader needs more than a quorum: clients and learners that no leader serves say so, and a
+//!     proposer that is proven to reach one of them takes over (`callers`).
 
 mod callers;
 #[cfg(all(test, feature = "bugs"))]
@@ -38,7 +40,7 @@ use super::parts::Quorum;
 use super::settings::Settings;
 use super::types::{Ballot, NodeId, Time};
 
-/// How many lives of proposers are remembered, at most: a forger shall not fill the memory.
+/// How many lives of proposers are remembered, at most: a forger must not fill the memory.
 const PEERS_MAX: usize = 128;
 
 /// For how long changes of leader are remembered, and how many.
@@ -62,7 +64,7 @@ pub struct Election {
     peers: BTreeMap<(u32, u64), Peer>,
     /// Since when a majority vouches, without a gap.
     quorate_since: Option<Time>,
-    /// Since when nobody works, and when that was looked into last.
+    /// Since when no peer works, and when the others were last asked about it.
     suspicion: Option<Suspicion>,
     /// The ballot that leads and works, or did so last.
     works: Option<Works>,
@@ -83,9 +85,9 @@ struct Pace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Peer {
     announcement: Announcement,
-    /// When it said something new last.
+    /// When it last said something new.
     advanced: Time,
-    /// When it was heard first.
+    /// When it was first heard.
     first: Time,
 }
 
@@ -94,7 +96,7 @@ struct Works {
     ballot: Ballot,
     /// Since when it works, but for gaps that are shorter than words last.
     since: Time,
-    /// When it was seen to work last, and whether that is now.
+    /// When it was last seen to work, and whether it does now.
     last: Time,
     is_on: bool,
 }
@@ -107,20 +109,20 @@ struct Suspicion {
     ready: Option<Time>,
 }
 
-/// What a proposer that stands by is to do.
+/// What a proposer that stands by should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Somebody leads, or will.
+    /// Stand by: another proposer leads, or will.
     Wait,
-    /// Announce yourself, and have it echoed at once: nobody seems to lead.
+    /// Announce yourself, and ask for an echo at once: no proposer seems to lead.
     Ask,
-    /// Lead: nobody else does.
+    /// Campaign: no other proposer leads.
     Campaign,
-    /// Lead: who does is of no use to somebody that you serve.
+    /// Campaign: the leader does not reach a process that you reach.
     TakeOver,
 }
 
-/// Why who leads or campaigns is to stand by.
+/// Why a proposer that leads or campaigns must step down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     /// Too many acceptors promised a higher ballot.
@@ -172,7 +174,8 @@ impl Election {
         self.look(now);
     }
 
-    /// An acceptor repeats whom it heard. Returns whether another process runs under this id.
+    /// An acceptor repeats which proposers it heard. Returns whether another process runs under
+    /// this id.
     pub fn on_echo(&mut self, now: Time, acceptor: u32, echo: &Echo) -> bool {
         // Before it counts: or a gap that it ends would not be noticed.
         self.look(now);
@@ -209,7 +212,7 @@ impl Election {
     pub fn on_word(&mut self, now: Time, id: u32, boot: u64, announcement: Announcement) {
         let known = self.peers.get(&(id, boot));
         let first = match known {
-            // The same again is no sign of life: or acceptors would keep the dead alive.
+            // A repetition is no sign of life: otherwise acceptors would keep the dead alive.
             Some(known) if announcement.stamp <= known.announcement.stamp => return,
             Some(known) => known.first,
             None => now,
@@ -222,7 +225,7 @@ impl Election {
         self.peers.insert((id, boot), Peer { announcement, advanced: now, first });
     }
 
-    /// Somebody says that no leader serves it, and who of the proposers answers it.
+    /// A process says that no leader serves it, and which proposers answer it.
     pub fn on_plea(&mut self, now: Time, from: NodeId, plea: Plea) {
         self.callers.on_plea(now, from, plea);
     }
@@ -254,7 +257,7 @@ impl Election {
         working.map(|peer| peer.announcement.ballot).max()
     }
 
-    /// Whether somebody could lead in this proposer's place.
+    /// Whether another proposer could lead in its place.
     pub fn has_successor(&self, now: Time) -> bool {
         self.willing_peers(now).next().is_some()
     }
@@ -271,8 +274,8 @@ impl Election {
         said.chain(self.promised.values().copied()).max().unwrap_or(Ballot::ZERO)
     }
 
-    /// What to do while standing by; `willing` tells whether it would lead. To be asked after every
-    /// echo and heartbeat, and a few times in a time-out.
+    /// What to do while standing by; `willing` tells whether it would lead. The caller asks after
+    /// every echo and heartbeat, and a few times in a time-out.
     pub fn check(&mut self, now: Time, willing: bool) -> Verdict {
         self.look(now);
         if self.peers.values().any(|peer| self.does_work(now, peer)) {
@@ -287,7 +290,7 @@ impl Election {
         let answered = self.vouches.answered(since);
         let is_answered = answered >= self.needed();
         let has_better = !willing && self.has_successor(now);
-        // A word of the leader's that was lost is followed by others soon.
+        // If a word of the leader was lost, others follow soon.
         let is_over = self.is_fresh(now) || now.since(since) >= self.pace.interval * 2;
         let is_ready = self.is_steady(now) && is_answered && is_over && !has_better;
         let rank = self.willing_peers(now).filter(|id| *id < self.me).count() as u32;
@@ -303,7 +306,7 @@ impl Election {
         Verdict::Wait
     }
 
-    /// Whether who leads or campaigns with `ballot` must stand by.
+    /// Whether a proposer that leads or campaigns with `ballot` must step down.
     pub fn has_lost(&mut self, now: Time, ballot: Ballot) -> Option<Loss> {
         self.look(now);
         if let Some(works) = self.works
@@ -327,7 +330,7 @@ impl Election {
         let is_quorate = self.vouching(now).count() >= self.needed();
         self.quorate_since = self.quorate_since.or(Some(now)).filter(|_| is_quorate);
         let ballot = self.leader(now);
-        // Whoever is silent for so long is echoed no more, and what it said last would be news.
+        // After such a silence acceptors echo a peer no more, and its last word would look new.
         let memory = self.pace.timeout * 4;
         self.peers.retain(|_, peer| now.since(peer.advanced) <= memory);
         let gap = self.word_lasts(now);
@@ -372,7 +375,7 @@ impl Election {
         self.quorate_since.is_some_and(|since| now.since(since) >= long)
     }
 
-    /// Whether nobody has ever led: a majority has promised nothing.
+    /// Whether no proposer has ever led: a majority has promised nothing.
     fn is_fresh(&self, now: Time) -> bool {
         let has_promised = |acceptor: &u32| {
             self.promised.get(acceptor).is_none_or(|promised| *promised > Ballot::ZERO)
@@ -390,7 +393,7 @@ impl Election {
         if campaigns_above {
             return false;
         }
-        // Who says that it serves nobody at once calls for the next: so the present one gets time.
+        // A caller that no leader serves calls for the next one at once: the present one gets time.
         let mut able: Vec<u32> =
             self.willing_peers(now).chain(willing.then_some(self.me)).collect();
         let quorate = self.quorate_peers(now).map(|(id, _)| id).chain([self.me]);
@@ -410,7 +413,7 @@ impl Election {
     }
 
     fn quorate_peers(&self, now: Time) -> impl Iterator<Item = (u32, Standing)> {
-        // Who stands by says so every third interval.
+        // A standby announces itself every third interval.
         let memory = self.pace.timeout.max(self.pace.interval * 7);
         let peers = self.peers.iter().filter(move |((id, _), peer)| {
             let is_alive = now.since(peer.advanced) < memory;
