@@ -20,7 +20,7 @@ use super::actor::Effects;
 use super::decided_log::DecidedLog;
 use super::message::{CatchUpReply, CatchUpRequest, Chosen, Message, Progress, Recalled};
 use super::packing::{disjoint, merge, pages, runs_per_page};
-use super::proposals::Proposals;
+use super::parts::Proposals;
 use super::recall::Recalls;
 use super::retry::backoff;
 use super::segments::Page;

@@ -28,15 +28,14 @@
 mod callers;
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
-mod vouches;
+pub(super) mod vouches;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use self::callers::Callers;
-use self::vouches::Vouches;
 use super::message::{Announcement, Echo, Plea, Standing};
-use super::parts::Quorum;
+use super::parts::{Quorum, Vouches};
 use super::settings::Settings;
 use super::types::{Ballot, NodeId, Time};
 

@@ -23,8 +23,8 @@ use super::message::{
     Accept, Announcement, CatchUpReply, CatchUpRequest, Chosen, Decide, DecideAck, Heartbeat,
     Interest, Kind, Message, Progress, Recalled, Standing,
 };
+use super::parts::Proposals;
 use super::pleading::Pleading;
-use super::proposals::Proposals;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;

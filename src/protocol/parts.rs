@@ -9,7 +9,8 @@
 #[cfg(not(all(test, feature = "bugs")))]
 pub use super::{
     acceptor::Acceptor,
-    election::Election,
+    election::{Election, vouches::Vouches},
+    proposals::Proposals,
     proposer::{phase1::Attempt, phase2::Phase2},
     quorum::{Quorum, Tally},
 };
@@ -17,7 +18,8 @@ pub use super::{
 #[cfg(all(test, feature = "bugs"))]
 pub use super::{
     acceptor::mistakes::Acceptor,
-    election::mistakes::Election,
+    election::{mistakes::Election, vouches::mistakes::Vouches},
+    proposals::mistakes::Proposals,
     proposer::{phase1::mistakes::Attempt, phase2::mistakes::Phase2},
     quorum::mistakes::{Quorum, Tally},
 };

@@ -12,21 +12,23 @@
 //!     when it learned so and names nothing any more (`Proposer::decide`). So when it names an
 //!     instance, either it has proposed there what is decided, or it has not proposed there at all,
 //!     and does not any more, for a leader proposes nothing where it knows the decision.
-//!  3. Hence whoever holds the entry that this very ballot proposed in a named instance holds what
-//!     is decided. An entry of another ballot may be another one, and does not count: neither of a
-//!     lower round nor of another life of the same proposer.
+//!  3. Hence the entry that this very ballot proposed in a named instance is what is decided there.
+//!     An entry of another ballot may be another one, and does not count: neither that of a lower
+//!     round nor that of another life of the same proposer.
 //!
-//! Who is named something that it does not hold knows that it misses something, and fetches it.
+//! A process that hears a name and does not hold the entry knows that it misses it, and fetches it.
+
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 
 use super::decided_log::DecidedLog;
 use super::message::Chosen;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::types::{Ballot, Instance, Run};
-use crate::bugs::{self, Bug};
 
 /// The proposed entries that one process holds: in each instance at most one, that of the highest
-/// ballot heard. All of it may be lost; it only spares fetching.
+/// ballot heard. All of it may be lost; it only saves fetching.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposals {
     held: Segments<Ballot>,
@@ -152,12 +154,6 @@ impl Proposals {
 /// Step 3 of the argument: a ballot proposes one entry an instance, so that names the value
 /// exactly, and no other ballot does.
 fn is_named(ballot: Ballot, proposed: Ballot) -> bool {
-    if bugs::has(Bug::NamesAnyBallot) {
-        return true;
-    }
-    if bugs::has(Bug::NamesAnyLife) {
-        return (ballot.round, ballot.proposer) == (proposed.round, proposed.proposer);
-    }
     ballot == proposed
 }
 

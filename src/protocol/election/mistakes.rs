@@ -46,6 +46,15 @@ impl Election {
         is_doubled
     }
 
+    /// See [`super::Election::on_promised`].
+    pub fn on_promised(&mut self, acceptor: u32, ballot: Ballot) {
+        self.0.on_promised(acceptor, ballot);
+        if bugs::has(Bug::YieldsToAnyNack) {
+            let quorum = self.quorum;
+            quorum.acceptors().for_each(|acceptor| self.0.on_promised(acceptor, ballot));
+        }
+    }
+
     /// See [`super::Election::on_word`].
     pub fn on_word(&mut self, now: Time, id: u32, boot: u64, announcement: Announcement) {
         let announcement = self.mishear(announcement);

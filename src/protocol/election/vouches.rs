@@ -4,10 +4,12 @@
 //! says nothing in between. So its word lasts twice as long as its slowest echo of late: a proposer
 //! that waits for such disks is quorate without a gap, and can be told from one that is cut off.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::bugs::{self, Bug};
 use crate::protocol::types::Time;
 
 /// For how long the slowest echo is remembered at least, and at most twice as long.
@@ -60,8 +62,11 @@ impl Vouches {
         if known.is_some_and(|known| stamp <= known.stamp) {
             return;
         }
-        let is_measured = stamp >= self.awake_since && !bugs::has(Bug::NeverLearnsSlowEchoes);
-        let took = if is_measured { now.since(stamp).min(SLOWEST_MAX) } else { Duration::ZERO };
+        let took = if stamp >= self.awake_since {
+            now.since(stamp).min(SLOWEST_MAX)
+        } else {
+            Duration::ZERO
+        };
         let vouch = match known {
             Some(known) if now.since(known.since) <= MEMORY => {
                 Vouch { stamp, arrived: now, took, slowest: known.slowest.max(took), ..*known }
@@ -81,9 +86,8 @@ impl Vouches {
             let usual = self.lasts(vouch);
             usual + slack.map_or(Duration::ZERO, |slack| slack.max(usual / 4))
         };
-        let vouches = self.last.iter().filter(move |(_, vouch)| {
-            now.since(vouch.arrived) <= lasts(vouch) || bugs::has(Bug::VouchesForever)
-        });
+        let is_valid = move |vouch: &Vouch| now.since(vouch.arrived) <= lasts(vouch);
+        let vouches = self.last.iter().filter(move |(_, vouch)| is_valid(vouch));
         vouches.map(|(acceptor, _)| *acceptor)
     }
 

@@ -37,8 +37,7 @@ use super::message::{
     Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
     Plea, Progress, Promise, Request, Standing,
 };
-use super::parts::{Attempt, Election, Quorum};
-use super::proposals::Proposals;
+use super::parts::{Attempt, Election, Proposals, Quorum};
 use super::retry::backoff;
 use super::segments::Page;
 use super::settings::{Retain, Settings};
@@ -407,9 +406,6 @@ impl Proposer {
         }
         debug!("{} is refused: {} is promised", nack.rejected, nack.promised);
         self.election.on_promised(acceptor, nack.promised);
-        if bugs::has(Bug::YieldsToAnyNack) {
-            self.step_down(now, fx);
-        }
         self.check_election(now, fx);
     }
 
