@@ -219,6 +219,16 @@ pub enum Bug {
     LeadsAgainstDecisions,
     /// Who lacks what is named waits until a heartbeat tells that others hold more.
     WaitsForHeartbeats,
+    /// A read counts answers to what was asked before it began.
+    CountsStaleReplies,
+    /// A read is served once one acceptor has answered.
+    ServesBeforeQuorum,
+    /// A read is served by a question that was asked before it began.
+    JoinsReadsUnderway,
+    /// A read is served when what it must see is decided, though not handed out.
+    ServesUndelivered,
+    /// An acceptor that has lost what it accepted is asked where that ends.
+    CountsForgetfulReplies,
 }
 
 /// Whether the code at hand is to have this bug.
@@ -238,7 +248,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 104] = [
+    pub const ALL: [Bug; 109] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -343,6 +353,11 @@ mod switch {
         Bug::NamesHoles,
         Bug::LeadsAgainstDecisions,
         Bug::WaitsForHeartbeats,
+        Bug::CountsStaleReplies,
+        Bug::ServesBeforeQuorum,
+        Bug::JoinsReadsUnderway,
+        Bug::ServesUndelivered,
+        Bug::CountsForgetfulReplies,
     ];
 
     /// The place of the present bug in [`ALL`].

@@ -9,6 +9,7 @@ use super::client::Client;
 use super::desk::{Asking, Desk};
 use super::feed::{Feed, Following};
 use super::node::{Node, Ready};
+use super::reads::{Readers, Reads};
 use super::replica::{Replica, Start, StateMachine};
 use super::subscription::{Position, Subscription};
 use super::ticket::Teller;
@@ -143,7 +144,7 @@ impl Cluster {
     /// When it cannot start.
     pub fn subscribe(&self, id: u32) -> Result<Subscription, StartError> {
         let clock = Clock::start();
-        let (feed, ready) = self.following(id, clock, |_, learner, _| Ok(learner))?;
+        let (feed, ready) = self.following(id, clock, |_, learner, _| Ok((learner, None)))?;
         Ok(Subscription::new(Node::start(vec![ready])?, feed, clock))
     }
 
@@ -207,23 +208,28 @@ impl Cluster {
         let clock = Clock::start();
         let mut roles = self.ready(id, roles, clock)?;
         let mut start = Start { machine, after: applied, keeper: None };
+        let (desk, client) = self.asking(id, clock, None)?;
+        let mut reads = None;
         let (feed, learner) = self.following(id, clock, |config, learner, inbox| {
+            let readers = Reads::new(Arc::clone(&desk), inbox.clone());
+            reads = Some(Arc::clone(&readers));
+            let readers: Option<Arc<dyn Readers>> = Some(readers);
             // A machine that has applied something has its state from elsewhere.
             if applied > Position(0) {
-                return Ok(learner);
+                return Ok((learner, readers));
             }
             let shop = snapshots::open(config, id, Kind::Replica)?;
-            let Some(mut shop) = shop else { return Ok(learner) };
+            let Some(mut shop) = shop else { return Ok((learner, readers)) };
             let learner = match snapshots::newest(&mut shop)? {
                 Some(found) => restore(&mut shop, found, learner, &mut start)?,
                 None => learner.with_snapshots(),
             };
             start.keeper = Some(snapshots::keep(shop, inbox, clock)?);
-            Ok(learner)
+            Ok((learner, readers))
         })?;
-        let (desk, client) = self.asking(id, clock, None)?;
         roles.extend([learner, client]);
-        Replica::start(Node::start(roles)?, desk, feed, start, clock)
+        let Some(reads) = reads else { unreachable!("its learner was opened") };
+        Replica::start(Node::start(roles)?, desk, feed, reads, start)
     }
 
     fn open(&self, id: u32, role: Role, clock: Clock) -> Result<Opened, StartError> {
@@ -251,18 +257,21 @@ impl Cluster {
         &self,
         id: u32,
         clock: Clock,
-        resume: impl FnOnce(&Config, Learner, InboxSender) -> Result<Learner, StartError>,
+        resume: impl FnOnce(&Config, Learner, InboxSender) -> Result<Resumed, StartError>,
     ) -> Result<(Arc<Feed>, Ready), StartError> {
         let Opened { node, part, process, .. } = self.open(id, Role::Learner, clock)?;
         let Part::Learner(learner) = part else { unreachable!("a learner was opened") };
         let feed = Feed::new(process.inbox_sender.clone());
         // Whoever builds a state needs all that there ever was, or must be told.
         let learner = learner.beginning(Beginning::At(Instance::FIRST));
-        let learner = resume(&self.config, learner, process.inbox_sender.clone())?;
-        let actor = Following::new(learner, Arc::clone(&feed));
+        let (learner, readers) = resume(&self.config, learner, process.inbox_sender.clone())?;
+        let actor = Following::new(learner, Arc::clone(&feed)).with_readers(readers);
         Ok((feed, Ready::new(node, process, None, actor)))
     }
 }
+
+/// A learner where it goes on, and who reads what is made of what it delivers.
+type Resumed = (Learner, Option<Arc<dyn Readers>>);
 
 /// Gives a machine and its learner the state of a snapshot.
 fn restore<M: StateMachine>(

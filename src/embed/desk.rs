@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -21,7 +20,7 @@ use crate::protocol::types::{AssignedBy, Counted, Number, Role, Sender, Session,
 use crate::runtime::inbox::InboxSender;
 
 /// How many values wait for the role, at most.
-const VALUES_MAX: usize = 4096;
+pub(super) const VALUES_MAX: usize = 4096;
 /// How many bytes of them; one value may wait in any case.
 const BYTES_MAX: usize = 4 << 20;
 
@@ -111,7 +110,6 @@ pub(super) enum Closed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     Waits,
-    WaitsFor(Duration),
     Tries,
 }
 
@@ -136,9 +134,6 @@ impl<W> Desk<W> {
         let lacks_room = |state: &mut State<W>| state.closed.is_none() && !state.has_room(bytes);
         match patience {
             Patience::Waits => self.room.wait_while(&mut state, lacks_room),
-            Patience::WaitsFor(within) => {
-                self.room.wait_while_for(&mut state, lacks_room, within);
-            }
             Patience::Tries => {}
         }
         match state.closed {

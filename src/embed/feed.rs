@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::reads::Readers;
 use crate::protocol::actor::{Actor, Delivery, Effects, Halt, Input};
 use crate::protocol::assembly::Assembled;
 use crate::protocol::checkpoint::Checkpoint;
@@ -36,6 +37,8 @@ pub(super) enum Piece {
     Long(Assembled),
     /// Everything below this place came before, and nothing above: a snapshot could be taken.
     Checkpoint(Arc<Checkpoint>),
+    /// Everything came before that reads up to this number must see.
+    Readable(u64),
 }
 
 /// What is delivered, on its way to the one reader.
@@ -116,15 +119,17 @@ enum Behind {
     Values(Run<Instance>),
     Long(Assembled),
     Checkpoint(Arc<Checkpoint>),
+    Readable(u64),
 }
 
 impl Behind {
-    /// Where it stands in the log.
-    fn instance(&self) -> Instance {
+    /// Where it stands in the log, if that matters.
+    fn instance(&self) -> Option<Instance> {
         match self {
-            Behind::Values(run) => run.from,
-            Behind::Long(value) => value.instance,
-            Behind::Checkpoint(checkpoint) => checkpoint.head.of,
+            Behind::Values(run) => Some(run.from),
+            Behind::Long(value) => Some(value.instance),
+            Behind::Checkpoint(checkpoint) => Some(checkpoint.head.of),
+            Behind::Readable(_) => None,
         }
     }
 }
@@ -136,11 +141,21 @@ pub(super) struct Following {
     behind: VecDeque<Behind>,
     /// One of them is a checkpoint.
     has_checkpoint: bool,
+    /// Who wants to read what was made of it.
+    readers: Option<Arc<dyn Readers>>,
 }
 
 impl Following {
     pub fn new(learner: Learner, feed: Arc<Feed>) -> Self {
-        Following { learner, feed, behind: VecDeque::new(), has_checkpoint: false }
+        let behind = VecDeque::new();
+        Following { learner, feed, behind, has_checkpoint: false, readers: None }
+    }
+
+    /// The same for these readers.
+    #[must_use]
+    pub fn with_readers(mut self, readers: Option<Arc<dyn Readers>>) -> Self {
+        self.readers = readers;
+        self
     }
 
     /// Notes what is delivered, in order.
@@ -148,6 +163,16 @@ impl Following {
         let run = match delivery {
             // For files, which are written out of order, and for digests.
             Delivery::Decided(_) | Delivery::Passed(_) | Delivery::Begins(_) => return,
+            Delivery::Unreadable(last) => {
+                return self.readers.iter().for_each(|readers| readers.leave_to_log(last));
+            }
+            Delivery::Readable(last) => {
+                match self.behind.back_mut() {
+                    Some(Behind::Readable(before)) => *before = last,
+                    Some(_) | None => self.behind.push_back(Behind::Readable(last)),
+                }
+                return;
+            }
             // A reader that is late has one such place before it, and needs no more of them.
             Delivery::Checkpoint(_) if self.has_checkpoint => return,
             Delivery::Checkpoint(checkpoint) => {
@@ -166,7 +191,7 @@ impl Following {
     /// Has the learner hold what is still to be handed over, though others may forget it. What is
     /// delivered from now on is not forgotten before this is looked at again.
     fn pin(&mut self) {
-        let first = self.behind.front().map(Behind::instance);
+        let first = self.behind.iter().find_map(Behind::instance);
         self.learner.pin(first.unwrap_or_else(|| self.learner.log().watermark()));
     }
 
@@ -190,6 +215,7 @@ impl Following {
                     self.has_checkpoint = false;
                     (Piece::Checkpoint(Arc::clone(checkpoint)), true)
                 }
+                Some(Behind::Readable(last)) => (Piece::Readable(*last), true),
                 Some(Behind::Values(run)) => {
                     if run.from < first {
                         break;
@@ -211,7 +237,8 @@ impl Following {
             drop(state);
             self.feed.arrived.notify_one();
         }
-        let is_gone = self.behind.front().is_some_and(|behind| behind.instance() < first);
+        let next = self.behind.iter().find_map(Behind::instance);
+        let is_gone = next.is_some_and(|next| next < first);
         if is_gone { Err(first) } else { Ok(()) }
     }
 }
@@ -241,6 +268,9 @@ impl Actor for Following {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        if let Some(last) = self.readers.as_ref().and_then(|readers| readers.depart()) {
+            self.learner.on_input(now, Input::Read(last), fx);
+        }
         self.learner.on_turn_end(now, fx);
         for delivery in fx.deliver.drain(..) {
             self.note(delivery);
@@ -266,10 +296,12 @@ impl Actor for Following {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
     use super::*;
     use crate::protocol::decided_log::LetsGo;
     use crate::protocol::entries::Entries;
-    use crate::protocol::message::Decide;
+    use crate::protocol::message::{Decide, ReadReply};
     use crate::protocol::settings::Settings;
     use crate::protocol::types::{
         AssignedBy, Ballot, Entry, NodeId, Number, Origin, Part, Role, Session, Value,
@@ -306,7 +338,7 @@ mod tests {
                 let each = (page.from.0..).zip(page.entries.values());
                 each.map(|(instance, bytes)| (instance, number(bytes))).collect::<Vec<_>>()
             }
-            Piece::Long(_) | Piece::Checkpoint(_) => panic!("none is there"),
+            Piece::Long(_) | Piece::Checkpoint(_) | Piece::Readable(_) => panic!("none is there"),
         };
         pieces.drain(..).flat_map(value).collect()
     }
@@ -374,6 +406,48 @@ mod tests {
         };
         assert_eq!(checkpoint(6, 1), None);
         assert_eq!(checkpoint(7, 6), Some(Halt::Trimmed(Instance(6))));
+    }
+
+    /// A reader with one read.
+    #[derive(Default)]
+    struct One {
+        has_left: AtomicBool,
+        left_to_log: AtomicU64,
+    }
+
+    impl Readers for One {
+        fn depart(&self) -> Option<u64> {
+            (!self.has_left.swap(true, Ordering::Relaxed)).then_some(1)
+        }
+
+        fn leave_to_log(&self, last: u64) {
+            self.left_to_log.store(last, Ordering::Relaxed);
+        }
+    }
+
+    /// Two acceptors of three have accepted two values when it begins: one is decided, and handed
+    /// out, later.
+    #[test]
+    fn a_read_comes_behind_all_values_that_it_must_see() {
+        let (sender, _inbox) = inbox(16);
+        let (feed, one) = (Feed::new(sender), Arc::new(One::default()));
+        let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+        let readers: Arc<dyn Readers> = Arc::<One>::clone(&one);
+        let mut following = Following::new(learner, Arc::clone(&feed)).with_readers(Some(readers));
+        decide(&mut following, 1, 1);
+        let mut fx = Effects::new();
+        for acceptor in [1, 2] {
+            let from = Sender { node: NodeId::new(Role::Acceptor, acceptor), boot: 7 };
+            let reply = ReadReply { boot: 1, count: 1, end: Instance(3) };
+            following.on_message(Time::ZERO, from, Message::ReadReply(reply), &mut fx);
+        }
+        following.on_turn_end(Time::ZERO, &mut fx);
+        decide(&mut following, 2, 2);
+        let mut pieces = VecDeque::new();
+        assert_eq!(feed.take(&mut pieces, None), Taken::More);
+        assert!(matches!(pieces.pop_back(), Some(Piece::Readable(1))));
+        assert_eq!(values(&mut pieces), [(1, 1), (2, 2)]);
+        assert_eq!(one.left_to_log.load(Ordering::Relaxed), 0);
     }
 
     #[test]

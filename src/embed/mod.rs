@@ -16,6 +16,7 @@ pub mod conformance;
 mod desk;
 mod feed;
 mod node;
+mod reads;
 mod replica;
 mod subscription;
 mod ticket;

@@ -19,11 +19,11 @@ use parking_lot::Mutex;
 use super::desk::{Closed, Desk, Patience, Refused};
 use super::feed::{Feed, Piece, Taken};
 use super::node::{Node, NodeError};
+use super::reads::Reads;
 use super::subscription::{Position, each_value};
 use super::ticket::{Fate, Teller, Ticket, ticket};
-use crate::clock::Clock;
 use crate::protocol::checkpoint::Checkpoint;
-use crate::protocol::types::{Instance, Number, Session, Time};
+use crate::protocol::types::{Instance, Number, Session};
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::start_error::{StartError, no_thread};
 use crate::snapshots::Frozen;
@@ -72,12 +72,12 @@ pub trait StateMachine: Send + 'static {
 /// What waits for a call.
 pub(super) enum Call<O> {
     Output(Teller<O>),
-    /// A barrier: an empty value, which no machine sees.
-    Passed(Teller<Position>),
+    /// A barrier: an empty value, which no machine sees. Reads up to this number wait for it.
+    Passed(u64),
 }
 
 /// Something to be done with the machine between two commands.
-type Look<M> = Box<dyn FnOnce(&M, Position) + Send>;
+pub(super) type Look<M> = Box<dyn FnOnce(&M, Position) + Send>;
 
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,8 +85,11 @@ type Look<M> = Box<dyn FnOnce(&M, Position) + Send>;
 pub enum Consistency {
     /// What this replica has applied. It may be behind, and never goes back.
     Local,
-    /// Everything that was decided before the read began. It costs what a call costs: an empty
-    /// value is proposed, and the read waits until it comes back.
+    /// Everything that was decided before the read began. A majority of the acceptors is asked how
+    /// far that may be, and the read waits until this replica has applied as much; no leader is
+    /// needed, and no disk. Reads that come together share the question. Where it does not help, as
+    /// while few acceptors answer, the read costs what a call costs: an empty value is proposed,
+    /// and the read waits until it comes back.
     Linearizable,
 }
 
@@ -119,8 +122,8 @@ pub struct Replica<M: StateMachine> {
     desk: Arc<Desk<Call<M::Output>>>,
     looks: Arc<Looks<M>>,
     feed: Arc<Feed>,
+    reads: Arc<Reads<M, M::Output>>,
     applied: Arc<AtomicU64>,
-    clock: Clock,
     /// None once it has been stopped.
     running: Option<(Node, JoinHandle<M>)>,
 }
@@ -144,6 +147,7 @@ struct Applying<M: StateMachine> {
     desk: Arc<Desk<Call<M::Output>>>,
     looks: Arc<Looks<M>>,
     feed: Arc<Feed>,
+    reads: Arc<Reads<M, M::Output>>,
     applied: Arc<AtomicU64>,
     /// Who writes snapshots, if anybody does.
     keeper: Option<Keeper>,
@@ -156,8 +160,8 @@ impl<M: StateMachine> Replica<M> {
         node: Node,
         desk: Arc<Desk<Call<M::Output>>>,
         feed: Arc<Feed>,
+        reads: Arc<Reads<M, M::Output>>,
         start: Start<M>,
-        clock: Clock,
     ) -> Result<Self, StartError> {
         let Start { machine, after, keeper } = start;
         let looks = Arc::new(Looks { waiting: Mutex::new(Some(VecDeque::new())) });
@@ -167,6 +171,7 @@ impl<M: StateMachine> Replica<M> {
             desk: Arc::clone(&desk),
             looks: Arc::clone(&looks),
             feed: Arc::clone(&feed),
+            reads: Arc::clone(&reads),
             applied: Arc::clone(&applied),
             keeper,
             inboxes: node.inboxes(),
@@ -174,7 +179,7 @@ impl<M: StateMachine> Replica<M> {
         let apply = move || applying.run(machine);
         let thread = thread::Builder::new().name("apply".to_owned()).spawn(apply);
         let running = Some((node, thread.map_err(no_thread)?));
-        Ok(Replica { desk, looks, feed, applied, clock, running })
+        Ok(Replica { desk, looks, feed, reads, applied, running })
     }
 
     /// Proposes a command, and waits while too many others wait for the cluster. The ticket tells
@@ -205,9 +210,9 @@ impl<M: StateMachine> Replica<M> {
         Ok(ticket)
     }
 
-    /// Proposes nothing but a place in the log, without waiting: its ticket tells that place, once
-    /// this replica has applied everything before it. Everything that was decided when this was
-    /// called is applied then, so one barrier serves all reads that wait for it.
+    /// Waits for everything that is decided by now, as a read with [`Consistency::Linearizable`]
+    /// does, but not the caller: once this replica has applied it, the ticket tells up to where it
+    /// has. One barrier serves all reads that wait for it.
     ///
     /// # Errors
     ///
@@ -215,7 +220,7 @@ impl<M: StateMachine> Replica<M> {
     /// when the replica has ended.
     pub fn try_barrier(&self) -> Result<Ticket<Position>, Refused> {
         let (ticket, teller) = ticket();
-        self.desk.put(Vec::new(), Patience::Tries, Call::Passed(teller))?;
+        self.reads.push(Box::new(move |_, at| teller.decided(at)))?;
         Ok(ticket)
     }
 
@@ -247,26 +252,20 @@ impl<M: StateMachine> Replica<M> {
         within: Duration,
         look: impl FnOnce(&M, Position) -> R + Send + 'static,
     ) -> Result<R, ReadError> {
-        let start = self.clock.now();
-        if consistency == Consistency::Linearizable {
-            let (passed, teller) = ticket();
-            let patience = Patience::WaitsFor(within);
-            match self.desk.put(Vec::new(), patience, Call::Passed(teller)) {
+        let (ticket, teller) = ticket();
+        let look = move |machine: &M, at: Position| teller.decided(look(machine, at));
+        match consistency {
+            Consistency::Local => {
+                self.looks.push(Box::new(look))?;
+                self.feed.nudge();
+            }
+            Consistency::Linearizable => match self.reads.push(Box::new(look)) {
                 Ok(()) => {}
                 Err(Refused::Full(_)) => return Err(ReadError::TimedOut),
                 Err(_) => return Err(ReadError::Ended),
-            }
-            wait_for(passed, self.left(start, within))?;
+            },
         }
-        let (ticket, teller) = ticket();
-        let look = move |machine: &M, at: Position| teller.decided(look(machine, at));
-        self.looks.push(Box::new(look))?;
-        self.feed.nudge();
-        wait_for(ticket, self.left(start, within))
-    }
-
-    fn left(&self, start: Time, within: Duration) -> Duration {
-        within.saturating_sub(self.clock.now().since(start))
+        wait_for(ticket, within)
     }
 
     /// The digest of the state, and the position of the last command in it.
@@ -373,8 +372,10 @@ impl<M: StateMachine> Applying<M> {
     }
 
     fn apply(&self, machine: &mut M, piece: &Piece) {
-        if let Piece::Checkpoint(checkpoint) = piece {
-            return self.keep(machine, checkpoint);
+        match piece {
+            Piece::Checkpoint(checkpoint) => return self.keep(machine, checkpoint),
+            Piece::Readable(last) => return self.reads.serve(*last, machine, self.at()),
+            Piece::Values(_) | Piece::Long(_) => {}
         }
         each_value(piece, |at: Instance, session, number: Number, command| {
             let position = Position::from(at);
@@ -385,8 +386,8 @@ impl<M: StateMachine> Applying<M> {
             let call = if session == self.session { self.desk.take(number) } else { None };
             if command.is_empty() {
                 self.applied.store(position.0, Ordering::Release);
-                if let Some(Call::Passed(teller)) = call {
-                    teller.decided(position);
+                if let Some(Call::Passed(last)) = call {
+                    self.reads.serve(last, machine, position);
                 }
                 return;
             }
@@ -406,5 +407,6 @@ impl<M: StateMachine> Drop for Applying<M> {
         self.inboxes.iter().for_each(InboxSender::stop);
         self.desk.close(Number(0), Closed::Stopped);
         drop(self.looks.waiting.lock().take());
+        self.reads.close(Closed::Stopped);
     }
 }

@@ -6,7 +6,8 @@ use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
     Chosen, Decide, DecideAck, Disown, Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer,
-    Plea, Prepare, Progress, Promise, Recall, Recalled, Request, RequestAck, Standing, Told, Voted,
+    Plea, Prepare, Progress, Promise, ReadReply, ReadRequest, Recall, Recalled, Request,
+    RequestAck, Standing, Told, Voted,
 };
 use crate::protocol::sessions::Position;
 use crate::protocol::types::{
@@ -62,8 +63,13 @@ pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
         | Kind::Disown
         | Kind::Offer
         | Kind::Chosen => Role::Proposer,
-        Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo | Kind::Recalled => Role::Acceptor,
-        Kind::DecideAck | Kind::Durable | Kind::Recall => Role::Learner,
+        Kind::Promise
+        | Kind::Accepted
+        | Kind::Nack
+        | Kind::Echo
+        | Kind::Recalled
+        | Kind::ReadReply => Role::Acceptor,
+        Kind::DecideAck | Kind::Durable | Kind::Recall | Kind::ReadRequest => Role::Learner,
         Kind::Plea => {
             if bytes.chance() {
                 Role::Client
@@ -227,6 +233,15 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
                 last: bytes.chance(),
             })
         }
+        Kind::ReadRequest => Message::ReadRequest(ReadRequest {
+            count: u64::from(bytes.below(4)),
+            again: bytes.chance(),
+        }),
+        Kind::ReadReply => Message::ReadReply(ReadReply {
+            boot: 1,
+            count: u64::from(bytes.below(4)),
+            end: instance(bytes),
+        }),
     }
 }
 

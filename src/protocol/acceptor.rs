@@ -18,7 +18,7 @@ use super::checkpoint::{self, Head};
 use super::figures::Figures;
 use super::message::{
     Accept, Accepted, AcceptedEntry, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
-    Progress, Promise, Recall, Recalled,
+    Progress, Promise, ReadReply, ReadRequest, Recall, Recalled,
 };
 use super::packing::{merge, runs_per_page};
 use super::recall::Reading;
@@ -309,6 +309,22 @@ impl Acceptor {
         fx.send(to, Message::Recalled(told));
     }
 
+    /// A learner asks where that ends what was accepted. What was accepted in this turn is among
+    /// it: the answer leaves after the sync.
+    fn on_read_request(&self, from: Sender, request: ReadRequest, fx: &mut Effects) {
+        let ReadRequest { count, again } = request;
+        let reply = ReadReply { boot: from.boot, count, end: self.end() };
+        let to = if again { To::Group(Role::Learner) } else { To::Node(from.node) };
+        fx.send(to, Message::ReadReply(reply));
+    }
+
+    /// Above everything that was accepted here. What is forgotten lies below something that is not,
+    /// and that was accepted.
+    fn end(&self) -> Instance {
+        let last = self.accepted.last_run();
+        last.map_or(self.forgotten, |run| run.until.max(self.forgotten))
+    }
+
     /// Keeps what was accepted.
     fn keep(&mut self, page: Page, ballot: Ballot) {
         if page.entries.has_checkpoints() {
@@ -392,8 +408,14 @@ impl Actor for Acceptor {
     fn on_start(&mut self, _now: Time, _fx: &mut Effects) {}
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
-        if let (Role::Learner, Message::Recall(recall)) = (from.node.role, &message) {
-            return self.on_recall(from.node, *recall, fx);
+        match (from.node.role, &message) {
+            (Role::Learner, Message::Recall(recall)) => {
+                return self.on_recall(from.node, *recall, fx);
+            }
+            (Role::Learner, Message::ReadRequest(request)) => {
+                return self.on_read_request(from, *request, fx);
+            }
+            (_, _) => {}
         }
         if from.node.role != Role::Proposer {
             return fx.ignore(Ignored::ImpossibleSender);
@@ -421,7 +443,9 @@ impl Actor for Acceptor {
             | Message::Offer(_)
             | Message::Chosen(_)
             | Message::Recall(_)
-            | Message::Recalled(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Recalled(_)
+            | Message::ReadRequest(_)
+            | Message::ReadReply(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -439,7 +463,14 @@ impl Actor for Acceptor {
     }
 
     fn interest(&self) -> Interest {
-        Interest::of(&[Kind::Prepare, Kind::Accept, Kind::Disown, Kind::Heartbeat, Kind::Recall])
+        Interest::of(&[
+            Kind::Prepare,
+            Kind::Accept,
+            Kind::Disown,
+            Kind::Heartbeat,
+            Kind::Recall,
+            Kind::ReadRequest,
+        ])
     }
 
     fn figures(&self, now: Time) -> Figures {

@@ -67,6 +67,9 @@ pub enum Input {
     End,
     /// A snapshot is on stable storage that was taken at this checkpoint's place, and read back.
     Kept(Head),
+    /// A learner's reads up to this number, which grows, want to see everything that was decided
+    /// before they began.
+    Read(u64),
 }
 
 /// What a role wants done. The lists are applied in the order of the fields.
@@ -181,6 +184,11 @@ pub enum Delivery {
     /// The state of delivery here, for a snapshot: everything below it was handed out, and nothing
     /// above.
     Checkpoint(Arc<Checkpoint>),
+    /// Everything that was decided before the reads up to this number began was handed out.
+    Readable(u64),
+    /// That is not known of the reads up to this number, and will not be: they must go through the
+    /// log.
+    Unreadable(u64),
 }
 
 /// Why a role must end.

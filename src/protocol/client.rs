@@ -546,7 +546,9 @@ impl Actor for Client {
             | Message::Plea(_)
             | Message::Chosen(_)
             | Message::Recall(_)
-            | Message::Recalled(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Recalled(_)
+            | Message::ReadRequest(_)
+            | Message::ReadReply(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -562,7 +564,8 @@ impl Actor for Client {
             | Timer::CloseHoles
             | Timer::RequestAck
             | Timer::DecideAck
-            | Timer::CatchUp => unreachable!("a client does not set {timer:?}"),
+            | Timer::CatchUp
+            | Timer::Read => unreachable!("a client does not set {timer:?}"),
         }
     }
 
@@ -582,7 +585,7 @@ impl Actor for Client {
                 self.fill_window();
             }
             Input::End => self.ended = true,
-            Input::Kept(_) => unreachable!("a client keeps no snapshots"),
+            Input::Kept(_) | Input::Read(_) => unreachable!("they are a learner's"),
         }
     }
 

@@ -25,6 +25,7 @@ use super::message::{
 };
 use super::parts::Proposals;
 use super::pleading::Pleading;
+use super::reads::Reads;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
@@ -75,6 +76,8 @@ pub struct Learner {
     pleading: Pleading,
     /// None if nobody takes any.
     snapshots: Option<Snapshots>,
+    /// Who wants to read what is decided.
+    reads: Reads,
 }
 
 impl Learner {
@@ -100,6 +103,7 @@ impl Learner {
             begins_anywhere: true,
             is_cut_off: false,
             snapshots: None,
+            reads: Reads::new(boot),
         }
     }
 
@@ -441,6 +445,9 @@ impl Actor for Learner {
         if let (Role::Acceptor, Message::Recalled(recalled)) = (role, &message) {
             return self.on_recalled(now, from.node, recalled.clone(), fx);
         }
+        if let (Role::Acceptor, Message::ReadReply(reply)) = (role, &message) {
+            return self.reads.on_reply(now, from, reply, &self.settings, fx);
+        }
         if role != Role::Proposer && role != Role::Learner {
             return fx.ignore(Ignored::ImpossibleSender);
         }
@@ -485,7 +492,9 @@ impl Actor for Learner {
             | Message::Echo(_)
             | Message::Plea(_)
             | Message::Recall(_)
-            | Message::Recalled(_) => fx.ignore(Ignored::Misdirected),
+            | Message::Recalled(_)
+            | Message::ReadRequest(_)
+            | Message::ReadReply(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -508,6 +517,7 @@ impl Actor for Learner {
                 };
                 self.catch_up.on_timer(now, &self.log, first, &self.settings, fx);
             }
+            Timer::Read => self.reads.on_timer(),
             Timer::Plea => self.pleading.on_timer(now, &self.settings, fx),
             Timer::DecideAck => {
                 self.ack_armed = false;
@@ -524,7 +534,11 @@ impl Actor for Learner {
     }
 
     fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
-        let Input::Kept(head) = input else { unreachable!("a learner gets no values") };
+        let head = match input {
+            Input::Kept(head) => head,
+            Input::Read(last) => return self.reads.on_read(last),
+            Input::Value(_) | Input::End => unreachable!("a learner gets no values"),
+        };
         let name = self.log.progress().name;
         if let Some(snapshots) = &mut self.snapshots {
             snapshots.on_kept(head);
@@ -533,7 +547,7 @@ impl Actor for Learner {
     }
 
     fn input_room(&self) -> usize {
-        usize::from(self.snapshots.is_some())
+        1 // Of what it is handed nothing waits.
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
@@ -545,6 +559,10 @@ impl Actor for Learner {
         self.owes_ack = false;
         let need = self.need(now);
         self.pleading.on_turn_end(now, need, &self.settings, fx);
+        let log = &self.log;
+        let is_careless = bugs::has(Bug::ServesUndelivered);
+        let handed_out = if is_careless { log.end() } else { log.watermark() };
+        self.reads.on_turn_end(now, handed_out, &self.settings, fx);
     }
 
     fn interest(&self) -> Interest {
@@ -556,6 +574,7 @@ impl Actor for Learner {
             Kind::CatchUpRequest,
             Kind::CatchUpReply,
             Kind::Recalled,
+            Kind::ReadReply,
             Kind::Offer,
         ])
     }
@@ -624,7 +643,10 @@ mod tests {
                 Delivery::Assembled(value) => {
                     return vec![format!("both {} {}", value.instance, value.to_value())];
                 }
-                Delivery::Passed(_) | Delivery::Begins(_) => return vec![],
+                Delivery::Passed(_)
+                | Delivery::Begins(_)
+                | Delivery::Readable(_)
+                | Delivery::Unreadable(_) => return vec![],
                 Delivery::Checkpoint(checkpoint) => {
                     return vec![format!("place {}", checkpoint.head.of)];
                 }

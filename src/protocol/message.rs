@@ -7,8 +7,8 @@
 //! for again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
 //!
 //! To one process go: Request (the leader), RequestAck, Promise, Accepted and Nack (the owner of
-//! the ballot), CatchUpRequest, CatchUpReply, Recalled and Disown. DecideAck does not, for standbys
-//! learn from it what a leader that died told nobody else.
+//! the ballot), CatchUpRequest, CatchUpReply, Recalled, ReadReply and Disown. DecideAck does not,
+//! for standbys learn from it what a leader that died told nobody else.
 //!
 //! Taking over (phase 1, once for the whole log; "Paxos Made Simple", section 3):
 //!
@@ -52,6 +52,7 @@
 //!   L2 --- CatchUpRequest --> the leading learner, or the leader --- CatchUpReply ... --> L2
 //!   L1 --- Durable (what a snapshot of it stands for) --> proposers, who may remove that
 //!   L2 --- Recall --> A1, A2, A3 --- Recalled (their votes, from their disks) ... --> L2
+//!   L2 --- ReadRequest --> A1, A2, A3 --- ReadReply (where what they accepted ends) --> L2
 //!   leader --- Heartbeat (what is decided so far) --> proposers, learners, clients
 //! ```
 //!
@@ -66,8 +67,10 @@
 
 mod display;
 mod interest;
+mod reading;
 
 pub use self::interest::Interest;
+pub use self::reading::{ReadReply, ReadRequest};
 
 use super::entries::Entries;
 use super::types::{
@@ -99,6 +102,8 @@ pub enum Message {
     Durable(Durable),
     Recall(Recall),
     Recalled(Recalled),
+    ReadRequest(ReadRequest),
+    ReadReply(ReadReply),
 }
 
 /// Client to proposers: decide these values. The session is the sender's. Without values it asks
@@ -530,11 +535,13 @@ pub enum Kind {
     Durable,
     Recall,
     Recalled,
+    ReadRequest,
+    ReadReply,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers on the wire.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 22] = [
         Kind::Request,
         Kind::RequestAck,
         Kind::Prepare,
@@ -555,6 +562,8 @@ impl Kind {
         Kind::Durable,
         Kind::Recall,
         Kind::Recalled,
+        Kind::ReadRequest,
+        Kind::ReadReply,
     ];
 
     /// Whether processes of `role` take it from `group`: everything from their own, and from the
@@ -583,11 +592,16 @@ impl Kind {
             | Kind::Disown
             | Kind::Offer
             | Kind::Chosen => role == Role::Proposer,
-            Kind::Promise | Kind::Accepted | Kind::Nack | Kind::Echo | Kind::Recalled => {
-                role == Role::Acceptor
-            }
+            Kind::Promise
+            | Kind::Accepted
+            | Kind::Nack
+            | Kind::Echo
+            | Kind::Recalled
+            | Kind::ReadReply => role == Role::Acceptor,
             Kind::Plea => matches!(role, Role::Client | Role::Learner),
-            Kind::DecideAck | Kind::Durable | Kind::Recall => role == Role::Learner,
+            Kind::DecideAck | Kind::Durable | Kind::Recall | Kind::ReadRequest => {
+                role == Role::Learner
+            }
             Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
                 matches!(role, Role::Proposer | Role::Learner)
             }
@@ -619,6 +633,8 @@ impl Message {
             Message::Durable(_) => Kind::Durable,
             Message::Recall(_) => Kind::Recall,
             Message::Recalled(_) => Kind::Recalled,
+            Message::ReadRequest(_) => Kind::ReadRequest,
+            Message::ReadReply(_) => Kind::ReadReply,
         }
     }
 }

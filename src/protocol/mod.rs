@@ -27,6 +27,7 @@ mod pleading;
 pub mod proposals;
 pub mod proposer;
 pub mod quorum;
+mod reads;
 pub mod recall;
 pub mod retry;
 pub mod segments;

@@ -27,11 +27,13 @@ pub enum Timer {
     RetryRequest,
     /// When to say that no leader serves this process (client, learner).
     Plea,
+    /// When to ask once more where reads must wait, or to leave them to the log (learner).
+    Read,
 }
 
 impl Timer {
     /// Every timer.
-    pub const ALL: [Timer; 11] = [
+    pub const ALL: [Timer; 12] = [
         Timer::Heartbeat,
         Timer::Election,
         Timer::RetryPrepare,
@@ -43,5 +45,6 @@ impl Timer {
         Timer::CatchUp,
         Timer::RetryRequest,
         Timer::Plea,
+        Timer::Read,
     ];
 }

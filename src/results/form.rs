@@ -285,6 +285,7 @@ mod tests {
                     }
                     Delivery::Passed(watermark) => form.passed(*watermark, &mut lines),
                     Delivery::Checkpoint(checkpoint) => form.checkpoint(checkpoint),
+                    Delivery::Readable(_) | Delivery::Unreadable(_) => {}
                 }
             }
         }

@@ -98,7 +98,9 @@ impl Output for ResultsWriter {
             Delivery::Delivered(_)
             | Delivery::Passed(_)
             | Delivery::Begins(_)
-            | Delivery::Checkpoint(_) => {}
+            | Delivery::Checkpoint(_)
+            | Delivery::Readable(_)
+            | Delivery::Unreadable(_) => {}
             Delivery::Assembled(value) => self.append_long(value),
         }
     }

@@ -78,6 +78,7 @@ impl Output for FileOutput {
             }
             Delivery::Passed(watermark) => self.form.passed(*watermark, &mut self.lines),
             Delivery::Checkpoint(checkpoint) => self.form.checkpoint(checkpoint),
+            Delivery::Readable(_) | Delivery::Unreadable(_) => {}
         }
     }
 
@@ -227,7 +228,10 @@ impl Output for PrinterOutput {
             Delivery::Checkpoint(checkpoint) if self.follows_positions => {
                 self.pages.push(ToPrint::Checkpoint(Arc::clone(checkpoint)));
             }
-            Delivery::Passed(_) | Delivery::Checkpoint(_) => {}
+            Delivery::Passed(_)
+            | Delivery::Checkpoint(_)
+            | Delivery::Readable(_)
+            | Delivery::Unreadable(_) => {}
         }
     }
 

@@ -3,9 +3,11 @@
 //! It keeps its own record of who promised and accepted what. A violation is a sentence.
 
 mod delivery;
+mod reading;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::reading::Reading;
 use super::record::Chosen;
 use super::series::reckon;
 use crate::protocol::assembly::AssemblyLimits;
@@ -72,6 +74,8 @@ pub struct Checker {
     placed: BTreeMap<(Session, Number), Instance>,
     /// The order of delivery that the longest learner saw.
     order: Vec<(Instance, Value)>,
+    /// What learners let others read.
+    reading: Reading,
     /// How many messages of each kind were sent.
     sent: BTreeMap<Kind, u64>,
     /// What became chosen since somebody asked.
@@ -114,6 +118,7 @@ impl Checker {
             restored: BTreeSet::new(),
             placed: BTreeMap::new(),
             order: Vec::new(),
+            reading: Reading::default(),
             sent: BTreeMap::new(),
             news: Vec::new(),
         }
@@ -272,7 +277,9 @@ impl Checker {
             | Message::Disown(_)
             | Message::Echo(_)
             | Message::Plea(_)
-            | Message::Offer(_) => {}
+            | Message::Offer(_)
+            | Message::ReadRequest(_)
+            | Message::ReadReply(_) => {}
         }
         Ok(())
     }
@@ -576,7 +583,7 @@ fn concerns(node: NodeId, message: &Message) -> bool {
         Message::Disown(disown) => node == NodeId::new(Role::Acceptor, disown.acceptor),
         Message::CatchUpRequest(request) => request.of == Some(node),
         Message::CatchUpReply(_) => matches!(node.role, Role::Proposer | Role::Learner),
-        Message::Recalled(_) => node.role == Role::Learner,
+        Message::Recalled(_) | Message::ReadReply(_) => node.role == Role::Learner,
         Message::Prepare(_)
         | Message::Accept(_)
         | Message::Decide(_)
@@ -587,7 +594,8 @@ fn concerns(node: NodeId, message: &Message) -> bool {
         | Message::Plea(_)
         | Message::Offer(_)
         | Message::Chosen(_)
-        | Message::Recall(_) => false,
+        | Message::Recall(_)
+        | Message::ReadRequest(_) => false,
     }
 }
 

@@ -13,7 +13,7 @@ use super::checker::{Checker, Violation};
 use super::disk::SimDisk;
 use super::fault::{Boundary, Fault};
 use super::network::{Network, Way, Weather};
-use super::node::{AnyRole, Host, Node};
+use super::node::{AnyRole, Host, Node, ReadOften};
 use super::record::{Fate, Passage, PassageId, Sent, What};
 use super::trace::{Detail, Trace};
 use crate::protocol::actor::{Actor, Delivery, Halt};
@@ -56,6 +56,8 @@ pub struct Plan {
     pub no_preexecution: bool,
     /// The log of an acceptor goes on in a new segment after so many bytes.
     pub segment_bytes: u64,
+    /// What each life of a learner wants to read, if anything.
+    pub reads: Option<ReadOften>,
 }
 
 impl Default for Plan {
@@ -69,6 +71,7 @@ impl Default for Plan {
             no_timeouts: false,
             no_preexecution: false,
             segment_bytes: 8 << 10,
+            reads: None,
         }
     }
 }
@@ -210,6 +213,7 @@ impl Cluster {
         };
         let mut node = self.process(Sender { node: id, boot }, role);
         node.log = log;
+        node.reads = self.plan.reads.filter(|_| id.role == Role::Learner);
         self.enter(node);
     }
 
@@ -389,10 +393,12 @@ impl Cluster {
             host.sync = Duration::ZERO;
         }
         self.put_back_last_states();
+        self.plan.reads = self.plan.reads.map(ReadOften::a_few_more);
         let everyone: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in everyone {
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.doom = None;
+                node.reads = node.reads.map(ReadOften::a_few_more);
                 node.paused_until = now;
             }
             if self.is_up(id) {
@@ -467,6 +473,12 @@ impl Cluster {
         });
         let learners = up.filter(|node| node.sender.node.role == Role::Learner);
         self.checker.check_complete(learners.map(|node| node.sender), clients)
+    }
+
+    /// A learner that is up, and has begun a read that it neither serves nor leaves to the log.
+    pub fn find_unread(&self) -> Option<NodeId> {
+        self.checker
+            .find_unread(self.nodes.values().filter(|node| node.is_up).map(|node| node.sender))
     }
 
     /// Who leads and what is missing, for reports.
@@ -608,6 +620,9 @@ impl Cluster {
         let led = leads(&node.role);
         let clock = host.clock;
         node.end_readings(now, &self.plan.settings);
+        if let Some(number) = node.begin_read(now, &clock) {
+            self.checker.on_read(node.sender, number);
+        }
         node.run_turn(now, &clock, &mut self.trace);
         if let Some((host, checkpoint)) = self.hosts.get_mut(&id).zip(node.take_written()) {
             host.shelf.put(checkpoint);
@@ -719,8 +734,17 @@ impl Cluster {
                 Delivery::Assembled(value) => {
                     What::Delivers(id, Run::new(value.instance, value.instance.next()))
                 }
-                // It hands nothing out.
-                Delivery::Passed(_) => continue,
+                // They hand nothing out.
+                Delivery::Passed(_) | Delivery::Readable(_) | Delivery::Unreadable(_) => {
+                    if let Delivery::Readable(last) | Delivery::Unreadable(last) = delivery {
+                        self.trace.mix(last);
+                        let what = format_args!("  {id} {delivery:?}");
+                        self.trace.tell(Detail::Messages, self.now, what);
+                    }
+                    let verdict = self.checker.on_deliver(sender, &delivery);
+                    self.note(verdict);
+                    continue;
+                }
                 Delivery::Checkpoint(checkpoint) => {
                     self.keep(id, checkpoint);
                     continue;

@@ -2,6 +2,7 @@
 //! situations at random and give them time; here the time is short, and the situation certain.
 
 mod forgotten;
+mod reading;
 mod recalling;
 mod series;
 mod sessions;
@@ -29,7 +30,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 41] = [
+pub const ALL: [Drill; 43] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -71,6 +72,8 @@ pub const ALL: [Drill; 41] = [
     ("what is read from disks", recalling::read_back),
     ("copies of another log", snapshots::foreign_copies),
     ("half a checkpoint", snapshots::halves),
+    ("reads without a leader", reading::leaderless),
+    ("reads and an acceptor that forgets", reading::forgetful),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

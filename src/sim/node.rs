@@ -130,6 +130,23 @@ pub struct Host {
     pub shelf: Shelf,
 }
 
+/// How often somebody wants to read from a learner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadOften {
+    /// How many times.
+    pub count: u64,
+    /// How long after each other.
+    pub pause: Duration,
+}
+
+impl ReadOften {
+    /// The rest of it, when the faults have ended: soon it must be quiet.
+    pub fn a_few_more(self) -> Self {
+        let (count, pause) = (self.count.min(5), self.pause.min(Duration::from_millis(20)));
+        ReadOften { count, pause }
+    }
+}
+
 /// One process.
 #[derive(Debug)]
 pub struct Node {
@@ -145,6 +162,10 @@ pub struct Node {
     pub readings: VecDeque<(Time, Reading)>,
     /// Standard input of a client, and when each value is typed.
     pub input: VecDeque<(Time, Value)>,
+    /// What is still to be read of a learner.
+    pub reads: Option<ReadOften>,
+    /// How many reads have begun, and when the next does.
+    begun: (u64, Time),
     /// Whether it lives.
     pub is_up: bool,
     /// Where it will die.
@@ -176,6 +197,8 @@ impl Node {
             log: None,
             readings: VecDeque::new(),
             input: VecDeque::new(),
+            reads: None,
+            begun: (0, now),
             is_up: true,
             doom: None,
             paused_until: now,
@@ -246,6 +269,21 @@ impl Node {
         actor.on_turn_end(local, &mut self.fx);
     }
 
+    /// Begins the read that it is time for, if it is time for one, and tells its number.
+    pub fn begin_read(&mut self, now: Time, clock: &HostClock) -> Option<u64> {
+        let due = self.next_read().is_some_and(|time| time <= now);
+        let reads = self.reads.as_mut().filter(|_| due)?;
+        reads.count -= 1;
+        self.begun = (self.begun.0 + 1, now + reads.pause);
+        let number = self.begun.0;
+        self.role.actor().on_input(clock.shows(now), Input::Read(number), &mut self.fx);
+        Some(number)
+    }
+
+    fn next_read(&self) -> Option<Time> {
+        self.reads.filter(|reads| reads.count > 0).map(|_| self.begun.1)
+    }
+
     /// What was read from the disk by now is answered with the next turn. What cannot be read is
     /// not answered.
     pub fn end_readings(&mut self, now: Time, settings: &Settings) {
@@ -292,7 +330,8 @@ impl Node {
         let typed = self.input.front().filter(|_| has_room).map(|(typed, _)| *typed);
         let stable = self.writing.as_ref().map(|(stable, _)| *stable);
         let read = self.readings.front().map(|(done, _)| *done);
-        let next = timer.into_iter().chain(typed).chain(stable).chain(read).min();
+        let begins = self.next_read();
+        let next = timer.into_iter().chain(typed).chain(stable).chain(read).chain(begins).min();
         next.map(|next| next.max(now))
     }
 }

@@ -14,6 +14,7 @@ use super::cluster::{Cluster, Plan, from_instance, mixed_values};
 use super::fault::{Boundary, Fault};
 use super::habits::Habit;
 use super::network::{Line, Weather};
+use super::node::ReadOften;
 use super::trace::{Detail, Trace};
 use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::message::{Assignment, Kind};
@@ -186,6 +187,9 @@ impl Scenario {
         cluster.tell(Detail::Story, format_args!("everything is decided and known"));
         if self.heals {
             cluster.run_for(SETTLING)?;
+            if let Some(learner) = cluster.find_unread() {
+                return Err(Failure::Unfinished(format!("{learner} has reads to serve")));
+            }
             let before = cluster.checker().sent_but_heartbeats();
             cluster.run_for(SILENCE)?;
             let sent = cluster.checker().sent_but_heartbeats() - before;
@@ -310,6 +314,14 @@ fn drawn_sessions(rng: &mut Rng) -> Option<usize> {
     (rng.below(6) == 0).then(|| 1 + rng.below(12) as usize)
 }
 
+/// How often learners are read from: in two of three runs, from all the time to now and then.
+fn drawn_reads(seed: u64) -> Option<ReadOften> {
+    let mut rng = Rng::new(seed ^ 0x7265_6164);
+    let pause = Duration::from_micros([300, 5_000, 30_000, 200_000][rng.below(4) as usize]);
+    let count = 1 + rng.below(200);
+    (rng.below(3) > 0).then_some(ReadOften { count, pause })
+}
+
 /// The ids of clients that come and go begin here.
 const PASSING: u32 = 100;
 
@@ -344,6 +356,7 @@ impl Draw {
         plan.settings.retain = drawn_retain(self.seed);
         draw_keepers(self.seed, self.learners, &mut plan.settings);
         plan.settings.hold_bytes = drawn_hold(self.seed);
+        plan.reads = drawn_reads(self.seed);
         if plan.settings.retain != Retain::All || plan.settings.hold_bytes.is_some() {
             clients.iter_mut().for_each(|asking| asking.assignment = Assignment::Leader);
         }
@@ -393,6 +406,7 @@ impl Draw {
             no_preexecution: rng.chance(0.3),
             // Soon, so that segments begin and are removed often.
             segment_bytes: 512 << (self.seed % 5),
+            reads: None,
         }
     }
 

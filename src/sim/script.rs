@@ -9,7 +9,8 @@
 //! `tick 20ms`, `run 20ms` (the same, and heartbeats and echoes are delivered meanwhile),
 //! `campaign P1` (whoever leads), `plead C9 for P2` (what `paxos lead P2` says),
 //! `show elections`, `input C1 [at N|opened] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`,
-//! `drop [Kind] [from X] [to Y]`, `kill P1`, `restart A1 [keeps 1]` (of its records).
+//! `drop [Kind] [from X] [to Y]`, `kill P1`, `restart A1 [keeps 1]` (of its records),
+//! `read L1` (somebody wants to).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -58,6 +59,7 @@ pub struct Stage {
     settings: Settings,
     now: Time,
     boots: u64,
+    reads: u64,
     nodes: BTreeMap<NodeId, Actress>,
     in_transit: Vec<InTransit>,
     /// Whether heartbeats and echoes are told.
@@ -77,6 +79,7 @@ impl Default for Stage {
             settings: Settings::default(),
             now: Time::ZERO,
             boots: 0,
+            reads: 0,
             nodes: BTreeMap::new(),
             in_transit: Vec::new(),
             shows_elections: false,
@@ -150,6 +153,14 @@ impl Stage {
             "end" => {
                 let client = node(words.first().ok_or("end which client?")?)?;
                 self.turn(client, |role, now, fx| role.actor().on_input(now, Input::End, fx))
+            }
+            "read" => {
+                let learner = node(words.first().ok_or("read from which learner?")?)?;
+                self.reads += 1;
+                let number = self.reads;
+                self.turn(learner, |role, now, fx| {
+                    role.actor().on_input(now, Input::Read(number), fx);
+                })
             }
             "deliver" => self.deliver(words),
             "drop" => {
@@ -381,6 +392,14 @@ impl Stage {
                 Delivery::Delivered(page) => ("delivers", What::Delivers(id, page.run()), page),
                 // It hands nothing out.
                 Delivery::Passed(_) | Delivery::Checkpoint(_) => continue,
+                Delivery::Readable(last) => {
+                    let _ = writeln!(self.output, "  {id} serves reads up to {last}");
+                    continue;
+                }
+                Delivery::Unreadable(last) => {
+                    let _ = writeln!(self.output, "  {id} leaves reads up to {last} to the log");
+                    continue;
+                }
                 Delivery::Begins(instance) => {
                     let _ = writeln!(self.output, "  {id} begins at {instance}");
                     continue;

@@ -4,6 +4,7 @@
 //! (`protocol::entries`), and are taken over as they are.
 
 mod fetching;
+mod reading;
 mod record;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
@@ -324,6 +325,8 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
         Message::CatchUpReply(reply) => fetching::encode_reply(reply, buffer),
         Message::Recall(recall) => fetching::encode_recall(recall, buffer),
         Message::Recalled(recalled) => fetching::encode_recalled(recalled, buffer),
+        Message::ReadRequest(request) => reading::encode_request(*request, buffer),
+        Message::ReadReply(reply) => reading::encode_reply(*reply, buffer),
         Message::Disown(Disown { acceptor, incarnation }) => {
             let (acceptor, incarnation) = (*acceptor, *incarnation);
             put(DisownHead { acceptor, incarnation }, buffer);
@@ -558,6 +561,8 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
         Kind::CatchUpReply => Message::CatchUpReply(fetching::decode_reply(&mut body)?),
         Kind::Recall => Message::Recall(fetching::decode_recall(&mut body)?),
         Kind::Recalled => Message::Recalled(fetching::decode_recalled(&mut body)?),
+        Kind::ReadRequest => Message::ReadRequest(reading::decode_request(&mut body)?),
+        Kind::ReadReply => Message::ReadReply(reading::decode_reply(&mut body)?),
         Kind::Disown => {
             let DisownHead { acceptor, incarnation } = body.take()?;
             Message::Disown(Disown { acceptor, incarnation })

@@ -1,6 +1,7 @@
 //! What is under way in the cluster, and who waits for it.
 //!
-//! The library answers in the order in which it was asked, so only the first is looked at.
+//! What was asked first is answered first, so only the first is looked at: the library answers
+//! calls in order, and barriers about when it answers the calls before them.
 
 use std::collections::VecDeque;
 use std::future::Future;

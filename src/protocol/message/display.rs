@@ -115,6 +115,12 @@ impl fmt::Display for Message {
                 }
                 f.write_str(end)
             }
+            Message::ReadRequest(ReadRequest { count, again }) => {
+                write!(f, "ReadRequest {count}{}", if *again { " again" } else { "" })
+            }
+            Message::ReadReply(ReadReply { count, end, .. }) => {
+                write!(f, "ReadReply {count}: below {end}")
+            }
         }
     }
 }

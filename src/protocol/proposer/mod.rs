@@ -555,7 +555,9 @@ impl Actor for Proposer {
             | Message::Disown(_)
             | Message::Offer(_)
             | Message::Recall(_)
-            | Message::Recalled(_) => {
+            | Message::Recalled(_)
+            | Message::ReadRequest(_)
+            | Message::ReadReply(_) => {
                 fx.ignore(Ignored::Misdirected);
             }
         }
@@ -581,7 +583,7 @@ impl Actor for Proposer {
                 Timer::CatchUp | Timer::RetryAccept | Timer::CloseHoles | Timer::RequestAck,
                 Phase::Standby | Phase::Campaign { .. } | Phase::Leading(_),
             ) => {}
-            (Timer::DecideAck | Timer::RetryRequest | Timer::Plea, _) => {
+            (Timer::DecideAck | Timer::RetryRequest | Timer::Plea | Timer::Read, _) => {
                 unreachable!("a proposer does not set {timer:?}")
             }
         }

@@ -69,6 +69,7 @@ impl Actor for Toy {
             Input::Value(value) => format!("input {value}"),
             Input::End => "input ends".to_owned(),
             Input::Kept(head) => format!("kept {}", head.of),
+            Input::Read(last) => format!("read {last}"),
         };
         self.note(now, &event, fx);
     }

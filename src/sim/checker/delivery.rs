@@ -13,7 +13,16 @@ impl Checker {
     /// A learner handed out a value.
     pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
         let page = match delivery {
-            Delivery::Passed(_) | Delivery::Checkpoint(_) => return Ok(()),
+            Delivery::Checkpoint(_) => return Ok(()),
+            Delivery::Passed(instance) => {
+                self.on_passed(from, *instance);
+                return Ok(());
+            }
+            Delivery::Readable(last) => return self.on_readable(from, *last),
+            Delivery::Unreadable(last) => {
+                self.on_unreadable(from, *last);
+                return Ok(());
+            }
             Delivery::Begins(instance) => return self.on_begins(from, *instance),
             Delivery::Decided(page) | Delivery::Delivered(page) => page,
             Delivery::Assembled(value) => {
@@ -74,6 +83,7 @@ impl Checker {
 
     /// A learner goes on at `instance`, and has not delivered what lies below.
     fn on_begins(&mut self, from: Sender, instance: Instance) -> Result<(), Violation> {
+        self.on_passed(from, instance);
         // It has said so already if it began with a snapshot.
         if self.begun.get(&from) == Some(&instance) && self.delivered(from).is_empty() {
             return Ok(());
@@ -90,6 +100,7 @@ impl Checker {
     /// A learner goes on at the place of a snapshot.
     pub fn on_restored(&mut self, from: Sender, head: Head) -> Result<(), Violation> {
         self.begun.insert(from, head.of);
+        self.on_passed(from, head.of);
         self.restored.extend([(from.node, head.keep), (from.node, head.of)]);
         self.expect_decided_below(from.node, head.of)
     }

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::message::{CatchUpReply, CatchUpRequest, Recall, Recalled, Voted};
+use crate::protocol::message::{
+    CatchUpReply, CatchUpRequest, ReadReply, ReadRequest, Recall, Recalled, Voted,
+};
 use crate::wire::*;
 
 use crate::protocol::settings::Settings;
@@ -148,6 +150,11 @@ fn sample(kind: Kind) -> Message {
                 entries: entries(),
                 last: true,
             })
+        }
+        Kind::ReadRequest => Message::ReadRequest(ReadRequest { count: u64::MAX, again: true }),
+        Kind::ReadReply => {
+            let (boot, count, end) = (u64::MAX, u64::MAX, Instance(u64::MAX));
+            Message::ReadReply(ReadReply { boot, count, end })
         }
     }
 }
@@ -331,7 +338,9 @@ fn the_bounds_of_the_protocol_hold() {
             | Message::Durable(_)
             | Message::Heartbeat(_)
             | Message::Disown(_)
-            | Message::Recall(_) => 0,
+            | Message::Recall(_)
+            | Message::ReadRequest(_)
+            | Message::ReadReply(_) => 0,
             Message::Recalled(Recalled { votes, entries, .. }) => {
                 votes.len() * Voted::BYTES_MAX + entries.bytes() + ENTRY_BYTES_MAX
             }

@@ -1,0 +1,57 @@
+//! Reads: what a learner waits for, and what it does not wait for.
+
+use super::{MS, Wrong, proposer};
+use crate::protocol::actor::{Actor, Delivery, Effects, Input};
+use crate::protocol::learner::Learner;
+use crate::protocol::message::{Assignment, Kind, Message, ReadReply};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Instance, NodeId, Role, Sender, Time};
+use crate::sim::cluster::{Cluster, Plan, values};
+use crate::sim::node::ReadOften;
+
+/// Reads decide nothing, and need no leader: they go on when every proposer is dead.
+pub(super) fn leaderless() -> Wrong {
+    let reads = Some(ReadOften { count: 400, pause: MS });
+    let mut cluster = Cluster::new(Plan { reads, ..Plan::default() });
+    cluster.start_client(1, Assignment::Leader, values(1, 50));
+    let begun = cluster.run_for(300 * MS);
+    [1, 2].map(proposer).into_iter().for_each(|id| cluster.kill(id));
+    let (before, chosen) = (cluster.checker().reads(), cluster.checker().chosen().len());
+    let ended = begun.and_then(|()| cluster.run_for(300 * MS));
+    let (after, left) = (cluster.checker().reads(), cluster.find_unread());
+    let asked = cluster.checker().sent_of(&[Kind::ReadRequest]);
+    let is_fine = before.0 > 400 && after.0 == 800 && after.1 == 0 && asked <= 800;
+    if let Err(violation) = ended {
+        return Some(violation);
+    }
+    (!is_fine || chosen != 50 || left.is_some()).then(|| {
+        format!("{before:?} and {after:?} were served, {chosen} are chosen, {left:?} waits")
+    })
+}
+
+/// The answers of an acceptor that lost its data, or has less than it had, do not count.
+pub(super) fn forgetful() -> Wrong {
+    let mut learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+    // A read at a time, and answers to the question of this count: of which acceptor, in which
+    // incarnation, and what it has accepted ends there.
+    let mut read = |number: u64, time: u64, count: u64, replies: &[(u32, u64, u64)]| {
+        let (now, mut fx) = (Time(time), Effects::new());
+        learner.on_input(now, Input::Read(number), &mut fx);
+        learner.on_turn_end(now, &mut fx);
+        for (id, incarnation, end) in replies.iter().copied() {
+            let from = Sender { node: NodeId::new(Role::Acceptor, id), boot: incarnation };
+            let reply = ReadReply { boot: 1, count, end: Instance(end) };
+            learner.on_message(now, from, Message::ReadReply(reply), &mut fx);
+        }
+        learner.on_turn_end(now, &mut fx);
+        fx.deliver.iter().any(|delivery| matches!(delivery, Delivery::Readable(_)))
+    };
+    let served = [
+        read(1, 0, 1, &[(1, 7, 5), (2, 8, 1)]),
+        read(2, 1, 2, &[(1, 9, 1), (3, 9, 1)]),
+        // The second was not answered in time, and is asked anew.
+        read(3, 25_000, 3, &[(1, 7, 4), (3, 9, 1)]),
+        read(4, 25_001, 3, &[(2, 8, 1)]),
+    ];
+    (served != [false, false, false, true]).then(|| format!("served {served:?}"))
+}
