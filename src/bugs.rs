@@ -11,15 +11,15 @@
 /// A mistake somebody has made before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// What is lost keeps its place in the network for ever.
+    /// A lost datagram counts as in the network for ever.
     NeverReopensWindow,
-    /// What is answered leaves the network twice.
+    /// An answered datagram leaves the network twice.
     CountsAnswersTwice,
-    /// What a leader misses waits for room that only its arrival can make.
+    /// A value that the leader lacks waits for room that only its arrival can make.
     HoldsBackMissed,
     /// A leader waits for the votes of all acceptors.
     WaitsForSlowMinority,
-    /// A quorum is so many messages, not so many acceptors.
+    /// A quorum is a number of messages, not of acceptors.
     CountsMessages,
     /// Half of the acceptors are taken for a majority.
     HalfIsEnough,
@@ -29,7 +29,7 @@ pub enum Bug {
     AcceptKeepsPromise,
     /// A ballot below the promised one is answered.
     AnswersBelowPromise,
-    /// What was accepted under one ballot is confirmed under the next.
+    /// Votes of one ballot are confirmed under the next.
     AnswersUnderNextBallot,
     /// The answer to an Accept that was lost is not repeated.
     AnswersAcceptsOnce,
@@ -45,7 +45,7 @@ pub enum Bug {
     ForgetsLaterPages,
     /// A leader does not look at what was accepted before.
     SkipsReports,
-    /// What a single acceptor had accepted is taken for chosen.
+    /// A value that a single acceptor had accepted is taken for chosen.
     DecidesReports,
     /// One acceptance decides.
     OneVoteIsEnough,
@@ -57,21 +57,21 @@ pub enum Bug {
     ForgetsVotes,
     /// A restarted acceptor has forgotten what it trimmed.
     ForgetsTrimming,
-    /// What an acceptor trimmed looks as if it had accepted nothing there.
+    /// Where an acceptor has trimmed, it reports that it accepted nothing.
     ReportsTrimmedAsEmpty,
-    /// An acceptor removes what somebody says is not needed.
+    /// An acceptor removes votes because a message says that they are not needed.
     TrimsOnHearsay,
-    /// An acceptor forgets what somebody says is not needed in memory.
+    /// An acceptor drops votes from memory because a message says that they are not needed there.
     ForgetsOnHearsay,
     /// One acceptor's vote is taken for the decision.
     RecallsFromOne,
     /// A vote is taken for the decision though another acceptor has a later one.
     RecallsAnyVote,
-    /// An acceptor's votes count that it told before the instance was decided.
+    /// Votes count that an acceptor told before the instance was decided.
     CountsOldAnswers,
     /// Votes that were removed from a disk look as if there had been none.
     ReadsRemovedAsEmpty,
-    /// What cannot be read from a disk looks as if there had been no votes.
+    /// Votes that cannot be read from a disk look as if there had been none.
     SkipsUnreadable,
     /// A new leader believes the acceptor that trimmed least.
     TakesLeastTrimmed,
@@ -89,11 +89,11 @@ pub enum Bug {
     ForgetsUndecided,
     /// A log is trimmed at a checkpoint that only its leader has seen.
     TrimsUndecided,
-    /// What is torn or changed in a snapshot is not noticed.
+    /// A torn or changed snapshot is not noticed.
     BelievesTornSnapshot,
     /// A snapshot gets its name before it is on stable storage.
     RenamesBeforeSync,
-    /// A snapshot of an earlier life of the cluster is gone on from.
+    /// A learner goes on from a snapshot of an earlier life of the cluster.
     BelievesForeignSnapshot,
     /// A snapshot is taken between two pieces of a checkpoint.
     SnapshotsWithinCheckpoints,
@@ -117,7 +117,7 @@ pub enum Bug {
     LeavesNamesUnsynced,
     /// A segment is removed before the manifest that does not name it any more is stable.
     TrimsBeforeSync,
-    /// What an acceptor promised is removed with the segment that holds it.
+    /// A promise is removed with the segment that holds it.
     DropsPromiseWithSegment,
     /// A log that is shorter than it was is taken for whole.
     AcceptsShorterLogs,
@@ -151,7 +151,7 @@ pub enum Bug {
     ForgetsSkipped,
     /// A session whose values were proposed in part never gets another turn.
     ForgetsTurns,
-    /// What the learners acknowledge is not heard, and Decides are repeated for ever.
+    /// The acknowledgements of learners are not heard, and Decides are repeated for ever.
     DeafToDecideAcks,
     /// A lost Accept is not repeated.
     NeverRetriesAccepts,
@@ -161,7 +161,7 @@ pub enum Bug {
     AsksOnce,
     /// A leader that a quorum hears, and none answers, holds on.
     LeadsWithoutProgress,
-    /// Who suspects the leader campaigns before a quorum has heard it say so.
+    /// A proposer campaigns before a quorum has answered what it said since its suspicion.
     CampaignsUnheard,
     /// An echo without the own stamp counts as an answer.
     CountsAnyEcho,
@@ -175,13 +175,13 @@ pub enum Bug {
     YieldsToAnyNack,
     /// A leader whose ballot can win no more holds on.
     HoldsOnOutbid,
-    /// Who hears a quorum for a moment may replace a leader that waits for the same disks.
+    /// A proposer that hears a quorum for a moment replaces a leader that waits for slow disks.
     SlowDisksDepose,
     /// Echoes are missed at the same time, however long they take.
     NeverLearnsSlowEchoes,
     /// Nobody takes over from a leader that cannot serve.
     IgnoresPleas,
-    /// Whoever hears a plea takes over, though its answers may not be heard.
+    /// Any proposer that hears a plea takes over, even if its answers are not heard.
     TakesUnprovenPleas,
     /// Pleas from before the present leader count against it.
     CallsEarly,
@@ -189,9 +189,9 @@ pub enum Bug {
     ZombieServes,
     /// A client takes the answers to its pleas for answers to its requests.
     TakesPleasForRequests,
-    /// Who misses something asks one source, and no other.
+    /// A process that misses something asks one source, and no other.
     AsksOnlyFirst,
-    /// Who knows that others hold more asks as rarely as one who does not.
+    /// A process that knows that others hold more asks as rarely as one that does not.
     AsksRarely,
     /// All proposers campaign at once.
     SameRankForAll,
@@ -203,9 +203,9 @@ pub enum Bug {
     OverfillsDatagrams,
     /// Datagrams of another cluster are heard.
     HearsOtherClusters,
-    /// What is for one process is sent to another.
+    /// A message for one process is sent to another.
     AnswersTheWrong,
-    /// What is asked again is asked of the same one alone, and answered to it alone.
+    /// A repeated question goes to the same process alone, and its answer to the asker alone.
     NeverAsksTheGroup,
     /// A decision names what another ballot has proposed there.
     NamesAnyBallot,
@@ -213,11 +213,11 @@ pub enum Bug {
     NamesAnyLife,
     /// Something is named as decided before a quorum has accepted it.
     NamesBeforeQuorum,
-    /// Whatever lies below something decided is named as decided.
+    /// Every instance below a decided one is named as decided.
     NamesHoles,
     /// A leader that learns that another ballot has won an instance goes on.
     LeadsAgainstDecisions,
-    /// Who lacks what is named waits until a heartbeat tells that others hold more.
+    /// A process that lacks a named value waits until a heartbeat says that others hold more.
     WaitsForHeartbeats,
     /// A read counts answers to what was asked before it began.
     CountsStaleReplies,
@@ -231,7 +231,7 @@ pub enum Bug {
     CountsForgetfulReplies,
 }
 
-/// Whether the code at hand is to have this bug.
+/// Whether this bug is switched on.
 #[cfg(not(all(test, feature = "bugs")))]
 #[inline(always)]
 pub const fn has(_bug: Bug) -> bool {
@@ -363,7 +363,7 @@ mod switch {
     /// The place of the present bug in [`ALL`].
     static PRESENT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
-    /// Whether the code at hand is to have this bug.
+    /// Whether this bug is switched on.
     pub fn has(bug: Bug) -> bool {
         ALL.get(PRESENT.load(Ordering::Relaxed)) == Some(&bug)
     }
