@@ -91,6 +91,12 @@ pub enum Bug {
     TrimsUndecided,
     /// A torn or changed snapshot is not noticed.
     BelievesTornSnapshot,
+    /// A chunk of one snapshot is put into the file of another.
+    MixesSnapshots,
+    /// A snapshot is fetched that does not reach the log any more.
+    FetchesWhatIsTrimmed,
+    /// A snapshot of another life of the cluster is fetched.
+    FetchesOtherLog,
     /// A snapshot gets its name before it is on stable storage.
     RenamesBeforeSync,
     /// A learner goes on from a snapshot of an earlier life of the cluster.
@@ -248,7 +254,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 109] = [
+    pub const ALL: [Bug; 112] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -289,6 +295,9 @@ mod switch {
         Bug::ForgetsUndecided,
         Bug::TrimsUndecided,
         Bug::BelievesTornSnapshot,
+        Bug::MixesSnapshots,
+        Bug::FetchesWhatIsTrimmed,
+        Bug::FetchesOtherLog,
         Bug::RenamesBeforeSync,
         Bug::BelievesForeignSnapshot,
         Bug::SnapshotsWithinCheckpoints,

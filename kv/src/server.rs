@@ -45,6 +45,8 @@ const END: Duration = Duration::from_secs(5);
 
 const UNKNOWN: &str = "CLUSTERDOWN No majority of the acceptors has answered in time: a write \
                        may be carried out later, or may not; read before you write again";
+const LOST: &str = "CLUSTERDOWN This process was late and cannot tell: a write may have been \
+                    carried out, or may not; read before you write again";
 const REFUSED: &str = "TRYAGAIN Nothing was done: no majority of the acceptors answers, or too \
                        much waits for it; try again";
 
@@ -210,7 +212,7 @@ impl Server {
             }
             self.waking.is_awake();
             // Who has nothing under way hears of the end only by looking.
-            if self.waiting.has_ended() || !self.replica.node().is_some_and(Node::is_running) {
+            if !self.replica.node().is_some_and(Node::is_running) {
                 break;
             }
             self.land(now, &mut busy);
@@ -392,6 +394,13 @@ impl Server {
     fn land(&mut self, now: Instant, busy: &mut Vec<usize>) {
         while let Some(landed) = self.waiting.next() {
             let Landed { replies, asked, writes, reads } = landed;
+            let Some(replies) = replies else {
+                for part in writes.into_iter().chain(reads) {
+                    busy.push(part.0);
+                    self.refuse(part, LOST);
+                }
+                continue;
+            };
             let mut replies = replies.into_iter();
             for part in writes {
                 busy.push(part.0);

@@ -16,15 +16,17 @@ use super::ticket::Teller;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
 use crate::protocol::learner::{Beginning, Learner};
+use crate::protocol::message::StateKind;
 use crate::protocol::settings::Retain;
+use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, NodeId, Number, Role};
-use crate::runtime::inbox::InboxSender;
 use crate::runtime::opening::{Opened, Part, RoleOptions};
+use crate::runtime::process::Process;
 use crate::runtime::snapshots;
 use crate::runtime::start_error::{StartError, StartErrorKind};
-use crate::snapshots::file::Kind;
 use crate::snapshots::keeper::Shop;
 use crate::snapshots::shelf::Found;
+use crate::storage::directory::Directory;
 
 /// The description of a cluster, the same for all of its processes. Nothing is open yet.
 #[derive(Clone, Debug)]
@@ -210,23 +212,24 @@ impl Cluster {
         let mut start = Start { machine, after: applied, keeper: None };
         let (desk, client) = self.asking(id, clock, None)?;
         let mut reads = None;
-        let (feed, learner) = self.following(id, clock, |config, learner, inbox| {
-            let readers = Reads::new(Arc::clone(&desk), inbox.clone());
-            reads = Some(Arc::clone(&readers));
-            let readers: Option<Arc<dyn Readers>> = Some(readers);
-            // A machine that has applied something has its state from elsewhere.
-            if applied > Position(0) {
-                return Ok((learner, readers));
-            }
-            let shop = snapshots::open(config, id, Kind::Replica)?;
-            let Some(mut shop) = shop else { return Ok((learner, readers)) };
-            let learner = match snapshots::newest(&mut shop)? {
-                Some(found) => restore(&mut shop, found, learner, &mut start)?,
-                None => learner.with_snapshots(),
-            };
-            start.keeper = Some(snapshots::keep(shop, inbox, clock)?);
-            Ok((learner, readers))
-        })?;
+        let (feed, learner) =
+            self.following(id, clock, |config, learner, (process, settings)| {
+                let readers = Reads::new(Arc::clone(&desk), process.inbox_sender.clone());
+                reads = Some(Arc::clone(&readers));
+                let readers: Option<Arc<dyn Readers>> = Some(readers);
+                // A machine that has applied something has its state from elsewhere.
+                if applied > Position(0) {
+                    return Ok((learner, readers));
+                }
+                let shop = snapshots::open(config, id, StateKind::Replica)?;
+                let Some(mut shop) = shop else { return Ok((learner, readers)) };
+                let learner = match snapshots::newest(&mut shop)? {
+                    Some(found) => restore(&mut shop, found, learner, &mut start)?,
+                    None => learner.with_snapshots(StateKind::Replica),
+                };
+                start.keeper = Some(snapshots::keep(shop, process, settings, clock)?);
+                Ok((learner, readers))
+            })?;
         roles.extend([learner, client]);
         let Some(reads) = reads else { unreachable!("its learner was opened") };
         Replica::start(Node::start(roles)?, desk, feed, reads, start)
@@ -257,14 +260,15 @@ impl Cluster {
         &self,
         id: u32,
         clock: Clock,
-        resume: impl FnOnce(&Config, Learner, InboxSender) -> Result<Resumed, StartError>,
+        resume: impl FnOnce(&Config, Learner, Opening<'_>) -> Result<Resumed, StartError>,
     ) -> Result<(Arc<Feed>, Ready), StartError> {
-        let Opened { node, part, process, .. } = self.open(id, Role::Learner, clock)?;
+        let Opened { node, part, mut process, settings, .. } =
+            self.open(id, Role::Learner, clock)?;
         let Part::Learner(learner) = part else { unreachable!("a learner was opened") };
         let feed = Feed::new(process.inbox_sender.clone());
         // Whoever builds a state needs all that there ever was, or must be told.
         let learner = learner.beginning(Beginning::At(Instance::FIRST));
-        let (learner, readers) = resume(&self.config, learner, process.inbox_sender.clone())?;
+        let (learner, readers) = resume(&self.config, learner, (&mut process, settings))?;
         let actor = Following::new(learner, Arc::clone(&feed)).with_readers(readers);
         Ok((feed, Ready::new(node, process, None, actor)))
     }
@@ -273,9 +277,12 @@ impl Cluster {
 /// A learner where it goes on, and who reads what is made of what it delivers.
 type Resumed = (Learner, Option<Arc<dyn Readers>>);
 
+/// A process that is being opened, and its settings.
+type Opening<'a> = (&'a mut Process, Settings);
+
 /// Gives a machine and its learner the state of a snapshot.
 fn restore<M: StateMachine>(
-    shop: &mut Shop,
+    shop: &mut Shop<Directory>,
     found: Found,
     learner: Learner,
     start: &mut Start<M>,
@@ -288,7 +295,7 @@ fn restore<M: StateMachine>(
         StartError::new(StartErrorKind::Data, sentence)
     })?;
     start.after = Position(label.of().0.saturating_sub(1));
-    Ok(learner.restored(label.checkpoint))
+    Ok(learner.restored(label.kind, label.checkpoint))
 }
 
 fn refuse_node(id: u32, sentence: &str) -> StartError {

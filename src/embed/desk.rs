@@ -175,7 +175,7 @@ impl<W> Desk<W> {
 
     /// Who waits for values that end below `until`: they are decided, since a session's values are
     /// delivered in order.
-    fn take_below(&self, until: Number) -> Vec<(Number, W)> {
+    pub fn take_below(&self, until: Number) -> Vec<(Number, W)> {
         let mut state = self.state.lock();
         let count = state.open.partition_point(|(last, _)| *last < until);
         state.open.drain(..count).collect()

@@ -39,6 +39,8 @@ pub(super) enum Piece {
     Checkpoint(Arc<Checkpoint>),
     /// Everything came before that reads up to this number must see.
     Readable(u64),
+    /// What came before is in the snapshot of this place, and more: it is gone on from.
+    Restored(Arc<Checkpoint>),
 }
 
 /// What is delivered, on its way to the one reader.
@@ -120,6 +122,7 @@ enum Behind {
     Long(Assembled),
     Checkpoint(Arc<Checkpoint>),
     Readable(u64),
+    Restored(Arc<Checkpoint>),
 }
 
 impl Behind {
@@ -128,7 +131,9 @@ impl Behind {
         match self {
             Behind::Values(run) => Some(run.from),
             Behind::Long(value) => Some(value.instance),
-            Behind::Checkpoint(checkpoint) => Some(checkpoint.head.of),
+            Behind::Checkpoint(checkpoint) | Behind::Restored(checkpoint) => {
+                Some(checkpoint.head.of)
+            }
             Behind::Readable(_) => None,
         }
     }
@@ -179,6 +184,10 @@ impl Following {
                 self.has_checkpoint = true;
                 return self.behind.push_back(Behind::Checkpoint(checkpoint));
             }
+            Delivery::Restored(checkpoint) => {
+                self.forget();
+                return self.behind.push_front(Behind::Restored(checkpoint));
+            }
             Delivery::Assembled(value) => return self.behind.push_back(Behind::Long(value)),
             Delivery::Delivered(page) => page.run(),
         };
@@ -186,6 +195,22 @@ impl Following {
             Some(Behind::Values(last)) if last.until == run.from => last.until = run.until,
             Some(_) | None => self.behind.push_back(Behind::Values(run)),
         }
+    }
+
+    /// The reader will get a snapshot that has everything, or nothing at all. Reads wait for that.
+    fn forget(&mut self) {
+        let mut state = self.feed.state.lock();
+        let of_pieces = state.pieces.drain(..).filter_map(|piece| match piece {
+            Piece::Readable(last) => Some(last),
+            _ => None,
+        });
+        let of_behind = self.behind.drain(..).filter_map(|behind| match behind {
+            Behind::Readable(last) => Some(last),
+            _ => None,
+        });
+        let readable = of_pieces.chain(of_behind).max();
+        self.behind.extend(readable.map(Behind::Readable));
+        self.has_checkpoint = false;
     }
 
     /// Has the learner hold what is still to be handed over, though others may forget it. What is
@@ -216,6 +241,9 @@ impl Following {
                     (Piece::Checkpoint(Arc::clone(checkpoint)), true)
                 }
                 Some(Behind::Readable(last)) => (Piece::Readable(*last), true),
+                Some(Behind::Restored(checkpoint)) => {
+                    (Piece::Restored(Arc::clone(checkpoint)), true)
+                }
                 Some(Behind::Values(run)) => {
                     if run.from < first {
                         break;
@@ -275,7 +303,9 @@ impl Actor for Following {
         for delivery in fx.deliver.drain(..) {
             self.note(delivery);
         }
-        if let Err(first) = self.hand_over() {
+        if self.learner.is_fetching() {
+            self.forget();
+        } else if let Err(first) = self.hand_over() {
             fx.halt = Some(Halt::Trimmed(first));
         }
         self.pin();
@@ -299,10 +329,16 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
-    use crate::protocol::decided_log::LetsGo;
+    use crate::protocol::checkpoint::Head;
+    use crate::protocol::decided_log::{DecidedLog, LetsGo};
     use crate::protocol::entries::Entries;
-    use crate::protocol::message::{Decide, ReadReply};
+    use crate::protocol::learner::Beginning;
+    use crate::protocol::message::{
+        Announcement, Chunk, Decide, Heartbeat, Progress, ReadReply, SnapshotName, Standing,
+        StateKind,
+    };
     use crate::protocol::settings::Settings;
+    use crate::protocol::transfer::{Errand, Outcome};
     use crate::protocol::types::{
         AssignedBy, Ballot, Entry, NodeId, Number, Origin, Part, Role, Session, Value,
     };
@@ -338,7 +374,9 @@ mod tests {
                 let each = (page.from.0..).zip(page.entries.values());
                 each.map(|(instance, bytes)| (instance, number(bytes))).collect::<Vec<_>>()
             }
-            Piece::Long(_) | Piece::Checkpoint(_) | Piece::Readable(_) => panic!("none is there"),
+            Piece::Long(_) | Piece::Checkpoint(_) | Piece::Restored(_) | Piece::Readable(_) => {
+                panic!("none is there")
+            }
         };
         pieces.drain(..).flat_map(value).collect()
     }
@@ -448,6 +486,79 @@ mod tests {
         assert!(matches!(pieces.pop_back(), Some(Piece::Readable(1))));
         assert_eq!(values(&mut pieces), [(1, 1), (2, 2)]);
         assert_eq!(one.left_to_log.load(Ordering::Relaxed), 0);
+    }
+
+    /// A learner that was late by more than is kept fetches a snapshot. Its reader goes on from
+    /// that, whatever it has not taken before.
+    #[test]
+    fn a_reader_that_is_late_goes_on_from_the_snapshot_that_is_fetched() {
+        let (sender, _inbox) = inbox(16);
+        let feed = Feed::with_room(sender, 2);
+        let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+        let learner = learner.beginning(Beginning::At(Instance::FIRST));
+        let learner = learner.with_snapshots(StateKind::Replica);
+        let mut following = Following::new(learner, Arc::clone(&feed));
+        decide(&mut following, 1, 1);
+        decide(&mut following, 2, 2);
+        following.note(Delivery::Readable(1));
+        // The others are far ahead, and the log begins where they have written a checkpoint.
+        let mut log = DecidedLog::new();
+        let entries: Entries = vec![Entry::Noop; 100].into();
+        log.decide(Page { from: Instance::FIRST, entries }, &mut Vec::new()).unwrap();
+        log.deliver(|_, _| ());
+        let checkpoint = log.checkpoint(LetsGo::NONE);
+        let SnapshotName { of, .. } = name_of(&checkpoint);
+        let trimmed = Progress { trimmed: of, first: of, ..log.progress() };
+        let heartbeat = Message::Heartbeat(Heartbeat {
+            announcement: Announcement {
+                standing: Standing::Leads,
+                quorate: true,
+                ballot: Ballot { round: 1, proposer: 1, boot: 1 },
+                stamp: Time::ZERO,
+            },
+            asks: false,
+            progress: trimmed,
+        });
+        let hear = |following: &mut Following, role, message| {
+            let mut fx = Effects::new();
+            let sender = Sender { node: NodeId::new(role, 2), boot: 2 };
+            following.on_message(Time::ZERO, sender, message, &mut fx);
+            following.on_turn_end(Time::ZERO, &mut fx);
+            fx
+        };
+        hear(&mut following, Role::Proposer, heartbeat);
+        assert_eq!(take_in(&mut following, of.0, checkpoint.pieces(1000).into()), None);
+        assert!(following.learner.is_fetching());
+        assert!(matches!(following.behind.make_contiguous(), [Behind::Readable(1)]));
+        let snapshot = name_of(&checkpoint);
+        let chunk = Chunk { snapshot, offset: 0, bytes: Value::new(b"all") };
+        let fx = hear(&mut following, Role::Learner, Message::Chunk(chunk));
+        assert!(matches!(fx.errands.as_slice(), [Errand::Put { .. }]), "{fx:?}");
+        let checkpoint = Arc::new(checkpoint);
+        let outcome = Outcome::Fetched { snapshot, checkpoint: Arc::clone(&checkpoint) };
+        let mut fx = Effects::new();
+        following.on_input(Time::ZERO, Input::Done(outcome), &mut fx);
+        following.on_turn_end(Time::ZERO, &mut fx);
+        let mut pieces = VecDeque::new();
+        feed.take(&mut pieces, Some(Duration::ZERO));
+        let only = pieces.make_contiguous();
+        let is_right =
+            matches!(only, [Piece::Restored(one), Piece::Readable(1)] if *one == checkpoint);
+        assert!(is_right, "{only:?}");
+        let pieces_of = checkpoint.pieces(1000);
+        let next = of.0 + pieces_of.len() as u64;
+        assert_eq!(take_in(&mut following, of.0, pieces_of.into()), None);
+        decide(&mut following, next, 1);
+        pieces.clear();
+        feed.take(&mut pieces, Some(Duration::ZERO));
+        let snapshot = pieces.pop_front();
+        assert!(matches!(snapshot, Some(Piece::Checkpoint(_))), "one could be taken: {snapshot:?}");
+        assert_eq!(values(&mut pieces), [(next, 1)]);
+    }
+
+    fn name_of(checkpoint: &Checkpoint) -> SnapshotName {
+        let Head { of, keep, .. } = checkpoint.head;
+        SnapshotName { log: checkpoint.name, of, keep, bytes: 3, tail: 1 }
     }
 
     #[test]

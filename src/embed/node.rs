@@ -80,10 +80,10 @@ impl From<Failure> for NodeError {
                 NodeError::Trimmed(format!(
                     "the log begins at instance {first}: what lies below has been removed, as \
                      `retain` says, before this process had it; if it is a replica that keeps \
-                     snapshots, give it one of another (`paxos snapshot export` and `import`), and \
-                     start it again"
+                     snapshots, start it again: it fetches one of another replica"
                 ))
             }
+            Failure::Halted(Halt::NoSnapshot(_)) => NodeError::Trimmed(sentence),
             Failure::Halted(Halt::Forgotten | Halt::Foreign) | Failure::Vanished(_) => {
                 NodeError::Forgotten(sentence)
             }

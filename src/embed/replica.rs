@@ -60,7 +60,7 @@ pub trait StateMachine: Send + 'static {
     ///
     /// # Errors
     ///
-    /// When what it reads is no such state; the replica does not start then.
+    /// When what it reads is no such state; the replica does not start then, or ends.
     fn restore(&mut self, _snapshot: &mut dyn Read) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -125,7 +125,7 @@ pub struct Replica<M: StateMachine> {
     reads: Arc<Reads<M, M::Output>>,
     applied: Arc<AtomicU64>,
     /// None once it has been stopped.
-    running: Option<(Node, JoinHandle<M>)>,
+    running: Option<(Node, JoinHandle<Result<M, NodeError>>)>,
 }
 
 struct Looks<M> {
@@ -296,7 +296,7 @@ impl<M: StateMachine> Replica<M> {
     pub fn stop(mut self, within: Duration) -> Result<M, NodeError> {
         let Some((node, thread)) = self.running.take() else { return Err(NodeError::Late) };
         node.stop(within)?;
-        thread.join().map_err(|_| NodeError::Panicked)
+        thread.join().map_err(|_| NodeError::Panicked)?
     }
 }
 
@@ -342,17 +342,28 @@ impl<M> Looks<M> {
 }
 
 impl<M: StateMachine> Applying<M> {
-    fn run(self, mut machine: M) -> M {
+    /// Gives the machine back at the end.
+    fn run(self, mut machine: M) -> Result<M, NodeError> {
         let mut pieces = VecDeque::new();
         loop {
             let taken = self.feed.take(&mut pieces, None);
             for piece in pieces.drain(..) {
-                self.apply(&mut machine, &piece);
+                if let Piece::Restored(checkpoint) = &piece {
+                    if let Err(error) = self.restore(&mut machine, checkpoint) {
+                        return Err(NodeError::Storage(format!(
+                            "the snapshot that was fetched from another replica cannot be \
+                             restored: {error}; all replicas of a cluster must run the same state \
+                             machine"
+                        )));
+                    }
+                } else {
+                    self.apply(&mut machine, &piece);
+                }
                 self.looks.serve(&machine, self.at());
             }
             self.looks.serve(&machine, self.at());
             if taken == Taken::Ended {
-                return machine;
+                return Ok(machine);
             }
         }
     }
@@ -367,6 +378,27 @@ impl<M: StateMachine> Applying<M> {
         }
     }
 
+    /// Goes on from a snapshot that was fetched. What this replica has called and the snapshot has
+    /// applied has no output here.
+    fn restore(&self, machine: &mut M, checkpoint: &Checkpoint) -> io::Result<()> {
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let of = checkpoint.head.of;
+        keeper.read(of, |mut bytes| machine.restore(&mut bytes))?;
+        let mut sessions = checkpoint.sessions.iter();
+        let own = sessions.find(|(session, _)| *session == self.session);
+        let position = Position(of.0.saturating_sub(1));
+        self.applied.store(position.0, Ordering::Release);
+        let passed = own.map(|(_, own)| self.desk.take_below(own.next));
+        for (_, call) in passed.into_iter().flatten() {
+            match call {
+                // All that came before it is in the machine.
+                Call::Passed(last) => self.reads.serve(last, machine, position),
+                Call::Output(teller) => drop(teller),
+            }
+        }
+        Ok(())
+    }
+
     fn at(&self) -> Position {
         Position(self.applied.load(Ordering::Relaxed))
     }
@@ -375,7 +407,7 @@ impl<M: StateMachine> Applying<M> {
         match piece {
             Piece::Checkpoint(checkpoint) => return self.keep(machine, checkpoint),
             Piece::Readable(last) => return self.reads.serve(*last, machine, self.at()),
-            Piece::Values(_) | Piece::Long(_) => {}
+            Piece::Values(_) | Piece::Long(_) | Piece::Restored(_) => {}
         }
         each_value(piece, |at: Instance, session, number: Number, command| {
             let position = Position::from(at);

@@ -160,7 +160,7 @@ pub(super) fn each_value(piece: &Piece, mut take: impl FnMut(Instance, Session, 
             take(value.instance, origin.session, origin.number, bytes.as_bytes());
         }
         Piece::Values(page) => each_entry(page.from, &page.entries, take),
-        Piece::Checkpoint(_) | Piece::Readable(_) => {}
+        Piece::Checkpoint(_) | Piece::Readable(_) | Piece::Restored(_) => {}
     }
 }
 

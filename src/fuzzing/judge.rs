@@ -115,6 +115,10 @@ impl Judge {
                 Delivery::Passed(watermark) => {
                     assert!(self.printed < Some(*watermark), "{watermark} was not passed");
                 }
+                Delivery::Restored(checkpoint) => {
+                    let of = checkpoint.head.of;
+                    assert!(self.printed < Some(of), "a snapshot of less than was handed out");
+                }
                 Delivery::Checkpoint(checkpoint) => {
                     assert!(self.printed < Some(checkpoint.head.of), "a snapshot lacks something");
                 }

@@ -5,9 +5,9 @@ use crate::protocol::checkpoint::{Checkpoint, Head, Limit, OpenValue};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
-    Chosen, Decide, DecideAck, Disown, Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer,
-    Plea, Prepare, Progress, Promise, ReadReply, ReadRequest, Recall, Recalled, Request,
-    RequestAck, Standing, Told, Voted,
+    Chosen, Chunk, Decide, DecideAck, Disown, Durable, Echo, Fetch, Heard, Heartbeat, Kind,
+    Message, Nack, Offer, Plea, Prepare, Progress, Promise, ReadReply, ReadRequest, Recall,
+    Recalled, Request, RequestAck, SnapshotName, Standing, StateKind, Told, Voted,
 };
 use crate::protocol::sessions::Position;
 use crate::protocol::types::{
@@ -69,7 +69,12 @@ pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
         | Kind::Echo
         | Kind::Recalled
         | Kind::ReadReply => Role::Acceptor,
-        Kind::DecideAck | Kind::Durable | Kind::Recall | Kind::ReadRequest => Role::Learner,
+        Kind::DecideAck
+        | Kind::Durable
+        | Kind::Recall
+        | Kind::ReadRequest
+        | Kind::Fetch
+        | Kind::Chunk => Role::Learner,
         Kind::Plea => {
             if bytes.chance() {
                 Role::Client
@@ -211,6 +216,20 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             until: instance(bytes),
             runs: runs(bytes),
         }),
+        Kind::Fetch => Message::Fetch(Fetch {
+            of: bytes.chance().then(|| 1 + u32::from(bytes.below(2))),
+            again: bytes.chance(),
+            kind: if bytes.chance() { StateKind::Digest } else { StateKind::Replica },
+            snapshot: bytes.chance().then(|| snapshot(bytes)),
+            chunk_bytes: u32::from(bytes.below(255)),
+            first: bytes.number(),
+            wanted: bytes.number(),
+        }),
+        Kind::Chunk => {
+            let (snapshot, offset) = (snapshot(bytes), bytes.number());
+            let length = usize::from(bytes.below(64));
+            Message::Chunk(Chunk { snapshot, offset, bytes: Value::new(&vec![7; length]) })
+        }
         Kind::Recall => Message::Recall(Recall {
             of: 1 + u32::from(bytes.below(3)),
             again: bytes.chance(),
@@ -243,6 +262,12 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             end: instance(bytes),
         }),
     }
+}
+
+fn snapshot(bytes: &mut Bytes<'_>) -> SnapshotName {
+    let of = instance(bytes);
+    let (log, tail) = (u64::from(bytes.chance()), u64::from(bytes.below(2)));
+    SnapshotName { log, of, keep: of, bytes: bytes.number(), tail }
 }
 
 fn instance(bytes: &mut Bytes<'_>) -> Instance {

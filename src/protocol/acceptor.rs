@@ -445,7 +445,9 @@ impl Actor for Acceptor {
             | Message::Recall(_)
             | Message::Recalled(_)
             | Message::ReadRequest(_)
-            | Message::ReadReply(_) => fx.ignore(Ignored::Misdirected),
+            | Message::ReadReply(_)
+            | Message::Fetch(_)
+            | Message::Chunk(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 

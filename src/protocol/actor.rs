@@ -15,6 +15,7 @@ use super::message::{Interest, Message};
 use super::recall::Reading;
 use super::segments::Page;
 use super::timer::Timer;
+use super::transfer::{Errand, Outcome};
 use super::types::{Ballot, Instance, Sender, Time, To, Value};
 
 /// A role of the protocol. Handlers must not do more than bounded work for one event.
@@ -70,6 +71,8 @@ pub enum Input {
     /// A learner's reads up to this number, which grows, want to see everything that was decided
     /// before they began.
     Read(u64),
+    /// What has come of an errand of a learner.
+    Done(Outcome),
 }
 
 /// What a role wants done. The lists are applied in the order of the fields.
@@ -80,6 +83,9 @@ pub struct Effects {
     /// Votes to be read from the disk, and to be answered with (`recall::answer`) once they are.
     /// Nothing waits for it, and it need not be done.
     pub read: Vec<Reading>,
+    /// What is to be done with a learner's snapshots. Nothing waits for it, and it need not be
+    /// done; the outcome is an [`Input::Done`].
+    pub errands: Vec<Errand>,
     /// Messages, each to a group or to one process, in order.
     pub send: Vec<(To, Message)>,
     /// Timers to set (with their deadline) or to cancel. The last word on a timer counts.
@@ -124,6 +130,7 @@ impl Effects {
     pub fn clear(&mut self) {
         self.persist.clear();
         self.read.clear();
+        self.errands.clear();
         self.send.clear();
         self.timers.clear();
         self.deliver.clear();
@@ -136,6 +143,7 @@ impl Effects {
     pub fn is_empty(&self) -> bool {
         self.persist.is_empty()
             && self.read.is_empty()
+            && self.errands.is_empty()
             && self.send.is_empty()
             && self.timers.is_empty()
             && self.deliver.is_empty()
@@ -189,6 +197,9 @@ pub enum Delivery {
     /// That is not known of the reads up to this number, and will not be: they must go through the
     /// log.
     Unreadable(u64),
+    /// The learner goes on from the snapshot of this place, which it has fetched and keeps: it
+    /// stands for everything below. What was handed out before is in it.
+    Restored(Arc<Checkpoint>),
 }
 
 /// Why a role must end.
@@ -199,6 +210,8 @@ pub enum Halt {
     /// A learner was told to hand out something that was trimmed before it was learned: what lies
     /// below this instance.
     Trimmed(Instance),
+    /// The same of a learner that keeps snapshots, when no other has one to go on from.
+    NoSnapshot(Instance),
     /// The same of a learner that hands out whatever is kept: it was late, and started again it
     /// goes on here.
     CutOff(Instance),

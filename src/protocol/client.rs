@@ -548,7 +548,9 @@ impl Actor for Client {
             | Message::Recall(_)
             | Message::Recalled(_)
             | Message::ReadRequest(_)
-            | Message::ReadReply(_) => fx.ignore(Ignored::Misdirected),
+            | Message::ReadReply(_)
+            | Message::Fetch(_)
+            | Message::Chunk(_) => fx.ignore(Ignored::Misdirected),
         }
     }
 
@@ -565,7 +567,8 @@ impl Actor for Client {
             | Timer::RequestAck
             | Timer::DecideAck
             | Timer::CatchUp
-            | Timer::Read => unreachable!("a client does not set {timer:?}"),
+            | Timer::Read
+            | Timer::Fetch => unreachable!("a client does not set {timer:?}"),
         }
     }
 
@@ -585,7 +588,9 @@ impl Actor for Client {
                 self.fill_window();
             }
             Input::End => self.ended = true,
-            Input::Kept(_) | Input::Read(_) => unreachable!("they are a learner's"),
+            Input::Kept(_) | Input::Read(_) | Input::Done(_) => {
+                unreachable!("they are a learner's")
+            }
         }
     }
 

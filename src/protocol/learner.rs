@@ -6,6 +6,7 @@
 //! A learner takes in all of the log, even when it hands out only what follows some instance: which
 //! occurrence of a leader-assigned value is delivered follows from all that came before it.
 
+mod fetching;
 mod snapshots;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
     Accept, Announcement, CatchUpReply, CatchUpRequest, Chosen, Decide, DecideAck, Heartbeat,
-    Interest, Kind, Message, Progress, Recalled, Standing,
+    Interest, Kind, Message, Progress, Recalled, Standing, StateKind,
 };
 use super::parts::Proposals;
 use super::pleading::Pleading;
@@ -29,6 +30,7 @@ use super::reads::Reads;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
+use super::transfer::Fetching;
 use super::types::{
     AssignedBy, Ballot, Counted, Instance, NodeId, Origin, Role, Run, Sender, Time,
 };
@@ -78,6 +80,8 @@ pub struct Learner {
     snapshots: Option<Snapshots>,
     /// Who wants to read what is decided.
     reads: Reads,
+    /// The snapshot that it cannot go on without.
+    fetching: Option<Fetching>,
 }
 
 impl Learner {
@@ -104,6 +108,7 @@ impl Learner {
             is_cut_off: false,
             snapshots: None,
             reads: Reads::new(boot),
+            fetching: None,
         }
     }
 
@@ -120,15 +125,15 @@ impl Learner {
 
     /// The same for somebody who takes snapshots of what is made of the values.
     #[must_use]
-    pub fn with_snapshots(self) -> Self {
-        Learner { snapshots: Some(Snapshots::default()), ..self }
+    pub fn with_snapshots(self, kind: StateKind) -> Self {
+        Learner { snapshots: Some(Snapshots::new(kind)), ..self }
     }
 
     /// The same, going on where a snapshot was taken: it hands out what lies above.
     #[must_use]
-    pub fn restored(mut self, checkpoint: Checkpoint) -> Self {
+    pub fn restored(mut self, kind: StateKind, checkpoint: Checkpoint) -> Self {
         (self.begins, self.begins_anywhere) = (Some(checkpoint.head.of), false);
-        self.snapshots = Some(Snapshots::of(checkpoint.head));
+        self.snapshots = Some(Snapshots::of(kind, checkpoint.head));
         self.log.restore(checkpoint);
         self.log.take_up();
         self
@@ -142,6 +147,12 @@ impl Learner {
     /// What it knows to be decided.
     pub fn log(&self) -> &DecidedLog {
         &self.log
+    }
+
+    /// Whether it fetches a snapshot that it cannot go on without. What it has handed out will be
+    /// in that.
+    pub fn is_fetching(&self) -> bool {
+        self.fetching.is_some()
     }
 
     /// Whether it is the leading learner.
@@ -204,10 +215,7 @@ impl Learner {
             self.begins = Some(instance);
         }
         if self.begins.is_some_and(|begins| begins < instance) {
-            self.is_cut_off = true;
-            let halt = if self.begins_anywhere { Halt::CutOff } else { Halt::Trimmed };
-            fx.halt = Some(halt(instance));
-            return;
+            return self.be_cut_off(instance, fx);
         }
         fx.deliver.push(Delivery::Begins(instance));
         self.hand_out(fx);
@@ -277,6 +285,9 @@ impl Learner {
     fn on_chosen(&mut self, now: Time, from: Sender, chosen: Chosen, fx: &mut Effects) {
         if !chosen.ballot.belongs_to(from) {
             return fx.ignore(Ignored::Malformed);
+        }
+        if let Some(fetching) = &mut self.fetching {
+            return fetching.on_decide();
         }
         for page in self.catch_up.on_chosen(chosen, &mut self.proposals, &self.log) {
             self.owes_ack |= self.learn(now, page, fx);
@@ -427,6 +438,10 @@ impl Learner {
     /// Since when no leader serves this learner: neither it nor any learner it hears has heard of
     /// one, or it lacks something and cannot get it.
     fn need(&mut self, now: Time) -> Option<Time> {
+        if self.fetching.is_some() {
+            // It is busy with something that no leader can help with.
+            self.gained = now;
+        }
         if !self.catch_up.lacks(now, &self.log, &self.settings) {
             self.gained = now;
         }
@@ -471,15 +486,22 @@ impl Actor for Learner {
             Message::Heartbeat(heartbeat) => self.on_heartbeat(now, from, heartbeat, fx),
             Message::CatchUpRequest(request) => self.on_catch_up_request(from.node, &request, fx),
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
+            Message::Fetch(fetch) if role == Role::Learner => self.on_fetch(from.node, fetch, fx),
+            Message::Chunk(chunk) if role == Role::Learner => {
+                self.on_chunk(now, from.node, &chunk, fx);
+            }
             Message::Offer(offer) if role == Role::Proposer => {
                 if offer.to.contains(&self.id) {
                     self.pleading.on_offer(now, id, offer.callers);
                     self.on_progress(now, from.node, offer.progress, fx);
                 }
             }
-            Message::Accept(_) | Message::Chosen(_) | Message::Decide(_) | Message::Offer(_) => {
-                fx.ignore(Ignored::ImpossibleSender);
-            }
+            Message::Accept(_)
+            | Message::Chosen(_)
+            | Message::Decide(_)
+            | Message::Offer(_)
+            | Message::Fetch(_)
+            | Message::Chunk(_) => fx.ignore(Ignored::ImpossibleSender),
             Message::Request(_)
             | Message::RequestAck(_)
             | Message::Prepare(_)
@@ -502,12 +524,12 @@ impl Actor for Learner {
         match timer {
             Timer::Heartbeat => {
                 self.send_heartbeat(now, fx);
-                let name = self.log.progress().name;
-                if let Some(snapshots) = &mut self.snapshots {
-                    snapshots.report(now, name, &self.settings, fx);
-                }
+                self.report_snapshots(now, fx);
             }
             Timer::Election => self.on_election(now, fx),
+            Timer::Fetch => self.on_fetch_timer(now, fx),
+            // Nothing is to be caught up with before there is a snapshot.
+            Timer::CatchUp if self.fetching.is_some() => {}
             Timer::CatchUp => {
                 // Who leads the learners asks the leader, for it has all there is.
                 let first = if self.leads {
@@ -534,15 +556,16 @@ impl Actor for Learner {
     }
 
     fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
-        let head = match input {
-            Input::Kept(head) => head,
-            Input::Read(last) => return self.reads.on_read(last),
+        match input {
+            Input::Kept(head) => {
+                if let Some(snapshots) = &mut self.snapshots {
+                    snapshots.on_kept(head);
+                }
+                self.report_snapshots(now, fx);
+            }
+            Input::Read(last) => self.reads.on_read(last),
+            Input::Done(outcome) => self.on_done(now, outcome, fx),
             Input::Value(_) | Input::End => unreachable!("a learner gets no values"),
-        };
-        let name = self.log.progress().name;
-        if let Some(snapshots) = &mut self.snapshots {
-            snapshots.on_kept(head);
-            snapshots.report(now, name, &self.settings, fx);
         }
     }
 
@@ -551,7 +574,10 @@ impl Actor for Learner {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
-        self.catch_up.on_turn_end(now, &self.log, &self.settings, fx);
+        match &mut self.fetching {
+            Some(fetching) => fetching.on_turn_end(now, self.log.first(), &self.settings, fx),
+            None => self.catch_up.on_turn_end(now, &self.log, &self.settings, fx),
+        }
         if self.owes_ack && self.leads && !self.ack_armed {
             self.ack_armed = true;
             fx.set_timer(Timer::DecideAck, now + self.settings.decide_ack_delay);
@@ -561,12 +587,17 @@ impl Actor for Learner {
         self.pleading.on_turn_end(now, need, &self.settings, fx);
         let log = &self.log;
         let is_careless = bugs::has(Bug::ServesUndelivered);
-        let handed_out = if is_careless { log.end() } else { log.watermark() };
+        let handed_out = match &self.fetching {
+            // Much of what lies below was not handed out, and will not be before it is fetched.
+            Some(_) => Instance::FIRST,
+            None if is_careless => log.end(),
+            None => log.watermark(),
+        };
         self.reads.on_turn_end(now, handed_out, &self.settings, fx);
     }
 
     fn interest(&self) -> Interest {
-        Interest::of(&[
+        let interest = Interest::of(&[
             Kind::Accept,
             Kind::Chosen,
             Kind::Decide,
@@ -576,7 +607,11 @@ impl Actor for Learner {
             Kind::Recalled,
             Kind::ReadReply,
             Kind::Offer,
-        ])
+        ]);
+        if self.snapshots.is_none() {
+            return interest;
+        }
+        interest.with(Kind::Fetch).with(Kind::Chunk)
     }
 
     fn figures(&self, now: Time) -> Figures {
@@ -647,7 +682,7 @@ mod tests {
                 | Delivery::Begins(_)
                 | Delivery::Readable(_)
                 | Delivery::Unreadable(_) => return vec![],
-                Delivery::Checkpoint(checkpoint) => {
+                Delivery::Checkpoint(checkpoint) | Delivery::Restored(checkpoint) => {
                     return vec![format!("place {}", checkpoint.head.of)];
                 }
             };

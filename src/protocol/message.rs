@@ -53,6 +53,8 @@
 //!   L1 --- Durable (what a snapshot of it stands for) --> proposers, who may remove that
 //!   L2 --- Recall --> A1, A2, A3 --- Recalled (their votes, from their disks) ... --> L2
 //!   L2 --- ReadRequest --> A1, A2, A3 --- ReadReply (where what they accepted ends) --> L2
+//!   L3 --- Fetch --> L1, L2 --- Chunk (of the newest snapshot) --> L3, which begins behind the log
+//!   L3 --- Fetch (64 more) --> L1 --- Chunk ... --> L3
 //!   leader --- Heartbeat (what is decided so far) --> proposers, learners, clients
 //! ```
 //!
@@ -68,9 +70,11 @@
 mod display;
 mod interest;
 mod reading;
+mod snapshot;
 
 pub use self::interest::Interest;
 pub use self::reading::{ReadReply, ReadRequest};
+pub use self::snapshot::{Chunk, Durable, Fetch, SnapshotName, StateKind};
 
 use super::entries::Entries;
 use super::types::{
@@ -104,6 +108,8 @@ pub enum Message {
     Recalled(Recalled),
     ReadRequest(ReadRequest),
     ReadReply(ReadReply),
+    Fetch(Fetch),
+    Chunk(Chunk),
 }
 
 /// Client to proposers: decide these values. The session is the sender's. Without values it asks
@@ -305,16 +311,6 @@ pub struct Decide {
 pub struct DecideAck {
     /// What the learner holds.
     pub progress: Progress,
-}
-
-/// Learner to proposers: this learner has a snapshot, on stable storage, that stands for everything
-/// below an instance.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Durable {
-    /// What lies below it is not needed for going on from that snapshot.
-    pub below: Instance,
-    /// Of which log it is: [`Progress::name`].
-    pub name: u64,
 }
 
 /// How much of the log somebody holds.
@@ -537,11 +533,13 @@ pub enum Kind {
     Recalled,
     ReadRequest,
     ReadReply,
+    Fetch,
+    Chunk,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers on the wire.
-    pub const ALL: [Kind; 22] = [
+    pub const ALL: [Kind; 24] = [
         Kind::Request,
         Kind::RequestAck,
         Kind::Prepare,
@@ -564,6 +562,8 @@ impl Kind {
         Kind::Recalled,
         Kind::ReadRequest,
         Kind::ReadReply,
+        Kind::Fetch,
+        Kind::Chunk,
     ];
 
     /// Whether processes of `role` take it from `group`: everything from their own, and from the
@@ -599,9 +599,12 @@ impl Kind {
             | Kind::Recalled
             | Kind::ReadReply => role == Role::Acceptor,
             Kind::Plea => matches!(role, Role::Client | Role::Learner),
-            Kind::DecideAck | Kind::Durable | Kind::Recall | Kind::ReadRequest => {
-                role == Role::Learner
-            }
+            Kind::DecideAck
+            | Kind::Durable
+            | Kind::Recall
+            | Kind::ReadRequest
+            | Kind::Fetch
+            | Kind::Chunk => role == Role::Learner,
             Kind::Heartbeat | Kind::CatchUpRequest | Kind::CatchUpReply => {
                 matches!(role, Role::Proposer | Role::Learner)
             }
@@ -635,6 +638,8 @@ impl Message {
             Message::Recalled(_) => Kind::Recalled,
             Message::ReadRequest(_) => Kind::ReadRequest,
             Message::ReadReply(_) => Kind::ReadReply,
+            Message::Fetch(_) => Kind::Fetch,
+            Message::Chunk(_) => Kind::Chunk,
         }
     }
 }

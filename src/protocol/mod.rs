@@ -34,4 +34,5 @@ pub mod segments;
 pub mod sessions;
 pub mod settings;
 pub mod timer;
+pub mod transfer;
 pub mod types;

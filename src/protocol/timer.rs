@@ -29,11 +29,13 @@ pub enum Timer {
     Plea,
     /// When to ask once more where reads must wait, or to leave them to the log (learner).
     Read,
+    /// When to ask for a snapshot again, or for the next piece of one (learner).
+    Fetch,
 }
 
 impl Timer {
     /// Every timer.
-    pub const ALL: [Timer; 12] = [
+    pub const ALL: [Timer; 13] = [
         Timer::Heartbeat,
         Timer::Election,
         Timer::RetryPrepare,
@@ -46,5 +48,6 @@ impl Timer {
         Timer::RetryRequest,
         Timer::Plea,
         Timer::Read,
+        Timer::Fetch,
     ];
 }

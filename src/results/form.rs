@@ -49,6 +49,8 @@ pub struct Running {
     printed: Option<u64>,
     /// Who writes snapshots of it, if anybody does.
     keeper: Option<Keeper>,
+    /// What it goes on from could not be read: it prints nothing more.
+    is_lost: bool,
 }
 
 impl Form {
@@ -64,6 +66,13 @@ impl Form {
     /// Digests that go on from these.
     pub fn digests(running: Running) -> Self {
         Form::Digests(running)
+    }
+
+    /// What was printed is of no use any more: goes on from the snapshot of this place.
+    pub fn restore(&mut self, checkpoint: &Checkpoint) {
+        if let Form::Digests(running) = self {
+            running.restore(checkpoint.head.of);
+        }
     }
 
     /// Everything below this place is delivered, and nothing above: a snapshot could be taken.
@@ -130,6 +139,7 @@ impl Form {
     pub fn end(&mut self, lines: &mut Vec<u8>) {
         if let Form::Digests(running) = self
             && running.printed != Some(running.position)
+            && !running.is_lost
         {
             running.print(running.position, lines);
         }
@@ -157,7 +167,26 @@ impl Running {
         Running { keeper: Some(keeper), ..self }
     }
 
+    fn restore(&mut self, of: Instance) {
+        let Some(keeper) = self.keeper.take() else { return };
+        let resumed = keeper.read(of, |mut bytes| Running::resumed(of, &mut bytes));
+        *self = match resumed {
+            Ok(running) => running,
+            Err(error) => {
+                log::error!(
+                    "the snapshot that was fetched cannot be read ({error}): no digest is printed \
+                     any more; start the learner again"
+                );
+                Running { is_lost: true, ..Running::default() }
+            }
+        }
+        .kept_by(keeper);
+    }
+
     fn keep(&self, checkpoint: &Arc<Checkpoint>) {
+        if self.is_lost {
+            return;
+        }
         let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_free()) else { return };
         let bytes = self.digest.to_bytes();
         keeper.keep(Arc::clone(checkpoint), Box::new(move |out| out.write_all(&bytes)));
@@ -189,6 +218,9 @@ impl Running {
     }
 
     fn print(&mut self, position: u64, lines: &mut Vec<u8>) {
+        if self.is_lost {
+            return;
+        }
         // Formatting into memory does not fail.
         let _ = writeln!(lines, "{position} {}", self.digest);
         self.printed = Some(position);
@@ -286,6 +318,7 @@ mod tests {
                     Delivery::Passed(watermark) => form.passed(*watermark, &mut lines),
                     Delivery::Checkpoint(checkpoint) => form.checkpoint(checkpoint),
                     Delivery::Readable(_) | Delivery::Unreadable(_) => {}
+                    Delivery::Restored(checkpoint) => form.restore(checkpoint),
                 }
             }
         }

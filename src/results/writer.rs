@@ -100,7 +100,8 @@ impl Output for ResultsWriter {
             | Delivery::Begins(_)
             | Delivery::Checkpoint(_)
             | Delivery::Readable(_)
-            | Delivery::Unreadable(_) => {}
+            | Delivery::Unreadable(_)
+            | Delivery::Restored(_) => {}
             Delivery::Assembled(value) => self.append_long(value),
         }
     }

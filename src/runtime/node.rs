@@ -30,12 +30,12 @@ use crate::protocol::actor::{Actor, Halt};
 use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::learner::{Beginning, Learner};
 use crate::protocol::message::Assignment;
+use crate::protocol::message::StateKind;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role};
 use crate::results::form::{Form, Printed, Running};
 use crate::results::output::{NoOutput, Output};
 use crate::results::writer::ResultsWriter;
-use crate::snapshots::file::Kind;
 use crate::snapshots::shelf::Found;
 use crate::stdio;
 
@@ -207,7 +207,10 @@ impl Ready {
             Part::Learner(learner) => {
                 let learner = learner.beginning(options.beginning);
                 let (learner, kept) = match options.printed {
-                    Printed::Digest => open_digests(&config, learner, &opened.process, clock)?,
+                    Printed::Digest => {
+                        let settings = opened.settings.clone();
+                        open_digests(&config, learner, (&mut opened.process, settings), clock)?
+                    }
                     Printed::Values | Printed::Positions => (learner, form),
                 };
                 form = kept;
@@ -303,10 +306,10 @@ fn run_learner(
 fn open_digests(
     config: &Config,
     learner: Learner,
-    process: &Process,
+    (process, settings): (&mut Process, Settings),
     clock: Clock,
 ) -> Result<(Learner, Form), StartError> {
-    let Some(mut shop) = snapshots::open(config, learner.id(), Kind::Digest)? else {
+    let Some(mut shop) = snapshots::open(config, learner.id(), StateKind::Digest)? else {
         return Ok((learner, Form::new(Printed::Digest)));
     };
     let (learner, running) = match snapshots::newest(&mut shop)? {
@@ -317,11 +320,11 @@ fn open_digests(
             let running = running.map_err(|error| {
                 StartError::new(StartErrorKind::Data, format!("{path}: {error}"))
             })?;
-            (learner.restored(label.checkpoint), running)
+            (learner.restored(label.kind, label.checkpoint), running)
         }
-        None => (learner.with_snapshots(), Running::default()),
+        None => (learner.with_snapshots(StateKind::Digest), Running::default()),
     };
-    let keeper = snapshots::keep(shop, process.inbox_sender.clone(), clock)?;
+    let keeper = snapshots::keep(shop, process, settings, clock)?;
     Ok((learner, Form::digests(running.kept_by(keeper))))
 }
 

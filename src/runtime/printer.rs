@@ -79,6 +79,7 @@ impl Output for FileOutput {
             Delivery::Passed(watermark) => self.form.passed(*watermark, &mut self.lines),
             Delivery::Checkpoint(checkpoint) => self.form.checkpoint(checkpoint),
             Delivery::Readable(_) | Delivery::Unreadable(_) => {}
+            Delivery::Restored(checkpoint) => self.form.restore(checkpoint),
         }
     }
 
@@ -142,6 +143,7 @@ enum ToPrint {
     Long(Assembled),
     Passed(Instance),
     Checkpoint(Arc<Checkpoint>),
+    Restored(Arc<Checkpoint>),
     End,
 }
 
@@ -228,6 +230,9 @@ impl Output for PrinterOutput {
             Delivery::Checkpoint(checkpoint) if self.follows_positions => {
                 self.pages.push(ToPrint::Checkpoint(Arc::clone(checkpoint)));
             }
+            Delivery::Restored(checkpoint) => {
+                self.pages.push(ToPrint::Restored(Arc::clone(checkpoint)));
+            }
             Delivery::Passed(_)
             | Delivery::Checkpoint(_)
             | Delivery::Readable(_)
@@ -281,6 +286,7 @@ fn print_all(shared: &Shared, mut form: Form, output: impl Write) -> io::Result<
                 ToPrint::Values(page) => form.page(&page, &mut lines),
                 ToPrint::Passed(watermark) => form.passed(watermark, &mut lines),
                 ToPrint::Checkpoint(checkpoint) => form.checkpoint(&checkpoint),
+                ToPrint::Restored(checkpoint) => form.restore(&checkpoint),
                 ToPrint::End => form.end(&mut lines),
                 ToPrint::Long(value) => {
                     if !form.long(&value, &mut lines) {

@@ -39,6 +39,7 @@ use crate::protocol::message::Interest;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Sender, To};
 use crate::results::output::Output;
+use crate::snapshots::keeper::Errands;
 use crate::storage::AcceptorStore;
 use crate::storage::memory::MemoryStore;
 use crate::wire::Codec;
@@ -62,6 +63,8 @@ pub(crate) struct Process {
     pub credits: Option<Credits>,
     /// What an acceptor must not forget.
     pub store: Box<dyn AcceptorStore>,
+    /// Does what a learner wants done with its snapshots, if it keeps any.
+    pub errands: Option<Errands>,
     settings: Settings,
     listening: Vec<Listening>,
     loss: (f64, u64),
@@ -205,6 +208,7 @@ impl Process {
             busy_poll: config.busy_poll,
             credits: None,
             store: Box::new(MemoryStore),
+            errands: None,
             settings: settings.clone(),
             listening,
             loss,
@@ -285,6 +289,7 @@ impl Process {
             network: Box::new(Arc::clone(&post)),
             store: self.store,
             readings,
+            errands: self.errands,
             output,
             credits: self.credits,
             interest: self.interest,

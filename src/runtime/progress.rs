@@ -206,7 +206,7 @@ impl Actor for Counted {
                     track.on_value(value, self.client.parts_of(value.as_bytes().len()))
                 }
                 Input::End => track.on_end(),
-                Input::Kept(_) | Input::Read(_) => true,
+                Input::Kept(_) | Input::Read(_) | Input::Done(_) => true,
             };
             if !is_same {
                 self.is_refused = true;

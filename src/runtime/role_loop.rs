@@ -32,6 +32,7 @@ use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{MESSAGE_BYTES_MAX, Time, To};
 use crate::results::output::Output;
+use crate::snapshots::keeper::Errands;
 use crate::storage::AcceptorStore;
 use crate::storage::watch::Vanished;
 use crate::wire::Codec;
@@ -55,6 +56,8 @@ pub struct Surroundings {
     pub store: Box<dyn AcceptorStore>,
     /// What reads that, beside the loop; none when nothing is kept.
     pub readings: Option<Readings>,
+    /// Does what a learner wants done with its snapshots; none if it keeps none.
+    pub errands: Option<Errands>,
     /// Where values go.
     pub output: Box<dyn Output>,
     /// What standard input may read; a client's.
@@ -115,7 +118,13 @@ impl fmt::Display for Failure {
                 f,
                 "the log begins at instance {first}: what this learner was to hand out below that \
                  has been removed, as `retain` says; start it with `--from oldest` to go on with \
-                 what is kept, or, if it keeps snapshots, import one of another learner"
+                 what is kept"
+            ),
+            Failure::Halted(Halt::NoSnapshot(first)) => write!(
+                f,
+                "the log begins at instance {first}, and no learner has a snapshot that reaches \
+                 it: start one that has, and then this one again, or import its snapshot here \
+                 (`paxos snapshot export` and `import`)"
             ),
             Failure::Halted(Halt::Foreign) => f.write_str(
                 "the snapshot that this learner went on from is of an earlier life of the cluster, \
@@ -337,6 +346,11 @@ impl<A: Actor> RoleLoop<A> {
         for reading in self.fx.read.drain(..) {
             if let Some(readings) = &self.around.readings {
                 readings.begin(reading);
+            }
+        }
+        for errand in self.fx.errands.drain(..) {
+            if let Some(errands) = &self.around.errands {
+                errands.run(errand);
             }
         }
         // 2. Only then it is said; and before that, what answers are of interest. An answer can be

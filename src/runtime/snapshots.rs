@@ -3,15 +3,17 @@
 use log::info;
 
 use super::held;
-use super::inbox::{InboxSender, Offered};
+use super::inbox::Offered;
+use super::process::Process;
 use super::start_error::{StartError, StartErrorKind, no_thread};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::protocol::actor::Input;
+use crate::protocol::message::StateKind;
+use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role};
-use crate::snapshots::file::Kind;
 use crate::snapshots::keeper::{Keeper, Shop};
 use crate::snapshots::shelf::{Found, Shelf};
+use crate::storage::directory::Directory;
 
 /// The snapshots of learner `id`, if the configuration says where they are. No other process can
 /// use them meanwhile.
@@ -19,7 +21,11 @@ use crate::snapshots::shelf::{Found, Shelf};
 /// # Errors
 ///
 /// When the directory cannot be used.
-pub(crate) fn open(config: &Config, id: u32, kind: Kind) -> Result<Option<Shop>, StartError> {
+pub(crate) fn open(
+    config: &Config,
+    id: u32,
+    kind: StateKind,
+) -> Result<Option<Shop<Directory>>, StartError> {
     let Some(snapshots) = &config.snapshots else { return Ok(None) };
     let path = snapshots.join(format!("learner-{id}"));
     let directory = held::open(&path, NodeId::new(Role::Learner, id), "snapshots")?;
@@ -31,7 +37,7 @@ pub(crate) fn open(config: &Config, id: u32, kind: Kind) -> Result<Option<Shop>,
 /// # Errors
 ///
 /// When there are some, and none can be used.
-pub(crate) fn newest(shop: &mut Shop) -> Result<Option<Found>, StartError> {
+pub(crate) fn newest(shop: &mut Shop<Directory>) -> Result<Option<Found>, StartError> {
     let found = shop.shelf.newest(&shop.cluster, shop.kind);
     let found = found.map_err(|error| StartError::new(StartErrorKind::Data, error.to_string()))?;
     if let Some(found) = &found {
@@ -44,13 +50,21 @@ pub(crate) fn newest(shop: &mut Shop) -> Result<Option<Found>, StartError> {
     Ok(found)
 }
 
-/// Starts the thread that writes snapshots. The role behind `inbox` hears of each.
+/// Starts the thread that writes snapshots, and does what else `process` wants done with them.
 ///
 /// # Errors
 ///
 /// When the operating system gives no thread.
-pub(crate) fn keep(shop: Shop, inbox: InboxSender, clock: Clock) -> Result<Keeper, StartError> {
+pub(crate) fn keep(
+    shop: Shop<Directory>,
+    process: &mut Process,
+    settings: Settings,
+    clock: Clock,
+) -> Result<Keeper, StartError> {
+    let inbox = process.inbox_sender.clone();
     // Of a role that has ended nobody needs to hear: what is kept is found at the next start.
-    let kept = move |head| inbox.try_input(Input::Kept(head)) != Offered::Full;
-    Keeper::spawn(shop, clock, kept).map_err(no_thread)
+    let tell = move |input| inbox.try_input(input) != Offered::Full;
+    let keeper = Keeper::spawn(shop, settings, clock, tell).map_err(no_thread)?;
+    process.errands = Some(keeper.errands());
+    Ok(keeper)
 }

@@ -279,7 +279,9 @@ impl Checker {
             | Message::Plea(_)
             | Message::Offer(_)
             | Message::ReadRequest(_)
-            | Message::ReadReply(_) => {}
+            | Message::ReadReply(_)
+            | Message::Fetch(_)
+            | Message::Chunk(_) => {}
         }
         Ok(())
     }
@@ -583,7 +585,10 @@ fn concerns(node: NodeId, message: &Message) -> bool {
         Message::Disown(disown) => node == NodeId::new(Role::Acceptor, disown.acceptor),
         Message::CatchUpRequest(request) => request.of == Some(node),
         Message::CatchUpReply(_) => matches!(node.role, Role::Proposer | Role::Learner),
-        Message::Recalled(_) | Message::ReadReply(_) => node.role == Role::Learner,
+        Message::Fetch(fetch) => fetch.of.map(|of| NodeId::new(Role::Learner, of)) == Some(node),
+        Message::Recalled(_) | Message::ReadReply(_) | Message::Chunk(_) => {
+            node.role == Role::Learner
+        }
         Message::Prepare(_)
         | Message::Accept(_)
         | Message::Decide(_)

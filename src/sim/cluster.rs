@@ -92,6 +92,10 @@ pub struct Cluster {
     /// Datagrams that were sent, and to whom.
     pub(super) past: Vec<(To, Rc<[u8]>)>,
     elections: u32,
+    /// How often an operator has brought a snapshot.
+    pub(super) imports: u32,
+    /// How often a learner has fetched a snapshot.
+    pub(super) fetched: u32,
     /// A client or a learner has done something, or anybody has died or started.
     pub(super) has_moved: bool,
     violation: Option<Violation>,
@@ -117,6 +121,8 @@ impl Cluster {
             rng: Rng::new(plan.seed),
             past: Vec::new(),
             elections: 0,
+            imports: 0,
+            fetched: 0,
             has_moved: false,
             violation: None,
             plan,
@@ -164,7 +170,7 @@ impl Cluster {
         let host = self.hosts.entry(id).or_default().clone();
         let settings = self.plan.settings.clone();
         let local = host.clock.shows(self.now);
-        let mut log = None;
+        let (mut log, mut shop) = (None, None);
         let role = match id.role {
             Role::Acceptor => {
                 let acceptor_count = settings.acceptor_count;
@@ -197,8 +203,9 @@ impl Cluster {
                 }
             }
             Role::Learner => {
-                let sender = Sender { node: id, boot };
-                AnyRole::Learner(Box::new(self.learner(sender, local)))
+                let (learner, kept) = self.learner(Sender { node: id, boot }, local);
+                shop = kept;
+                AnyRole::Learner(Box::new(learner))
             }
             Role::Proposer => {
                 let options = ProposerOptions {
@@ -212,7 +219,7 @@ impl Cluster {
             Role::Client => panic!("clients start with their values, by start_client"),
         };
         let mut node = self.process(Sender { node: id, boot }, role);
-        node.log = log;
+        (node.log, node.shop) = (log, shop);
         node.reads = self.plan.reads.filter(|_| id.role == Role::Learner);
         self.enter(node);
     }
@@ -623,9 +630,9 @@ impl Cluster {
         if let Some(number) = node.begin_read(now, &clock) {
             self.checker.on_read(node.sender, number);
         }
-        node.run_turn(now, &clock, &mut self.trace);
-        if let Some((host, checkpoint)) = self.hosts.get_mut(&id).zip(node.take_written()) {
-            host.shelf.put(checkpoint);
+        node.run_turn(now, &clock, &self.plan.settings, &mut self.trace);
+        if let Some((host, head)) = self.hosts.get_mut(&id).zip(node.take_stable()) {
+            host.kept.note(head);
         }
         let leads = leads(&node.role);
         if leads != led {
@@ -723,6 +730,11 @@ impl Cluster {
             let done = node.readings.back().map_or(done, |(last, _)| done.max(*last));
             node.readings.push_back((done, reading));
         }
+        for errand in node.fx.errands.drain(..) {
+            let done = self.now + Duration::from_micros(50 + self.rng.below(1000));
+            let done = node.errands.back().map_or(done, |(last, _)| done.max(*last));
+            node.errands.push_back((done, errand));
+        }
         let next = node.next_turn(self.now, &host.clock);
         self.has_moved |= matches!(sender.node.role, Role::Client | Role::Learner);
         let deliveries = std::mem::take(&mut node.fx.deliver);
@@ -749,6 +761,14 @@ impl Cluster {
                     self.keep(id, checkpoint);
                     continue;
                 }
+                Delivery::Restored(checkpoint) => {
+                    self.fetched += 1;
+                    let story = format_args!("{id} goes on at {}", checkpoint.head.of);
+                    self.trace.tell(Detail::Story, self.now, story);
+                    let verdict = self.checker.on_deliver(sender, &delivery);
+                    self.note(verdict);
+                    continue;
+                }
                 Delivery::Begins(instance) => {
                     let story = format_args!("{id} begins at {instance}");
                     self.trace.tell(Detail::Story, self.now, story);
@@ -772,7 +792,7 @@ impl Cluster {
             match halt {
                 // Its operator starts it again, with what is kept.
                 Halt::CutOff(_) => self.start(id),
-                Halt::Trimmed(_) => self.import(id),
+                Halt::Trimmed(_) | Halt::NoSnapshot(_) => self.import(id),
                 Halt::Forgotten | Halt::Foreign => {}
             }
             return;

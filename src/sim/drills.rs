@@ -1,6 +1,7 @@
 //! Drills: one situation each, and how soon it must be over. The lasting scenarios draw such
 //! situations at random and give them time; here the time is short, and the situation certain.
 
+mod fetching;
 mod forgotten;
 mod reading;
 mod recalling;
@@ -30,7 +31,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 43] = [
+pub const ALL: [Drill; 45] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -65,6 +66,8 @@ pub const ALL: [Drill; 43] = [
     ("damaged snapshots", snapshots::changes),
     ("snapshots of an earlier life", snapshots::earlier_life),
     ("copies that are wanted", snapshots::copies),
+    ("snapshots that are fetched", fetching::newcomers),
+    ("which snapshots are fetched", fetching::choices),
     ("learners that read everything back", recalling::late_learners),
     ("acceptors that are read one after the other", recalling::one_after_the_other),
     ("votes for something else", recalling::lonely_votes),

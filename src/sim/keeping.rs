@@ -1,63 +1,90 @@
 //! Learners that keep snapshots: what is written while they go on, what a restart finds, and the
 //! operator who gives one to a learner that was left behind.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::checker::Violation;
-use super::cluster::Cluster;
+use super::cluster::{CLUSTER, Cluster};
+use super::disk::SimDisk;
 use super::node::AnyRole;
 use super::trace::Detail;
 use crate::protocol::checkpoint::{Checkpoint, Head};
-use crate::protocol::learner::Learner;
+use crate::protocol::learner::{Beginning, Learner};
+use crate::protocol::message::StateKind;
 use crate::protocol::types::{Instance, NodeId, Role, Sender, Time};
+use crate::snapshots::keeper::Shop;
+use crate::snapshots::shelf::Shelf;
 
 /// How long a snapshot takes to be stable, at most.
 const SLOWEST: Duration = Duration::from_millis(30);
 
-/// The snapshots on a host's disk.
-#[derive(Clone, Debug)]
-pub struct Shelf {
-    /// The two newest, in the order of their places.
-    kept: VecDeque<Arc<Checkpoint>>,
-    /// What the best that was ever there stands for.
+/// How long the application's part of a snapshot is, at most: some need two groups of chunks.
+const CONTENT_BYTES: u64 = 90_000;
+
+/// What was kept on a host's disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// What the best snapshot that was ever there stands for.
     ever: Instance,
 }
 
-impl Default for Shelf {
+impl Default for Kept {
     fn default() -> Self {
-        Shelf { kept: VecDeque::new(), ever: Instance::FIRST }
+        Kept { ever: Instance::FIRST }
     }
 }
 
-impl Shelf {
+impl Kept {
     /// One more is stable.
-    pub fn put(&mut self, checkpoint: Arc<Checkpoint>) {
-        self.ever = self.ever.max(checkpoint.head.keep);
-        self.kept.push_back(checkpoint);
-        if self.kept.len() > 2 {
-            self.kept.pop_front();
-        }
+    pub fn note(&mut self, head: Head) {
+        self.ever = self.ever.max(head.keep);
     }
+}
+
+/// The application's part of the snapshot of `of`.
+pub fn content(of: Instance) -> Vec<u8> {
+    let length = of.0.wrapping_mul(7919) % CONTENT_BYTES;
+    (0..length).map(|place| (place.wrapping_mul(of.0) >> 3) as u8).collect()
+}
+
+/// The snapshots on this disk.
+fn shop(disk: SimDisk) -> Shop<SimDisk> {
+    let (shelf, cluster) = (Shelf::new(disk), CLUSTER.to_owned());
+    Shop { shelf, cluster, kind: StateKind::Digest }
+}
+
+/// The newest snapshot on this disk, if there is one that is whole.
+fn newest(disk: SimDisk) -> Option<Checkpoint> {
+    let Shop { mut shelf, cluster, kind } = shop(disk);
+    shelf.newest(&cluster, kind).ok().flatten().map(|found| found.label.checkpoint)
 }
 
 impl Cluster {
     /// A learner as it starts, with what its host has kept of its earlier life.
-    pub(super) fn learner(&mut self, sender: Sender, local: Time) -> Learner {
+    pub(super) fn learner(
+        &mut self,
+        sender: Sender,
+        local: Time,
+    ) -> (Learner, Option<Shop<SimDisk>>) {
         let Sender { node: id, boot } = sender;
         let learner = Learner::new(id.id, boot, self.plan.settings.clone(), local);
         if !self.plan.settings.keepers.contains(&id.id) {
-            return learner;
+            return (learner, None);
         }
-        let kept = self.hosts.get(&id).and_then(|host| host.shelf.kept.back().cloned());
-        let Some(checkpoint) = kept else { return learner.with_snapshots() };
+        let disk = self.hosts.entry(id).or_default().disk.clone();
+        let shop = shop(disk.clone());
+        // Whoever makes something of the values needs all of them.
+        let learner = learner.beginning(Beginning::At(Instance::FIRST));
+        let Some(checkpoint) = newest(disk) else {
+            return (learner.with_snapshots(shop.kind), Some(shop));
+        };
         let Head { of, keep, .. } = checkpoint.head;
         let story = format_args!("{id} goes on at {of}, and needs what lies at {keep} or above");
         self.trace.tell(Detail::Story, self.now, story);
         let verdict = self.checker_mut().on_restored(sender, checkpoint.head);
         self.note(verdict);
-        learner.restored(Arc::unwrap_or_clone(checkpoint))
+        (learner.restored(shop.kind, checkpoint), Some(shop))
     }
 
     /// Learner `id` could keep a snapshot of this place: it begins to, unless it is at another.
@@ -70,22 +97,39 @@ impl Cluster {
         }
     }
 
-    /// What learner `id` needs was removed: its operator gives it the newest snapshot that another
-    /// one has, as far as that helps.
+    /// What learner `id` needs was removed, and it could not fetch another's snapshot: its operator
+    /// gives it the newest that there is, as far as that helps.
     pub(super) fn import(&mut self, id: NodeId) {
         let Some(AnyRole::Learner(learner)) = self.nodes.get(&id).map(|node| &node.role) else {
             return;
         };
         let first = learner.log().first();
-        let newest = self.hosts.values().filter_map(|host| host.shelf.kept.back());
-        let newest = newest.max_by_key(|checkpoint| checkpoint.head.of).cloned();
+        let newest = self.hosts.values().filter_map(|host| newest(host.disk.clone()));
+        let newest = newest.max_by_key(|checkpoint| checkpoint.head.of);
         let Some(checkpoint) = newest.filter(|newest| newest.head.keep >= first) else {
             return self.note(Err(format!(
                 "{id} finds the log trimmed below {first}, and nobody has a snapshot of that"
             )));
         };
-        self.hosts.entry(id).or_default().shelf.put(checkpoint);
+        let host = self.hosts.entry(id).or_default();
+        let head = checkpoint.head;
+        let put = shop(host.disk.clone()).put(&checkpoint, |out| out.write_all(&content(head.of)));
+        match put {
+            Ok(()) => host.kept.note(head),
+            Err(error) => return self.note(Err(format!("{id} cannot import: {error}"))),
+        }
+        self.imports += 1;
         self.start(id);
+    }
+
+    /// How often an operator has brought a snapshot.
+    pub fn imports(&self) -> u32 {
+        self.imports
+    }
+
+    /// How often a learner has fetched a snapshot.
+    pub fn fetched(&self) -> u32 {
+        self.fetched
     }
 
     /// How many keepers have, or had, a snapshot that stands for everything below each of these
@@ -100,7 +144,7 @@ impl Cluster {
         let trim = self.checker().trimmed();
         let has = |id: &&u32| {
             let host = self.hosts.get(&NodeId::new(Role::Learner, **id));
-            host.is_some_and(|host| host.shelf.ever >= trim)
+            host.is_some_and(|host| host.kept.ever >= trim)
         };
         let copies = keepers.iter().filter(has).count();
         if trim == Instance::FIRST || copies >= needed {

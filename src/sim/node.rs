@@ -8,11 +8,11 @@ use std::time::Duration;
 use super::disk::SimDisk;
 use super::fault::Boundary;
 use super::habits::Operated;
-use super::keeping::Shelf;
+use super::keeping::{Kept, content};
 use super::record::{Belief, Fate, PassageId};
 use super::trace::{Detail, Trace};
 use crate::protocol::actor::{Actor, Effects, Input};
-use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
 use crate::protocol::parts::Acceptor;
@@ -20,7 +20,9 @@ use crate::protocol::proposer::Proposer;
 use crate::protocol::recall::{self, Reading};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
+use crate::protocol::transfer::{Errand, Outcome};
 use crate::protocol::types::{Sender, Time, Value};
+use crate::snapshots::keeper::Shop;
 use crate::storage::AcceptorStore;
 use crate::storage::log::Log;
 use crate::wire::Codec;
@@ -126,8 +128,8 @@ pub struct Host {
     pub operated: Operated,
     /// How long a sync of the disk takes.
     pub sync: Duration,
-    /// What a learner there has kept.
-    pub shelf: Shelf,
+    /// What the snapshots of a learner there stand for.
+    pub kept: Kept,
 }
 
 /// How often somebody wants to read from a learner.
@@ -180,8 +182,12 @@ pub struct Node {
     pub fx: Effects,
     /// A snapshot that a learner is writing, and when it will be stable.
     pub writing: Option<(Time, Arc<Checkpoint>)>,
-    /// One that it has heard to be stable.
-    written: Option<Arc<Checkpoint>>,
+    /// The files of a learner's snapshots.
+    pub shop: Option<Shop<SimDisk>>,
+    /// What is to be done with them, and when it is.
+    pub errands: VecDeque<(Time, Errand)>,
+    /// The head of a snapshot that has become stable.
+    stable: Option<Head>,
     /// By its own clock.
     timers: BTreeMap<Timer, Time>,
     inbox: VecDeque<(Rc<[u8]>, PassageId)>,
@@ -206,7 +212,9 @@ impl Node {
             turn: None,
             fx: Effects::new(),
             writing: None,
-            written: None,
+            shop: None,
+            errands: VecDeque::new(),
+            stable: None,
             timers: BTreeMap::new(),
             inbox: VecDeque::new(),
         }
@@ -236,7 +244,13 @@ impl Node {
     }
 
     /// One turn of its loop: inbox, input, timers, end. The effects wait in `fx`.
-    pub fn run_turn(&mut self, now: Time, clock: &HostClock, trace: &mut Trace) {
+    pub fn run_turn(
+        &mut self,
+        now: Time,
+        clock: &HostClock,
+        settings: &Settings,
+        trace: &mut Trace,
+    ) {
         let me = self.sender.node;
         let local = clock.shows(now);
         let actor = self.role.actor();
@@ -255,9 +269,22 @@ impl Node {
             let Some((_, value)) = self.input.pop_front() else { break };
             actor.on_input(local, Input::Value(value), &mut self.fx);
         }
-        if let Some((_, checkpoint)) = self.writing.take_if(|(stable, _)| *stable <= now) {
-            actor.on_input(local, Input::Kept(checkpoint.head), &mut self.fx);
-            self.written = Some(checkpoint);
+        if let Some(shop) = &mut self.shop {
+            if let Some((_, checkpoint)) = self.writing.take_if(|(stable, _)| *stable <= now) {
+                let head = checkpoint.head;
+                if shop.put(&checkpoint, |out| out.write_all(&content(head.of))).is_ok() {
+                    actor.on_input(local, Input::Kept(head), &mut self.fx);
+                    self.stable = Some(head);
+                }
+            }
+            while self.errands.front().is_some_and(|(done, _)| *done <= now) {
+                let errand = self.errands.pop_front().map(|(_, errand)| shop.run(errand, settings));
+                let Some(Ok(Some(outcome))) = errand else { continue };
+                if let Outcome::Fetched { checkpoint, .. } = &outcome {
+                    self.stable = Some(checkpoint.head);
+                }
+                actor.on_input(local, Input::Done(outcome), &mut self.fx);
+            }
         }
         let due = self.timers.iter().filter(|(_, time)| **time <= local);
         for timer in due.map(|(timer, _)| *timer).collect::<Vec<_>>() {
@@ -305,9 +332,9 @@ impl Node {
         log.reclaim()
     }
 
-    /// The snapshot that has become stable since this was asked last, if one has.
-    pub fn take_written(&mut self) -> Option<Arc<Checkpoint>> {
-        self.written.take()
+    /// The head of the snapshot that has become stable since this was asked last, if one has.
+    pub fn take_stable(&mut self) -> Option<Head> {
+        self.stable.take()
     }
 
     /// Sets and cancels timers as the last turn wants.
@@ -331,7 +358,9 @@ impl Node {
         let stable = self.writing.as_ref().map(|(stable, _)| *stable);
         let read = self.readings.front().map(|(done, _)| *done);
         let begins = self.next_read();
-        let next = timer.into_iter().chain(typed).chain(stable).chain(read).chain(begins).min();
+        let errand = self.errands.front().map(|(done, _)| *done);
+        let next = timer.into_iter().chain(typed).chain(stable).chain(read);
+        let next = next.chain(begins).chain(errand).min();
         next.map(|next| next.max(now))
     }
 }

@@ -391,7 +391,7 @@ impl Stage {
                 Delivery::Decided(page) => ("records", What::Learns(id, page.run()), page),
                 Delivery::Delivered(page) => ("delivers", What::Delivers(id, page.run()), page),
                 // It hands nothing out.
-                Delivery::Passed(_) | Delivery::Checkpoint(_) => continue,
+                Delivery::Passed(_) | Delivery::Checkpoint(_) | Delivery::Restored(_) => continue,
                 Delivery::Readable(last) => {
                     let _ = writeln!(self.output, "  {id} serves reads up to {last}");
                     continue;

@@ -10,15 +10,15 @@
 //! and their SHA-256. The checksum of a frame is over the place of the snapshot in the log as well,
 //! so a frame of another snapshot is not taken for one of this.
 
-use std::fmt;
 use std::io::{self, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::message::StateKind;
 use crate::protocol::types::Instance;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, Files};
 
 /// The first bytes of every snapshot. The last one is the number of the form of frames.
 const MAGIC: [u8; 8] = *b"mpxsnap1";
@@ -38,31 +38,13 @@ const HEAD: u8 = 1;
 const CHUNK: u8 = 2;
 const END: u8 = 3;
 
-/// Whose state a snapshot has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// That of `paxos learner --apply digest`.
-    Digest,
-    /// That of a state machine of a program's own.
-    Replica,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Kind::Digest => "digest",
-            Kind::Replica => "replica",
-        })
-    }
-}
-
 /// What a snapshot says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The name of the cluster.
     pub cluster: String,
     /// Whose state it is.
-    pub kind: Kind,
+    pub kind: StateKind,
     /// How delivery stood.
     pub checkpoint: Checkpoint,
 }
@@ -70,8 +52,8 @@ pub struct Label {
 impl Label {
     fn encode(&self) -> Vec<u8> {
         let kind = match self.kind {
-            Kind::Digest => 1,
-            Kind::Replica => 2,
+            StateKind::Digest => 1,
+            StateKind::Replica => 2,
         };
         let mut bytes = vec![FORMAT, kind];
         bytes.extend_from_slice(&(self.cluster.len() as u32).to_le_bytes());
@@ -90,8 +72,8 @@ impl Label {
             ));
         }
         let kind = match kind {
-            1 => Kind::Digest,
-            2 => Kind::Replica,
+            1 => StateKind::Digest,
+            2 => StateKind::Replica,
             _ => return Err(broken()),
         };
         let (length, rest) = rest.split_first_chunk().ok_or_else(broken)?;
@@ -218,7 +200,7 @@ struct Frame {
 
 impl Frame {
     /// The frame at `offset`, which must have this number. Its checksum is not looked at yet.
-    fn read(disk: &mut impl Disk, name: &str, offset: u64, expected: u32) -> io::Result<Self> {
+    fn read(disk: &mut impl Files, name: &str, offset: u64, expected: u32) -> io::Result<Self> {
         let torn = || damaged(&format!("the frame at byte {offset} is not whole"));
         let mut bytes = [0; FRAME_HEADER_BYTES];
         if disk.read_at(name, offset, &mut bytes)? < bytes.len() {
@@ -273,7 +255,7 @@ pub struct Reader<'a, D> {
     end: Option<[u8; 32]>,
 }
 
-impl<'a, D: Disk> Reader<'a, D> {
+impl<'a, D: Files> Reader<'a, D> {
     /// Reads the head.
     ///
     /// # Errors
@@ -361,7 +343,7 @@ impl<'a, D: Disk> Reader<'a, D> {
     }
 }
 
-impl<D: Disk> Read for Reader<'_, D> {
+impl<D: Files> Read for Reader<'_, D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.taken == self.chunk.len() {
             if buffer.is_empty() || !self.advance()? {

@@ -3,22 +3,34 @@
 //! One is written at a time, and at most a fifth of the time is spent on it: an application that is
 //! asked again while it is not free goes without that one. What fails is said, and tried again at
 //! the next place; nothing is removed from the log meanwhile.
+//!
+//! Between two snapshots it does the errands of the role (`protocol::transfer`): it reads what
+//! other learners want, and writes what comes of theirs. What it has no time for is asked for
+//! again.
 
-use std::io::{self, Write};
+use std::fmt;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use log::{debug, error};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use log::{debug, error, warn};
+use parking_lot::Mutex;
 
 use super::Frozen;
-use super::file::{Kind, Label};
-use super::shelf::Shelf;
+use super::file::{Label, Reader};
+use super::shelf::{Shelf, Stored, name_of};
 use crate::clock::Clock;
-use crate::protocol::checkpoint::{Checkpoint, Head};
+use crate::protocol::actor::Input;
+use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::message::StateKind;
+use crate::protocol::settings::Settings;
+use crate::protocol::transfer::{Errand, Outcome};
+use crate::protocol::types::{Instance, Time};
 use crate::storage::directory::Directory;
+use crate::storage::disk::{Disk, Files};
 
 /// After a snapshot so many times as long as it took are left to others.
 const PAUSES: u32 = 4;
@@ -26,24 +38,43 @@ const PAUSES: u32 = 4;
 /// How long it waits before it tells again what was not heard.
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
+/// How much waits for it, at most.
+const JOBS_MAX: usize = 16;
+
 /// Whose snapshots are kept, and where.
 #[derive(Debug)]
-pub struct Shop {
+pub struct Shop<D> {
     /// The directory.
-    pub shelf: Shelf<Directory>,
+    pub shelf: Shelf<D>,
     /// The name of the cluster.
     pub cluster: String,
     /// Whose state it is.
-    pub kind: Kind,
+    pub kind: StateKind,
 }
 
 /// Writes snapshots, one at a time, in a thread of its own. Dropped, it gives up what it is
 /// writing.
-#[derive(Debug)]
 pub struct Keeper {
-    jobs: Option<Sender<Job>>,
+    jobs: Sender<Job>,
     shared: Arc<Shared>,
+    /// What was kept, to be read beside the thread.
+    files: Mutex<Box<dyn Files>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Hands the thread what the role wants done.
+#[derive(Clone, Debug)]
+pub struct Errands {
+    jobs: Sender<Job>,
+}
+
+impl Errands {
+    /// Has it done, unless too much waits.
+    pub fn run(&self, errand: Errand) {
+        if self.jobs.try_send(Job::Errand(errand)).is_err() {
+            debug!("an errand is not done: the thread that writes snapshots has too much to do");
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,29 +83,55 @@ struct Shared {
     is_stopped: AtomicBool,
 }
 
-struct Job {
-    checkpoint: Arc<Checkpoint>,
-    frozen: Frozen,
+enum Job {
+    /// Write a snapshot.
+    Write(Arc<Checkpoint>, Frozen),
+    /// Do this for the role.
+    Errand(Errand),
+    /// End.
+    Stop,
 }
 
 impl Keeper {
-    /// Starts the thread. It calls `kept` for each snapshot that is on stable storage, again and
-    /// again until that returns true.
+    /// Starts the thread. It hands `tell` what the role must know: that a snapshot is on stable
+    /// storage, again and again until that returns true; and what came of errands, once.
     ///
     /// # Errors
     ///
-    /// When the operating system gives no thread.
+    /// When the operating system gives no thread, or no handle of the directory.
     pub fn spawn(
-        shop: Shop,
+        shop: Shop<Directory>,
+        settings: Settings,
         clock: Clock,
-        kept: impl FnMut(Head) -> bool + Send + 'static,
+        tell: impl FnMut(Input) -> bool + Send + 'static,
     ) -> io::Result<Keeper> {
-        let (sender, jobs) = bounded(1);
+        let (sender, jobs) = bounded(JOBS_MAX);
         let shared = Arc::new(Shared::default());
-        let of_thread = Arc::clone(&shared);
-        let work = move || work(shop, &jobs, &of_thread, clock, kept);
-        let thread = thread::Builder::new().name("snapshots".to_owned()).spawn(work)?;
-        Ok(Keeper { jobs: Some(sender), shared, thread: Some(thread) })
+        let files = Mutex::new(shop.shelf.files()?);
+        let tell = Box::new(tell);
+        let work = Work { shop, shared: Arc::clone(&shared), settings, clock, tell };
+        let run = move || work.run(&jobs);
+        let thread = thread::Builder::new().name("snapshots".to_owned()).spawn(run)?;
+        Ok(Keeper { jobs: sender, shared, files, thread: Some(thread) })
+    }
+
+    /// What the role has it do.
+    pub fn errands(&self) -> Errands {
+        Errands { jobs: self.jobs.clone() }
+    }
+
+    /// Lets `restore` read the application's bytes of the snapshot of `of`.
+    ///
+    /// # Errors
+    ///
+    /// As `restore` and the disk have them.
+    pub fn read<R>(
+        &self,
+        of: Instance,
+        restore: impl FnOnce(&mut dyn Read) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut files = self.files.lock();
+        restore(&mut Reader::begin(&mut *files, &name_of(of))?)
     }
 
     /// Whether it would take one now. Ask before the application is frozen.
@@ -87,17 +144,28 @@ impl Keeper {
         if self.shared.is_busy.swap(true, Ordering::AcqRel) {
             return;
         }
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(Job { checkpoint, frozen }));
-        if let Some(Err(TrySendError::Disconnected(_))) = sent {
-            error!("the thread that writes snapshots has ended; this is a mistake in the program");
+        match self.jobs.try_send(Job::Write(checkpoint, frozen)) {
+            Ok(()) => {}
+            // The next one will do.
+            Err(TrySendError::Full(_)) => self.shared.is_busy.store(false, Ordering::Release),
+            Err(TrySendError::Disconnected(_)) => error!(
+                "the thread that writes snapshots has ended; this is a mistake in the program"
+            ),
         }
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("shared", &self.shared).finish_non_exhaustive()
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
         self.shared.is_stopped.store(true, Ordering::Release);
-        self.jobs = None;
+        // It fails once the thread has ended.
+        let _ = self.jobs.send(Job::Stop);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -106,62 +174,135 @@ impl Drop for Keeper {
     }
 }
 
-fn work(
-    mut shop: Shop,
-    jobs: &Receiver<Job>,
-    shared: &Shared,
+/// What the thread has to do with.
+struct Work<T> {
+    shop: Shop<Directory>,
+    shared: Arc<Shared>,
+    settings: Settings,
     clock: Clock,
-    mut kept: impl FnMut(Head) -> bool,
-) {
-    for Job { checkpoint, frozen } in jobs {
-        // Also when what was frozen panics: then it is said at the next one.
-        let _free = Free(shared);
-        let start = clock.now();
+    tell: Box<T>,
+}
+
+impl<T: FnMut(Input) -> bool> Work<T> {
+    fn run(mut self, jobs: &Receiver<Job>) {
+        // Until then no snapshot is written.
+        let mut rest: Option<(Time, Free)> = None;
+        loop {
+            let job = match &rest {
+                None => jobs.recv().ok(),
+                Some((until, _)) => match jobs.recv_timeout(until.since(self.clock.now())) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        rest = None;
+                        continue;
+                    }
+                    job => job.ok(),
+                },
+            };
+            match job {
+                None | Some(Job::Stop) => return,
+                Some(Job::Write(checkpoint, frozen)) => {
+                    // Dropped also when what was frozen panics: the next one says so.
+                    let free = Free(Arc::clone(&self.shared));
+                    let start = self.clock.now();
+                    self.write(&checkpoint, frozen);
+                    let end = self.clock.now();
+                    rest = Some((end + end.since(start) * PAUSES, free));
+                }
+                // What is not heard is asked for again.
+                Some(Job::Errand(errand)) => match self.shop.run(errand, &self.settings) {
+                    Ok(Some(outcome)) => drop((self.tell)(Input::Done(outcome))),
+                    Ok(None) => {}
+                    Err(error) => {
+                        let path = self.shop.shelf.path_of("");
+                        error!("{path}: the snapshot of another learner is not kept: {error}");
+                    }
+                },
+            }
+        }
+    }
+
+    fn write(&mut self, checkpoint: &Checkpoint, frozen: Frozen) {
         let head = checkpoint.head;
-        match shop.write(&checkpoint, frozen, shared) {
+        let shared = &self.shared;
+        match self.shop.put(checkpoint, |out| frozen(&mut Stoppable { out, shared })) {
             Ok(()) => {
                 debug!("keeps a snapshot of what lies below instance {}", head.of);
                 // Whoever ends may be waiting for this thread, and hears nothing any more.
-                while !kept(head) && !shared.is_stopped.load(Ordering::Acquire) {
+                while !(self.tell)(Input::Kept(head))
+                    && !self.shared.is_stopped.load(Ordering::Acquire)
+                {
                     thread::sleep(BETWEEN_TRIES);
                 }
             }
-            Err(_) if shared.is_stopped.load(Ordering::Acquire) => return,
+            Err(_) if self.shared.is_stopped.load(Ordering::Acquire) => {}
             Err(error) => {
-                let path = shop.shelf.path_of("");
+                let path = self.shop.shelf.path_of("");
                 error!(
                     "{path}: no snapshot is kept: {error}; the log is not removed meanwhile, and \
                      the next one is tried"
                 );
             }
         }
-        let took = clock.now().since(start);
-        // While it is busy nothing is sent, so only the end of the other side wakes it.
-        if jobs.recv_timeout(took * PAUSES).is_err_and(|error| error.is_disconnected()) {
-            return;
-        }
     }
 }
 
 /// Dropped, it lets the next snapshot come.
-struct Free<'a>(&'a Shared);
+struct Free(Arc<Shared>);
 
-impl Drop for Free<'_> {
+impl Drop for Free {
     fn drop(&mut self) {
         self.0.is_busy.store(false, Ordering::Release);
     }
 }
 
-impl Shop {
-    fn write(
+impl<D: Disk> Shop<D> {
+    /// Does an errand. None: nothing came of it.
+    ///
+    /// # Errors
+    ///
+    /// When what was fetched cannot be written.
+    pub fn run(&mut self, errand: Errand, settings: &Settings) -> io::Result<Option<Outcome>> {
+        Ok(match errand {
+            Errand::Lend { asker, fetch } => match self.shelf.lend(&fetch, settings) {
+                Ok(chunks) => {
+                    let again = fetch.again;
+                    (!chunks.is_empty()).then_some(Outcome::Lent { asker, again, chunks })
+                }
+                Err(error) => {
+                    debug!("{asker} gets nothing of a snapshot: {error}");
+                    None
+                }
+            },
+            Errand::Put { snapshot, offset, bytes } => {
+                let own = (self.cluster.as_str(), self.kind);
+                match self.shelf.put_fetched(&snapshot, (offset, &bytes), own) {
+                    Ok(Stored::Part(bytes)) => Some(Outcome::Stored { snapshot, bytes }),
+                    Ok(Stored::Whole(checkpoint)) => {
+                        let checkpoint = Arc::new(checkpoint);
+                        Some(Outcome::Fetched { snapshot, checkpoint })
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                        warn!("what was fetched is no snapshot to go on from: {error}");
+                        Some(Outcome::Spoiled(snapshot))
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        })
+    }
+
+    /// Puts the snapshot of this place there, whose application's part `write` writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shelf::put`] has them.
+    pub fn put(
         &mut self,
         checkpoint: &Checkpoint,
-        frozen: Frozen,
-        shared: &Shared,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         let (cluster, kind) = (self.cluster.clone(), self.kind);
-        let label = Label { cluster, kind, checkpoint: checkpoint.clone() };
-        self.shelf.put(&label, |out| frozen(&mut Stoppable { out, shared }))
+        self.shelf.put(&Label { cluster, kind, checkpoint: checkpoint.clone() }, write)
     }
 }
 

@@ -8,21 +8,31 @@ use std::io::{self, Read, Write};
 
 use log::warn;
 
-use super::file::{Kind, Label, Reader, Writer};
+use super::file::{Label, Reader, Writer};
 use crate::bugs::{self, Bug};
-use crate::protocol::types::Instance;
-use crate::storage::disk::Disk;
+use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::message::{Chunk, Fetch, SnapshotName, StateKind};
+use crate::protocol::settings::Settings;
+use crate::protocol::transfer;
+use crate::protocol::types::{Instance, Value};
+use crate::storage::disk::{Disk, Files};
 
 /// How many snapshots are kept.
 const KEPT: usize = 2;
 
 const PREFIX: &str = "snapshot-";
 const PART: &str = ".part";
+const FETCHED: &str = ".fetched";
+
+/// While so many snapshots are put there, one that others are fetching stays.
+const STAYS: u32 = 8;
 
 /// Snapshots in a directory.
 #[derive(Debug)]
 pub struct Shelf<D> {
     disk: D,
+    /// What others have been fetching, and for how many snapshots more it stays.
+    lent: Option<(SnapshotName, u32)>,
 }
 
 /// Why there is no snapshot to go on from although there are files.
@@ -63,6 +73,15 @@ pub struct Found {
     pub hash: [u8; 32],
 }
 
+/// How much of a snapshot that is being fetched is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// So many bytes of its file.
+    Part(u64),
+    /// All of it: it is among the snapshots.
+    Whole(Checkpoint),
+}
+
 /// The name of the snapshot of `of`.
 pub fn name_of(of: Instance) -> String {
     format!("{PREFIX}{:020}", of.0)
@@ -78,7 +97,7 @@ pub fn of_name(name: &str) -> Option<Instance> {
 impl<D: Disk> Shelf<D> {
     /// The snapshots in this directory.
     pub fn new(disk: D) -> Self {
-        Shelf { disk }
+        Shelf { disk, lent: None }
     }
 
     /// How messages call a file of it; the directory itself for no name.
@@ -129,7 +148,7 @@ impl<D: Disk> Shelf<D> {
     ///
     /// When none is whole, and when it is of another cluster or another program: then nothing must
     /// begin as if there were none.
-    pub fn newest(&mut self, cluster: &str, kind: Kind) -> Result<Option<Found>, ShelfError> {
+    pub fn newest(&mut self, cluster: &str, kind: StateKind) -> Result<Option<Found>, ShelfError> {
         let names = self.names().map_err(|error| self.trouble(error))?;
         let mut damage = None;
         for name in names {
@@ -150,13 +169,13 @@ impl<D: Disk> Shelf<D> {
         match damage {
             None => Ok(None),
             Some((path, error)) => Err(ShelfError::Damaged(format!(
-                "{path}: {error}, and no other snapshot there is whole; import one from another \
-                 replica, or move the directory away to begin with what the log still has"
+                "{path}: {error}, and no other snapshot there is whole; move the directory away, \
+                 and the next start fetches one of another learner, if the log does not reach back"
             ))),
         }
     }
 
-    fn expect_own(&self, found: &Found, cluster: &str, kind: Kind) -> Result<(), ShelfError> {
+    fn expect_own(&self, found: &Found, cluster: &str, kind: StateKind) -> Result<(), ShelfError> {
         let path = self.path_of(&found.name);
         let label = &found.label;
         if label.cluster != cluster {
@@ -202,9 +221,15 @@ impl<D: Disk> Shelf<D> {
             let _ = self.disk.remove(&part);
             return Err(error);
         }
-        self.disk.rename(&part, &name)?;
+        self.finish(&part, &name)
+    }
+
+    /// Gives what is whole and stable its name.
+    fn finish(&mut self, part: &str, name: &str) -> io::Result<()> {
+        self.disk.rename(part, name)?;
         self.disk.sync_names()?;
-        self.tidy(&name)
+        self.lent = self.lent.take().and_then(|(lent, stays)| Some((lent, stays.checked_sub(1)?)));
+        self.tidy(name)
     }
 
     fn write_aside(
@@ -228,10 +253,155 @@ impl<D: Disk> Shelf<D> {
     fn tidy(&mut self, newest: &str) -> io::Result<()> {
         let names = self.names()?;
         let above = names.iter().take_while(|name| name.as_str() != newest).count();
+        let lent = self.lent.map(|(lent, _)| name_of(lent.of));
         for name in &names[(above + KEPT).min(names.len())..] {
-            self.disk.remove(name)?;
+            if lent.as_ref() != Some(name) {
+                self.disk.remove(name)?;
+            }
+        }
+        // What was being fetched and is no better is of no use.
+        for name in self.disk.list()? {
+            let of = name.strip_suffix(FETCHED).and_then(|name| name.rsplit_once('.'));
+            if of.is_some_and(|(of, _)| of_name(of).is_some() && of <= newest) {
+                self.disk.remove(&name)?;
+            }
         }
         Ok(())
+    }
+
+    /// The files of it, to be read by another thread.
+    ///
+    /// # Errors
+    ///
+    /// As the disk has them.
+    pub fn files(&self) -> io::Result<Box<dyn Files>> {
+        self.disk.files()
+    }
+
+    /// What tells the snapshot in this file from others.
+    fn identify(&mut self, file: &str) -> io::Result<SnapshotName> {
+        let label = Reader::begin(&mut self.disk, file)?.label().clone();
+        let (Checkpoint { head, name: log, .. }, mut tail) = (label.checkpoint, [0; 8]);
+        let bytes = self.disk.length(file)?;
+        self.disk.read_at(file, bytes.saturating_sub(8), &mut tail)?;
+        let tail = u64::from_le_bytes(tail);
+        Ok(SnapshotName { log, of: head.of, keep: head.keep, bytes, tail })
+    }
+
+    /// The chunks that another learner wants, of those that are here.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read.
+    pub fn lend(&mut self, fetch: &Fetch, settings: &Settings) -> io::Result<Vec<Chunk>> {
+        let file = match fetch.snapshot {
+            Some(name) => Some(name_of(name.of)),
+            None => self.names()?.into_iter().next(),
+        };
+        let Some(file) = file else { return Ok(Vec::new()) };
+        let lent = self.lent.filter(|(lent, _)| name_of(lent.of) == file);
+        let name = match lent {
+            Some((name, _)) => name,
+            None => self.identify(&file)?,
+        };
+        if fetch.snapshot.is_some_and(|wanted| wanted != name) {
+            return Ok(Vec::new());
+        }
+        // Who has only asked what there is may fetch it from another learner.
+        if fetch.snapshot.is_some() {
+            self.lent = Some((name, STAYS));
+        }
+        let mut chunks = Vec::new();
+        for (offset, length) in transfer::chunks(fetch, name.bytes, settings) {
+            let mut bytes = vec![0; length];
+            if self.disk.read_at(&file, offset, &mut bytes)? == length {
+                chunks.push(Chunk { snapshot: name, offset, bytes: Value::new(&bytes) });
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// Puts a piece of another learner's snapshot into a file of its own, unless the file has it
+    /// already; and, once all of it is there and is the snapshot of `kind` in `cluster` that it was
+    /// said to be, among the snapshots. What is left of others that were begun is removed.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written. [`io::ErrorKind::InvalidData`] when all is there and it is not
+    /// that snapshot: it is removed.
+    pub fn put_fetched(
+        &mut self,
+        name: &SnapshotName,
+        (offset, bytes): (u64, &[u8]),
+        (cluster, kind): (&str, StateKind),
+    ) -> io::Result<Stored> {
+        let file = name_of(name.of);
+        let part = format!("{file}.{:016x}{FETCHED}", name.tail);
+        let mut is_there = false;
+        let all = self.disk.list()?;
+        if all.contains(&file) && self.identify(&file).is_ok_and(|there| there == *name) {
+            // It was put there before, and whoever wanted it has not heard.
+            if let Ok(found) = self.verify(&file) {
+                return Ok(Stored::Whole(found.label.checkpoint));
+            }
+        }
+        for other in all {
+            is_there |= other == part;
+            if other != part && other.ends_with(FETCHED) {
+                self.disk.remove(&other)?;
+            }
+        }
+        if !is_there {
+            self.disk.create(&part)?;
+        }
+        let length = self.disk.length(&part)?;
+        let end = offset.saturating_add(bytes.len() as u64);
+        if end <= length || offset > length {
+            if length < name.bytes {
+                return Ok(Stored::Part(length));
+            }
+        } else {
+            self.disk.write_at(&part, offset, bytes)?;
+            if end < name.bytes {
+                return Ok(Stored::Part(end));
+            }
+        }
+        let whole = self.expect_whole(&part, name, cluster, kind);
+        match whole {
+            Ok(checkpoint) => {
+                self.finish(&part, &file)?;
+                Ok(Stored::Whole(checkpoint))
+            }
+            Err(error) => {
+                // Else the disk may do better the next time.
+                if error.kind() == io::ErrorKind::InvalidData {
+                    self.disk.remove(&part)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// What was fetched is stable, whole, and what it was said to be.
+    fn expect_whole(
+        &mut self,
+        part: &str,
+        name: &SnapshotName,
+        cluster: &str,
+        kind: StateKind,
+    ) -> io::Result<Checkpoint> {
+        if !bugs::has(Bug::RenamesBeforeSync) {
+            self.disk.cut(part, name.bytes)?;
+            self.disk.sync(part)?;
+        }
+        let found = Found { name: name_of(name.of), ..self.verify(part)? };
+        let is_it = self.identify(part)? == *name || bugs::has(Bug::BelievesTornSnapshot);
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        if !is_it {
+            return Err(invalid("it is another snapshot than it was said to be".to_owned()));
+        }
+        self.expect_own(&found, cluster, kind).map_err(|error| invalid(error.to_string()))?;
+        Ok(found.label.checkpoint)
     }
 
     fn remove_parts(&mut self) -> io::Result<()> {

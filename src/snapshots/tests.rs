@@ -2,9 +2,10 @@
 
 use std::io;
 
-use super::file::{Kind, Label};
+use super::file::Label;
 use super::shelf::{Shelf, ShelfError, name_of};
 use crate::protocol::checkpoint::{Checkpoint, Head};
+use crate::protocol::message::StateKind;
 use crate::protocol::types::Instance;
 use crate::sim::disk::SimDisk;
 use crate::storage::disk::Disk;
@@ -14,7 +15,7 @@ fn label(of: u64) -> Label {
     let head = Head { of, keep: of, trim: first, forget: first, idle_below: first };
     let (sessions, horizon) = (Vec::new(), Instance(0));
     let checkpoint = Checkpoint { head, name: 7, sessions, horizon, open: Vec::new() };
-    Label { cluster: "here".to_owned(), kind: Kind::Digest, checkpoint }
+    Label { cluster: "here".to_owned(), kind: StateKind::Digest, checkpoint }
 }
 
 fn state(of: u64) -> Vec<u8> {
@@ -26,7 +27,7 @@ fn put(disk: &SimDisk, of: u64) -> io::Result<()> {
 }
 
 fn newest(disk: &SimDisk) -> Option<u64> {
-    let found = Shelf::new(disk.clone()).newest("here", Kind::Digest).unwrap();
+    let found = Shelf::new(disk.clone()).newest("here", StateKind::Digest).unwrap();
     found.map(|found| found.label.of().0)
 }
 
@@ -47,7 +48,7 @@ fn what_is_of_others_is_refused() {
     let disk = SimDisk::default();
     put(&disk, 10).unwrap();
     let mut shelf = Shelf::new(disk);
-    for (cluster, kind) in [("there", Kind::Digest), ("here", Kind::Replica)] {
+    for (cluster, kind) in [("there", StateKind::Digest), ("here", StateKind::Replica)] {
         let refused = shelf.newest(cluster, kind);
         assert!(matches!(refused, Err(ShelfError::Foreign(_))), "{refused:?}");
     }

@@ -327,6 +327,8 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
         Message::Recalled(recalled) => fetching::encode_recalled(recalled, buffer),
         Message::ReadRequest(request) => reading::encode_request(*request, buffer),
         Message::ReadReply(reply) => reading::encode_reply(*reply, buffer),
+        Message::Fetch(fetch) => fetching::encode_fetch(fetch, buffer),
+        Message::Chunk(chunk) => fetching::encode_chunk(chunk, buffer),
         Message::Disown(Disown { acceptor, incarnation }) => {
             let (acceptor, incarnation) = (*acceptor, *incarnation);
             put(DisownHead { acceptor, incarnation }, buffer);
@@ -433,6 +435,14 @@ impl<'a> Body<'a> {
         Ok(entries)
     }
 
+    /// So many bytes.
+    fn bytes(&mut self, count: u32) -> Result<&'a [u8], Refusal> {
+        let count = usize::try_from(count).map_err(|_| Refusal::BadBody)?;
+        let (bytes, rest) = self.rest.split_at_checked(count).ok_or(Refusal::BadBody)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
     /// An entry that stands for itself.
     fn entry(&mut self) -> Result<Entry, Refusal> {
         let entries = self.entries(1, 1)?;
@@ -528,10 +538,7 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             Message::Decide(Decide { ballot: ballot(head.ballot), from, entries })
         }
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
-        Kind::Durable => {
-            let (below, name): (u64, u64) = body.take()?;
-            Message::Durable(Durable { below: instance(below)?, name })
-        }
+        Kind::Durable => Message::Durable(fetching::decode_durable(&mut body)?),
         Kind::Heartbeat => {
             let HeartbeatHead { announcement: said, asks, progress: held } = body.take()?;
             let (announcement, progress) = (announcement(said), progress(held)?);
@@ -563,6 +570,8 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
         Kind::Recalled => Message::Recalled(fetching::decode_recalled(&mut body)?),
         Kind::ReadRequest => Message::ReadRequest(reading::decode_request(&mut body)?),
         Kind::ReadReply => Message::ReadReply(reading::decode_reply(&mut body)?),
+        Kind::Fetch => Message::Fetch(fetching::decode_fetch(&mut body)?),
+        Kind::Chunk => Message::Chunk(fetching::decode_chunk(&mut body)?),
         Kind::Disown => {
             let DisownHead { acceptor, incarnation } = body.take()?;
             Message::Disown(Disown { acceptor, incarnation })

@@ -62,12 +62,15 @@ fn reaches(world: &World, printed: &str, position: u64) -> bool {
     happens(SOON, || lines(world, printed).last().is_some_and(|(last, _)| *last >= position))
 }
 
-/// Demands that all lines agree with those of the learner that was there from the beginning.
+/// Demands that all lines agree with those of a learner that was there from an earlier place on.
 fn agree(world: &World, printed: &str, with: &str) {
+    let lines_here = lines(world, printed);
+    let (last, _) = lines_here.last().expect("something was printed");
+    // It may be behind.
+    assert!(reaches(world, with, *last), "{with} does not come to {last}");
     let all = lines(world, with);
-    let lines = lines(world, printed);
-    assert!(!lines.is_empty());
-    assert!(lines.iter().all(|line| all.contains(line)), "{printed} and {with} differ");
+    let differ: Vec<_> = lines_here.iter().filter(|line| !all.contains(line)).collect();
+    assert!(differ.is_empty(), "{printed} has what {with} has not: {differ:?}");
 }
 
 fn snapshot(words: &[&str]) -> Output {
@@ -79,8 +82,9 @@ fn path(world: &World, name: &str) -> String {
     world.path(name).display().to_string()
 }
 
-/// A learner goes on where its snapshot was taken, although the log begins above its beginning; one
-/// that lost its snapshots says so, and goes on with those of the other.
+/// A learner goes on where its snapshot was taken, although the log begins above its beginning. One
+/// that lost its snapshots fetches one of another; where there is none it says so, and takes what
+/// it is given.
 #[test]
 fn a_learner_goes_on_from_its_snapshot_and_from_that_of_another_one() {
     let mut world = world("keepers 1 2\n");
@@ -104,9 +108,20 @@ fn a_learner_goes_on_from_its_snapshot_and_from_that_of_another_one() {
     // Only now can the log have been removed below what both have. A new one has nothing.
     world.kill("learner2");
     fs::remove_dir_all(world.path("snapshots/learner-2")).unwrap();
-    digests(&mut world, 2, 2);
-    assert_eq!(world.end_of("learner2", SOON).code(), Some(1));
-    assert!(world.complaints("learner2").contains("the log begins at instance"));
+    let fetched = digests(&mut world, 2, 2);
+    feed(&mut world, 4, 2_000);
+    assert!(reaches(&world, &fetched, 202_000), "{}", world.complaints("learner2"));
+    agree(&world, &fetched, &whole);
+    let said = world.complaints("learner2");
+    assert!(said.contains("fetches a snapshot from another learner"), "{said}");
+    assert!(lines(&world, &fetched)[0].0 > 9_000, "it has not begun anew");
+
+    // The others are away.
+    (1..=3).for_each(|id| world.kill(&format!("learner{id}")));
+    fs::remove_dir_all(world.path("snapshots/learner-2")).unwrap();
+    digests(&mut world, 2, 3);
+    assert_eq!(world.end_of("learner2", LATER).code(), Some(1));
+    assert!(world.complaints("learner2").contains("no learner has a snapshot"));
 
     let (one, two) = (path(&world, "snapshots/learner-1"), path(&world, "snapshots/learner-2"));
     let file = path(&world, "state");
@@ -115,10 +130,13 @@ fn a_learner_goes_on_from_its_snapshot_and_from_that_of_another_one() {
     assert!(text(&snapshot(&["verify", &file]).stdout).contains("whole, of a digest of cluster"));
     let imported = snapshot(&["import", &file, &two]);
     assert!(imported.status.success(), "{}", text(&imported.stderr));
-    let second = digests(&mut world, 2, 3);
-    feed(&mut world, 4, 5_000);
+    let third = digests(&mut world, 3, 2);
+    let second = digests(&mut world, 2, 4);
+    feed(&mut world, 5, 3_000);
     assert!(reaches(&world, &second, 205_000), "{}", world.complaints("learner2"));
-    agree(&world, &second, &whole);
+    assert!(reaches(&world, &third, 205_000), "{}", world.complaints("learner3"));
+    let last = |printed: &str| lines(&world, printed).pop();
+    assert_eq!(last(&second), last(&third));
 }
 
 /// What too few keepers have is not removed.

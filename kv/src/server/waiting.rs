@@ -30,8 +30,9 @@ pub enum Awaited {
 
 /// What the cluster has answered.
 pub struct Landed {
-    /// The answers to the steps of the writes, one after the other.
-    pub replies: Vec<Reply>,
+    /// The answers to the steps of the writes, one after the other; none if nobody can tell: the
+    /// replica has gone on from another one's snapshot, which may have applied them, or has ended.
+    pub replies: Option<Vec<Reply>>,
     /// When a barrier was asked for.
     pub asked: Option<u64>,
     /// The flights in the entry.
@@ -52,14 +53,13 @@ struct Pending {
 pub struct Waiting {
     pending: VecDeque<Pending>,
     waker: Waker,
-    has_ended: bool,
 }
 
 impl Waiting {
     /// Nothing is under way; what lands wakes this up.
     pub fn new(waking: &Arc<Waking>) -> Waiting {
         let waker = Waker::from(Arc::clone(waking));
-        Waiting { pending: VecDeque::new(), waker, has_ended: false }
+        Waiting { pending: VecDeque::new(), waker }
     }
 
     /// Something is under way from now on.
@@ -91,17 +91,9 @@ impl Waiting {
                 Poll::Pending => return None,
             },
         };
-        let Fate::Decided(replies) = fate else {
-            self.has_ended = true;
-            return None;
-        };
+        let replies = fate.decided();
         let Pending { writes, reads, .. } = self.pending.pop_front()?;
         Some(Landed { replies, asked, writes, reads })
-    }
-
-    /// Whether the replica has ended, so that nothing will land any more.
-    pub fn has_ended(&self) -> bool {
-        self.has_ended
     }
 
     /// Whether what is first has been given up and is still under way: no majority answers.

@@ -79,11 +79,6 @@ impl World {
         await_ready(&mut self.spawn(id));
     }
 
-    /// Starts one that may not serve.
-    pub fn start_unready(&mut self, id: u16) {
-        drop(self.spawn(id));
-    }
-
     fn spawn(&mut self, id: u16) -> BufReader<std::process::ChildStdout> {
         let path = self.path().join(format!("{id}.log"));
         let log = fs::File::options().append(true).create(true).open(path).unwrap();

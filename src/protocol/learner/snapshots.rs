@@ -8,13 +8,15 @@
 
 use crate::protocol::actor::Effects;
 use crate::protocol::checkpoint::Head;
-use crate::protocol::message::{Durable, Message};
+use crate::protocol::message::{Durable, Message, StateKind};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Role, Time};
 
 /// Where snapshots can be taken, and what is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshots {
+    /// Whose state they have.
+    pub kind: StateKind,
     /// Where one could be taken last.
     last: Instance,
     /// What lies below it is not needed any more, with what is kept here.
@@ -23,16 +25,15 @@ pub struct Snapshots {
     told: Option<(Time, Instance)>,
 }
 
-impl Default for Snapshots {
-    fn default() -> Self {
-        Snapshots { last: Instance::FIRST, durable: Instance::FIRST, told: None }
-    }
-}
-
 impl Snapshots {
+    /// Those of a learner that has none yet.
+    pub fn new(kind: StateKind) -> Self {
+        Snapshots { kind, last: Instance::FIRST, durable: Instance::FIRST, told: None }
+    }
+
     /// Those of a learner that has gone on at one.
-    pub fn of(head: Head) -> Self {
-        Snapshots { last: head.of, durable: head.keep, ..Self::default() }
+    pub fn of(kind: StateKind, head: Head) -> Self {
+        Snapshots { last: head.of, durable: head.keep, ..Self::new(kind) }
     }
 
     /// Whether one can be taken at `watermark`: wherever the log has a checkpoint, for that is how

@@ -121,6 +121,20 @@ impl fmt::Display for Message {
             Message::ReadReply(ReadReply { count, end, .. }) => {
                 write!(f, "ReadReply {count}: below {end}")
             }
+            Message::Fetch(Fetch { of, snapshot, first, wanted, .. }) => {
+                let whom = of.map_or_else(|| "anybody".to_owned(), |of| format!("L{of}"));
+                match snapshot {
+                    None => write!(f, "Fetch the newest snapshot of {whom}"),
+                    Some(SnapshotName { of, .. }) => {
+                        let count = wanted.count_ones();
+                        write!(f, "Fetch {count} chunks of snapshot {of} from {first} of {whom}")
+                    }
+                }
+            }
+            Message::Chunk(Chunk { snapshot, offset, bytes }) => {
+                let (of, length) = (snapshot.of, bytes.as_bytes().len());
+                write!(f, "Chunk of snapshot {of}: {length} bytes at {offset}")
+            }
         }
     }
 }

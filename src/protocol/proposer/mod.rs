@@ -557,7 +557,9 @@ impl Actor for Proposer {
             | Message::Recall(_)
             | Message::Recalled(_)
             | Message::ReadRequest(_)
-            | Message::ReadReply(_) => {
+            | Message::ReadReply(_)
+            | Message::Fetch(_)
+            | Message::Chunk(_) => {
                 fx.ignore(Ignored::Misdirected);
             }
         }
@@ -583,7 +585,10 @@ impl Actor for Proposer {
                 Timer::CatchUp | Timer::RetryAccept | Timer::CloseHoles | Timer::RequestAck,
                 Phase::Standby | Phase::Campaign { .. } | Phase::Leading(_),
             ) => {}
-            (Timer::DecideAck | Timer::RetryRequest | Timer::Plea | Timer::Read, _) => {
+            (
+                Timer::DecideAck | Timer::RetryRequest | Timer::Plea | Timer::Read | Timer::Fetch,
+                _,
+            ) => {
                 unreachable!("a proposer does not set {timer:?}")
             }
         }

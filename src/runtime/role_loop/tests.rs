@@ -70,6 +70,7 @@ impl Actor for Toy {
             Input::End => "input ends".to_owned(),
             Input::Kept(head) => format!("kept {}", head.of),
             Input::Read(last) => format!("read {last}"),
+            Input::Done(outcome) => format!("done {outcome:?}"),
         };
         self.note(now, &event, fx);
     }
@@ -187,6 +188,7 @@ fn setup(
         codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
         network: Box::new(world.clone()),
         readings: None,
+        errands: None,
         store: Box::new(world.clone()),
         output: Box::new(world),
         credits: None,

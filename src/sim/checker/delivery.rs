@@ -23,6 +23,7 @@ impl Checker {
                 self.on_unreadable(from, *last);
                 return Ok(());
             }
+            Delivery::Restored(checkpoint) => return self.on_fetched(from, checkpoint.head),
             Delivery::Begins(instance) => return self.on_begins(from, *instance),
             Delivery::Decided(page) | Delivery::Delivered(page) => page,
             Delivery::Assembled(value) => {
@@ -103,6 +104,24 @@ impl Checker {
         self.on_passed(from, head.of);
         self.restored.extend([(from.node, head.keep), (from.node, head.of)]);
         self.expect_decided_below(from.node, head.of)
+    }
+
+    /// The same of a learner in the middle of its life: what it delivered before was right, and is
+    /// in the snapshot.
+    fn on_fetched(&mut self, from: Sender, head: Head) -> Result<(), Violation> {
+        let mine = self.delivered.remove(&from).unwrap_or_default();
+        let begun = self.begun.get(&from).copied().unwrap_or(Instance::FIRST);
+        let reckoned = reckon(&self.chosen, self.limits).delivered;
+        let expected = reckoned.iter().filter(|(instance, ..)| *instance >= begun);
+        for ((instance, value), (at, _, _, of)) in mine.iter().zip(expected) {
+            if (at, of) != (instance, value) {
+                return Err(format!("{} has delivered {value} at {instance}", from.node));
+            }
+        }
+        if mine.last().is_some_and(|(instance, _)| *instance >= head.of) {
+            return Err(format!("{} goes back to {}", from.node, head.of));
+        }
+        self.on_restored(from, head)
     }
 
     /// Below which instance the log is trimmed by what is chosen.

@@ -8,6 +8,7 @@ use crate::protocol::actor::{Actor, Delivery, Effects, Halt};
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::decided_log::{DecidedLog, LetsGo};
 use crate::protocol::learner::Learner;
+use crate::protocol::message::StateKind;
 use crate::protocol::message::{
     Announcement, Assignment, Decide, Durable, Heartbeat, Message, Progress, Standing,
 };
@@ -21,7 +22,7 @@ use crate::rng::Rng;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
 use crate::sim::disk::SimDisk;
 use crate::sim::record::PassageId;
-use crate::snapshots::file::{Kind, Label};
+use crate::snapshots::file::Label;
 use crate::snapshots::shelf::{Shelf, name_of};
 use crate::storage::disk::{Disk, Files};
 use crate::wire::Codec;
@@ -31,7 +32,7 @@ fn label(of: u64) -> Label {
     let head = Head { of, keep: of, trim: first, forget: first, idle_below: first };
     let (sessions, horizon) = (Vec::new(), Instance(0));
     let checkpoint = Checkpoint { head, name: 7, sessions, horizon, open: Vec::new() };
-    Label { cluster: "here".to_owned(), kind: Kind::Digest, checkpoint }
+    Label { cluster: "here".to_owned(), kind: StateKind::Digest, checkpoint }
 }
 
 fn state(of: u64) -> Vec<u8> {
@@ -45,7 +46,7 @@ fn put(disk: &SimDisk, of: u64) -> io::Result<()> {
 /// The place of the newest snapshot that is whole, with the state that it should have.
 fn newest(disk: &SimDisk) -> Result<Option<u64>, String> {
     let mut shelf = Shelf::new(disk.clone());
-    let found = shelf.newest("here", Kind::Digest).map_err(|error| error.to_string())?;
+    let found = shelf.newest("here", StateKind::Digest).map_err(|error| error.to_string())?;
     let Some(found) = found else { return Ok(None) };
     let of = found.label.of().0;
     let mut bytes = Vec::new();
@@ -125,7 +126,7 @@ pub fn earlier_life() -> Wrong {
     [(0, None), (7, None), (8, Some(Halt::Foreign))].into_iter().find_map(|(name, expected)| {
         let checkpoint = label(30).checkpoint;
         let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
-        let mut learner = learner.restored(checkpoint);
+        let mut learner = learner.restored(StateKind::Digest, checkpoint);
         let standing = Standing::Leads;
         let announcement = Announcement { standing, quorate: true, ballot, stamp: Time::ZERO };
         let progress = Progress { name, ..DecidedLog::new().progress() };
@@ -210,7 +211,7 @@ pub fn halves() -> Wrong {
     assert!(pieces.len() > 2, "it has a middle");
 
     let settings = Settings { snapshot_instances: 1, ..Settings::default() };
-    let mut learner = Learner::new(1, 1, settings, Time::ZERO).with_snapshots();
+    let mut learner = Learner::new(1, 1, settings, Time::ZERO).with_snapshots(StateKind::Digest);
     let sender = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
     let end = Instance(61 + pieces.len() as u64);
     let mut taken = Vec::new();

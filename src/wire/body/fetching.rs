@@ -4,8 +4,11 @@ use bincode::{BorrowDecode, Encode};
 
 use super::{Body, WireBallot, WireNode, WireRun, ballot, count, id, instance, node, put, run};
 use super::{wire_ballot, wire_node, wire_run};
-use crate::protocol::message::{CatchUpReply, CatchUpRequest, Recall, Recalled, Voted};
-use crate::protocol::types::{Instance, Run};
+use crate::protocol::message::{
+    CatchUpReply, CatchUpRequest, Chunk, Durable, Fetch, Recall, Recalled, SnapshotName, StateKind,
+    Voted,
+};
+use crate::protocol::types::{Instance, Run, Value};
 use crate::wire::Refusal;
 
 #[derive(Encode, BorrowDecode)]
@@ -40,6 +43,33 @@ struct RecalledHead {
     /// How far the first entry lies above the beginning of the run.
     above: u64,
     entries: u32,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct WireSnapshot {
+    log: u64,
+    of: u64,
+    keep: u64,
+    bytes: u64,
+    tail: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct FetchHead {
+    of: Option<u32>,
+    again: bool,
+    is_replica: bool,
+    snapshot: Option<WireSnapshot>,
+    chunk_bytes: u32,
+    first: u64,
+    wanted: u64,
+}
+
+#[derive(Encode, BorrowDecode)]
+struct ChunkHead {
+    snapshot: WireSnapshot,
+    offset: u64,
+    bytes: u32,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -84,6 +114,55 @@ pub(super) fn encode_recalled(recalled: &Recalled, buffer: &mut Vec<u8>) {
         put(WireVoted { run: wire_run(run), ballot: wire_ballot(*ballot) }, buffer);
     }
     entries.write(buffer);
+}
+
+pub(super) fn encode_fetch(fetch: &Fetch, buffer: &mut Vec<u8>) {
+    let Fetch { of, again, kind, snapshot, chunk_bytes, first, wanted } = *fetch;
+    let (is_replica, snapshot) = (kind == StateKind::Replica, snapshot.map(wire_snapshot));
+    put(FetchHead { of, again, is_replica, snapshot, chunk_bytes, first, wanted }, buffer);
+}
+
+pub(super) fn encode_chunk(chunk: &Chunk, buffer: &mut Vec<u8>) {
+    let Chunk { snapshot, offset, bytes } = chunk;
+    let (snapshot, bytes) = (wire_snapshot(*snapshot), bytes.as_bytes());
+    put(ChunkHead { snapshot, offset: *offset, bytes: count(bytes.len()) }, buffer);
+    buffer.extend_from_slice(bytes);
+}
+
+fn wire_snapshot(SnapshotName { log, of, keep, bytes, tail }: SnapshotName) -> WireSnapshot {
+    WireSnapshot { log, of: of.0, keep: keep.0, bytes, tail }
+}
+
+fn snapshot(told: WireSnapshot) -> Result<SnapshotName, Refusal> {
+    let WireSnapshot { log, of, keep, bytes, tail } = told;
+    Ok(SnapshotName { log, of: instance(of)?, keep: instance(keep)?, bytes, tail })
+}
+
+pub(super) fn decode_durable(body: &mut Body<'_>) -> Result<Durable, Refusal> {
+    let (below, name) = body.take()?;
+    Ok(Durable { below: instance(below)?, name })
+}
+
+pub(super) fn decode_fetch(body: &mut Body<'_>) -> Result<Fetch, Refusal> {
+    let head: FetchHead = body.take()?;
+    Ok(Fetch {
+        of: head.of.map(id).transpose()?,
+        again: head.again,
+        kind: if head.is_replica { StateKind::Replica } else { StateKind::Digest },
+        snapshot: head.snapshot.map(snapshot).transpose()?,
+        chunk_bytes: head.chunk_bytes,
+        first: head.first,
+        wanted: head.wanted,
+    })
+}
+
+pub(super) fn decode_chunk(body: &mut Body<'_>) -> Result<Chunk, Refusal> {
+    let head: ChunkHead = body.take()?;
+    Ok(Chunk {
+        snapshot: snapshot(head.snapshot)?,
+        offset: head.offset,
+        bytes: Value::new(body.bytes(head.bytes)?),
+    })
 }
 
 pub(super) fn decode_request(body: &mut Body<'_>) -> Result<CatchUpRequest, Refusal> {

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::message::{
-    CatchUpReply, CatchUpRequest, ReadReply, ReadRequest, Recall, Recalled, Voted,
+    CatchUpReply, CatchUpRequest, Chunk, Fetch, ReadReply, ReadRequest, Recall, Recalled,
+    SnapshotName, StateKind, Voted,
 };
 use crate::wire::*;
 
@@ -16,6 +17,13 @@ use crate::protocol::types::{
 
 /// The largest numbers everywhere, so that sizes are upper bounds.
 const BIG: Ballot = Ballot { round: u64::MAX, proposer: u32::MAX, boot: u64::MAX };
+const SNAPSHOT: SnapshotName = SnapshotName {
+    log: u64::MAX,
+    of: Instance(u64::MAX),
+    keep: Instance(u64::MAX),
+    bytes: u64::MAX,
+    tail: u64::MAX,
+};
 const SESSION: Session = Session { client: u32::MAX, boot: u64::MAX };
 
 fn value(assigned_by: AssignedBy, number: u64, bytes: &[u8]) -> Entry {
@@ -138,6 +146,19 @@ fn sample(kind: Kind) -> Message {
         Kind::Recall => {
             let run = Run::new(from, Instance(u64::MAX));
             Message::Recall(Recall { of: u32::MAX, again: true, known: from, run })
+        }
+        Kind::Fetch => Message::Fetch(Fetch {
+            of: Some(u32::MAX),
+            again: true,
+            kind: StateKind::Replica,
+            snapshot: Some(SNAPSHOT),
+            chunk_bytes: u32::MAX,
+            first: u64::MAX,
+            wanted: u64::MAX,
+        }),
+        Kind::Chunk => {
+            let bytes = Value::new(b"c\0\xff");
+            Message::Chunk(Chunk { snapshot: SNAPSHOT, offset: u64::MAX, bytes })
         }
         Kind::Recalled => {
             let run = Run::new(from, Instance(u64::MAX));
@@ -338,9 +359,11 @@ fn the_bounds_of_the_protocol_hold() {
             | Message::Durable(_)
             | Message::Heartbeat(_)
             | Message::Disown(_)
+            | Message::Fetch(_)
             | Message::Recall(_)
             | Message::ReadRequest(_)
             | Message::ReadReply(_) => 0,
+            Message::Chunk(Chunk { bytes, .. }) => bytes.as_bytes().len(),
             Message::Recalled(Recalled { votes, entries, .. }) => {
                 votes.len() * Voted::BYTES_MAX + entries.bytes() + ENTRY_BYTES_MAX
             }

@@ -1,0 +1,108 @@
+//! A learner that cannot go on without somebody else's snapshot, and one that gives its own away.
+//! `protocol/transfer.rs` has the rules.
+
+use std::sync::Arc;
+
+use log::info;
+
+use super::Learner;
+use super::snapshots::Snapshots;
+use crate::protocol::actor::{Delivery, Effects, Halt, Ignored};
+use crate::protocol::catch_up::CatchUp;
+use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::message::{Chunk, Fetch};
+use crate::protocol::parts::Proposals;
+use crate::protocol::timer::Timer;
+use crate::protocol::transfer::{self, Errand, Fetching, Outcome};
+use crate::protocol::types::{Instance, NodeId, Time};
+
+impl Learner {
+    /// What was to be handed out below `instance` was removed. A learner that keeps snapshots
+    /// fetches one, and takes in nothing meanwhile; any other ends.
+    pub(super) fn be_cut_off(&mut self, instance: Instance, fx: &mut Effects) {
+        self.is_cut_off = true;
+        match &self.snapshots {
+            Some(snapshots) => {
+                let (first, name) = (self.log.first(), self.log.progress().name);
+                self.fetching = Some(Fetching::new(snapshots.kind, first, name));
+                fx.cancel_timer(Timer::CatchUp);
+            }
+            None if self.begins_anywhere => fx.halt = Some(Halt::CutOff(instance)),
+            None => fx.halt = Some(Halt::Trimmed(instance)),
+        }
+    }
+
+    /// Another learner wants a snapshot.
+    pub(super) fn on_fetch(&mut self, asker: NodeId, fetch: Fetch, fx: &mut Effects) {
+        let has_same_kind = self.snapshots.as_ref().is_some_and(|own| own.kind == fetch.kind);
+        if !has_same_kind || fetch.of.is_some_and(|of| of != self.id) {
+            return fx.ignore(Ignored::NotAsked);
+        }
+        fx.errands.push(Errand::Lend { asker, fetch });
+    }
+
+    pub(super) fn on_chunk(&mut self, now: Time, from: NodeId, chunk: &Chunk, fx: &mut Effects) {
+        match &mut self.fetching {
+            Some(fetching) => fetching.on_chunk(now, from, chunk, &self.settings, fx),
+            None => fx.ignore(Ignored::NotAsked),
+        }
+    }
+
+    pub(super) fn on_fetch_timer(&mut self, now: Time, fx: &mut Effects) {
+        let Some(fetching) = &mut self.fetching else { return };
+        if fetching.on_timer(now, &self.settings, fx) {
+            fx.halt = Some(Halt::NoSnapshot(self.log.first()));
+        }
+    }
+
+    /// The disk has done something.
+    pub(super) fn on_done(&mut self, now: Time, outcome: Outcome, fx: &mut Effects) {
+        match (outcome, &mut self.fetching) {
+            (Outcome::Lent { asker, again, chunks }, _) => {
+                transfer::lend(asker, again, chunks, fx);
+            }
+            (Outcome::Stored { snapshot, bytes }, Some(fetching)) => {
+                fetching.on_stored(now, (snapshot, bytes), &self.settings, fx);
+            }
+            (Outcome::Spoiled(snapshot), Some(fetching)) => {
+                fetching.on_spoiled(now, snapshot, &self.settings, fx);
+            }
+            (Outcome::Fetched { snapshot, checkpoint }, Some(fetching)) => {
+                if fetching.is_at_end_of(&snapshot) {
+                    self.go_on_from(now, checkpoint, fx);
+                }
+            }
+            // It has gone on by itself.
+            (Outcome::Stored { .. } | Outcome::Spoiled(_) | Outcome::Fetched { .. }, None) => {}
+        }
+    }
+
+    /// Goes on from a snapshot that is kept here, in a log of which nothing is known.
+    fn go_on_from(&mut self, now: Time, checkpoint: Arc<Checkpoint>, fx: &mut Effects) {
+        let Some(Snapshots { kind, .. }) = self.snapshots else { return };
+        let head = checkpoint.head;
+        info!(target: "paxos::report", "goes on with instance {} from a snapshot", head.of);
+        fx.cancel_timer(Timer::Fetch);
+        fx.cancel_timer(Timer::CatchUp);
+        (self.fetching, self.is_cut_off) = (None, false);
+        (self.begins, self.begins_anywhere) = (Some(head.of), false);
+        self.snapshots = Some(Snapshots::of(kind, head));
+        self.log = DecidedLog::with_limits(self.settings.assembly);
+        self.proposals = Proposals::default();
+        self.catch_up = CatchUp::of_learner(self.id);
+        self.log.restore(Checkpoint::clone(&checkpoint));
+        fx.deliver.push(Delivery::Restored(checkpoint));
+        self.deliver(fx);
+        self.gained = now;
+        self.report_snapshots(now, fx);
+    }
+
+    /// Tells the proposers what is kept here, when that is due.
+    pub(super) fn report_snapshots(&mut self, now: Time, fx: &mut Effects) {
+        let name = self.log.progress().name;
+        if let Some(snapshots) = &mut self.snapshots {
+            snapshots.report(now, name, &self.settings, fx);
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What is said of snapshots, and what moves one from one learner to another (`protocol::transfer`
+//! has the rules).
+
+use std::fmt;
+
+use crate::protocol::types::{Instance, Value};
+
+/// Whose state a snapshot has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StateKind {
+    /// That of `paxos learner --apply digest`.
+    Digest,
+    /// That of a state machine of a program's own.
+    Replica,
+}
+
+impl fmt::Display for StateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StateKind::Digest => "digest",
+            StateKind::Replica => "replica",
+        })
+    }
+}
+
+/// Which snapshot: two of the same name have the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotName {
+    /// Of which log it is: [`Progress::name`](super::Progress::name).
+    pub log: u64,
+    /// Everything below it is in the snapshot.
+    pub of: Instance,
+    /// The lowest instance that is needed to go on from it.
+    pub keep: Instance,
+    /// How long its file is.
+    pub bytes: u64,
+    /// The last bytes of its file, which are of a hash of the state.
+    pub tail: u64,
+}
+
+/// Learner to learners: send me these pieces of a snapshot's file, or the first of the newest one
+/// that you have. `transfer` has the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fetch {
+    /// The learner that is asked; none asks all.
+    pub of: Option<u32>,
+    /// As [`CatchUpRequest::again`](super::CatchUpRequest::again).
+    pub again: bool,
+    /// Whose state the asker can use.
+    pub kind: StateKind,
+    /// The snapshot; none asks for the newest.
+    pub snapshot: Option<SnapshotName>,
+    /// How long a chunk is, but for the last.
+    pub chunk_bytes: u32,
+    /// The number of the first chunk that `wanted` is about.
+    pub first: u64,
+    /// A bit for each of 64 chunks, the lowest for `first`.
+    pub wanted: u64,
+}
+
+/// Learner to the one that asked: a piece of a snapshot's file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Chunk {
+    /// The snapshot.
+    pub snapshot: SnapshotName,
+    /// Where in the file it stands.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Value,
+}
+
+/// Learner to proposers: this learner has a snapshot, on stable storage, that stands for everything
+/// below an instance.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Durable {
+    /// What lies below it is not needed for going on from that snapshot.
+    pub below: Instance,
+    /// Of which log it is: [`Progress::name`](super::Progress::name).
+    pub name: u64,
+}
