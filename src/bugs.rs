@@ -101,6 +101,8 @@ pub enum Bug {
     RenamesBeforeSync,
     /// A learner goes on from a snapshot of an earlier life of the cluster.
     BelievesForeignSnapshot,
+    /// What was made of a log is read before anybody has named that log.
+    ReadsForeignSnapshot,
     /// A snapshot is taken between two pieces of a checkpoint.
     SnapshotsWithinCheckpoints,
     /// Snapshots of another log count as copies.
@@ -254,7 +256,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 112] = [
+    pub const ALL: [Bug; 113] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -300,6 +302,7 @@ mod switch {
         Bug::FetchesOtherLog,
         Bug::RenamesBeforeSync,
         Bug::BelievesForeignSnapshot,
+        Bug::ReadsForeignSnapshot,
         Bug::SnapshotsWithinCheckpoints,
         Bug::CountsForeignCopies,
         Bug::CheckpointLacksName,

@@ -209,6 +209,7 @@ impl Following {
             _ => None,
         });
         let readable = of_pieces.chain(of_behind).max();
+        state.is_behind = false;
         self.behind.extend(readable.map(Behind::Readable));
         self.has_checkpoint = false;
     }
@@ -461,6 +462,8 @@ mod tests {
         fn leave_to_log(&self, last: u64) {
             self.left_to_log.store(last, Ordering::Relaxed);
         }
+
+        fn ask_anew(&self) {}
     }
 
     /// Two acceptors of three have accepted two values when it begins: one is decided, and handed

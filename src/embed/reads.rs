@@ -7,7 +7,7 @@
 //! machine sees, and behind which they are served.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -23,10 +23,37 @@ pub(super) trait Readers: Send + Sync {
 
     /// Reads up to this number must go through the log.
     fn leave_to_log(&self, last: u64);
+
+    /// Reads that were left to something that will not come are asked for anew.
+    fn ask_anew(&self);
+}
+
+/// An empty value behind which reads wait. Dropped before they were served, they are asked for
+/// anew: nobody else would remember them.
+pub(super) struct Passing {
+    last: u64,
+    readers: Option<Weak<dyn Readers>>,
+}
+
+impl Passing {
+    /// Everything before the value is there. Returns the number of the last read.
+    pub fn served(mut self) -> u64 {
+        self.readers = None;
+        self.last
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if let Some(readers) = self.readers.take().and_then(|readers| readers.upgrade()) {
+            readers.ask_anew();
+        }
+    }
 }
 
 /// The reads of one replica.
 pub(super) struct Reads<M, O> {
+    me: Weak<dyn Readers>,
     state: Mutex<State<M>>,
     desk: Arc<Desk<Call<O>>>,
     /// The learner's.
@@ -43,11 +70,12 @@ struct State<M> {
     closed: Option<Closed>,
 }
 
-impl<M, O> Reads<M, O> {
+impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
     /// None yet, of a replica whose calls are put on this desk.
     pub fn new(desk: Arc<Desk<Call<O>>>, inbox: InboxSender) -> Arc<Self> {
         let state = State { waiting: VecDeque::new(), next: 1, is_wanted: false, closed: None };
-        Arc::new(Reads { state: Mutex::new(state), desk, inbox })
+        let state = Mutex::new(state);
+        Arc::new_cyclic(|me: &Weak<Self>| Reads { me: me.clone(), state, desk, inbox })
     }
 
     /// Lets `look` see the state once it has everything that is decided by now.
@@ -94,7 +122,7 @@ impl<M, O> Reads<M, O> {
     }
 }
 
-impl<M: Send, O: Send> Readers for Reads<M, O> {
+impl<M: Send + 'static, O: Send + 'static> Readers for Reads<M, O> {
     fn depart(&self) -> Option<u64> {
         let mut state = self.state.lock();
         if !std::mem::take(&mut state.is_wanted) {
@@ -105,15 +133,22 @@ impl<M: Send, O: Send> Readers for Reads<M, O> {
     }
 
     fn leave_to_log(&self, last: u64) {
-        match self.desk.put(Vec::new(), Patience::Tries, Call::Passed(last)) {
-            Ok(()) => {}
-            // They are asked for anew, with the next turn of the learner.
-            Err(Refused::Full(_)) => self.state.lock().is_wanted = true,
+        let passing = Passing { last, readers: Some(self.me.clone()) };
+        match self.desk.put(Vec::new(), Patience::Tries, Call::Passed(passing)) {
+            // Of what is refused they are asked for anew.
+            Ok(()) | Err(Refused::Full(_)) => {}
             Err(refused) => self.close(match refused {
                 Refused::Ended => Closed::Ended,
                 _ => Closed::Stopped,
             }),
         }
+    }
+
+    fn ask_anew(&self) {
+        let mut state = self.state.lock();
+        // With the next turn of the learner, which comes soon: woken, it might only find once more
+        // that there is no room.
+        state.is_wanted |= !state.waiting.is_empty();
     }
 }
 
@@ -150,12 +185,17 @@ mod tests {
         assert_eq!(seen.load(Ordering::Relaxed), 10);
         // The third goes through the log, by the first value of the session.
         reads.leave_to_log(2);
-        assert!(matches!(desk.take(Number(1)), Some(Call::Passed(2))));
+        let Some(Call::Passed(passing)) = desk.take(Number(1)) else { panic!("none is there") };
+        assert_eq!(passing.served(), 2);
         reads.serve(2, &(), Position(100));
         assert_eq!(seen.load(Ordering::Relaxed), 110);
-        desk.close(Number(0), Closed::Ended);
-        assert_eq!(push(), Ok(()));
+        // The session ends before the value comes: they are asked for once more.
+        assert_eq!((push(), reads.depart()), (Ok(()), Some(3)));
         reads.leave_to_log(3);
+        assert_eq!(reads.depart(), None);
+        desk.close(Number(0), Closed::Ended);
+        assert_eq!(reads.depart(), Some(4));
+        reads.leave_to_log(4);
         assert_eq!(push(), Err(Refused::Ended));
     }
 }

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::desk::{Closed, Desk, Patience, Refused};
 use super::feed::{Feed, Piece, Taken};
 use super::node::{Node, NodeError};
-use super::reads::Reads;
+use super::reads::{Passing, Reads};
 use super::subscription::{Position, each_value};
 use super::ticket::{Fate, Teller, Ticket, ticket};
 use crate::protocol::checkpoint::Checkpoint;
@@ -73,7 +73,7 @@ pub trait StateMachine: Send + 'static {
 pub(super) enum Call<O> {
     Output(Teller<O>),
     /// A barrier: an empty value, which no machine sees. Reads up to this number wait for it.
-    Passed(u64),
+    Passed(Passing),
 }
 
 /// Something to be done with the machine between two commands.
@@ -392,7 +392,7 @@ impl<M: StateMachine> Applying<M> {
         for (_, call) in passed.into_iter().flatten() {
             match call {
                 // All that came before it is in the machine.
-                Call::Passed(last) => self.reads.serve(last, machine, position),
+                Call::Passed(passing) => self.reads.serve(passing.served(), machine, position),
                 Call::Output(teller) => drop(teller),
             }
         }
@@ -418,8 +418,8 @@ impl<M: StateMachine> Applying<M> {
             let call = if session == self.session { self.desk.take(number) } else { None };
             if command.is_empty() {
                 self.applied.store(position.0, Ordering::Release);
-                if let Some(Call::Passed(last)) = call {
-                    self.reads.serve(last, machine, position);
+                if let Some(Call::Passed(passing)) = call {
+                    self.reads.serve(passing.served(), machine, position);
                 }
                 return;
             }

@@ -60,6 +60,9 @@ pub struct Learner {
     begins_anywhere: bool,
     /// Something that it was to hand out was trimmed: it ends with this turn.
     is_cut_off: bool,
+    /// It went on from a snapshot, and no leader has named this log yet: it may be that of an
+    /// earlier life of the cluster, and then nobody must read what was made of it.
+    may_be_foreign: bool,
     election: LeadingLearner,
     leads: bool,
     log: DecidedLog,
@@ -106,6 +109,7 @@ impl Learner {
             begins: Some(Instance::FIRST),
             begins_anywhere: true,
             is_cut_off: false,
+            may_be_foreign: false,
             snapshots: None,
             reads: Reads::new(boot),
             fetching: None,
@@ -134,6 +138,7 @@ impl Learner {
     pub fn restored(mut self, kind: StateKind, checkpoint: Checkpoint) -> Self {
         (self.begins, self.begins_anywhere) = (Some(checkpoint.head.of), false);
         self.snapshots = Some(Snapshots::of(kind, checkpoint.head));
+        self.may_be_foreign = !bugs::has(Bug::ReadsForeignSnapshot);
         self.log.restore(checkpoint);
         self.log.take_up();
         self
@@ -337,6 +342,7 @@ impl Learner {
     /// A leader holds `progress`. A snapshot that is of another log must not be added to.
     fn expect_same_log(&mut self, progress: Progress, fx: &mut Effects) {
         let (own, other) = (self.log.progress().name, progress.name);
+        self.may_be_foreign &= own == 0 || own != other;
         let is_other = own != 0 && other != 0 && own != other;
         if is_other && self.snapshots.is_some() && !bugs::has(Bug::BelievesForeignSnapshot) {
             self.is_cut_off = true;
@@ -587,11 +593,13 @@ impl Actor for Learner {
         self.pleading.on_turn_end(now, need, &self.settings, fx);
         let log = &self.log;
         let is_careless = bugs::has(Bug::ServesUndelivered);
-        let handed_out = match &self.fetching {
-            // Much of what lies below was not handed out, and will not be before it is fetched.
-            Some(_) => Instance::FIRST,
-            None if is_careless => log.end(),
-            None => log.watermark(),
+        let handed_out = if self.is_cut_off || self.may_be_foreign {
+            // What lies below was not handed out, or may be of another log.
+            Instance::FIRST
+        } else if is_careless {
+            log.end()
+        } else {
+            log.watermark()
         };
         self.reads.on_turn_end(now, handed_out, &self.settings, fx);
     }

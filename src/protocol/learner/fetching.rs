@@ -85,7 +85,7 @@ impl Learner {
         info!(target: "paxos::report", "goes on with instance {} from a snapshot", head.of);
         fx.cancel_timer(Timer::Fetch);
         fx.cancel_timer(Timer::CatchUp);
-        (self.fetching, self.is_cut_off) = (None, false);
+        (self.fetching, self.is_cut_off, self.may_be_foreign) = (None, false, true);
         (self.begins, self.begins_anywhere) = (Some(head.of), false);
         self.snapshots = Some(Snapshots::of(kind, head));
         self.log = DecidedLog::with_limits(self.settings.assembly);

@@ -4,13 +4,13 @@ use std::io::{self, Read};
 
 use super::series::completes;
 use super::{MS, Wrong};
-use crate::protocol::actor::{Actor, Delivery, Effects, Halt};
+use crate::protocol::actor::{Actor, Delivery, Effects, Halt, Input};
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::decided_log::{DecidedLog, LetsGo};
 use crate::protocol::learner::Learner;
 use crate::protocol::message::StateKind;
 use crate::protocol::message::{
-    Announcement, Assignment, Decide, Durable, Heartbeat, Message, Progress, Standing,
+    Announcement, Assignment, Decide, Durable, Heartbeat, Message, Progress, ReadReply, Standing,
 };
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
@@ -120,6 +120,7 @@ pub fn changes() -> Wrong {
 }
 
 /// A learner goes on from a snapshot of this log, and ends when it hears that it is of another one.
+/// Before it hears of either it lets nobody read.
 pub fn earlier_life() -> Wrong {
     let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
     let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
@@ -132,7 +133,23 @@ pub fn earlier_life() -> Wrong {
         let progress = Progress { name, ..DecidedLog::new().progress() };
         let heartbeat = Heartbeat { announcement, asks: false, progress };
         let mut fx = Effects::new();
+        learner.on_input(Time::ZERO, Input::Read(1), &mut fx);
+        learner.on_turn_end(Time::ZERO, &mut fx);
+        for acceptor in [1, 2] {
+            let from = Sender { node: NodeId::new(Role::Acceptor, acceptor), boot: 7 };
+            let reply = ReadReply { boot: 1, count: 1, end: Instance(3) };
+            learner.on_message(Time::ZERO, from, Message::ReadReply(reply), &mut fx);
+        }
+        learner.on_turn_end(Time::ZERO, &mut fx);
+        let can_read = |fx: &Effects| fx.deliver.contains(&Delivery::Readable(1));
+        if can_read(&fx) {
+            return Some("what may be of another log is read".to_owned());
+        }
         learner.on_message(Time::ZERO, leader, Message::Heartbeat(heartbeat), &mut fx);
+        learner.on_turn_end(Time::ZERO, &mut fx);
+        if can_read(&fx) != (name == 7) {
+            return Some(format!("reads while the log is named {name}"));
+        }
         (fx.halt != expected).then(|| format!("{:?} for a log named {name}", fx.halt))
     })
 }
