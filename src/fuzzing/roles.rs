@@ -11,8 +11,8 @@ use crate::protocol::acceptor::Acceptor;
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::client::Client;
-use crate::protocol::learner::Learner;
-use crate::protocol::message::{Assignment, Interest, Kind, Message};
+use crate::protocol::learner::{Beginning, Learner};
+use crate::protocol::message::{Assignment, Interest, Kind, Message, StateKind};
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
@@ -60,7 +60,14 @@ struct World {
     said: Said,
     promised: Ballot,
     judge: Judge,
+    /// How many reads a learner was asked for.
+    reads: u64,
     ended: bool,
+}
+
+/// A learner that needs all of the log, or a snapshot.
+fn keeper(learner: Learner) -> Learner {
+    learner.beginning(Beginning::At(Instance::FIRST)).with_snapshots(StateKind::Digest)
 }
 
 /// The bytes: a role with its options, then events. No role panics, whatever it is told by
@@ -123,7 +130,12 @@ impl World {
                 Subject::Proposer(Box::new(Proposer::new(options, own)))
             }
             Role::Acceptor => Subject::Acceptor(Box::new(Acceptor::new(id, BOOT, own))),
-            Role::Learner => Subject::Learner(Box::new(Learner::new(id, BOOT, own, now))),
+            Role::Learner => {
+                let learner = Learner::new(id, BOOT, own, now);
+                let keeps = id.is_multiple_of(2);
+                let learner = if keeps { keeper(learner) } else { learner };
+                Subject::Learner(Box::new(learner))
+            }
         };
         World {
             subject,
@@ -135,6 +147,7 @@ impl World {
             said: Said::default(),
             promised: Ballot::ZERO,
             judge: Judge::new(me, Codec::new(CLUSTER, settings.acceptor_count, me, datagram_bytes)),
+            reads: 0,
             ended: false,
             settings,
         }
@@ -216,6 +229,10 @@ impl World {
         let choice = bytes.byte();
         if self.subject.actor().input_room() == 0 {
             return;
+        }
+        if let Subject::Learner(learner) = &mut self.subject {
+            self.reads += 1;
+            return learner.on_input(self.now, Input::Read(self.reads), &mut self.fx);
         }
         let input = match choice {
             0..240 => Input::Value(Value::new(bytes.take(usize::from(choice % 8)))),
