@@ -251,7 +251,7 @@ pub use self::switch::{ALL, has, switch_to};
 
 #[cfg(all(test, feature = "bugs"))]
 mod switch {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::cell::Cell;
 
     use super::Bug;
 
@@ -372,17 +372,19 @@ mod switch {
         Bug::CountsForgetfulReplies,
     ];
 
-    /// The place of the present bug in [`ALL`].
-    static PRESENT: AtomicUsize = AtomicUsize::new(usize::MAX);
-
-    /// Whether this bug is switched on.
-    pub fn has(bug: Bug) -> bool {
-        ALL.get(PRESENT.load(Ordering::Relaxed)) == Some(&bug)
+    thread_local! {
+        /// The present bug of this thread. A run of the simulator or of the model is one thread, so
+        /// several bugs can be hunted at a time.
+        static PRESENT: Cell<Option<Bug>> = const { Cell::new(None) };
     }
 
-    /// From now on the code has this bug, or none.
+    /// Whether this bug is switched on in this thread.
+    pub fn has(bug: Bug) -> bool {
+        PRESENT.get() == Some(bug)
+    }
+
+    /// From now on the code has this bug, or none, when this thread runs it.
     pub fn switch_to(bug: Option<Bug>) {
-        let place = ALL.iter().position(|one| Some(*one) == bug).unwrap_or(usize::MAX);
-        PRESENT.store(place, Ordering::Relaxed);
+        PRESENT.set(bug);
     }
 }

@@ -20,8 +20,8 @@ pub const PAXOS: &str = env!("CARGO_BIN_EXE_paxos");
 /// How long anything may take that should take a moment. Generous: the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// How many clusters run at a time; more would only measure the machine.
-const WORLDS_MAX: usize = 2;
+/// How many clusters run at a time, if so many tests do; more would only measure the machine.
+const WORLDS_MAX: usize = 4;
 
 /// Where clusters have their ports: below 32768, where the kernel begins to give ports to senders.
 /// The scenarios of bash/test_runs have those from 20000 to 31999.
