@@ -42,6 +42,10 @@ struct Axis {
     measure: Measure,
 }
 
+/// How often a small run measures an axis before a figure beyond its limit counts: another program
+/// may have had the processors meanwhile.
+const TRIES: u32 = 3;
+
 /// What most axes are, but for the name, the points and the measure.
 const PLAIN: Axis = Axis {
     name: "",
@@ -272,6 +276,49 @@ fn options(mut words: impl Iterator<Item = String>) -> Options {
     options
 }
 
+/// Measures an axis at some points, and prints a table. Returns what is beyond the limit.
+fn table(axis: &Axis, points: &[u64], options: &Options) -> Vec<String> {
+    println!("\n{}: {}\n", axis.name, axis.figure);
+    let against = if options.against.is_some() { " other | this to other |" } else { "" };
+    println!("| {} | this | to the first |{against}", axis.name);
+    println!("|---:|---:|---:|{}", if against.is_empty() { "" } else { "---:|---:|" });
+    let (mut first, mut beyond) = (None, Vec::new());
+    for point in points {
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for _ in 0..options.rounds {
+            ours.push((axis.measure)(Shape::PLAIN.program, *point, &options.seconds));
+            others.extend(
+                options.against.map(|other| (axis.measure)(other, *point, &options.seconds)),
+            );
+        }
+        let (all, digits) = (&mut ours, axis.digits);
+        let ours = median(all);
+        let base = *first.get_or_insert(ours);
+        let mut line = format!("| {point} | {ours:.digits$}");
+        if let [least, .., most] = all[..] {
+            line += &format!(" [{least:.digits$}-{most:.digits$}]");
+        }
+        line += &format!(" | {:.2}", ours / base);
+        if ours / base < axis.aim {
+            line += &format!(", below {}", axis.aim);
+        }
+        line += " |";
+        if !others.is_empty() {
+            let other = median(&mut others);
+            line += &format!(" {other:.digits$} | {:.2} |", ours / other);
+        }
+        println!("{line}");
+        let worse = if axis.is_rate { base / ours } else { ours / base };
+        if options.is_small && worse > axis.limit {
+            beyond.push(format!(
+                "{} {point} is worse than {} by a factor of {worse:.1}; the limit is {}",
+                axis.name, points[0], axis.limit
+            ));
+        }
+    }
+    beyond
+}
+
 /// Measures the axes that the words ask for, and prints a table of each.
 pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     let options = options(words);
@@ -291,44 +338,13 @@ pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
         if points.is_empty() || !is_wanted {
             continue;
         }
-        println!("\n{}: {}\n", axis.name, axis.figure);
-        let against = if options.against.is_some() { " other | this to other |" } else { "" };
-        println!("| {} | this | to the first |{against}", axis.name);
-        println!("|---:|---:|---:|{}", if against.is_empty() { "" } else { "---:|---:|" });
-        let mut first = None;
-        for point in &points {
-            let (mut ours, mut others) = (Vec::new(), Vec::new());
-            for _ in 0..options.rounds {
-                ours.push((axis.measure)(Shape::PLAIN.program, *point, &options.seconds));
-                others.extend(
-                    options.against.map(|other| (axis.measure)(other, *point, &options.seconds)),
-                );
-            }
-            let (all, digits) = (&mut ours, axis.digits);
-            let ours = median(all);
-            let base = *first.get_or_insert(ours);
-            let mut line = format!("| {point} | {ours:.digits$}");
-            if let [least, .., most] = all[..] {
-                line += &format!(" [{least:.digits$}-{most:.digits$}]");
-            }
-            line += &format!(" | {:.2}", ours / base);
-            if ours / base < axis.aim {
-                line += &format!(", below {}", axis.aim);
-            }
-            line += " |";
-            if !others.is_empty() {
-                let other = median(&mut others);
-                line += &format!(" {other:.digits$} | {:.2} |", ours / other);
-            }
-            println!("{line}");
-            let worse = if axis.is_rate { base / ours } else { ours / base };
-            if options.is_small && worse > axis.limit {
-                too_much.push(format!(
-                    "{} {point} is worse than {} by a factor of {worse:.1}; the limit is {}",
-                    axis.name, points[0], axis.limit
-                ));
+        let mut beyond = table(axis, &points, &options);
+        for _ in 1..TRIES {
+            if !beyond.is_empty() {
+                beyond = table(axis, &points, &options);
             }
         }
+        too_much.extend(beyond);
     }
     for line in &too_much {
         eprintln!("axes: {line}");
