@@ -9,6 +9,11 @@
 # anew and fetches everything again. What it had written in an earlier life is kept, and must be the
 # beginning of what it has at the end, byte for byte: nothing that was decided may change.
 #
+# LIMITS=1 in the environment: every limit is small, values are long, and learners keep a digest and
+# snapshots of it, so that most of the log is soon removed and those that come back go on without it.
+# Then memory and disk must stay below a bound however long it goes on, and no two digests of one
+# position may differ, whatever learner printed them in whichever of its lives.
+#
 # Status 0: all holds. 1: something does not, and it is said what; the files are kept. 2: unusable
 # arguments.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
@@ -18,18 +23,26 @@ source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 refuse_unless_count $# 1 2 "soak.sh SECONDS [SEED]"
 [[ $1 =~ ^[1-9][0-9]{0,6}$ ]] || refuse "soak.sh: SECONDS $1 is not a whole number from 1"
 [[ ${2:-1} =~ ^[0-9]{1,9}$ ]] || refuse "soak.sh: SEED $2 is not a whole number"
-soak_seconds=$1 seed=${2:-$RANDOM}
+[[ ${LIMITS:-0} =~ ^[01]$ ]] || refuse "soak.sh: LIMITS=$LIMITS is neither 0 nor 1"
+soak_seconds=$1 seed=${2:-$RANDOM} limits=${LIMITS:-0}
 
 source "$PAXOS_HOME/bash/test_runs/lib.sh"
 
 # How many values a round has, and how long a client rests after it.
 ROUND_VALUES=100
 ROUND_REST=0.2
+# The same with limits, and what makes the values long.
+LIMITED_ROUND_VALUES=1000
+LONG_VALUE=$(printf 'x%.0s' {1..1000})
 # What a decided instance may cost, in bytes: memory of one process, disk of one acceptor.
 MEMORY_BYTES_MAX=2048
 DISK_BYTES_MAX=256
 # How much memory a process may gain in a second in which nothing is decided, in KiB.
 IDLE_KIB_MAX=256
+# With limits: what a process may have of memory, and an acceptor on disk: what is retained, half as much
+# again, two segments of 64 MiB, and what comes in while a keeper is away.
+LIMITED_KIB_MAX=$((96 * 1024))
+LIMITED_DISK_BYTES_MAX=$((192 * 1024 * 1024))
 
 nodes=(acceptor{1,2,3} proposer{1,2,3} learner{1,2})
 lifetime=$((soak_seconds + 120))
@@ -41,6 +54,9 @@ declare -A state_of born_of
 # Of each process: descriptors, KiB and decided instances when it was looked at first.
 declare -A first_fds first_kib first_decided
 lives=0
+# With limits: the most that was seen.
+most_kib=0
+most_bytes=0
 step=0
 faults=0
 
@@ -73,6 +89,11 @@ count_not() {
 # decided: how many instances the learner that has most has.
 decided() {
     local one two
+    if [ "$limits" -eq 1 ]; then
+        # The greatest position of which either has printed a digest.
+        sort -n results/learner?.out | sed -n '$s/ .*//p' | grep . || echo 0
+        return
+    fi
     one=$(line_count results/learner1_decided_value)
     two=$(line_count results/learner2_decided_value)
     echo $((one > two ? one : two))
@@ -111,6 +132,7 @@ look() {
             fail "$name ended by itself"
         fi
         [ "${born_of[$name]}" -lt "$step" ] || continue
+        if [ "$limits" -eq 1 ]; then look_at_limits "$name"; fi
         fds=$(fds_of "$pid")
         if [ -z "${first_fds[$pid]:-}" ]; then
             first_fds[$pid]=$fds
@@ -122,9 +144,23 @@ look() {
     done
 }
 
+# look_at_limits NAME: a process, and what an acceptor keeps, is no larger than it may be.
+look_at_limits() {
+    local kib bytes
+    kib=$(kib_of "${pid_of[$1]}")
+    if [ "$kib" -gt "$most_kib" ]; then most_kib=$kib; fi
+    [ "$kib" -le "$LIMITED_KIB_MAX" ] || fail "$1 has $kib KiB of memory"
+    if [[ $1 == acceptor* ]]; then
+        bytes=$(cat "data/acceptor-${1#acceptor}"/log-* | wc -c)
+        if [ "$bytes" -gt "$most_bytes" ]; then most_bytes=$bytes; fi
+        [ "$bytes" -le "$LIMITED_DISK_BYTES_MAX" ] || fail "$1 has $bytes bytes on disk"
+    fi
+}
+
 # bring_up NAME: ends what keeps a node down.
 bring_up() {
     local name=$1 file=results/$1_decided_value
+    if [ "$limits" -eq 1 ]; then file=results/$1.out; fi
     case ${state_of[$name]} in
         paused) resume_node "$name" ;;
         killed)
@@ -179,8 +215,13 @@ feed_rounds() {
     local client=
     trap 'kill "$client" 2>/dev/null; exit 143' TERM
     while [ ! -e enough ]; do
-        "$here/generate.sh" "$ROUND_VALUES" >"round$1"
-        cat "round$1" >>"results/propose$1.txt"
+        if [ "$limits" -eq 1 ]; then
+            "$here/generate.sh" "$LIMITED_ROUND_VALUES" | sed "s/\$/ $LONG_VALUE/" >"round$1"
+        else
+            "$here/generate.sh" "$ROUND_VALUES" >"round$1"
+        fi
+        # Nothing is judged by it with limits, and it would have no limit itself.
+        [ "$limits" -eq 1 ] || cat "round$1" >>"results/propose$1.txt"
         "$here/client.sh" "$1" "$conf" 0 "$lifetime" auto <"round$1" 2>"results/client$1.log" &
         client=$!
         wait "$client" || exit 1
@@ -191,9 +232,20 @@ feed_rounds() {
 echo "soak.sh: $soak_seconds seconds, seed $seed"
 durable
 mkdir before
+if [ "$limits" -eq 1 ]; then
+    printf '%s\n' "memory_bytes 64MiB" "retain 16MiB" "snapshots snapshots" "keepers 1 2" \
+        "snapshot_copies 1" "snapshot_instances 4096" >>"$conf"
+fi
 start_acceptors 3
-start_learner 1
-start_learner 2
+for id in 1 2; do
+    if [ "$limits" -eq 1 ]; then
+        output_of[learner$id]=results/learner$id.out
+        start_node "learner$id" "$PAXOS_BIN" --conf "$conf" learner "$id" --lifetime "$lifetime" \
+            --apply digest >"results/learner$id.out"
+    else
+        start_learner "$id"
+    fi
+done
 start_proposers 3
 for name in "${nodes[@]}"; do
     state_of[$name]=up
@@ -206,7 +258,11 @@ for id in 1 2; do
     feeders+=("$!")
 done
 
-await_more 500 results/learner1_decided_value
+if [ "$limits" -eq 1 ]; then
+    await_lines 1 results/learner1.out
+else
+    await_more 500 results/learner1_decided_value
+fi
 while [ "${EPOCHREALTIME%.*}" -lt $((${started_at%.*} + soak_seconds)) ]; do
     step=$((step + 1))
     attend sleep "$((RANDOM % 2)).$((RANDOM % 5 + 5))"
@@ -230,7 +286,7 @@ for feeder in "${feeders[@]}"; do
     if kill -0 "$feeder" 2>/dev/null; then fail "a client does not get its values decided"; fi
     wait "$feeder" || fail "a client did not end well: $(cat results/client?.log)"
 done
-attend "$PAXOS_BIN" watch 2 2 auto auto --timeout 60 >/dev/null 2>&1 || fail "the learners do not get complete"
+[ "$limits" -eq 1 ] || attend "$PAXOS_BIN" watch 2 2 auto auto --timeout 60 >/dev/null 2>&1 || fail "the learners do not get complete"
 
 # Memory and disk grow with what is decided, and with nothing else: soon nothing grows any more. Who
 # came back late may still fetch what it missed.
@@ -268,6 +324,19 @@ for ((tries = 0; tries < 10; tries++)); do
 done
 [ -z "$growing" ] || fail "while nothing is decided, this grows for ever:$growing"
 look
+if [ "$limits" -eq 1 ]; then
+    stop_all
+    echo "faults: $faults; instances: $total, of which most are removed"
+    echo "memory of a process: $most_kib KiB at most; disk of an acceptor: $most_bytes bytes at most"
+    for name in "${nodes[@]}"; do expect_quiet "$name"; done
+    # At its end each learner says how far it is.
+    for id in 1 2; do tail -n 1 "results/learner$id.out" >"end$id"; done
+    cmp end1 end2 || fail "the learners end with $(cat end1) and $(cat end2)"
+    differing=$(cat results/learner?.out before/* 2>/dev/null | sort -u | cut -d ' ' -f 1 | uniq -d)
+    [ -z "$differing" ] || fail "there are two digests of" $differing
+    echo "earlier lives of learners: $lives, with the digests of the last"
+    exit 0
+fi
 declare -A dearest
 for name in "${nodes[@]}"; do
     pid=${pid_of[$name]}

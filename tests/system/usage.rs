@@ -82,6 +82,8 @@ fn the_scripts_that_measure_refuse_what_they_cannot_follow() {
         ("axes.sh", &["many"], "ONLY", "loss"),
         ("axes.sh", &["1", "-1"], "ONLY", "loss"),
         ("axes.sh", &[], "AGAINST", "no-program"),
+        ("endurance.sh", &["0"], "PROFILE", "ci"),
+        ("soak.sh", &["5"], "LIMITS", "few"),
     ] {
         let said = expect_refusal(world.command(name).args(arguments).env(variable, value));
         assert!(said.starts_with(&format!("{name}: ")) || said.starts_with("usage: "), "{said}");
