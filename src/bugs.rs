@@ -2,7 +2,7 @@
 //!
 //! Each is a classic mistake of a Paxos implementation. They exist only in the library's own tests,
 //! and only with the feature `bugs`: everywhere else [`has`] is the constant `false`.
-//! `bash/bugs.sh` switches them on one after the other and shows what catches each.
+//! `bash/bugs.sh` switches on each and shows what catches it.
 //!
 //! The parts that safety rests on are written without bugs. Their mistakes stand in files of their
 //! own, `mistakes.rs`, which only a build with bugs has; `protocol::parts` has the form, and is the

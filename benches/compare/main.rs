@@ -10,13 +10,15 @@
 //! `--wire 0` leaves them out. `--against PATH` runs another build of `paxos` in turn with this one
 //! instead, and prints what each row of ours is to the other's.
 //!
-//! Its first word may be `axes`: then it is what `bash/axes.sh` calls, see `axes/mod.rs`.
+//! Its first word may be `axes` or `endurance`: then it is what `bash/axes.sh` or
+//! `bash/endurance.sh` calls, see `axes/mod.rs` and `endurance.rs`.
 
 mod axes;
 mod charts;
 #[path = "../harness/cluster.rs"]
 mod cluster;
 mod drawing;
+mod endurance;
 mod figures;
 mod links;
 mod measuring;
@@ -37,6 +39,9 @@ fn main() -> ExitCode {
     let mut words = env::args().skip(1).filter(|word| word != "--bench").peekable();
     if words.next_if_eq("axes").is_some() {
         return axes::run(words);
+    }
+    if words.next_if_eq("endurance").is_some() {
+        return endurance::run(words);
     }
     // `cargo test` and a plain `cargo bench` start it without a word; there is nothing to do then.
     let Some(asked) = Asked::parse(words) else {

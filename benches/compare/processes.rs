@@ -1,9 +1,10 @@
 //! What the processes of a cluster have used, written and are told by the system.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -47,7 +48,32 @@ impl Cluster {
         child.kill().and_then(|()| child.wait()).expect("it can be killed");
     }
 
-    fn decided_file(&self, learner: u32) -> PathBuf {
+    /// Has a value decided by a client of its own, and waits for that.
+    pub fn ask(&self, client: u32, first_instance: &str) {
+        let mut command = self.command("client1");
+        command.args(["client", &client.to_string(), "--lifetime", "60"]);
+        command.args(["--first-instance", first_instance]).stdin(Stdio::piped());
+        let mut client = command.spawn().expect("paxos starts");
+        client.stdin.take().expect("a pipe").write_all(b"value\n").expect("it reads");
+        // One that does not finish is told by its time.
+        let _ = client.wait();
+    }
+
+    /// The last instance that a learner has written, 0 before the first.
+    pub fn last_instance(&self, learner: u32) -> u64 {
+        let Ok(file) = File::open(self.decided_file(learner)) else { return 0 };
+        // A line of a short value is shorter, and the last may be on its way.
+        let mut tail = [0; 256];
+        let from = self.written(learner).saturating_sub(tail.len() as u64);
+        let length = file.read_at(&mut tail, from).expect("it can be read");
+        let text = String::from_utf8_lossy(&tail[..length]);
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        let last = whole.rsplit('\n').next().unwrap_or_default();
+        last.split('\t').next().and_then(|instance| instance.parse().ok()).unwrap_or(0)
+    }
+
+    /// Where a learner writes what is decided.
+    pub fn decided_file(&self, learner: u32) -> PathBuf {
         self.folder.path().join(format!("results/learner{learner}_decided_value"))
     }
 

@@ -205,23 +205,12 @@ pub fn after_sessions(program: &'static str, sessions: u64, seconds: &str) -> f6
     one_at_a_time(&cluster, seconds)
 }
 
-/// Has `line` decided by a client of its own, and waits for that.
-fn ask(cluster: &Cluster, id: &str, first_instance: &str) {
-    let mut client = cluster.command("client1");
-    client.args(["client", id, "--first-instance", first_instance, "--lifetime", "60"]);
-    let client = client.stdin(Stdio::piped()).spawn();
-    let mut client = client.expect("paxos starts");
-    client.stdin.take().expect("a pipe").write_all(b"value\n").expect("it reads");
-    // One that does not finish is told by its time.
-    let _ = client.wait();
-}
-
 /// How long a leader-assigned value takes when one of a client lies so far above all others.
 pub fn above_holes(program: &'static str, holes: u64, _: &str) -> f64 {
     let cluster = Cluster::start(Shape { program, ..Shape::PLAIN });
-    ask(&cluster, "1", &(holes + 1).to_string());
+    cluster.ask(1, &(holes + 1).to_string());
     let begin = Instant::now();
-    ask(&cluster, "2", "auto");
+    cluster.ask(2, "auto");
     begin.elapsed().as_secs_f64() * 1e3
 }
 
