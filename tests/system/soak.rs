@@ -35,7 +35,7 @@ fn fifteen_seconds_of_faults() {
 }
 
 #[test]
-fn a_minute_of_faults_while_most_of_the_log_is_removed() {
+fn a_minute_of_kills_while_most_of_the_log_is_removed() {
     let said = soak("60", "1");
     assert!(said.contains("earlier lives of learners: "), "{said}");
 }
