@@ -39,6 +39,8 @@ struct Sample {
     seconds: f64,
     instances: u64,
     memory: Vec<(String, u64)>,
+    /// The most that each process has had of memory.
+    peaks: Vec<(String, u64)>,
     disk: [u64; 3],
 }
 
@@ -54,6 +56,7 @@ impl Sample {
             seconds: begin.elapsed().as_secs_f64(),
             instances: cluster.last_instance(1),
             memory: cluster.memory(),
+            peaks: cluster.memory_peaks(),
             disk,
         }
     }
@@ -190,6 +193,9 @@ fn restarts(cluster: &mut Cluster) {
         cluster.spawn(role, id.parse().expect("an id"));
     }
     tell("after everything was killed at once, and started again", next_decision(cluster));
+    let largest = cluster.memory_peaks().into_iter().max_by_key(|(_, bytes)| *bytes);
+    let (name, bytes) = largest.expect("processes run");
+    println!("\nmost memory meanwhile: {name}, {} MiB", bytes >> 20);
 }
 
 /// The rate and the memory over time.
@@ -226,11 +232,11 @@ fn peaks(samples: &[Sample]) -> Vec<String> {
     let mib = |bytes: u64| bytes >> 20;
     println!("\n| process | memory at most, MiB | disk at most, MiB |\n|---|---:|---:|");
     let mut names: Vec<&String> =
-        samples.iter().flat_map(|sample| &sample.memory).map(|(name, _)| name).collect();
+        samples.iter().flat_map(|sample| &sample.peaks).map(|(name, _)| name).collect();
     names.sort();
     names.dedup();
     for name in names {
-        let memories = samples.iter().flat_map(|sample| &sample.memory);
+        let memories = samples.iter().flat_map(|sample| &sample.peaks);
         let memory = memories.filter(|(own, _)| own == name).map(|(_, bytes)| *bytes).max();
         let memory = memory.unwrap_or(0);
         let place = name.strip_prefix("acceptor").and_then(|id| id.parse::<usize>().ok());

@@ -123,9 +123,18 @@ impl Cluster {
 
     /// The memory of each process, in bytes.
     pub fn memory(&self) -> Vec<(String, u64)> {
+        self.memory_by("VmRSS")
+    }
+
+    /// The most that each process has had of memory, in bytes.
+    pub fn memory_peaks(&self) -> Vec<(String, u64)> {
+        self.memory_by("VmHWM")
+    }
+
+    fn memory_by(&self, key: &str) -> Vec<(String, u64)> {
         let of = |child: &Child| {
             let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
-            numbers(&status.unwrap_or_default(), "VmRSS").next().unwrap_or(0) * 1024
+            numbers(&status.unwrap_or_default(), key).next().unwrap_or(0) * 1024
         };
         self.processes.iter().map(|(name, child)| (name.clone(), of(child))).collect()
     }
