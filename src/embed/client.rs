@@ -25,7 +25,8 @@ impl Client {
     }
 
     /// Proposes a value, and waits while too many others wait for the cluster: about four thousand,
-    /// or four megabytes. The ticket tells the value's number in this session.
+    /// or four megabytes. The ticket tells the value's number in this session, and not its position
+    /// in the log, which the leader does not tell clients: an [`Entry`](super::Entry) has both.
     ///
     /// # Errors
     ///
