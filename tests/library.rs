@@ -24,6 +24,7 @@ use multi_paxos::{
     Cluster, ClusterBuilder, Consistency, Fate, Frozen, NoEntry, Node, NodeError, Position,
     ReadError, Refused, Replica, Role, StartErrorKind, StateMachine,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -118,6 +119,35 @@ fn every_reader_gets_every_value_once_and_in_the_same_order() {
         assert!(of_session.map(|entry| entry.number).eq(numbers), "each once, in its order");
     }
     assert_eq!(entries.iter().filter(|entry| entry.value.len() == 100_000).count(), 6);
+}
+
+/// Two subscriptions, one thread, and no waiting but for both at once.
+#[test]
+fn subscriptions_can_be_waited_for_with_poll() {
+    const COUNT: usize = 1000;
+    let cluster = cluster();
+    let _nodes = nodes(&cluster);
+    let mut subscriptions = [1, 2].map(|id| cluster.subscribe(id).unwrap());
+    let client = cluster.client(1).unwrap();
+    let proposing = thread::spawn(move || {
+        let tickets: Vec<_> = (0..COUNT).map(|_| client.propose("value").unwrap()).collect();
+        tickets.into_iter().all(|ticket| ticket.wait(SOON).unwrap().decided().is_some())
+    });
+    let mut read = [0, 0];
+    while read != [COUNT; 2] {
+        let descriptors = subscriptions.each_ref().map(|one| one.descriptor().unwrap());
+        let mut polled = descriptors.each_ref().map(|one| PollFd::new(one, PollFlags::IN));
+        let within = Timespec { tv_sec: 20, tv_nsec: 0 };
+        assert!(poll(&mut polled, Some(&within)).unwrap() > 0, "nothing after {read:?}");
+        let is_ready = polled.map(|one| !one.revents().is_empty());
+        for place in (0..2).filter(|place| is_ready[*place]) {
+            match subscriptions[place].try_next() {
+                Ok(_) => read[place] += 1,
+                Err(error) => assert_eq!(error, NoEntry::TimedOut),
+            }
+        }
+    }
+    assert!(proposing.join().unwrap());
 }
 
 /// A sum that can be kept, and says how often it was applied.

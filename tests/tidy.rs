@@ -178,6 +178,7 @@ fn each_edge_has_one_place() {
     let system = [
         "src/auth/key.rs",
         "src/clock.rs",
+        "src/embed/descriptor.rs",
         "src/net/multicast.rs",
         "src/runtime/metrics/http.rs",
         "src/runtime/parent.rs",

@@ -9,11 +9,14 @@
 //! missed it, and following ends there and then.
 
 use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::descriptor::Descriptor;
 use super::reads::Readers;
 use crate::protocol::actor::{Actor, Delivery, Effects, Halt, Input};
 use crate::protocol::assembly::Assembled;
@@ -48,6 +51,8 @@ pub(super) struct Feed {
     state: Mutex<State>,
     /// Something is there, or nothing more will be.
     arrived: Condvar,
+    /// Readable while `state` says that it is raised.
+    descriptor: Descriptor,
     inbox: InboxSender,
     room: usize,
 }
@@ -59,6 +64,8 @@ struct State {
     is_behind: bool,
     is_nudged: bool,
     has_ended: bool,
+    /// The descriptor says that the reader can go on, here or with what it has taken before.
+    is_raised: bool,
 }
 
 /// Why the reader got what it got.
@@ -77,7 +84,7 @@ impl Feed {
 
     fn with_room(inbox: InboxSender, room: usize) -> Arc<Self> {
         let (state, arrived) = (Mutex::default(), Condvar::new());
-        Arc::new(Feed { state, arrived, inbox, room })
+        Arc::new(Feed { state, arrived, descriptor: Descriptor::default(), inbox, room })
     }
 
     /// Moves what is there to `pieces`. Waits while there is nothing: for at most `within`, if that
@@ -96,6 +103,9 @@ impl Feed {
         let taken =
             if state.pieces.is_empty() && state.has_ended { Taken::Ended } else { Taken::More };
         pieces.append(&mut state.pieces);
+        if pieces.is_empty() {
+            self.lower(&mut state);
+        }
         let is_behind = state.is_behind;
         drop(state);
         if is_behind {
@@ -110,8 +120,47 @@ impl Feed {
         self.arrived.notify_one();
     }
 
+    /// A descriptor that is readable from when pieces arrive until the reader has used them up, and
+    /// for ever once nothing more will come. `has_some`: the reader has not used up what it took.
+    ///
+    /// # Errors
+    ///
+    /// When the first call finds that no descriptor is left.
+    pub fn descriptor(&self, has_some: bool) -> io::Result<BorrowedFd<'_>> {
+        let mut state = self.state.lock();
+        let descriptor = self.descriptor.get()?;
+        if has_some || state.has_ended || !state.pieces.is_empty() {
+            self.raise(&mut state);
+        }
+        Ok(descriptor)
+    }
+
+    /// The reader has used up what it took.
+    pub fn is_used_up(&self) {
+        if self.descriptor.exists() {
+            self.lower(&mut self.state.lock());
+        }
+    }
+
+    fn raise(&self, state: &mut State) {
+        if self.descriptor.exists() && !std::mem::replace(&mut state.is_raised, true) {
+            self.descriptor.raise();
+        }
+    }
+
+    /// If there is nothing here either.
+    fn lower(&self, state: &mut State) {
+        let is_over = state.pieces.is_empty() && !state.has_ended;
+        if is_over && std::mem::take(&mut state.is_raised) {
+            self.descriptor.lower();
+        }
+    }
+
     fn end(&self) {
-        self.state.lock().has_ended = true;
+        let mut state = self.state.lock();
+        state.has_ended = true;
+        self.raise(&mut state);
+        drop(state);
         self.arrived.notify_one();
     }
 }
@@ -263,6 +312,7 @@ impl Following {
         }
         state.is_behind = !self.behind.is_empty();
         if state.pieces.len() > before {
+            self.feed.raise(&mut state);
             drop(state);
             self.feed.arrived.notify_one();
         }
@@ -326,7 +376,7 @@ impl Actor for Following {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use super::*;
@@ -350,10 +400,36 @@ mod tests {
         Origin::new(session, Number(number), assigned_by)
     }
 
-    fn decide(following: &mut Following, instance: u64, number: u64) {
+    /// A feed with so much room, and what fills it.
+    pub(in super::super) fn with_room(room: usize) -> (Arc<Feed>, Following) {
+        let feed = Feed::with_room(inbox(16).0, room);
+        let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+        let following = Following::new(learner, Arc::clone(&feed));
+        (feed, following)
+    }
+
+    /// A turn in which `instance` is decided: the value with this number, which has its bytes.
+    pub(in super::super) fn decide(following: &mut Following, instance: u64, number: u64) {
         let value = number.to_le_bytes();
         let entries = Entries::numbered(origin(number), [&value[..]]);
         assert_eq!(take_in(following, instance, entries), None);
+    }
+
+    impl Feed {
+        pub fn has_descriptor(&self) -> bool {
+            self.descriptor.exists()
+        }
+    }
+
+    impl Following {
+        pub fn is_behind(&self) -> bool {
+            !self.behind.is_empty()
+        }
+    }
+
+    /// A turn in which nothing comes.
+    pub(in super::super) fn idle(following: &mut Following) {
+        following.on_turn_end(Time::ZERO, &mut Effects::new());
     }
 
     /// A turn in which `entries` are decided from `instance` on.

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,16 +72,21 @@ impl std::error::Error for NoEntry {}
 /// What is not read yet waits as the log of the node's learner, which keeps it in any case.
 pub struct Subscription {
     node: Node,
+    reader: Reader,
+    clock: Clock,
+}
+
+/// The end of a feed that gives out entries.
+struct Reader {
     feed: Arc<Feed>,
     pieces: VecDeque<Piece>,
     /// The values of the piece at hand, in order.
     entries: VecDeque<Entry>,
-    clock: Clock,
 }
 
 impl Subscription {
     pub(super) fn new(node: Node, feed: Arc<Feed>, clock: Clock) -> Self {
-        Subscription { node, feed, pieces: VecDeque::new(), entries: VecDeque::new(), clock }
+        Subscription { node, reader: Reader::new(feed), clock }
     }
 
     /// The next entry, waited for until it is there, or until `within` is over.
@@ -89,29 +96,30 @@ impl Subscription {
     /// When there is none.
     pub fn next_timeout(&mut self, within: Duration) -> Result<Entry, NoEntry> {
         let start = self.clock.now();
-        loop {
-            if let Some(entry) = self.at_hand() {
-                return Ok(entry);
-            }
-            let left = within.saturating_sub(self.clock.now().since(start));
-            if self.feed.take(&mut self.pieces, Some(left)) == Taken::Ended {
-                return Err(NoEntry::Ended);
-            }
-            if self.pieces.is_empty() && left.is_zero() {
-                return Err(NoEntry::TimedOut);
-            }
-        }
+        self.reader.next(|| Some(within.saturating_sub(self.clock.now().since(start))))
     }
 
-    fn at_hand(&mut self) -> Option<Entry> {
-        while self.entries.is_empty() {
-            let entries = &mut self.entries;
-            each_value(&self.pieces.pop_front()?, |at, session, number, value| {
-                let (position, value) = (at.into(), value.to_vec());
-                entries.push_back(Entry { position, session, number, value });
-            });
-        }
-        self.entries.pop_front()
+    /// The next entry, if it is there already.
+    ///
+    /// # Errors
+    ///
+    /// With [`NoEntry::TimedOut`] when it is not, and with [`NoEntry::Ended`].
+    pub fn try_next(&mut self) -> Result<Entry, NoEntry> {
+        self.reader.next(|| Some(Duration::ZERO))
+    }
+
+    /// A descriptor for `poll`, `epoll` and what is built on them: readable while
+    /// [`try_next`](Subscription::try_next) has something to say, be it that the node has ended.
+    /// It may be readable although there is no entry yet, until `try_next` has said so. Do nothing
+    /// with it but wait until it can be read.
+    ///
+    /// The first call makes it; a subscription that is not asked for one costs none.
+    ///
+    /// # Errors
+    ///
+    /// When the first call finds that the process, or the host, has no descriptor left.
+    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        self.reader.descriptor()
     }
 
     /// What runs it.
@@ -134,14 +142,50 @@ impl Iterator for Subscription {
 
     /// Waits for the next entry; none once the node has ended.
     fn next(&mut self) -> Option<Entry> {
+        self.reader.next(|| None).ok()
+    }
+}
+
+impl Reader {
+    fn new(feed: Arc<Feed>) -> Self {
+        Reader { feed, pieces: VecDeque::new(), entries: VecDeque::new() }
+    }
+
+    /// The next entry. `left`: how much longer to wait for it, if there is a limit.
+    fn next(&mut self, left: impl Fn() -> Option<Duration>) -> Result<Entry, NoEntry> {
         loop {
-            if let Some(entry) = self.at_hand() {
-                return Some(entry);
+            self.unpack();
+            if let Some(entry) = self.entries.pop_front() {
+                self.unpack();
+                if self.entries.is_empty() {
+                    self.feed.is_used_up();
+                }
+                return Ok(entry);
             }
-            if self.feed.take(&mut self.pieces, None) == Taken::Ended {
-                return None;
+            let left = left();
+            if self.feed.take(&mut self.pieces, left) == Taken::Ended {
+                return Err(NoEntry::Ended);
+            }
+            if self.pieces.is_empty() && left == Some(Duration::ZERO) {
+                return Err(NoEntry::TimedOut);
             }
         }
+    }
+
+    /// Has the next entry stand at the front, if it was taken.
+    fn unpack(&mut self) {
+        while self.entries.is_empty() {
+            let Some(piece) = self.pieces.pop_front() else { return };
+            let entries = &mut self.entries;
+            each_value(&piece, |at, session, number, value| {
+                let (position, value) = (at.into(), value.to_vec());
+                entries.push_back(Entry { position, session, number, value });
+            });
+        }
+    }
+
+    fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        self.feed.descriptor(!self.entries.is_empty() || !self.pieces.is_empty())
     }
 }
 
@@ -173,5 +217,190 @@ fn each_entry(
         if let EntryRef::Value { origin, value } = entry {
             take(at, origin.session, origin.number, value);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd, OwnedFd};
+    use std::thread;
+
+    use rustix::buffer::spare_capacity;
+    use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+
+    use super::super::feed::Following;
+    use super::super::feed::tests::{decide, idle, with_room};
+    use super::*;
+
+    /// Longer than any test needs, if nothing is wrong.
+    const LONG: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+
+    /// What a program keeps that asks for the descriptor once.
+    fn descriptor(reader: &Reader) -> OwnedFd {
+        reader.descriptor().unwrap().try_clone_to_owned().unwrap()
+    }
+
+    fn is_readable(descriptor: &OwnedFd, within: Timespec) -> bool {
+        let mut polled = [PollFd::new(descriptor, PollFlags::IN)];
+        poll(&mut polled, Some(&within)).unwrap() == 1
+    }
+
+    fn is_readable_now(descriptor: &OwnedFd) -> bool {
+        is_readable(descriptor, Timespec::default())
+    }
+
+    fn try_next(reader: &mut Reader) -> Result<u64, NoEntry> {
+        reader.next(|| Some(Duration::ZERO)).map(|entry| entry.position.0)
+    }
+
+    #[test]
+    fn a_descriptor_is_readable_while_there_is_something() {
+        let (feed, mut following) = with_room(8);
+        let mut reader = Reader::new(feed);
+        let kept = descriptor(&reader);
+        assert!(!is_readable_now(&kept));
+        decide(&mut following, 1, 1);
+        decide(&mut following, 2, 2);
+        assert!(is_readable_now(&kept));
+        assert_eq!(try_next(&mut reader), Ok(1));
+        assert!(is_readable_now(&kept), "one more is there");
+        assert_eq!(try_next(&mut reader), Ok(2));
+        assert!(!is_readable_now(&kept), "that was the last");
+        assert_eq!(try_next(&mut reader), Err(NoEntry::TimedOut));
+        decide(&mut following, 3, 3);
+        decide(&mut following, 4, 4);
+        assert!(is_readable_now(&kept));
+        assert_eq!(try_next(&mut reader), Ok(3));
+        // It comes while the reader still has what it took before.
+        decide(&mut following, 5, 5);
+        assert_eq!(try_next(&mut reader), Ok(4));
+        assert!(is_readable_now(&kept), "one more is there");
+        assert_eq!(try_next(&mut reader), Ok(5));
+        assert!(!is_readable_now(&kept));
+        // A value that was decided before is no entry.
+        decide(&mut following, 6, 5);
+        assert_eq!(try_next(&mut reader), Err(NoEntry::TimedOut));
+        assert!(!is_readable_now(&kept));
+    }
+
+    #[test]
+    fn the_end_is_readable_for_ever() {
+        let (feed, mut following) = with_room(8);
+        let mut reader = Reader::new(feed);
+        let kept = descriptor(&reader);
+        decide(&mut following, 1, 1);
+        assert_eq!(try_next(&mut reader), Ok(1));
+        assert!(!is_readable_now(&kept));
+        decide(&mut following, 2, 2);
+        assert_eq!(try_next(&mut reader), Ok(2));
+        drop(following);
+        for _ in 0..2 {
+            assert!(is_readable_now(&kept));
+            assert_eq!(try_next(&mut reader), Err(NoEntry::Ended));
+        }
+    }
+
+    #[test]
+    fn a_descriptor_that_is_asked_for_late_knows_what_is_there() {
+        let (feed, mut following) = with_room(8);
+        let mut reader = Reader::new(feed);
+        decide(&mut following, 1, 1);
+        decide(&mut following, 2, 2);
+        assert_eq!(try_next(&mut reader), Ok(1));
+        let kept = descriptor(&reader);
+        assert!(is_readable_now(&kept), "the second was taken with the first");
+        assert_eq!(try_next(&mut reader), Ok(2));
+        assert!(!is_readable_now(&kept));
+        let (feed, mut following) = with_room(8);
+        decide(&mut following, 1, 1);
+        assert!(is_readable_now(&descriptor(&Reader::new(feed))), "it was not taken yet");
+        let (feed, following) = with_room(8);
+        drop(following);
+        assert!(is_readable_now(&descriptor(&Reader::new(feed))), "it is the end");
+    }
+
+    #[test]
+    fn a_descriptor_that_nobody_asks_for_is_not_made() {
+        let (feed, mut following) = with_room(8);
+        let mut reader = Reader::new(Arc::clone(&feed));
+        decide(&mut following, 1, 1);
+        assert_eq!(try_next(&mut reader), Ok(1));
+        drop(following);
+        assert_eq!(try_next(&mut reader), Err(NoEntry::Ended));
+        assert!(!feed.has_descriptor());
+    }
+
+    /// Decides so many values, as fast as it can, for a reader that has room for four, and ends.
+    fn produce(mut following: Following, count: u64) -> thread::JoinHandle<()> {
+        thread::spawn(move || {
+            for number in 1..=count {
+                decide(&mut following, number, number);
+            }
+            while following.is_behind() {
+                idle(&mut following);
+                thread::yield_now();
+            }
+        })
+    }
+
+    /// One entry for each time it waits, and then all there are each time.
+    #[test]
+    fn who_polls_under_a_fast_producer_gets_everything() {
+        const COUNT: u64 = 20_000;
+        let (feed, following) = with_room(4);
+        let mut reader = Reader::new(feed);
+        let kept = descriptor(&reader);
+        assert!(!is_readable_now(&kept));
+        let producer = produce(following, COUNT);
+        let mut last = 0;
+        'all: loop {
+            assert!(is_readable(&kept, LONG), "nothing after {last}");
+            loop {
+                match try_next(&mut reader) {
+                    Ok(position) => {
+                        assert_eq!(position, last + 1);
+                        last = position;
+                    }
+                    Err(NoEntry::TimedOut) => break,
+                    Err(NoEntry::Ended) => break 'all,
+                }
+                if last < COUNT / 2 {
+                    break;
+                }
+            }
+        }
+        assert_eq!(last, COUNT);
+        producer.join().unwrap();
+    }
+
+    /// As mio and others wait: told of changes alone, and reading until there is nothing.
+    #[test]
+    fn who_is_told_of_changes_alone_under_a_fast_producer_gets_everything() {
+        const COUNT: u64 = 20_000;
+        let (feed, following) = with_room(4);
+        let mut reader = Reader::new(feed);
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(0);
+        epoll::add(epoll.as_fd(), reader.descriptor().unwrap(), data, flags).unwrap();
+        let producer = produce(following, COUNT);
+        let mut last = 0;
+        'all: loop {
+            let mut events: Vec<epoll::Event> = Vec::with_capacity(1);
+            epoll::wait(&epoll, spare_capacity(&mut events), Some(&LONG)).unwrap();
+            assert!(!events.is_empty(), "nothing after {last}");
+            loop {
+                match try_next(&mut reader) {
+                    Ok(position) => {
+                        assert_eq!(position, last + 1);
+                        last = position;
+                    }
+                    Err(NoEntry::TimedOut) => break,
+                    Err(NoEntry::Ended) => break 'all,
+                }
+            }
+        }
+        assert_eq!(last, COUNT);
+        producer.join().unwrap();
     }
 }
