@@ -18,7 +18,7 @@ use crate::server::{Server, Stopper};
 /// Three servers in this process.
 struct World {
     cluster: Cluster,
-    ports: [u16; 3],
+    urls: [String; 3],
     stoppers: [Stopper; 3],
     threads: [JoinHandle<Result<(), NodeError>>; 3],
     _folder: tempfile::TempDir,
@@ -48,7 +48,7 @@ impl World {
         };
         let servers = [1, 2, 3].map(start);
         World {
-            ports: servers.each_ref().map(|server| server.address().port()),
+            urls: servers.each_ref().map(|server| format!("redis://{}/", server.address())),
             stoppers: servers.each_ref().map(Server::stopper),
             threads: servers.map(|server| thread::spawn(move || server.run(|_| ()))),
             cluster,
@@ -68,13 +68,13 @@ fn load(seconds: u64) -> Result<usize, String> {
     let mut log = world.cluster.subscribe(4).unwrap();
     let is_over = AtomicBool::new(false);
     let history = thread::scope(|scope| {
-        let load = scope.spawn(|| judge::load(world.ports, &is_over));
+        let load = scope.spawn(|| judge::load(&world.urls, Duration::ZERO, &is_over));
         thread::sleep(Duration::from_secs(seconds));
         is_over.store(true, Ordering::Relaxed);
         load.join().unwrap()
     });
-    let lists = judge::lists(world.ports[0]);
-    let judged = judge::judge(&history, &judge::registers(&mut log, world.ports[0]), &lists);
+    let lists = judge::lists(&world.urls[0]);
+    let judged = judge::judge(&history, &judge::registers(&mut log, &world.urls[0]), &lists);
     world.stop();
     judged
 }
@@ -82,7 +82,7 @@ fn load(seconds: u64) -> Result<usize, String> {
 /// Whether a process that has fallen behind reads what another one has acknowledged.
 fn reads_are_fresh() -> bool {
     let world = World::start();
-    let ask = |place: usize, words: &[&str]| judge::ask(world.ports[place], words);
+    let ask = |place: usize, words: &[&str]| judge::ask(&world.urls[place], words);
     let slow = SLOW as usize - 1;
     assert_eq!(ask(slow, &["GET", "k"]), Value::Nil);
     let held = GATE.lock();

@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use multi_paxos::Subscription;
 use redis::{Client, Connection, RedisError, Value, cmd};
 
-/// How many registers, counters and lists there are.
+/// How many registers, counters and lists there are at a time.
 const KEYS: u64 = 3;
+/// After so many operations there are new ones, so that lists stay short, and searches too.
+const AGE: u64 = 3000;
 
 /// What a client did, and what it was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +50,15 @@ pub struct Operation {
 /// Everything that clients did.
 pub type History = Vec<Operation>;
 
-/// Lets six clients work until `is_over`, two at each of the ports. Whoever loses a connection
-/// takes another.
-pub fn load(ports: [u16; 3], is_over: &AtomicBool) -> History {
+/// Lets six clients work until `is_over`, two at each of these addresses, which are URLs. One that
+/// loses its connection takes another. After each operation they rest for `pause`.
+pub fn load(urls: &[String; 3], pause: Duration, is_over: &AtomicBool) -> History {
     let start = Instant::now();
     let unique = AtomicU64::new(1);
     thread::scope(|scope| {
         let work = |number: usize| {
-            let worker = Worker { ports, number, start, unique: &unique, history: Vec::new() };
-            scope.spawn(move || worker.work(is_over))
+            let worker = Worker { urls, number, start, unique: &unique, history: Vec::new() };
+            scope.spawn(move || worker.work(pause, is_over))
         };
         let threads: Vec<_> = (0..6).map(work).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -64,7 +66,7 @@ pub fn load(ports: [u16; 3], is_over: &AtomicBool) -> History {
 }
 
 struct Worker<'a> {
-    ports: [u16; 3],
+    urls: &'a [String; 3],
     number: usize,
     start: Instant,
     unique: &'a AtomicU64,
@@ -72,7 +74,7 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
-    fn work(mut self, is_over: &AtomicBool) -> History {
+    fn work(mut self, pause: Duration, is_over: &AtomicBool) -> History {
         let mut draws = 0;
         while !is_over.load(Ordering::Relaxed) {
             let Some(mut connection) = self.connect() else { continue };
@@ -82,14 +84,14 @@ impl Worker<'_> {
                 if self.step(&mut connection, draws).is_err() {
                     break;
                 }
+                thread::sleep(pause);
             }
         }
         self.history
     }
 
     fn connect(&mut self) -> Option<Connection> {
-        let port = self.ports[self.number % 3];
-        let client = Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
+        let client = Client::open(self.urls[self.number % 3].as_str()).unwrap();
         let wait = Duration::from_secs(8);
         let Ok(connection) = client.get_connection_with_timeout(wait) else {
             // It is down. Another one may not be.
@@ -103,7 +105,7 @@ impl Worker<'_> {
 
     fn step(&mut self, connection: &mut Connection, draw: u64) -> Result<(), RedisError> {
         let unique = self.unique.fetch_add(1, Ordering::Relaxed);
-        let key = (unique ^ draw) % KEYS;
+        let key = format!("{}-{}", (unique ^ draw) % KEYS, unique / AGE);
         let value = format!("v{unique}");
         let (register, counter, list) =
             (format!("register{key}"), format!("counter{key}"), format!("list{key}"));
@@ -175,8 +177,8 @@ impl Worker<'_> {
 }
 
 /// The values that stand in the log for each register, in the order of the log, read by a learner
-/// of the judge's own, up to a value that is set for this through `port`.
-pub fn registers(log: &mut Subscription, port: u16) -> BTreeMap<String, Vec<String>> {
+/// of the judge's own, up to a value that is set for this at `url`.
+pub fn registers(log: &mut Subscription, url: &str) -> BTreeMap<String, Vec<String>> {
     use crate::entry::{Entry, Step};
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut registers: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -185,7 +187,7 @@ pub fn registers(log: &mut Subscription, port: u16) -> BTreeMap<String, Vec<Stri
             registers.entry(text(words[1])).or_default().push(text(words[2]));
         }
     };
-    let end = ask(port, &["SET", "end", "end"]);
+    let end = ask(url, &["SET", "end", "end"]);
     assert_eq!(end, Value::Okay);
     while !registers.contains_key("end") {
         let value = log.next_timeout(Duration::from_secs(30)).unwrap().value;
@@ -202,9 +204,9 @@ pub fn registers(log: &mut Subscription, port: u16) -> BTreeMap<String, Vec<Stri
     registers
 }
 
-/// What the store at a port says to a command.
-pub fn ask(port: u16, words: &[&str]) -> Value {
-    let client = Client::open(format!("redis://127.0.0.1:{port}/")).unwrap();
+/// What the store at `url` says to a command.
+pub fn ask(url: &str, words: &[&str]) -> Value {
+    let client = Client::open(url).unwrap();
     let mut connection = client.get_connection().unwrap();
     cmd(words[0]).arg(&words[1..]).query(&mut connection).unwrap()
 }
@@ -378,11 +380,12 @@ fn in_time(key: &str, mut operations: Vec<Ranked<'_>>) -> Result<(), String> {
 }
 
 /// The lists, as they are in the end.
-pub fn lists(port: u16) -> BTreeMap<String, Vec<String>> {
-    let list = |key| {
-        let name = format!("list{key}");
-        let all = redis::from_redis_value(ask(port, &["LRANGE", &name, "0", "-1"])).unwrap();
+pub fn lists(url: &str) -> BTreeMap<String, Vec<String>> {
+    let texts = |words: &[&str]| redis::from_redis_value(ask(url, words)).unwrap();
+    let names: Vec<String> = texts(&["KEYS", "list*"]);
+    let list = |name: String| {
+        let all = texts(&["LRANGE", &name, "0", "-1"]);
         (name, all)
     };
-    (0..KEYS).map(list).collect()
+    names.into_iter().map(list).collect()
 }

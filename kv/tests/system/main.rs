@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod differential;
+mod hosts;
 mod judge;
 mod search;
 mod store;

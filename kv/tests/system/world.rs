@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use redis::{Client, Connection};
 use tempfile::TempDir;
+
+use crate::hosts::{self, Hosts};
 
 /// The binary under test.
 pub const PAXOS_KV: &str = env!("CARGO_BIN_EXE_paxos-kv");
@@ -42,7 +44,12 @@ pub struct World {
     processes: [Option<Child>; 3],
     /// What every process is told beside its place.
     more: Vec<String>,
+    /// Where each of them runs, if not all here.
+    pub hosts: Option<Hosts>,
 }
+
+/// The password of a store that has hosts.
+const PASSWORD: &str = "open-sesame";
 
 impl World {
     /// A store that serves. Its processes have these arguments as well.
@@ -52,6 +59,16 @@ impl World {
 
     /// The same, with these lines in its configuration.
     pub fn configured(lines: &str, more: &[&str]) -> World {
+        World::placed(lines, more, None)
+    }
+
+    /// The same, each of its processes on a host with a disk for its acceptor.
+    pub fn on_hosts(lines: &str, hosts: Hosts) -> World {
+        let lines = format!("interface 10.79.0.0/24\nttl 1\n{lines}");
+        World::placed(&lines, &["--requirepass-file", "password"], Some(hosts))
+    }
+
+    fn placed(lines: &str, more: &[&str], hosts: Option<Hosts>) -> World {
         let (folder, base) = (tempfile::tempdir().unwrap(), free_ports());
         let groups = ["clients", "proposers", "acceptors", "learners"].iter().zip(base + 3..);
         let groups: String =
@@ -59,7 +76,11 @@ impl World {
         let conf = format!("{groups}cluster kv-{}-{base}\ndata data\n{lines}", std::process::id());
         fs::write(folder.path().join("paxos.conf"), conf).unwrap();
         let more = more.iter().map(|word| word.to_string()).collect();
-        let mut world = World { folder, base, processes: [None, None, None], more };
+        fs::write(folder.path().join("password"), PASSWORD).unwrap();
+        let mut world = World { folder, base, processes: [None, None, None], more, hosts };
+        if world.hosts.is_some() {
+            (1..=3).for_each(|id| hosts::mount(&world.disk(id)));
+        }
         world.start_all();
         world
     }
@@ -70,21 +91,30 @@ impl World {
 
     /// Starts all of them, and waits until they serve.
     pub fn start_all(&mut self) {
-        let mut waiting: Vec<_> = (1..=3).map(|id| self.spawn(id)).collect();
+        let mut waiting: Vec<_> = (1..=3).map(|id| self.spawn(id, &[])).collect();
         waiting.iter_mut().for_each(await_ready);
     }
 
     /// Starts one, and waits until it serves.
     pub fn start(&mut self, id: u16) {
-        await_ready(&mut self.spawn(id));
+        self.start_through(id, &[]);
     }
 
-    fn spawn(&mut self, id: u16) -> BufReader<std::process::ChildStdout> {
+    /// The same, with words before its command that run it.
+    pub fn start_through(&mut self, id: u16, through: &[&str]) {
+        await_ready(&mut self.spawn(id, through));
+    }
+
+    fn spawn(&mut self, id: u16, through: &[&str]) -> BufReader<std::process::ChildStdout> {
         let path = self.path().join(format!("{id}.log"));
         let log = fs::File::options().append(true).create(true).open(path).unwrap();
-        let mut child = Command::new(PAXOS_KV)
+        let mut words = self.hosts.as_ref().map_or(Vec::new(), |hosts| hosts.entry(id));
+        words.extend(through.iter().map(|word| word.to_string()));
+        words.push(PAXOS_KV.to_owned());
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
             .args(["--conf", "paxos.conf", "--id", &id.to_string()])
-            .args(["--listen", &format!("127.0.0.1:{}", self.port(id))])
+            .args(["--listen", &self.address(id)])
             .args(&self.more)
             .current_dir(self.path())
             .stdin(Stdio::null())
@@ -99,6 +129,23 @@ impl World {
 
     pub fn port(&self, id: u16) -> u16 {
         self.base + id - 1
+    }
+
+    /// Where a process listens.
+    fn address(&self, id: u16) -> String {
+        let host = if self.hosts.is_some() { hosts::address(id) } else { "127.0.0.1".to_owned() };
+        format!("{host}:{}", self.port(id))
+    }
+
+    /// Where clients find a process.
+    pub fn url(&self, id: u16) -> String {
+        let password = self.hosts.as_ref().map_or(String::new(), |_| format!(":{PASSWORD}@"));
+        format!("redis://{password}{}/", self.address(id))
+    }
+
+    /// Where the acceptor of a process keeps its log: a disk of its own, if there are hosts.
+    pub fn disk(&self, id: u16) -> PathBuf {
+        self.path().join(format!("data/acceptor-{id}"))
     }
 
     /// `kill -9`.
@@ -121,13 +168,27 @@ impl World {
         self.processes[usize::from(id) - 1].take().unwrap().wait().unwrap().code()
     }
 
+    /// The status of a process, if it ends within `limit`.
+    pub fn ends(&mut self, id: u16, limit: Duration) -> Option<i32> {
+        let mut status = None;
+        let child = self.processes[usize::from(id) - 1].as_mut().unwrap();
+        happens(limit, || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| {
+            self.processes[usize::from(id) - 1] = None;
+            status.code()
+        })
+    }
+
     pub fn log(&self, id: u16) -> String {
         fs::read_to_string(self.path().join(format!("{id}.log"))).unwrap()
     }
 
     /// A connection of a client that people use.
     pub fn connect(&self, id: u16) -> Connection {
-        let client = Client::open(format!("redis://127.0.0.1:{}/", self.port(id))).unwrap();
+        let client = Client::open(self.url(id)).unwrap();
         let connection = client.get_connection_with_timeout(SOON).unwrap();
         connection.set_read_timeout(Some(SOON)).unwrap();
         connection
@@ -146,7 +207,7 @@ impl Drop for World {
 fn await_ready(out: &mut impl BufRead) {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
-    assert!(line.starts_with("ready 127.0.0.1:"), "{line:?}");
+    assert!(line.starts_with("ready "), "{line:?}");
 }
 
 /// Waits until `event` has happened, for at most `limit`. Returns whether it has.
