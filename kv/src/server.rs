@@ -347,8 +347,8 @@ impl Server {
             let store = self.store.lock();
             store.expiring() > 0 && store.now() < clock::now()
         };
-        // Beside writes their entry is the faster barrier: acceptors answer questions behind their syncs,
-        // and then have to be followed up to the entries that they have synced.
+        // Beside writes their entry is the faster barrier: acceptors answer questions behind their
+        // syncs, and then have to be followed up to the entries that they have synced.
         if !entry.is_empty() || !reads.is_empty() && has_stale_time() {
             self.propose_entry(now, entry, reads, busy);
         } else if !reads.is_empty() {
