@@ -5,7 +5,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use multi_paxos::{Cluster, Consistency, Node, Position, Replica, Role, StateMachine};
+use multi_paxos::{Cluster, Consistency, Node, Place, Replica, Role, StateMachine};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -17,7 +17,7 @@ struct Counter {
 impl StateMachine for Counter {
     type Output = i64;
 
-    fn apply(&mut self, _position: Position, command: &[u8]) -> i64 {
+    fn apply(&mut self, _place: &Place, command: &[u8]) -> i64 {
         // What is no number changes nothing, on every replica alike.
         let by = std::str::from_utf8(command).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
         self.sum = self.sum.wrapping_add(by);

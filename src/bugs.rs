@@ -81,6 +81,10 @@ pub enum Bug {
     CheckpointLacksParts,
     /// A checkpoint does not say which forgotten sessions are never begun again.
     CheckpointLacksHorizon,
+    /// A checkpoint does not say the time of the log.
+    CheckpointLacksTime,
+    /// An entry that says an earlier time than one below it is handed out with that.
+    TimesGoBack,
     /// A session that was forgotten may begin anew.
     BeginsForgotten,
     /// The sessions that were active last are forgotten.
@@ -256,7 +260,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 113] = [
+    pub const ALL: [Bug; 115] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -292,6 +296,8 @@ mod switch {
         Bug::CheckpointLacksSessions,
         Bug::CheckpointLacksParts,
         Bug::CheckpointLacksHorizon,
+        Bug::CheckpointLacksTime,
+        Bug::TimesGoBack,
         Bug::BeginsForgotten,
         Bug::ForgetsNewest,
         Bug::ForgetsUndecided,

@@ -44,8 +44,8 @@ pub fn of_host() -> Duration {
         + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// A moment of the calendar, in UTC, for people who compare the logs of several hosts. It jumps
-/// when somebody sets the clock, so nothing is decided by it.
+/// A moment of the calendar, in UTC, for people who compare the logs of several hosts, and for the
+/// times of entries. It jumps when somebody sets the clock, so nothing else goes by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment {
     /// Milliseconds since 1970.

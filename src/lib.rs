@@ -20,13 +20,13 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use multi_paxos::{Cluster, Consistency, Position, Role, StateMachine};
+//! use multi_paxos::{Cluster, Consistency, Place, Role, StateMachine};
 //!
 //! struct Counter(u64);
 //!
 //! impl StateMachine for Counter {
 //!     type Output = u64;
-//!     fn apply(&mut self, _position: Position, command: &[u8]) -> u64 {
+//!     fn apply(&mut self, _place: &Place, command: &[u8]) -> u64 {
 //!         self.0 += command.len() as u64;
 //!         self.0
 //!     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use multi_paxos::{Cluster, Consistency, Node, Position, Role, StateMachine};
+use multi_paxos::{Cluster, Consistency, Node, Place, Role, StateMachine};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -18,7 +18,7 @@ struct Count(u64);
 impl StateMachine for Count {
     type Output = u64;
 
-    fn apply(&mut self, _position: Position, _command: &[u8]) -> u64 {
+    fn apply(&mut self, _place: &Place, _command: &[u8]) -> u64 {
         self.0 += 1;
         self.0
     }

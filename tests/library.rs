@@ -18,10 +18,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use multi_paxos::{
-    Cluster, ClusterBuilder, Consistency, Fate, Frozen, NoEntry, Node, NodeError, Position,
+    Cluster, ClusterBuilder, Consistency, Fate, Frozen, NoEntry, Node, NodeError, Place, Position,
     ReadError, Refused, Replica, Role, StartErrorKind, StateMachine,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -54,15 +54,15 @@ fn nodes(cluster: &Cluster) -> Vec<Node> {
 
 /// Keeps every command; panics at one.
 #[derive(Clone, Default)]
-struct History(Vec<(Position, Vec<u8>)>);
+struct History(Vec<(Place, Vec<u8>)>);
 
 impl StateMachine for History {
     type Output = (Position, usize);
 
-    fn apply(&mut self, position: Position, command: &[u8]) -> (Position, usize) {
+    fn apply(&mut self, place: &Place, command: &[u8]) -> (Position, usize) {
         assert!(command != b"panic", "as the test asks");
-        self.0.push((position, command.to_vec()));
-        (position, self.0.len())
+        self.0.push((*place, command.to_vec()));
+        (place.position, self.0.len())
     }
 
     fn digest(&self) -> Option<u64> {
@@ -160,7 +160,7 @@ struct Sum {
 impl StateMachine for Sum {
     type Output = u64;
 
-    fn apply(&mut self, _position: Position, command: &[u8]) -> u64 {
+    fn apply(&mut self, _place: &Place, command: &[u8]) -> u64 {
         self.applied += 1;
         self.sum = self.sum.wrapping_mul(31) + command.len() as u64;
         self.sum
@@ -263,6 +263,7 @@ fn without_a_cluster_nothing_fails_and_nothing_piles_up() {
 
 #[test]
 fn a_replica_goes_on_from_a_snapshot_and_ends_where_the_others_do() {
+    let began = SystemTime::now() - Duration::from_millis(1);
     let cluster = cluster();
     let nodes = nodes(&cluster);
     let replica = cluster.replica(1, History::default()).unwrap();
@@ -288,6 +289,15 @@ fn a_replica_goes_on_from_a_snapshot_and_ends_where_the_others_do() {
     assert_eq!([count(&restored), count(&fresh)], [12, 12]);
     let digests = [&restored, &fresh].map(|replica| replica.digest(SOON).unwrap().1);
     assert_eq!(digests[0], digests[1]);
+    // Both were told the same times, which are those of now and never go back.
+    let times = |replica: &Replica<History>| {
+        let times = |machine: &History| machine.0.iter().map(|(place, _)| place.time).collect();
+        replica.read::<Vec<_>>(Consistency::Local, SOON, times).unwrap()
+    };
+    let told = times(&fresh);
+    assert_eq!(times(&restored), told);
+    assert!(told.is_sorted() && told[0].is_some_and(|time| time > began));
+    assert!(told[11].is_some_and(|time| time < SystemTime::now()));
     // Without a majority nothing is decided, and a local read does not mind.
     nodes.into_iter().for_each(|node| node.stop(SOON).unwrap());
     let within = Duration::from_millis(100);

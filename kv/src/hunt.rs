@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use multi_paxos::{Cluster, NodeError, Position, StateMachine, conformance};
+use multi_paxos::{Cluster, NodeError, Place, Position, StateMachine, conformance};
 use redis::Value;
 
 use crate::bugs::{Bug, GATE, SLOW, with};
@@ -97,6 +97,11 @@ fn reads_are_fresh() -> bool {
     told == Value::BulkString(b"v".to_vec())
 }
 
+/// Where the first entries stand.
+fn at(position: u64) -> Place {
+    Place::new(Position(position), None)
+}
+
 /// Whether two replicas hold the same, of which one applies the log later than the other.
 fn replicas_agree() -> bool {
     let mut steps = Steps::default();
@@ -105,7 +110,7 @@ fn replicas_agree() -> bool {
     let digests = [0, 5].map(|pause| {
         thread::sleep(Duration::from_millis(pause));
         let mut machine = Machine::new(Shared::default(), 2);
-        machine.apply(Position(1), &value);
+        machine.apply(&at(1), &value);
         machine.digest()
     });
     digests[0] == digests[1]
@@ -134,15 +139,15 @@ fn snapshots_are_exact() -> bool {
         [entry::begin(1, 1_700_000_000_000), steps.as_bytes().to_vec()].concat()
     };
     let mut machine = Machine::new(Shared::default(), 2);
-    machine.apply(Position(1), &value("INCR n"));
+    machine.apply(&at(1), &value("INCR n"));
     let mut snapshot = Vec::new();
     let frozen = machine.freeze().unwrap();
-    machine.apply(Position(2), &value("INCR n"));
+    machine.apply(&at(2), &value("INCR n"));
     frozen(&mut snapshot).unwrap();
     let mut restored = Machine::new(Shared::default(), 3);
-    restored.apply(Position(1), &value("SET other v"));
+    restored.apply(&at(1), &value("SET other v"));
     restored.restore(&mut snapshot.as_slice()).unwrap();
-    restored.apply(Position(2), &value("INCR n"));
+    restored.apply(&at(2), &value("INCR n"));
     restored.digest() == machine.digest()
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::Arc;
 
-use multi_paxos::{Frozen, Position, StateMachine};
+use multi_paxos::{Frozen, Place, StateMachine};
 use parking_lot::Mutex;
 
 use crate::bugs::{self, Bug};
@@ -35,7 +35,7 @@ impl StateMachine for Machine {
     /// The answer to each step, if it is for this process.
     type Output = Vec<Reply>;
 
-    fn apply(&mut self, _position: Position, value: &[u8]) -> Vec<Reply> {
+    fn apply(&mut self, _place: &Place, value: &[u8]) -> Vec<Reply> {
         let Some(mut entry) = Entry::read(value) else {
             log::warn!(
                 "an entry of the log is none of paxos-kv, or of a newer one: let no other program \

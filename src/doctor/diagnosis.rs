@@ -34,7 +34,10 @@ pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>)
             "trust what it says of loss only when there is less to do",
         ));
     }
-    findings.push(Finding::fine(Topic::Clocks, "clocks are not compared: nothing depends on them"));
+    findings.push(Finding::fine(
+        Topic::Clocks,
+        "clocks are not compared: only the times of entries depend on them",
+    ));
     // Without the interface every other step fails for the same reason.
     if facts.interface.is_some() {
         findings.extend(sockets(facts));

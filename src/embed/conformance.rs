@@ -4,12 +4,12 @@
 //! on some hosts only. [`check`] tries them on commands of yours, in a test of yours:
 //!
 //! ```
-//! # use multi_paxos::{Frozen, Position, StateMachine};
+//! # use multi_paxos::{Place, Frozen, StateMachine};
 //! # #[derive(Default)]
 //! # struct Counter(u64);
 //! # impl StateMachine for Counter {
 //! #     type Output = u64;
-//! #     fn apply(&mut self, _: Position, command: &[u8]) -> u64 {
+//! #     fn apply(&mut self, _: &Place, command: &[u8]) -> u64 {
 //! #         self.0 += command.len() as u64;
 //! #         self.0
 //! #     }
@@ -21,9 +21,10 @@
 
 use std::fmt;
 use std::io;
+use std::time::{Duration, SystemTime};
 
 use super::replica::StateMachine;
-use super::subscription::Position;
+use super::subscription::{Place, Position};
 
 /// At how many places the machine is frozen, at most.
 const PLACES: usize = 32;
@@ -55,7 +56,7 @@ impl fmt::Display for Fault {
             Fault::NotDeterministic(at) => write!(
                 f,
                 "two machines differ after the command at {at}: `apply` uses something else than \
-                 the state, the position and the command; look for clocks, random numbers and the \
+                 the state, the place and the command; look for clocks, random numbers and the \
                  order of hash maps"
             ),
             Fault::NoDigest => f.write_str(
@@ -103,9 +104,9 @@ pub fn check<M: StateMachine>(make: impl Fn() -> M, commands: &[Vec<u8>]) -> Res
     let mut digests = vec![machine.digest().ok_or(Fault::NoDigest)?];
     let mut twin = make();
     for (place, command) in commands.iter().enumerate() {
-        let at = position(place);
-        machine.apply(at, command);
-        twin.apply(at, command);
+        let (at, nth) = (position(place), nth(place));
+        machine.apply(&nth, command);
+        twin.apply(&nth, command);
         let digest = machine.digest().ok_or(Fault::NoDigest)?;
         if twin.digest() != Some(digest) {
             return Err(Fault::NotDeterministic(at));
@@ -123,6 +124,12 @@ fn position(place: usize) -> Position {
     Position(place as u64 + 1)
 }
 
+/// Commands come a second after each other, in the year 2026.
+fn nth(place: usize) -> Place {
+    let time = Duration::from_secs(1_767_225_600 + place as u64);
+    Place::new(position(place), Some(SystemTime::UNIX_EPOCH + time))
+}
+
 /// Freezes a machine that has applied `count` of the commands.
 fn check_snapshot<M: StateMachine>(
     make: &impl Fn() -> M,
@@ -134,12 +141,12 @@ fn check_snapshot<M: StateMachine>(
     let (before, after) = commands.split_at(count);
     let go_on = |machine: &mut M| {
         for (place, command) in (count..).zip(after) {
-            machine.apply(position(place), command);
+            machine.apply(&nth(place), command);
         }
     };
     let mut machine = make();
     for (place, command) in before.iter().enumerate() {
-        machine.apply(position(place), command);
+        machine.apply(&nth(place), command);
     }
     let (Some(early), Some(late)) = (machine.freeze(), machine.freeze()) else { return Ok(()) };
     let fails = |error| Fault::Fails(at, error);
@@ -213,7 +220,7 @@ mod tests {
     impl StateMachine for Words {
         type Output = ();
 
-        fn apply(&mut self, _: Position, command: &[u8]) {
+        fn apply(&mut self, _: &Place, command: &[u8]) {
             self.count += 1;
             let mut said = self.said.lock().unwrap();
             let times = said.entry(command[0]).or_default();

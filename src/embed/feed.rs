@@ -25,7 +25,7 @@ use crate::protocol::learner::Learner;
 use crate::protocol::message::{Interest, Message};
 use crate::protocol::segments::Page;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Instance, Run, Sender, Time};
+use crate::protocol::types::{Instance, LogTime, Run, Sender, Time};
 use crate::runtime::inbox::InboxSender;
 
 /// How many pieces wait for the reader, at most; each shares its bytes with the learner's log.
@@ -34,8 +34,8 @@ const PIECES_MAX: usize = 1024;
 /// What one step of the log delivers.
 #[derive(Clone, Debug)]
 pub(super) enum Piece {
-    /// Whole values only.
-    Values(Page),
+    /// Whole values only, and the time of the log before them.
+    Values(Page, LogTime),
     /// A value that came in parts.
     Long(Assembled),
     /// Everything below this place came before, and nothing above: a snapshot could be taken.
@@ -167,7 +167,8 @@ impl Feed {
 
 /// What has been delivered, and has not found room yet.
 enum Behind {
-    Values(Run<Instance>),
+    /// With the time of the log before them.
+    Values(Run<Instance>, LogTime),
     Long(Assembled),
     Checkpoint(Arc<Checkpoint>),
     Readable(u64),
@@ -178,7 +179,7 @@ impl Behind {
     /// Where it stands in the log, if that matters.
     fn instance(&self) -> Option<Instance> {
         match self {
-            Behind::Values(run) => Some(run.from),
+            Behind::Values(run, _) => Some(run.from),
             Behind::Long(value) => Some(value.instance),
             Behind::Checkpoint(checkpoint) | Behind::Restored(checkpoint) => {
                 Some(checkpoint.head.of)
@@ -214,7 +215,7 @@ impl Following {
 
     /// Notes what is delivered, in order.
     fn note(&mut self, delivery: Delivery) {
-        let run = match delivery {
+        let (run, time) = match delivery {
             // For files, which are written out of order, and for digests.
             Delivery::Decided(_) | Delivery::Passed(_) | Delivery::Begins(_) => return,
             Delivery::Unreadable(last) => {
@@ -238,11 +239,12 @@ impl Following {
                 return self.behind.push_front(Behind::Restored(checkpoint));
             }
             Delivery::Assembled(value) => return self.behind.push_back(Behind::Long(value)),
-            Delivery::Delivered(page) => page.run(),
+            Delivery::Delivered(page, time) => (page.run(), time),
         };
         match self.behind.back_mut() {
-            Some(Behind::Values(last)) if last.until == run.from => last.until = run.until,
-            Some(_) | None => self.behind.push_back(Behind::Values(run)),
+            // Nothing was skipped in between, so the time is that of what is among them.
+            Some(Behind::Values(last, _)) if last.until == run.from => last.until = run.until,
+            Some(_) | None => self.behind.push_back(Behind::Values(run, time)),
         }
     }
 
@@ -294,15 +296,17 @@ impl Following {
                 Some(Behind::Restored(checkpoint)) => {
                     (Piece::Restored(Arc::clone(checkpoint)), true)
                 }
-                Some(Behind::Values(run)) => {
+                Some(Behind::Values(run, time)) => {
                     if run.from < first {
                         break;
                     }
                     let Some(page) = self.learner.log().pages(*run).next() else {
                         unreachable!("what was delivered is in the log")
                     };
+                    let before = *time;
+                    *time = before.max(page.entries.last_time());
                     run.from = page.run().until;
-                    (Piece::Values(page), run.is_empty())
+                    (Piece::Values(page, before), run.is_empty())
                 }
             };
             if is_over {
@@ -446,7 +450,7 @@ pub(super) mod tests {
 
     fn values(pieces: &mut VecDeque<Piece>) -> Vec<(u64, u64)> {
         let value = |piece: Piece| match piece {
-            Piece::Values(page) => {
+            Piece::Values(page, _) => {
                 let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());
                 let each = (page.from.0..).zip(page.entries.values());
                 each.map(|(instance, bytes)| (instance, number(bytes))).collect::<Vec<_>>()

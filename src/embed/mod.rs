@@ -27,7 +27,7 @@ pub use self::cluster::{Cluster, ClusterBuilder};
 pub use self::desk::Refused;
 pub use self::node::{Node, NodeError};
 pub use self::replica::{Consistency, ReadError, Replica, StateMachine};
-pub use self::subscription::{Entry, NoEntry, Position, Subscription};
+pub use self::subscription::{Entry, NoEntry, Place, Position, Subscription};
 pub use self::ticket::{Fate, NotYet, Ticket};
 pub use crate::config::ConfigError;
 pub use crate::protocol::types::{Number, Role, Session};

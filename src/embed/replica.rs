@@ -20,10 +20,10 @@ use super::desk::{Closed, Desk, Patience, Refused};
 use super::feed::{Feed, Piece, Taken};
 use super::node::{Node, NodeError};
 use super::reads::{Passing, Reads};
-use super::subscription::{Position, each_value};
+use super::subscription::{Place, Position, each_value};
 use super::ticket::{Fate, Teller, Ticket, ticket};
 use crate::protocol::checkpoint::Checkpoint;
-use crate::protocol::types::{Instance, Number, Session};
+use crate::protocol::types::{Number, Origin, Session};
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::start_error::{StartError, no_thread};
 use crate::snapshots::Frozen;
@@ -34,12 +34,12 @@ pub trait StateMachine: Send + 'static {
     /// What a command gives to who called it. It stays in its process.
     type Output: Send + 'static;
 
-    /// Applies the command at `position`, which is above that of the command before.
+    /// Applies the command that stands there in the log.
     ///
-    /// It must be a function of the state and of what it is handed: no clock, no random numbers, no
-    /// order of a hash map, nothing of the host. An application's error is an output. A panic ends
-    /// the node.
-    fn apply(&mut self, position: Position, command: &[u8]) -> Self::Output;
+    /// It must be a function of the state and of what it is handed: no clock but the place's time,
+    /// no random numbers, no order of a hash map, nothing of the host. An application's error is an
+    /// output. A panic ends the node.
+    fn apply(&mut self, place: &Place, command: &[u8]) -> Self::Output;
 
     /// A digest of the state, if there is one: replicas at the same position must have the same.
     fn digest(&self) -> Option<u64> {
@@ -407,10 +407,10 @@ impl<M: StateMachine> Applying<M> {
         match piece {
             Piece::Checkpoint(checkpoint) => return self.keep(machine, checkpoint),
             Piece::Readable(last) => return self.reads.serve(*last, machine, self.at()),
-            Piece::Values(_) | Piece::Long(_) | Piece::Restored(_) => {}
+            Piece::Values(..) | Piece::Long(_) | Piece::Restored(_) => {}
         }
-        each_value(piece, |at: Instance, session, number: Number, command| {
-            let position = Position::from(at);
+        each_value(piece, |place, Origin { session, number, .. }, command| {
+            let position = place.position;
             // A snapshot has it already.
             if position <= self.at() {
                 return;
@@ -423,7 +423,7 @@ impl<M: StateMachine> Applying<M> {
                 }
                 return;
             }
-            let output = machine.apply(position, command);
+            let output = machine.apply(&place, command);
             self.applied.store(position.0, Ordering::Release);
             if let Some(Call::Output(teller)) = call {
                 teller.decided(output);

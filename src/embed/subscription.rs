@@ -5,13 +5,13 @@ use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::feed::{Feed, Piece, Taken};
 use super::node::{Node, NodeError};
 use crate::clock::Clock;
-use crate::protocol::entries::{Entries, EntryRef};
-use crate::protocol::types::{Counted, Instance, Number, Session};
+use crate::protocol::entries::EntryRef;
+use crate::protocol::types::{Counted, Instance, LogTime, Number, Origin, Session};
 
 /// A place in the log, from 1. Not every place has an entry: a leader that takes over may leave
 /// some empty.
@@ -22,6 +22,31 @@ impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
+}
+
+/// Where a command stands in the log, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Place {
+    /// The command's place, above that of the command before.
+    pub position: Position,
+    /// The time of the log there, to the millisecond: when the leader gave the command its place,
+    /// as the clock of its host had it, but never lower than that of the command before. It is the
+    /// same wherever the command is applied. None as long as the log has no times, because a
+    /// version without them has written it.
+    pub time: Option<SystemTime>,
+}
+
+impl Place {
+    /// A place and a time, for tests of state machines.
+    pub fn new(position: Position, time: Option<SystemTime>) -> Self {
+        Place { position, time }
+    }
+}
+
+/// The same for programs.
+fn system_time(time: LogTime) -> Option<SystemTime> {
+    (time != LogTime::NONE).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(time.0))
 }
 
 impl From<Instance> for Position {
@@ -40,6 +65,8 @@ pub struct Entry {
     pub session: Session,
     /// Its number there: that of the proposer's ticket.
     pub number: Number,
+    /// When it got its place: see [`Place::time`].
+    pub time: Option<SystemTime>,
     /// The value.
     pub value: Vec<u8>,
 }
@@ -177,9 +204,10 @@ impl Reader {
         while self.entries.is_empty() {
             let Some(piece) = self.pieces.pop_front() else { return };
             let entries = &mut self.entries;
-            each_value(&piece, |at, session, number, value| {
-                let (position, value) = (at.into(), value.to_vec());
-                entries.push_back(Entry { position, session, number, value });
+            each_value(&piece, |place, origin, value| {
+                let Place { position, time } = place;
+                let Origin { session, number, .. } = origin;
+                entries.push_back(Entry { position, session, number, time, value: value.to_vec() });
             });
         }
     }
@@ -195,28 +223,24 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Hands each value of `piece` to `take`, in order, with its name.
-pub(super) fn each_value(piece: &Piece, mut take: impl FnMut(Instance, Session, Number, &[u8])) {
+/// Hands each value of `piece` to `take`, in order, with its place and its name.
+pub(super) fn each_value(piece: &Piece, mut take: impl FnMut(Place, Origin, &[u8])) {
+    let place = |at: Instance, time| Place::new(at.into(), system_time(time));
     match piece {
         Piece::Long(value) => {
             let origin = value.origin;
-            let bytes = value.to_value();
-            take(value.instance, origin.session, origin.number, bytes.as_bytes());
+            take(place(value.instance, origin.time), origin, value.to_value().as_bytes());
         }
-        Piece::Values(page) => each_entry(page.from, &page.entries, take),
+        Piece::Values(page, time) => {
+            let mut time = *time;
+            for (at, entry) in page.from.numbering(&page.entries) {
+                time = time.max(entry.time());
+                if let EntryRef::Value { origin, value } = entry {
+                    take(place(at, time), origin, value);
+                }
+            }
+        }
         Piece::Checkpoint(_) | Piece::Readable(_) | Piece::Restored(_) => {}
-    }
-}
-
-fn each_entry(
-    from: Instance,
-    entries: &Entries,
-    mut take: impl FnMut(Instance, Session, Number, &[u8]),
-) {
-    for (at, entry) in from.numbering(entries) {
-        if let EntryRef::Value { origin, value } = entry {
-            take(at, origin.session, origin.number, value);
-        }
     }
 }
 
@@ -231,6 +255,8 @@ mod tests {
     use super::super::feed::Following;
     use super::super::feed::tests::{decide, idle, with_room};
     use super::*;
+    use crate::protocol::segments::Page;
+    use crate::protocol::types::{AssignedBy, Entry as LogEntry, Value};
 
     /// Longer than any test needs, if nothing is wrong.
     const LONG: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
@@ -402,5 +428,22 @@ mod tests {
         }
         assert_eq!(last, COUNT);
         producer.join().unwrap();
+    }
+
+    /// An entry that says an earlier time has that of the log before it.
+    #[test]
+    fn times_never_go_back() {
+        let entry = |client, time| {
+            let session = Session { client, boot: 1 };
+            let origin = Origin::new(session, Number::FIRST, AssignedBy::Leader);
+            LogEntry::Value { origin: origin.timed(LogTime(time)), value: Value::new(b"v") }
+        };
+        let entries = vec![entry(1, 31), entry(2, 50), entry(3, 0), entry(4, 45)].into();
+        let piece = Piece::Values(Page { from: Instance(5), entries }, LogTime(40));
+        let mut told = Vec::new();
+        each_value(&piece, |place, _, _| told.push((place.position.0, place.time)));
+        let time = |millis| system_time(LogTime(millis));
+        assert_eq!(told, [(5, time(40)), (6, time(50)), (7, time(50)), (8, time(50))]);
+        assert_eq!(system_time(LogTime::NONE), None);
     }
 }

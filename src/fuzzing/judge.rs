@@ -96,7 +96,7 @@ impl Judge {
                         assert!(self.filed.insert(instance), "{instance} is in the file twice");
                     }
                 }
-                Delivery::Delivered(page) => {
+                Delivery::Delivered(page, _) => {
                     for instance in page.run().iter() {
                         assert!(self.printed < Some(instance), "{instance} is out of order");
                         assert!(self.filed.contains(&instance), "{instance} is not in the file");

@@ -11,8 +11,8 @@ use crate::protocol::message::{
 };
 use crate::protocol::sessions::Position;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Part, Piece, Role, Run,
-    Sender, Session, Time, Value,
+    AssignedBy, Ballot, Counted, Entry, Instance, LogTime, NodeId, Number, Origin, Part, Piece,
+    Role, Run, Sender, Session, Time, Value,
 };
 
 /// What a role said last, so that answers to it can be made.
@@ -376,8 +376,9 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
         let of = below(Instance(1 << 40));
         let (trim, forget) = (below(of), below(of));
         let (trim, forget) = (trim.min(forget), trim.max(forget));
-        let head = Head { of, keep: below(of), trim, forget, idle_below: below(of) };
-        let last = below(of);
+        let (keep, idle_below, last) = (below(of), below(of), below(of));
+        let time = LogTime(bytes.number() % LogTime::MAX.0);
+        let head = Head { of, keep, trim, forget, idle_below, time };
         let (next, has_ended) = (Number(bytes.number()), bytes.chance());
         let opened = stamp(bytes);
         let position = Position { next, has_ended, last, opened };

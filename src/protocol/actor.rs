@@ -16,7 +16,7 @@ use super::recall::Reading;
 use super::segments::Page;
 use super::timer::Timer;
 use super::transfer::{Errand, Outcome};
-use super::types::{Ballot, Instance, Sender, Time, To, Value};
+use super::types::{Ballot, Instance, LogTime, Sender, Time, To, Value};
 
 /// A role of the protocol. Handlers must not do more than bounded work for one event.
 pub trait Actor {
@@ -32,6 +32,10 @@ pub trait Actor {
     /// Standard input or the disk has something. Called only while [`Actor::input_room`] is above
     /// zero, and for clients and learners alone.
     fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects);
+
+    /// What the host's calendar says. Called before [`Actor::on_turn_end`], in every turn. It may
+    /// go back, and be wrong: it is for what applications are told, and nothing else goes by it.
+    fn on_calendar(&mut self, _time: LogTime) {}
 
     /// Every event of the turn was handed over: what has gathered goes out now, as runs.
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects);
@@ -180,9 +184,10 @@ pub enum Delivery {
     /// For the results file: client-assigned values when decided, leader-assigned ones when
     /// delivered.
     Decided(Page),
-    /// For standard output: every value in instance order, without a gap.
-    Delivered(Page),
-    /// For both: a leader-assigned value that came in parts.
+    /// For standard output: every value in instance order, without a gap. The time is that of the
+    /// log before them; an entry that says an earlier one has that.
+    Delivered(Page, LogTime),
+    /// For both: a leader-assigned value that came in parts. Its origin has the time of the log.
     Assembled(Assembled),
     /// Everything below this instance is decided, and what there is to hand out of it was handed
     /// out.

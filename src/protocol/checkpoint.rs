@@ -34,7 +34,7 @@
 
 use super::entries::{EntryRef, put_number, read_number};
 use super::sessions::Position;
-use super::types::{Entry, Instance, Number, Origin, Piece, Run, Session, Value};
+use super::types::{Entry, Instance, LogTime, Number, Origin, Piece, Run, Session, Value};
 use crate::bugs::{self, Bug};
 
 /// A piece is no shorter than this, in bytes, unless it is the last one: so the first holds the
@@ -42,10 +42,12 @@ use crate::bugs::{self, Bug};
 const PIECE_BYTES_MIN: usize = 64;
 
 /// What the content begins with, so that it is not taken for that of an earlier version, which
-/// begins with an instance; and what it is, which comes next.
+/// begins with an instance; and what it is, which comes next. An untimed checkpoint was written
+/// when entries had no times.
 const MARK: u64 = 0;
-const CHECKPOINT: u64 = 1;
+const UNTIMED: u64 = 1;
 const LIMIT: u64 = 2;
+const CHECKPOINT: u64 = 3;
 
 /// What a checkpoint says of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +62,8 @@ pub struct Head {
     pub forget: Instance,
     /// Values in parts are given up whose last part lies below it.
     pub idle_below: Instance,
+    /// The time of the log at `of`: no entry above has a lower one.
+    pub time: LogTime,
 }
 
 /// A value of which parts are missing.
@@ -103,11 +107,12 @@ impl Checkpoint {
 
     /// The content as bytes, which [`Checkpoint::decode`] reads.
     pub fn encode(&self) -> Vec<u8> {
-        let Head { of, keep, trim, forget, idle_below } = self.head;
+        let Head { of, keep, trim, forget, idle_below, time } = self.head;
         let mut bytes = Vec::new();
         let mut put = |number| put_number(number, &mut bytes);
         [MARK, CHECKPOINT].into_iter().for_each(&mut put);
         [of, keep, trim, forget, idle_below].iter().for_each(|instance| put(instance.0));
+        put(time.0);
         put(self.name);
         put(if bugs::has(Bug::CheckpointLacksHorizon) { 0 } else { self.horizon.0 });
         put(self.sessions.len() as u64);
@@ -223,22 +228,27 @@ pub fn head(entry: EntryRef<'_>) -> Option<Head> {
 /// nothing of forgetting, and has no name and no horizon.
 fn read_head(bytes: &mut &[u8]) -> Option<(Head, bool)> {
     let mut first = take(bytes)?;
-    let is_marked = first == MARK;
+    let (is_marked, mut is_timed) = (first == MARK, false);
     if is_marked {
-        if take(bytes)? != CHECKPOINT {
-            return None;
-        }
+        is_timed = match take(bytes)? {
+            CHECKPOINT => true,
+            UNTIMED => false,
+            _ => return None,
+        };
         first = take(bytes)?;
     }
     let mut instance = || take(bytes).map(Instance);
     let (of, keep, trim) = (Instance(first), instance()?, instance()?);
     let forget = if is_marked { instance()? } else { trim };
-    let head = Head { of, keep, trim, forget, idle_below: instance()? };
+    let idle_below = instance()?;
+    let time = if is_timed { LogTime(take(bytes)?) } else { LogTime::NONE };
+    let head = Head { of, keep, trim, forget, idle_below, time };
     let is_possible = Instance::FIRST <= head.trim
         && head.trim <= head.forget
         && Instance::FIRST <= head.keep
         && head.keep.max(head.forget).max(head.idle_below) <= head.of
-        && head.of < Instance(u64::MAX);
+        && head.of < Instance(u64::MAX)
+        && head.time <= LogTime::MAX;
     is_possible.then_some((head, is_marked))
 }
 
@@ -288,6 +298,7 @@ mod tests {
                 trim: Instance(600),
                 forget: Instance(620),
                 idle_below: Instance(650),
+                time: LogTime(1_800_000_000_000),
             },
             name: 9,
             sessions: (1..9).map(|one| (session(one), position(one.into(), one == 2))).collect(),
@@ -336,16 +347,25 @@ mod tests {
         let (last, opened) = (Origin::UNSTAMPED, Origin::UNSTAMPED);
         let position = Position { next: Number(3), has_ended: false, last, opened };
         let expected = Checkpoint {
-            head: Head { forget: Instance(600), ..checkpoint().head },
+            head: Head { forget: Instance(600), time: LogTime::NONE, ..checkpoint().head },
             name: 0,
             sessions: vec![(Session { client: 7, boot: 5 }, position)],
             horizon: Origin::UNSTAMPED,
             open: vec![],
         };
         assert_eq!(Checkpoint::decode(&before), Some(expected));
+        // What the version before has written: no time.
+        let timed = checkpoint().encode();
+        let time = timed.windows(9).position(|bytes| bytes[0] == 253 && bytes[7] == 0);
+        let time = time.expect("it is a large number");
+        let mut untimed = [&timed[..time], &timed[time + 9..]].concat();
+        untimed[1] = UNTIMED as u8;
+        let expected =
+            Checkpoint { head: Head { time: LogTime::NONE, ..checkpoint().head }, ..checkpoint() };
+        assert_eq!(Checkpoint::decode(&untimed), Some(expected));
         // What is claimed and not there takes no memory.
         let mut claims = Vec::new();
-        [MARK, CHECKPOINT, 9, 9, 1, 1, 1, 7, u64::MAX]
+        [MARK, CHECKPOINT, 9, 9, 1, 1, 1, 2, 7, u64::MAX]
             .iter()
             .for_each(|number| put_number(*number, &mut claims));
         assert_eq!(Checkpoint::decode(&claims), None);

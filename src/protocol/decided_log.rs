@@ -22,7 +22,9 @@ use super::entries::{Entries, EntryRef};
 use super::message::Progress;
 use super::segments::{Held, Page, Segments};
 use super::sessions::{Position, Sessions};
-use super::types::{AssignedBy, Counted, Instance, Number, Origin, Part, Piece, Run, Session};
+use super::types::{
+    AssignedBy, Counted, Instance, LogTime, Number, Origin, Part, Piece, Run, Session,
+};
 use crate::bugs::{self, Bug};
 
 /// The decided entries and the position of delivery.
@@ -53,6 +55,8 @@ pub struct DecidedLog {
     pieces: BTreeMap<Instance, Piece>,
     /// Where the log may be trimmed: what the checkpoints that were passed keep.
     trim_points: BTreeSet<Instance>,
+    /// The highest time of what was delivered or skipped: that of the log at the watermark.
+    time: LogTime,
     /// What tells this log from that of another life of the cluster: the boot number of the first
     /// session that has a value in it. 0 until that is known.
     name: u64,
@@ -108,6 +112,7 @@ impl DecidedLog {
             assemblies: Assemblies::new(limits),
             pieces: BTreeMap::new(),
             trim_points: BTreeSet::from([Instance::FIRST]),
+            time: LogTime::NONE,
             name: 0,
             restored: None,
         }
@@ -184,6 +189,7 @@ impl DecidedLog {
                 if self.name == 0 {
                     self.name = entries.origin().map_or(0, |origin| origin.session.boot);
                 }
+                self.time = self.time.max(entries.last_time());
                 let mut rest = Some(Page { from: page.from.plus(place as u64), entries });
                 while let Some(run) = rest {
                     let (count, occurrence) = self.fate(&run);
@@ -322,6 +328,11 @@ impl DecidedLog {
     /// Every instance below it is decided.
     pub fn watermark(&self) -> Instance {
         self.watermark
+    }
+
+    /// The time of the log at the watermark: the highest that an entry below says.
+    pub fn time(&self) -> LogTime {
+        self.time
     }
 
     /// Above every decided instance.

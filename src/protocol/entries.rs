@@ -21,13 +21,18 @@
 //!     11 | client | boot | opened | value bytes | value
 //!     12 | client | boot | opened | bytes of the whole value | bytes | part
 //!     13 | client | boot | opened | bytes | part,  14 | client | boot | opened | bytes | part
+//!   a time, which stands before one of the others:  15 | milliseconds since 1970
 //! ```
+//!
+//! Every value and part that a leader has placed has a time. It is written, in six bytes, where it
+//! differs from that of the entry before; all other entries have none.
 //!
 //! Numbers below 251 are one byte; larger ones are 251, 252 or 253 and 2, 4 or 8 bytes, the least
 //! significant first. Reading never panics, whatever the bytes. A process refuses a form that it
 //! does not know, in a datagram as in a log: entries outlive releases, and what one of them means
 //! is no guess.
 
+mod builder;
 mod form;
 
 use std::cmp::Ordering;
@@ -35,10 +40,11 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use self::form::{NOOP, put, read};
+pub use self::builder::EntriesBuilder;
+use self::form::{NOOP, TIME, is_next, put, read, time_of};
 pub(super) use self::form::{put_number, read_number};
 use super::types::{
-    AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, Number, Origin, Part, Piece, Run, Value,
+    AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, LogTime, Number, Origin, Part, Piece, Run, Value,
 };
 
 /// Consecutive entries. Cheap to clone; parts of them share their memory.
@@ -57,6 +63,8 @@ pub struct Entries {
     has_parts: bool,
     /// The same of checkpoints.
     has_checkpoints: bool,
+    /// Whether their times may differ.
+    times_differ: bool,
     /// The origin of the first entry, which may refer to one that is not here.
     origin: Option<Origin>,
 }
@@ -117,6 +125,20 @@ impl EntryRef<'_> {
         self.origin().is_some_and(|origin| origin.assigned_by == AssignedBy::Leader)
     }
 
+    /// When a leader gave it its place, if one did.
+    pub fn time(self) -> LogTime {
+        time_of(self.origin())
+    }
+
+    /// The same with this time, if a leader gave it its place.
+    #[must_use]
+    pub fn timed(mut self, time: LogTime) -> Self {
+        if let EntryRef::Value { origin, .. } | EntryRef::Part { origin, .. } = &mut self {
+            *origin = origin.timed(time);
+        }
+        self
+    }
+
     /// Appends the entry in its form, as one that stands for itself.
     pub fn write(self, buffer: &mut Vec<u8>) {
         put(self, None, buffer);
@@ -165,6 +187,7 @@ impl Entries {
             is_run: true,
             has_parts: false,
             has_checkpoints: false,
+            times_differ: false,
             origin: None,
         }
     }
@@ -182,8 +205,13 @@ impl Entries {
     ) -> Result<(Entries, &[u8]), Unreadable> {
         let (mut rest, mut first) = (bytes, None);
         let (mut is_run, mut has_parts, mut has_checkpoints) = (true, false, false);
+        let mut times_differ = false;
         for place in 0..count {
             let (entry, behind) = read(rest, before)?;
+            // A time is said where it differs: so what looks untimed is.
+            if rest.first() == Some(&TIME) && entry.time() == time_of(before) {
+                return Err(Unreadable::Impossible);
+            }
             // The last number there is can only be an end: no run would hold it.
             let is_held = |origin: Origin| (1..u64::MAX).contains(&origin.number.0);
             if !entry.origin().is_none_or(is_held) {
@@ -193,6 +221,7 @@ impl Entries {
                 first = entry.origin();
             } else {
                 is_run &= follows(before, entry);
+                times_differ |= time_of(before) != time_of(entry.origin());
             }
             has_parts |= matches!(entry, EntryRef::Part { .. });
             has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
@@ -201,8 +230,17 @@ impl Entries {
         let own = &bytes[..bytes.len() - rest.len()];
         let until = u32::try_from(own.len()).map_err(|_| Unreadable::Malformed)?;
         let (shared, from, origin) = (own.into(), 0, first);
-        let entries =
-            Entries { shared, from, until, count, is_run, has_parts, has_checkpoints, origin };
+        let entries = Entries {
+            shared,
+            from,
+            until,
+            count,
+            is_run,
+            has_parts,
+            has_checkpoints,
+            times_differ,
+            origin,
+        };
         Ok((entries, rest))
     }
 
@@ -269,6 +307,28 @@ impl Entries {
         self.has_checkpoints
     }
 
+    /// The highest time of them.
+    pub fn last_time(&self) -> LogTime {
+        if self.times_differ {
+            return self.iter().map(EntryRef::time).max().unwrap_or_default();
+        }
+        time_of(self.origin)
+    }
+
+    /// Whether any of them has a time.
+    pub fn are_timed(&self) -> bool {
+        self.times_differ || time_of(self.origin) != LogTime::NONE
+    }
+
+    /// The same, all of this time; they have none so far.
+    #[must_use]
+    pub fn timed(mut self, time: LogTime) -> Entries {
+        assert!(!self.are_timed(), "a leader gives times to what clients have asked for");
+        // All the others say nothing else.
+        self.origin = self.origin.map(|origin| origin.timed(time));
+        self
+    }
+
     /// The same, without the memory of what they came with, if that is much more than theirs.
     #[must_use]
     pub fn compact(self) -> Entries {
@@ -325,10 +385,8 @@ impl Entries {
         let count = (until - from) as u32;
         let is_run = self.is_run || count == 1;
         let shared = Arc::clone(&self.shared);
-        let Entries { has_parts, has_checkpoints, .. } = *self;
         let (from, until) = (start, end);
-        let mut slice =
-            Entries { shared, from, until, count, is_run, has_parts, has_checkpoints, origin };
+        let mut slice = Entries { shared, from, until, count, is_run, origin, ..*self };
         slice.is_run = slice.run_len() == slice.len();
         slice
     }
@@ -386,11 +444,8 @@ impl Entries {
                 entries = ahead.clone();
             }
             let (until, count) = (offset(&entries), (place - begin) as u32);
-            let shared = Arc::clone(&self.shared);
-            let Entries { has_parts, has_checkpoints, .. } = *self;
-            let is_run = true;
-            let run =
-                Entries { shared, from, until, count, is_run, has_parts, has_checkpoints, origin };
+            let (shared, is_run) = (Arc::clone(&self.shared), true);
+            let run = Entries { shared, from, until, count, is_run, origin, ..*self };
             Some((begin, run))
         })
     }
@@ -421,7 +476,7 @@ impl FromIterator<Entry> for Entries {
 impl PartialEq for Entries {
     fn eq(&self, other: &Self) -> bool {
         let is_same = Arc::ptr_eq(&self.shared, &other.shared)
-            && (self.from, self.until) == (other.from, other.until);
+            && (self.from, self.until, self.origin) == (other.from, other.until, other.origin);
         self.count == other.count && (is_same || self.iter().eq(other.iter()))
     }
 }
@@ -486,112 +541,12 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// Puts entries together. It can be used again, and keeps its memory for that.
-#[derive(Clone, Debug, Default)]
-pub struct EntriesBuilder {
-    bytes: Vec<u8>,
-    count: u32,
-    /// The origins of the first and of the last entry.
-    first: Option<Origin>,
-    last: Option<Origin>,
-    /// Whether not all of them are no-ops, or one session's consecutive numbers.
-    is_mixed: bool,
-    has_parts: bool,
-    has_checkpoints: bool,
-}
-
-impl EntriesBuilder {
-    /// Nothing yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
-        self.count as usize
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// How many bytes they take.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// How many bytes they would take with one more entry, the next of the last one's session.
-    pub fn bytes_with(&self, entry: EntryRef<'_>) -> usize {
-        let number_bytes = |number| match number {
-            0..=250 => 1,
-            251..=0xffff => 3,
-            _ => 5,
-        };
-        let sized = |bytes: &[u8]| number_bytes(bytes.len()) + bytes.len();
-        let more = match entry {
-            EntryRef::Noop => 0,
-            EntryRef::Value { value, .. } => sized(value),
-            EntryRef::Part { part: Part::First { value_bytes }, bytes, .. } => {
-                number_bytes(value_bytes as usize) + sized(bytes)
-            }
-            EntryRef::Part { bytes, .. } => sized(bytes),
-            EntryRef::Checkpoint { bytes, .. } => ENTRY_BYTES_MAX + bytes.len(),
-        };
-        self.bytes.len() + 1 + more
-    }
-
-    /// Adds an entry.
-    pub fn push(&mut self, entry: EntryRef<'_>) {
-        self.is_mixed |= self.count > 0 && !follows(self.last, entry);
-        self.has_parts |= matches!(entry, EntryRef::Part { .. });
-        self.has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
-        put(entry, self.last, &mut self.bytes);
-        self.last = entry.origin();
-        if self.count == 0 {
-            self.first = self.last;
-        }
-        self.count += 1;
-    }
-
-    /// Adds entries.
-    pub fn extend(&mut self, entries: &Entries) {
-        let mut rest = entries.iter();
-        let Some(first) = rest.next() else { return };
-        self.push(first);
-        self.bytes.extend_from_slice(rest.rest);
-        self.count += rest.left;
-        self.is_mixed |= !entries.is_run;
-        self.has_parts |= entries.has_parts;
-        self.has_checkpoints |= entries.has_checkpoints;
-        self.last = match entries.numbers() {
-            Some((origin, numbers)) => Some(origin.at(Number(numbers.until.0 - 1))),
-            None => rest.last().map_or(first.origin(), EntryRef::origin),
-        };
-    }
-
-    /// Everything that was added since the last time.
-    pub fn finish(&mut self) -> Entries {
-        assert!(self.bytes.len() <= u32::MAX as usize, "the caller fills datagrams");
-        let until = self.bytes.len() as u32;
-        let (shared, is_run) = (self.bytes.as_slice().into(), !self.is_mixed);
-        let EntriesBuilder { count, has_parts, has_checkpoints, first: origin, .. } = *self;
-        let from = 0;
-        let entries =
-            Entries { shared, from, until, count, is_run, has_parts, has_checkpoints, origin };
-        self.bytes.clear();
-        (self.count, self.first, self.last) = (0, None, None);
-        (self.is_mixed, self.has_parts, self.has_checkpoints) = (false, false, false);
-        entries
-    }
-}
-
 /// Whether `entry` goes on with what one of origin `before` began: no-ops, or a session's numbers.
 /// A piece of a checkpoint begins a run.
 fn follows(before: Option<Origin>, entry: EntryRef<'_>) -> bool {
     match (before, entry.origin()) {
         (None, None) => !matches!(entry, EntryRef::Checkpoint { .. }),
-        (Some(before), Some(origin)) => before.next() == Some(origin),
+        (Some(before), Some(origin)) => is_next(Some(before), origin),
         (None, Some(_)) | (Some(_), None) => false,
     }
 }
@@ -658,6 +613,59 @@ mod tests {
         assert_eq!(written(&entries), expected.concat());
     }
 
+    #[test]
+    fn the_form_of_times_is_this() {
+        let timed = |entry: Entry, time| match entry {
+            Entry::Value { origin, value } => {
+                Entry::Value { origin: origin.timed(LogTime(time)), value }
+            }
+            other => other,
+        };
+        let leaders = |number| value(2, number, AssignedBy::Leader, b"v");
+        let entries: Entries = vec![
+            timed(leaders(1), 0x0102_0304_0506),
+            timed(leaders(2), 0x0102_0304_0506),
+            timed(value(3, 1, AssignedBy::Leader, b"w"), 0x0102_0304_0506),
+            timed(value(3, 2, AssignedBy::Leader, b"w"), 0x0102_0304_0507),
+            value(3, 9, AssignedBy::Client, b"w"),
+            timed(leaders(3), 0x0102_0304_0507),
+            Entry::Noop,
+            leaders(4),
+        ]
+        .into();
+        let expected = [
+            &[15, 6, 5, 4, 3, 2, 1, 2, 2, 7, 1, 1, b'v', 3, 1, b'v', 2, 3, 7, 1, 1, b'w'][..],
+            &[15, 7, 5, 4, 3, 2, 1, 3, 1, b'w', 1, 3, 7, 9, 1, b'w'],
+            &[15, 7, 5, 4, 3, 2, 1, 2, 2, 7, 3, 1, b'v', 0, 2, 2, 7, 4, 1, b'v'],
+        ];
+        assert_eq!(written(&entries), expected.concat());
+        assert!(entries.are_timed() && !Entries::from(vec![leaders(4)]).are_timed());
+        // What has none gets one, and it costs no copy.
+        let asked: Entries = vec![leaders(1), leaders(2)].into();
+        assert_eq!(asked.clone().timed(LogTime(0x0102_0304_0506)), entries.slice(0, 2));
+        assert_eq!(
+            asked.clone().timed(LogTime(9)).slice(1, 2),
+            asked.slice(1, 2).timed(LogTime(9))
+        );
+        // Only what a leader has placed has a time.
+        let read = |bytes: &[u8]| Entries::read(bytes, 1).map(|(all, _)| all.len());
+        let time = [15, 1, 0, 0, 0, 0, 0];
+        for other in [&[0][..], &[1, 1, 1, 1, 0], &[10, 0, 1, 0, 0]] {
+            assert_eq!(read(other), Ok(1));
+            assert_eq!(read(&[&time, other].concat()), Err(Unreadable::Impossible));
+        }
+        assert_eq!(read(&[&time, &time[..]].concat()), Err(Unreadable::Malformed));
+        // It is said only where it differs, so no client can hide one in what it asks for.
+        let none = [15, 0, 0, 0, 0, 0, 0];
+        let (first, next) = (&[2, 2, 7, 1, 0][..], &[3, 0][..]);
+        assert_eq!(read(&[&none, first].concat()), Err(Unreadable::Impossible));
+        let hidden = [first, &none, next].concat();
+        assert_eq!(Entries::read(&hidden, 2).err(), Some(Unreadable::Impossible));
+        let said = Entries::read(&[first, &time, next].concat(), 2).map(|(all, _)| all);
+        assert!(said.is_ok_and(|said| said.are_timed()));
+        assert_eq!(read(&time[..6]), Err(Unreadable::Malformed));
+    }
+
     fn part(number: u64, part: Part, bytes: &[u8]) -> Entry {
         let session = Session { client: 1, boot: 7 };
         let origin = Origin::new(session, Number(number), AssignedBy::Leader);
@@ -708,7 +716,7 @@ mod tests {
     fn no_entry_costs_more_than_is_said() {
         let session = Session { client: u32::MAX, boot: u64::MAX };
         let assigned_by = AssignedBy::Leader;
-        let origin = Origin::new(session, Number(u64::MAX - 1), assigned_by);
+        let origin = Origin::new(session, Number(u64::MAX - 1), assigned_by).timed(LogTime::MAX);
         let value_bytes = Value::BYTES_MAX as u32;
         for part in [Part::First { value_bytes }, Part::Middle, Part::Last] {
             let entry = EntryRef::Part { origin, part, bytes: &[0; 65_507] };
@@ -762,12 +770,12 @@ mod tests {
     }
 
     fn drawn() -> impl Strategy<Value = Vec<Entry>> {
-        let one = (0..7u8, 1..3u32, 1..5u64, prop::collection::vec(any::<u8>(), 0..4));
+        let one = (0..7u8, 1..3u32, 1..5u64, prop::collection::vec(any::<u8>(), 0..4), 0..4u64);
         prop::collection::vec(one, 0..40).prop_map(|drawn| {
             let mut entries: Vec<Entry> = Vec::new();
-            for (kind, client, number, bytes) in drawn {
+            for (kind, client, number, bytes, time) in drawn {
                 let next = entries.last().and_then(Entry::origin).and_then(Origin::next);
-                entries.push(match (kind, next) {
+                let entry = match (kind, next) {
                     (0, _) => Entry::Noop,
                     (1, Some(origin)) => Entry::Value { origin, value: Value::new(&bytes) },
                     (2, _) => value(client, number, AssignedBy::Client, &bytes),
@@ -777,6 +785,16 @@ mod tests {
                     (5, _) => part(number, Part::Middle, &[8; 32]),
                     (6, _) => part(number, Part::Last, &[9]),
                     _ => value(client, number, AssignedBy::Leader, &bytes),
+                };
+                // Some have the time of the entry before, if that has one.
+                entries.push(match entry {
+                    Entry::Value { origin, value } if time > 0 => {
+                        Entry::Value { origin: origin.timed(LogTime(time - 1)), value }
+                    }
+                    Entry::Part { origin, part, bytes } if time > 0 => {
+                        Entry::Part { origin: origin.timed(LogTime(time - 1)), part, bytes }
+                    }
+                    entry => entry,
                 });
             }
             entries

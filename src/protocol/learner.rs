@@ -32,7 +32,7 @@ use super::settings::Settings;
 use super::timer::Timer;
 use super::transfer::Fetching;
 use super::types::{
-    AssignedBy, Ballot, Counted, Instance, NodeId, Origin, Role, Run, Sender, Time,
+    AssignedBy, Ballot, Counted, Instance, LogTime, NodeId, Origin, Role, Run, Sender, Time,
 };
 use crate::bugs::{self, Bug};
 
@@ -229,26 +229,37 @@ impl Learner {
     fn hand_out(&mut self, fx: &mut Effects) {
         let (before, begins) = (self.log.watermark(), self.begins);
         let mut has_passed_checkpoint = false;
-        self.log.deliver(|page, occurrence| match occurrence {
-            Occurrence::Delivered => {
-                let origin = page.entries.origin();
-                let Some(page) = from_on(begins, page) else { return };
-                if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Leader) {
-                    fx.deliver.push(Delivery::Decided(page.clone()));
+        let mut time = self.log.time();
+        self.log.deliver(|page, occurrence| {
+            let mut before = time;
+            time = time.max(page.entries.last_time());
+            match occurrence {
+                Occurrence::Delivered => {
+                    let origin = page.entries.origin();
+                    let below = begins.map_or(0, |begins| begins.0.saturating_sub(page.from.0));
+                    if (1..page.entries.len() as u64).contains(&below) {
+                        before = before.max(page.entries.slice(0, below as usize).last_time());
+                    }
+                    let Some(page) = from_on(begins, page) else { return };
+                    if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Leader) {
+                        fx.deliver.push(Delivery::Decided(page.clone()));
+                    }
+                    let time = if bugs::has(Bug::TimesGoBack) { LogTime::NONE } else { before };
+                    fx.deliver.push(Delivery::Delivered(page, time));
                 }
-                fx.deliver.push(Delivery::Delivered(page));
-            }
-            Occurrence::Completed(value) => {
-                if begins.is_some_and(|begins| value.instance >= begins) {
-                    fx.deliver.push(Delivery::Assembled(value));
+                Occurrence::Completed(mut value) => {
+                    value.origin = value.origin.timed(time);
+                    if begins.is_some_and(|begins| value.instance >= begins) {
+                        fx.deliver.push(Delivery::Assembled(value));
+                    }
                 }
+                Occurrence::Held
+                | Occurrence::Skipped
+                | Occurrence::Ended
+                | Occurrence::Noop
+                | Occurrence::Limit(_) => {}
+                Occurrence::Checkpoint(_) => has_passed_checkpoint = true,
             }
-            Occurrence::Held
-            | Occurrence::Skipped
-            | Occurrence::Ended
-            | Occurrence::Noop
-            | Occurrence::Limit(_) => {}
-            Occurrence::Checkpoint(_) => has_passed_checkpoint = true,
         });
         if self.log.watermark() > before {
             fx.deliver.push(Delivery::Passed(self.log.watermark()));
@@ -674,6 +685,33 @@ mod tests {
         }
     }
 
+    /// What was skipped, or came before a learner began, counts for the time of what follows.
+    #[test]
+    fn what_is_handed_out_comes_with_the_time_of_the_log_before_it() {
+        let entry = |client, time| {
+            let session = Session { client, boot: 1 };
+            let origin = Origin::new(session, Number(1), AssignedBy::Leader);
+            Entry::Value { origin: origin.timed(LogTime(time)), value: Value::new(b"v") }
+        };
+        let times = |from: u64| {
+            let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
+            let mut learner = learner.beginning(Beginning::At(Instance(from)));
+            let entries = vec![entry(1, 40), entry(2, 31), entry(1, 60), entry(3, 35)].into();
+            let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+            let decide = Decide { ballot, from: Instance::FIRST, entries };
+            let mut fx = Effects::new();
+            let sender = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+            learner.on_message(Time::ZERO, sender, Message::Decide(decide), &mut fx);
+            let told = fx.deliver.iter().filter_map(|delivery| match delivery {
+                Delivery::Delivered(page, time) => Some((page.from.0, time.0)),
+                _ => None,
+            });
+            told.collect::<Vec<_>>()
+        };
+        assert_eq!(times(1), [(1, 0), (2, 40), (4, 60)]);
+        assert_eq!(times(2), [(2, 40), (4, 60)]);
+    }
+
     /// What a learner hands out when it hears this from a proposer.
     fn hear(learner: &mut Learner, message: Message) -> Vec<String> {
         let mut fx = Effects::new();
@@ -682,7 +720,7 @@ mod tests {
         let told = |delivery: &Delivery| {
             let (verb, page) = match delivery {
                 Delivery::Decided(page) => ("file", page),
-                Delivery::Delivered(page) => ("out", page),
+                Delivery::Delivered(page, _) => ("out", page),
                 Delivery::Assembled(value) => {
                     return vec![format!("both {} {}", value.instance, value.to_value())];
                 }

@@ -395,6 +395,21 @@ pub struct Origin {
     /// In the first leader-assigned value of a session: where the log was when the session was
     /// opened (`sessions`). Else [`Origin::UNSTAMPED`].
     pub opened: Instance,
+    /// When the leader gave a leader-assigned value its instance. [`LogTime::NONE`] before that,
+    /// and in a client-assigned one.
+    pub time: LogTime,
+}
+
+/// The time that an entry says: milliseconds since 1970, as the leader's calendar had it. The time
+/// of the log is the highest up to an instance (`decided_log`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogTime(pub u64);
+
+impl LogTime {
+    /// No time: that of entries of which no leader has said one.
+    pub const NONE: LogTime = LogTime(0);
+    /// The last one that an entry can have, in some 8,900 years.
+    pub const MAX: LogTime = LogTime((1 << 48) - 1);
 }
 
 impl Origin {
@@ -403,7 +418,14 @@ impl Origin {
 
     /// The origin of a value without a stamp.
     pub fn new(session: Session, number: Number, assigned_by: AssignedBy) -> Self {
-        Origin { session, number, assigned_by, opened: Self::UNSTAMPED }
+        Origin { session, number, assigned_by, opened: Self::UNSTAMPED, time: LogTime::NONE }
+    }
+
+    /// The same with this time, if the leader chose the instance.
+    #[must_use]
+    pub fn timed(self, time: LogTime) -> Self {
+        let is_leaders = self.assigned_by == AssignedBy::Leader;
+        Origin { time: if is_leaders { time } else { LogTime::NONE }, ..self }
     }
 
     /// The same with the stamp of its session, if it is its first value.
@@ -413,10 +435,10 @@ impl Origin {
         Origin { opened: if is_first { opened } else { Self::UNSTAMPED }, ..self }
     }
 
-    /// The origin of another value of the session; without a stamp.
+    /// The origin of another value of the session, of the same time; without a stamp.
     #[must_use]
     pub fn at(self, number: Number) -> Self {
-        Self::new(self.session, number, self.assigned_by)
+        Origin { number, opened: Self::UNSTAMPED, ..self }
     }
 
     /// The origin of the session's next value; none after the last number there is.
@@ -578,10 +600,10 @@ impl fmt::Display for Entry {
 }
 
 /// No entry costs more bytes in a datagram than its value and this; tested in `entries`.
-pub const ENTRY_BYTES_MAX: usize = 32;
+pub const ENTRY_BYTES_MAX: usize = 39;
 
 /// Everything in a datagram but its entries, values and runs fits this; tested in `wire`.
-pub const MESSAGE_BYTES_MAX: usize = 128;
+pub const MESSAGE_BYTES_MAX: usize = 121;
 
 /// No [`Run`] costs more bytes in a datagram than this; tested in `wire`.
 pub const RUN_BYTES_MAX: usize = 18;

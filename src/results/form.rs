@@ -308,7 +308,7 @@ mod tests {
             for delivery in &fx.deliver {
                 match delivery {
                     Delivery::Decided(_) | Delivery::Begins(_) => {}
-                    Delivery::Delivered(page) => form.page(page, &mut lines),
+                    Delivery::Delivered(page, _) => form.page(page, &mut lines),
                     Delivery::Assembled(value) => {
                         if form.long(value, &mut lines) {
                             value.pieces().for_each(|piece| lines.extend_from_slice(piece));

@@ -95,7 +95,7 @@ impl Output for ResultsWriter {
                 let values = page.from.numbering(page.entries.values());
                 values.for_each(|(instance, value)| self.append(instance, value));
             }
-            Delivery::Delivered(_)
+            Delivery::Delivered(..)
             | Delivery::Passed(_)
             | Delivery::Begins(_)
             | Delivery::Checkpoint(_)
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::protocol::entries::Entries;
     use crate::protocol::segments::Page;
-    use crate::protocol::types::{AssignedBy, Number, Origin, Session};
+    use crate::protocol::types::{AssignedBy, LogTime, Number, Origin, Session};
 
     #[test]
     fn lines_are_written_whole_and_bytes_exactly() {
@@ -133,7 +133,7 @@ mod tests {
             let origin = Origin::new(session, Number(instance), assigned_by);
             let entries = Entries::numbered(origin, [value]);
             let page = Page { from: Instance(instance), entries };
-            writer.deliver(&Delivery::Delivered(page.clone()));
+            writer.deliver(&Delivery::Delivered(page.clone(), LogTime::NONE));
             writer.deliver(&Delivery::Decided(page));
         }
         let path = results.join("learner3_decided_value");

@@ -67,7 +67,7 @@ impl FileOutput {
 impl Output for FileOutput {
     fn deliver(&mut self, delivery: &Delivery) {
         match delivery {
-            Delivery::Delivered(page) => self.form.page(page, &mut self.lines),
+            Delivery::Delivered(page, _) => self.form.page(page, &mut self.lines),
             // For the results file, and for the log.
             Delivery::Decided(_) | Delivery::Begins(_) => {}
             Delivery::Assembled(value) => {
@@ -220,7 +220,7 @@ impl Printer {
 impl Output for PrinterOutput {
     fn deliver(&mut self, delivery: &Delivery) {
         match delivery {
-            Delivery::Delivered(page) => self.pages.push(ToPrint::Values(page.clone())),
+            Delivery::Delivered(page, _) => self.pages.push(ToPrint::Values(page.clone())),
             // For the results file.
             Delivery::Decided(_) | Delivery::Begins(_) => {}
             Delivery::Assembled(value) => self.pages.push(ToPrint::Long(value.clone())),
@@ -363,7 +363,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::entries::Entries;
-    use crate::protocol::types::{AssignedBy, Instance, Number, Origin, Session};
+    use crate::protocol::types::{AssignedBy, Instance, LogTime, Number, Origin, Session};
     use crate::results::form::Printed;
 
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -396,7 +396,7 @@ mod tests {
         let session = Session { client: 1, boot: 1 };
         let origin = Origin::new(session, Number::FIRST, AssignedBy::Client);
         let page = Page { from: Instance::FIRST, entries: Entries::numbered(origin, [value]) };
-        output.deliver(&Delivery::Delivered(page.clone()));
+        output.deliver(&Delivery::Delivered(page.clone(), LogTime::NONE));
         output.deliver(&Delivery::Decided(page));
         output.flush().unwrap();
     }

@@ -24,13 +24,13 @@ use super::readings::Readings;
 use super::stats::Stats;
 use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
-use crate::clock::{Clock, Pace};
+use crate::clock::{Clock, Moment, Pace};
 use crate::net::DatagramSender;
 use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input};
 use crate::protocol::gathering::gather_acks;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{MESSAGE_BYTES_MAX, Time, To};
+use crate::protocol::types::{LogTime, MESSAGE_BYTES_MAX, Time, To};
 use crate::results::output::Output;
 use crate::snapshots::keeper::Errands;
 use crate::storage::AcceptorStore;
@@ -337,6 +337,7 @@ impl<A: Actor> RoleLoop<A> {
     /// Applies the effects of the whole turn, in the one order there is, and opens the doors for
     /// the next.
     fn end_turn(&mut self, now: Time) -> Result<(), Failure> {
+        self.actor.on_calendar(LogTime(Moment::now().millis));
         self.actor.on_turn_end(now, &mut self.fx);
         // 1. What must not be forgotten is stored before anything can be known outside.
         let has_stored = !self.fx.persist.is_empty();

@@ -16,8 +16,8 @@ use crate::protocol::message::{
 };
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Part, Role, Run, Sender, Session,
-    To, Value,
+    AssignedBy, Ballot, Entry, Instance, LogTime, NodeId, Number, Origin, Part, Role, Run, Sender,
+    Session, To, Value,
 };
 
 /// Who voted. The judge counts for itself: it shares no code with those it judges.
@@ -70,6 +70,8 @@ pub struct Checker {
     begun: BTreeMap<Sender, Instance>,
     /// Below which instances learners that began with a snapshot need not keep the log.
     restored: BTreeSet<(NodeId, Instance)>,
+    /// Places at which something was handed out, and the time that was told of what lies below.
+    times: BTreeSet<(Instance, LogTime)>,
     /// Where each value is chosen.
     placed: BTreeMap<(Session, Number), Instance>,
     /// The order of delivery that the longest learner saw.
@@ -116,6 +118,7 @@ impl Checker {
             delivered: BTreeMap::new(),
             begun: BTreeMap::new(),
             restored: BTreeSet::new(),
+            times: BTreeSet::new(),
             placed: BTreeMap::new(),
             order: Vec::new(),
             reading: Reading::default(),
@@ -546,7 +549,9 @@ impl Checker {
             AssignedBy::Leader => first.is_none(),
         };
         let asked = self.asked.get(&(origin.session, origin.number));
-        if is_placed && asked == Some(entry) {
+        // It is the leader who says when.
+        let untimed = entry.borrowed().timed(LogTime::NONE).to_entry();
+        if is_placed && asked == Some(&untimed) {
             Ok(())
         } else {
             Err(format!("nobody asked for {origin} at {instance}"))

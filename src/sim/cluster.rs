@@ -742,7 +742,7 @@ impl Cluster {
         for delivery in deliveries {
             let what = match &delivery {
                 Delivery::Decided(page) => What::Learns(id, page.run()),
-                Delivery::Delivered(page) => What::Delivers(id, page.run()),
+                Delivery::Delivered(page, _) => What::Delivers(id, page.run()),
                 Delivery::Assembled(value) => {
                     What::Delivers(id, Run::new(value.instance, value.instance.next()))
                 }

@@ -21,7 +21,8 @@ use crate::protocol::recall::{self, Reading};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::transfer::{Errand, Outcome};
-use crate::protocol::types::{Sender, Time, Value};
+use crate::protocol::types::{LogTime, Sender, Time, Value};
+use crate::rng::Rng;
 use crate::snapshots::keeper::Shop;
 use crate::storage::AcceptorStore;
 use crate::storage::log::Log;
@@ -115,6 +116,15 @@ impl HostClock {
         let shown = self.shows(now) + length;
         *self = HostClock { set_at: now, shown, ..*self };
     }
+}
+
+/// What the calendar of a process says: hosts differ by seconds, and somebody sets their clocks,
+/// back and ahead.
+fn calendar(sender: Sender, now: Time) -> LogTime {
+    const START: u64 = 1_800_000_000_000;
+    const APART: u64 = 5_000;
+    let mut setting = Rng::new(sender.boot ^ (now.0 >> 18));
+    LogTime(START + now.0 / 1000 + setting.below(APART))
 }
 
 /// What outlives a process: its host's disk and clock, and what was done to it.
@@ -293,6 +303,7 @@ impl Node {
             trace.mix(timer as u64);
             actor.on_timer(local, timer, &mut self.fx);
         }
+        actor.on_calendar(calendar(self.sender, now));
         actor.on_turn_end(local, &mut self.fx);
     }
 

@@ -389,7 +389,7 @@ impl Stage {
         for delivery in fx.deliver {
             let (verb, what, page) = match delivery {
                 Delivery::Decided(page) => ("records", What::Learns(id, page.run()), page),
-                Delivery::Delivered(page) => ("delivers", What::Delivers(id, page.run()), page),
+                Delivery::Delivered(page, _) => ("delivers", What::Delivers(id, page.run()), page),
                 // It hands nothing out.
                 Delivery::Passed(_) | Delivery::Checkpoint(_) | Delivery::Restored(_) => continue,
                 Delivery::Readable(last) => {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::checkpoint::{Checkpoint, Limit};
 use crate::protocol::sessions::Position;
-use crate::protocol::types::{AssignedBy, Entry, Instance, Number, Part, Session, Value};
+use crate::protocol::types::{AssignedBy, Entry, Instance, LogTime, Number, Part, Session, Value};
 
 /// What a log comes to.
 #[derive(Clone, Debug, Default)]
@@ -113,8 +113,10 @@ pub fn check_checkpoints(
         let name =
             below.values().find_map(|entry| entry.origin()).map(|origin| origin.session.boot);
         let is_named = checkpoint.name == name.unwrap_or(0);
+        let times = below.values().filter_map(Entry::origin).map(|origin| origin.time.0);
+        let is_timed = head.time.0 == times.max().unwrap_or(0);
         let has_all = checkpoint.sessions == expected && checkpoint.horizon.0 == reckoned.horizon;
-        if !has_all || !is_named || said != open || head.keep != keep {
+        if !has_all || !is_named || !is_timed || said != open || head.keep != keep {
             return Err(format!("the checkpoint at {last} is not what the log comes to: {head:?}"));
         }
         if !keeps.contains(&head.trim) {
@@ -123,6 +125,33 @@ pub fn check_checkpoints(
         keeps.push(head.keep);
     }
     Ok(())
+}
+
+/// Every value and part that a leader placed has a time, and what was handed out came with the time
+/// of the log before it: `told` has instances, and the time that was told of what lies below.
+pub fn check_times(
+    chosen: &BTreeMap<Instance, Entry>,
+    told: &BTreeSet<(Instance, LogTime)>,
+) -> Result<(), String> {
+    let (mut told, mut time) = (told.iter().peekable(), LogTime::NONE);
+    for (instance, entry) in chosen {
+        while let Some((at, said)) = told.next_if(|(at, _)| at <= instance) {
+            expect_time(*at, *said, time)?;
+        }
+        let Some(origin) = entry.origin() else { continue };
+        if (origin.assigned_by == AssignedBy::Leader) != (origin.time > LogTime::NONE) {
+            return Err(format!("instance {instance} has the time {:?}: {entry}", origin.time));
+        }
+        time = time.max(origin.time);
+    }
+    told.try_for_each(|(at, said)| expect_time(*at, *said, time))
+}
+
+fn expect_time(at: Instance, said: LogTime, expected: LogTime) -> Result<(), String> {
+    if said == expected {
+        return Ok(());
+    }
+    Err(format!("below {at} the time of the log is {}, and {} was told", expected.0, said.0))
 }
 
 /// What `chosen` comes to, up to the first instance that it does not hold.

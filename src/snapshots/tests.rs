@@ -6,13 +6,14 @@ use super::file::Label;
 use super::shelf::{Shelf, ShelfError, name_of};
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::message::StateKind;
-use crate::protocol::types::Instance;
+use crate::protocol::types::{Instance, LogTime};
 use crate::sim::disk::SimDisk;
 use crate::storage::disk::Disk;
 
 fn label(of: u64) -> Label {
     let (of, first) = (Instance(of), Instance::FIRST);
-    let head = Head { of, keep: of, trim: first, forget: first, idle_below: first };
+    let (time, idle_below) = (LogTime::NONE, first);
+    let head = Head { of, keep: of, trim: first, forget: first, idle_below, time };
     let (sessions, horizon) = (Vec::new(), Instance(0));
     let checkpoint = Checkpoint { head, name: 7, sessions, horizon, open: Vec::new() };
     Label { cluster: "here".to_owned(), kind: StateKind::Digest, checkpoint }

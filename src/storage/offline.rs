@@ -14,9 +14,10 @@ use super::directory::LOCK;
 use super::error::LogError;
 use super::identity::{IDENTITY, Identity};
 use super::log::{Log, LogOptions, Recovered};
+use crate::clock::Moment;
 use crate::protocol::actor::Record;
 use crate::protocol::entries::EntryRef;
-use crate::protocol::types::{Ballot, Instance};
+use crate::protocol::types::{Ballot, Instance, LogTime};
 
 /// What to do with a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,11 +176,11 @@ pub fn show(
 fn list(record: &Record, wanted: Option<(u64, u64)>, out: &mut impl Write) -> io::Result<()> {
     match record {
         Record::Promised(ballot) if wanted.is_none() => {
-            writeln!(out, "-\t{ballot}\tpromise\t-\t0")
+            writeln!(out, "-\t{ballot}\tpromise\t-\t0\t-")
         }
-        Record::Trimmed(below) if wanted.is_none() => writeln!(out, "{below}\t-\ttrimmed\t-\t0"),
+        Record::Trimmed(below) if wanted.is_none() => writeln!(out, "{below}\t-\ttrimmed\t-\t0\t-"),
         Record::Forgotten(below) if wanted.is_none() => {
-            writeln!(out, "{below}\t-\tforgotten\t-\t0")
+            writeln!(out, "{below}\t-\tforgotten\t-\t0\t-")
         }
         Record::Promised(_) | Record::Trimmed(_) | Record::Forgotten(_) => Ok(()),
         Record::Accepted { ballot, from, entries } => {
@@ -199,7 +200,11 @@ fn list(record: &Record, wanted: Option<(u64, u64)>, out: &mut impl Write) -> io
                         format!("{}.{:016x}{}", origin.session, origin.session.boot, origin.number)
                     },
                 );
-                writeln!(out, "{instance}\t{ballot}\t{kind}\t{origin}\t{bytes}")?;
+                let time = match entry.time() {
+                    LogTime::NONE => "-".to_owned(),
+                    LogTime(millis) => Moment { millis }.to_string(),
+                };
+                writeln!(out, "{instance}\t{ballot}\t{kind}\t{origin}\t{bytes}\t{time}")?;
             }
             Ok(())
         }

@@ -468,7 +468,8 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             let opened = Instance(head.opened);
             let origin = Origin::new(session, from, assignment.assigned_by()).stamped(opened);
             let entries = body.entries_after(origin.before(), head.values)?;
-            if !entries.is_empty() && entries.numbers().map(|(first, _)| first) != Some(origin) {
+            let is_own = entries.numbers().map(|(first, _)| first) == Some(origin);
+            if !entries.is_empty() && (!is_own || entries.are_timed()) {
                 return Err(Refusal::Impossible);
             }
             Message::Request(Request { assignment, from, front, opened, entries })

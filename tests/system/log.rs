@@ -58,7 +58,7 @@ fn a_log_is_verified_and_shown_and_stays_as_it_is() {
         assert!(said.contains(" would start: ") && said.contains(", promised 1.P1"), "{said}");
         let (status, printed, said) = log(&["show", folder]);
         assert_eq!((status, said.as_str()), (Some(0), ""));
-        assert_eq!(printed.lines().next(), Some("-\t1.P1\tpromise\t-\t0"));
+        assert_eq!(printed.lines().next(), Some("-\t1.P1\tpromise\t-\t0\t-"));
         let votes: Vec<&str> =
             printed.lines().filter(|line| line.contains("\tvalue\tC1.")).collect();
         assert!(votes.len() >= COUNT, "{printed}");

@@ -9,7 +9,7 @@ use crate::protocol::entries::EntryRef;
 use crate::protocol::message::Progress;
 use crate::protocol::segments::Held;
 use crate::protocol::sessions::Sessions;
-use crate::protocol::types::{Counted, Instance, NodeId, Piece, Role, Run};
+use crate::protocol::types::{Counted, Instance, LogTime, NodeId, Piece, Role, Run};
 
 /// What a checkpoint says of what lies below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +129,8 @@ impl DecidedLog {
             if bugs::has(Bug::CheckpointLacksParts) { (Vec::new(), of) } else { (open, keep) };
         let name = if bugs::has(Bug::CheckpointLacksName) { 0 } else { self.name };
         let horizon = self.sessions.horizon();
-        let head = Head { of, keep, trim, forget, idle_below };
+        let time = if bugs::has(Bug::CheckpointLacksTime) { LogTime::NONE } else { self.time };
+        let head = Head { of, keep, trim, forget, idle_below, time };
         Checkpoint { head, name, sessions, horizon, open }
     }
 
@@ -257,7 +258,7 @@ impl DecidedLog {
             }
         }
         self.assemblies = assemblies;
-        self.watermark = head.of;
+        (self.watermark, self.time) = (head.of, head.time);
         self.count_ahead();
         self.begin_at(head.keep);
         self.trimmed = self.trimmed.max(head.trim);

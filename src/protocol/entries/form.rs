@@ -2,7 +2,7 @@
 
 use super::{EntryRef, Unreadable};
 use crate::protocol::types::{
-    AssignedBy, ENTRY_BYTES_MAX, Instance, Number, Origin, Part, Piece, Session, Value,
+    AssignedBy, ENTRY_BYTES_MAX, Instance, LogTime, Number, Origin, Part, Piece, Session, Value,
 };
 
 pub(super) const NOOP: u8 = 0;
@@ -20,6 +20,10 @@ const OPENING: u8 = 11;
 const OPENING_FIRST_PART: u8 = 12;
 const OPENING_MIDDLE_PART: u8 = 13;
 const OPENING_LAST_PART: u8 = 14;
+pub(super) const TIME: u8 = 15;
+
+/// How many bytes a time takes.
+const TIME_BYTES: usize = 6;
 
 /// What stands before a number of 2, 4 or 8 bytes. Smaller numbers stand for themselves.
 const BYTES_2: u8 = 251;
@@ -35,7 +39,11 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
         EntryRef::Checkpoint { piece, bytes } => return put_piece(piece, bytes, buffer),
     };
     buffer.reserve(bytes.len() + ENTRY_BYTES_MAX);
-    let is_next = before.is_some_and(|before| before.next() == Some(origin));
+    let is_next = is_next(before, origin);
+    if is_leaders(origin) && origin.time != time_of(before) {
+        buffer.push(TIME);
+        buffer.extend_from_slice(&origin.time.0.to_le_bytes()[..TIME_BYTES]);
+    }
     let is_stamped = origin.opened != Origin::UNSTAMPED;
     let (alone, next, opening) = match (part, origin.assigned_by) {
         (None, AssignedBy::Client) => (CLIENT_ASSIGNED, NEXT, CLIENT_ASSIGNED),
@@ -59,6 +67,20 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
     }
     put_number(bytes.len() as u64, buffer);
     buffer.extend_from_slice(bytes);
+}
+
+/// Whether `origin` is that of the next value of the session of the entry before.
+pub(super) fn is_next(before: Option<Origin>, origin: Origin) -> bool {
+    before.and_then(Origin::next).is_some_and(|next| next.timed(origin.time) == origin)
+}
+
+fn is_leaders(origin: Origin) -> bool {
+    origin.assigned_by == AssignedBy::Leader
+}
+
+/// The time of an entry of this origin, which the next one has as well unless it says another.
+pub(super) fn time_of(before: Option<Origin>) -> LogTime {
+    before.map_or(LogTime::NONE, |before| before.time)
 }
 
 fn put_piece(piece: Piece, bytes: &[u8], buffer: &mut Vec<u8>) {
@@ -107,8 +129,15 @@ pub(super) fn read(
 ) -> Result<(EntryRef<'_>, &[u8]), Unreadable> {
     #[cfg(test)]
     super::steps::take();
-    let (form, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
+    let (mut form, mut rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
+    let mut said = None;
+    if *form == TIME {
+        let (digits, behind) = rest.split_at_checked(TIME_BYTES).ok_or(Unreadable::Malformed)?;
+        said = Some(LogTime(number_of(digits)));
+        (form, rest) = behind.split_first().ok_or(Unreadable::Malformed)?;
+    }
     let (origin, rest) = match *form {
+        NOOP | CHECKPOINT if said.is_some() => return Err(Unreadable::Impossible),
         NOOP => return Ok((EntryRef::Noop, rest)),
         CHECKPOINT => return read_piece(rest),
         NEXT | NEXT_FIRST_PART | NEXT_MIDDLE_PART | NEXT_LAST_PART => {
@@ -123,6 +152,10 @@ pub(super) fn read(
         }
         _ => return Err(Unreadable::Malformed),
     };
+    if said.is_some() && !is_leaders(origin) {
+        return Err(Unreadable::Impossible);
+    }
+    let origin = origin.timed(said.unwrap_or(time_of(before)));
     let (part, rest) = match *form {
         FIRST_PART | NEXT_FIRST_PART | OPENING_FIRST_PART => {
             let (value_bytes, rest) = read_number(rest)?;
@@ -189,6 +222,9 @@ pub(in crate::protocol) fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unr
         _ => return Err(Unreadable::Malformed),
     };
     let (digits, rest) = rest.split_at_checked(width).ok_or(Unreadable::Malformed)?;
-    let number = digits.iter().rev().fold(0, |number, digit| number << 8 | u64::from(*digit));
-    Ok((number, rest))
+    Ok((number_of(digits), rest))
+}
+
+fn number_of(digits: &[u8]) -> u64 {
+    digits.iter().rev().fold(0, |number, digit| number << 8 | u64::from(*digit))
 }

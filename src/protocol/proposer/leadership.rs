@@ -4,6 +4,7 @@ mod holes;
 mod idle;
 mod requests;
 mod room;
+mod times;
 mod writing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use log::info;
 
 use self::idle::Idle;
+use self::times::Times;
 use super::intake::Queues;
 use super::notes::Notes;
 use super::phase1::{PageOutcome, Report};
@@ -62,6 +64,8 @@ pub struct Leadership {
     /// Above the leader-assigned values that earlier leaders left behind: until they are
     /// delivered, the session table is not complete and nothing new is assigned.
     inherited_end: Instance,
+    /// Which time it gives to what it places.
+    pub(super) times: Times,
     /// Above the last checkpoint that this leader wrote.
     written_end: Instance,
     /// Holes below it are left open until the timer comes.
@@ -159,6 +163,7 @@ impl Leadership {
             top: log.end(),
             leader_assigned_end: log.leader_assigned_end(),
             inherited_end: log.leader_assigned_end(),
+            times: Times::default(),
             written_end: Instance::FIRST,
             holes_until: Instance::FIRST,
             closing: Run::new(Instance::FIRST, Instance::FIRST),
@@ -507,7 +512,8 @@ impl Leadership {
             if count == 0 {
                 return false;
             }
-            let Some(page) = self.queues.propose_next(count, self.top) else { return false };
+            let Some(mut page) = self.queues.propose_next(count, self.top) else { return false };
+            page.entries = page.entries.timed(self.times.next(log.time()));
             self.top = page.run().until;
             self.leader_assigned_end = self.top;
             self.propose(now, page);
@@ -623,7 +629,7 @@ mod tests {
     use crate::protocol::checkpoint::{Checkpoint, Head};
     use crate::protocol::message::{Assignment, Request};
     use crate::protocol::sessions::Position;
-    use crate::protocol::types::{Entry, Value};
+    use crate::protocol::types::{Entry, LogTime, Value};
 
     /// Whatever else is in flight, and however long a checkpoint is: what there is room for leaves.
     #[test]
@@ -652,7 +658,7 @@ mod tests {
         let (next, last) = (Number(9), Instance(8));
         let position = Position { next, has_ended: false, last, opened };
         let checkpoint = Checkpoint {
-            head: Head { of, keep, trim, forget: trim, idle_below },
+            head: Head { of, keep, trim, forget: trim, idle_below, time: LogTime::NONE },
             name: 1,
             sessions: (1..9999).map(|client| (session(client), position)).collect(),
             horizon: opened,

@@ -42,7 +42,7 @@ use super::retry::backoff;
 use super::segments::Page;
 use super::settings::{Retain, Settings};
 use super::timer::Timer;
-use super::types::{Ballot, NodeId, Role, Sender, Session, Time};
+use super::types::{Ballot, LogTime, NodeId, Role, Sender, Session, Time};
 use crate::bugs::{self, Bug};
 
 /// How many pleas are answered in a heartbeat's interval, at most.
@@ -79,6 +79,8 @@ pub struct Proposer {
     /// Would rather not lead until then.
     abstains_until: Time,
     log: DecidedLog,
+    /// What the host's calendar said last.
+    calendar: LogTime,
     retention: Retention,
     /// What other leaders propose, while this proposer does not lead.
     proposals: Proposals,
@@ -119,6 +121,7 @@ impl Proposer {
             followed: Ballot::ZERO,
             abstains_until: Time::ZERO,
             log: DecidedLog::with_limits(settings.assembly),
+            calendar: LogTime::NONE,
             retention: Retention::default(),
             proposals: Proposals::default(),
             catch_up: CatchUp::default(),
@@ -286,14 +289,6 @@ impl Proposer {
         self.retention.let_go(first);
         if let (Phase::Leading(leadership), true) = (&mut self.phase, may_have_ended) {
             leadership.forget_ended(&self.log);
-        }
-    }
-
-    /// Whether everything that is to be sent is in the network, or will be. For the simulator.
-    pub fn check(&self) -> Result<(), String> {
-        match &self.phase {
-            Phase::Leading(leadership) => leadership.check(),
-            Phase::Standby | Phase::Campaign { .. } => Ok(()),
         }
     }
 
@@ -598,6 +593,10 @@ impl Actor for Proposer {
         unreachable!("a proposer has no input room");
     }
 
+    fn on_calendar(&mut self, time: LogTime) {
+        self.calendar = time.clamp(LogTime(1), LogTime::MAX);
+    }
+
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.write_checkpoint(now);
         self.write_limit();
@@ -605,6 +604,7 @@ impl Actor for Proposer {
             Phase::Leading(leadership) => {
                 self.news.name(&self.log);
                 let quorate = self.election.is_quorate();
+                leadership.times.on_calendar(self.calendar);
                 leadership.on_turn_end(now, &self.log, quorate, &mut self.news.names, fx);
                 self.tell(now, fx);
             }

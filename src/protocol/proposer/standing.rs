@@ -20,6 +20,14 @@ const NEWS_REPEATED: u32 = 5;
 const CLIENTS_EVERY: u32 = 10;
 
 impl Proposer {
+    /// Whether everything that is to be sent is in the network, or will be. For the simulator.
+    pub fn check(&self) -> Result<(), String> {
+        match &self.phase {
+            Phase::Leading(leadership) => leadership.check(),
+            Phase::Standby | Phase::Campaign { .. } => Ok(()),
+        }
+    }
+
     /// Acceptors answer, but not to what matters: lets somebody else try, who may be better
     /// connected. Links that carry small datagrams only are like that.
     pub(super) fn give_way(&mut self, now: Time, fx: &mut Effects) {

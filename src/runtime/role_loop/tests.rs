@@ -14,7 +14,8 @@ use crate::protocol::entries::Entries;
 use crate::protocol::message::{CatchUpRequest, Interest, Kind, Nack};
 use crate::protocol::segments::Page;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Value,
+    AssignedBy, Ballot, Instance, LogTime, NodeId, Number, Origin, Role, Run, Sender, Session,
+    Value,
 };
 use crate::results::form::{Form, Printed};
 use crate::results::output::NoOutput;
@@ -135,7 +136,7 @@ impl DatagramSender for World {
 
 impl Output for World {
     fn deliver(&mut self, delivery: &Delivery) {
-        let Delivery::Delivered(page) = delivery else { panic!("{delivery:?}") };
+        let Delivery::Delivered(page, _) = delivery else { panic!("{delivery:?}") };
         for value in page.entries.values() {
             let _ = self.log.send(format!("deliver {}", Value::new(value)));
         }
@@ -259,7 +260,7 @@ fn delivery(value: &[u8]) -> Delivery {
     let session = Session { client: 1, boot: 1 };
     let origin = Origin::new(session, Number::FIRST, AssignedBy::Client);
     let entries = Entries::numbered(origin, [value]);
-    Delivery::Delivered(Page { from: Instance::FIRST, entries })
+    Delivery::Delivered(Page { from: Instance::FIRST, entries }, LogTime::NONE)
 }
 
 /// Does everything at once, in an order of its own.
@@ -341,7 +342,7 @@ fn timers_fire_when_they_are_due_and_wake_the_loop_up() {
     let mut deadline = Time::ZERO;
     let setup = setup("", move |event, now, fx| match event {
         "start" => {
-            deadline = now + Duration::from_millis(20);
+            deadline = now + Duration::from_millis(200);
             fx.set_timer(Timer::Heartbeat, now);
             fx.set_timer(Timer::Election, deadline);
         }

@@ -7,7 +7,7 @@ use crate::protocol::actor::Delivery;
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::client::ClientTally;
 use crate::protocol::types::{Entry, Instance, NodeId, Part, Sender, Session, Value};
-use crate::sim::series::{check_checkpoints, checkpoints, reckon};
+use crate::sim::series::{check_checkpoints, check_times, checkpoints, reckon};
 
 impl Checker {
     /// A learner handed out a value.
@@ -25,12 +25,18 @@ impl Checker {
             }
             Delivery::Restored(checkpoint) => return self.on_fetched(from, checkpoint.head),
             Delivery::Begins(instance) => return self.on_begins(from, *instance),
-            Delivery::Decided(page) | Delivery::Delivered(page) => page,
+            Delivery::Decided(page) => page,
+            Delivery::Delivered(page, time) => {
+                self.times.insert((page.from, *time));
+                page
+            }
             Delivery::Assembled(value) => {
                 let is_last = self.chosen.get(&value.instance).is_some_and(|entry| {
                     matches!(entry, Entry::Part { part: Part::Last, origin, .. }
-                        if *origin == value.origin)
+                        if (origin.session, origin.number)
+                            == (value.origin.session, value.origin.number))
                 });
+                self.times.insert((Instance(value.instance.0 + 1), value.origin.time));
                 if !is_last {
                     let what = (from.node, value.instance);
                     return Err(format!("{} gives out part of a value at {}", what.0, what.1));
@@ -48,7 +54,7 @@ impl Checker {
                     return Err(format!("{} gives {value} for {instance}; not chosen", from.node));
                 }
             }
-            if let Delivery::Delivered(_) = delivery {
+            if let Delivery::Delivered(..) = delivery {
                 self.on_delivered(from, instance, value)?;
             }
         }
@@ -167,6 +173,7 @@ impl Checker {
     /// its client's order.
     pub fn check_order(&self) -> Result<(), Violation> {
         check_checkpoints(&self.chosen, self.limits)?;
+        check_times(&self.chosen, &self.times)?;
         let reckoned = reckon(&self.chosen, self.limits).delivered;
         for (learner, begun) in &self.begun {
             let mut expected = reckoned.iter().filter(|(instance, ..)| instance >= begun);

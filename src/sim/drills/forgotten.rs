@@ -99,6 +99,9 @@ fn late_request_with(seed: u64, retain: Retain) -> Wrong {
         all_pass(cluster, next..next + 10).or_else(|| cluster.checker().check_order().err())
     };
     let wrong = wrong.or_else(|| repeat(&mut cluster, 100));
+    if wrong.is_some() {
+        return wrong;
+    }
     let is_trimmed = cluster.begins_at(proposer(1)) > Instance::FIRST;
     if is_trimmed != (retain != Retain::All) {
         return Some(format!("seed {seed}: the log is trimmed: {is_trimmed}"));

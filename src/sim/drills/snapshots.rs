@@ -15,8 +15,8 @@ use crate::protocol::message::{
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Sender, Session,
-    Time, Value,
+    AssignedBy, Ballot, Counted, Entry, Instance, LogTime, NodeId, Number, Origin, Role, Sender,
+    Session, Time, Value,
 };
 use crate::rng::Rng;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
@@ -29,7 +29,8 @@ use crate::wire::Codec;
 
 fn label(of: u64) -> Label {
     let (of, first) = (Instance(of), Instance::FIRST);
-    let head = Head { of, keep: of, trim: first, forget: first, idle_below: first };
+    let (time, idle_below) = (LogTime::NONE, first);
+    let head = Head { of, keep: of, trim: first, forget: first, idle_below, time };
     let (sessions, horizon) = (Vec::new(), Instance(0));
     let checkpoint = Checkpoint { head, name: 7, sessions, horizon, open: Vec::new() };
     Label { cluster: "here".to_owned(), kind: StateKind::Digest, checkpoint }

@@ -83,11 +83,14 @@ fn a_whole_log_is_told_in_a_sentence_and_in_lines() {
         let (lines, result) = shown(folder.path(), None);
         result.unwrap();
         assert_eq!(lines.lines().count(), 29);
-        assert!(lines.starts_with("-\t1.P2\tpromise\t-\t0\n10\t1.P2\tno-op\t-\t0\n"), "{lines}");
+        assert!(
+            lines.starts_with("-\t1.P2\tpromise\t-\t0\t-\n10\t1.P2\tno-op\t-\t0\t-\n"),
+            "{lines}"
+        );
         let (lines, _) = shown(folder.path(), Some((12, 20)));
-        let expected = "12\t1.P2\tvalue\tC3.000000000000beef#11\t0\n\
-                        13\t1.P2\tvalue\tC3.000000000000beef#12\t3\n\
-                        20\t2.P2\tno-op\t-\t0\n";
+        let expected = "12\t1.P2\tvalue\tC3.000000000000beef#11\t0\t-\n\
+                        13\t1.P2\tvalue\tC3.000000000000beef#12\t3\t-\n\
+                        20\t2.P2\tno-op\t-\t0\t-\n";
         assert_eq!(lines, expected);
         assert_eq!(contents(folder.path()), before);
     }

@@ -1,0 +1,49 @@
+//! Which time a leader gives to what it places.
+//!
+//! The time of the log never goes back, because an entry that says an earlier one has that of the
+//! log before it (`decided_log`). A leader sees to it that this is seldom needed: it gives no time
+//! that is lower than one which was delivered, or than its own last one, whatever the host's clock
+//! says. It cannot always know better: what one acceptor alone has accepted may be proposed again
+//! above values that other leaders have placed since, and what may be chosen must not be changed.
+
+use crate::protocol::types::LogTime;
+
+/// What the host's calendar says, and the time that was given last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Times {
+    calendar: LogTime,
+    last: LogTime,
+}
+
+impl Times {
+    /// The host's calendar says this.
+    pub fn on_calendar(&mut self, calendar: LogTime) {
+        self.calendar = calendar;
+    }
+
+    /// The time of what is placed now, above everything that is delivered: of that the last is from
+    /// `delivered`.
+    pub fn next(&mut self, delivered: LogTime) -> LogTime {
+        self.last = self.last.max(delivered).max(self.calendar);
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_never_go_back() {
+        let mut times = Times::default();
+        let mut next = |calendar, delivered| {
+            times.on_calendar(LogTime(calendar));
+            times.next(LogTime(delivered)).0
+        };
+        assert_eq!(next(5, 3), 5, "the calendar's");
+        assert_eq!(next(4, 3), 5, "it was set back");
+        assert_eq!(next(4, 9), 9, "another leader's was ahead");
+        assert_eq!(next(8, 5), 9);
+        assert_eq!(next(10, 9), 10);
+    }
+}
