@@ -4,7 +4,7 @@
 //! on some hosts only. [`check`] tries them on commands of yours, in a test of yours:
 //!
 //! ```
-//! # use multi_paxos::{Place, Frozen, StateMachine};
+//! # use multi_paxos::{Frozen, Place, StateMachine};
 //! # #[derive(Default)]
 //! # struct Counter(u64);
 //! # impl StateMachine for Counter {

@@ -24,7 +24,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Where a command stands in the log, and since when.
+/// Where a command stands in the log, and the time there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Place {
@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-/// The same for programs.
+/// A time of the log, as applications know times; none where the log has none.
 fn system_time(time: LogTime) -> Option<SystemTime> {
     (time != LogTime::NONE).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(time.0))
 }

@@ -62,7 +62,7 @@ pub struct Head {
     pub forget: Instance,
     /// Values in parts are given up whose last part lies below it.
     pub idle_below: Instance,
-    /// The time of the log at `of`: no entry above has a lower one.
+    /// The time of the log at `of`: the highest that an entry below says.
     pub time: LogTime,
 }
 

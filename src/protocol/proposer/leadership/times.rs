@@ -21,8 +21,7 @@ impl Times {
         self.calendar = calendar;
     }
 
-    /// The time of what is placed now, above everything that is delivered: of that the last is from
-    /// `delivered`.
+    /// The time of what is placed now. That of the log, as far as it is delivered, is `delivered`.
     pub fn next(&mut self, delivered: LogTime) -> LogTime {
         self.last = self.last.max(delivered).max(self.calendar);
         self.last
