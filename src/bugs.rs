@@ -43,6 +43,8 @@ pub enum Bug {
     OnePromiseIsEnough,
     /// A long promise counts after its first page.
     ForgetsLaterPages,
+    /// A promise counts when its last page is there, whichever pages are missing.
+    LastPageIsEnough,
     /// A leader does not look at what was accepted before.
     SkipsReports,
     /// A value that a single acceptor had accepted is taken for chosen.
@@ -260,7 +262,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 115] = [
+    pub const ALL: [Bug; 116] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -277,6 +279,7 @@ mod switch {
         Bug::CountsStalePromises,
         Bug::OnePromiseIsEnough,
         Bug::ForgetsLaterPages,
+        Bug::LastPageIsEnough,
         Bug::SkipsReports,
         Bug::DecidesReports,
         Bug::OneVoteIsEnough,

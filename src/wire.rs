@@ -25,7 +25,7 @@ const MAGIC: [u8; 4] = *b"mpxs";
 pub(crate) const PROBE_MAGIC: [u8; 4] = *b"mpxd";
 
 /// Raised whenever a message changes its form.
-pub const VERSION: u8 = 7;
+pub const VERSION: u8 = 8;
 
 /// Set in the version of datagrams that are sealed (see `auth`), and in no other.
 const SEALED: u8 = 0x80;

@@ -4,11 +4,12 @@ use super::bytes::Bytes;
 use crate::protocol::checkpoint::{Checkpoint, Head, Limit, OpenValue};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
-    Accept, Accepted, AcceptedEntry, Announcement, Assignment, CatchUpReply, CatchUpRequest,
-    Chosen, Chunk, Decide, DecideAck, Disown, Durable, Echo, Fetch, Heard, Heartbeat, Kind,
-    Message, Nack, Offer, Plea, Prepare, Progress, Promise, ReadReply, ReadRequest, Recall,
-    Recalled, Request, RequestAck, SnapshotName, Standing, StateKind, Told, Voted,
+    Accept, Accepted, AcceptedPage, Announcement, Assignment, CatchUpReply, CatchUpRequest, Chosen,
+    Chunk, Decide, DecideAck, Disown, Durable, Echo, Fetch, Heard, Heartbeat, Kind, Message, Nack,
+    Offer, Plea, Prepare, Progress, Promise, ReadReply, ReadRequest, Recall, Recalled, Request,
+    RequestAck, SnapshotName, Standing, StateKind, Told, Voted,
 };
+use crate::protocol::segments::Page;
 use crate::protocol::sessions::Position;
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, LogTime, NodeId, Number, Origin, Part, Piece,
@@ -48,7 +49,16 @@ impl Said {
         }
         let Prepare { ballot, from, until, .. } = self.prepare.clone()?;
         let (trimmed, accepted, next) = (Instance::FIRST, Vec::new(), None);
-        Some(Message::Promise(Promise { ballot, from, until, trimmed, accepted, next }))
+        let is_followed = false;
+        Some(Message::Promise(Promise {
+            ballot,
+            from,
+            until,
+            trimmed,
+            accepted,
+            next,
+            is_followed,
+        }))
     }
 }
 
@@ -136,10 +146,9 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             let asked = said.prepare.clone().filter(|_| bytes.byte() < 192);
             let from = asked.as_ref().map_or_else(|| instance(bytes), |asked| asked.from);
             let until = asked.map_or_else(|| None, |asked| asked.until);
-            let accepted = |bytes: &mut Bytes<'_>| AcceptedEntry {
-                instance: instance(bytes),
+            let accepted = |bytes: &mut Bytes<'_>| AcceptedPage {
+                page: Page { from: instance(bytes), entries: vec![entry(bytes)].into() },
                 ballot: ballot(bytes, said),
-                entry: entry(bytes),
             };
             Message::Promise(Promise {
                 ballot: ballot(bytes, said),
@@ -148,6 +157,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
                 trimmed: if bytes.byte() < 32 { instance(bytes) } else { Instance::FIRST },
                 accepted: (0..bytes.below(6)).map(|_| accepted(bytes)).collect(),
                 next: (bytes.byte() >= 192).then(|| instance(bytes)),
+                is_followed: bytes.byte() >= 192,
             })
         }
         Kind::Accept => Message::Accept(Accept {
@@ -412,22 +422,16 @@ fn runs<T: Counted>(bytes: &mut Bytes<'_>) -> Vec<Run<T>> {
 
 /// The length of the longest value in `message`.
 pub fn longest_value(message: &Message) -> usize {
-    let of = |entry: &Entry| match entry {
-        Entry::Noop => 0,
-        Entry::Value { value: bytes, .. }
-        | Entry::Part { bytes, .. }
-        | Entry::Checkpoint { bytes, .. } => bytes.as_bytes().len(),
-    };
-    let longest = match message {
+    let of = |entries: &Entries| entries.values().map(<[u8]>::len).max().unwrap_or(0);
+    match message {
         Message::Request(Request { entries, .. })
         | Message::Accept(Accept { entries, .. })
         | Message::Decide(Decide { entries, .. })
         | Message::CatchUpReply(CatchUpReply { entries, .. })
-        | Message::Recalled(Recalled { entries, .. }) => entries.values().map(<[u8]>::len).max(),
+        | Message::Recalled(Recalled { entries, .. }) => of(entries),
         Message::Promise(Promise { accepted, .. }) => {
-            accepted.iter().map(|accepted| of(&accepted.entry)).max()
+            accepted.iter().map(|accepted| of(&accepted.page.entries)).max().unwrap_or(0)
         }
-        _ => None,
-    };
-    longest.unwrap_or(0)
+        _ => 0,
+    }
 }

@@ -8,8 +8,9 @@ use super::*;
 use crate::protocol::entries::Entries;
 use crate::protocol::message::Kind;
 use crate::protocol::message::{
-    Accept, Accepted, AcceptedEntry, Assignment, Decide, Message, Prepare, Promise, Request,
+    Accept, Accepted, AcceptedPage, Assignment, Decide, Message, Prepare, Promise, Request,
 };
+use crate::protocol::segments::Page;
 use crate::protocol::types::{
     AssignedBy, Ballot, Instance, NodeId, Number, Origin, Run, Session, Time, Value,
 };
@@ -77,10 +78,12 @@ fn made(value: &[u8]) -> Record {
         What::Chosen(Chosen { instance, ballot, by: node(by), voters })
     };
     let entry = crate::protocol::types::Entry::Value { origin, value: Value::new(value) };
-    let report = AcceptedEntry { instance: Instance(1), ballot: old, entry };
-    let promise = |accepted: Vec<AcceptedEntry>| {
-        let (ballot, from) = (new, Instance(1));
-        Message::Promise(Promise { ballot, from, until: None, trimmed: from, accepted, next: None })
+    let page = Page { from: Instance(1), entries: vec![entry].into() };
+    let report = AcceptedPage { ballot: old, page };
+    let promise = |accepted: Vec<AcceptedPage>| {
+        let (ballot, from, until, next, is_followed) = (new, Instance(1), None, None, false);
+        let trimmed = from;
+        Message::Promise(Promise { ballot, from, until, trimmed, accepted, next, is_followed })
     };
     use Fate::{Dead, Lost, Read};
     let mut pen = Pen::default();

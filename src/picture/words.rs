@@ -1,7 +1,9 @@
 //! Messages in few words, and how wide words are.
 
 use crate::protocol::entries::Entries;
-use crate::protocol::message::{Assignment, Message, Promise, Request, Standing, Told};
+use crate::protocol::message::{
+    AcceptedPage, Assignment, Message, Promise, Request, Standing, Told,
+};
 use crate::protocol::types::{Ballot, Counted, Entry, Instance, Number, Run};
 
 /// A value is shown up to so many characters.
@@ -62,13 +64,12 @@ pub fn instances(message: &Message) -> Vec<Span> {
 /// What a promise says was accepted before, and in which ballot.
 pub fn reported(promise: &Promise) -> Vec<(Span, Ballot)> {
     let mut reported: Vec<(Span, Ballot)> = Vec::new();
-    for accepted in &promise.accepted {
-        let instance = accepted.instance.0;
+    for AcceptedPage { ballot: accepted, page } in &promise.accepted {
+        let run = page.run();
+        let (from, last) = (run.from.0, run.until.0 - 1);
         match reported.last_mut() {
-            Some(((_, last), ballot)) if *last + 1 == instance && *ballot == accepted.ballot => {
-                *last = instance;
-            }
-            _ => reported.push(((instance, instance), accepted.ballot)),
+            Some(((_, end), ballot)) if *end + 1 == from && ballot == accepted => *end = last,
+            _ => reported.push(((from, last), *accepted)),
         }
     }
     reported

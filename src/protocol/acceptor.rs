@@ -17,7 +17,7 @@ use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
 use super::checkpoint::{self, Head};
 use super::figures::Figures;
 use super::message::{
-    Accept, Accepted, AcceptedEntry, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
+    Accept, Accepted, AcceptedPage, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
     Progress, Promise, ReadReply, ReadRequest, Recall, Recalled,
 };
 use super::packing::{merge, runs_per_page};
@@ -25,9 +25,7 @@ use super::recall::Reading;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::{
-    Ballot, Counted, ENTRY_BYTES_MAX, Instance, NodeId, Role, Run, Sender, Time, To,
-};
+use super::types::{Ballot, Counted, Instance, NodeId, Role, Run, Sender, Time, To};
 
 /// No honest round is this far above the one before: a larger jump is broken or hostile, and
 /// storing it would use up the rounds.
@@ -164,33 +162,51 @@ impl Acceptor {
         let asked = (prepare.ballot, prepare.from, prepare.until);
         let is_owned = prepare.ballot > Ballot::ZERO;
         let again = is_owned && self.last_asked.replace(asked) == Some(asked);
-        let promise = self.promise_page(prepare);
-        fx.send(owner_of(promise.ballot, again), Message::Promise(promise));
+        self.promise(&prepare, owner_of(prepare.ballot, again), fx);
     }
 
-    /// The page of accepted entries that begins at `prepare.from`.
-    fn promise_page(&self, prepare: Prepare) -> Promise {
+    /// Sends the pages of what was accepted from `prepare.from` on, as many as come at a time.
+    fn promise(&self, prepare: &Prepare, owner: To, fx: &mut Effects) {
+        // Somebody who owns no ballot only looks (`status`, `doctor`).
+        let is_owned = prepare.ballot > Ballot::ZERO;
+        let mut pages = if is_owned { self.settings.promise_pages() } else { 1 };
+        let mut from = Some(prepare.from);
+        while let Some(mut promise) = from.map(|from| self.promise_page(prepare, from)) {
+            pages -= 1;
+            promise.is_followed = promise.next.is_some() && pages > 0;
+            from = promise.next.filter(|_| promise.is_followed);
+            fx.send(owner, Message::Promise(promise));
+        }
+    }
+
+    /// The page of accepted entries that begins at `from`.
+    fn promise_page(&self, prepare: &Prepare, from: Instance) -> Promise {
         let until = prepare.until.unwrap_or(Instance(u64::MAX));
-        let page_bytes = self.settings.page_bytes();
         let mut promise = Promise {
             ballot: prepare.ballot,
-            from: prepare.from,
+            from,
             until: prepare.until,
             trimmed: self.forgotten,
             accepted: Vec::new(),
             next: None,
+            is_followed: false,
         };
-        let mut bytes = 0;
-        for (page, ballot) in self.accepted.pages(Run::new(prepare.from, until)) {
-            for (instance, entry) in page.from.numbering(&page.entries) {
-                let entry = entry.to_entry();
-                // An accepted entry costs its instance and ballot on top.
-                bytes += entry.wire_bytes_max() + ENTRY_BYTES_MAX;
-                if bytes > page_bytes && !promise.accepted.is_empty() {
-                    promise.next = Some(instance);
-                    return promise;
-                }
-                promise.accepted.push(AcceptedEntry { instance, ballot: *ballot, entry });
+        let mut room = self.settings.page_bytes();
+        for (page, ballot) in self.accepted.pages(Run::new(from, until)) {
+            let most = room.saturating_sub(AcceptedPage::BYTES_MAX);
+            let fitting = page.entries.prefix(usize::MAX, most).len();
+            // The first entry always goes: a datagram has room for the longest.
+            let least = usize::from(promise.accepted.is_empty());
+            promise.next = Some(page.from);
+            if fitting.max(least) == 0 {
+                return promise;
+            }
+            let (page, rest) = page.split(fitting.max(least));
+            room = most.saturating_sub(page.entries.bytes());
+            promise.next = rest.map(|rest| rest.from);
+            promise.accepted.push(AcceptedPage { ballot: *ballot, page });
+            if promise.next.is_some() {
+                return promise;
             }
         }
         promise
@@ -634,20 +650,30 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_comes_in_pages_that_fit_a_datagram() {
-        let settings = Settings { datagram_bytes: 512, ..Settings::default() };
+    fn a_promise_comes_in_pages_that_fit_a_datagram_a_few_at_a_time() {
+        let settings =
+            Settings { datagram_bytes: 256, catch_up_bytes: 4 * 2 * 256, ..Settings::default() };
         let mut acceptor = Acceptor::new(1, 7, settings);
-        turn(&mut acceptor, [accept(ballot(1, 1), 1, 100)]);
-        let (mut from, mut reported) = (Instance(1), Vec::new());
-        loop {
+        turn(&mut acceptor, [accept(ballot(1, 1), 1, 100), accept(ballot(1, 2), 101, 100)]);
+        let (mut next, mut reported, mut bursts) = (Some(Instance(1)), Vec::new(), Vec::new());
+        while let Some(from) = next {
             let ask = Prepare { ballot: ballot(2, 2), from, until: None, acceptor: Some(1) };
             let fx = turn(&mut acceptor, [Message::Prepare(ask)]);
-            let Message::Promise(promise) = &fx.send[0].1 else { panic!("a Promise") };
-            reported.extend(promise.accepted.iter().map(|accepted| accepted.instance.0));
-            let Some(next) = promise.next else { break };
-            from = next;
+            bursts.push(fx.send.len());
+            for (place, (_, message)) in (1..).zip(&fx.send) {
+                let Message::Promise(promise) = message else { panic!("a Promise") };
+                assert_eq!(Some(promise.from), next, "the page behind the one before");
+                assert_eq!(promise.is_followed, place < fx.send.len());
+                for AcceptedPage { ballot, page } in &promise.accepted {
+                    let of = |instance: Instance| (instance.0, ballot.proposer);
+                    reported.extend(page.run().iter().map(of));
+                }
+                next = promise.next;
+            }
         }
-        assert_eq!(reported, (1..=100).collect::<Vec<_>>());
+        let expected = (1..=200).map(|instance| (instance, 1 + u32::from(instance > 100)));
+        assert_eq!(reported, expected.collect::<Vec<_>>());
+        assert!(bursts.len() > 1 && bursts.iter().all(|pages| (1..=2).contains(pages)));
     }
 
     #[test]

@@ -69,17 +69,19 @@
 
 mod display;
 mod interest;
+mod phase1;
 mod reading;
 mod snapshot;
 
 pub use self::interest::Interest;
+pub use self::phase1::{AcceptedPage, Prepare, Promise};
 pub use self::reading::{ReadReply, ReadRequest};
 pub use self::snapshot::{Chunk, Durable, Fetch, SnapshotName, StateKind};
 
 use super::entries::Entries;
 use super::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run,
-    Session, TOLD_BYTES_MAX, Time, To, Value,
+    AssignedBy, Ballot, Counted, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run, Session,
+    TOLD_BYTES_MAX, Time, To, Value,
 };
 
 /// Everything that travels. One variant for each struct below.
@@ -199,49 +201,6 @@ impl Told {
         let runs = self.received.len() + self.delivered.len() + self.lost.len();
         TOLD_BYTES_MAX + runs * RUN_BYTES_MAX
     }
-}
-
-/// Phase 1a, leader to acceptors: promise this ballot, and say what you accepted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Prepare {
-    /// The leader's ballot.
-    pub ballot: Ballot,
-    /// The first instance asked about.
-    pub from: Instance,
-    /// The end of what is asked about; none means the whole rest of the log.
-    pub until: Option<Instance>,
-    /// The one acceptor whose next page is wanted; none means all of them.
-    pub acceptor: Option<u32>,
-}
-
-/// Phase 1b, acceptor to proposers: promised, and here is a page of what was accepted.
-///
-/// A promise counts once its last page is there: pages are pulled one at a time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Promise {
-    /// The promised ballot.
-    pub ballot: Ballot,
-    /// The first instance of this page, as asked.
-    pub from: Instance,
-    /// The end of what was asked about, as asked.
-    pub until: Option<Instance>,
-    /// The acceptor has forgotten what it accepted below it: everything there is decided.
-    pub trimmed: Instance,
-    /// What was accepted on this page, in instance order.
-    pub accepted: Vec<AcceptedEntry>,
-    /// Where the next page begins; none on the last page.
-    pub next: Option<Instance>,
-}
-
-/// What one acceptor accepted last in one instance.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AcceptedEntry {
-    /// The instance.
-    pub instance: Instance,
-    /// The ballot it was accepted in.
-    pub ballot: Ballot,
-    /// What was accepted.
-    pub entry: Entry,
 }
 
 /// Phase 2a, leader to acceptors: accept these entries. Learners and standby proposers hear it, and

@@ -20,7 +20,7 @@ const BLOCK_SEGMENTS_MIN: usize = 8;
 const BLOCK_BYTES: usize = 1 << 14;
 
 /// Entries of consecutive instances: what one Accept, Decide or CatchUpReply carries.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Page {
     /// The instance of the first entry.
     pub from: Instance,

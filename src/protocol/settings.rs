@@ -114,6 +114,12 @@ impl Settings {
         self.page_bytes().saturating_sub(ENTRY_BYTES_MAX)
     }
 
+    /// How many pages of a promise come at a time: a quarter of what catching up takes in at once,
+    /// for all acceptors answer together.
+    pub fn promise_pages(&self) -> usize {
+        (self.catch_up_bytes / 4 / self.datagram_bytes).max(1)
+    }
+
     /// How long a plea, and the offers that it names, are taken to last: three tries of either.
     pub fn offer_memory(&self) -> Duration {
         self.leader_timeout.max(self.retry_max) * 3

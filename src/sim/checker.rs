@@ -12,12 +12,12 @@ use super::record::Chosen;
 use super::series::reckon;
 use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::message::{
-    AcceptedEntry, Assignment, Kind, Message, Recalled, Standing, Voted,
+    AcceptedPage, Assignment, Kind, Message, Recalled, Standing, Voted,
 };
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Entry, Instance, LogTime, NodeId, Number, Origin, Part, Role, Run, Sender,
-    Session, To, Value,
+    AssignedBy, Ballot, Counted, Entry, Instance, LogTime, NodeId, Number, Origin, Part, Role, Run,
+    Sender, Session, To, Value,
 };
 
 /// Who voted. The judge counts for itself: it shares no code with those it judges.
@@ -192,9 +192,11 @@ impl Checker {
                 }
                 self.expect_trimmed(from, promise.trimmed)?;
                 // What it reports it has accepted, whether it could say so before or not.
-                for AcceptedEntry { instance, ballot, entry } in &promise.accepted {
-                    self.on_vote(from, *instance, *ballot)?;
-                    self.expect_proposed(from, *instance, *ballot, entry)?;
+                for AcceptedPage { ballot, page } in &promise.accepted {
+                    for (instance, entry) in page.from.numbering(&page.entries) {
+                        self.on_vote(from, instance, *ballot)?;
+                        self.expect_proposed(from, instance, *ballot, &entry.to_entry())?;
+                    }
                 }
                 if promise.next.is_none() {
                     self.promises.entry(promise.ballot).or_default().add(from.id);

@@ -23,7 +23,7 @@ use crate::protocol::actor::{Actor, Effects};
 use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{
-    Accepted, Assignment, CatchUpReply, Kind, Message, Promise, Request,
+    Accepted, AcceptedPage, Assignment, CatchUpReply, Kind, Message, Promise, Request,
 };
 use crate::protocol::parts::Acceptor;
 use crate::protocol::proposer::{Proposer, ProposerOptions};

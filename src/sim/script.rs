@@ -206,6 +206,7 @@ impl Stage {
                     self.checker = Checker::new(&self.settings);
                 }
                 "page" => self.settings.datagram_bytes = number,
+                "catch_up" => self.settings.catch_up_bytes = number,
                 _ => return Err(format!("unknown setting {key}")),
             }
         }

@@ -249,9 +249,9 @@ mod tests {
     #[test]
     fn a_process_is_a_line() {
         let expected = "\
-P1  leads   3.P1  decided 7   lag 0  heard 12 ms ago  wire 7  10.0.0.1:4000
-A1  runs    3.P1  accepted 5  -      heard 12 ms ago  wire 7  10.0.0.1:4000
-L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 7  -
+P1  leads   3.P1  decided 7   lag 0  heard 12 ms ago  wire 8  10.0.0.1:4000
+A1  runs    3.P1  accepted 5  -      heard 12 ms ago  wire 8  10.0.0.1:4000
+L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 8  -
 ";
         assert_eq!(view().lines(), expected);
     }

@@ -4,6 +4,7 @@
 //! (`protocol::entries`), and are taken over as they are.
 
 mod fetching;
+mod phase1;
 mod reading;
 mod record;
 
@@ -12,14 +13,14 @@ use bincode::{BorrowDecode, Encode};
 
 pub(super) use self::record::{decode_record, encode_record};
 use super::Refusal;
-use crate::protocol::entries::{Entries, EntryRef, Unreadable};
+use crate::protocol::entries::{Entries, Unreadable};
 use crate::protocol::message::{
-    Accept, Accepted, AcceptedEntry, Announcement, Assignment, Chosen, Decide, DecideAck, Disown,
-    Durable, Echo, Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Prepare, Progress, Promise,
-    Request, RequestAck, Standing, Told,
+    Accept, Accepted, Announcement, Assignment, Chosen, Decide, DecideAck, Disown, Durable, Echo,
+    Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Progress, Request, RequestAck, Standing,
+    Told,
 };
 use crate::protocol::types::{
-    Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
+    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
 };
 
 /// No single structure is larger than a datagram, whatever its length fields claim.
@@ -33,12 +34,6 @@ struct WireBallot {
     round: u64,
     proposer: u32,
     boot: u64,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct WireAccepted {
-    instance: u64,
-    ballot: WireBallot,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -74,24 +69,6 @@ struct ToldHead {
     received: u32,
     delivered: u32,
     lost: u32,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct PrepareHead {
-    ballot: WireBallot,
-    from: u64,
-    until: Option<u64>,
-    acceptor: Option<u32>,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct PromiseHead {
-    ballot: WireBallot,
-    from: u64,
-    until: Option<u64>,
-    next: Option<u64>,
-    trimmed: u64,
-    accepted: u32,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -244,35 +221,8 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 runs.for_each(|run| put(wire_run(run), buffer));
             }
         }
-        Message::Prepare(prepare) => {
-            let Prepare { ballot, from, until, acceptor } = prepare;
-            let until = until.map(|until| until.0);
-            put(
-                PrepareHead {
-                    ballot: wire_ballot(*ballot),
-                    from: from.0,
-                    until,
-                    acceptor: *acceptor,
-                },
-                buffer,
-            );
-        }
-        Message::Promise(promise) => {
-            let head = PromiseHead {
-                ballot: wire_ballot(promise.ballot),
-                from: promise.from.0,
-                until: promise.until.map(|until| until.0),
-                next: promise.next.map(|next| next.0),
-                trimmed: promise.trimmed.0,
-                accepted: count(promise.accepted.len()),
-            };
-            put(head, buffer);
-            for AcceptedEntry { instance, ballot, entry } in &promise.accepted {
-                let ballot = wire_ballot(*ballot);
-                put(WireAccepted { instance: instance.0, ballot }, buffer);
-                entry.borrowed().write(buffer);
-            }
-        }
+        Message::Prepare(prepare) => phase1::encode_prepare(prepare, buffer),
+        Message::Promise(promise) => phase1::encode_promise(promise, buffer),
         Message::Accept(accept) => {
             let head = AcceptHead {
                 ballot: wire_ballot(accept.ballot),
@@ -442,12 +392,6 @@ impl<'a> Body<'a> {
         self.rest = rest;
         Ok(bytes)
     }
-
-    /// An entry that stands for itself.
-    fn entry(&mut self) -> Result<Entry, Refusal> {
-        let entries = self.entries(1, 1)?;
-        entries.first().map(EntryRef::to_entry).ok_or(Refusal::BadBody)
-    }
 }
 
 /// Reads the body of a message of this kind from `sender`.
@@ -487,31 +431,8 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             let decided_below = instance(decided_below)?;
             Message::RequestAck(RequestAck { quorate, grant, decided_below, told })
         }
-        Kind::Prepare => {
-            let head: PrepareHead = body.take()?;
-            Message::Prepare(Prepare {
-                ballot: ballot(head.ballot),
-                from: instance(head.from)?,
-                until: until(head.from, head.until)?,
-                acceptor: head.acceptor,
-            })
-        }
-        Kind::Promise => {
-            let head: PromiseHead = body.take()?;
-            let accepted = body.list(head.accepted, |body| {
-                let WireAccepted { instance, ballot: accepted } = body.take()?;
-                let (instance, ballot) = (holding(instance)?, ballot(accepted));
-                Ok(AcceptedEntry { instance, ballot, entry: body.entry()? })
-            })?;
-            Message::Promise(Promise {
-                ballot: ballot(head.ballot),
-                from: instance(head.from)?,
-                until: until(head.from, head.until)?,
-                trimmed: instance(head.trimmed)?,
-                accepted,
-                next: until(head.from, head.next)?,
-            })
-        }
+        Kind::Prepare => Message::Prepare(phase1::decode_prepare(&mut body)?),
+        Kind::Promise => Message::Promise(phase1::decode_promise(&mut body)?),
         Kind::Accept => {
             let head: AcceptHead = body.take()?;
             Message::Accept(Accept {

@@ -174,9 +174,9 @@ impl fmt::Display for Voted {
     }
 }
 
-impl fmt::Display for AcceptedEntry {
+impl fmt::Display for AcceptedPage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} in {}", self.instance, self.entry, self.ballot)
+        write!(f, "{} in {}", numbered(self.page.from, &self.page.entries), self.ballot)
     }
 }
 

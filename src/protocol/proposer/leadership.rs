@@ -7,7 +7,7 @@ mod room;
 mod times;
 mod writing;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use log::info;
 
@@ -133,7 +133,7 @@ impl Leadership {
         ballot: Ballot,
         (settings, no_timeouts, per_instance): (Settings, bool, bool),
         log: &DecidedLog,
-        reports: BTreeMap<Instance, Report>,
+        reports: Segments<Report>,
     ) -> (Self, Vec<Page>) {
         let quorum = Quorum::majority_of(settings.acceptor_count);
         let preparation = if per_instance {
@@ -180,26 +180,32 @@ impl Leadership {
     }
 
     /// Proposes again what phase 1 brought up; returns what turned out to be chosen already.
-    fn inherit(&mut self, log: &DecidedLog, reports: BTreeMap<Instance, Report>) -> Vec<Page> {
+    fn inherit(&mut self, log: &DecidedLog, reports: Segments<Report>) -> Vec<Page> {
         let mut decided = Vec::new();
-        for (instance, report) in reports {
-            self.top = self.top.max(instance.next());
-            if report.entry.is_leader_assigned() {
-                self.leader_assigned_end = self.leader_assigned_end.max(instance.next());
-                self.inherited_end = self.inherited_end.max(instance.next());
-            }
-            let is_decided = instance < log.decided_below() || log.contains(instance);
-            if is_decided {
-                continue;
-            }
+        for (page, report) in reports.pages(Run::new(log.decided_below(), Instance(u64::MAX))) {
+            self.note_found(&page);
             if report.voters.is_won(self.quorum) {
                 // A quorum accepted it in one ballot: that is what chosen means.
-                decided.push(page_of(instance, report.entry.borrowed()));
-            } else {
-                self.waiting.insert(page_of(instance, report.entry.borrowed()), ());
+                decided.push(page);
+                continue;
+            }
+            let run = page.run();
+            for undecided in log.missing(run.from, run.until, usize::MAX) {
+                self.waiting.insert(page.part(undecided), ());
             }
         }
         decided
+    }
+
+    /// Phase 1 brought up `page`.
+    fn note_found(&mut self, page: &Page) {
+        self.top = self.top.max(page.run().until);
+        let leader_assigned = page.entries.leader_assigned_len();
+        if leader_assigned > 0 {
+            let end = page.from.plus(leader_assigned as u64);
+            self.leader_assigned_end = self.leader_assigned_end.max(end);
+            self.inherited_end = self.inherited_end.max(end);
+        }
     }
 
     // Phase 1, per instance.
@@ -230,6 +236,10 @@ impl Leadership {
         };
         match attempts[index].on_promise(acceptor, promise) {
             PageOutcome::NotAsked => fx.ignore(Ignored::NotAsked),
+            PageOutcome::IsFollowed => {
+                (*tries, *progressed) = (0, now);
+                fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
+            }
             PageOutcome::NextPage(next) => {
                 (*tries, *progressed) = (0, now);
                 let prepare = attempts[index].prepare_page(acceptor, next);
@@ -260,12 +270,11 @@ impl Leadership {
         for page in mine {
             for (place, (instance, mine)) in page.from.numbering(&page.entries).enumerate() {
                 assert!(!log.contains(instance), "on_decided takes decided instances out");
-                let Some(report) = reports.get(&instance) else {
+                let Some((safe, report)) = reports.get(instance) else {
                     let entries = page.entries.slice(place, place + 1);
                     self.phase2.propose(now, Page { from: instance, entries });
                     continue;
                 };
-                let safe = report.entry.borrowed();
                 if safe != mine {
                     self.displace(instance, mine);
                 }
@@ -637,7 +646,7 @@ mod tests {
         let (log, settings) = (DecidedLog::new(), Settings::default());
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
         let how = (settings, false, false);
-        let (mut leadership, _) = Leadership::new(Time::ZERO, ballot, how, &log, BTreeMap::new());
+        let (mut leadership, _) = Leadership::new(Time::ZERO, ballot, how, &log, Segments::new());
         let turn = |leadership: &mut Leadership| {
             let mut fx = Effects::new();
             leadership.on_turn_end(Time::ZERO, &log, true, &mut Names::default(), &mut fx);

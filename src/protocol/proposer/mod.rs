@@ -327,6 +327,10 @@ impl Proposer {
             Phase::Campaign { attempt, tries, since, .. } => {
                 match attempt.on_promise(acceptor, promise) {
                     PageOutcome::NotAsked => fx.ignore(Ignored::NotAsked),
+                    PageOutcome::IsFollowed => {
+                        (*tries, *since) = (0, now);
+                        fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
+                    }
                     PageOutcome::NextPage(next) => {
                         (*tries, *since) = (0, now);
                         let prepare = attempt.prepare_page(acceptor, next);

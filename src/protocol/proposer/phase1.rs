@@ -5,9 +5,11 @@ pub mod mistakes;
 
 use std::collections::BTreeMap;
 
-use crate::protocol::message::{AcceptedEntry, Prepare, Promise};
+use crate::protocol::message::{AcceptedPage, Prepare, Promise};
+use crate::protocol::packing::merge;
 use crate::protocol::parts::{Quorum, Tally};
-use crate::protocol::types::{Ballot, Entry, Instance};
+use crate::protocol::segments::{Held, Segments};
+use crate::protocol::types::{Ballot, Instance, Run};
 
 /// One Prepare and the promises that answer it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,21 +17,20 @@ pub struct Attempt {
     ballot: Ballot,
     from: Instance,
     until: Option<Instance>,
-    /// Where the next page of each acceptor begins; none once its promise is complete.
-    pages: BTreeMap<u32, Option<Instance>>,
+    /// What each acceptor's pages have told about, in order.
+    told: BTreeMap<u32, Vec<Run<Instance>>>,
     complete: Tally,
     /// What the acceptors have trimmed: everything below is decided.
     trimmed: Instance,
-    reports: BTreeMap<Instance, Report>,
+    /// What was accepted in the highest ballot reported, and by whom.
+    reports: Segments<Report>,
 }
 
-/// What the acceptors have accepted in one instance.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// In which ballot the acceptors have accepted an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// The highest ballot in which any of them accepted.
+    /// The highest in which any of them accepted in that instance.
     pub ballot: Ballot,
-    /// What they accepted in it.
-    pub entry: Entry,
     /// Which of them reported that ballot.
     pub voters: Tally,
 }
@@ -37,10 +38,12 @@ pub struct Report {
 /// What a promise did to the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageOutcome {
-    /// It is no answer to what was asked.
+    /// It is no answer to what was asked, or is known.
     NotAsked,
-    /// The acceptor has more to tell; ask for the page that begins here.
+    /// The acceptor has more to tell; ask for the pages from here on.
     NextPage(Instance),
+    /// It has more to tell, and does so without being asked.
+    IsFollowed,
     /// The acceptor's promise is complete.
     Complete,
 }
@@ -52,10 +55,10 @@ impl Attempt {
             ballot,
             from,
             until,
-            pages: BTreeMap::new(),
+            told: BTreeMap::new(),
             complete: Tally::default(),
             trimmed: Instance::FIRST,
-            reports: BTreeMap::new(),
+            reports: Segments::new(),
         }
     }
 
@@ -64,7 +67,7 @@ impl Attempt {
         Prepare { ballot: self.ballot, from: self.from, until: self.until, acceptor: None }
     }
 
-    /// The Prepare for the page of `acceptor` that begins at `from`.
+    /// The Prepare for the pages of `acceptor` from `from` on.
     pub fn prepare_page(&self, acceptor: u32, from: Instance) -> Prepare {
         Prepare { ballot: self.ballot, from, until: self.until, acceptor: Some(acceptor) }
     }
@@ -72,11 +75,12 @@ impl Attempt {
     /// The Prepares that are still unanswered.
     pub fn unanswered(&self, quorum: Quorum) -> Vec<Prepare> {
         let mut prepares = Vec::new();
-        if quorum.acceptors().any(|acceptor| !self.pages.contains_key(&acceptor)) {
+        if quorum.acceptors().any(|acceptor| !self.told.contains_key(&acceptor)) {
             prepares.push(self.prepare());
         }
-        for (acceptor, page) in &self.pages {
-            prepares.extend(page.map(|from| self.prepare_page(*acceptor, from)));
+        for (acceptor, told) in &self.told {
+            let missing = self.first_missing(told);
+            prepares.extend(missing.map(|from| self.prepare_page(*acceptor, from)));
         }
         prepares
     }
@@ -86,29 +90,46 @@ impl Attempt {
         (self.from, self.until)
     }
 
+    /// The first instance that these pages, of one acceptor, do not tell about.
+    fn first_missing(&self, told: &[Run<Instance>]) -> Option<Instance> {
+        let first = told.first().filter(|run| run.from == self.from);
+        let missing = first.map_or(self.from, |run| run.until);
+        (missing < self.end()).then_some(missing)
+    }
+
+    fn end(&self) -> Instance {
+        self.until.unwrap_or(Instance(u64::MAX))
+    }
+
     /// Takes in a page of `acceptor`'s promise.
     ///
-    /// It counts only for this attempt's ballot and instances, and only the page that was asked
-    /// for: an older promise does not cover what was accepted since.
+    /// It counts only for this attempt's ballot and instances: an older promise does not cover what
+    /// was accepted since. Pages may come in any order. An acceptor that has promised the ballot
+    /// accepts nothing below it any more, and nothing in it before the attempt is won; so each page
+    /// says for its instances, from when it was sent on, what all of them say together.
     pub fn on_promise(&mut self, acceptor: u32, promise: Promise) -> PageOutcome {
-        let expected = self.pages.get(&acceptor).copied().unwrap_or(Some(self.from));
+        let until = promise.next.unwrap_or(self.end());
         let is_asked = promise.ballot == self.ballot
             && promise.until == self.until
-            && expected == Some(promise.from)
-            && promise.next.is_none_or(|next| {
-                next > promise.from && self.until.is_none_or(|until| next < until)
-            });
+            && (self.from <= promise.from && promise.from < until && until <= self.end());
+        let page = Run::new(promise.from, until);
         if !is_asked {
             return PageOutcome::NotAsked;
         }
+        let told = self.told.entry(acceptor).or_default();
+        if told.iter().any(|run| run.from <= page.from && page.until <= run.until) {
+            return PageOutcome::NotAsked;
+        }
+        told.push(page);
+        *told = merge(std::mem::take(told));
         // Of several the highest counts: what one acceptor has trimmed is decided, and the others
         // may not have voted there.
         self.trimmed = self.trimmed.max(promise.trimmed);
         for accepted in promise.accepted {
             self.report(acceptor, accepted);
         }
-        self.pages.insert(acceptor, promise.next);
-        match promise.next {
+        match self.first_missing(&self.told[&acceptor]) {
+            Some(_) if promise.is_followed => PageOutcome::IsFollowed,
             Some(next) => PageOutcome::NextPage(next),
             None => {
                 self.complete.vote(acceptor);
@@ -132,16 +153,28 @@ impl Attempt {
     /// of the quorum has trimmed there.
     ///
     /// Reports of acceptors beyond the quorum, and of incomplete promises, only raise b'.
-    fn report(&mut self, acceptor: u32, accepted: AcceptedEntry) {
-        let AcceptedEntry { instance, ballot, entry } = accepted;
-        match self.reports.get_mut(&instance) {
-            Some(report) if report.ballot > ballot => {}
-            Some(report) if report.ballot == ballot => report.voters.vote(acceptor),
-            _ => {
-                let mut voters = Tally::default();
-                voters.vote(acceptor);
-                self.reports.insert(instance, Report { ballot, entry, voters });
+    fn report(&mut self, acceptor: u32, accepted: AcceptedPage) {
+        let AcceptedPage { ballot, page } = accepted;
+        let mut voters = Tally::default();
+        voters.vote(acceptor);
+        let report = Report { ballot, voters };
+        let mut rest = Some(page);
+        while let Some(whole) = rest {
+            // As far as one segment, or none, reaches.
+            let until = match self.reports.at(whole.run()) {
+                Held::Entries(known) => known.run().until,
+                Held::Nothing(until) => until,
+            };
+            let count = until.0 - whole.from.0;
+            let (page, behind) = whole.split(count as usize);
+            let run = page.run();
+            let known = self.reports.get(run.from).map(|(_, known)| known.ballot);
+            if known == Some(ballot) {
+                self.reports.change(run, |_, _, report| report.voters.vote(acceptor));
+            } else if known < Some(ballot) {
+                self.reports.insert(page, report);
             }
+            rest = behind;
         }
     }
 
@@ -161,7 +194,7 @@ impl Attempt {
     }
 
     /// The reports, once the attempt is won.
-    pub fn into_reports(self) -> BTreeMap<Instance, Report> {
+    pub fn into_reports(self) -> Segments<Report> {
         self.reports
     }
 }
@@ -169,7 +202,8 @@ impl Attempt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::{AssignedBy, Number, Origin, Session, Value};
+    use crate::protocol::segments::Page;
+    use crate::protocol::types::{AssignedBy, Entry, Number, Origin, Session, Value};
 
     const BALLOT: Ballot = Ballot { round: 9, proposer: 1, boot: 1 };
 
@@ -182,14 +216,13 @@ mod tests {
     fn promise(ballot: Ballot, accepted: &[(u64, u64, &str)], next: Option<u64>) -> Promise {
         let accepted = accepted
             .iter()
-            .map(|(instance, round, text)| AcceptedEntry {
-                instance: Instance(*instance),
+            .map(|(instance, round, text)| AcceptedPage {
                 ballot: Ballot { round: *round, ..BALLOT },
-                entry: entry(text),
+                page: Page { from: Instance(*instance), entries: vec![entry(text)].into() },
             })
             .collect();
         let (from, trimmed, next) = (Instance(1), Instance(1), next.map(Instance));
-        Promise { ballot, from, until: None, trimmed, accepted, next }
+        Promise { ballot, from, until: None, trimmed, accepted, next, is_followed: false }
     }
 
     fn attempt() -> Attempt {
@@ -205,11 +238,12 @@ mod tests {
         attempt.on_promise(2, promise(BALLOT, &[(1, 5, "new"), (2, 4, "x")], None));
         attempt.on_promise(3, promise(BALLOT, &[(1, 2, "older")], None));
         let reports = attempt.into_reports();
-        assert_eq!(reports.get(&Instance(1)).map(|report| &report.entry), Some(&entry("new")));
+        let chosen = reports.get(Instance(1)).map(|(entry, _)| entry.to_entry());
+        assert_eq!(chosen, Some(entry("new")));
         // Two acceptors in one ballot are a quorum: the entry is chosen already.
         let quorum = Quorum::majority_of(3);
-        assert!(reports.get(&Instance(2)).is_some_and(|report| report.voters.is_won(quorum)));
-        assert!(reports.get(&Instance(1)).is_some_and(|report| !report.voters.is_won(quorum)));
+        assert!(reports.get(Instance(2)).is_some_and(|(_, report)| report.voters.is_won(quorum)));
+        assert!(reports.get(Instance(1)).is_some_and(|(_, report)| !report.voters.is_won(quorum)));
     }
 
     #[test]
@@ -226,15 +260,74 @@ mod tests {
     }
 
     #[test]
-    fn a_promise_counts_only_when_its_last_page_is_there() {
+    fn a_promise_counts_only_when_all_its_pages_are_there_in_any_order() {
         let mut attempt = attempt();
-        let first = promise(BALLOT, &[(1, 1, "a")], Some(2));
-        assert_eq!(attempt.on_promise(1, first.clone()), PageOutcome::NextPage(Instance(2)));
-        // The first page again is no answer to the question for the second.
-        assert_eq!(attempt.on_promise(1, first), PageOutcome::NotAsked);
+        let page = |from: u64, next: Option<u64>, is_followed| Promise {
+            from: Instance(from),
+            is_followed,
+            ..promise(BALLOT, &[(from, 1, "a")], next)
+        };
+        assert_eq!(
+            attempt.on_promise(1, page(2, Some(3), false)),
+            PageOutcome::NextPage(Instance(1))
+        );
+        assert_eq!(attempt.on_promise(1, page(2, Some(3), false)), PageOutcome::NotAsked);
+        assert_eq!(attempt.on_promise(1, page(4, None, false)), PageOutcome::NextPage(Instance(1)));
+        assert_eq!(attempt.on_promise(1, page(1, Some(2), true)), PageOutcome::IsFollowed);
+        let asked = attempt.unanswered(Quorum::majority_of(1));
+        assert_eq!(asked, [attempt.prepare_page(1, Instance(3))]);
         assert_eq!(attempt.promised().count(), 0);
-        let last = Promise { from: Instance(2), ..promise(BALLOT, &[(2, 1, "b")], None) };
-        assert_eq!(attempt.on_promise(1, last), PageOutcome::Complete);
+        assert_eq!(attempt.on_promise(1, page(3, Some(4), true)), PageOutcome::Complete);
+        assert_eq!(attempt.on_promise(1, page(3, Some(4), true)), PageOutcome::NotAsked);
         assert_eq!(attempt.promised().count(), 1);
+        assert_eq!(attempt.into_reports().len(), 4);
+    }
+
+    /// Acceptors cut their pages where they like: every instance has the report of the highest
+    /// ballot, and all that reported it.
+    #[test]
+    fn pages_that_overlap_are_merged_instance_by_instance() {
+        let mut attempt = attempt();
+        let pages = |acceptor, pages: &[(u64, u64, u64)]| {
+            let accepted = pages.iter().map(|(from, until, round)| AcceptedPage {
+                ballot: Ballot { round: *round, ..BALLOT },
+                page: Page {
+                    from: Instance(*from),
+                    entries: (*from..*until).map(|_| entry(&round.to_string())).collect(),
+                },
+            });
+            (acceptor, Promise { accepted: accepted.collect(), ..promise(BALLOT, &[], None) })
+        };
+        let promises = [
+            pages(1, &[(1, 6, 3), (8, 12, 5)]),
+            pages(2, &[(3, 10, 4), (10, 11, 5)]),
+            pages(3, &[(2, 4, 3), (5, 7, 4)]),
+        ];
+        for (acceptor, promise) in promises {
+            assert_eq!(attempt.on_promise(acceptor, promise), PageOutcome::Complete);
+        }
+        let found: Vec<_> = attempt
+            .into_reports()
+            .iter()
+            .map(|(instance, found, report)| {
+                assert_eq!(found.to_entry(), entry(&report.ballot.round.to_string()));
+                let voters = (1..=3).filter(|acceptor| report.voters.includes(*acceptor));
+                (instance.0, report.ballot.round, voters.collect::<Vec<u32>>())
+            })
+            .collect();
+        let expected = [
+            (1, 3, vec![1]),
+            (2, 3, vec![1, 3]),
+            (3, 4, vec![2]),
+            (4, 4, vec![2]),
+            (5, 4, vec![2, 3]),
+            (6, 4, vec![2, 3]),
+            (7, 4, vec![2]),
+            (8, 5, vec![1]),
+            (9, 5, vec![1]),
+            (10, 5, vec![1, 2]),
+            (11, 5, vec![1]),
+        ];
+        assert_eq!(found, expected);
     }
 }

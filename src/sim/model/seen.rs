@@ -46,8 +46,10 @@ impl Seen {
                     if promise.next.is_none() {
                         seen.promises.entry(promise.ballot).or_default().insert(acceptor);
                     }
-                    for one in &promise.accepted {
-                        seen.votes.entry((one.instance, one.ballot)).or_default().insert(acceptor);
+                    for AcceptedPage { ballot, page } in &promise.accepted {
+                        for instance in page.run().iter() {
+                            seen.votes.entry((instance, *ballot)).or_default().insert(acceptor);
+                        }
                     }
                 }
                 Message::Decide(decide) => {

@@ -3,16 +3,18 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::entries::EntryRef;
 use crate::protocol::message::{
-    CatchUpReply, CatchUpRequest, Chunk, Fetch, ReadReply, ReadRequest, Recall, Recalled,
-    SnapshotName, StateKind, Voted,
+    AcceptedPage, CatchUpReply, CatchUpRequest, Chunk, Fetch, Prepare, Promise, ReadReply,
+    ReadRequest, Recall, Recalled, SnapshotName, StateKind, Voted,
 };
 use crate::wire::*;
 
+use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX, NodeId, Part, RUN_BYTES_MAX, Role, Sender,
-    Value,
+    AssignedBy, ENTRY_BYTES_MAX, Entry, MESSAGE_BYTES_MAX, NodeId, Part, RUN_BYTES_MAX, Role,
+    Sender, Value,
 };
 
 /// The largest numbers everywhere, so that sizes are upper bounds.
@@ -94,11 +96,8 @@ fn sample(kind: Kind) -> Message {
         }
         Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
         Kind::Promise => {
-            let accepted = entries()
-                .iter()
-                .map(EntryRef::to_entry)
-                .map(|entry| AcceptedEntry { instance: from, ballot: BIG, entry })
-                .collect();
+            let page = || Page { from, entries: entries() };
+            let accepted = [page(), page()].map(|page| AcceptedPage { ballot: BIG, page }).into();
             Message::Promise(Promise {
                 ballot: BIG,
                 from,
@@ -106,6 +105,7 @@ fn sample(kind: Kind) -> Message {
                 trimmed: from,
                 accepted,
                 next: until,
+                is_followed: true,
             })
         }
         Kind::Accept => {
@@ -329,9 +329,6 @@ fn the_bounds_of_the_protocol_hold() {
     }
     let long = value(AssignedBy::Client, u64::MAX - 1, &[7; 65000]);
     assert!(bytes(&long) <= 65000 + ENTRY_BYTES_MAX);
-    let ballot = bincode::encode_to_vec(wire_ballot(BIG), CONFIG).unwrap().len();
-    let instance = 9;
-    assert!(ballot + instance <= ENTRY_BYTES_MAX, "the place and ballot of an accepted entry");
     let run = WireRun { from: u64::MAX, length: u64::MAX };
     assert!(bincode::encode_to_vec(run, CONFIG).unwrap().len() <= RUN_BYTES_MAX);
     for kind in Kind::ALL {
@@ -344,7 +341,7 @@ fn the_bounds_of_the_protocol_hold() {
             Message::Promise(promise) => promise
                 .accepted
                 .iter()
-                .map(|accepted| accepted.entry.wire_bytes_max() + ENTRY_BYTES_MAX)
+                .map(|accepted| accepted.page.entries.bytes() + AcceptedPage::BYTES_MAX)
                 .sum(),
             Message::Accept(Accept { chosen, entries, .. }) => {
                 chosen.len() * RUN_BYTES_MAX + entries.bytes() + ENTRY_BYTES_MAX
@@ -379,11 +376,16 @@ fn the_bounds_of_the_protocol_hold() {
 fn the_longest_value_fits_a_datagram() {
     for datagram_bytes in [256, 1472, 65507] {
         let bytes = vec![1; Settings::value_bytes_for(datagram_bytes)];
-        let entries = vec![value(AssignedBy::Leader, u64::MAX - 1, &bytes)].into();
+        let entries: Entries = vec![value(AssignedBy::Leader, u64::MAX - 1, &bytes)].into();
         let codec = Codec::new("test", 3, codec_of(Kind::Accept).sender, datagram_bytes);
         let (watermark, from) = (Instance(u64::MAX), Instance(u64::MAX - 1));
+        let page = Page { from, entries: entries.clone() };
         let accept = Accept { ballot: BIG, watermark, chosen: Vec::new(), from, entries };
         assert_eq!(codec.encode(&Message::Accept(accept), &mut Vec::new()), Ok(()));
+        let (until, accepted) = (Some(from.next()), vec![AcceptedPage { ballot: BIG, page }]);
+        let (ballot, trimmed, next, is_followed) = (BIG, from, until, true);
+        let promise = Promise { ballot, from, until, trimmed, accepted, next, is_followed };
+        assert_eq!(codec.encode(&Message::Promise(promise), &mut Vec::new()), Ok(()));
     }
 }
 

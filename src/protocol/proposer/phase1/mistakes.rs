@@ -1,13 +1,13 @@
 //! Phase 1 with deliberate bugs; see `protocol::parts`.
 
-use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use super::{PageOutcome, Report};
 use crate::bugs::{self, Bug};
 use crate::protocol::message::Promise;
 use crate::protocol::parts::Quorum;
-use crate::protocol::types::{Ballot, Instance};
+use crate::protocol::segments::Segments;
+use crate::protocol::types::{Ballot, Instance, Run};
 
 /// [`super::Attempt`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,10 +36,16 @@ impl Attempt {
             promise.next = None;
         }
         if bugs::has(Bug::KeepsAnyReport) {
-            promise.accepted.retain(|accepted| !self.reports.contains_key(&accepted.instance));
+            promise.accepted.retain(|accepted| !self.reports.overlaps(accepted.page.run()));
         }
-        let (is_first, least) = (self.pages.is_empty(), self.trimmed.min(promise.trimmed));
-        let outcome = self.0.on_promise(acceptor, promise);
+        let (is_first, least) = (self.told.is_empty(), self.trimmed.min(promise.trimmed));
+        let is_last = promise.next.is_none();
+        let mut outcome = self.0.on_promise(acceptor, promise);
+        let lacks_pages = matches!(outcome, PageOutcome::NextPage(_));
+        if bugs::has(Bug::LastPageIsEnough) && lacks_pages && is_last {
+            self.0.complete.vote(acceptor);
+            outcome = PageOutcome::Complete;
+        }
         if bugs::has(Bug::TakesLeastTrimmed) && !is_first && outcome != PageOutcome::NotAsked {
             self.0.trimmed = least;
         }
@@ -52,14 +58,16 @@ impl Attempt {
     }
 
     /// See [`super::Attempt::into_reports`].
-    pub fn into_reports(self) -> BTreeMap<Instance, Report> {
+    pub fn into_reports(self) -> Segments<Report> {
         let mut reports = self.0.into_reports();
+        let all = Run::new(Instance::FIRST, Instance(u64::MAX));
         if bugs::has(Bug::SkipsReports) {
-            reports.clear();
+            reports = Segments::new();
         }
         if bugs::has(Bug::DecidesReports) {
-            let voters = reports.values_mut().map(|report| &mut report.voters);
-            voters.for_each(|voters| (1..=64).for_each(|acceptor| voters.vote(acceptor)));
+            reports.change(all, |_, _, report| {
+                (1..=64).for_each(|acceptor| report.voters.vote(acceptor));
+            });
         }
         reports
     }
