@@ -14,6 +14,10 @@ pub enum Bug {
     AppliesTwice,
     /// Keys expire by the clock of each host.
     ExpiresByLocalClock,
+    /// Entries that say a time of their own go by the log's.
+    MisreadsOldEntries,
+    /// A key whose time is over is read as long as nobody writes.
+    ReadsWhatExpired,
     /// Transactions do not look at what was watched.
     IgnoresWatched,
     /// A snapshot is of the state when it is written, and not when it was asked for.

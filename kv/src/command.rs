@@ -70,6 +70,12 @@ impl Command {
     pub fn is_write(&self) -> bool {
         matches!(self.act, Act::Write(_))
     }
+
+    /// Whether it looks at the state, and its answer is another one whenever time has passed, as
+    /// long as anything expires.
+    pub fn tells_time(&self) -> bool {
+        matches!(self.name, "ttl" | "pttl")
+    }
 }
 
 /// The command that these words are, or the error that Redis has for them.

@@ -1,18 +1,26 @@
-//! What stands in the log: commands of several connections, with the time at which they were
-//! proposed, as one value.
+//! What stands in the log: commands of several connections, as one value.
 //!
 //! ```text
-//! entry       := version (1 byte), origin (8), milliseconds since 1970 (8), step ...
+//! entry       := 2 (1 byte), origin (8), step ...
+//!              | 1 (1 byte), origin (8), milliseconds since 1970 (8), step ...
 //! step        := 0, command  |  1, transaction
 //! transaction := count, (word, version) ..., count, command ...
 //! command     := count, word ...
 //! word        := length, bytes            counts, lengths and versions are LEB128
 //! ```
+//!
+//! Commands are carried out at the time that the log has at the entry's place. Entries of form 1
+//! are of a version that knew no times of the log: each says its own, the one at which it was
+//! proposed by the clock of its proposer. They are read for ever, and carried out as that version
+//! did: what it made of them stands in snapshots, which replicas go on from beside others that
+//! begin with the first entry.
 
-/// The form of entries that this program writes and reads.
-const VERSION: u8 = 1;
-/// How many bytes stand before the steps.
-pub const HEADER_BYTES: usize = 17;
+/// The form of entries that this program writes.
+const FORM: u8 = 2;
+/// The form that says a time of its own.
+const TIMED: u8 = 1;
+/// How many bytes stand before the steps, in the form that is written.
+pub const HEADER_BYTES: usize = 9;
 
 /// What a connection has asked for, in the form of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,12 +86,18 @@ impl Commands {
     }
 }
 
-/// An entry, of which the steps of connections are added one after the other.
-pub fn begin(origin: u64, now: u64) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+/// An entry, of which the steps of connections are added one after the other. Without any it moves
+/// the time alone.
+pub fn begin(origin: u64) -> Vec<u8> {
+    let mut bytes = vec![FORM];
     bytes.extend_from_slice(&origin.to_le_bytes());
-    bytes.extend_from_slice(&now.to_le_bytes());
     bytes
+}
+
+/// The same in the form that says a time of its own, in milliseconds since 1970.
+#[cfg(test)]
+pub fn begin_timed(origin: u64, time: u64) -> Vec<u8> {
+    [&[TIMED][..], &origin.to_le_bytes(), &time.to_le_bytes()].concat()
 }
 
 fn put_command(words: &[impl AsRef<[u8]>], bytes: &mut Vec<u8>) {
@@ -110,22 +124,31 @@ fn put_number(mut number: u64, bytes: &mut Vec<u8>) {
 pub struct Entry<'a> {
     /// Who proposed it.
     pub origin: u64,
-    /// When, in milliseconds since 1970.
-    pub now: u64,
+    /// When, in milliseconds since 1970, in the form that says so. What is in it is carried out at
+    /// that time, and else at the log's.
+    pub time: Option<u64>,
     /// What is to be done.
     pub steps: Reader<'a>,
 }
 
 impl<'a> Entry<'a> {
-    /// Reads the head of a value. None if it is no entry, or of another version.
+    /// Reads the head of a value. None if it is no entry, or of a form that is not known.
     pub fn read(value: &'a [u8]) -> Option<Entry<'a>> {
-        let (head, steps) = value.split_at_checked(HEADER_BYTES)?;
-        let number = |from: usize| Some(u64::from_le_bytes(head[from..from + 8].try_into().ok()?));
-        if head[0] != VERSION {
-            return None;
-        }
-        Some(Entry { origin: number(1)?, now: number(9)?, steps: Reader { bytes: steps } })
+        let (form, rest) = value.split_first()?;
+        let (origin, rest) = fixed(rest)?;
+        let (time, bytes) = match *form {
+            FORM => (None, rest),
+            TIMED => fixed(rest).map(|(time, rest)| (Some(time), rest))?,
+            _ => return None,
+        };
+        Some(Entry { origin, time, steps: Reader { bytes } })
     }
+}
+
+/// A number of eight bytes, and what stands behind it.
+fn fixed(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((u64::from_le_bytes(*number), rest))
 }
 
 /// A step that is being read.
@@ -211,7 +234,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    fn entry() -> Vec<u8> {
+    fn steps() -> Steps {
         let mut steps = Steps::default();
         steps.command(&[&b"SET"[..], b"k", &[b'v'; 300]]);
         let mut commands = Commands::default();
@@ -219,36 +242,62 @@ mod tests {
         commands.push(&["DEL", ""]);
         steps.transaction(&[(b"k".to_vec(), u64::MAX)], &commands);
         assert_eq!(steps.len(), 2);
-        [begin(7, 1_700_000_000_000), steps.as_bytes().to_vec()].concat()
+        steps
+    }
+
+    /// In both forms.
+    fn entries() -> [Vec<u8>; 2] {
+        let heads = [begin(7), begin_timed(7, 1_700_000_000_000)];
+        heads.map(|head| [head, steps().as_bytes().to_vec()].concat())
     }
 
     #[test]
     fn what_is_written_is_read() {
-        let bytes = entry();
-        let mut entry = Entry::read(&bytes).unwrap();
-        assert_eq!((entry.origin, entry.now), (7, 1_700_000_000_000));
-        let Some(Step::Command(words)) = entry.steps.step() else { panic!() };
+        for (bytes, time) in entries().into_iter().zip([None, Some(1_700_000_000_000)]) {
+            let mut entry = Entry::read(&bytes).unwrap();
+            assert_eq!((entry.origin, entry.time), (7, time));
+            are_there(&mut entry.steps);
+        }
+        assert_eq!(begin(7).len(), HEADER_BYTES);
+        assert!(Entry::read(&[&[3][..], &entries()[0][1..]].concat()).is_none(), "a newer form");
+    }
+
+    fn are_there(steps: &mut Reader<'_>) {
+        let Some(Step::Command(words)) = steps.step() else { panic!() };
         assert_eq!(words, [&b"SET"[..], b"k", &[b'v'; 300]]);
-        let Some(Step::Transaction { watched, commands }) = entry.steps.step() else { panic!() };
+        let Some(Step::Transaction { watched, commands }) = steps.step() else { panic!() };
         assert_eq!(watched, [(&b"k"[..], u64::MAX)]);
         assert_eq!(commands, [[&b"GET"[..], b"k"], [b"DEL", b""]]);
-        assert!(entry.steps.step().is_none());
+        assert!(steps.step().is_none());
     }
 
     #[test]
     fn no_bytes_are_too_wrong_to_be_read() {
-        let bytes = entry();
-        for end in 0..bytes.len() {
-            if let Some(mut entry) = Entry::read(&bytes[..end]) {
-                while entry.steps.step().is_some() {}
-            }
-            for byte in [0, 1, 0x7f, 0x80, 0xff] {
-                let mut broken = bytes.clone();
-                broken[end] = byte;
-                if let Some(mut entry) = Entry::read(&broken) {
+        for bytes in entries() {
+            for end in 0..bytes.len() {
+                if let Some(mut entry) = Entry::read(&bytes[..end]) {
                     while entry.steps.step().is_some() {}
+                }
+                for byte in [0, 1, 0x7f, 0x80, 0xff] {
+                    let mut broken = bytes.clone();
+                    broken[end] = byte;
+                    if let Some(mut entry) = Entry::read(&broken) {
+                        while entry.steps.step().is_some() {}
+                    }
                 }
             }
         }
+    }
+
+    /// Bytes of the version that wrote a time into every entry: SET k v PX 50.
+    #[test]
+    fn what_an_earlier_version_wrote_is_read() {
+        let bytes = b"\x01\x07\0\0\0\0\0\0\0\x00\x68\xe5\xcf\x8b\x01\0\0\
+                      \x00\x05\x03SET\x01k\x01v\x02PX\x0250";
+        let mut entry = Entry::read(bytes).unwrap();
+        assert_eq!((entry.origin, entry.time), (7, Some(1_700_000_000_000)));
+        let Some(Step::Command(words)) = entry.steps.step() else { panic!() };
+        assert_eq!(words, [&b"SET"[..], b"k", b"v", b"PX", b"50"]);
+        assert!(entry.steps.step().is_none());
     }
 }

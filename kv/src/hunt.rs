@@ -1,17 +1,18 @@
 //! Are the tests able to see? A store in this process: without a bug nothing is found, and with
 //! each of the deliberate ones something is.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use multi_paxos::{Cluster, NodeError, Place, Position, StateMachine, conformance};
 use redis::Value;
 
 use crate::bugs::{Bug, GATE, SLOW, with};
-use crate::entry::{self, Steps};
+use crate::entry::{self, Reader, Steps};
 use crate::judge;
-use crate::machine::{Machine, Shared};
+use crate::machine::{self, Machine, Shared};
 use crate::options::Serving;
 use crate::server::{Server, Stopper};
 
@@ -97,57 +98,107 @@ fn reads_are_fresh() -> bool {
     told == Value::BulkString(b"v".to_vec())
 }
 
-/// Where the first entries stand.
-fn at(position: u64) -> Place {
-    Place::new(Position(position), None)
+/// Whether no process reads a key whose time is over, although nobody has written since.
+fn what_has_expired_is_not_read() -> bool {
+    let world = World::start();
+    assert_eq!(judge::ask(&world.urls[0], &["SET", "k", "v", "PX", "30"]), Value::Okay);
+    thread::sleep(Duration::from_millis(40));
+    let told = [0, 1, 2].map(|place| judge::ask(&world.urls[place], &["GET", "k"]));
+    world.stop();
+    told == [Value::Nil, Value::Nil, Value::Nil]
+}
+
+/// A place in the log, and its time in milliseconds since `START`.
+fn at(position: u64, millis: u64) -> Place {
+    let since = Duration::from_millis(START + millis);
+    Place::new(Position(position), Some(SystemTime::UNIX_EPOCH + since))
+}
+
+/// In milliseconds since 1970.
+const START: u64 = 1_700_000_000_000;
+
+/// A command as a person would type it.
+fn steps(line: &str) -> Steps {
+    let mut steps = Steps::default();
+    steps.command(&line.split(' ').collect::<Vec<_>>());
+    steps
+}
+
+/// An entry with one command.
+fn value(line: &str) -> Vec<u8> {
+    [entry::begin(1), steps(line).as_bytes().to_vec()].concat()
+}
+
+/// The same as an earlier version wrote it, at this time since the start.
+fn old_value(millis: u64, line: &str) -> Vec<u8> {
+    [entry::begin_timed(1, START + millis), steps(line).as_bytes().to_vec()].concat()
 }
 
 /// Whether two replicas hold the same, of which one applies the log later than the other.
 fn replicas_agree() -> bool {
-    let mut steps = Steps::default();
-    steps.command(&["SET", "k", "v", "PX", "50"]);
-    let value = [entry::begin(1, 1_700_000_000_000), steps.as_bytes().to_vec()].concat();
     let digests = [0, 5].map(|pause| {
         thread::sleep(Duration::from_millis(pause));
         let mut machine = Machine::new(Shared::default(), 2);
-        machine.apply(&at(1), &value);
+        machine.apply(&at(1, 0), &value("SET k v PX 50"));
         machine.digest()
     });
     digests[0] == digests[1]
 }
 
+/// Whether a replica that begins with entries of an earlier version agrees with one that goes on
+/// from a snapshot that this version took behind them. The clock of who proposed them differed from
+/// the leader's.
+fn old_entries_are_what_they_were() -> bool {
+    // What the earlier version made of them, and how it wrote that.
+    let store = Shared::default();
+    for (millis, line) in [(900, "SET k v PX 50"), (940, "SET l v PX 50")] {
+        let mut store = store.lock();
+        store.advance(START + millis);
+        machine::read(&mut store, Reader::of(&steps(line)));
+    }
+    let mut snapshot = Vec::new();
+    store.lock().write(&mut snapshot).unwrap();
+    snapshot[0] = 1;
+
+    let mut restored = Machine::new(Shared::default(), 2);
+    restored.restore(&mut snapshot.as_slice()).unwrap();
+    let whole = Shared::default();
+    let mut machine = Machine::new(Arc::clone(&whole), 3);
+    // Some are older than the log's times.
+    machine.apply(&Place::new(Position(1), None), &old_value(900, "SET k v PX 50"));
+    machine.apply(&at(2, 0), &old_value(940, "SET l v PX 50"));
+    let is_same = machine.digest() == restored.digest();
+    // The time stands still until that of the log is later than theirs.
+    let expiring = [(3, 930), (4, 951), (5, 991)].map(|(position, millis)| {
+        for each in [&mut machine, &mut restored] {
+            each.apply(&at(position, millis), &value("INCR n"));
+        }
+        whole.lock().expiring()
+    });
+    is_same && machine.digest() == restored.digest() && expiring == [2, 1, 0]
+}
+
 /// Whether a machine is one by the library's own judgement.
 fn machine_conforms() -> bool {
     let lines =
-        ["SET a 1", "INCR a", "HSET h f v", "RPUSH l x y", "SADD s m", "SET t v PX 5", "DEL h"];
-    let value = |(place, line): (usize, &str)| {
-        let mut steps = Steps::default();
-        steps.command(&line.split(' ').collect::<Vec<_>>());
-        let now = 1_700_000_000_000 + place as u64;
-        [entry::begin(1, now), steps.as_bytes().to_vec()].concat()
-    };
-    let commands: Vec<_> = lines.into_iter().cycle().take(30).enumerate().map(value).collect();
+        ["SET a 1", "INCR a", "HSET h f v", "RPUSH l x y", "SADD s m", "SET t v EX 5", "DEL h"];
+    let commands: Vec<_> = lines.into_iter().cycle().take(30).map(value).collect();
     let judged = conformance::check(|| Machine::new(Shared::default(), 2), &commands);
     judged.inspect_err(|fault| println!("{fault}")).is_ok()
 }
 
 /// Whether a machine goes on after a snapshot as the one it is of, which went on meanwhile.
 fn snapshots_are_exact() -> bool {
-    let value = |line: &str| {
-        let mut steps = Steps::default();
-        steps.command(&line.split(' ').collect::<Vec<_>>());
-        [entry::begin(1, 1_700_000_000_000), steps.as_bytes().to_vec()].concat()
-    };
     let mut machine = Machine::new(Shared::default(), 2);
-    machine.apply(&at(1), &value("INCR n"));
+    machine.apply(&at(1, 0), &value("INCR n"));
     let mut snapshot = Vec::new();
     let frozen = machine.freeze().unwrap();
-    machine.apply(&at(2), &value("INCR n"));
+    machine.apply(&at(2, 1), &value("INCR n"));
     frozen(&mut snapshot).unwrap();
     let mut restored = Machine::new(Shared::default(), 3);
-    restored.apply(&at(1), &value("SET other v"));
+    restored.apply(&at(1, 0), &value("SET other v"));
     restored.restore(&mut snapshot.as_slice()).unwrap();
-    restored.apply(&at(2), &value("INCR n"));
+    restored.apply(&at(2, 1), &value("INCR n"));
     restored.digest() == machine.digest()
 }
 
@@ -157,12 +208,16 @@ fn nothing_is_wrong_and_every_deliberate_bug_is_seen() {
     assert!(judged.as_ref().is_ok_and(|count| *count > 100), "{judged:?}");
     assert!(with(None, reads_are_fresh) && with(None, replicas_agree));
     assert!(with(None, snapshots_are_exact) && with(None, machine_conforms));
+    assert!(with(None, old_entries_are_what_they_were));
+    assert!(with(None, what_has_expired_is_not_read));
     for bug in [Bug::FreezesLate, Bug::RestoreMerges] {
         assert!(!with(Some(bug), snapshots_are_exact), "{bug:?} is not seen");
         assert!(!with(Some(bug), machine_conforms), "{bug:?} conforms");
     }
     assert!(!with(Some(Bug::ReadsLocally), reads_are_fresh));
     assert!(!with(Some(Bug::ExpiresByLocalClock), replicas_agree));
+    assert!(!with(Some(Bug::MisreadsOldEntries), old_entries_are_what_they_were));
+    assert!(!with(Some(Bug::ReadsWhatExpired), what_has_expired_is_not_read));
     for bug in [Bug::AnswersBeforeDecided, Bug::AppliesTwice, Bug::IgnoresWatched] {
         // Some show themselves only now and then.
         let seen = (1..=5).find_map(|run| with(Some(bug), || load(1)).err().map(|why| (run, why)));

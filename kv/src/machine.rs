@@ -35,7 +35,7 @@ impl StateMachine for Machine {
     /// The answer to each step, if it is for this process.
     type Output = Vec<Reply>;
 
-    fn apply(&mut self, _place: &Place, value: &[u8]) -> Vec<Reply> {
+    fn apply(&mut self, place: &Place, value: &[u8]) -> Vec<Reply> {
         let Some(mut entry) = Entry::read(value) else {
             log::warn!(
                 "an entry of the log is none of paxos-kv, or of a newer one: let no other program \
@@ -45,7 +45,7 @@ impl StateMachine for Machine {
         };
         bugs::wait(self.origin);
         let mut store = self.store.lock();
-        store.advance(if bugs::has(Bug::ExpiresByLocalClock) { clock::now() } else { entry.now });
+        store.advance(time_of(&entry, place));
         let is_own = entry.origin == self.origin;
         let mut replies = Vec::new();
         if bugs::has(Bug::AppliesTwice) {
@@ -85,6 +85,17 @@ impl StateMachine for Machine {
     fn restore(&mut self, snapshot: &mut dyn Read) -> io::Result<()> {
         self.store.lock().restore(&mut BufReader::new(snapshot))
     }
+}
+
+/// When what is in an entry is carried out, in milliseconds since 1970: a function of the log. 0,
+/// which moves no time, where the log has none: only a value that a client placed itself can stand
+/// there, for the entries of the version that wrote such logs say their own.
+fn time_of(entry: &Entry<'_>, place: &Place) -> u64 {
+    if bugs::has(Bug::ExpiresByLocalClock) {
+        return clock::now();
+    }
+    let of_log = place.time.map_or(0, clock::millis);
+    entry.time.filter(|_| !bugs::has(Bug::MisreadsOldEntries)).unwrap_or(of_log)
 }
 
 /// Reads: the answers to steps that change nothing.

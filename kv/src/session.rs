@@ -6,7 +6,7 @@ mod own;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::command::{self, Act, Session as Own};
+use crate::command::{self, Act, Command, Session as Own};
 use crate::entry::{Commands, Steps};
 use crate::machine::Shared;
 use crate::reply::{Protocol, Reply};
@@ -66,6 +66,7 @@ struct Transaction {
     items: Vec<Item>,
     commands: Commands,
     is_write: bool,
+    tells_time: bool,
     /// A command of it was refused.
     is_broken: bool,
 }
@@ -87,6 +88,8 @@ pub struct Flight {
     pub steps: Steps,
     /// Whether any of it changes the state.
     pub is_write: bool,
+    /// Whether any answer of it tells how much time is left.
+    pub tells_time: bool,
 }
 
 /// The answer to a request.
@@ -193,8 +196,8 @@ impl Session {
                 *self = Session { since: self.since, ..Session::new(self.id, self.address, about) };
                 flight.tell(self.protocol, &Reply::Simple("RESET"));
             }
-            act if self.transaction.is_some() => {
-                let told = self.queue(act, &request, about.longest);
+            _ if self.transaction.is_some() => {
+                let told = self.queue(command, &request, about.longest);
                 flight.tell(self.protocol, &told);
             }
             Act::Session(own) => {
@@ -205,6 +208,7 @@ impl Session {
                 flight.slots.push(Slot::Step(self.protocol));
                 flight.steps.command(&words);
                 flight.is_write |= command.is_write();
+                flight.tells_time |= command.tells_time();
             }
         }
         Next::Request
@@ -225,14 +229,15 @@ impl Session {
         }
     }
 
-    fn queue(&mut self, act: Act, request: &Request, longest: usize) -> Reply {
+    fn queue(&mut self, command: &Command, request: &Request, longest: usize) -> Reply {
         let Some(transaction) = &mut self.transaction else { return Reply::OK };
-        match act {
+        match command.act {
             Act::Session(own) => transaction.items.push(Item::Own(own, request.clone())),
             Act::Read(_) | Act::Write(_) => {
                 transaction.items.push(Item::Step);
                 transaction.commands.push(request);
-                transaction.is_write |= matches!(act, Act::Write(_));
+                transaction.is_write |= command.is_write();
+                transaction.tells_time |= command.tells_time();
             }
         }
         let bytes = transaction.commands.bytes() + 10 * transaction.items.len();
@@ -256,6 +261,7 @@ impl Session {
         flight.slots.push(Slot::Transaction(self.protocol, transaction.items));
         flight.steps.transaction(&watched, &transaction.commands);
         flight.is_write |= transaction.is_write;
+        flight.tells_time |= transaction.tells_time;
     }
 
     fn discard(&mut self) -> Reply {

@@ -24,7 +24,7 @@ pub type Parts = Vec<(usize, u64, Flight)>;
 pub enum Awaited {
     /// To apply an entry, whose answers come back.
     Applied(Ticket<Vec<Reply>>),
-    /// A barrier, and when it was asked for by the clock of this host.
+    /// A barrier, and when it was asked for by the clock of this host, in milliseconds since 1970.
     Passed(Ticket<Position>, u64),
 }
 
@@ -94,6 +94,11 @@ impl Waiting {
         let replies = fate.decided();
         let Pending { writes, reads, .. } = self.pending.pop_front()?;
         Some(Landed { replies, asked, writes, reads })
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
     }
 
     /// Whether what is first has been given up and is still under way: no majority answers.

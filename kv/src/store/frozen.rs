@@ -6,14 +6,19 @@
 //! value  := word  |  count, word ...  |  count, (word, word) ...
 //! word   := length, bytes                                  numbers are 8 bytes, the lowest first
 //! ```
+//!
+//! Version 1 has the same bytes. What wrote it knows no entries without a time of their own and
+//! would go on without them, so it must not go on from a store in which such entries are applied.
 
 use std::io::{self, Read, Write};
 
 use super::{Entry, Hashed, List, MARKS, Members, Store, Value};
 use crate::bugs::{self, Bug};
 
-/// The form that this program writes and reads.
-const VERSION: u8 = 1;
+/// The form that this program writes.
+const VERSION: u8 = 2;
+/// The form of an earlier version, which is read.
+const EARLIER: u8 = 1;
 
 /// The longest word, in bytes: longer than any value of the log.
 const WORD_BYTES_MAX: u64 = 1 << 32;
@@ -62,9 +67,10 @@ impl Store {
 
     fn read(from: &mut dyn Read) -> io::Result<Store> {
         let version = byte(from)?;
-        if version != VERSION {
+        if version != VERSION && version != EARLIER {
             return Err(wrong(&format!(
-                "its form is number {version}, and this program knows {VERSION}; use a newer one"
+                "its form is number {version}, and this program knows {EARLIER} and {VERSION}; use \
+                 a newer one"
             )));
         }
         let mut store = Store { now: number(from)?, changes: number(from)?, ..Store::default() };

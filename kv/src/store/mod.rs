@@ -1,8 +1,8 @@
 //! The state that every replica holds: keys, their values and their expiry.
 //!
-//! It is a pure function of the commands and of the time that stands in the log: no clock, no
-//! sockets, no threads. [`Store::advance`] moves the time and removes what has expired, so that a
-//! key that is there is never one that has expired.
+//! It is a pure function of the commands and of the time of the log: no clock, no sockets, no
+//! threads. [`Store::advance`] moves the time and removes what has expired, so that a key that is
+//! there is never one that has expired by the time of the log.
 
 mod frozen;
 mod glob;
@@ -116,6 +116,12 @@ impl Store {
     /// How many keys expire some day.
     pub fn expiring(&self) -> usize {
         self.expiries.len()
+    }
+
+    /// Whether there is a key whose time is over by this clock, although the log has not come so
+    /// far.
+    pub fn has_overdue(&self, now: u64) -> bool {
+        self.expiries.first().is_some_and(|(when, _)| *when < now)
     }
 
     /// What changes whenever the key does. It may change without the key, as long as there is none.

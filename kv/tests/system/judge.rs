@@ -4,7 +4,8 @@
 //! reads for itself, that of counters from the numbers that INCR returns, that of lists from the
 //! list. An operation has a rank in that order, and one that began after another had ended must
 //! not have a lower one. Unique values make every rank certain, and outcomes that no client knows
-//! stay unknown.
+//! stay unknown. Leases, keys that live for a moment, are judged by the clock: all processes and
+//! clients have the one of this host.
 
 // The library's own tests share it.
 #![allow(clippy::unwrap_used)]
@@ -21,6 +22,10 @@ use redis::{Client, Connection, RedisError, Value, cmd};
 const KEYS: u64 = 3;
 /// After so many operations there are new ones, so that lists stay short, and searches too.
 const AGE: u64 = 3000;
+/// Among so many leases those are chosen that are looked at, so that some of them have expired.
+const LEASES: u64 = 8;
+/// How exact the times of leases are: the log has milliseconds, and a clock is slewed.
+const SLACK: Duration = Duration::from_millis(5);
 
 /// What a client did, and what it was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +42,10 @@ pub enum Act {
     Push(String, String, i64),
     /// Read a list.
     Range(String, Vec<String>),
+    /// Set a key that nobody else sets, for so many milliseconds.
+    Lease(String, u64),
+    /// Looked whether it is there.
+    Look(String, bool),
 }
 
 /// An operation. What was told does not count if its end is not known.
@@ -55,9 +64,11 @@ pub type History = Vec<Operation>;
 pub fn load(urls: &[String; 3], pause: Duration, is_over: &AtomicBool) -> History {
     let start = Instant::now();
     let unique = AtomicU64::new(1);
+    let leases = [const { AtomicU64::new(0) }; LEASES as usize];
     thread::scope(|scope| {
         let work = |number: usize| {
-            let worker = Worker { urls, number, start, unique: &unique, history: Vec::new() };
+            let (unique, leases, history) = (&unique, &leases, Vec::new());
+            let worker = Worker { urls, number, start, unique, leases, history };
             scope.spawn(move || worker.work(pause, is_over))
         };
         let threads: Vec<_> = (0..6).map(work).collect();
@@ -70,6 +81,8 @@ struct Worker<'a> {
     number: usize,
     start: Instant,
     unique: &'a AtomicU64,
+    /// The numbers of the last leases.
+    leases: &'a [AtomicU64; LEASES as usize],
     history: History,
 }
 
@@ -109,7 +122,7 @@ impl Worker<'_> {
         let value = format!("v{unique}");
         let (register, counter, list) =
             (format!("register{key}"), format!("counter{key}"), format!("list{key}"));
-        match draw % 8 {
+        match draw % 10 {
             0 | 1 => {
                 let act = Act::Set(register.clone(), value.clone());
                 self.note(act.clone(), || {
@@ -123,14 +136,33 @@ impl Worker<'_> {
             5 => self.note(Act::Incr(counter.clone(), 0), || {
                 Ok(Act::Incr(counter.clone(), cmd("INCR").arg(&counter).query(connection)?))
             }),
-            6 if draw.is_multiple_of(5) => self.note(Act::Range(list.clone(), Vec::new()), || {
-                let all = cmd("LRANGE").arg(&list).arg(0).arg(-1).query(connection)?;
-                Ok(Act::Range(list.clone(), all))
-            }),
+            6 if (draw / 10).is_multiple_of(5) => {
+                self.note(Act::Range(list.clone(), Vec::new()), || {
+                    let all = cmd("LRANGE").arg(&list).arg(0).arg(-1).query(connection)?;
+                    Ok(Act::Range(list.clone(), all))
+                })
+            }
             6 => self.note(Act::Push(list.clone(), value.clone(), 0), || {
                 let length = cmd("RPUSH").arg(&list).arg(&value).query(connection)?;
                 Ok(Act::Push(list.clone(), value, length))
             }),
+            7 => {
+                let (lease, millis) = (format!("lease{unique}"), 10 + unique % 50);
+                self.leases[(unique % LEASES) as usize].store(unique, Ordering::Relaxed);
+                let act = Act::Lease(lease.clone(), millis);
+                self.note(act.clone(), || {
+                    cmd("PSETEX").arg(&lease).arg(millis).arg("v").query::<()>(connection)?;
+                    Ok(act)
+                })
+            }
+            8 => {
+                let number = self.leases[(unique % LEASES) as usize].load(Ordering::Relaxed);
+                let lease = format!("lease{number}");
+                self.note(Act::Look(lease.clone(), false), || {
+                    let is_there = cmd("EXISTS").arg(&lease).query(connection)?;
+                    Ok(Act::Look(lease, is_there))
+                })
+            }
             _ => {
                 cmd("WATCH").arg(&register).query::<()>(connection)?;
                 let before: Option<String> = cmd("GET").arg(&register).query(connection)?;
@@ -247,7 +279,7 @@ pub fn judge(
         let is_known = operation.ended.is_some();
         let missing = |what: &str| Err(format!("{what} is not there: {operation:?}"));
         let (key, rank, is_write) = match &operation.act {
-            Act::Swap { is_done: false, .. } => continue,
+            Act::Swap { is_done: false, .. } | Act::Lease(..) | Act::Look(..) => continue,
             Act::Set(key, value) | Act::Swap { key, after: value, .. } => {
                 match rank_of(key, value) {
                     Some(rank) => (key, *rank, true),
@@ -294,9 +326,68 @@ pub fn judge(
             return Err(format!("{key} is {last} after {known} and {unknown} unknown counts"));
         }
     }
-    let judged = ranked.values().map(Vec::len).sum();
+    let judged: usize = ranked.values().map(Vec::len).sum();
     ranked.into_iter().try_for_each(|(key, operations)| in_time(key, operations))?;
-    Ok(judged)
+    Ok(judged + judge_leases(history)?)
+}
+
+/// A look at a lease of which it is known that it was set, and when that was asked for and told.
+struct Look<'a> {
+    key: &'a str,
+    is_there: bool,
+    began: Duration,
+    ended: Duration,
+    set: Duration,
+    told: Duration,
+    length: Duration,
+    operation: &'a Operation,
+}
+
+/// A lease is there from its beginning to its end, by the clock, and never afterwards. Returns how
+/// many looks were judged.
+fn judge_leases(history: &History) -> Result<usize, String> {
+    let mut leases = BTreeMap::new();
+    for operation in history {
+        if let (Act::Lease(key, millis), Some(told)) = (&operation.act, operation.ended) {
+            let length = Duration::from_millis(*millis);
+            leases.insert(key.as_str(), (operation.began, told, length));
+        }
+    }
+    let looks = history.iter().filter_map(|operation| {
+        let Operation { act: Act::Look(key, is_there), began, ended: Some(ended) } = operation
+        else {
+            return None;
+        };
+        let (set, told, length) = *leases.get(key.as_str())?;
+        let (is_there, began, ended) = (*is_there, *began, *ended);
+        Some(Look { key, is_there, began, ended, set, told, length, operation })
+    });
+    let looks: Vec<Look<'_>> = looks.collect();
+    // When somebody first knew that it was over.
+    let mut over: BTreeMap<&str, Duration> = BTreeMap::new();
+    for look in &looks {
+        let Look { set, told, length, .. } = *look;
+        let wrong = |what: &str| Err(format!("a lease from {set:?} {what}: {:?}", look.operation));
+        if look.is_there && look.ended < set {
+            return wrong("is there before that");
+        }
+        if look.is_there && look.began > told + length + SLACK {
+            return wrong("is still there");
+        }
+        if !look.is_there && look.began > told {
+            if look.ended + SLACK < set + length {
+                return wrong("is gone too early");
+            }
+            let first = over.entry(look.key).or_insert(look.ended);
+            *first = look.ended.min(*first);
+        }
+    }
+    for look in &looks {
+        if look.is_there && over.get(look.key).is_some_and(|over| *over < look.began) {
+            return Err(format!("a lease from {:?} is back: {:?}", look.set, look.operation));
+        }
+    }
+    Ok(looks.len())
 }
 
 /// The values of swaps that were not carried out, and of those of which nobody knows whether.
@@ -388,4 +479,43 @@ pub fn lists(url: &str) -> BTreeMap<String, Vec<String>> {
         (name, all)
     };
     names.into_iter().map(list).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// A lease of 100 ms that is set between 10 and 20, and looks at it.
+    fn judged(looks: &[(u64, u64, bool)]) -> Result<usize, String> {
+        let operation = |act, began, ended| Operation { act, began: at(began), ended };
+        let mut history = vec![operation(Act::Lease("l".to_owned(), 100), 10, Some(at(20)))];
+        for (began, ended, is_there) in looks {
+            let act = Act::Look("l".to_owned(), *is_there);
+            history.push(operation(act, *began, Some(at(*ended))));
+        }
+        // One of which nobody knows whether it was set.
+        history.push(operation(Act::Lease("m".to_owned(), 100), 10, None));
+        history.push(operation(Act::Look("m".to_owned(), true), 500, Some(at(510))));
+        judge(&history, &BTreeMap::new(), &BTreeMap::new())
+    }
+
+    #[test]
+    fn a_lease_has_its_time() {
+        let right = [(0, 5, false), (15, 16, true), (30, 40, true), (118, 119, true)];
+        assert_eq!(judged(&right), Ok(4));
+        assert_eq!(judged(&[(110, 115, false), (126, 130, false)]), Ok(2));
+        for (wrong, looks) in [
+            ("is there before that", &[(0, 5, true)][..]),
+            ("is still there", &[(126, 130, true)]),
+            ("is gone too early", &[(30, 40, false)]),
+            ("is back", &[(106, 110, false), (111, 115, true)]),
+        ] {
+            let why = judged(looks).unwrap_err();
+            assert!(why.contains(wrong), "{wrong}: {why}");
+        }
+    }
 }

@@ -228,10 +228,25 @@ fn keys_expire_on_every_process_by_one_clock() {
     ask::<()>(&mut first, "SET k v PX 700");
     let left = ask::<i64>(&mut second, "PTTL k");
     assert!((1..=700).contains(&left), "{left}");
-    // Nobody writes any more, and it expires even so.
+    // Nobody writes any more. The time passes even so, ...
+    std::thread::sleep(Duration::from_millis(100));
+    let later = ask::<i64>(&mut first, "PTTL k");
+    assert!(later <= left - 90, "{left} were left, and then {later}");
+    // ... and it expires.
     let is_gone = happens(SOON, || ask::<Option<String>>(&mut second, "GET k").is_none());
     assert!(is_gone);
     assert_eq!(ask::<i64>(&mut first, "PTTL k"), -2);
+    // And where nobody reads either.
+    ask::<()>(&mut first, "SET k v PX 100");
+    let mut plain = Plain::new(&world, 3);
+    let is_there = |plain: &mut Plain| {
+        plain.send("READONLY\r\nEXISTS k\r\n");
+        plain.expect("+OK\r\n:");
+        let mut rest = [0; 3];
+        plain.0.read_exact(&mut rest).unwrap();
+        rest[0] == b'1'
+    };
+    assert!(happens(SOON, || !is_there(&mut plain)), "{}", world.log(3));
 }
 
 #[test]
