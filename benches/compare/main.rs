@@ -18,6 +18,7 @@ mod charts;
 #[path = "../harness/cluster.rs"]
 mod cluster;
 mod drawing;
+mod embedded;
 mod endurance;
 mod figures;
 mod links;

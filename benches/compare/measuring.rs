@@ -8,7 +8,7 @@ use crate::cluster::wire::Links;
 use crate::cluster::{FOLDER, Shape, has_nodes};
 use crate::figures::{Figures, OTHER, Row};
 use crate::rows::ROWS;
-use crate::{links, works};
+use crate::{embedded, links, works};
 
 const DURABLE: Shape = Shape { conf: "DATA\n", ..Shape::PLAIN };
 const BLOCKING: Shape = Shape { conf: "busy_poll_us 0\n", ..Shape::PLAIN };
@@ -145,6 +145,7 @@ impl Measuring {
             self.round = round;
             self.alone();
             self.in_load();
+            self.in_process();
             self.in_trouble();
             if has_wire {
                 self.on_links();
@@ -283,6 +284,24 @@ impl Measuring {
         for (name, batch) in [("p1", "1"), ("p64", "64")] {
             self.library(&format!("{name}_omnipaxos"), &["memory-omnipaxos", "--batch", batch]);
             self.library(name, &["memory-ours", "--batch", batch]);
+        }
+    }
+
+    /// The library in this process, which is of one build.
+    fn in_process(&mut self) {
+        if self.asked.against.is_some() {
+            return;
+        }
+        let (seconds, round) = (self.asked.seconds.clone(), self.round);
+        if self.begins("e1") {
+            let printed = embedded::propose(&seconds, round);
+            self.add("e1", printed);
+        }
+        for (name, load) in [("e2", &SINGLE[..]), ("e2_packed", &["--outstanding", "4096"])] {
+            if self.begins(name) {
+                let printed = embedded::follow(load, &seconds, round);
+                self.add(name, printed);
+            }
         }
     }
 
