@@ -243,6 +243,12 @@ pub enum Bug {
     ServesUndelivered,
     /// An acceptor that has lost what it accepted is asked where that ends.
     CountsForgetfulReplies,
+    /// A leader takes new values although too few acceptors have room for them.
+    IgnoresFullDisks,
+    /// An acceptor whose disk is full does not vote for what makes room either.
+    RefusesControlOnFullDisks,
+    /// A checkpoint that makes room on full disks is written only when as much is new as always.
+    WaitsForMoreOnFullDisks,
 }
 
 /// Whether this bug is switched on.
@@ -262,7 +268,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 116] = [
+    pub const ALL: [Bug; 119] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -379,6 +385,9 @@ mod switch {
         Bug::JoinsReadsUnderway,
         Bug::ServesUndelivered,
         Bug::CountsForgetfulReplies,
+        Bug::IgnoresFullDisks,
+        Bug::RefusesControlOnFullDisks,
+        Bug::WaitsForMoreOnFullDisks,
     ];
 
     thread_local! {

@@ -18,7 +18,7 @@ use std::{fmt, fs};
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
 pub use self::metrics::MetricsChoice;
-use self::retain::{parse_keepers, parse_memory, parse_retain};
+use self::retain::{parse_disk, parse_keepers, parse_memory, parse_retain};
 use crate::auth::key::KeyError;
 use crate::auth::seal::SEAL_BYTES;
 use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
@@ -46,6 +46,8 @@ pub struct Config {
     pub busy_poll: Duration,
     /// Where acceptors keep what they must not forget; without it they are not durable.
     pub data: Option<PathBuf>,
+    /// How many bytes an acceptor's log may take there; without it as many as there are.
+    pub disk_bytes: Option<u64>,
     /// Where learners that apply the values keep snapshots; without it they keep none.
     pub snapshots: Option<PathBuf>,
     /// About how many bytes of memory a process may take. Without `data` memory is all there is,
@@ -159,7 +161,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 40] = [
+const KEYS: [Key; 41] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -167,6 +169,7 @@ const KEYS: [Key; 40] = [
     number("ttl", 0..=255, |config, ttl| config.ttl = ttl as u32),
     Key { name: "cluster", form: Form::Word(|config, name| config.cluster = name.to_owned()) },
     Key { name: "data", form: Form::Word(|config, folder| config.data = Some(folder.into())) },
+    Key { name: "disk_bytes", form: Form::Own(|config, word| parse_disk(config, word)) },
     Key {
         name: "retain",
         form: Form::Own(|config, word| {
@@ -429,7 +432,8 @@ impl Parser {
                 ),
             ));
         }
-        if let Some((key, what)) = config.misplaced_copies() {
+        let misplaced = config.misplaced_copies().or_else(|| config.too_little_disk());
+        if let Some((key, what)) = misplaced {
             return Err(config.wrong(key, &what));
         }
         if leader_timeout < heartbeat_interval * 3 {
@@ -462,6 +466,7 @@ impl Config {
             unicast_port: 0,
             busy_poll: Duration::from_micros(50),
             data: None,
+            disk_bytes: None,
             snapshots: None,
             memory_bytes: 256 << 20,
             key_file: None,

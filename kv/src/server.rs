@@ -33,7 +33,7 @@ use crate::entry::{self, HEADER_BYTES, Reader};
 use crate::machine::{self, Machine, Shared};
 use crate::options::Serving;
 use crate::reply::Reply;
-use crate::session::{About, Flight, Session};
+use crate::session::{About, DISKS_FULL, Flight, Session};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -153,6 +153,7 @@ impl Server {
             longest: cluster.value_bytes().saturating_sub(HEADER_BYTES + flight_bytes),
             flight_bytes,
             reads_locally: serving.reads_locally,
+            disks_are_full: false,
             started: Instant::now(),
             store: Arc::clone(&store),
         };
@@ -281,6 +282,7 @@ impl Server {
 
     /// Reads, proposes and answers, for connections with which something has happened.
     fn serve(&mut self, now: Instant, mut busy: Vec<usize>) {
+        self.about.disks_are_full = self.replica.disks_are_full();
         while !busy.is_empty() {
             busy.sort_unstable();
             busy.dedup();
@@ -400,11 +402,15 @@ impl Server {
             }
             Ok(ticket) => self.waiting.push(Awaited::Applied(ticket), writes, reads, now),
             Err(refused) => {
-                let is_known = matches!(refused, Refused::TooLong { .. });
+                let error = format!("ERR Nothing was done: {refused}");
+                let error = match refused {
+                    Refused::TooLong { .. } => error.as_str(),
+                    Refused::DisksFull(_) => DISKS_FULL,
+                    _ => REFUSED,
+                };
                 for part in writes.into_iter().chain(reads) {
                     busy.push(part.0);
-                    let error = format!("ERR Nothing was done: {refused}");
-                    self.refuse(part, if is_known { &error } else { REFUSED });
+                    self.refuse(part, error);
                 }
             }
         }

@@ -38,11 +38,20 @@ pub struct About {
     pub flight_bytes: usize,
     /// Whether reads are answered by this replica alone.
     pub reads_locally: bool,
+    /// Whether the cluster takes no writes, because the disks of too many acceptors are full.
+    pub disks_are_full: bool,
     /// When it began.
     pub started: Instant,
     /// The store.
     pub store: Shared,
 }
+
+/// What a write is answered while disks are full: the error with which Redis refuses writes that it
+/// cannot put on its own disk. (`OOM` is about memory, and lets through what frees some; here also a
+/// DEL takes room.)
+pub const DISKS_FULL: &str = "MISCONF The disks of too many acceptors are full: nothing was \
+                              written, and reads go on; make room for their data, or raise \
+                              disk_bytes";
 
 /// A connection, as far as it is no socket.
 #[derive(Debug)]
@@ -160,6 +169,7 @@ impl Session {
         let command = command::find(&words).and_then(|command| match command.act {
             Act::Session(Own::Auth | Own::Hello | Own::Quit | Own::Reset) => Ok(command),
             _ if !self.is_authenticated => Err(Fault("NOAUTH Authentication required.".to_owned())),
+            Act::Write(_) if about.disks_are_full => Err(Fault(DISKS_FULL.to_owned())),
             _ if bytes > about.longest => Err(too_long(bytes, about.longest)),
             _ => Ok(command),
         });
@@ -173,7 +183,7 @@ impl Session {
         };
         self.last = command.name;
         match command.act {
-            Act::Session(Own::Exec) => self.exec(flight),
+            Act::Session(Own::Exec) => self.exec(about.disks_are_full, flight),
             Act::Session(Own::Discard) => {
                 let told = self.discard();
                 flight.tell(self.protocol, &told);
@@ -249,7 +259,7 @@ impl Session {
         Reply::Simple("QUEUED")
     }
 
-    fn exec(&mut self, flight: &mut Flight) {
+    fn exec(&mut self, disks_are_full: bool, flight: &mut Flight) {
         let Some(transaction) = self.transaction.take() else {
             return flight.tell(self.protocol, &Reply::error("EXEC without MULTI"));
         };
@@ -257,6 +267,10 @@ impl Session {
         if transaction.is_broken {
             let sentence = "EXECABORT Transaction discarded because of previous errors.";
             return flight.tell(self.protocol, &Reply::Error(sentence.to_owned()));
+        }
+        if transaction.is_write && disks_are_full {
+            let sentence = format!("EXECABORT Transaction discarded because of: {DISKS_FULL}");
+            return flight.tell(self.protocol, &Reply::Error(sentence));
         }
         flight.slots.push(Slot::Transaction(self.protocol, transaction.items));
         flight.steps.transaction(&watched, &transaction.commands);

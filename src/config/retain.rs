@@ -1,9 +1,12 @@
-//! How much of the log is kept, and how much memory it may take: amounts with a unit.
+//! How much of the log is kept, and how much memory and disk it may take: amounts with a unit.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::{Config, ConfigError};
 use crate::protocol::settings::Retain;
+use crate::storage::log::LogOptions;
+use crate::storage::room::Quota;
 
 /// What may be retained at least: several times what is in flight, or learners that are a moment
 /// late would be cut off.
@@ -13,6 +16,22 @@ const SECONDS: RangeInclusive<u64> = 10..=100 * 365 * 24 * 3600;
 
 /// What `memory_bytes` may be.
 const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 60;
+
+/// What `disk_bytes` may be: a few segments, and several times what is under way.
+const DISK: RangeInclusive<u64> = 64 << 20..=1 << 60;
+
+/// `disk_bytes` has so many segments, unless they would be longer than they ever are, ...
+const DISK_SEGMENTS: u64 = 16;
+
+/// ... so many windows of a leader, ...
+const DISK_WINDOWS: u64 = 16;
+
+/// ... and so many times what is retained: half as much again is, records are longer than their
+/// values, and a quarter is a reserve.
+const DISK_RETAINED: u64 = 3;
+
+/// So many windows are kept in reserve on a disk, at least, where it is large.
+const RESERVE_WINDOWS: u64 = 4;
 
 /// How many learners can be named as keepers.
 const KEEPERS_MAX: usize = 64;
@@ -56,6 +75,66 @@ pub(super) fn parse_memory(word: &str) -> Result<u64, String> {
         Some(Some(bytes)) if MEMORY.contains(&bytes) => Ok(bytes),
         Some(_) => Err(format!("memory_bytes {word} is out of bounds; 64MiB is the least")),
         None => Err(format!("memory_bytes {word} is not a number of bytes, such as 268435456")),
+    }
+}
+
+/// Understands what stands behind `disk_bytes`.
+pub(super) fn parse_disk(config: &mut Config, word: &str) -> Result<(), String> {
+    let bytes = with_unit(word, &BYTE_UNITS).or_else(|| with_unit(word, &[("", 1)]));
+    match bytes {
+        Some(Some(bytes)) if DISK.contains(&bytes) => config.disk_bytes = Some(bytes),
+        Some(_) => return Err(format!("disk_bytes {word} is out of bounds; 64MiB is the least")),
+        None => return Err(format!("disk_bytes {word} is not a number of bytes, such as 10GiB")),
+    }
+    Ok(())
+}
+
+impl Config {
+    /// Why `disk_bytes` cannot be, with the key of the line that is wrong.
+    pub(super) fn too_little_disk(&self) -> Option<(&'static str, String)> {
+        let disk = self.disk_bytes?;
+        let window = self.settings.window_bytes as u64;
+        if disk < window.saturating_mul(DISK_WINDOWS) {
+            let what = format!(
+                "disk_bytes {disk} is less than {DISK_WINDOWS} times window_bytes, {window}: what \
+                 is under way must fit the reserve; raise the one or lower the other"
+            );
+            return Some(("disk_bytes", what));
+        }
+        match self.settings.retain {
+            Retain::Bytes(bytes) if disk < bytes.saturating_mul(DISK_RETAINED) => {
+                let what = format!(
+                    "disk_bytes {disk} is less than {DISK_RETAINED} times what `retain` keeps, \
+                     {bytes} bytes, and disks would often be full; raise the one or lower the other"
+                );
+                Some(("disk_bytes", what))
+            }
+            Retain::All | Retain::Entries(_) | Retain::Bytes(_) | Retain::Age(_) => None,
+        }
+    }
+
+    /// Whether everything stands there that an acceptor's disk is described with.
+    ///
+    /// # Errors
+    ///
+    /// When a limit of the disk is given, and no disk.
+    pub fn check_disk(&self) -> Result<(), ConfigError> {
+        if self.disk_bytes.is_none() || self.data.is_some() {
+            return Ok(());
+        }
+        let what = "disk_bytes limits what acceptors store, and without `data` they store nothing; \
+                    add a line `data DIR`, or leave this one out";
+        Err(self.wrong("disk_bytes", what))
+    }
+
+    /// How an acceptor's log is opened.
+    pub fn log_options(&self, adopt_copy: bool) -> LogOptions {
+        let window = self.settings.window_bytes as u64;
+        let reserve = Quota::NONE.reserve.max(window.saturating_mul(RESERVE_WINDOWS));
+        let longest = LogOptions::DEFAULT.segment_bytes;
+        let of_limit = self.disk_bytes.map(|limit| limit / DISK_SEGMENTS);
+        let segment_bytes = of_limit.map_or(longest, |bytes| bytes.min(longest));
+        LogOptions { adopt_copy, segment_bytes, quota: Quota { limit: self.disk_bytes, reserve } }
     }
 }
 
@@ -125,6 +204,31 @@ mod tests {
             let refused = parse_retain(word).unwrap_err();
             assert!(refused.contains(part), "{word}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_disk_has_room_for_segments_for_what_is_under_way_and_for_what_is_kept() {
+        let four = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
+                    acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n";
+        let parsed = |more: &str| super::super::parse("paxos.conf", &format!("{four}{more}"));
+        let options = parsed("data d\ndisk_bytes 64MiB").unwrap().log_options(false);
+        assert_eq!((options.segment_bytes, options.quota.limit), (4 << 20, Some(64 << 20)));
+        let options = parsed("data d\ndisk_bytes 1000GiB").unwrap().log_options(true);
+        assert_eq!((options.segment_bytes, options.adopt_copy), (64 << 20, true));
+        let options = parsed("data d\nwindow_bytes 1073741824").unwrap().log_options(false);
+        assert_eq!(options.quota, Quota { limit: None, reserve: 4 << 30 });
+        for (more, part) in [
+            ("data d\ndisk_bytes 63MiB", "paxos.conf:6: disk_bytes 63MiB is out of bounds; 64MiB"),
+            ("data d\ndisk_bytes much", "not a number of bytes"),
+            ("data d\nwindow_bytes 8388608\ndisk_bytes 64MiB", "paxos.conf:7: disk_bytes 67108864"),
+            ("data d\nretain 30MiB\ndisk_bytes 64MiB", "less than 3 times what `retain` keeps"),
+        ] {
+            let refused = parsed(more).unwrap_err().to_string();
+            assert!(refused.contains(part), "{more}: {refused}");
+        }
+        let refused = parsed("disk_bytes 64MiB").unwrap().check_disk().unwrap_err().to_string();
+        assert!(refused.starts_with("paxos.conf:5: disk_bytes limits"), "{refused}");
+        assert!(parsed("").unwrap().check_disk().is_ok());
     }
 
     #[test]

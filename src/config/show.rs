@@ -10,8 +10,8 @@ use super::{Config, ConfigError, KEYS, nearest};
 const SHIPPED: &str = include_str!("../../conf/paxos.conf");
 
 /// Settings whose line in the shipped file is an example, or depends on the host: no default.
-const WITHOUT_DEFAULT: [&str; 6] =
-    ["data", "snapshots", "keepers", "snapshot_copies", "key_file", "datagram_bytes"];
+const WITHOUT_DEFAULT: [&str; 7] =
+    ["data", "disk_bytes", "snapshots", "keepers", "snapshot_copies", "key_file", "datagram_bytes"];
 
 impl Config {
     /// What `key` is set to, or its default, as it would stand in the file; numbers in their plain

@@ -415,7 +415,7 @@ mod tests {
         };
         let (standing, quorate, ballot) = (Standing::Stands, false, Ballot::ZERO);
         let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
-        let heartbeat = Heartbeat { announcement, asks: false, progress };
+        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
         let mut datagram = Vec::new();
         codec(cluster, id, boot).encode(&Message::Heartbeat(heartbeat), &mut datagram).unwrap();
         datagram

@@ -30,7 +30,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the value is too long, and when the client has ended.
+    /// When the value is too long, while the acceptors' disks are full, and when the client has
+    /// ended.
     pub fn propose(&self, value: impl Into<Vec<u8>>) -> Result<Ticket<Number>, Refused> {
         self.put(value.into(), Patience::Waits)
     }
@@ -42,6 +43,11 @@ impl Client {
     /// As above, and with [`Refused::Full`], which has the value, where the other would wait.
     pub fn try_propose(&self, value: impl Into<Vec<u8>>) -> Result<Ticket<Number>, Refused> {
         self.put(value.into(), Patience::Tries)
+    }
+
+    /// Whether a value would be refused with [`Refused::DisksFull`] now.
+    pub fn disks_are_full(&self) -> bool {
+        self.desk.is_full()
     }
 
     fn put(&self, value: Vec<u8>, patience: Patience) -> Result<Ticket<Number>, Refused> {

@@ -30,6 +30,10 @@ const BYTES_MAX: usize = 4 << 20;
 pub enum Refused {
     /// Too much waits already; here is the value back, for another try.
     Full(Vec<u8>),
+    /// The disks of so many acceptors are full that the cluster takes no new values: here is the
+    /// value back, for a try once they have room. That is so when the log is removed, as `retain`
+    /// says, or when an operator makes room. What is under way stays so, and reads go on.
+    DisksFull(Vec<u8>),
     /// It is longer than a value can be.
     TooLong {
         /// How many bytes it has.
@@ -53,6 +57,10 @@ impl fmt::Display for Refused {
             Refused::Full(_) => f.write_str(
                 "too many values wait for the cluster already: propose it again later, or use the \
                  call that waits",
+            ),
+            Refused::DisksFull(_) => f.write_str(
+                "the disks of too many acceptors are full, and the cluster takes no new values: \
+                 make room for their data, or raise disk_bytes, and propose it again",
             ),
             Refused::TooLong { bytes, limit } => write!(
                 f,
@@ -93,6 +101,8 @@ struct State<W> {
     next: Number,
     /// Who waits, by the last number of each value.
     open: VecDeque<(Number, W)>,
+    /// The leader takes no new values now.
+    is_full: bool,
     /// Why no value is taken any more.
     closed: Option<Closed>,
 }
@@ -116,7 +126,8 @@ pub(super) enum Patience {
 impl<W> Desk<W> {
     pub fn new(session: Session, settings: Settings, inbox: InboxSender) -> Arc<Self> {
         let (waiting, open) = (VecDeque::new(), VecDeque::new());
-        let state = State { waiting, bytes: 0, next: Number::FIRST, open, closed: None };
+        let (next, is_full, closed) = (Number::FIRST, false, None);
+        let state = State { waiting, bytes: 0, next, open, is_full, closed };
         Arc::new(Desk { session, settings, inbox, state: Mutex::new(state), room: Condvar::new() })
     }
 
@@ -131,7 +142,9 @@ impl<W> Desk<W> {
             return Err(Refused::TooLong { bytes, limit });
         }
         let mut state = self.state.lock();
-        let lacks_room = |state: &mut State<W>| state.closed.is_none() && !state.has_room(bytes);
+        let lacks_room = |state: &mut State<W>| {
+            state.closed.is_none() && !state.is_full && !state.has_room(bytes)
+        };
         match patience {
             Patience::Waits => self.room.wait_while(&mut state, lacks_room),
             Patience::Tries => {}
@@ -140,6 +153,9 @@ impl<W> Desk<W> {
             Some(Closed::Stopped) => return Err(Refused::Closed),
             Some(Closed::Ended) => return Err(Refused::Ended),
             None => {}
+        }
+        if state.is_full {
+            return Err(Refused::DisksFull(value));
         }
         if !state.has_room(bytes) {
             return Err(Refused::Full(value));
@@ -156,6 +172,20 @@ impl<W> Desk<W> {
             self.inbox.wake();
         }
         Ok(())
+    }
+
+    /// Whether the leader takes no new values.
+    pub fn is_full(&self) -> bool {
+        self.state.lock().is_full
+    }
+
+    /// The leader takes no new values, or does so again.
+    fn set_full(&self, is_full: bool) {
+        self.state.lock().is_full = is_full;
+        if is_full {
+            // Who waits for room need not wait for that.
+            self.room.notify_all();
+        }
     }
 
     /// Hands values to the role, as many as it has room for.
@@ -217,11 +247,13 @@ pub(super) struct Asking<W> {
     /// What is done with who waits for a value that the leader calls decided. None: somebody else
     /// does it.
     on_decided: Option<fn(W, Number)>,
+    /// Whether the desk was told that the leader takes no new values.
+    told_full: bool,
 }
 
 impl<W> Asking<W> {
     pub fn new(client: Client, desk: Arc<Desk<W>>, on_decided: Option<fn(W, Number)>) -> Self {
-        Asking { client, desk, on_decided }
+        Asking { client, desk, on_decided, told_full: false }
     }
 
     fn on_ack(&self, ack: &RequestAck) {
@@ -273,7 +305,11 @@ impl<W: Send> Actor for Asking<W> {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
-        let Asking { client, desk, .. } = self;
+        let Asking { client, desk, told_full, .. } = self;
+        let is_full = client.is_full();
+        if std::mem::replace(told_full, is_full) != is_full {
+            desk.set_full(is_full);
+        }
         desk.feed(|value| {
             if let Some(value) = value {
                 client.on_input(now, Input::Value(value), fx);
@@ -319,6 +355,7 @@ mod tests {
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         let ack = RequestAck {
             quorate: true,
+            full: false,
             grant: 1 << 20,
             decided_below: Instance(1),
             told: vec![told],
@@ -409,5 +446,31 @@ mod tests {
         assert_eq!(waiting.join().unwrap(), Err(Refused::Closed));
         assert_eq!(fate(open), Some(Fate::Unknown));
         drop(full);
+    }
+
+    /// What was taken before the disks were full stays under way; who would wait is told at once.
+    #[test]
+    fn while_disks_are_full_nothing_new_is_taken() {
+        let (mut asking, desk, _inbox) = asking(Settings::default());
+        let under_way = put(&desk, b"before");
+        let say = |asking: &mut Asking<Teller<Number>>, full| {
+            let (quorate, grant, decided_below) = (true, 1 << 20, Instance(1));
+            let told = vec![Told::new(SESSION, true)];
+            let ack = RequestAck { quorate, full, grant, decided_below, told };
+            let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
+            let mut fx = Effects::new();
+            asking.on_message(Time::ZERO, leader, Message::RequestAck(ack), &mut fx);
+            asking.on_turn_end(Time::ZERO, &mut fx);
+        };
+        say(&mut asking, true);
+        for patience in [Patience::Tries, Patience::Waits] {
+            let (_, teller) = ticket();
+            let refused = desk.put(b"new".to_vec(), patience, teller);
+            assert_eq!(refused, Err(Refused::DisksFull(b"new".to_vec())));
+        }
+        assert!(desk.is_full() && !under_way.is_known());
+        say(&mut asking, false);
+        let _later = put(&desk, b"new");
+        assert!(!desk.is_full() && !under_way.is_known());
     }
 }

@@ -600,6 +600,7 @@ pub(super) mod tests {
                 stamp: Time::ZERO,
             },
             asks: false,
+            full: false,
             progress: trimmed,
         });
         let hear = |following: &mut Following, role, message| {

@@ -136,7 +136,7 @@ impl<M: Send + 'static, O: Send + 'static> Readers for Reads<M, O> {
         let passing = Passing { last, readers: Some(self.me.clone()) };
         match self.desk.put(Vec::new(), Patience::Tries, Call::Passed(passing)) {
             // Of what is refused they are asked for anew.
-            Ok(()) | Err(Refused::Full(_)) => {}
+            Ok(()) | Err(Refused::Full(_) | Refused::DisksFull(_)) => {}
             Err(refused) => self.close(match refused {
                 Refused::Ended => Closed::Ended,
                 _ => Closed::Stopped,

@@ -187,7 +187,8 @@ impl<M: StateMachine> Replica<M> {
     ///
     /// # Errors
     ///
-    /// When the command is empty or too long, and when the replica has ended.
+    /// When the command is empty or too long, while the acceptors' disks are full, and when the
+    /// replica has ended.
     pub fn call(&self, command: impl Into<Vec<u8>>) -> Result<Ticket<M::Output>, Refused> {
         self.put(command.into(), Patience::Waits)
     }
@@ -199,6 +200,11 @@ impl<M: StateMachine> Replica<M> {
     /// As above, and with [`Refused::Full`], which has the command, where the other would wait.
     pub fn try_call(&self, command: impl Into<Vec<u8>>) -> Result<Ticket<M::Output>, Refused> {
         self.put(command.into(), Patience::Tries)
+    }
+
+    /// Whether a command would be refused with [`Refused::DisksFull`] now.
+    pub fn disks_are_full(&self) -> bool {
+        self.desk.is_full()
     }
 
     fn put(&self, command: Vec<u8>, patience: Patience) -> Result<Ticket<M::Output>, Refused> {

@@ -134,7 +134,9 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             let (quorate, count) = (bytes.chance(), bytes.below(4));
             let told = (0..count).map(|_| told(bytes)).collect();
             let (grant, decided_below) = (bytes.number() as u32, instance(bytes));
-            Message::RequestAck(RequestAck { quorate, grant, decided_below, told })
+            // Of the grant, so that a found input goes on meaning what it meant.
+            let full = grant % 8 == 7;
+            Message::RequestAck(RequestAck { quorate, full, grant, decided_below, told })
         }
         Kind::Prepare => Message::Prepare(Prepare {
             ballot: ballot(bytes, said),
@@ -160,13 +162,12 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
                 is_followed: bytes.byte() >= 192,
             })
         }
-        Kind::Accept => Message::Accept(Accept {
-            ballot: ballot(bytes, said),
-            watermark: instance(bytes),
-            chosen: runs(bytes),
-            from: instance(bytes),
-            entries: entries(bytes),
-        }),
+        Kind::Accept => {
+            let (ballot, watermark) = (ballot(bytes, said), instance(bytes));
+            let (chosen, from, entries) = (runs(bytes), instance(bytes), entries(bytes));
+            let full = watermark.0 % 4 == 3;
+            Message::Accept(Accept { ballot, watermark, chosen, full, from, entries })
+        }
         Kind::Accepted => {
             Message::Accepted(Accepted { ballot: ballot(bytes, said), runs: runs(bytes) })
         }
@@ -184,16 +185,17 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             let name = u64::from(bytes.chance());
             Message::Durable(Durable { below: instance(bytes), name })
         }
-        Kind::Heartbeat => Message::Heartbeat(Heartbeat {
-            announcement: announcement(bytes),
-            asks: bytes.chance(),
-            progress: progress(bytes),
-        }),
-        Kind::Echo => Message::Echo(Echo {
-            promised: ballot(bytes, said),
-            accepted: bytes.number(),
-            heard: (0..bytes.below(5)).map(|_| heard(bytes)).collect(),
-        }),
+        Kind::Heartbeat => {
+            let (announcement, asks) = (announcement(bytes), bytes.chance());
+            let progress = progress(bytes);
+            let full = announcement.stamp.0 % 4 == 3;
+            Message::Heartbeat(Heartbeat { announcement, asks, full, progress })
+        }
+        Kind::Echo => {
+            let (promised, accepted) = (ballot(bytes, said), bytes.number());
+            let heard = (0..bytes.below(5)).map(|_| heard(bytes)).collect();
+            Message::Echo(Echo { promised, accepted, full: accepted % 4 == 3, heard })
+        }
         Kind::Plea => {
             let offered = (0..bytes.below(4)).map(|_| 1 + u32::from(bytes.below(4))).collect();
             Message::Plea(Plea { pleaded_us: bytes.number(), offered })

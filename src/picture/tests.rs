@@ -101,6 +101,7 @@ fn made(value: &[u8]) -> Record {
                 ballot: old,
                 watermark,
                 chosen: Vec::new(),
+                full: false,
                 from,
                 entries: entries(),
             }),

@@ -6,6 +6,7 @@
 mod hearing;
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
+mod room;
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use log::{debug, warn};
 
 use self::hearing::Hearing;
 
-use super::actor::{Actor, Effects, Halt, Ignored, Input, Record};
+use super::actor::{Actor, Effects, Halt, Ignored, Input, Record, Room};
 use super::checkpoint::{self, Head};
 use super::figures::Figures;
 use super::message::{
@@ -61,6 +62,8 @@ pub struct Acceptor {
     last_asked: Option<(Ballot, Instance, Option<Instance>)>,
     /// The proposers that are heard. It has nothing to do with what is stored.
     hearing: Hearing,
+    /// What its disk has room for.
+    room: Room,
 }
 
 impl Acceptor {
@@ -79,6 +82,7 @@ impl Acceptor {
             is_asked_again: false,
             last_asked: None,
             hearing: Hearing::default(),
+            room: Room::Ample,
         }
     }
 
@@ -151,6 +155,9 @@ impl Acceptor {
         }
         if !self.admit(prepare.ballot, fx) {
             return;
+        }
+        if prepare.ballot > self.promised && self.room == Room::Exhausted {
+            return fx.ignore(Ignored::DiskFull);
         }
         if prepare.ballot > self.promised {
             // Votes from before the promise are answered before it, under their own ballot.
@@ -226,6 +233,13 @@ impl Acceptor {
         if !self.admit(accept.ballot, fx) {
             return;
         }
+        let pages = self.with_room(&accept);
+        if pages.iter().map(|page| page.entries.len()).sum::<usize>() < accept.entries.len() {
+            fx.ignore(Ignored::DiskFull);
+        }
+        if pages.is_empty() {
+            return; // As if it had been lost, promise and all.
+        }
         let is_new = accept.ballot > self.promised;
         if is_new {
             // Accepting promises: otherwise a lower ballot could be accepted afterwards.
@@ -233,23 +247,25 @@ impl Acceptor {
             self.promised = accept.ballot;
         }
         assert_eq!(self.promised, accept.ballot);
-        let (from, ballot) = (accept.from, accept.ballot);
-        let has_stored = self.store(accept, fx);
+        let mut has_stored = false;
+        for page in pages {
+            self.unanswered.push(page.run());
+            has_stored |= self.store(accept.ballot, page, fx);
+        }
         if is_new && !has_stored {
             // Forgotten instances are not stored, but the promise that their answer implies is.
-            fx.persist.push(Record::Promised(ballot));
+            fx.persist.push(Record::Promised(accept.ballot));
         }
-        self.unanswered.push(Run::new(from, until));
     }
 
-    /// Remembers the entries of `accept`; those that are stored already are not stored again.
-    /// Returns whether there was any other.
-    fn store(&mut self, accept: Accept, fx: &mut Effects) -> bool {
-        let Accept { ballot, from, entries, .. } = accept;
+    /// Remembers the entries of `page`; those that are stored already are not stored again. Returns
+    /// whether there was any other.
+    fn store(&mut self, ballot: Ballot, page: Page, fx: &mut Effects) -> bool {
+        let from = page.from;
         // Forgotten instances are decided, so an Accept can only repeat the decision: it is
         // answered like one that is stored already.
         self.is_asked_again |= from < self.forgotten;
-        let Some(page) = (Page { from, entries }).from_on(self.forgotten) else { return false };
+        let Some(page) = page.from_on(self.forgotten) else { return false };
         let Page { from, entries } = page.clone();
         if self.accepted.overlaps(page.run()) {
             let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
@@ -387,9 +403,10 @@ impl Acceptor {
     fn echo(&mut self, now: Time, fx: &mut Effects) {
         let Some(heard) = self.hearing.take_echo(now, &self.settings) else { return };
         let (promised, accepted) = (self.promised, self.accepted_len());
+        let full = self.room > Room::Ample;
         let most = (self.settings.page_bytes() / Heard::BYTES_MAX).max(1);
         for heard in heard.chunks(most) {
-            let echo = Echo { promised, accepted, heard: heard.to_vec() };
+            let echo = Echo { promised, accepted, full, heard: heard.to_vec() };
             fx.send(Role::Proposer, Message::Echo(echo));
         }
     }
@@ -475,6 +492,10 @@ impl Actor for Acceptor {
         unreachable!("an acceptor has no input room");
     }
 
+    fn on_room(&mut self, room: Room) {
+        self.note_room(room);
+    }
+
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.answer_accepts(fx);
         self.echo(now, fx);
@@ -496,6 +517,7 @@ impl Actor for Acceptor {
             ballot: Some(self.promised).filter(|ballot| *ballot > Ballot::ZERO),
             leader: self.hearing.leader(now, &self.settings),
             accepted: Some(self.accepted_len()),
+            full: self.room > Room::Ample,
             ..Figures::default()
         }
     }
@@ -515,6 +537,7 @@ mod tests {
             ballot: ballot(round, 1),
             watermark: Instance(9),
             chosen: Vec::new(),
+            full: false,
             from: Instance(from),
             entries: vec![Entry::Noop; count].into(),
         };
@@ -549,7 +572,7 @@ mod tests {
     fn accept(ballot: Ballot, from: u64, count: usize) -> Message {
         let (from, entries) = (Instance(from), vec![Entry::Noop; count].into());
         let (watermark, chosen) = (Instance(1), Vec::new());
-        Message::Accept(Accept { ballot, watermark, chosen, from, entries })
+        Message::Accept(Accept { ballot, watermark, chosen, full: false, from, entries })
     }
 
     fn turn(acceptor: &mut Acceptor, messages: impl IntoIterator<Item = Message>) -> Effects {
@@ -695,7 +718,8 @@ mod tests {
             let (from, entries) = (Instance(from), vec![Entry::Noop; 3].into());
             let watermark = Instance(u64::MAX);
             let chosen = Vec::new();
-            let accept = Accept { ballot: ballot(1, 1), watermark, chosen, from, entries };
+            let (first, full) = (ballot(1, 1), false);
+            let accept = Accept { ballot: first, watermark, chosen, full, from, entries };
             turn(&mut acceptor, [Message::Accept(accept), prepare(ballot(1, 1))]);
         }
         turn(&mut acceptor, [prepare(ballot(2, 1))]);

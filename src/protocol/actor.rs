@@ -37,6 +37,10 @@ pub trait Actor {
     /// go back, and be wrong: it is for what applications are told, and nothing else goes by it.
     fn on_calendar(&mut self, _time: LogTime) {}
 
+    /// How much room the disk has for what is to be persisted. Called before
+    /// [`Actor::on_turn_end`], in every turn; only acceptors have such a disk.
+    fn on_room(&mut self, _room: Room) {}
+
     /// Every event of the turn was handed over: what has gathered goes out now, as runs.
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects);
 
@@ -178,6 +182,21 @@ pub enum Record {
     Forgotten(Instance),
 }
 
+/// How much room an acceptor's disk has, from enough to none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Room {
+    /// Enough.
+    #[default]
+    Ample,
+    /// A reserve. It is for values that were under way when the leader heard of it, so that all
+    /// below the next checkpoint is decided, ...
+    Short,
+    /// ... and the last of it is for what makes room: checkpoints, limits and no-ops.
+    Scarce,
+    /// None. What is stored now may fail, and the acceptor would have to end.
+    Exhausted,
+}
+
 /// Values on their way out of a learner. There are only whole values among the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
@@ -240,6 +259,8 @@ pub enum Ignored {
     NotLeading,
     /// A queue is full; the sender will try again.
     QueueFull,
+    /// The disk is full; the sender will try again.
+    DiskFull,
     /// Instance zero, a run that ends before it begins, or a message that contradicts itself.
     Malformed,
     /// An instance too far ahead of everything decided.

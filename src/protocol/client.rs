@@ -7,12 +7,11 @@ mod ending;
 mod opening;
 mod retries;
 mod room;
+mod telling;
 mod unsent;
 
 use std::collections::VecDeque;
 use std::time::Duration;
-
-use log::warn;
 
 use self::opening::Opening;
 use self::unsent::Unsent;
@@ -31,9 +30,6 @@ use super::types::{
     Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To,
 };
 use crate::bugs::{self, Bug};
-
-/// How often a client says that it waits for others before the leader takes what it asks for.
-const TELL_FAR: Duration = Duration::from_secs(10);
 
 /// For how long a leader that only answers pleas is taken to serve: many requests in a row may be
 /// lost by bad luck.
@@ -84,6 +80,9 @@ pub struct Client {
     heard: Option<Time>,
     /// When it was said that the leader takes no request for the front yet.
     told_far: Option<Time>,
+    /// Whether the leader takes no new values, and when that was said.
+    is_full: bool,
+    told_full: Option<Time>,
     /// When a quorate leader answered last, or when there was nothing to be answered.
     served: Time,
     /// When a leader answered a request last, and not only a plea.
@@ -160,6 +159,8 @@ impl Client {
             answered: Number::FIRST,
             heard: None,
             told_far: None,
+            is_full: false,
+            told_full: None,
             settings,
             served: Time::ZERO,
             asked: Time::ZERO,
@@ -214,6 +215,12 @@ impl Client {
         self.tally
     }
 
+    /// Whether the leader takes no new values, because the disks of too many acceptors are full.
+    /// What is asked for waits until they are not.
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// The ballot of the last leader heard of.
     pub fn leader(&self) -> Ballot {
         self.leader
@@ -237,6 +244,7 @@ impl Client {
         let is_asked = now.since(self.asked) <= UNASKED_MAX;
         if ack.quorate {
             self.opening.hear(now, ack.decided_below);
+            self.is_full = ack.full;
         }
         if is_asked && (ack.quorate || bugs::has(Bug::ZombieServes)) {
             self.served = now;
@@ -382,6 +390,7 @@ impl Client {
         }
         self.opening.hear(now, heartbeat.progress.watermark);
         self.tell_far(now, heartbeat.progress.watermark);
+        self.is_full = heartbeat.full;
         if ballot == self.leader {
             return;
         }
@@ -394,26 +403,6 @@ impl Client {
             if let State::Sent { .. } | State::Received { .. } = self.window[position].state {
                 self.send_again(position, 1);
             }
-        }
-    }
-
-    /// Says what the client waits for, when it asks for an instance that the leader does not take
-    /// requests for yet: now and then, as long as it lasts.
-    fn tell_far(&mut self, now: Time, watermark: Instance) {
-        let Assignment::Client { first } = self.assignment else { return };
-        let instance = first.plus(self.front.0 - 1);
-        let ahead = self.settings.instances_ahead;
-        if self.window.is_empty() || instance < watermark.plus(ahead) {
-            self.told_far = None;
-            return;
-        }
-        if self.told_far.is_none_or(|told| now.since(told) >= TELL_FAR) {
-            self.told_far = Some(now);
-            warn!(
-                "instance {instance} is too far ahead: instance {watermark} is not decided, and no \
-                 leader takes requests for {ahead} instances above that or more \
-                 (instances_ahead); waiting until those below are decided"
-            );
         }
     }
 
@@ -596,6 +585,7 @@ impl Actor for Client {
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.fill_window();
+        self.tell_full(now);
         self.send_unsent(now, fx);
         if self.window.is_empty() {
             self.deadlines.clear();
@@ -659,6 +649,7 @@ mod tests {
     fn acknowledge(client: &mut Client, now: Time, told: Told) -> Vec<(u64, usize)> {
         let ack = RequestAck {
             quorate: true,
+            full: false,
             grant: 1 << 20,
             decided_below: Instance(1),
             told: vec![told],
@@ -713,7 +704,7 @@ mod tests {
             end: Instance(1),
             name: 0,
         };
-        let heartbeat = Heartbeat { announcement, asks: false, progress };
+        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
         client.on_heartbeat(Time(1), &heartbeat, &mut Effects::new());
         assert_eq!(to(&mut client, 2, false), [all], "the first is asked for again");
         assert_eq!(to(&mut client, 3, false), [To::Node(first)]);
@@ -745,7 +736,7 @@ mod tests {
         let decided_below = Instance(decided_below);
         client.on_request_ack(
             Time(now),
-            RequestAck { quorate, grant: 1 << 20, decided_below, told: vec![ack()] },
+            RequestAck { quorate, full: false, grant: 1 << 20, decided_below, told: vec![ack()] },
         );
     }
 
@@ -841,9 +832,9 @@ mod tests {
         }
         let missed = asked - 200;
         now = now + Duration::from_millis(20);
-        let told = Told { received: runs(&[(missed + 2, asked)]), ..ack() };
-        let ack =
-            RequestAck { quorate: true, grant: 0, decided_below: Instance(1), told: vec![told] };
+        let told = vec![Told { received: runs(&[(missed + 2, asked)]), ..ack() }];
+        let (quorate, full, grant, decided_below) = (true, false, 0, Instance(1));
+        let ack = RequestAck { quorate, full, grant, decided_below, told };
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         let mut fx = Effects::new();
         client.on_message(now, leader, Message::RequestAck(ack), &mut fx);
@@ -862,7 +853,7 @@ mod tests {
         let progress = crate::protocol::decided_log::DecidedLog::new().progress();
         let (standing, quorate) = (Standing::Leads, true);
         let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
-        let heartbeat = Heartbeat { announcement, asks: false, progress };
+        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
         let leader = Sender { node: NodeId::new(Role::Proposer, 2), boot: 1 };
         for _ in 0..2 {
             client.on_message(Time::ZERO, leader, Message::Heartbeat(heartbeat.clone()), &mut fx);
@@ -995,7 +986,7 @@ mod tests {
             let (standing, quorate) = (Standing::Leads, true);
             let stamp = Time::ZERO;
             let announcement = Announcement { standing, quorate, ballot, stamp };
-            let heartbeat = Heartbeat { announcement, asks: false, progress };
+            let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
             let now = Time::ZERO + Duration::from_millis(millis);
             client.on_heartbeat(now, &heartbeat, &mut fx);
             client.told_far

@@ -229,6 +229,11 @@ impl Election {
         self.callers.on_plea(now, from, plea);
     }
 
+    /// The acceptors that repeat what it says, these days.
+    pub fn vouching_now(&self, now: Time) -> impl Iterator<Item = u32> {
+        self.vouching(now)
+    }
+
     /// How many processes say that no leader serves them.
     pub fn callers(&self, now: Time) -> u32 {
         self.callers.count(now, self.pace.offer_memory)

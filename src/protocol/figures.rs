@@ -25,6 +25,8 @@ pub struct Figures {
     /// Instances that a leader has proposed, or values that a client has asked for, that are not
     /// decided yet.
     pub in_flight: u64,
+    /// Whether an acceptor's disk is full; of a leader, whether too few acceptors have room.
+    pub full: bool,
     /// In how many instances an acceptor has accepted something.
     pub accepted: Option<u64>,
     /// What became of a client's values.

@@ -46,7 +46,7 @@ pub fn gather_acks(
 
 /// Whether two acknowledgements tell the same of the leader.
 fn is_alike(one: &RequestAck, other: &RequestAck) -> bool {
-    let said = |ack: &RequestAck| (ack.quorate, ack.grant, ack.decided_below);
+    let said = |ack: &RequestAck| (ack.quorate, ack.full, ack.grant, ack.decided_below);
     said(one) == said(other)
 }
 
@@ -58,10 +58,8 @@ mod tests {
     fn ack(client: u32, quorate: bool) -> (To, Message) {
         let told = vec![Told::new(Session { client, boot: 1 }, true)];
         let to = To::Node(NodeId::new(Role::Client, client));
-        (
-            to,
-            Message::RequestAck(RequestAck { quorate, grant: 0, decided_below: Instance(1), told }),
-        )
+        let (full, grant, decided_below) = (false, 0, Instance(1));
+        (to, Message::RequestAck(RequestAck { quorate, full, grant, decided_below, told }))
     }
 
     #[test]

@@ -289,7 +289,7 @@ impl Learner {
 
     /// A leader proposes something. It may be decided already, and tells what else is.
     fn on_accept(&mut self, now: Time, from: Sender, accept: Accept, fx: &mut Effects) {
-        let Accept { ballot, watermark: until, chosen: runs, from: first, entries } = accept;
+        let Accept { ballot, watermark: until, chosen: runs, from: first, entries, .. } = accept;
         if !ballot.belongs_to(from) {
             return fx.ignore(Ignored::Malformed);
         }
@@ -414,7 +414,7 @@ impl Learner {
         let ballot = self.leader(now).unwrap_or(Ballot::ZERO);
         let announcement = Announcement { standing, quorate: false, ballot, stamp: now };
         let progress = self.log.progress();
-        let heartbeat = Heartbeat { announcement, asks: false, progress };
+        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
         fx.send(Role::Learner, Message::Heartbeat(heartbeat));
         fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval);
     }
@@ -677,7 +677,7 @@ mod tests {
             let (standing, quorate) = (Standing::Leads, false);
             let (ballot, stamp) = (Ballot::ZERO, Time::ZERO);
             let announcement = Announcement { standing, quorate, ballot, stamp };
-            let heartbeat = Heartbeat { announcement, asks: false, progress };
+            let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
             let sender = Sender { node: NodeId::new(role, 2), boot: 1 };
             let message = Message::Heartbeat(heartbeat);
             learner.on_message(Time::ZERO, sender, message, &mut Effects::new());
@@ -853,7 +853,7 @@ mod tests {
             end: watermark,
             name: 0,
         };
-        Message::Heartbeat(Heartbeat { announcement, asks: false, progress })
+        Message::Heartbeat(Heartbeat { announcement, asks: false, full: false, progress })
     }
 
     #[test]

@@ -71,11 +71,13 @@ mod display;
 mod interest;
 mod phase1;
 mod reading;
+mod recalling;
 mod snapshot;
 
 pub use self::interest::Interest;
 pub use self::phase1::{AcceptedPage, Prepare, Promise};
 pub use self::reading::{ReadReply, ReadRequest};
+pub use self::recalling::{Recall, Recalled, Voted};
 pub use self::snapshot::{Chunk, Durable, Fetch, SnapshotName, StateKind};
 
 use super::entries::Entries;
@@ -162,6 +164,9 @@ pub struct RequestAck {
     /// Whether the leader is quorate. What another one answers tells how values fared, but not
     /// that anybody serves these clients.
     pub quorate: bool,
+    /// Whether the leader takes no new values: too few acceptors have room on their disks
+    /// ([`Echo::full`]). What it has received before stays received.
+    pub full: bool,
     /// How many bytes of each of these sessions may be waiting for a decision, about.
     pub grant: u32,
     /// Everything below it is decided: where a session may be opened.
@@ -213,6 +218,10 @@ pub struct Accept {
     pub watermark: Instance,
     /// As [`Chosen::runs`].
     pub chosen: Vec<Run<Instance>>,
+    /// Whether the leader takes no new values, as [`RequestAck::full`]. Then clients' values in
+    /// here were under way before, and an acceptor whose disk is full takes them from its reserve:
+    /// a checkpoint above them, which makes room, is of use once they are decided.
+    pub full: bool,
     /// The instance of the first entry; the others follow it.
     pub from: Instance,
     /// The entries.
@@ -302,6 +311,8 @@ pub struct Heartbeat {
     pub announcement: Announcement,
     /// Whether acceptors should echo it at once.
     pub asks: bool,
+    /// Of a leader: as [`RequestAck::full`]. Clients that ask for nothing hear when it ends.
+    pub full: bool,
     /// What the sender holds, so that a lost last value is noticed.
     pub progress: Progress,
 }
@@ -328,6 +339,9 @@ pub struct Echo {
     /// In how many instances it has accepted something. While its data lives, neither this nor
     /// what it promised ever shrinks.
     pub accepted: u64,
+    /// Whether its disk is full: it votes for clients' values only where the leader says that it
+    /// takes no others ([`Accept::full`]), and goes on voting for what the leader writes itself.
+    pub full: bool,
     /// The last announcement of each proposer.
     pub heard: Vec<Heard>,
 }
@@ -407,53 +421,6 @@ pub struct CatchUpReply {
     pub entries: Entries,
     /// Whether this is the last datagram of the answer; what is still missing must be asked for.
     pub last: bool,
-}
-
-/// Learner to acceptors: how did you vote in these old instances? The memories of the others do not
-/// reach back so far. `recall` has the argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Recall {
-    /// The acceptor that sends entries; the others send ballots alone.
-    pub of: u32,
-    /// As [`CatchUpRequest::again`].
-    pub again: bool,
-    /// Everything below it is decided: some acceptor has said so.
-    pub known: Instance,
-    /// The instances.
-    pub run: Run<Instance>,
-}
-
-/// Acceptor to who asked: its last votes in some of the instances.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Recalled {
-    /// Everything below it is decided, and was when this acceptor looked.
-    pub known: Instance,
-    /// The acceptor has removed its votes below it.
-    pub trimmed: Instance,
-    /// What the answer is about: where no vote is told of it, the acceptor has none.
-    pub run: Run<Instance>,
-    /// The votes.
-    pub votes: Vec<Voted>,
-    /// The instance of the first entry; the others follow it.
-    pub from: Instance,
-    /// The entries that the first of the votes were for, or none.
-    pub entries: Entries,
-    /// Whether this is the last datagram of the answer.
-    pub last: bool,
-}
-
-/// One acceptor's last votes in consecutive instances.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Voted {
-    /// The instances.
-    pub run: Run<Instance>,
-    /// The ballot of the votes.
-    pub ballot: Ballot,
-}
-
-impl Voted {
-    /// How many bytes one takes in a datagram, at most.
-    pub const BYTES_MAX: usize = RUN_BYTES_MAX + 9 + 5 + 9;
 }
 
 /// Proposer to acceptors: the acceptor of this id had another incarnation before. It has lost what

@@ -267,7 +267,8 @@ mod tests {
         let mut fx = Effects::new();
         let delivered = vec![Run::new(Number(from), Number(until))];
         let told = vec![Told { delivered, ..Told::new(SESSION, true) }];
-        let ack = RequestAck { quorate: true, grant: 1 << 20, decided_below: Instance(1), told };
+        let (quorate, full, grant, decided_below) = (true, false, 1 << 20, Instance(1));
+        let ack = RequestAck { quorate, full, grant, decided_below, told };
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         load.on_message(Time(micros), leader, Message::RequestAck(ack), &mut fx);
         load.on_turn_end(Time(micros), &mut fx);

@@ -11,7 +11,7 @@ use crate::protocol::acceptor::Acceptor;
 use crate::protocol::settings::Settings;
 use crate::storage::AcceptorStore;
 use crate::storage::identity::Identity;
-use crate::storage::log::{Log, LogOptions, Recovered};
+use crate::storage::log::{Log, Recovered};
 use crate::storage::memory::MemoryStore;
 use crate::storage::watch::Watch;
 
@@ -58,8 +58,7 @@ impl Memory {
             incarnation: fresh,
             token: entropy::random_u64()?,
         };
-        let how = LogOptions { adopt_copy: options.adopt_copy, ..LogOptions::default() };
-        let opening = Log::open(directory, &identity, how)?;
+        let opening = Log::open(directory, &identity, config.log_options(options.adopt_copy))?;
         let boot = opening.incarnation();
         let mut acceptor = Acceptor::new(id, boot, settings.clone());
         let (log, recovered) = opening.recover(|record| acceptor.restore(record))?;

@@ -94,6 +94,7 @@ impl Opened {
             );
             return Err(StartError::new(StartErrorKind::Configuration, sentence));
         }
+        config.check_disk()?;
         let asks_for_instances = matches!(options.assignment, Assignment::Client { .. });
         if node.role == Role::Client && asks_for_instances && config.retain() != Retain::All {
             let sentence = format!(

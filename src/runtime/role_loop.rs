@@ -26,7 +26,7 @@ use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
 use crate::clock::{Clock, Moment, Pace};
 use crate::net::DatagramSender;
-use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input};
+use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input, Room};
 use crate::protocol::gathering::gather_acks;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
@@ -338,6 +338,8 @@ impl<A: Actor> RoleLoop<A> {
     /// the next.
     fn end_turn(&mut self, now: Time) -> Result<(), Failure> {
         self.actor.on_calendar(LogTime(Moment::now().millis));
+        let room = self.around.store.room();
+        self.actor.on_room(room);
         self.actor.on_turn_end(now, &mut self.fx);
         // 1. What must not be forgotten is stored before anything can be known outside.
         let has_stored = !self.fx.persist.is_empty();
@@ -379,8 +381,9 @@ impl<A: Actor> RoleLoop<A> {
             return Err(Failure::Halted(halt));
         }
         debug_assert!(self.fx.is_empty(), "every effect of a turn is applied in that turn");
-        // 5. Room on the disk is given back when nobody waits for this turn any more.
-        if has_stored {
+        // 5. Room on the disk is given back when nobody waits for this turn any more, a piece in
+        //    each: also in turns that store nothing, where that is because the disk is full.
+        if has_stored || room > Room::Ample {
             self.around.store.reclaim().map_err(Failure::Store)?;
         }
         self.give_credits();

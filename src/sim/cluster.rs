@@ -29,6 +29,7 @@ use crate::rng::Rng;
 use crate::storage::error::LogError;
 use crate::storage::identity::Identity;
 use crate::storage::log::{Log, LogOptions};
+use crate::storage::room::Quota;
 use crate::wire::Codec;
 
 /// The name of every simulated cluster.
@@ -56,6 +57,8 @@ pub struct Plan {
     pub no_preexecution: bool,
     /// The log of an acceptor goes on in a new segment after so many bytes.
     pub segment_bytes: u64,
+    /// How much the log of an acceptor may take.
+    pub quota: Quota,
     /// What each life of a learner wants to read, if anything.
     pub reads: Option<ReadOften>,
 }
@@ -71,6 +74,7 @@ impl Default for Plan {
             no_timeouts: false,
             no_preexecution: false,
             segment_bytes: 8 << 10,
+            quota: Quota::NONE,
             reads: None,
         }
     }
@@ -879,7 +883,8 @@ fn open_log(
     plan: &Plan,
 ) -> Result<(Acceptor, Log<SimDisk>), LogError> {
     let adopt_copy = host.operated.adopts_copy;
-    let options = LogOptions { adopt_copy, segment_bytes: plan.segment_bytes };
+    let Plan { segment_bytes, quota, .. } = *plan;
+    let options = LogOptions { adopt_copy, segment_bytes, quota };
     let opening = Log::open(host.disk.clone(), mine, options)?;
     let mut acceptor = Acceptor::new(mine.acceptor, opening.incarnation(), plan.settings.clone());
     let (log, _) = opening.recover(|record| acceptor.restore(record))?;

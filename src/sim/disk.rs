@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::rng::Rng;
-use crate::storage::disk::{Disk, Files, Mark};
+use crate::storage::disk::{Disk, Files, Mark, Space};
 
 /// A simulated disk. Clones share it, as two lives of a process share a real one.
 #[derive(Clone, Debug, Default)]
@@ -395,6 +395,12 @@ impl Disk for SimDisk {
         let named = state.names.clone();
         state.files.retain(|inode, _| named.values().any(|one| one == inode));
         Ok(())
+    }
+
+    fn space(&mut self) -> io::Result<Option<Space>> {
+        let state = self.state();
+        let (whole, free) = (state.capacity, state.room() as u64);
+        Ok(whole.map(|whole| Space { whole: whole as u64, free }))
     }
 
     fn path_of(&self, name: &str) -> String {

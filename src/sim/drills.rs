@@ -3,6 +3,7 @@
 
 mod fetching;
 mod forgotten;
+mod full_disks;
 mod reading;
 mod recalling;
 mod series;
@@ -31,7 +32,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 45] = [
+pub const ALL: [Drill; 48] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -77,6 +78,9 @@ pub const ALL: [Drill; 45] = [
     ("half a checkpoint", snapshots::halves),
     ("reads without a leader", reading::leaderless),
     ("reads and an acceptor that forgets", reading::forgetful),
+    ("disks that are full for a while", full_disks::ages),
+    ("disks that keepers fill", full_disks::held_back),
+    ("one disk of three is full", full_disks::one_of_three),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

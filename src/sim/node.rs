@@ -304,6 +304,9 @@ impl Node {
             actor.on_timer(local, timer, &mut self.fx);
         }
         actor.on_calendar(calendar(self.sender, now));
+        if let Some(log) = &mut self.log {
+            actor.on_room(log.room());
+        }
         actor.on_turn_end(local, &mut self.fx);
     }
 

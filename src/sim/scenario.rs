@@ -21,6 +21,7 @@ use crate::protocol::message::{Assignment, Kind};
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{NodeId, Role, Time};
 use crate::rng::Rng;
+use crate::storage::room::Quota;
 
 /// How long everything may take once the faults are over.
 const LIVENESS: Duration = Duration::from_secs(30);
@@ -314,6 +315,14 @@ fn drawn_sessions(rng: &mut Rng) -> Option<usize> {
     (rng.below(6) == 0).then(|| 1 + rng.below(12) as usize)
 }
 
+/// How many bytes fit on the disk of each acceptor, in one of six runs whose log is trimmed: few, so
+/// that some disks are full for a while, or until everything heals.
+fn drawn_disks(seed: u64, retain: Retain) -> Option<usize> {
+    let mut rng = Rng::new(seed ^ 0x6675_6c6c);
+    let is_small = rng.below(6) == 0 && retain != Retain::All;
+    is_small.then(|| 14_000 + rng.below(60_000) as usize)
+}
+
 /// How often learners are read from: in two of three runs, from all the time to now and then.
 fn drawn_reads(seed: u64) -> Option<ReadOften> {
     let mut rng = Rng::new(seed ^ 0x7265_6164);
@@ -363,6 +372,10 @@ impl Draw {
         self.draw_sessions(&mut plan.settings, &mut clients);
         let classes: Vec<Class> = CLASSES.into_iter().filter(|_| self.rng.chance(0.5)).collect();
         let mut faults = Vec::new();
+        if let Some(bytes) = drawn_disks(self.seed, plan.settings.retain) {
+            let acceptors = (1..=self.acceptors).map(|id| NodeId::new(Role::Acceptor, id));
+            faults.extend(acceptors.map(|id| (Time::ZERO, Fault::FillDisk(id, bytes))));
+        }
         let mut time = Time::ZERO;
         let longest = Duration::from_millis([5, 50, 300, 2000][self.rng.below(4) as usize]);
         for _ in 0..self.rng.below(40) {
@@ -406,6 +419,7 @@ impl Draw {
             no_preexecution: rng.chance(0.3),
             // Soon, so that segments begin and are removed often.
             segment_bytes: 512 << (self.seed % 5),
+            quota: Quota::NONE,
             reads: None,
         }
     }

@@ -52,6 +52,8 @@ struct Process {
     promised: Option<Ballot>,
     /// What an acceptor has accepted, and whom it hears, and when it said so.
     echo: Option<(u64, Vec<Heard>, Time)>,
+    /// An acceptor says that its disk is full; a leader, that too few acceptors have room.
+    full: bool,
 }
 
 impl Hearing {
@@ -135,6 +137,7 @@ impl Hearing {
         match message {
             Some(Message::Heartbeat(heartbeat)) => {
                 process.hear(heartbeat.announcement);
+                process.full = heartbeat.full;
                 process.progress = Some(heartbeat.progress);
             }
             Some(Message::DecideAck(ack)) => process.progress = Some(ack.progress),
@@ -160,7 +163,7 @@ impl Hearing {
             }
         }
         if let Some(process) = self.processes.get_mut(&key) {
-            process.promised = Some(echo.promised);
+            (process.promised, process.full) = (Some(echo.promised), echo.full);
             // Of many proposers each has its part of an echo, and the leader is in one of them.
             let heard: Vec<Heard> = echo.heard.into_iter().take(ECHOED_MAX).collect();
             process.echo = Some((echo.accepted, heard, now));
@@ -182,6 +185,7 @@ impl Hearing {
             progress: None,
             promised: None,
             echo: None,
+            full: false,
         }))
     }
 
@@ -206,6 +210,7 @@ impl Hearing {
             progress: process.progress,
             accepted: process.echo.as_ref().map(|(accepted, ..)| *accepted),
             lag: process.progress.zip(most).map(|(held, most)| most.saturating_sub(held.decided)),
+            is_full: process.full,
             silent: now.since(process.heard),
             is_fresh: now.since(process.heard) <= self.fresh,
             source: process.source,
@@ -248,7 +253,8 @@ impl Hearing {
             let is_fresh = now.since(process.heard) <= self.fresh;
             let answered_by = self.answers(now, *key, said.ballot);
             let is_quorate = said.quorate && answered_by >= self.quorum.needed();
-            let leader = Leader { node: key.0, ballot: said.ballot, answered_by, is_quorate };
+            let (node, ballot, is_full) = (key.0, said.ballot, process.full);
+            let leader = Leader { node, ballot, answered_by, is_quorate, is_full };
             is_fresh.then_some(leader)
         });
         leading.max_by_key(|leader| (leader.is_quorate, leader.ballot))
@@ -319,7 +325,7 @@ mod tests {
             end,
             name: 0,
         };
-        Message::Heartbeat(Heartbeat { announcement, asks: false, progress })
+        Message::Heartbeat(Heartbeat { announcement, asks: false, full: false, progress })
     }
 
     fn echo(promised: Ballot, heard: &[(u32, Announcement)]) -> Message {
@@ -328,7 +334,7 @@ mod tests {
             boot: 7,
             announcement: *announcement,
         });
-        Message::Echo(Echo { promised, accepted: 5, heard: heard.collect() })
+        Message::Echo(Echo { promised, accepted: 5, full: false, heard: heard.collect() })
     }
 
     fn say(hearing: &mut Hearing, millis: u64, role: Role, id: u32, message: &Message) {
@@ -441,7 +447,7 @@ mod tests {
         let mut hearing = hearing();
         let (ballot, watermark) = (ballot(1, 2), Instance(1));
         let (from, entries, chosen) = (Instance(1), Vec::new().into(), Vec::new());
-        let accept = Accept { ballot, watermark, chosen, from, entries };
+        let accept = Accept { ballot, watermark, chosen, full: false, from, entries };
         say(&mut hearing, 0, Role::Proposer, 2, &Message::Accept(accept));
         assert_eq!(hearing.view(Time(0)).rows.len(), 1);
         let source = "10.0.0.1:4000".parse().unwrap();

@@ -38,6 +38,8 @@ pub struct Leader {
     pub answered_by: u32,
     /// Whether they are a quorum, and it knows.
     pub is_quorate: bool,
+    /// Whether it takes no new values, because too few acceptors have room on their disks.
+    pub is_full: bool,
 }
 
 /// One process.
@@ -58,6 +60,8 @@ pub struct Row {
     pub accepted: Option<u64>,
     /// How many decided instances it lacks that somebody holds.
     pub lag: Option<u64>,
+    /// Whether an acceptor's disk is full; of a leader, whether too few acceptors have room.
+    pub is_full: bool,
     /// How long ago it was heard.
     pub silent: Duration,
     /// Whether that is recent.
@@ -77,6 +81,7 @@ impl Row {
             (Role::Proposer, Some(Standing::Campaigns)) => "campaigns",
             (Role::Proposer, Some(Standing::Abstains)) => "abstains",
             (Role::Proposer | Role::Learner, Some(Standing::Stands)) => "stands by",
+            (Role::Acceptor, _) if self.is_full => "disk full",
             _ => "runs",
         }
     }
@@ -118,6 +123,7 @@ impl Row {
             "highest_decided": progress.map(|progress| progress.end.0.saturating_sub(1)),
             "decided": progress.map(|progress| progress.decided),
             "accepted": self.accepted,
+            "disk_full": self.is_full,
             "lag": self.lag,
             "heard_seconds": self.silent.as_secs_f64(),
             "wire": wire::VERSION,
@@ -152,7 +158,7 @@ impl View {
                 "nobody of cluster {cluster} is heard; `paxos doctor` says whether the network is \
                  why"
             ),
-            Some(Leader { node, ballot, answered_by, is_quorate }) => format!(
+            Some(Leader { node, ballot, answered_by, is_quorate, .. }) => format!(
                 "{node} leads cluster {cluster} with ballot {ballot}; {answered_by} of \
                  {acceptor_count} acceptors answer it{}",
                 if is_quorate { String::new() } else { format!(", and {needed} are needed") }
@@ -166,6 +172,19 @@ impl View {
                 )
             }
         }];
+        let is_full = |row: &&Row| row.node.role == Role::Acceptor && row.is_fresh && row.is_full;
+        let full = self.rows.iter().filter(is_full).map(|row| row.node.to_string());
+        let full = full.collect::<Vec<_>>().join(", ");
+        if !full.is_empty() {
+            let goes_on = match self.leader {
+                Some(Leader { is_full: true, .. }) => "no new values are taken",
+                Some(_) | None => "the others go on",
+            };
+            sentences.push(format!(
+                "the disk is full of {full}: {goes_on}; make room for the data, raise disk_bytes, \
+                 or keep less (retain)"
+            ));
+        }
         if !self.refused.is_empty() {
             let reasons = self.refused.iter().map(|(reason, count)| format!("{count} {reason}"));
             let reasons = reasons.collect::<Vec<_>>().join(", ");
@@ -182,6 +201,7 @@ impl View {
                 "ballot": leader.ballot.to_string(),
                 "answered_by": leader.answered_by,
                 "is_quorate": leader.is_quorate,
+                "is_full": leader.is_full,
             })
         });
         let mut refused: BTreeMap<String, u64> = BTreeMap::new();
@@ -221,6 +241,7 @@ mod tests {
             }),
             accepted: None,
             lag: Some(0),
+            is_full: false,
             silent: Duration::from_millis(12),
             is_fresh: true,
             source: Some("10.0.0.1:4000".parse().unwrap()),
@@ -240,6 +261,7 @@ mod tests {
                 ballot,
                 answered_by: 2,
                 is_quorate: true,
+                is_full: false,
             }),
             rows: vec![row("P1", Some(Standing::Leads)), acceptor, silent],
             refused: BTreeMap::new(),
@@ -272,6 +294,24 @@ L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 8  -
         assert!(view.summary()[1].ends_with("not understood: 4 of another version"));
         view.rows.clear();
         assert!(view.summary()[0].starts_with("nobody of cluster paxos is heard"));
+    }
+
+    #[test]
+    fn full_disks_are_named_with_what_follows_from_them() {
+        let mut view = view();
+        view.rows[1].is_full = true;
+        assert!(view.lines().contains("A1  disk full  3.P1"), "{}", view.lines());
+        let said = view.summary()[1].clone();
+        assert!(said.starts_with("the disk is full of A1: the others go on"), "{said}");
+        view.leader = view.leader.map(|leader| Leader { is_full: true, ..leader });
+        let said = view.summary()[1].clone();
+        assert!(said.starts_with("the disk is full of A1: no new values are taken"), "{said}");
+        let json = view.json();
+        assert_eq!(json["leader"]["is_full"], true);
+        assert_eq!(json["processes"][1]["disk_full"], true);
+        // What was heard long ago is no news.
+        view.rows[1].is_fresh = false;
+        assert_eq!(view.summary().len(), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
-use super::disk::{Disk, Files, Mark};
+use super::disk::{Disk, Files, Mark, Space};
 use super::identity::IDENTITY;
 use super::watch::{Watch, Watched};
 
@@ -289,6 +289,13 @@ impl Disk for Directory {
 
     fn sync_names(&mut self) -> io::Result<()> {
         self.handle.sync_all()
+    }
+
+    fn space(&mut self) -> io::Result<Option<Space>> {
+        let found = rustix::fs::fstatvfs(&self.handle)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        // Of the blocks that are free some are for the superuser alone.
+        Ok(Some(Space { whole: bytes(found.f_blocks), free: bytes(found.f_bavail) }))
     }
 
     fn path_of(&self, name: &str) -> String {

@@ -70,8 +70,22 @@ pub trait Disk: Files {
     /// Makes the names stable: what was created, renamed and removed.
     fn sync_names(&mut self) -> io::Result<()>;
 
+    /// How much the file system has, and has left for this process; none where nobody tells.
+    fn space(&mut self) -> io::Result<Option<Space>> {
+        Ok(None)
+    }
+
     /// How messages call a file of the directory; the directory itself for no name.
     fn path_of(&self, name: &str) -> String;
+}
+
+/// How many bytes a file system has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// All of them.
+    pub whole: u64,
+    /// Those that are left.
+    pub free: u64,
 }
 
 /// What a copy of a file does not have in common with it. Renaming keeps it, and so does moving

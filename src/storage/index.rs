@@ -242,7 +242,7 @@ mod tests {
         let cluster = "test".to_owned();
         let (incarnation, token) = (7, 0x7172_6973_746f_7265);
         let mine = Identity { cluster, acceptor: 1, acceptor_count: 3, incarnation, token };
-        let options = LogOptions { adopt_copy: false, segment_bytes };
+        let options = LogOptions { segment_bytes, ..LogOptions::DEFAULT };
         let opening = Log::open(disk.clone(), &mine, options).unwrap();
         opening.recover(|_| {}).unwrap().0
     }

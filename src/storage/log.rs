@@ -36,8 +36,9 @@ use super::frame::{HEADER_BYTES, Place, seal};
 use super::identity::Identity;
 use super::index::{StoredFrame, VoteIndex, VoteReader};
 use super::manifest::{End, MANIFEST, Manifest, Removed, Segment, Tallies};
+use super::room::{Budget, Quota};
 use crate::bugs::{self, Bug};
-use crate::protocol::actor::Record;
+use crate::protocol::actor::{Record, Room};
 use crate::wire;
 
 pub use super::recovery::{Opening, Recovered};
@@ -49,11 +50,19 @@ pub struct LogOptions {
     pub adopt_copy: bool,
     /// A new segment begins when one is this long.
     pub segment_bytes: u64,
+    /// How much it may take.
+    pub quota: Quota,
+}
+
+impl LogOptions {
+    /// What holds where nothing else is said.
+    pub const DEFAULT: LogOptions =
+        LogOptions { adopt_copy: false, segment_bytes: 64 << 20, quota: Quota::NONE };
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        LogOptions { adopt_copy: false, segment_bytes: 64 << 20 }
+        LogOptions::DEFAULT
     }
 }
 
@@ -73,6 +82,9 @@ pub struct Log<D> {
     segment: String,
     /// ... and how far it goes.
     end: End,
+    /// How many bytes the segments before it have.
+    before: u64,
+    budget: Budget,
     /// What each segment holds that is stable, ...
     contents: Vec<Contents>,
     /// ... what is in the frame that is being gathered, ...
@@ -125,6 +137,8 @@ impl<D: Disk> Log<D> {
         contents.iter().for_each(|one| whole.add(*one));
         // Of segments that were removed in an earlier life nothing is known but that.
         index.forget_below(*manifest.numbers().start(), whole.trimmed);
+        let before = bytes_before_last(&manifest);
+        let budget = Budget::new(options.quota);
         Ok(Log {
             disk,
             token,
@@ -133,6 +147,8 @@ impl<D: Disk> Log<D> {
             segment: segment_name(manifest.last_number()),
             manifest,
             end,
+            before,
+            budget,
             contents,
             gathered: Contents::NONE,
             whole,
@@ -157,6 +173,7 @@ impl<D: Disk> Log<D> {
         self.manifest.segments.push(Segment { mark, end: self.end });
         self.tallies = self.manifest.write(&mut self.disk)?;
         self.segment = name;
+        self.before = bytes_before_last(&self.manifest);
         self.contents.push(Contents::NONE);
         Ok(())
     }
@@ -234,6 +251,7 @@ impl<D: Disk> Log<D> {
         self.contents.drain(..count);
         let frames = self.manifest.segments.drain(..count).next_back().map(|last| last.end.frames);
         let frames = frames.unwrap_or(self.manifest.removed.frames);
+        self.before = bytes_before_last(&self.manifest);
         self.manifest.removed = Removed { segments: numbers.end - 1, frames };
         // The tallies begin anew, so the text must say how far the log is stable.
         if let Some(last) = self.manifest.segments.last_mut() {
@@ -249,6 +267,12 @@ impl<D: Disk> Log<D> {
     fn remove_files(&mut self, numbers: Range<u64>) {
         numbers.for_each(|number| remove_needless(&mut self.disk, number));
     }
+}
+
+/// How many bytes all segments have but the last.
+fn bytes_before_last(manifest: &Manifest) -> u64 {
+    let before = manifest.segments.split_last().map_or(&[][..], |(_, before)| before);
+    before.iter().map(|segment| segment.end.bytes).sum()
 }
 
 /// Removes the file of segment `number`, which the manifest names as removed. A file that stays
@@ -300,6 +324,10 @@ impl<D: Disk> AcceptorStore for Log<D> {
         let removed = self.remove_segments(count);
         self.has_failed |= removed.is_err();
         removed
+    }
+
+    fn room(&mut self) -> Room {
+        self.budget.look(&mut self.disk, self.before + self.end.bytes)
     }
 
     fn vote_reader(&self) -> io::Result<Option<VoteReader>> {

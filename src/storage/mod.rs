@@ -18,12 +18,13 @@ pub mod memory;
 #[cfg(feature = "cli")]
 pub mod offline;
 mod recovery;
+pub mod room;
 pub mod watch;
 
 use std::io;
 
 use self::index::VoteReader;
-use crate::protocol::actor::Record;
+use crate::protocol::actor::{Record, Room};
 
 /// Keeps the records of one acceptor.
 pub trait AcceptorStore: Send {
@@ -49,6 +50,12 @@ pub trait AcceptorStore: Send {
     /// As [`AcceptorStore::append`].
     fn reclaim(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// How much room there is for more. It is asked in every turn, and looks at the disk now and
+    /// then.
+    fn room(&mut self) -> Room {
+        Room::Ample
     }
 
     /// What reads the votes back that were stored, beside the role that stores more; none where

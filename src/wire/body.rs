@@ -3,6 +3,7 @@
 //! The messages themselves know nothing of bincode. Entries have a form of their own
 //! (`protocol::entries`), and are taken over as they are.
 
+mod acknowledging;
 mod fetching;
 mod phase1;
 mod reading;
@@ -16,8 +17,7 @@ use super::Refusal;
 use crate::protocol::entries::{Entries, Unreadable};
 use crate::protocol::message::{
     Accept, Accepted, Announcement, Assignment, Chosen, Decide, DecideAck, Disown, Durable, Echo,
-    Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Progress, Request, RequestAck, Standing,
-    Told,
+    Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Progress, Request, Standing,
 };
 use crate::protocol::types::{
     Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
@@ -53,29 +53,11 @@ struct RequestHead {
 }
 
 #[derive(Encode, BorrowDecode)]
-struct RequestAckHead {
-    quorate: bool,
-    grant: u32,
-    decided_below: u64,
-    told: u32,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct ToldHead {
-    client: u32,
-    boot: u64,
-    requested: bool,
-    is_forgotten: bool,
-    received: u32,
-    delivered: u32,
-    lost: u32,
-}
-
-#[derive(Encode, BorrowDecode)]
 struct AcceptHead {
     ballot: WireBallot,
     watermark: u64,
     chosen: u32,
+    full: bool,
     from: u64,
     entries: u32,
 }
@@ -137,6 +119,7 @@ struct WireAnnouncement {
 struct HeartbeatHead {
     announcement: WireAnnouncement,
     asks: bool,
+    full: bool,
     progress: WireProgress,
 }
 
@@ -144,6 +127,7 @@ struct HeartbeatHead {
 struct EchoHead {
     promised: WireBallot,
     accepted: u64,
+    full: bool,
     heard: u32,
 }
 
@@ -202,25 +186,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
             // The reader knows whose numbers they are, and which.
             request.entries.write_after(request.entries.origin().and_then(Origin::before), buffer);
         }
-        Message::RequestAck(RequestAck { quorate, grant, decided_below, told }) => {
-            let (quorate, grant, decided_below) = (*quorate, *grant, decided_below.0);
-            let head = RequestAckHead { quorate, grant, decided_below, told: count(told.len()) };
-            put(head, buffer);
-            for Told { session, requested, is_forgotten, received, delivered, lost } in told {
-                let head = ToldHead {
-                    client: session.client,
-                    boot: session.boot,
-                    requested: *requested,
-                    is_forgotten: *is_forgotten,
-                    received: count(received.len()),
-                    delivered: count(delivered.len()),
-                    lost: count(lost.len()),
-                };
-                put(head, buffer);
-                let runs = [received, delivered, lost].into_iter().flatten();
-                runs.for_each(|run| put(wire_run(run), buffer));
-            }
-        }
+        Message::RequestAck(ack) => acknowledging::encode(ack, buffer),
         Message::Prepare(prepare) => phase1::encode_prepare(prepare, buffer),
         Message::Promise(promise) => phase1::encode_promise(promise, buffer),
         Message::Accept(accept) => {
@@ -228,6 +194,7 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
                 ballot: wire_ballot(accept.ballot),
                 watermark: accept.watermark.0,
                 chosen: count(accept.chosen.len()),
+                full: accept.full,
                 from: accept.from.0,
                 entries: count(accept.entries.len()),
             };
@@ -250,13 +217,14 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
         Message::Durable(Durable { below, name }) => put((below.0, *name), buffer),
-        Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
-            let (announcement, asks) = (wire_announcement(*announcement), *asks);
-            put(HeartbeatHead { announcement, asks, progress: wire_progress(*progress) }, buffer);
+        Message::Heartbeat(Heartbeat { announcement, asks, full, progress }) => {
+            let (announcement, progress) =
+                (wire_announcement(*announcement), wire_progress(*progress));
+            put(HeartbeatHead { announcement, asks: *asks, full: *full, progress }, buffer);
         }
-        Message::Echo(Echo { promised, accepted, heard }) => {
-            let (promised, accepted) = (wire_ballot(*promised), *accepted);
-            put(EchoHead { promised, accepted, heard: count(heard.len()) }, buffer);
+        Message::Echo(Echo { promised, accepted, full, heard }) => {
+            let (promised, accepted, full) = (wire_ballot(*promised), *accepted, *full);
+            put(EchoHead { promised, accepted, full, heard: count(heard.len()) }, buffer);
             for Heard { proposer, boot, announcement } in heard {
                 let announcement = wire_announcement(*announcement);
                 put(WireHeard { proposer: *proposer, boot: *boot, announcement }, buffer);
@@ -418,19 +386,7 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
             }
             Message::Request(Request { assignment, from, front, opened, entries })
         }
-        Kind::RequestAck => {
-            let RequestAckHead { quorate, grant, decided_below, told } = body.take()?;
-            let told = body.list(told, |body| {
-                let head: ToldHead = body.take()?;
-                let session = Session { client: head.client, boot: head.boot };
-                let (requested, is_forgotten) = (head.requested, head.is_forgotten);
-                let received = body.runs(head.received)?;
-                let (delivered, lost) = (body.runs(head.delivered)?, body.runs(head.lost)?);
-                Ok(Told { session, requested, is_forgotten, received, delivered, lost })
-            })?;
-            let decided_below = instance(decided_below)?;
-            Message::RequestAck(RequestAck { quorate, grant, decided_below, told })
-        }
+        Kind::RequestAck => Message::RequestAck(acknowledging::decode(&mut body)?),
         Kind::Prepare => Message::Prepare(phase1::decode_prepare(&mut body)?),
         Kind::Promise => Message::Promise(phase1::decode_promise(&mut body)?),
         Kind::Accept => {
@@ -439,6 +395,7 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
                 ballot: ballot(head.ballot),
                 watermark: instance(head.watermark)?,
                 chosen: body.runs(head.chosen)?,
+                full: head.full,
                 from: instance(head.from)?,
                 entries: body.entries(head.from, head.entries)?,
             })
@@ -462,9 +419,9 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
         Kind::Durable => Message::Durable(fetching::decode_durable(&mut body)?),
         Kind::Heartbeat => {
-            let HeartbeatHead { announcement: said, asks, progress: held } = body.take()?;
+            let HeartbeatHead { announcement: said, asks, full, progress: held } = body.take()?;
             let (announcement, progress) = (announcement(said), progress(held)?);
-            Message::Heartbeat(Heartbeat { announcement, asks, progress })
+            Message::Heartbeat(Heartbeat { announcement, asks, full, progress })
         }
         Kind::Echo => {
             let head: EchoHead = body.take()?;
@@ -473,8 +430,8 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
                 let announcement = announcement(said);
                 Ok(Heard { proposer: id(proposer)?, boot, announcement })
             })?;
-            let promised = ballot(head.promised);
-            Message::Echo(Echo { promised, accepted: head.accepted, heard })
+            let (promised, accepted, full) = (ballot(head.promised), head.accepted, head.full);
+            Message::Echo(Echo { promised, accepted, full, heard })
         }
         Kind::Plea => {
             let head: PleaHead = body.take()?;

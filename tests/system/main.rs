@@ -14,6 +14,7 @@ mod durability;
 mod elections;
 mod faults;
 mod files;
+mod full_disks;
 mod hostile;
 mod hosts;
 mod input;

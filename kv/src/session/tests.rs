@@ -27,6 +27,7 @@ impl Line {
             longest: 10_000,
             flight_bytes: 1000,
             reads_locally: false,
+            disks_are_full: false,
             started: Instant::now(),
             store: Shared::default(),
         };
@@ -107,6 +108,28 @@ fn transactions_fail_if_a_key_has_changed() {
     line.script(&[("WATCH k", "+OK"), ("UNWATCH", "+OK"), ("MULTI", "+OK")]);
     other.ask(&["SET k 9"]);
     line.script(&[("EXEC", "*0")]);
+}
+
+/// As Redis does it when it cannot write to its disk: also within transactions.
+#[test]
+fn while_disks_are_full_writes_are_refused_and_reads_go_on() {
+    let mut line = Line::new(None);
+    line.script(&[("SET k 1", "+OK"), ("MULTI", "+OK"), ("INCR k", "+QUEUED")]);
+    line.about.disks_are_full = true;
+    let refused = format!("-{DISKS_FULL}");
+    let aborted = format!("-EXECABORT Transaction discarded because of: {DISKS_FULL}");
+    assert_eq!(line.ask(&["EXEC"]), aborted);
+    assert_eq!(line.ask(&["SET k 2", "GET k", "DEL k"]), format!("{refused} $1 1 {refused}"));
+    line.script(&[
+        ("MULTI", "+OK"),
+        ("GET k", "+QUEUED"),
+        ("EXEC", "*1 $1 1"),
+        ("MULTI", "+OK"),
+        ("INCR k", &refused),
+        ("EXEC", "-EXECABORT Transaction discarded because of previous errors."),
+    ]);
+    line.about.disks_are_full = false;
+    line.script(&[("INCR k", ":2")]);
 }
 
 #[test]

@@ -55,6 +55,11 @@ impl Hearing {
         said.filter(leads).map(|it| it.ballot).max()
     }
 
+    /// There is something to be said at once, to whoever was heard.
+    pub fn hurry(&mut self) {
+        (self.owes, self.asked) = (!self.heard.is_empty(), true);
+    }
+
     /// What is to be echoed at the end of this turn, if anything: at most once in three quarters of
     /// an interval, unless somebody asks.
     pub fn take_echo(&mut self, now: Time, settings: &Settings) -> Option<Vec<Heard>> {
@@ -90,7 +95,7 @@ mod tests {
             end: Instance(1),
             name: 0,
         };
-        let heartbeat = Heartbeat { announcement, asks, progress };
+        let heartbeat = Heartbeat { announcement, asks, full: false, progress };
         hearing.hear(Time(now), Sender { node, boot: 1 }, &heartbeat, &Settings::default());
     }
 

@@ -4,7 +4,7 @@ use std::mem;
 use std::ops::Deref;
 
 use crate::bugs::{self, Bug};
-use crate::protocol::actor::{Actor, Effects, Input, Record};
+use crate::protocol::actor::{Actor, Effects, Ignored, Input, Record, Room};
 use crate::protocol::figures::Figures;
 use crate::protocol::message::{Accept, Heartbeat, Interest, Message, Prepare, Progress};
 use crate::protocol::settings::Settings;
@@ -62,6 +62,9 @@ impl Acceptor {
     }
 
     fn on_accept(&mut self, accept: Accept, fx: &mut Effects) {
+        if bugs::has(Bug::RefusesControlOnFullDisks) && self.room > Room::Ample {
+            return fx.ignore(Ignored::DiskFull);
+        }
         let (promised, unanswered) = (self.promised, self.unanswered.len());
         self.handle(accept.ballot, fx, |acceptor, fx| acceptor.on_accept(accept, fx));
         if bugs::has(Bug::AcceptKeepsPromise) && self.promised > promised {
@@ -152,6 +155,10 @@ impl Actor for Acceptor {
 
     fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
         self.0.on_input(now, input, fx);
+    }
+
+    fn on_room(&mut self, room: Room) {
+        self.0.on_room(room);
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {

@@ -55,7 +55,8 @@ impl Stage {
             announcement: *said,
         }));
         for acceptor in self.acceptors.clone() {
-            let echo = Echo { promised: self.promised, accepted: 0, heard: heard.clone() };
+            let (accepted, full, heard) = (0, false, heard.clone());
+            let echo = Echo { promised: self.promised, accepted, full, heard };
             self.election.on_echo(now, acceptor, &echo);
         }
         self.election.check(now, true)
@@ -284,7 +285,8 @@ proptest! {
                     let Some(stamp) = stamp else { continue };
                     let own = word(Standing::Stands, false, Ballot::ZERO, stamp);
                     let heard = vec![Heard { proposer: 2, boot: BOOT, announcement: own }];
-                    let echo = Echo { promised: ballot(1, 1), accepted: 0, heard };
+                    let (promised, accepted, full) = (ballot(1, 1), 0, false);
+                    let echo = Echo { promised, accepted, full, heard };
                     election.on_echo(now, who, &echo);
                     if flag {
                         let last = answered.entry(who).or_insert(Time::ZERO);

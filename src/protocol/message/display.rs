@@ -25,6 +25,11 @@ fn numbered(from: Instance, entries: &Entries) -> String {
     list(&numbered.map(|(instance, entry)| format!("{instance} {entry}")).collect::<Vec<_>>())
 }
 
+/// What is said where disks are full.
+fn fullness(full: bool) -> &'static str {
+    if full { ", full" } else { "" }
+}
+
 /// One line, for traces and logs.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,10 +46,10 @@ impl fmt::Display for Message {
                 write!(f, ": {}", list(&values))
             }
             // The grant follows what is measured, and says nothing of what was asked.
-            Message::RequestAck(RequestAck { quorate, told, grant: _, decided_below: _ }) => {
+            Message::RequestAck(RequestAck { quorate, told, full, grant: _, decided_below: _ }) => {
                 let told = told.iter().map(Told::to_string).collect::<Vec<_>>().join("; ");
                 let quorate = if *quorate { "" } else { ", without a quorum" };
-                write!(f, "RequestAck {told}{quorate}")
+                write!(f, "RequestAck {told}{quorate}{}", fullness(*full))
             }
             Message::Prepare(Prepare { ballot, from, until, acceptor }) => {
                 write!(f, "Prepare {ballot} from {from}")?;
@@ -58,8 +63,9 @@ impl fmt::Display for Message {
                 }
                 next.map_or(Ok(()), |next| write!(f, ", more from {next}"))
             }
-            Message::Accept(Accept { ballot, watermark, chosen, from, entries }) => {
-                write!(f, "Accept {ballot}: {}", numbered(*from, entries))?;
+            Message::Accept(Accept { ballot, watermark, chosen, full, from, entries }) => {
+                let entries = numbered(*from, entries);
+                write!(f, "Accept {ballot}: {entries}{}", fullness(*full))?;
                 match names(*watermark, chosen).as_str() {
                     "-" => Ok(()),
                     names => write!(f, "; chosen {names}"),
@@ -76,9 +82,9 @@ impl fmt::Display for Message {
             }
             Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
             Message::Durable(Durable { below, .. }) => write!(f, "Durable below {below}"),
-            Message::Heartbeat(Heartbeat { announcement, asks, progress }) => {
+            Message::Heartbeat(Heartbeat { announcement, asks, full, progress }) => {
                 let asks = if *asks { ", asks" } else { "" };
-                write!(f, "Heartbeat {announcement} {progress}{asks}")
+                write!(f, "Heartbeat {announcement} {progress}{asks}{}", fullness(*full))
             }
             Message::CatchUpRequest(CatchUpRequest { of, again, missing }) => {
                 let again = if *again { "again " } else { "" };
@@ -90,8 +96,9 @@ impl fmt::Display for Message {
                 write!(f, "CatchUpReply {}{end}", numbered(*from, entries))
             }
             Message::Disown(Disown { acceptor, .. }) => write!(f, "Disown A{acceptor}"),
-            Message::Echo(Echo { promised, accepted, heard }) => {
-                write!(f, "Echo {}; promised {promised}, accepted {accepted}", list(heard))
+            Message::Echo(Echo { promised, accepted, full, heard }) => {
+                write!(f, "Echo {}; promised {promised}, accepted {accepted}", list(heard))?;
+                f.write_str(fullness(*full))
             }
             Message::Plea(Plea { pleaded_us, offered }) => {
                 let pleaded = Duration::from_micros(*pleaded_us);

@@ -38,7 +38,7 @@ impl Proposer {
 
     /// Another leader proposes something. It may be decided already, and tells what else is.
     pub(super) fn on_accept(&mut self, now: Time, from: Sender, accept: Accept, fx: &mut Effects) {
-        let Accept { ballot, watermark: until, chosen: runs, from: first, entries } = accept;
+        let Accept { ballot, watermark: until, chosen: runs, from: first, entries, .. } = accept;
         if !ballot.belongs_to(from) || !self.follow(ballot) {
             return fx.ignore(Ignored::Malformed);
         }

@@ -17,6 +17,7 @@ use super::intake::Queues;
 use super::notes::Notes;
 use super::phase1::{PageOutcome, Report};
 use super::telling::Names;
+use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::entries::{EntriesBuilder, EntryRef};
@@ -74,6 +75,8 @@ pub struct Leadership {
     closing: Run<Instance>,
     timers: Armed,
     idle: Idle,
+    /// Too few acceptors have room: nothing new is taken.
+    is_full: bool,
 }
 
 /// Where what is proposed comes from.
@@ -169,6 +172,7 @@ impl Leadership {
             closing: Run::new(Instance::FIRST, Instance::FIRST),
             timers: Armed::default(),
             idle: Idle::default(),
+            is_full: false,
         };
         let chosen = leadership.inherit(log, reports);
         (leadership, chosen)
@@ -507,7 +511,8 @@ impl Leadership {
     /// Gives the sessions' values the instances above everything else, a page of each in turn.
     /// Returns whether there was no room for some of them.
     fn propose_queued(&mut self, now: Time, log: &DecidedLog) -> bool {
-        if log.watermark() < self.inherited_end {
+        let is_full = self.is_full && !bugs::has(Bug::IgnoresFullDisks);
+        if is_full || log.watermark() < self.inherited_end {
             return false;
         }
         let ahead = self.settings.instances_ahead.saturating_mul(2).saturating_sub(1);

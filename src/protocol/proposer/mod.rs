@@ -15,6 +15,7 @@ mod notes;
 pub(super) mod phase1;
 pub(super) mod phase2;
 mod retention;
+mod room;
 mod standing;
 mod telling;
 
@@ -27,6 +28,7 @@ use self::incarnations::Incarnations;
 use self::leadership::Leadership;
 use self::phase1::PageOutcome;
 use self::retention::Retention;
+use self::room::Rooms;
 use self::telling::{Learners, News};
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
@@ -35,7 +37,7 @@ use super::decided_log::{Contradiction, DecidedLog, Occurrence};
 use super::figures::Figures;
 use super::message::{
     Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
-    Plea, Progress, Promise, Request, Standing,
+    Progress, Promise, Request, Standing,
 };
 use super::parts::{Attempt, Election, Proposals, Quorum};
 use super::retry::backoff;
@@ -44,9 +46,6 @@ use super::settings::{Retain, Settings};
 use super::timer::Timer;
 use super::types::{Ballot, LogTime, NodeId, Role, Sender, Session, Time};
 use crate::bugs::{self, Bug};
-
-/// How many pleas are answered in a heartbeat's interval, at most.
-const PLEADED_MAX: usize = 1024;
 
 /// What a proposer is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,8 +67,9 @@ pub struct Proposer {
     settings: Settings,
     quorum: Quorum,
     election: Election,
-    /// What it said of itself last, and how often since that has changed.
-    announced: Option<(Standing, bool)>,
+    /// What it said of itself last, with whether it is quorate and takes no new values, and how
+    /// often since that has changed.
+    announced: Option<(Standing, bool, bool)>,
     said: u32,
     phase: Phase,
     /// The highest round heard of.
@@ -87,6 +87,8 @@ pub struct Proposer {
     catch_up: CatchUp,
     learners: Learners,
     incarnations: Incarnations,
+    /// Which acceptors have room.
+    rooms: Rooms,
     claims: Claims,
     /// Who pleaded since the last offers.
     pleaded: BTreeSet<NodeId>,
@@ -127,6 +129,7 @@ impl Proposer {
             catch_up: CatchUp::default(),
             learners: Learners::default(),
             incarnations: Incarnations::default(),
+            rooms: Rooms::default(),
             claims: Claims::default(),
             pleaded: BTreeSet::new(),
             news: News::default(),
@@ -418,25 +421,9 @@ impl Proposer {
         if !self.hear_ballot(echo.promised) {
             return fx.ignore(Ignored::TooFarAhead);
         }
+        self.rooms.note(acceptor, echo.full);
         if self.election.on_echo(now, acceptor, &echo) {
             self.note_double(fx);
-        }
-        self.check_election(now, fx);
-    }
-
-    /// Somebody is not served by the leader. The leader answers that it is there, the others soon
-    /// that they hear it.
-    fn on_plea(&mut self, now: Time, from: Sender, plea: Plea, fx: &mut Effects) {
-        self.election.on_plea(now, from.node, plea);
-        if let Phase::Leading(leadership) = &mut self.phase {
-            if from.node.role == Role::Client {
-                let session = Session { client: from.node.id, boot: from.boot };
-                leadership.owe_ack_widely(session);
-            }
-            return;
-        }
-        if self.pleaded.len() < PLEADED_MAX {
-            self.pleaded.insert(from.node);
         }
         self.check_election(now, fx);
     }
@@ -602,6 +589,7 @@ impl Actor for Proposer {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        self.look_for_room(now);
         self.write_checkpoint(now);
         self.write_limit();
         match &mut self.phase {

@@ -22,6 +22,8 @@ pub struct Notes {
     waiting: Vec<Session>,
     /// Whether the leader that tells it is quorate.
     quorate: bool,
+    /// Whether it takes no new values.
+    full: bool,
     /// How many bytes each session may have waiting.
     grant: u32,
 }
@@ -116,6 +118,11 @@ impl Notes {
         self.quorate = quorate;
     }
 
+    /// Whether the leader takes no new values.
+    pub fn set_full(&mut self, full: bool) {
+        self.full = full;
+    }
+
     /// How many bytes each session may have waiting.
     pub fn set_grant(&mut self, bytes: usize) {
         self.grant = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -191,9 +198,10 @@ impl Notes {
     }
 
     fn pages(&self, log: &DecidedLog, settings: &Settings) -> Pages {
-        let (quorate, grant, decided_below) = (self.quorate, self.grant, log.decided_below());
+        let (quorate, full, grant) = (self.quorate, self.full, self.grant);
+        let (decided_below, told) = (log.decided_below(), Vec::new());
         Pages {
-            ack: RequestAck { quorate, grant, decided_below, told: Vec::new() },
+            ack: RequestAck { quorate, full, grant, decided_below, told },
             page_bytes: settings.page_bytes(),
             to: To::Group(Role::Client),
             bytes: 0,

@@ -33,6 +33,8 @@ pub struct Phase2 {
     flow: Flow<Run<Instance>>,
     /// Whether anything is ever sent again.
     sends_again: bool,
+    /// Whether what is in flight is the last for now: acceptors are told.
+    is_full: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +84,13 @@ impl Phase2 {
             unsent_bytes: 0,
             flow,
             sends_again,
+            is_full: false,
         }
+    }
+
+    /// Whether too few acceptors have room for more than what is in flight.
+    pub fn set_full(&mut self, is_full: bool) {
+        self.is_full = is_full;
     }
 
     /// How many instances are in flight.
@@ -318,7 +326,8 @@ impl Phase2 {
         if names.runs.len() * RUN_BYTES_MAX <= rest {
             (chosen, names.is_due) = (std::mem::take(&mut names.runs), false);
         }
-        let accept = Accept { ballot: self.ballot, watermark, chosen, from, entries };
+        let (ballot, full) = (self.ballot, self.is_full);
+        let accept = Accept { ballot, watermark, chosen, full, from, entries };
         fx.sent_again += u64::from(retries > 0);
         fx.send(Role::Acceptor, Message::Accept(accept));
     }

@@ -102,8 +102,26 @@ impl Retention {
         self.keepers.on_durable(from, durable, settings);
     }
 
-    /// Whether a checkpoint is due, and what it shall say.
-    pub fn due(&mut self, now: Time, log: &DecidedLog, settings: &Settings) -> Option<LetsGo> {
+    /// Whether a checkpoint is due, and what it shall say. Where disks are full, one is due as soon
+    /// as it trims anything: no values come that would make it due.
+    pub fn due(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+        is_full: bool,
+    ) -> Option<LetsGo> {
+        if self.is_due(now, settings) {
+            return Some(self.lets_go(now, log, settings));
+        }
+        if !is_full || bugs::has(Bug::WaitsForMoreOnFullDisks) {
+            return None;
+        }
+        Some(self.lets_go(now, log, settings)).filter(|lets_go| lets_go.trim > log.trimmed())
+    }
+
+    /// Whether so much was passed that a checkpoint is due.
+    fn is_due(&self, now: Time, settings: &Settings) -> bool {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
         let is_due = match retain {
             Retain::All => false,
@@ -111,11 +129,14 @@ impl Retention {
             Retain::Bytes(bytes) => self.fresh_bytes >= (bytes / CHECKPOINTS).max(1),
             Retain::Age(age) => now.since(self.fresh_since) >= age / CHECKPOINTS as u32,
         };
-        let is_full = hold.is_some_and(|bytes| self.fresh_bytes >= (bytes / CHECKPOINTS).max(1));
+        let is_much = hold.is_some_and(|bytes| self.fresh_bytes >= (bytes / CHECKPOINTS).max(1));
         let is_long = self.fresh_bytes < BYTES_BETWEEN * self.checkpoint_bytes;
-        if !(is_due || is_full) || self.fresh == 0 || is_long {
-            return None;
-        }
+        (is_due || is_much) && self.fresh > 0 && !is_long
+    }
+
+    /// What a checkpoint says that is written now.
+    fn lets_go(&mut self, now: Time, log: &DecidedLog, settings: &Settings) -> LetsGo {
+        let (retain, hold) = (settings.retain, settings.hold_bytes);
         let is_old = |mark: &Mark| match retain {
             Retain::All => false,
             Retain::Entries(count) => log.watermark().0 - mark.head.of.0 >= count,
@@ -147,7 +168,7 @@ impl Retention {
         let of = |mark: Option<&Mark>| mark.map_or(Instance::FIRST, |mark| mark.head.of);
         let trim = keep(trims).max(log.trimmed());
         let forget = keep(forgets).max(log.forgotten()).max(trim);
-        Some(LetsGo { trim, forget, idle_below: of(trims).max(of(forgets)) })
+        LetsGo { trim, forget, idle_below: of(trims).max(of(forgets)) }
     }
 }
 
@@ -158,7 +179,8 @@ impl Proposer {
         if !self.election.is_quorate() || !leadership.may_write(&self.log) {
             return;
         }
-        let Some(lets_go) = self.retention.due(now, &self.log, &self.settings) else { return };
+        let due = self.retention.due(now, &self.log, &self.settings, leadership.is_full());
+        let Some(lets_go) = due else { return };
         // Where all is retained, an instance stays open for the client that may ask for it.
         if self.settings.retain == Retain::All && leadership.has_holes(&self.log) {
             return;
@@ -227,7 +249,7 @@ mod tests {
         });
         decide(log, retention, now, values.collect());
         assert_eq!(log.next_number(session), Number(first.0 + count));
-        let lets_go = retention.due(now, log, &keeping(retain))?;
+        let lets_go = retention.due(now, log, &keeping(retain), false)?;
         let pieces = log.checkpoint(lets_go).pieces(1000);
         decide(log, retention, now, pieces);
         Some(log.first().0)
@@ -271,7 +293,7 @@ mod tests {
         assert!(kept[300..].iter().all(|kept| (100..160).contains(kept)), "{kept:?}");
         // Nothing is passed: nothing is written, however long that lasts.
         pass(&mut log, &mut retention, 1, second(500), retain);
-        assert_eq!(retention.due(second(9000), &log, &keeping(retain)), None);
+        assert_eq!(retention.due(second(9000), &log, &keeping(retain), false), None);
     }
 
     /// What is left of a checkpoint whose leader died half way makes the next no longer.
@@ -298,9 +320,9 @@ mod tests {
         let mut retention =
             Retention { fresh: 9, fresh_bytes: 799, checkpoint_bytes: 100, ..Retention::default() };
         let log = DecidedLog::new();
-        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4))), None);
+        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4)), false), None);
         retention.fresh_bytes += 1;
-        assert!(retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4))).is_some());
-        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::All)), None);
+        assert!(retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4)), false).is_some());
+        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::All), false), None);
     }
 }

@@ -9,15 +9,21 @@ use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::election::{Loss, Verdict};
 use crate::protocol::figures::Figures;
-use crate::protocol::message::{Announcement, Heartbeat, Message, Offer, Standing};
+use crate::protocol::message::{Announcement, Heartbeat, Message, Offer, Plea, Standing};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Ballot, Role, Time};
+use crate::protocol::types::{Ballot, Role, Sender, Session, Time};
 
 /// How many heartbeats in a row tell clients what is news.
 const NEWS_REPEATED: u32 = 5;
 
+/// How many times as long a leader waits for answers while disks are full.
+const FULL_PATIENCE: u32 = 16;
+
 /// Clients hear every so many-th of the heartbeats that follow.
 const CLIENTS_EVERY: u32 = 10;
+
+/// How many pleas are answered in a heartbeat's interval, at most.
+const PLEADED_MAX: usize = 1024;
 
 impl Proposer {
     /// Whether everything that is to be sent is in the network, or will be. For the simulator.
@@ -49,6 +55,8 @@ impl Proposer {
         let patience = self.settings.progress_timeout.max(self.settings.retry_max * 8);
         // Slow disks are slow for whoever leads.
         let patience = patience.max(self.election.word_lasts(now) * 2);
+        // So are full ones, and each leader would store anew what the last left behind.
+        let patience = if self.leads_full() { patience * FULL_PATIENCE } else { patience };
         let is_stalled = now.since(since.max(quorate)) >= patience;
         if is_stalled && !bugs::has(Bug::LeadsWithoutProgress) && self.election.has_successor(now) {
             self.give_way(now, fx);
@@ -124,6 +132,7 @@ impl Proposer {
             progress: Some(self.log.progress()),
             missing: self.catch_up.lag(&self.log),
             in_flight,
+            full: self.leads_full(),
             ..Figures::default()
         }
     }
@@ -132,13 +141,15 @@ impl Proposer {
     /// other proposers; and if it leads, to learners and clients.
     pub(super) fn announce(&mut self, now: Time, asks: bool, fx: &mut Effects) {
         let (standing, quorate) = (self.standing(now), self.election.is_quorate());
-        let is_news = self.announced.replace((standing, quorate)) != Some((standing, quorate));
+        let full = self.leads_full();
+        let said = Some((standing, quorate, full));
+        let is_news = std::mem::replace(&mut self.announced, said) != said;
         self.said = if is_news { 1 } else { self.said.saturating_add(1) };
         let ballot = self.own_ballot().unwrap_or(Ballot::ZERO);
         let stamp = self.election.next_stamp(now);
         let announcement = Announcement { standing, quorate, ballot, stamp };
         let progress = self.log.progress();
-        let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks, progress });
+        let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks, full, progress });
         let (to, interval): (&[Role], _) = match standing {
             Standing::Leads if self.tells_clients() => {
                 (&[Role::Acceptor, Role::Proposer, Role::Learner, Role::Client], 1)
@@ -152,6 +163,23 @@ impl Proposer {
         };
         to.iter().for_each(|role| fx.send(*role, heartbeat.clone()));
         fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval * interval);
+    }
+
+    /// Somebody is not served by the leader. The leader answers that it is there, the others soon
+    /// that they hear it.
+    pub(super) fn on_plea(&mut self, now: Time, from: Sender, plea: Plea, fx: &mut Effects) {
+        self.election.on_plea(now, from.node, plea);
+        if let Phase::Leading(leadership) = &mut self.phase {
+            if from.node.role == Role::Client {
+                let session = Session { client: from.node.id, boot: from.boot };
+                leadership.owe_ack_widely(session);
+            }
+            return;
+        }
+        if self.pleaded.len() < PLEADED_MAX {
+            self.pleaded.insert(from.node);
+        }
+        self.check_election(now, fx);
     }
 
     /// Answers the pleas since the last time, those of a group in one datagram or a few: each
@@ -178,14 +206,15 @@ impl Proposer {
     /// What others must know at once does not wait for the next heartbeat.
     pub(super) fn announce_changes(&mut self, now: Time, fx: &mut Effects) {
         let quorate = self.election.is_quorate();
-        let Some((standing, was_quorate)) = self.announced else { return };
+        let Some((standing, was_quorate, was_full)) = self.announced else { return };
         if quorate
             && !was_quorate
             && let Phase::Leading(leadership) = &mut self.phase
         {
             leadership.on_quorate();
         }
-        if (standing, was_quorate) != (self.standing(now), quorate) {
+        let is = (self.standing(now), quorate, self.leads_full());
+        if (standing, was_quorate, was_full) != is {
             self.announce(now, false, fx);
         }
     }

@@ -52,6 +52,7 @@ fn role_json(shown: &Shown, role: &Watched) -> Value {
         "missing": progress.map(|_| figures.missing),
         "in_flight": figures.in_flight,
         "accepted": figures.accepted,
+        "full": figures.full,
         "values": figures.tally.map(|tally| {
             json!({ "asked": tally.asked, "decided": tally.delivered, "lost": tally.lost })
         }),

@@ -80,6 +80,7 @@ fn the_names_stay() {
             "paxos_catch_up_missing",
             "paxos_in_flight",
             "paxos_accepted_total",
+            "paxos_disk_full",
             "paxos_values_total",
             "paxos_datagrams_total",
             "paxos_dropped_total",

@@ -45,7 +45,7 @@ const fn histogram(
 }
 
 /// Every metric there is.
-pub const FAMILIES: [Family; 20] = [
+pub const FAMILIES: [Family; 21] = [
     gauge("paxos_info", "Always 1; the labels say what runs.", |shown, _, out| {
         let wire = wire::VERSION.to_string();
         let version = env!("CARGO_PKG_VERSION");
@@ -126,6 +126,15 @@ pub const FAMILIES: [Family; 20] = [
         |_, role, out| {
             if let Some(accepted) = role.gauges.figures().accepted {
                 out.add(&[], accepted);
+            }
+        },
+    ),
+    gauge(
+        "paxos_disk_full",
+        "1 if an acceptor's disk is full; of a leader, if too few acceptors have room; else 0.",
+        |_, role, out| {
+            if let Role::Acceptor | Role::Proposer = role.node.role {
+                out.add(&[], u8::from(role.gauges.figures().full));
             }
         },
     ),

@@ -162,7 +162,7 @@ fn read_back_from(seed: u64) -> Result<u64, String> {
     let cluster = "drill".to_owned();
     let (incarnation, token) = (7, 0x7172_6973_746f_7265);
     let mine = Identity { cluster, acceptor: 1, acceptor_count: 3, incarnation, token };
-    let options = LogOptions { adopt_copy: false, segment_bytes: 200 << rng.below(5) };
+    let options = LogOptions { segment_bytes: 200 << rng.below(5), ..LogOptions::DEFAULT };
     let open = || Log::open(disk.clone(), &mine, options).and_then(|found| found.recover(|_| {}));
     let (mut log, _) = open().map_err(|error| error.to_string())?;
     let failed = |error: std::io::Error| error.to_string();

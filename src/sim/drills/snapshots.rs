@@ -132,7 +132,7 @@ pub fn earlier_life() -> Wrong {
         let standing = Standing::Leads;
         let announcement = Announcement { standing, quorate: true, ballot, stamp: Time::ZERO };
         let progress = Progress { name, ..DecidedLog::new().progress() };
-        let heartbeat = Heartbeat { announcement, asks: false, progress };
+        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
         let mut fx = Effects::new();
         learner.on_input(Time::ZERO, Input::Read(1), &mut fx);
         learner.on_turn_end(Time::ZERO, &mut fx);

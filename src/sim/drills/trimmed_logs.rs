@@ -40,7 +40,7 @@ fn open(disk: &SimDisk, segment_bytes: u64) -> Result<Opened, LogError> {
     let (incarnation, token) = (7, 0x7172_6973_746f_7265);
     let mine = Identity { cluster, acceptor: 1, acceptor_count: 3, incarnation, token };
     let mut acceptor = Acceptor::new(1, incarnation, Settings::default());
-    let options = LogOptions { adopt_copy: false, segment_bytes };
+    let options = LogOptions { segment_bytes, ..LogOptions::DEFAULT };
     let opening = Log::open(disk.clone(), &mine, options)?;
     let (log, _) = opening.recover(|record| acceptor.restore(record))?;
     Ok((log, acceptor))

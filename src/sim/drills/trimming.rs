@@ -161,7 +161,8 @@ pub(super) fn tell(
     let announcement = Announcement { standing, quorate: false, ballot: Ballot::ZERO, stamp };
     let (watermark, decided, end, name) = (first, first.0 - 1, first, 0);
     let progress = Progress { trimmed, first, watermark, decided, end, name };
-    let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks: false, progress });
+    let heartbeat =
+        Message::Heartbeat(Heartbeat { announcement, asks: false, full: false, progress });
     let mut bytes = Vec::new();
     codec.encode(&heartbeat, &mut bytes).expect("it is short");
     for id in nodes {

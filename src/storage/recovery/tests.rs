@@ -13,7 +13,7 @@ use crate::storage::disk::Files;
 use crate::storage::log::tests::{expected, identity, open, open_with, refused, store, written};
 
 /// Small enough that a log of a few flushes has several segments.
-const SMALL: LogOptions = LogOptions { adopt_copy: false, segment_bytes: 200 };
+const SMALL: LogOptions = LogOptions { segment_bytes: 200, ..LogOptions::DEFAULT };
 
 /// How many flushes a life ends after.
 const FLUSHES: u64 = 7;

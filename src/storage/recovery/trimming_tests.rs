@@ -13,7 +13,7 @@ use crate::storage::frame::{HEADER_BYTES, Place, seal};
 use crate::storage::log::tests::{identity, open_with, refused};
 
 /// A segment takes a frame or two.
-const TINY: LogOptions = LogOptions { adopt_copy: false, segment_bytes: 60 };
+const TINY: LogOptions = LogOptions { segment_bytes: 60, ..LogOptions::DEFAULT };
 
 /// How many turns a life has.
 const TURNS: u64 = 10;

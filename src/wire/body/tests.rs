@@ -6,7 +6,7 @@ use super::*;
 use crate::protocol::entries::EntryRef;
 use crate::protocol::message::{
     AcceptedPage, CatchUpReply, CatchUpRequest, Chunk, Fetch, Prepare, Promise, ReadReply,
-    ReadRequest, Recall, Recalled, SnapshotName, StateKind, Voted,
+    ReadRequest, Recall, Recalled, RequestAck, SnapshotName, StateKind, Told, Voted,
 };
 use crate::wire::*;
 
@@ -92,7 +92,8 @@ fn sample(kind: Kind) -> Message {
             let told = Told { session, requested, is_forgotten, received, delivered, lost };
             let (grant, decided_below) = (u32::MAX, Instance(u64::MAX));
             let told = vec![told; 2];
-            Message::RequestAck(RequestAck { quorate: true, grant, decided_below, told })
+            let (quorate, full) = (true, true);
+            Message::RequestAck(RequestAck { quorate, full, grant, decided_below, told })
         }
         Kind::Prepare => Message::Prepare(Prepare { ballot: BIG, from, until, acceptor: Some(64) }),
         Kind::Promise => {
@@ -109,8 +110,9 @@ fn sample(kind: Kind) -> Message {
             })
         }
         Kind::Accept => {
-            let (watermark, chosen) = (Instance(u64::MAX), runs());
-            Message::Accept(Accept { ballot: BIG, watermark, chosen, from, entries: entries() })
+            let (watermark, chosen, full) = (Instance(u64::MAX), runs(), true);
+            let entries = entries();
+            Message::Accept(Accept { ballot: BIG, watermark, chosen, full, from, entries })
         }
         Kind::Accepted => Message::Accepted(Accepted { ballot: BIG, runs: runs() }),
         Kind::Nack => Message::Nack(Nack { rejected: BIG, promised: BIG }),
@@ -118,13 +120,13 @@ fn sample(kind: Kind) -> Message {
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress() }),
         Kind::Durable => Message::Durable(Durable { below: from, name: u64::MAX }),
         Kind::Heartbeat => {
-            let (announcement, asks) = (announcement(), true);
-            Message::Heartbeat(Heartbeat { announcement, asks, progress: progress() })
+            let (announcement, progress) = (announcement(), progress());
+            Message::Heartbeat(Heartbeat { announcement, asks: true, full: true, progress })
         }
         Kind::Echo => {
             let (proposer, boot) = (u32::MAX, u64::MAX);
             let heard = vec![Heard { proposer, boot, announcement: announcement() }; 2];
-            Message::Echo(Echo { promised: BIG, accepted: u64::MAX, heard })
+            Message::Echo(Echo { promised: BIG, accepted: u64::MAX, full: true, heard })
         }
         Kind::Plea => Message::Plea(Plea { pleaded_us: u64::MAX, offered: vec![1, u32::MAX] }),
         Kind::Offer => {
@@ -380,7 +382,8 @@ fn the_longest_value_fits_a_datagram() {
         let codec = Codec::new("test", 3, codec_of(Kind::Accept).sender, datagram_bytes);
         let (watermark, from) = (Instance(u64::MAX), Instance(u64::MAX - 1));
         let page = Page { from, entries: entries.clone() };
-        let accept = Accept { ballot: BIG, watermark, chosen: Vec::new(), from, entries };
+        let (chosen, full) = (Vec::new(), false);
+        let accept = Accept { ballot: BIG, watermark, chosen, full, from, entries };
         assert_eq!(codec.encode(&Message::Accept(accept), &mut Vec::new()), Ok(()));
         let (until, accepted) = (Some(from.next()), vec![AcceptedPage { ballot: BIG, page }]);
         let (ballot, trimmed, next, is_followed) = (BIG, from, until, true);

@@ -94,7 +94,9 @@ impl Leadership {
                     self.notes.received(origin.session, numbers, Some(from));
                     (_, rest) = page.split(other.entries.len());
                 }
-                Held::Nothing(_) if self.waiting.len() >= self.settings.request_queue => {
+                Held::Nothing(_)
+                    if self.is_full || self.waiting.len() >= self.settings.request_queue =>
+                {
                     return fx.ignore(Ignored::QueueFull);
                 }
                 Held::Nothing(until) => {

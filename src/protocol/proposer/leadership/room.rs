@@ -1,4 +1,4 @@
-//! How much a leader has room for: in the network, and for what waits.
+//! How much a leader has room for: in the network, for what waits, and on the acceptors' disks.
 
 use super::Leadership;
 use crate::protocol::entries::Entries;
@@ -7,6 +7,22 @@ use crate::protocol::entries::Entries;
 const GRANT_WINDOWS: usize = 2;
 
 impl Leadership {
+    /// Takes nothing new from now on, or does so again. Returns whether that is a change.
+    pub fn set_full(&mut self, is_full: bool) -> bool {
+        if is_full && !self.is_full {
+            // Acceptors whose disks are full vote for it once they are told that it is the last.
+            self.phase2.expedite();
+        }
+        self.phase2.set_full(is_full);
+        self.notes.set_full(is_full);
+        std::mem::replace(&mut self.is_full, is_full) != is_full
+    }
+
+    /// Whether nothing new is taken.
+    pub fn is_full(&self) -> bool {
+        self.is_full
+    }
+
     /// How many bytes a session may have waiting for a decision: its share of twice what the
     /// network carries at a time, so that there is always something to send when there is room.
     pub(super) fn grant(&self) -> usize {

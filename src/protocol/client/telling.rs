@@ -1,0 +1,53 @@
+//! What a client says to a person that it waits for.
+
+use std::time::Duration;
+
+use log::warn;
+
+use super::Client;
+use crate::protocol::message::Assignment;
+use crate::protocol::types::{Counted, Instance, Time};
+
+/// How often a client says that it waits for room on the acceptors' disks.
+const TELL_FULL: Duration = Duration::from_secs(60);
+
+/// How often a client says that it waits for others before the leader takes what it asks for.
+const TELL_FAR: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// Says what the client waits for, when it asks for an instance that the leader does not take
+    /// requests for yet: now and then, as long as it lasts.
+    pub(super) fn tell_far(&mut self, now: Time, watermark: Instance) {
+        let Assignment::Client { first } = self.assignment else { return };
+        let instance = first.plus(self.front.0 - 1);
+        let ahead = self.settings.instances_ahead;
+        if self.window.is_empty() || instance < watermark.plus(ahead) {
+            self.told_far = None;
+            return;
+        }
+        if self.told_far.is_none_or(|told| now.since(told) >= TELL_FAR) {
+            self.told_far = Some(now);
+            warn!(
+                "instance {instance} is too far ahead: instance {watermark} is not decided, and no \
+                 leader takes requests for {ahead} instances above that or more \
+                 (instances_ahead); waiting until those below are decided"
+            );
+        }
+    }
+
+    /// Says that the client waits for room on the acceptors' disks: now and then, as long as that
+    /// lasts.
+    pub(super) fn tell_full(&mut self, now: Time) {
+        if !self.is_full {
+            self.told_full = None;
+        } else if !self.window.is_empty()
+            && self.told_full.is_none_or(|told| now.since(told) >= TELL_FULL)
+        {
+            self.told_full = Some(now);
+            warn!(
+                "the disks of too many acceptors are full, and the leader takes no new values; \
+                 waiting until there is room"
+            );
+        }
+    }
+}

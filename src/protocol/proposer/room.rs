@@ -1,0 +1,67 @@
+//! Whether the acceptors have room for new values.
+//!
+//! An acceptor says in its echoes when its disk is full (`acceptor::room`). While fewer of those
+//! that are heard than a majority have room, a leader takes no new values and tells the clients. It
+//! goes on with what is under way, and with what it writes itself: so the log below the next
+//! checkpoint becomes decided, and what that trims makes room. Then the echoes say so.
+
+use std::collections::BTreeSet;
+
+use log::{info, warn};
+
+use super::{Phase, Proposer};
+use crate::protocol::types::Time;
+
+/// Which acceptors said last that their disks are full.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rooms {
+    full: BTreeSet<u32>,
+}
+
+impl Rooms {
+    /// An acceptor says whether its disk is full.
+    pub fn note(&mut self, acceptor: u32, full: bool) {
+        if full {
+            self.full.insert(acceptor);
+        } else {
+            self.full.remove(&acceptor);
+        }
+    }
+
+    /// How many of these have room.
+    fn count(&self, acceptors: impl Iterator<Item = u32>) -> usize {
+        acceptors.filter(|acceptor| !self.full.contains(acceptor)).count()
+    }
+}
+
+impl Proposer {
+    /// Whether full disks are why nothing new can be decided. Without a quorum they are not.
+    pub(super) fn is_full(&self, now: Time) -> bool {
+        let with_room = self.rooms.count(self.election.vouching_now(now));
+        self.election.is_quorate() && with_room < self.quorum.needed() as usize
+    }
+
+    /// Takes new values, or takes them no more.
+    pub(super) fn look_for_room(&mut self, now: Time) {
+        let is_full = self.is_full(now);
+        let Phase::Leading(leadership) = &mut self.phase else { return };
+        if leadership.set_full(is_full) {
+            if is_full {
+                warn!(
+                    "takes no new values: the disks of too many acceptors are full; it goes on \
+                     once the log is removed, as `retain` says, or they have more room"
+                );
+            } else {
+                info!(target: "paxos::report", "takes new values again");
+            }
+        }
+    }
+
+    /// Whether it leads and takes no new values.
+    pub(super) fn leads_full(&self) -> bool {
+        match &self.phase {
+            Phase::Leading(leadership) => leadership.is_full(),
+            Phase::Standby | Phase::Campaign { .. } => false,
+        }
+    }
+}

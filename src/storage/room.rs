@@ -1,0 +1,178 @@
+//! Whether a log has room on its disk.
+//!
+//! Two things bound it: the limit that an operator has set, and what the file system has left. Of
+//! each the last quarter is a reserve, but no more than [`Quota::reserve`]:
+//!
+//! ```text
+//!   0                                     whole - reserve        whole - reserve/4       whole
+//!   |------------ Ample ------------------|------- Short --------|------- Scarce -------|
+//! ```
+//!
+//! [`Room`] says what each is for. At the end of a file system, not of a limit, is `Exhausted`: a
+//! write that fails ends the acceptor, so nothing is written there any more. A limit may be passed
+//! by what makes room again.
+//!
+//! The file system is asked now and then, and not for each record: once as much was written as
+//! matters, once many turns have passed, since other programs write too, and in every turn while
+//! there is little room.
+
+use log::warn;
+
+use super::disk::{Disk, Space};
+use crate::protocol::actor::Room;
+
+/// How much a log may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How many bytes its segments may have, together; none means as much as there is.
+    pub limit: Option<u64>,
+    /// How many bytes are kept in reserve, at most: several times what can be under way.
+    pub reserve: u64,
+}
+
+impl Quota {
+    /// No limit but what the file system has.
+    pub const NONE: Quota = Quota { limit: None, reserve: 256 << 20 };
+}
+
+/// The file system is asked after so many bytes, and after so many turns.
+const ASKED_BYTES: u64 = 4 << 20;
+const ASKED_TURNS: u32 = 64;
+
+/// Of the reserve, the last quarter is for what makes room, ...
+const CONTROL: u64 = 4;
+
+/// ... and of that a small piece stays free, for the manifest and what a file system itself takes.
+const FREE: u64 = 64;
+
+/// What a log knows of its room.
+#[derive(Debug)]
+pub struct Budget {
+    quota: Quota,
+    room: Room,
+    /// What the file system had when it was asked last, if it tells, ...
+    space: Option<Space>,
+    /// ... how much the log took then, and how many turns ago that was.
+    asked: Option<(u64, u32)>,
+}
+
+impl Budget {
+    /// Nothing is known yet.
+    pub fn new(quota: Quota) -> Self {
+        Budget { quota, room: Room::Ample, space: None, asked: None }
+    }
+
+    /// How much room there is, now that the log takes `taken` bytes.
+    pub fn look(&mut self, disk: &mut impl Disk, taken: u64) -> Room {
+        let is_asked = self.room == Room::Ample
+            && self.asked.is_some_and(|(then, turns)| {
+                taken.abs_diff(then) < ASKED_BYTES && turns < ASKED_TURNS
+            });
+        if is_asked {
+            self.asked = self.asked.map(|(then, turns)| (then, turns + 1));
+        } else {
+            self.space = disk.space().unwrap_or_else(|error| {
+                warn!("cannot ask how full the disk is ({error}); it is taken to have room");
+                None
+            });
+            self.asked = Some((taken, 0));
+        }
+        let of_limit = self.quota.limit.map(|limit| {
+            let room = self.of(limit.saturating_sub(taken), limit);
+            room.min(Room::Scarce)
+        });
+        let written = self.asked.map_or(0, |(then, _)| taken.saturating_sub(then));
+        let of_space = self.space.map(|Space { whole, free }| {
+            let free = free.saturating_sub(written);
+            if free < self.reserve_of(whole) / FREE {
+                Room::Exhausted
+            } else {
+                self.of(free, whole)
+            }
+        });
+        self.room = of_limit.into_iter().chain(of_space).max().unwrap_or(Room::Ample);
+        self.room
+    }
+
+    /// How much room `left` bytes of `whole` are. What was short is so until there is a little more
+    /// than that, or it would be so by turns.
+    fn of(&self, left: u64, whole: u64) -> Room {
+        let reserve = self.reserve_of(whole);
+        let more = if self.room == Room::Ample { 0 } else { reserve / CONTROL };
+        if left < reserve / CONTROL {
+            Room::Scarce
+        } else if left < reserve + more {
+            Room::Short
+        } else {
+            Room::Ample
+        }
+    }
+
+    fn reserve_of(&self, whole: u64) -> u64 {
+        self.quota.reserve.min(whole / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::disk::SimDisk;
+
+    const QUOTA: Quota = Quota { limit: Some(1600), reserve: 400 };
+
+    fn looks(budget: &mut Budget, disk: &mut SimDisk, taken: u64) -> Room {
+        budget.look(disk, taken)
+    }
+
+    #[test]
+    fn a_limit_has_a_reserve_and_is_short_until_more_than_that_is_left() {
+        let (mut budget, mut disk) = (Budget::new(QUOTA), SimDisk::new());
+        for (taken, room) in [
+            (0, Room::Ample),
+            (1200, Room::Ample),
+            (1201, Room::Short),
+            (1101, Room::Short),
+            (1100, Room::Ample),
+            (1500, Room::Short),
+            (1501, Room::Scarce),
+            // What makes room may pass it.
+            (1700, Room::Scarce),
+            (1500, Room::Short),
+            (0, Room::Ample),
+        ] {
+            assert_eq!(looks(&mut budget, &mut disk, taken), room, "{taken}");
+        }
+    }
+
+    #[test]
+    fn a_file_system_has_the_same_and_an_end() {
+        let mut disk = SimDisk::new();
+        let mut budget = Budget::new(Quota { limit: None, reserve: 1 << 30 });
+        assert_eq!(looks(&mut budget, &mut disk, 5000), Room::Ample, "nobody tells");
+        let mut budget = Budget::new(Quota { limit: None, reserve: 1 << 30 });
+        disk.limit(Some(8000));
+        disk.plant("log", &[1; 6000]);
+        assert_eq!(looks(&mut budget, &mut disk, 6000), Room::Ample);
+        // It is not asked anew for so little.
+        assert_eq!(looks(&mut budget, &mut disk, 6001), Room::Short);
+        disk.plant("log", &[1; 7600]);
+        assert_eq!(looks(&mut budget, &mut disk, 6001), Room::Scarce);
+        // Another program takes the rest.
+        disk.plant("other", &[1; 390]);
+        assert_eq!(looks(&mut budget, &mut disk, 6001), Room::Exhausted);
+        disk.limit(None);
+        assert_eq!(looks(&mut budget, &mut disk, 6001), Room::Ample);
+    }
+
+    /// Other programs fill a disk while nothing is stored here.
+    #[test]
+    fn a_disk_is_asked_now_and_then_whatever_is_written() {
+        let mut disk = SimDisk::new();
+        disk.limit(Some(8000));
+        let mut budget = Budget::new(Quota::NONE);
+        assert_eq!(looks(&mut budget, &mut disk, 1), Room::Ample);
+        disk.plant("other", &[1; 7000]);
+        let asked = (1..).find(|_| looks(&mut budget, &mut disk, 1) != Room::Ample);
+        assert_eq!(asked, Some(ASKED_TURNS + 1));
+    }
+}

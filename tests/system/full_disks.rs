@@ -1,0 +1,84 @@
+//! Disks that are full: of what acceptors may take, and of what there is.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::process::Stdio;
+use std::time::Duration;
+
+use multi_paxos::{Cluster, Refused};
+
+use crate::world::{SOON, World, happens, text};
+
+/// How long some tens of megabytes may take on a busy machine.
+const LATER: Duration = Duration::from_secs(120);
+
+/// How many values, of so many bytes, and how many of them fit what the acceptors may take.
+const COUNT: usize = 9_000;
+const BYTES: usize = 8_000;
+const FITTING: usize = 7_000;
+
+fn decided(world: &World) -> usize {
+    world.lines(1)
+}
+
+/// The log is held back by a keeper that does not run, until the acceptors have no room. Nobody
+/// dies: clients are told and wait, and the library refuses. When the keeper runs, room is made, and
+/// all goes on.
+#[test]
+fn what_keepers_hold_back_fills_disks_and_they_clear_by_themselves() {
+    let mut world = World::alone();
+    let [data, snapshots] = ["data", "snapshots"].map(|name| world.path(name));
+    world.configure(&format!(
+        "data {}\ndisk_bytes 64MiB\nretain 16MiB\nsnapshots {}\nkeepers 2\nsnapshot_instances \
+         1000\nclient_window_values 64",
+        data.display(),
+        snapshots.display()
+    ));
+    world.start_all("acceptor", 3, &[]);
+    world.start_all("proposer", 2, &[]);
+    world.start("learner1", &[]);
+    let fed = (0..COUNT).fold(String::new(), |mut all, line| {
+        let _ = writeln!(all, "{line:06} {}", "x".repeat(BYTES - 7));
+        all
+    });
+    fs::write(world.path("fed"), fed).unwrap();
+    let stdin = File::open(world.path("fed")).unwrap();
+    world.launch("client1", "client 1 --first-instance auto", stdin.into(), Stdio::null());
+    let warned = |world: &World| world.said("client1").contains("the leader takes no new values");
+    assert!(happens(LATER, || warned(&world)), "{}", world.said("client1"));
+
+    let before = decided(&world);
+    assert!(before < FITTING, "{before} values of {BYTES} bytes were decided");
+    let cluster = Cluster::from_file(world.conf()).unwrap();
+    let client = cluster.client(7).unwrap();
+    assert!(happens(SOON, || client.disks_are_full()), "the library does not hear of it");
+    let refused = client.try_propose(b"more".to_vec()).unwrap_err();
+    assert_eq!(refused, Refused::DisksFull(b"more".to_vec()));
+    assert_eq!(client.propose(b"more".to_vec()).unwrap_err(), refused);
+    let status = world.paxos("status").output().unwrap();
+    let (lines, sentences) = (text(&status.stdout), text(&status.stderr));
+    assert!(lines.contains("A1  disk full") && sentences.contains("no new values are taken"));
+    assert!(status.status.success(), "{sentences}");
+    let late = decided(&world);
+    assert!(late < FITTING, "{late} values were decided, and {before} before that");
+    for id in 1..=3 {
+        let said = world.said(&format!("acceptor{id}"));
+        assert!(said.contains("the disk is full: this acceptor votes for no new values"), "{said}");
+        let files = fs::read_dir(data.join(format!("acceptor-{id}"))).unwrap();
+        let bytes: u64 = files.map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        assert!(bytes < 64 << 20, "acceptor {id} takes {bytes} bytes");
+    }
+
+    let out = File::create(world.path("digests")).unwrap();
+    world.launch("learner2", "learner 2 --apply digest", Stdio::null(), out.into());
+    assert!(world.end_of("client1", LATER).success(), "{}", world.complaints("client1"));
+    world.await_lines(&[1], COUNT, SOON);
+    let ticket = client.propose(b"more".to_vec()).unwrap();
+    assert!(ticket.wait(SOON).unwrap().decided().is_some());
+    // All have lived through it.
+    for id in 1..=3 {
+        let name = format!("acceptor{id}");
+        world.signal(&name, "-TERM");
+        assert!(world.end_of(&name, SOON).success(), "{}", world.said(&name));
+    }
+}
