@@ -20,7 +20,7 @@ fn accept(count: u64, bytes: usize) -> Message {
     let value = vec![7; bytes];
     let entries = Entries::numbered(origin, (0..count).map(|_| value.as_slice()));
     let (watermark, from, chosen) = (Instance(1_000_000), Instance(1_000_000), Vec::new());
-    Message::Accept(Accept { ballot: BALLOT, watermark, chosen, from, entries })
+    Message::Accept(Accept { ballot: BALLOT, watermark, chosen, full: false, from, entries })
 }
 
 /// Bytes of a value.

@@ -169,7 +169,7 @@ const KEYS: [Key; 41] = [
     number("ttl", 0..=255, |config, ttl| config.ttl = ttl as u32),
     Key { name: "cluster", form: Form::Word(|config, name| config.cluster = name.to_owned()) },
     Key { name: "data", form: Form::Word(|config, folder| config.data = Some(folder.into())) },
-    Key { name: "disk_bytes", form: Form::Own(|config, word| parse_disk(config, word)) },
+    Key { name: "disk_bytes", form: Form::Own(parse_disk) },
     Key {
         name: "retain",
         form: Form::Own(|config, word| {

@@ -45,6 +45,8 @@ pub struct Retention {
     marks: VecDeque<Mark>,
     /// How many bytes of entries were passed.
     bytes: u64,
+    /// How many entries that are no pieces were passed.
+    values: u64,
     /// How many entries that are no pieces were passed since the last checkpoint, and their bytes.
     fresh: u64,
     fresh_bytes: u64,
@@ -64,6 +66,8 @@ struct Mark {
     head: Head,
     /// How many bytes had been passed then.
     bytes: u64,
+    /// How many entries that are no pieces.
+    values: u64,
     when: Time,
 }
 
@@ -80,11 +84,13 @@ impl Retention {
             if self.fresh == 0 {
                 self.fresh_since = now;
             }
+            self.values += page.entries.len() as u64;
             self.fresh += page.entries.len() as u64;
             self.fresh_bytes += bytes;
         }
         if let Occurrence::Checkpoint(head) = occurrence {
-            self.marks.push_back(Mark { head: *head, bytes: self.bytes, when: now });
+            let (bytes, values) = (self.bytes, self.values);
+            self.marks.push_back(Mark { head: *head, bytes, values, when: now });
             self.checkpoint_bytes = std::mem::take(&mut self.piece_bytes);
             (self.fresh, self.fresh_bytes) = (0, 0);
         }
@@ -103,7 +109,7 @@ impl Retention {
     }
 
     /// Whether a checkpoint is due, and what it shall say. Where disks are full, one is due as soon
-    /// as it trims anything: no values come that would make it due.
+    /// as it trims any values: no others come that would make it due.
     pub fn due(
         &mut self,
         now: Time,
@@ -117,7 +123,13 @@ impl Retention {
         if !is_full || bugs::has(Bug::WaitsForMoreOnFullDisks) {
             return None;
         }
-        Some(self.lets_go(now, log, settings)).filter(|lets_go| lets_go.trim > log.trimmed())
+        let lets_go = self.lets_go(now, log, settings);
+        // A checkpoint that trimmed no more than the one before would be followed by others.
+        let below = |point| {
+            let marks = self.marks.iter().take_while(|mark| mark.head.keep <= point);
+            marks.last().map_or(0, |mark| mark.values)
+        };
+        (below(lets_go.trim) > below(log.trimmed())).then_some(lets_go)
     }
 
     /// Whether so much was passed that a checkpoint is due.
@@ -313,6 +325,28 @@ mod tests {
         decide(&mut log, &mut retention, Time::ZERO, pieces.clone());
         let bytes = Entries::from(pieces).bytes();
         assert!(retention.checkpoint_bytes < bytes as u64 + 64, "{retention:?} of {bytes}");
+    }
+
+    /// Nothing new comes while disks are full: what has become old is trimmed all the same, and a
+    /// checkpoint is no reason for another one.
+    #[test]
+    fn while_disks_are_full_a_checkpoint_is_due_when_it_trims_values() {
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        let second = |round: u64| Time(round * 1_000_000);
+        let settings = keeping(Retain::Age(Duration::from_secs(100)));
+        for round in 0..30 {
+            pass(&mut log, &mut retention, 1, second(round), settings.retain);
+        }
+        let mut written = 0;
+        for round in 30..2000 {
+            let now = second(round);
+            let Some(lets_go) = retention.due(now, &log, &settings, true) else { continue };
+            let pieces = log.checkpoint(lets_go).pieces(1000);
+            decide(&mut log, &mut retention, now, pieces);
+            written += 1;
+        }
+        assert!(log.watermark().0 - log.trimmed().0 < 9, "{:?}", log.progress());
+        assert!((2..=4).contains(&written), "{written} were written");
     }
 
     #[test]
