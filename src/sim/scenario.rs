@@ -315,8 +315,8 @@ fn drawn_sessions(rng: &mut Rng) -> Option<usize> {
     (rng.below(6) == 0).then(|| 1 + rng.below(12) as usize)
 }
 
-/// How many bytes fit on the disk of each acceptor, in one of six runs whose log is trimmed: few, so
-/// that some disks are full for a while, or until everything heals.
+/// How many bytes fit on the disk of each acceptor, in one of six runs whose log is trimmed: few,
+/// so that some disks are full for a while, or until everything heals.
 fn drawn_disks(seed: u64, retain: Retain) -> Option<usize> {
     let mut rng = Rng::new(seed ^ 0x6675_6c6c);
     let is_small = rng.below(6) == 0 && retain != Retain::All;
