@@ -22,8 +22,8 @@ fn decided(world: &World) -> usize {
 }
 
 /// The log is held back by a keeper that does not run, until the acceptors have no room. Nobody
-/// dies: clients are told and wait, and the library refuses. When the keeper runs, room is made, and
-/// all goes on.
+/// dies: clients are told and wait, and the library refuses. When the keeper runs, room is made,
+/// and all goes on.
 #[test]
 fn what_keepers_hold_back_fills_disks_and_they_clear_by_themselves() {
     let mut world = World::alone();
