@@ -93,6 +93,9 @@ pub struct Server {
     waking: Arc<Waking>,
     is_stopped: Arc<AtomicBool>,
     waiting: Waiting,
+    /// Barriers of reads that came while disks were full: what waits for room does not hold them
+    /// up.
+    aside: Waiting,
     /// Flights that have not been proposed yet.
     fresh: Parts,
     looked: Instant,
@@ -167,6 +170,7 @@ impl Server {
             origin,
             idle: serving.idle,
             waiting: Waiting::new(&waking),
+            aside: Waiting::new(&waking),
             waking,
             is_stopped: Arc::default(),
             fresh: Vec::new(),
@@ -239,8 +243,8 @@ impl Server {
 
     fn within(&self) -> Option<Duration> {
         let now = Instant::now();
-        let patience =
-            self.waiting.deadline().map(|deadline| deadline.saturating_duration_since(now));
+        let deadline = self.waiting.deadline().into_iter().chain(self.aside.deadline()).min();
+        let patience = deadline.map(|deadline| deadline.saturating_duration_since(now));
         Some(patience.unwrap_or(GLANCE).min(GLANCE))
     }
 
@@ -332,7 +336,9 @@ impl Server {
             busy.push(part.0);
             self.look(part);
         }
-        if self.waiting.is_stuck() {
+        let is_full = self.about.disks_are_full;
+        let way = if is_full { &self.aside } else { &self.waiting };
+        if way.is_stuck() {
             for part in writes.into_iter().chain(reads) {
                 busy.push(part.0);
                 self.refuse(part, REFUSED);
@@ -362,7 +368,8 @@ impl Server {
         if !reads.is_empty() {
             match self.replica.try_barrier() {
                 Ok(ticket) => {
-                    self.waiting.push(Awaited::Passed(ticket, asked), Vec::new(), reads, now);
+                    let way = if is_full { &mut self.aside } else { &mut self.waiting };
+                    way.push(Awaited::Passed(ticket, asked), Vec::new(), reads, now);
                 }
                 Err(_) => reads.drain(..).for_each(|part| {
                     busy.push(part.0);
@@ -418,7 +425,7 @@ impl Server {
 
     /// Answers what the cluster has decided.
     fn land(&mut self, now: Instant, busy: &mut Vec<usize>) {
-        while let Some(landed) = self.waiting.next() {
+        while let Some(landed) = self.waiting.next().or_else(|| self.aside.next()) {
             let Landed { replies, asked, writes, reads } = landed;
             let Some(replies) = replies else {
                 for part in writes.into_iter().chain(reads) {
@@ -452,7 +459,7 @@ impl Server {
 
     /// Tells those that have waited for too long.
     fn give_up(&mut self, now: Instant, busy: &mut Vec<usize>) {
-        for part in self.waiting.give_up(now) {
+        for part in self.waiting.give_up(now).into_iter().chain(self.aside.give_up(now)) {
             busy.push(part.0);
             self.refuse(part, UNKNOWN);
         }

@@ -46,9 +46,9 @@ pub struct About {
     pub store: Shared,
 }
 
-/// What a write is answered while disks are full: the error with which Redis refuses writes that it
-/// cannot put on its own disk. (`OOM` is about memory, and lets through what frees some; here also a
-/// DEL takes room.)
+/// What a write is answered while disks are full: the error with which Redis refuses writes that
+/// it cannot put on its own disk. (`OOM` is about memory, and lets through what frees some; here
+/// also a DEL takes room.)
 pub const DISKS_FULL: &str = "MISCONF The disks of too many acceptors are full: nothing was \
                               written, and reads go on; make room for their data, or raise \
                               disk_bytes";
