@@ -4,9 +4,10 @@
 //! and only with the feature `bugs`: everywhere else [`has`] is the constant `false`.
 //! `bash/bugs.sh` switches on each and shows what catches it.
 //!
-//! The parts that safety rests on are written without bugs. Their mistakes stand in files of their
-//! own, `mistakes.rs`, which only a build with bugs has; `protocol::parts` has the form, and is the
-//! one place that chooses. Elsewhere a bug is one line at the place where it would be made.
+//! The protocol is written without bugs. Its mistakes stand in files of their own, `mistakes.rs`,
+//! which only a build with bugs has; `protocol::parts` has the form, and is the one place that
+//! chooses. In `wire`, `storage` and `snapshots` a bug is one line at the place where it would be
+//! made.
 
 /// A mistake somebody has made before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,13 +17,15 @@
 //! without a gap, and any later leader can tell which were: those below the number at which it
 //! ended.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::checkpoint::OpenValue;
 use super::entries::{Entries, EntryRef};
 use super::types::{Instance, Number, Origin, Part, Session, Value};
-use crate::bugs::{self, Bug};
 
 /// How much may be open. All processes must agree on it, so nobody can set it but the simulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,12 +149,12 @@ impl Assemblies {
 
     /// Whether a value of `session` is open.
     pub fn is_open(&self, session: Session) -> bool {
-        !self.open.is_empty() && self.open.contains_key(&key(session))
+        !self.open.is_empty() && self.open.contains_key(&session)
     }
 
     /// How many bytes the value of `session` announces that is open, if one is.
     pub fn announced_by(&self, session: Session) -> Option<usize> {
-        self.open.get(&key(session)).map(|open| open.value_bytes)
+        self.open.get(&session).map(|open| open.value_bytes)
     }
 
     /// The open values whose last part lies below `instance`, from the lowest on: the session of
@@ -188,7 +190,7 @@ impl Assemblies {
 
     /// Gives a value up, if one of `session` is open. Returns the number of its first part.
     pub fn drop_open(&mut self, session: Session) -> Option<Number> {
-        let open = self.open.remove(&key(session))?;
+        let open = self.open.remove(&session)?;
         self.order.remove(&open.last());
         self.announced -= open.value_bytes;
         Some(open.first)
@@ -211,20 +213,16 @@ impl Assemblies {
         let Some(EntryRef::Part { origin, part, bytes }) = entries.first() else {
             unreachable!("the caller hands over parts, one at a time")
         };
-        let (session, length) = (key(origin.session), bytes.len());
+        let (session, length) = (origin.session, bytes.len());
         if let Part::First { value_bytes } = part {
             return self.begin(instance, origin, value_bytes as usize, length, entries);
         }
         let Some(open) = self.open.get_mut(&session) else { return Taken::Broken };
         open.bytes += length;
-        let is_last = part == Part::Last
-            || bugs::has(Bug::DeliversWithoutLastPart) && open.value_bytes - open.bytes <= length;
-        let fits = if is_last {
-            open.bytes == open.value_bytes || bugs::has(Bug::IgnoresLengths)
-        } else {
-            open.bytes < open.value_bytes
-        };
-        if !fits && !bugs::has(Bug::DeliversWithoutLastPart) {
+        let is_last = part == Part::Last;
+        let fits =
+            if is_last { open.bytes == open.value_bytes } else { open.bytes < open.value_bytes };
+        if !fits {
             return Taken::Broken;
         }
         open.parts.push(entries.compact());
@@ -248,7 +246,7 @@ impl Assemblies {
         bytes: usize,
         entries: Entries,
     ) -> Taken {
-        let session = key(origin.session);
+        let session = origin.session;
         let has_room = self.limits.allow(self.open.len() + 1, self.announced + value_bytes);
         if self.open.contains_key(&session) || !has_room {
             return Taken::Broken;
@@ -260,11 +258,6 @@ impl Assemblies {
         self.open.insert(session, Open { first, value_bytes, bytes, parts, instances });
         Taken::Held
     }
-}
-
-/// Whose value it is.
-fn key(session: Session) -> Session {
-    if bugs::has(Bug::MixesSessions) { Session { client: 0, boot: 0 } } else { session }
 }
 
 #[cfg(test)]

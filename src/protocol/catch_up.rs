@@ -11,6 +11,9 @@
 //!
 //! Whoever has much to fetch while others decide leaves them time between two requests.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -20,14 +23,12 @@ use super::actor::Effects;
 use super::decided_log::DecidedLog;
 use super::message::{CatchUpReply, CatchUpRequest, Chosen, Message, Progress, Recalled};
 use super::packing::{disjoint, merge, pages, runs_per_page};
-use super::parts::Proposals;
-use super::recall::Recalls;
+use super::parts::{Proposals, Recalls};
 use super::retry::backoff;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Instance, NodeId, Role, Run, Time, To};
-use crate::bugs::{self, Bug};
 
 /// How many runs one request names, at most, and how many of them are answered.
 const RUNS_MAX: usize = 64;
@@ -166,7 +167,7 @@ impl CatchUp {
         self.named.retain(|run| log.lacks(*run));
         // A short wait lets datagrams arrive that are under way: what is named has mostly arrived
         // before its name.
-        let delay = if self.lacks_named(log) && !bugs::has(Bug::WaitsForHeartbeats) {
+        let delay = if self.lacks_named(log) {
             settings.catch_up_delay.min(settings.retry_least)
         } else {
             settings.catch_up_delay
@@ -226,7 +227,7 @@ impl CatchUp {
         let next = Some(from).filter(|from| from.role != Role::Acceptor);
         if gained {
             self.tries = 0;
-            if self.waiting && self.asked.is_some() && !bugs::has(Bug::AsksOnce) {
+            if self.waiting && self.asked.is_some() {
                 // The rest of the answer is under way.
                 fx.set_timer(Timer::CatchUp, now + settings.retry_catch_up);
             }
@@ -294,9 +295,6 @@ impl CatchUp {
         first: Option<NodeId>,
         settings: &Settings,
     ) -> Option<NodeId> {
-        if bugs::has(Bug::AsksOnlyFirst) {
-            return first;
-        }
         let (decided, wanted) = (log.progress().decided, log.decided_below());
         let is_fresh = |when: Time| now.since(when) <= settings.progress_timeout;
         let fresh = || self.sources.iter().filter(|(_, (_, when))| is_fresh(*when));
@@ -394,7 +392,7 @@ impl CatchUp {
         }
         // Without a source, whoever leads is asked. What is asked again goes to everybody, and is
         // answered to everybody.
-        let again = self.tries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
+        let again = self.tries > 0;
         let to = match source {
             Some(source) if again => To::Group(source.role),
             Some(source) => To::Node(source),
@@ -402,7 +400,7 @@ impl CatchUp {
         };
         let whom = source.map_or_else(|| "the leader".to_owned(), |source| source.to_string());
         debug!("asks {whom} for {} runs from {}", missing.len(), missing[0].from);
-        fx.sent_again += u64::from(self.tries > 0);
+        fx.sent_again += u64::from(again);
         fx.send(to, Message::CatchUpRequest(CatchUpRequest { of: source, again, missing }));
         self.await_answer(now, log, settings, fx);
     }
@@ -413,7 +411,7 @@ impl CatchUp {
         let known = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).max(1);
         let longest = settings.retry_catch_up.max(settings.retry_max / known);
         // Who is heard to hold more is there: requests and answers are lost, and not in vain.
-        let longest = if self.lacks(now, log, settings) && !bugs::has(Bug::AsksRarely) {
+        let longest = if self.lacks(now, log, settings) {
             longest.min(settings.retry_catch_up * LONGEST_WAIT)
         } else {
             longest
@@ -422,9 +420,7 @@ impl CatchUp {
         self.tries = self.tries.saturating_add(1);
         self.waiting = true;
         self.asked = Some(Asked { when: now, missing: self.lag(log), others_decide: false });
-        if !bugs::has(Bug::AsksOnce) {
-            fx.set_timer(Timer::CatchUp, now + wait);
-        }
+        fx.set_timer(Timer::CatchUp, now + wait);
     }
 }
 

@@ -35,7 +35,6 @@
 use super::entries::{EntryRef, put_number, read_number};
 use super::sessions::Position;
 use super::types::{Entry, Instance, LogTime, Number, Origin, Piece, Run, Session, Value};
-use crate::bugs::{self, Bug};
 
 /// A piece is no shorter than this, in bytes, unless it is the last one: so the first holds the
 /// [`Head`].
@@ -114,7 +113,7 @@ impl Checkpoint {
         [of, keep, trim, forget, idle_below].iter().for_each(|instance| put(instance.0));
         put(time.0);
         put(self.name);
-        put(if bugs::has(Bug::CheckpointLacksHorizon) { 0 } else { self.horizon.0 });
+        put(self.horizon.0);
         put(self.sessions.len() as u64);
         for (session, position) in &self.sessions {
             put(session.client.into());

@@ -4,6 +4,8 @@
 //! input waits for the cluster and not the other way round.
 
 mod ending;
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 mod opening;
 mod retries;
 mod room;
@@ -17,11 +19,12 @@ use self::opening::Opening;
 use self::unsent::Unsent;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::cutting::{Cutting, Piece, parts_of};
-use super::flow::{Flow, OVERHEAD_BYTES, Ticket};
+use super::flow::{OVERHEAD_BYTES, Ticket};
 use super::message::{
     Announcement, Assignment, Heartbeat, Interest, Kind, Message, RequestAck, Standing,
 };
 use super::packing::disjoint;
+use super::parts::Flow;
 use super::pleading::Pleading;
 use super::retry::{Deadlines, RoundTrip};
 use super::settings::Settings;
@@ -29,7 +32,6 @@ use super::timer::Timer;
 use super::types::{
     Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To,
 };
-use crate::bugs::{self, Bug};
 
 /// For how long a leader that only answers pleas is taken to serve: many requests in a row may be
 /// lost by bad luck.
@@ -173,9 +175,6 @@ impl Client {
     #[must_use]
     pub fn cutting_at(self, part_bytes: usize) -> Self {
         assert!(part_bytes <= self.settings.part_bytes(), "a part must fit a datagram");
-        if bugs::has(Bug::CutsAnew) {
-            return self;
-        }
         Client { part_bytes, ..self }
     }
 
@@ -237,7 +236,7 @@ impl Client {
             told.delivered.extend(more.delivered);
             told.lost.extend(more.lost);
         }
-        if told.requested || bugs::has(Bug::TakesPleasForRequests) {
+        if told.requested {
             self.asked = now;
         }
         // A leader that hears pleas may still hear no requests, which are longer.
@@ -246,7 +245,7 @@ impl Client {
             self.opening.hear(now, ack.decided_below);
             self.is_full = ack.full;
         }
-        if is_asked && (ack.quorate || bugs::has(Bug::ZombieServes)) {
+        if is_asked && ack.quorate {
             self.served = now;
         }
         if self.opening.opened().is_some() {

@@ -10,22 +10,24 @@
 //! A log can be trimmed: entries below [`DecidedLog::first`] are not kept. A process that knows
 //! nothing of them takes the log up at a checkpoint, which stands in the log (`trimming`).
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 mod trimming;
 
 pub use trimming::LetsGo;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::assembly::{Assembled, Assemblies, AssemblyLimits, Taken};
+use super::assembly::{Assembled, AssemblyLimits, Taken};
 use super::checkpoint::{Checkpoint, Head, Limit};
 use super::entries::{Entries, EntryRef};
 use super::message::Progress;
+use super::parts::{Assemblies, Sessions};
 use super::segments::{Held, Page, Segments};
-use super::sessions::{Position, Sessions};
+use super::sessions::Position;
 use super::types::{
     AssignedBy, Counted, Instance, LogTime, Number, Origin, Part, Piece, Run, Session,
 };
-use crate::bugs::{self, Bug};
 
 /// The decided entries and the position of delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -205,16 +207,12 @@ impl DecidedLog {
 
     /// What is decided at the watermark, of one segment.
     fn next_page(&mut self) -> Option<Page> {
-        let mut from = self.watermark;
-        if bugs::has(Bug::DeliversOverGaps) {
-            from = self.entries.spans(Run::new(from, self.end)).next()?.0.from;
-        }
-        if from >= self.end {
+        if self.watermark >= self.end {
             // What is cut takes other bytes than its pieces, so they do not add up.
             self.ahead = 0;
             return None;
         }
-        match self.entries.at(Run::new(from, self.end)) {
+        match self.entries.at(Run::new(self.watermark, self.end)) {
             Held::Entries(page) => Some(page),
             Held::Nothing(_) => None,
         }
@@ -236,19 +234,15 @@ impl DecidedLog {
         let Some(position) = self.sessions.begin(page.from, origin) else {
             return (entries.len(), Occurrence::Skipped);
         };
-        if bugs::has(Bug::DeliversTwice) {
-            position.next = position.next.plus(numbers.len());
-            return (entries.len(), Occurrence::Delivered);
-        }
         let Position { next, has_ended, .. } = *position;
-        if numbers.from < next && !is_let_in_again(entries) {
+        if numbers.from < next {
             // They were delivered; the next may be among those that follow.
             return ((next.0 - numbers.from.0).min(numbers.len()) as usize, Occurrence::Skipped);
         }
         if has_ended {
             return (entries.len(), Occurrence::Ended);
         }
-        if numbers.from > next && !is_let_in_early(entries) {
+        if numbers.from > next {
             return (entries.len(), Occurrence::Skipped);
         }
         match values_before_parts(entries) {
@@ -439,14 +433,6 @@ fn values_before_parts(entries: &Entries) -> usize {
         return entries.len();
     }
     entries.iter().take_while(|entry| !matches!(entry, EntryRef::Part { .. })).count()
-}
-
-fn is_let_in_early(entries: &Entries) -> bool {
-    bugs::has(Bug::TakesPartsOutOfOrder) && values_before_parts(entries) == 0
-}
-
-fn is_let_in_again(entries: &Entries) -> bool {
-    bugs::has(Bug::TakesPartsTwice) && values_before_parts(entries) == 0
 }
 
 impl Default for DecidedLog {

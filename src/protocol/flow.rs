@@ -63,6 +63,8 @@
 
 mod least;
 mod losses;
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 #[cfg(test)]
 mod tests;
 
@@ -75,7 +77,6 @@ use self::losses::{Losses, UNIT, Verdict};
 use super::retry::{RoundTrip, stretch};
 use super::settings::Settings;
 use super::types::Time;
-use crate::bugs::{self, Bug};
 
 /// How much time of data may wait in queues: well above a scheduler's slice, well below what the
 /// queue of a link holds. On long paths an eighth of the path, for they jitter more.
@@ -326,9 +327,6 @@ impl<T: Copy> Flow<T> {
     /// `ticket` is answered.
     pub fn answer(&mut self, now: Time, ticket: Ticket) {
         let Some(sent) = self.take(ticket) else { return };
-        if bugs::has(Bug::CountsAnswersTwice) {
-            self.in_network = self.in_network.saturating_sub(sent.bytes);
-        }
         self.bulk = if now > self.heard { sent.bytes } else { self.bulk + sent.bytes };
         self.heard = now;
         self.round.bulk = self.round.bulk.max(self.bulk);
@@ -486,9 +484,6 @@ impl<T: Copy> Flow<T> {
     /// so that it does not burden the rest.
     fn lose(&mut self, ticket: Ticket, sent: Sent<T>, settings: &Settings, lost: &mut Vec<T>) {
         self.take(ticket);
-        if bugs::has(Bug::NeverReopensWindow) {
-            self.in_network += sent.bytes;
-        }
         if sent.retries < SOON {
             return lost.push(sent.what);
         }

@@ -7,6 +7,8 @@
 //! occurrence of a leader-assigned value is delivered follows from all that came before it.
 
 mod fetching;
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 mod snapshots;
 
 use std::sync::Arc;
@@ -15,26 +17,23 @@ use log::{error, info, warn};
 
 use self::snapshots::Snapshots;
 use super::actor::{Actor, Delivery, Effects, Halt, Ignored, Input};
-use super::catch_up::{self, CatchUp};
+use super::catch_up;
 use super::checkpoint::Checkpoint;
-use super::decided_log::{Contradiction, DecidedLog, LetsGo, Occurrence};
+use super::decided_log::{Contradiction, LetsGo, Occurrence};
 use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
     Accept, Announcement, CatchUpReply, CatchUpRequest, Chosen, Decide, DecideAck, Heartbeat,
     Interest, Kind, Message, Progress, Recalled, Standing, StateKind,
 };
-use super::parts::Proposals;
+use super::parts::{CatchUp, DecidedLog, Fetching, Proposals, Reads};
 use super::pleading::Pleading;
-use super::reads::Reads;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::transfer::Fetching;
 use super::types::{
-    AssignedBy, Ballot, Counted, Instance, LogTime, NodeId, Origin, Role, Run, Sender, Time,
+    AssignedBy, Ballot, Counted, Instance, NodeId, Origin, Role, Run, Sender, Time,
 };
-use crate::bugs::{self, Bug};
 
 /// From which instance on a learner hands values out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,7 +137,7 @@ impl Learner {
     pub fn restored(mut self, kind: StateKind, checkpoint: Checkpoint) -> Self {
         (self.begins, self.begins_anywhere) = (Some(checkpoint.head.of), false);
         self.snapshots = Some(Snapshots::of(kind, checkpoint.head));
-        self.may_be_foreign = !bugs::has(Bug::ReadsForeignSnapshot);
+        self.may_be_foreign = true;
         self.log.restore(checkpoint);
         self.log.take_up();
         self
@@ -244,8 +243,7 @@ impl Learner {
                     if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Leader) {
                         fx.deliver.push(Delivery::Decided(page.clone()));
                     }
-                    let time = if bugs::has(Bug::TimesGoBack) { LogTime::NONE } else { before };
-                    fx.deliver.push(Delivery::Delivered(page, time));
+                    fx.deliver.push(Delivery::Delivered(page, before));
                 }
                 Occurrence::Completed(mut value) => {
                     value.origin = value.origin.timed(time);
@@ -355,7 +353,7 @@ impl Learner {
         let (own, other) = (self.log.progress().name, progress.name);
         self.may_be_foreign &= own == 0 || own != other;
         let is_other = own != 0 && other != 0 && own != other;
-        if is_other && self.snapshots.is_some() && !bugs::has(Bug::BelievesForeignSnapshot) {
+        if is_other && self.snapshots.is_some() {
             self.is_cut_off = true;
             fx.halt = Some(Halt::Foreign);
         }
@@ -602,15 +600,11 @@ impl Actor for Learner {
         self.owes_ack = false;
         let need = self.need(now);
         self.pleading.on_turn_end(now, need, &self.settings, fx);
-        let log = &self.log;
-        let is_careless = bugs::has(Bug::ServesUndelivered);
         let handed_out = if self.is_cut_off || self.may_be_foreign {
             // What lies below was not handed out, or may be of another log.
             Instance::FIRST
-        } else if is_careless {
-            log.end()
         } else {
-            log.watermark()
+            self.log.watermark()
         };
         self.reads.on_turn_end(now, handed_out, &self.settings, fx);
     }
@@ -647,7 +641,7 @@ impl Actor for Learner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::{Entry, Number, Part, Session, Value};
+    use crate::protocol::types::{Entry, LogTime, Number, Part, Session, Value};
 
     fn entry(text: &str, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client: 1, boot: 1 };

@@ -4,22 +4,54 @@
 //! The roles are written without any bug: what their files say is the algorithm. The mistakes in
 //! them stand in files beside them, `mistakes.rs`, which the library's own tests compile, and only
 //! with the feature `bugs`. There a type of the same name wraps the right one, behaves like it, and
-//! makes the mistake that is switched on before or after a call of the right handler.
+//! makes the mistake that is switched on before or after a call of the right handler: it changes
+//! what the handler is told, what it returns, what it wants done, or the state that it leaves.
+//!
+//! A wrapper sees the calls from outside, and not those of the right type to itself. Code that
+//! holds one of these types takes it from here; code that only borrows one may name either, for a
+//! wrapper dereferences to the right type.
 
 #[cfg(not(all(test, feature = "bugs")))]
 pub use super::{
     acceptor::Acceptor,
+    assembly::Assemblies,
+    catch_up::CatchUp,
+    client::Client,
+    decided_log::DecidedLog,
     election::{Election, vouches::Vouches},
+    flow::Flow,
+    learner::Learner,
     proposals::Proposals,
-    proposer::{phase1::Attempt, phase2::Phase2},
+    proposer::{
+        Proposer, incarnations::Incarnations, intake::Queues, keepers::Keepers,
+        leadership::Leadership, notes::Notes, phase1::Attempt, phase2::Phase2, telling::News,
+    },
     quorum::{Quorum, Tally},
+    reads::Reads,
+    recall::Recalls,
+    sessions::Sessions,
+    transfer::Fetching,
 };
 
 #[cfg(all(test, feature = "bugs"))]
 pub use super::{
     acceptor::mistakes::Acceptor,
+    assembly::mistakes::Assemblies,
+    catch_up::mistakes::CatchUp,
+    client::mistakes::Client,
+    decided_log::mistakes::DecidedLog,
     election::{mistakes::Election, vouches::mistakes::Vouches},
+    flow::mistakes::Flow,
+    learner::mistakes::Learner,
     proposals::mistakes::Proposals,
-    proposer::{phase1::mistakes::Attempt, phase2::mistakes::Phase2},
+    proposer::{
+        incarnations::mistakes::Incarnations, intake::mistakes::Queues, keepers::mistakes::Keepers,
+        leadership::mistakes::Leadership, mistakes::Proposer, notes::mistakes::Notes,
+        phase1::mistakes::Attempt, phase2::mistakes::Phase2, telling::mistakes::News,
+    },
     quorum::mistakes::{Quorum, Tally},
+    reads::mistakes::Reads,
+    recall::mistakes::Recalls,
+    sessions::mistakes::Sessions,
+    transfer::mistakes::Fetching,
 };

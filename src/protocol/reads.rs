@@ -23,6 +23,9 @@
 //! read is given up after a while, and for a while no other one is asked for: they must go through
 //! the log, each by an entry that is decided after it began.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -35,7 +38,6 @@ use super::retry::RoundTrip;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Instance, Role, Sender, Time};
-use crate::bugs::{self, Bug};
 
 /// So many answers may wait for the log to come up to them, at most: further ones take the place of
 /// the last.
@@ -110,10 +112,7 @@ impl Reads {
 
     /// All reads up to number `last` have come.
     pub fn on_read(&mut self, last: u64) {
-        match &mut self.question {
-            Some(question) if bugs::has(Bug::JoinsReadsUnderway) => question.last = last,
-            Some(_) | None => self.waiting = Some(last),
-        }
+        self.waiting = Some(last);
     }
 
     /// An acceptor says where that ends what it has accepted.
@@ -131,7 +130,7 @@ impl Reads {
             return fx.ignore(Ignored::ImpossibleSender);
         }
         let is_last = (reply.boot, reply.count) == (self.boot, self.count);
-        if !is_last && !bugs::has(Bug::CountsStaleReplies) {
+        if !is_last {
             return; // Of an earlier try, or for another learner.
         }
         let Some(question) = &mut self.question else { return };
@@ -284,10 +283,9 @@ impl Reads {
 impl Question {
     /// The lowest place that a majority allows.
     fn placed(&self, quorum: Quorum) -> Option<Placed> {
-        let needed = if bugs::has(Bug::ServesBeforeQuorum) { 1 } else { quorum.needed() };
         let mut ends: Vec<Instance> = self.ends.values().copied().collect();
         ends.sort_unstable();
-        let barrier = *ends.get(needed as usize - 1)?;
+        let barrier = *ends.get(quorum.needed() as usize - 1)?;
         Some(Placed { last: self.last, barrier, since: self.answered.unwrap_or(self.asked) })
     }
 }
@@ -298,7 +296,7 @@ fn admit(lives: &mut BTreeMap<u32, Life>, from: Sender, end: Instance) -> bool {
     let (incarnation, acceptor) = (from.boot, from.node.id);
     let life = lives.entry(acceptor).or_insert(Life { incarnation, end });
     let is_whole = life.incarnation == incarnation && life.end <= end;
-    if !is_whole && !bugs::has(Bug::CountsForgetfulReplies) {
+    if !is_whole {
         debug!("acceptor {acceptor} lost what it had accepted: reads do not count its answers");
         return false;
     }

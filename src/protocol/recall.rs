@@ -26,6 +26,9 @@
 //! A ballot proposes one entry an instance, so a ballot alone stands for the entry. Only one
 //! acceptor, which the question names, sends entries; the others send ballots.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::BTreeMap;
 
 use super::actor::Effects;
@@ -35,7 +38,6 @@ use super::parts::{Quorum, Tally};
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::types::{Ballot, Instance, NodeId, Role, Run, To};
-use crate::bugs::{self, Bug};
 
 /// Of how many runs of votes one acceptor's answer is remembered, at most.
 const VOTES_MAX: usize = 1 << 14;
@@ -200,7 +202,7 @@ impl Recalls {
         // Those that try this every second time only get round to all of them as well.
         let count = settings.acceptor_count;
         let of = me.id.wrapping_add(tries).wrapping_add(tries / count) % count + 1;
-        let again = tries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
+        let again = tries > 0;
         fx.send(Role::Acceptor, Message::Recall(Recall { of, again, known: self.known, run }));
     }
 
@@ -214,7 +216,6 @@ impl Recalls {
     ) -> (Vec<Page>, bool) {
         let Recalled { known, run, votes, from, entries, last, .. } = recalled;
         self.known = self.known.max(known);
-        let known = if bugs::has(Bug::CountsOldAnswers) { run.until } else { known };
         let told = Run::new(run.from, run.until.min(known));
         if told.is_empty() {
             return (Vec::new(), false);
@@ -272,9 +273,7 @@ impl Recalls {
                         highest = highest.max(vote);
                     }
                 }
-                let is_heard = tally.is_won(quorum) || bugs::has(Bug::RecallsFromOne);
-                let is_highest = highest == Some(*ballot) || bugs::has(Bug::RecallsAnyVote);
-                if is_heard && is_highest {
+                if tally.is_won(quorum) && highest == Some(*ballot) {
                     decided.push(Run::new(cut[0], cut[1]));
                 }
             }

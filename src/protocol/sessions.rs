@@ -31,10 +31,12 @@
 //! Entries of earlier versions have no stamp, which is below every stamp: such sessions begin as
 //! long as nothing was forgotten.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::BTreeMap;
 
 use super::types::{Instance, Number, Origin, Session};
-use crate::bugs::{self, Bug};
 
 /// Where delivery is in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -108,8 +110,7 @@ impl Sessions {
     pub fn begin(&mut self, instance: Instance, origin: Origin) -> Option<&mut Position> {
         let Origin { session, number, opened, .. } = origin;
         if !self.positions.contains_key(&session) {
-            let may_begin = opened >= self.horizon || bugs::has(Bug::BeginsForgotten);
-            if number != Number::FIRST || !may_begin {
+            if number != Number::FIRST || opened < self.horizon {
                 return None;
             }
             // No stamp is honest that lies ahead of the session's values. It must not raise the
@@ -131,9 +132,6 @@ impl Sessions {
         let age = |(session, position): (&Session, &Position)| (position.last, *session);
         let mut by_age: Vec<(Instance, Session)> = self.positions.iter().map(age).collect();
         by_age.sort_unstable();
-        if bugs::has(Bug::ForgetsNewest) {
-            by_age.reverse();
-        }
         by_age.truncate(surplus);
         for (_, session) in &by_age {
             if let Some(position) = self.positions.remove(session) {

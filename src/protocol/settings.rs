@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::assembly::AssemblyLimits;
 use super::types::{AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
-use crate::bugs::{self, Bug};
 
 /// How much of the log is kept at least. What is older is removed, everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,9 +101,6 @@ pub struct Settings {
 impl Settings {
     /// How many bytes of entries fit into one datagram.
     pub fn page_bytes(&self) -> usize {
-        if bugs::has(Bug::OverfillsDatagrams) {
-            return self.datagram_bytes * 2;
-        }
         self.datagram_bytes.saturating_sub(MESSAGE_BYTES_MAX)
     }
 

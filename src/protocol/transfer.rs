@@ -27,6 +27,9 @@
 //! Nothing of this touches a disk: what is to be done there is an [`Errand`], whose outcome comes
 //! back as an input.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,7 +42,6 @@ use super::retry::{RoundTrip, backoff};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Instance, MESSAGE_BYTES_MAX, NodeId, Role, Time, To};
-use crate::bugs::{self, Bug};
 
 /// A chunk is no longer than this, whatever fits a datagram: so 64 of them fit a socket's buffer.
 const CHUNK_BYTES_MAX: usize = 1024;
@@ -274,7 +276,7 @@ impl Fetching {
     ) {
         self.first = self.first.max(first);
         let is_late = |source: &Source| source.name.keep < self.first;
-        if self.source.as_ref().is_some_and(is_late) && !bugs::has(Bug::FetchesWhatIsTrimmed) {
+        if self.source.as_ref().is_some_and(is_late) {
             info!("the snapshot that is being fetched is too old by now: looks for another");
             self.source = None;
             self.look(fx, now, settings);
@@ -368,8 +370,7 @@ impl Fetching {
             self.source = Some(Source::new(from.id, chunk.snapshot, now, length));
         }
         let Some(source) = &mut self.source else { return };
-        let is_of_it = source.name == chunk.snapshot || bugs::has(Bug::MixesSnapshots);
-        if !is_of_it || !source.take(chunk) {
+        if source.name != chunk.snapshot || !source.take(chunk) {
             return;
         }
         if let (Some((_, asked)), 1) = (source.asked, source.tries) {
@@ -387,11 +388,8 @@ impl Fetching {
     }
 
     fn is_of_use(&self, of: u32, name: &SnapshotName) -> bool {
-        let is_of_log = self.log == 0
-            || name.log == 0
-            || name.log == self.log
-            || bugs::has(Bug::FetchesOtherLog);
-        let reaches = name.keep >= self.first || bugs::has(Bug::FetchesWhatIsTrimmed);
+        let is_of_log = self.log == 0 || name.log == 0 || name.log == self.log;
+        let reaches = name.keep >= self.first;
         let strikes = self.spoiled.iter().filter(|spoiled| **spoiled == (of, *name)).count();
         let is_sound = name.bytes > 0 && strikes < STRIKES && !self.silent.contains(&of);
         is_of_log && reaches && is_sound

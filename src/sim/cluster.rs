@@ -17,10 +17,10 @@ use super::node::{AnyRole, Host, Node, ReadOften};
 use super::record::{Fate, Passage, PassageId, Sent, What};
 use super::trace::{Detail, Trace};
 use crate::protocol::actor::{Actor, Delivery, Halt};
-use crate::protocol::client::{Client, ClientTally};
+use crate::protocol::client::ClientTally;
 use crate::protocol::message::{Assignment, Kind, Message};
-use crate::protocol::parts::Acceptor;
-use crate::protocol::proposer::{Proposer, ProposerOptions};
+use crate::protocol::parts::{Acceptor, Client, Proposer};
+use crate::protocol::proposer::ProposerOptions;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
     Counted, Instance, NodeId, Role, Run, Sender, Session, Time, To, Value,

@@ -21,12 +21,11 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use crate::protocol::actor::{Actor, Effects};
 use crate::protocol::entries::{Entries, EntryRef};
-use crate::protocol::learner::Learner;
 use crate::protocol::message::{
     Accepted, AcceptedPage, Assignment, CatchUpReply, Kind, Message, Promise, Request,
 };
-use crate::protocol::parts::Acceptor;
-use crate::protocol::proposer::{Proposer, ProposerOptions};
+use crate::protocol::parts::{Acceptor, Learner, Proposer};
+use crate::protocol::proposer::ProposerOptions;
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{

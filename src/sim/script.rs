@@ -20,11 +20,9 @@ use super::checker::Checker;
 use super::node::AnyRole;
 use super::record::{Fate, Passage, PassageId, Record, Sent, What};
 use crate::protocol::actor::{Delivery, Effects, Input, Record as Stored};
-use crate::protocol::client::Client;
-use crate::protocol::learner::Learner;
 use crate::protocol::message::{Assignment, Kind, Message, Plea};
-use crate::protocol::parts::Acceptor;
-use crate::protocol::proposer::{Proposer, ProposerOptions};
+use crate::protocol::parts::{Acceptor, Client, Learner, Proposer};
+use crate::protocol::proposer::ProposerOptions;
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{

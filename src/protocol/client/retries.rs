@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Client, State};
-use crate::bugs::{self, Bug};
 use crate::protocol::retry::stretch;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Counted, Run, Time};
@@ -27,9 +26,6 @@ impl Client {
     /// Asks again for what was not answered in time.
     pub(super) fn on_retry_request(&mut self, now: Time) {
         self.armed = None;
-        if bugs::has(Bug::NeverRetriesRequests) {
-            return self.deadlines.clear();
-        }
         let (mut has_missed, mut lacks_room, mut is_silent) = (false, false, false);
         for due in self.deadlines.take_due(now) {
             for position in self.positions(due) {
@@ -63,11 +59,12 @@ impl Client {
                 }
             }
         }
+        let timeout = self.timeout();
         if is_silent {
-            self.flow.on_silence(now, self.timeout());
+            self.flow.on_silence(now, timeout);
         }
         if has_missed {
-            self.round_trip.miss(now, self.timeout());
+            self.round_trip.miss(now, timeout);
         }
         if lacks_room {
             self.reach_less();

@@ -1,10 +1,9 @@
 //! A client's request on its way out.
 
-use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::entries::EntriesBuilder;
-use crate::protocol::flow::Flow;
 use crate::protocol::message::{Assignment, Message, Request};
+use crate::protocol::parts::Flow;
 use crate::protocol::types::{Instance, Number, Role, Time, To};
 
 /// A request that is being put together.
@@ -47,11 +46,11 @@ impl Unsent {
             } else {
                 flow.send(self.now, (), self.bytes, retries);
             }
-            let is_again = retries > 0 && !bugs::has(Bug::NeverAsksTheGroup);
+            let is_again = retries > 0;
             let to = if is_again { To::Group(Role::Proposer) } else { self.to };
             let (assignment, opened, front) = (self.assignment, self.opened, self.front);
             let request = Request { assignment, from, front, opened, entries };
-            fx.sent_again += u64::from(retries > 0);
+            fx.sent_again += u64::from(is_again);
             fx.send(to, Message::Request(request));
         }
     }

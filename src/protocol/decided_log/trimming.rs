@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{DecidedLog, Occurrence};
-use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::{self, Checkpoint, Head, Limit};
 use crate::protocol::entries::EntryRef;
 use crate::protocol::message::Progress;
+use crate::protocol::parts::Sessions;
 use crate::protocol::segments::Held;
-use crate::protocol::sessions::Sessions;
-use crate::protocol::types::{Counted, Instance, LogTime, NodeId, Piece, Role, Run};
+use crate::protocol::types::{Counted, Instance, NodeId, Piece, Role, Run};
 
 /// What a checkpoint says of what lies below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,17 +120,10 @@ impl DecidedLog {
         let open = self.assemblies.open_values();
         let lowest = open.iter().filter_map(|value| value.instances.first()).min();
         let keep = lowest.copied().unwrap_or(of);
-        let mut sessions: Vec<_> = self.sessions.positions().collect();
-        if bugs::has(Bug::CheckpointLacksSessions) {
-            sessions.clear();
-        }
-        let (open, keep) =
-            if bugs::has(Bug::CheckpointLacksParts) { (Vec::new(), of) } else { (open, keep) };
-        let name = if bugs::has(Bug::CheckpointLacksName) { 0 } else { self.name };
+        let sessions = self.sessions.positions().collect();
         let horizon = self.sessions.horizon();
-        let time = if bugs::has(Bug::CheckpointLacksTime) { LogTime::NONE } else { self.time };
-        let head = Head { of, keep, trim, forget, idle_below, time };
-        Checkpoint { head, name, sessions, horizon, open }
+        let head = Head { of, keep, trim, forget, idle_below, time: self.time };
+        Checkpoint { head, name: self.name, sessions, horizon, open }
     }
 
     /// `source` holds `progress` and says that nobody keeps what lies below some point: what is not
@@ -163,7 +155,6 @@ impl DecidedLog {
     pub fn is_within_checkpoint(&self) -> bool {
         let last = self.pieces.range(..self.watermark).next_back();
         last.is_some_and(|(at, piece)| at.next() == self.watermark && !piece.is_last())
-            && !bugs::has(Bug::SnapshotsWithinCheckpoints)
     }
 
     /// Goes on where a snapshot was taken, in a log of which nothing is known yet. The parts of the

@@ -111,6 +111,11 @@ impl Election {
         }
     }
 
+    /// See [`super::Election::has_successor`].
+    pub fn has_successor(&self, now: Time) -> bool {
+        self.0.has_successor(now) && !bugs::has(Bug::LeadsWithoutProgress)
+    }
+
     /// See [`super::Election::has_lost`].
     pub fn has_lost(&mut self, now: Time, ballot: Ballot) -> Option<Loss> {
         let loss = self.0.has_lost(now, ballot);

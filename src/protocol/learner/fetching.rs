@@ -8,13 +8,11 @@ use log::info;
 use super::Learner;
 use super::snapshots::Snapshots;
 use crate::protocol::actor::{Delivery, Effects, Halt, Ignored};
-use crate::protocol::catch_up::CatchUp;
 use crate::protocol::checkpoint::Checkpoint;
-use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::message::{Chunk, Fetch};
-use crate::protocol::parts::Proposals;
+use crate::protocol::parts::{CatchUp, DecidedLog, Fetching, Proposals};
 use crate::protocol::timer::Timer;
-use crate::protocol::transfer::{self, Errand, Fetching, Outcome};
+use crate::protocol::transfer::{self, Errand, Outcome};
 use crate::protocol::types::{Instance, NodeId, Time};
 
 impl Learner {

@@ -5,12 +5,14 @@
 //! proposer that was started again, too, has nothing to compare with; votes that overtake the first
 //! echo count; and what was stored after the last echo is not missed.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use log::warn;
 
-use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::message::{Disown, Echo, Message};
 use crate::protocol::types::{Ballot, Role, Sender, Time, To};
@@ -61,8 +63,8 @@ impl Incarnations {
         fx.ignore(Ignored::OtherIncarnation);
         if life.told.is_none_or(|told| now.since(told) >= TELL_AGAIN) {
             // Alone at first, and then by its group, in case it is not where it was.
-            let alone = life.told.is_none() || bugs::has(Bug::NeverAsksTheGroup);
-            let to = if alone { To::Node(from.node) } else { To::Group(Role::Acceptor) };
+            let is_first = life.told.is_none();
+            let to = if is_first { To::Node(from.node) } else { To::Group(Role::Acceptor) };
             life.told = Some(now);
             fx.send(to, Message::Disown(Disown { acceptor, incarnation }));
         }
@@ -84,7 +86,7 @@ impl Incarnations {
         if echo.promised >= promised && echo.accepted >= accepted {
             life.is_rolled_back &= stamp <= said_before;
             life.had = Some((said, echo.promised, echo.accepted));
-        } else if stamp > said_before && !bugs::has(Bug::BelievesRolledBack) {
+        } else if stamp > said_before {
             life.is_rolled_back = true;
         }
     }

@@ -3,9 +3,11 @@
 //! One turn costs what it proposes, not what was ever asked for: the sessions that have something
 //! to propose stand in a ring, and a session of which nothing is held is forgotten.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::bugs::{self, Bug};
 use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
@@ -211,7 +213,7 @@ impl Queues {
         let mut page = None;
         self.change(session, |queue| {
             page = queue.propose_next(count, instance);
-            queue.is_ready = bugs::has(Bug::ForgetsTurns);
+            queue.is_ready = false;
         });
         page
     }
@@ -417,9 +419,6 @@ impl Queue {
     }
 
     fn propose_again_from(&mut self, number: Number) {
-        if bugs::has(Bug::ForgetsSkipped) {
-            return;
-        }
         let proposed: usize = self.proposed.iter().map(|page| page.entries.len()).sum();
         let mut behind = self.front.plus(proposed as u64);
         while behind > number

@@ -5,9 +5,11 @@
 //! can start from is on so many disks, even if all processes die. Who is not named never holds the
 //! log back, and nobody waits for all that are: one that is dead would fill every disk.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::bugs::{self, Bug};
 use crate::protocol::message::Durable;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Sender};
@@ -63,17 +65,15 @@ impl Keepers {
     /// concerned. Snapshots of an earlier life of the cluster stand for nothing of it.
     pub fn limit(&self, name: u64, settings: &Settings) -> Instance {
         let keepers = &settings.keepers;
-        if keepers.is_empty() || bugs::has(Bug::TrimsOnNoCopy) {
+        if keepers.is_empty() {
             return Instance(u64::MAX);
         }
         let copies = settings.snapshot_copies.unwrap_or(keepers.len() / 2 + 1);
-        let is_of_it = |kept: &&Kept| kept.name == name || bugs::has(Bug::CountsForeignCopies);
-        let of = |id| self.kept.get(id).filter(is_of_it);
+        let of = |id| self.kept.get(id).filter(|kept| kept.name == name);
         let below = |id| of(id).map_or(Instance::FIRST, |kept| kept.below);
         let mut below: Vec<Instance> = keepers.iter().map(below).collect();
         below.sort_unstable_by(|one, other| other.cmp(one));
-        let place = if bugs::has(Bug::TrimsOnOneCopy) { 0 } else { copies.saturating_sub(1) };
-        below.get(place).copied().unwrap_or(Instance::FIRST)
+        below.get(copies.saturating_sub(1)).copied().unwrap_or(Instance::FIRST)
     }
 }
 

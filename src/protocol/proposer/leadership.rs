@@ -2,6 +2,8 @@
 
 mod holes;
 mod idle;
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
 mod requests;
 mod room;
 mod times;
@@ -13,17 +15,14 @@ use log::info;
 
 use self::idle::Idle;
 use self::times::Times;
-use super::intake::Queues;
-use super::notes::Notes;
 use super::phase1::{PageOutcome, Report};
 use super::telling::Names;
-use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::entries::{EntriesBuilder, EntryRef};
 use crate::protocol::message::{Accepted, Message, Promise};
 use crate::protocol::packing::merge;
-use crate::protocol::parts::{Attempt, Phase2, Quorum};
+use crate::protocol::parts::{Attempt, Notes, Phase2, Queues, Quorum};
 use crate::protocol::retry::backoff;
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
@@ -467,8 +466,9 @@ impl Leadership {
         names: &mut Names,
         fx: &mut Effects,
     ) {
+        let grant = self.grant();
         self.notes.set_quorate(quorate);
-        self.notes.set_grant(self.grant());
+        self.notes.set_grant(grant);
         self.close_holes(log);
         self.propose_all(now, log);
         self.begin_attempts(now, fx);
@@ -511,8 +511,7 @@ impl Leadership {
     /// Gives the sessions' values the instances above everything else, a page of each in turn.
     /// Returns whether there was no room for some of them.
     fn propose_queued(&mut self, now: Time, log: &DecidedLog) -> bool {
-        let is_full = self.is_full && !bugs::has(Bug::IgnoresFullDisks);
-        if is_full || log.watermark() < self.inherited_end {
+        if self.is_full || log.watermark() < self.inherited_end {
             return false;
         }
         let ahead = self.settings.instances_ahead.saturating_mul(2).saturating_sub(1);

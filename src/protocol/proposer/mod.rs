@@ -7,45 +7,45 @@
 
 mod claims;
 mod following;
-mod incarnations;
-mod intake;
-mod keepers;
-mod leadership;
-mod notes;
+pub(super) mod incarnations;
+pub(super) mod intake;
+pub(super) mod keepers;
+pub(super) mod leadership;
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+pub(super) mod notes;
 pub(super) mod phase1;
 pub(super) mod phase2;
 mod retention;
 mod room;
 mod standing;
-mod telling;
+pub(super) mod telling;
 
 use std::collections::BTreeSet;
 
 use log::{debug, info};
 
 use self::claims::Claims;
-use self::incarnations::Incarnations;
-use self::leadership::Leadership;
 use self::phase1::PageOutcome;
 use self::retention::Retention;
 use self::room::Rooms;
-use self::telling::{Learners, News};
+use self::telling::Learners;
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
-use super::catch_up::CatchUp;
-use super::decided_log::{Contradiction, DecidedLog, Occurrence};
+use super::decided_log::{Contradiction, Occurrence};
 use super::figures::Figures;
 use super::message::{
     Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
     Progress, Promise, Request, Standing,
 };
-use super::parts::{Attempt, Election, Proposals, Quorum};
+use super::parts::{
+    Attempt, CatchUp, DecidedLog, Election, Incarnations, Leadership, News, Proposals, Quorum,
+};
 use super::retry::backoff;
 use super::segments::Page;
 use super::settings::{Retain, Settings};
 use super::timer::Timer;
 use super::types::{Ballot, LogTime, NodeId, Role, Sender, Session, Time};
-use crate::bugs::{self, Bug};
 
 /// What a proposer is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -155,7 +155,6 @@ impl Proposer {
         self.hear_ballot(self.election.highest_ballot());
         self.round = self.round.saturating_add(1);
         let (proposer, boot) = (self.options.id, self.options.boot);
-        let boot = if bugs::has(Bug::ReusesBallots) { 0 } else { boot };
         let ballot = Ballot { round: self.round, proposer, boot };
         self.catch_up.stop(fx);
         info!("campaigns with {ballot} from {}", self.log.decided_below());
@@ -258,7 +257,7 @@ impl Proposer {
         for page in &news[known..] {
             is_over |= leadership.on_decided(page);
         }
-        if is_over && !bugs::has(Bug::LeadsAgainstDecisions) {
+        if is_over {
             info!("is replaced: {} lost an instance to another ballot", leadership.ballot());
             self.step_down(now, fx);
         }
@@ -439,9 +438,7 @@ impl Proposer {
             self.note_claim(now, from);
             return fx.ignore(Ignored::Malformed);
         }
-        if !bugs::has(Bug::DeafToDecideAcks) {
-            self.learners.acknowledged = Some(progress);
-        }
+        self.learners.acknowledged = Some(progress);
     }
 
     // Timers.

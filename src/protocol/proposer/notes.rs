@@ -1,8 +1,10 @@
 //! What clients are told: what was received, what is final, and what has to be sent again.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::message::{Message, RequestAck, Told};
@@ -286,11 +288,10 @@ impl Note {
     /// often enough. Once may be a loss as any other, and a group of a thousand clients should not
     /// hear of each.
     fn to(&self, session: Session) -> To {
-        if self.asked_again >= PATIENCE && !bugs::has(Bug::NeverAsksTheGroup) {
+        if self.asked_again >= PATIENCE {
             return To::Group(Role::Client);
         }
-        let place = u32::from(bugs::has(Bug::AnswersTheWrong));
-        To::Node(NodeId::new(Role::Client, session.client + place))
+        To::Node(NodeId::new(Role::Client, session.client))
     }
 
     /// Takes what was received and is still not final.

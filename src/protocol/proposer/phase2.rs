@@ -6,10 +6,10 @@ pub mod mistakes;
 use std::hash::{Hash, Hasher};
 
 use crate::protocol::actor::{Effects, Ignored};
-use crate::protocol::flow::{Flow, OVERHEAD_BYTES, Ticket};
+use crate::protocol::flow::{OVERHEAD_BYTES, Ticket};
 use crate::protocol::message::{Accept, Accepted, Message};
 use crate::protocol::packing::{disjoint, merge, pages};
-use crate::protocol::parts::{Quorum, Tally};
+use crate::protocol::parts::{Flow, Quorum, Tally};
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, ENTRY_BYTES_MAX, Instance, RUN_BYTES_MAX, Role, Run, Time};

@@ -18,12 +18,12 @@ use std::time::Duration;
 
 use log::{debug, warn};
 
-use super::keepers::Keepers;
 use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::{Head, Limit};
 use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
 use crate::protocol::message::Durable;
+use crate::protocol::parts::Keepers;
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Instance, Sender, Time};

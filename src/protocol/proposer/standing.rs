@@ -5,7 +5,6 @@
 use log::{info, warn};
 
 use super::{Phase, Proposer};
-use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::election::{Loss, Verdict};
 use crate::protocol::figures::Figures;
@@ -58,7 +57,7 @@ impl Proposer {
         // So are full ones, and each leader would store anew what the last left behind.
         let patience = if self.leads_full() { patience * FULL_PATIENCE } else { patience };
         let is_stalled = now.since(since.max(quorate)) >= patience;
-        if is_stalled && !bugs::has(Bug::LeadsWithoutProgress) && self.election.has_successor(now) {
+        if is_stalled && self.election.has_successor(now) {
             self.give_way(now, fx);
         }
     }

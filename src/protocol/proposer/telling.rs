@@ -4,8 +4,10 @@
 //! told with its values. Names ride on an Accept of the same turn when there is one, and never wait
 //! for one.
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use super::Proposer;
-use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::message::{Chosen, Decide, Message, Progress};
@@ -66,8 +68,7 @@ impl Default for Names {
 impl News {
     /// Makes up the names of this turn, when all of it is decided.
     pub fn name(&mut self, log: &DecidedLog) {
-        let until = if bugs::has(Bug::NamesHoles) { log.end() } else { log.decided_below() };
-        self.names.until = until;
+        self.names.until = log.decided_below();
         self.names.is_due = !self.named.is_empty();
         self.is_news = self.names.is_due || !self.found.is_empty();
         if self.names.is_due {

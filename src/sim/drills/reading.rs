@@ -2,8 +2,8 @@
 
 use super::{MS, Wrong, proposer};
 use crate::protocol::actor::{Actor, Delivery, Effects, Input};
-use crate::protocol::learner::Learner;
 use crate::protocol::message::{Assignment, Kind, Message, ReadReply};
+use crate::protocol::parts::Learner;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, NodeId, Role, Sender, Time};
 use crate::sim::cluster::{Cluster, Plan, values};

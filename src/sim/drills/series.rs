@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::{MS, Wrong, finishes};
 use crate::protocol::assembly::AssemblyLimits;
-use crate::protocol::decided_log::{DecidedLog, Occurrence};
+use crate::protocol::decided_log::Occurrence;
 use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::message::{Assignment, Message, Request};
+use crate::protocol::parts::DecidedLog;
 use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::series::{DATAGRAM_BYTES, cluster, completes};
 use super::{MS, Wrong, client};
-use crate::protocol::client::Client;
 use crate::protocol::message::Assignment;
+use crate::protocol::parts::Client;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role, Session, Value};
 use crate::rng::Rng;

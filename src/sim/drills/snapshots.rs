@@ -6,12 +6,12 @@ use super::series::completes;
 use super::{MS, Wrong};
 use crate::protocol::actor::{Actor, Delivery, Effects, Halt, Input};
 use crate::protocol::checkpoint::{Checkpoint, Head};
-use crate::protocol::decided_log::{DecidedLog, LetsGo};
-use crate::protocol::learner::Learner;
+use crate::protocol::decided_log::LetsGo;
 use crate::protocol::message::StateKind;
 use crate::protocol::message::{
     Announcement, Assignment, Decide, Durable, Heartbeat, Message, Progress, ReadReply, Standing,
 };
+use crate::protocol::parts::{DecidedLog, Learner};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{

@@ -3,7 +3,6 @@
 use log::debug;
 
 use super::Leadership;
-use crate::bugs::{self, Bug};
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::entries::Entries;
 use crate::protocol::segments::{Held, Page};
@@ -21,9 +20,6 @@ impl Leadership {
     /// end of this turn on.
     pub fn on_close_holes(&mut self, log: &DecidedLog) {
         self.timers.close_holes = false;
-        if bugs::has(Bug::LeavesHoles) {
-            return;
-        }
         // Whatever was under way at the last look is decided since, or under way still.
         let from = if self.closing.is_empty() { log.decided_below() } else { self.closing.from };
         self.closing = Run::new(from, self.closing.until.max(self.holes_until));
@@ -45,12 +41,7 @@ impl Leadership {
                 self.closing.from = self.closing.until;
                 break;
             };
-            let under_way = if bugs::has(Bug::ClosesHolesBlindly) {
-                Held::Nothing(hole.until)
-            } else {
-                self.under_way_at(*hole)
-            };
-            self.closing.from = match under_way {
+            self.closing.from = match self.under_way_at(*hole) {
                 Held::Entries(page) => page.run().until,
                 Held::Nothing(until) => {
                     let count = Run::new(hole.from, until).len().min(NOOPS_MAX);

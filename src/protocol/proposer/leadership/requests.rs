@@ -2,7 +2,6 @@
 //! others.
 
 use super::{Leadership, Preparation};
-use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::entries::Entries;
@@ -115,7 +114,7 @@ impl Leadership {
     fn tell_decided(&mut self, decided: &Page, mine: impl Fn(Instance) -> Origin) {
         for (instance, entry) in decided.from.numbering(&decided.entries) {
             let Origin { session, number, .. } = mine(instance);
-            if entry.origin() == Some(mine(instance)) || bugs::has(Bug::TellsLosersTheyWon) {
+            if entry.origin() == Some(mine(instance)) {
                 self.notes.delivered(session, Run::new(number, number.next()));
             } else {
                 self.notes.lost(session, Run::new(number, number.next()));
@@ -144,7 +143,6 @@ impl Leadership {
             if entries.has_parts() { self.room_for_parts(session, log) } else { Begun::default() };
         let (notes, mine) = (&mut self.notes, Mine { session, opened, front });
         self.queues.push(mine, entries, room, &self.settings, |numbers, fate| match fate {
-            Fate::Received if bugs::has(Bug::AcksTooEarly) => notes.delivered(session, numbers),
             Fate::Received => notes.received(session, numbers, None),
             Fate::Delivered => notes.delivered(session, numbers),
             Fate::Refused => fx.ignore(Ignored::QueueFull),

@@ -73,6 +73,10 @@ impl Phase2 {
         if bugs::has(Bug::NamesBeforeQuorum) {
             names.runs.extend(&self.0.fresh);
         }
-        self.0.send(now, names, settings, fx);
+        let mut settings = settings.clone();
+        if bugs::has(Bug::OverfillsDatagrams) {
+            settings.datagram_bytes *= 2;
+        }
+        self.0.send(now, names, &settings, fx);
     }
 }

@@ -1,0 +1,140 @@
+//! The decided log with deliberate bugs; see `protocol::parts`.
+
+use std::mem;
+use std::ops::{Deref, DerefMut};
+
+use super::{LetsGo, Occurrence};
+use crate::bugs::{self, Bug};
+use crate::protocol::assembly::AssemblyLimits;
+use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::entries::EntryRef;
+use crate::protocol::segments::Page;
+use crate::protocol::types::{Counted, Instance, LogTime, Number, Origin, Run};
+
+/// [`super::DecidedLog`], but for its mistakes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DecidedLog(super::DecidedLog);
+
+impl Deref for DecidedLog {
+    type Target = super::DecidedLog;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for DecidedLog {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
+
+impl DecidedLog {
+    /// See [`super::DecidedLog::new`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// See [`super::DecidedLog::with_limits`].
+    pub fn with_limits(limits: AssemblyLimits) -> Self {
+        DecidedLog(super::DecidedLog::with_limits(limits))
+    }
+
+    /// See [`super::DecidedLog::deliver`].
+    pub fn deliver(&mut self, mut passed: impl FnMut(Page, Occurrence)) {
+        let mut passed = |page, occurrence| match occurrence {
+            Occurrence::Skipped if bugs::has(Bug::DeliversTwice) => {
+                passed(page, Occurrence::Delivered);
+            }
+            _ => passed(page, occurrence),
+        };
+        if bugs::has(Bug::TakesPartsTwice) || bugs::has(Bug::TakesPartsOutOfOrder) {
+            self.deliver_parts(&mut passed);
+        }
+        self.0.deliver(&mut passed);
+        while bugs::has(Bug::DeliversOverGaps) && self.skip_gap() {
+            self.0.deliver(&mut passed);
+        }
+    }
+
+    /// Moves delivery on up to the last part that is there, and takes in its place each part that
+    /// is not the next of its session.
+    fn deliver_parts(&mut self, passed: &mut impl FnMut(Page, Occurrence)) {
+        let decided = self.entries.pages(Run::new(self.watermark, self.end));
+        let entries = decided.flat_map(|(page, ())| {
+            let origin_of = |(instance, entry): (Instance, EntryRef<'_>)| match entry {
+                EntryRef::Part { origin, .. } => Some((instance, origin)),
+                EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Checkpoint { .. } => None,
+            };
+            page.from.numbering(&page.entries).filter_map(origin_of).collect::<Vec<_>>()
+        });
+        let parts: Vec<(Instance, Origin)> = entries.collect();
+        for (instance, origin) in parts {
+            self.deliver_until(instance, passed);
+            if self.watermark != instance {
+                return;
+            }
+            let next = self.let_in(origin);
+            self.deliver_until(instance.next(), passed);
+            if let Some(position) = self.sessions.get_mut(origin.session)
+                && !position.has_ended
+            {
+                position.next = next.map_or(position.next, |next| next.max(position.next));
+            }
+        }
+    }
+
+    /// Moves delivery on, and no further than this.
+    fn deliver_until(&mut self, until: Instance, passed: &mut impl FnMut(Page, Occurrence)) {
+        let end = mem::replace(&mut self.end, until);
+        self.0.deliver(passed);
+        self.end = end;
+    }
+
+    /// The part of this origin is made the next one of its session. Returns which was.
+    fn let_in(&mut self, origin: Origin) -> Option<Number> {
+        let position = self.sessions.get_mut(origin.session)?;
+        let next = position.next;
+        let is_again = origin.number < next;
+        let bug = if is_again { Bug::TakesPartsTwice } else { Bug::TakesPartsOutOfOrder };
+        if bugs::has(bug) {
+            position.next = origin.number;
+        }
+        Some(next)
+    }
+
+    /// Passes over what is missing at the watermark. Returns whether anything lies behind it.
+    fn skip_gap(&mut self) -> bool {
+        let above = Run::new(self.watermark, self.end);
+        let next = self.entries.spans(above).next().map(|(span, ())| span.from);
+        self.watermark = next.unwrap_or(self.watermark);
+        next.is_some()
+    }
+
+    /// See [`super::DecidedLog::checkpoint`].
+    pub fn checkpoint(&self, lets_go: LetsGo) -> Checkpoint {
+        let mut checkpoint = self.0.checkpoint(lets_go);
+        if bugs::has(Bug::CheckpointLacksSessions) {
+            checkpoint.sessions.clear();
+        }
+        if bugs::has(Bug::CheckpointLacksParts) {
+            checkpoint.open.clear();
+            checkpoint.head.keep = checkpoint.head.of;
+        }
+        if bugs::has(Bug::CheckpointLacksHorizon) {
+            checkpoint.horizon = Origin::UNSTAMPED;
+        }
+        if bugs::has(Bug::CheckpointLacksTime) {
+            checkpoint.head.time = LogTime::NONE;
+        }
+        if bugs::has(Bug::CheckpointLacksName) {
+            checkpoint.name = 0;
+        }
+        checkpoint
+    }
+
+    /// See [`super::DecidedLog::is_within_checkpoint`].
+    pub fn is_within_checkpoint(&self) -> bool {
+        self.0.is_within_checkpoint() && !bugs::has(Bug::SnapshotsWithinCheckpoints)
+    }
+}
