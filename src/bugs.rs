@@ -134,6 +134,10 @@ pub enum Bug {
     TrimsBeforeSync,
     /// A promise is removed with the segment that holds it.
     DropsPromiseWithSegment,
+    /// A start takes the summary of a segment whose votes it needs.
+    SkipsNeededSegments,
+    /// A summary counts whatever its checksum says.
+    TrustsBrokenSummaries,
     /// A log that is shorter than it was is taken for whole.
     AcceptsShorterLogs,
     /// Files that were put back from a copy are taken for the last state.
@@ -269,7 +273,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 119] = [
+    pub const ALL: [Bug; 121] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -331,6 +335,8 @@ mod switch {
         Bug::LeavesNamesUnsynced,
         Bug::TrimsBeforeSync,
         Bug::DropsPromiseWithSegment,
+        Bug::SkipsNeededSegments,
+        Bug::TrustsBrokenSummaries,
         Bug::AcceptsShorterLogs,
         Bug::UsesCopies,
         Bug::TellsLosersTheyWon,

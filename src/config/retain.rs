@@ -134,7 +134,8 @@ impl Config {
         let longest = LogOptions::DEFAULT.segment_bytes;
         let of_limit = self.disk_bytes.map(|limit| limit / DISK_SEGMENTS);
         let segment_bytes = of_limit.map_or(longest, |bytes| bytes.min(longest));
-        LogOptions { adopt_copy, segment_bytes, quota: Quota { limit: self.disk_bytes, reserve } }
+        let quota = Quota { limit: self.disk_bytes, reserve };
+        LogOptions { adopt_copy, segment_bytes, quota, reads_all: false }
     }
 }
 

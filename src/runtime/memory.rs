@@ -62,8 +62,12 @@ impl Memory {
         let boot = opening.incarnation();
         let mut acceptor = Acceptor::new(id, boot, settings.clone());
         let (log, recovered) = opening.recover(|record| acceptor.restore(record))?;
-        let Recovered { records, cut_bytes, is_adopted } = recovered;
-        info!("{records} records are in {}", path.display());
+        let Recovered { records, summarised, cut_bytes, is_adopted } = recovered;
+        let past = match summarised {
+            0 => String::new(),
+            count => format!("; {count} segments are past, and were not read"),
+        };
+        info!("{records} records are in {}{past}", path.display());
         if is_adopted {
             let path = path.display();
             warn!("adopted the copy {path}; no other copy of it may ever be started");

@@ -884,7 +884,7 @@ fn open_log(
 ) -> Result<(Acceptor, Log<SimDisk>), LogError> {
     let adopt_copy = host.operated.adopts_copy;
     let Plan { segment_bytes, quota, .. } = *plan;
-    let options = LogOptions { adopt_copy, segment_bytes, quota };
+    let options = LogOptions { adopt_copy, segment_bytes, quota, reads_all: false };
     let opening = Log::open(host.disk.clone(), mine, options)?;
     let mut acceptor = Acceptor::new(mine.acceptor, opening.incarnation(), plan.settings.clone());
     let (log, _) = opening.recover(|record| acceptor.restore(record))?;

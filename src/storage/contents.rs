@@ -41,6 +41,15 @@ impl Contents {
         }
     }
 
+    /// Records that stand for all but the votes.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        let Contents { promised, trimmed, forgotten, .. } = *self;
+        let promised = (promised > Ballot::ZERO).then_some(Record::Promised(promised));
+        let trimmed = (trimmed > Instance::FIRST).then_some(Record::Trimmed(trimmed));
+        let forgotten = (forgotten > Instance::FIRST).then_some(Record::Forgotten(forgotten));
+        [promised, trimmed, forgotten].into_iter().flatten()
+    }
+
     /// Takes in the records of `other`.
     pub fn add(&mut self, other: Contents) {
         self.promised = self.promised.max(other.promised);

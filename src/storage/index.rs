@@ -35,14 +35,15 @@ const ENDS_MAX: usize = 32;
 
 /// Frames that follow each other in the log, with votes in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Block {
+pub struct Block {
     /// The instances between their lowest and highest vote.
-    votes: Run<Instance>,
+    pub votes: Run<Instance>,
     /// Where the first frame begins, and the last one ends.
-    offset: u64,
-    end: u64,
+    pub offset: u64,
+    /// See `offset`.
+    pub end: u64,
     /// The number of the first frame.
-    frame: u64,
+    pub frame: u64,
 }
 
 /// The blocks of one segment.
@@ -105,6 +106,18 @@ impl VoteIndex {
             (_, Some(votes)) => blocks.push(Block { votes, offset, end, frame }),
             (_, None) => {}
         }
+    }
+
+    /// The blocks of a segment behind all that is known; a summary has them.
+    pub fn restore(&self, segment: u64, blocks: Vec<Block>) {
+        self.index.lock().segments.push(Arc::new(SegmentIndex { segment, blocks }));
+    }
+
+    /// The blocks of a segment.
+    pub fn blocks_of(&self, segment: u64) -> Vec<Block> {
+        let index = self.index.lock();
+        let found = index.segments.iter().rev().find(|one| one.segment == segment);
+        found.map_or_else(Vec::new, |found| found.blocks.clone())
     }
 
     /// The segments below this one are about to go, which have votes below `trimmed` alone.

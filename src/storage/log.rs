@@ -1,7 +1,8 @@
 //! An acceptor's log: what it must never forget, on a disk.
 //!
-//! A directory holds an `identity`, a `manifest` and segments, `log-00000001` and so on. A segment
-//! is a row of frames, each of which one flush made stable.
+//! A directory holds an `identity`, a `manifest`, segments, `log-00000001` and so on, and summaries
+//! of all but the last of these (`summary`). A segment is a row of frames, each of which one flush
+//! made stable.
 //!
 //! The next frame is written only when the one before is stable. So after a crash the last frame
 //! may be torn, and is cut: nothing in it was answered. Whatever else is missing or damaged was
@@ -37,6 +38,7 @@ use super::identity::Identity;
 use super::index::{StoredFrame, VoteIndex, VoteReader};
 use super::manifest::{End, MANIFEST, Manifest, Removed, Segment, Tallies};
 use super::room::{Budget, Quota};
+use super::summary::{Summary, Whose, remove_summary};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Record, Room};
 use crate::wire;
@@ -52,12 +54,18 @@ pub struct LogOptions {
     pub segment_bytes: u64,
     /// How much it may take.
     pub quota: Quota,
+    /// Every record is read at the start, those too that summaries stand for.
+    pub reads_all: bool,
 }
 
 impl LogOptions {
     /// What holds where nothing else is said.
-    pub const DEFAULT: LogOptions =
-        LogOptions { adopt_copy: false, segment_bytes: 64 << 20, quota: Quota::NONE };
+    pub const DEFAULT: LogOptions = LogOptions {
+        adopt_copy: false,
+        segment_bytes: 64 << 20,
+        quota: Quota::NONE,
+        reads_all: false,
+    };
 }
 
 impl Default for LogOptions {
@@ -163,6 +171,7 @@ impl<D: Disk> Log<D> {
     fn begin_segment(&mut self) -> io::Result<()> {
         // Only the last segment may have room behind its end.
         self.disk.cut(&self.segment, self.end.bytes)?;
+        self.summarise();
         let number = self.manifest.last_number() + 1;
         let name = segment_name(number);
         let mark = create_segment(&mut self.disk, number)?;
@@ -176,6 +185,15 @@ impl<D: Disk> Log<D> {
         self.before = bytes_before_last(&self.manifest);
         self.contents.push(Contents::NONE);
         Ok(())
+    }
+
+    /// The last segment is complete, and stable.
+    fn summarise(&mut self) {
+        let segment = self.manifest.last_number();
+        let blocks = self.index.blocks_of(segment);
+        let contents = self.contents.last().copied().unwrap_or(Contents::NONE);
+        let whose = Whose { token: self.token, segment, end: self.end };
+        Summary { contents, blocks }.write(&mut self.disk, whose);
     }
 
     /// Puts a record into the frame that is being gathered.
@@ -279,6 +297,7 @@ fn bytes_before_last(manifest: &Manifest) -> u64 {
 /// takes room and does no harm, so the acceptor goes on: it may be the only one that makes a
 /// majority.
 pub(super) fn remove_needless(disk: &mut impl Disk, number: u64) {
+    remove_summary(disk, number);
     let name = segment_name(number);
     match disk.remove(&name) {
         Ok(()) => {}

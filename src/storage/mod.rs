@@ -19,6 +19,7 @@ pub mod memory;
 pub mod offline;
 mod recovery;
 pub mod room;
+mod summary;
 pub mod watch;
 
 use std::io;

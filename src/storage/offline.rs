@@ -253,7 +253,7 @@ fn read(
         incarnation: 0,
         token: 0,
     };
-    let options = LogOptions { adopt_copy, ..LogOptions::default() };
+    let options = LogOptions { adopt_copy, reads_all: true, ..LogOptions::default() };
     let mine = identity.as_ref().unwrap_or(&nobody);
     let (mut taken, mut answer) = (Ok(()), None);
     let opening = Log::open(archive, mine, options);

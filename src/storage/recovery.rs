@@ -9,12 +9,15 @@
 //!    left over from a process that was killed before it could remove the file, or was not let.
 //! 3. Every segment must hold all whole frames up to where the manifest, or one of its tallies,
 //!    says that it was stable.
+//!    One of which a summary stands for everything is not read (`summary`): what it holds is past.
 //! 4. What follows in the last segment was not counted, which is no proof that it was not answered:
 //!    the tallies are not synced. If whole frames follow a broken one, the broken one was stable
 //!    before they were written, so it is refused. Else it is torn, was not answered, and is cut.
 //!
 //! The last frame before a power failure, if it rots before the next start, is taken for a torn
 //! one: nothing that was synced tells of it but itself.
+
+use std::collections::BTreeMap;
 
 use super::contents::Contents;
 use super::disk::{Disk, Mark};
@@ -24,8 +27,10 @@ use super::identity::{IDENTITY, IDENTITY_NEW, Identity};
 use super::index::{StoredFrame, VoteIndex};
 use super::log::{Log, LogOptions, create_segment, remove_needless, segment_name};
 use super::manifest::{End, Fixed, MANIFEST, MANIFEST_NEW, Manifest, Removed, Segment};
+use super::summary::{Summary, Whose, remove_summary, summary_number};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
+use crate::protocol::types::{Instance, Run};
 use crate::wire;
 
 /// A log whose files are all there, and whose records are still to be read.
@@ -46,8 +51,10 @@ pub struct Opening<D> {
 /// What was found in a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// How many records there were.
+    /// How many records were read.
     pub records: u64,
+    /// How many segments were not read, because all their votes are forgotten.
+    pub summarised: u64,
     /// How many bytes of a torn frame were cut.
     pub cut_bytes: u64,
     /// Whether a copy was adopted.
@@ -121,7 +128,17 @@ impl<D: Disk> Opening<D> {
         let mut recovered = Recovered { is_adopted: self.copied.is_some(), ..Recovered::default() };
         let mut end = End { bytes: 0, frames: self.manifest.removed.frames };
         let (mut contents, index) = (Vec::new(), VoteIndex::default());
+        let (mut summaries, mut lacking) = (self.read_summaries(), Vec::new());
         for number in self.manifest.numbers() {
+            if let Some(summary) = summaries.remove(&number) {
+                let Summary { contents: found, blocks } = summary;
+                found.records().for_each(&mut restore);
+                index.restore(number, blocks);
+                contents.push(found);
+                end = self.counted(number);
+                recovered.summarised += 1;
+                continue;
+            }
             let mut found = Contents::NONE;
             let mut take = |frame: StoredFrame, records: Vec<Record>| {
                 let mut of_frame = Contents::NONE;
@@ -132,18 +149,69 @@ impl<D: Disk> Opening<D> {
             };
             end = self.recover_segment(number, end.frames, &mut recovered, &mut take)?;
             contents.push(found);
+            lacking.extend((number < self.manifest.last_number()).then_some((number, found, end)));
         }
         for number in std::mem::take(&mut self.needless) {
             remove_needless(&mut self.disk, number);
+        }
+        for number in self.ownerless_summaries() {
+            remove_summary(&mut self.disk, number);
         }
         for name in std::mem::take(&mut self.leftovers) {
             let path = self.disk.path_of(&name);
             self.disk.remove(&name).map_err(|error| LogError::Write { path, error })?;
         }
+        for (segment, contents, end) in lacking {
+            let whose = Whose { token: self.identity.token, segment, end };
+            let blocks = index.blocks_of(segment);
+            if Summary::read(&mut self.disk, whose).is_none() {
+                Summary { contents, blocks }.write(&mut self.disk, whose);
+            }
+        }
         self.renew_marks()?;
         let Opening { disk, identity, options, manifest, .. } = self;
         let log = Log::start(disk, identity.token, options, manifest, end, contents, index)?;
         Ok((log, recovered))
+    }
+
+    /// The summaries of the segments that need not be read: all their votes lie below what the
+    /// others say is forgotten, as far as that is known before anything is read.
+    fn read_summaries(&mut self) -> BTreeMap<u64, Summary> {
+        // What an operator vouches for is looked at as a whole, once.
+        if self.options.reads_all || self.copied.is_some() {
+            return BTreeMap::new();
+        }
+        let mut summaries = BTreeMap::new();
+        for number in *self.manifest.numbers().start()..self.manifest.last_number() {
+            let whose =
+                Whose { token: self.identity.token, segment: number, end: self.counted(number) };
+            // What is shorter than it was is not what the summary was written of.
+            let is_there = self.disk.length(&segment_name(number));
+            if is_there.is_ok_and(|length| length >= whose.end.bytes) {
+                let summary = Summary::read(&mut self.disk, whose);
+                summaries.extend(summary.map(|summary| (number, summary)));
+            }
+        }
+        let mut known = Contents::NONE;
+        summaries.values().for_each(|summary| known.add(summary.contents));
+        let past = known.forgotten.max(known.trimmed);
+        let is_past =
+            |votes: Run<Instance>| votes.until <= past || bugs::has(Bug::SkipsNeededSegments);
+        summaries.retain(|_, summary| summary.contents.votes.is_none_or(is_past));
+        summaries
+    }
+
+    /// Summaries of segments that are gone, left over from a process that was killed.
+    fn ownerless_summaries(&mut self) -> Vec<u64> {
+        let names = self.disk.list().unwrap_or_default();
+        let numbers = names.iter().filter_map(|name| summary_number(name));
+        numbers.filter(|number| !self.manifest.numbers().contains(number)).collect()
+    }
+
+    /// Where a segment ends, as the manifest has it.
+    fn counted(&self, number: u64) -> End {
+        let place = (number - self.manifest.numbers().start()) as usize;
+        self.manifest.segments[place].end
     }
 
     /// Reads one segment, which begins after frame `frames`; cuts what is torn at the end of the
@@ -158,8 +226,7 @@ impl<D: Disk> Opening<D> {
         let name = segment_name(number);
         let path = self.disk.path_of(&name);
         let unreadable = |error| LogError::Read { path: path.clone(), error };
-        let place = (number - self.manifest.numbers().start()) as usize;
-        let counted = self.manifest.segments[place].end;
+        let counted = self.counted(number);
         let is_last = number == self.manifest.last_number();
         let token = self.identity.token;
         let mut reader = Reader::open(&mut self.disk, &name, token, number).map_err(unreadable)?;
@@ -343,6 +410,8 @@ pub(super) fn read_records(mut payload: &[u8], mut take: impl FnMut(Record)) -> 
     Some(())
 }
 
+#[cfg(test)]
+mod summary_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

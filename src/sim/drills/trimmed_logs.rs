@@ -86,17 +86,25 @@ fn lives(seed: u64) -> Result<u64, String> {
     expect_little(&disk, segment_bytes, &stored)
 }
 
-/// The process dies, and perhaps the machine with it.
+/// The process dies, and perhaps the machine with it. A summary rots, which may happen to any file,
+/// and is all that nothing but its own checksum tells of.
 fn dies(disk: &SimDisk, rng: &mut Rng) {
     disk.kill_after(None);
     if rng.chance(0.5) {
         disk.crash(rng);
+    }
+    let mut names = disk.names();
+    names.retain(|name| name.starts_with("index-") && !disk.content(name).is_empty());
+    if let Some(name) = names.get(rng.below(1 + names.len() as u64) as usize) {
+        let bit = rng.below(8 * disk.content(name).len() as u64) as usize;
+        disk.tamper(name, |content| content[bit / 8] ^= 1 << (bit % 8));
     }
 }
 
 /// A turn of an acceptor: what it must not forget.
 fn draw(acceptor: &Acceptor, rng: &mut Rng) -> Vec<Record> {
     let (mut promised, mut trimmed) = (acceptor.promised(), acceptor.trimmed());
+    let mut forgotten = acceptor.forgotten();
     let mut records = Vec::new();
     for _ in 0..=rng.below(3) {
         if rng.chance(0.2) {
@@ -104,13 +112,18 @@ fn draw(acceptor: &Acceptor, rng: &mut Rng) -> Vec<Record> {
             records.push(Record::Promised(promised));
         }
         if rng.chance(0.3) {
-            let from = trimmed.plus(rng.below(12));
+            let from = forgotten.plus(rng.below(12));
             let entries = vec![Entry::Noop; 1 + rng.below(4) as usize].into();
             records.push(Record::Accepted { ballot: promised, from, entries });
         }
         if records.is_empty() || rng.chance(0.4) {
             trimmed = trimmed.plus(1 + rng.below(6));
+            forgotten = forgotten.max(trimmed);
             records.push(Record::Trimmed(trimmed));
+        }
+        if rng.chance(0.3) {
+            forgotten = forgotten.plus(1 + rng.below(12));
+            records.push(Record::Forgotten(forgotten));
         }
     }
     records

@@ -41,7 +41,8 @@ pub fn open_with<D: Disk>(
     let mut records = Vec::new();
     let opening = Log::open(disk, mine, options)?;
     let (log, recovered) = opening.recover(|record| records.push(record))?;
-    assert_eq!(recovered.records, records.len() as u64);
+    // A summary stands for what was not read with records of its own.
+    assert!(recovered.summarised > 0 || recovered.records == records.len() as u64);
     Ok((log, records, recovered))
 }
 

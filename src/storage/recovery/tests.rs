@@ -213,7 +213,8 @@ fn lived(is_ended: bool) -> SimDisk {
 #[test]
 fn whatever_takes_something_away_is_refused() {
     for is_ended in [false, true] {
-        let names = lived(is_ended).names();
+        let mut names = lived(is_ended).names();
+        names.retain(|name| !name.starts_with("index-"));
         assert!(names.len() >= 5, "{names:?}");
         for name in &names {
             // It is removed.
