@@ -233,28 +233,37 @@ impl Acceptor {
         if !self.admit(accept.ballot, fx) {
             return;
         }
+        if self.room == Room::Ample {
+            let Accept { ballot, from, entries, .. } = accept;
+            return self.vote(ballot, [Page { from, entries }], fx);
+        }
         let pages = self.with_room(&accept);
         if pages.iter().map(|page| page.entries.len()).sum::<usize>() < accept.entries.len() {
             fx.ignore(Ignored::DiskFull);
         }
-        if pages.is_empty() {
-            return; // As if it had been lost, promise and all.
+        // Without any it is as if it had been lost, promise and all.
+        if !pages.is_empty() {
+            self.vote(accept.ballot, pages, fx);
         }
-        let is_new = accept.ballot > self.promised;
+    }
+
+    /// Accepts these pages, of one Accept in `ballot`, which is not below the one promised.
+    fn vote(&mut self, ballot: Ballot, pages: impl IntoIterator<Item = Page>, fx: &mut Effects) {
+        let is_new = ballot > self.promised;
         if is_new {
             // Accepting promises: otherwise a lower ballot could be accepted afterwards.
             self.answer_accepts(fx);
-            self.promised = accept.ballot;
+            self.promised = ballot;
         }
-        assert_eq!(self.promised, accept.ballot);
+        assert_eq!(self.promised, ballot);
         let mut has_stored = false;
         for page in pages {
             self.unanswered.push(page.run());
-            has_stored |= self.store(accept.ballot, page, fx);
+            has_stored |= self.store(ballot, page, fx);
         }
         if is_new && !has_stored {
             // Forgotten instances are not stored, but the promise that their answer implies is.
-            fx.persist.push(Record::Promised(accept.ballot));
+            fx.persist.push(Record::Promised(ballot));
         }
     }
 

@@ -169,11 +169,7 @@ impl DecidedLog {
     fn add(&mut self, page: Page, news: &mut Vec<Page>) {
         assert!(page.from >= self.watermark, "below the watermark everything is decided");
         self.end = self.end.max(page.run().until);
-        let leader_assigned = page.entries.leader_assigned_len();
-        if leader_assigned > 0 {
-            let end = page.from.plus(leader_assigned as u64);
-            self.leader_assigned_end = self.leader_assigned_end.max(end);
-        }
+        self.leader_assigned_end = self.leader_assigned_end.max(page.leader_assigned_end());
         if page.entries.has_checkpoints() {
             self.pieces.extend(page.pieces());
         }

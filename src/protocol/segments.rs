@@ -34,6 +34,15 @@ impl Page {
         Run::new(self.from, self.from.plus(self.entries.len() as u64))
     }
 
+    /// Above the last of them whose instance a leader has chosen; the first instance there is if
+    /// there is none.
+    pub fn leader_assigned_end(&self) -> Instance {
+        match self.entries.leader_assigned_len() {
+            0 => Instance::FIRST,
+            count => self.from.plus(count as u64),
+        }
+    }
+
     /// The pieces of checkpoints among them.
     pub fn pieces(&self) -> impl Iterator<Item = (Instance, Piece)> {
         self.from.numbering(&self.entries).filter_map(|(instance, entry)| match entry {

@@ -54,12 +54,14 @@ pub struct Budget {
     space: Option<Space>,
     /// ... how much the log took then, and how many turns ago that was.
     asked: Option<(u64, u32)>,
+    /// Whether it was said that it does not tell.
+    has_warned: bool,
 }
 
 impl Budget {
     /// Nothing is known yet.
     pub fn new(quota: Quota) -> Self {
-        Budget { quota, room: Room::Ample, space: None, asked: None }
+        Budget { quota, room: Room::Ample, space: None, asked: None, has_warned: false }
     }
 
     /// How much room there is, now that the log takes `taken` bytes.
@@ -72,7 +74,9 @@ impl Budget {
             self.asked = self.asked.map(|(then, turns)| (then, turns + 1));
         } else {
             self.space = disk.space().unwrap_or_else(|error| {
-                warn!("cannot ask how full the disk is ({error}); it is taken to have room");
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    warn!("cannot ask how full the disk is ({error}); it is taken to have room");
+                }
                 None
             });
             self.asked = Some((taken, 0));

@@ -41,11 +41,11 @@ impl Acceptor {
         }
     }
 
-    /// What there is room for of an Accept: all of it, mostly.
+    /// What there is room for of an Accept, now that the disk is full.
     pub(super) fn with_room(&self, accept: &Accept) -> Vec<Page> {
         let whole = Page { from: accept.from, entries: accept.entries.clone() };
         let may_take_values = match self.room {
-            Room::Ample => true,
+            Room::Ample => true, // Not asked then.
             Room::Short => accept.full,
             Room::Scarce | Room::Exhausted => false,
         };

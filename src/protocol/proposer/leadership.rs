@@ -203,12 +203,9 @@ impl Leadership {
     /// Phase 1 brought up `page`.
     fn note_found(&mut self, page: &Page) {
         self.top = self.top.max(page.run().until);
-        let leader_assigned = page.entries.leader_assigned_len();
-        if leader_assigned > 0 {
-            let end = page.from.plus(leader_assigned as u64);
-            self.leader_assigned_end = self.leader_assigned_end.max(end);
-            self.inherited_end = self.inherited_end.max(end);
-        }
+        let end = page.leader_assigned_end();
+        self.leader_assigned_end = self.leader_assigned_end.max(end);
+        self.inherited_end = self.inherited_end.max(end);
     }
 
     // Phase 1, per instance.
@@ -343,11 +340,7 @@ impl Leadership {
     pub fn on_decided(&mut self, page: &Page) -> bool {
         let run = page.run();
         self.top = self.top.max(run.until);
-        let leader_assigned = page.entries.leader_assigned_len();
-        if leader_assigned > 0 {
-            let end = page.from.plus(leader_assigned as u64);
-            self.leader_assigned_end = self.leader_assigned_end.max(end);
-        }
+        self.leader_assigned_end = self.leader_assigned_end.max(page.leader_assigned_end());
         let has_lost = self.displace_others(page);
         for (_, part) in page.entries.runs() {
             if let Some((origin, numbers)) = part.numbers()

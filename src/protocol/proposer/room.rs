@@ -37,8 +37,12 @@ impl Rooms {
 impl Proposer {
     /// Whether full disks are why nothing new can be decided. Without a quorum they are not.
     pub(super) fn is_full(&self, now: Time) -> bool {
+        // Mostly no disk is full, and there is nothing to count.
+        if self.rooms.full.is_empty() || !self.election.is_quorate() {
+            return false;
+        }
         let with_room = self.rooms.count(self.election.vouching_now(now));
-        self.election.is_quorate() && with_room < self.quorum.needed() as usize
+        with_room < self.quorum.needed() as usize
     }
 
     /// Takes new values, or takes them no more.

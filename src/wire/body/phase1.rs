@@ -28,7 +28,7 @@ struct PromiseHead {
 }
 
 #[derive(Encode, BorrowDecode)]
-struct AcceptedHead {
+struct AcceptedPageHead {
     ballot: WireBallot,
     from: u64,
     entries: u32,
@@ -53,7 +53,7 @@ pub(super) fn encode_promise(promise: &Promise, buffer: &mut Vec<u8>) {
     put(head, buffer);
     for AcceptedPage { ballot, page: Page { from, entries } } in &promise.accepted {
         let (ballot, from) = (wire_ballot(*ballot), from.0);
-        put(AcceptedHead { ballot, from, entries: count(entries.len()) }, buffer);
+        put(AcceptedPageHead { ballot, from, entries: count(entries.len()) }, buffer);
         entries.write(buffer);
     }
 }
@@ -71,7 +71,7 @@ pub(super) fn decode_prepare(body: &mut Body<'_>) -> Result<Prepare, Refusal> {
 pub(super) fn decode_promise(body: &mut Body<'_>) -> Result<Promise, Refusal> {
     let head: PromiseHead = body.take()?;
     let accepted = body.list(head.accepted, |body| {
-        let AcceptedHead { ballot: accepted, from, entries } = body.take()?;
+        let AcceptedPageHead { ballot: accepted, from, entries } = body.take()?;
         let (ballot, from): (_, Instance) = (ballot(accepted), holding(from)?);
         let entries = body.entries(from.0, entries)?;
         if entries.is_empty() {
