@@ -254,6 +254,12 @@ pub enum Bug {
     RefusesControlOnFullDisks,
     /// A checkpoint that makes room on full disks is written only when as much is new as always.
     WaitsForMoreOnFullDisks,
+    /// A leader sends in the newer version of the wire although an acceptor does not read it.
+    SpeaksAboveMembers,
+    /// An acceptor that is silent is spoken to in the version that it read before.
+    SpeaksAboveSilent,
+    /// A client or learner that reads the older version alone pleads, and is not served.
+    IgnoresOldCallers,
 }
 
 /// Whether this bug is switched on.
@@ -273,7 +279,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 121] = [
+    pub const ALL: [Bug; 124] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -395,6 +401,9 @@ mod switch {
         Bug::IgnoresFullDisks,
         Bug::RefusesControlOnFullDisks,
         Bug::WaitsForMoreOnFullDisks,
+        Bug::SpeaksAboveMembers,
+        Bug::SpeaksAboveSilent,
+        Bug::IgnoresOldCallers,
     ];
 
     thread_local! {

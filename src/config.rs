@@ -25,6 +25,7 @@ use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
 use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{NodeId, Role, Value};
+use crate::protocol::versions::Version;
 use crate::text::lines;
 
 /// What a configuration file says.
@@ -161,7 +162,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 41] = [
+const KEYS: [Key; 42] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -202,6 +203,9 @@ const KEYS: [Key; 41] = [
         config.settings.snapshot_instances = count;
     }),
     number("sessions", 16..=1 << 20, |config, count| config.settings.sessions = count as usize),
+    number("wire_version", 8..=9, |config, version| {
+        config.settings.versions.newest = Version(version as u8);
+    }),
     millis("heartbeat_interval_ms", |config| &mut config.settings.heartbeat_interval),
     millis("leader_timeout_ms", |config| &mut config.settings.leader_timeout),
     millis("progress_timeout_ms", |config| &mut config.settings.progress_timeout),

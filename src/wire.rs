@@ -12,11 +12,14 @@
 mod body;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::types::{NodeId, Role, Sender};
+use crate::protocol::versions::{Version, Versions};
 
 /// The first bytes of every datagram.
 const MAGIC: [u8; 4] = *b"mpxs";
@@ -24,8 +27,12 @@ const MAGIC: [u8; 4] = *b"mpxs";
 /// The first bytes of what doctors say to each other (`doctor::probe`). It is no message.
 pub(crate) const PROBE_MAGIC: [u8; 4] = *b"mpxd";
 
-/// Raised whenever a message changes its form.
-pub const VERSION: u8 = 8;
+/// This release's version, which rises whenever a message changes its form. It reads the one before
+/// as well, and sends in that until everybody reads this one (`protocol::versions`):
+///
+/// * 8: the first that a later release still reads.
+/// * 9: processes say which versions they read (`body::announcing`).
+pub const VERSION: u8 = Version::NEWEST.0;
 
 /// Set in the version of datagrams that are sealed (see `auth`), and in no other.
 const SEALED: u8 = 0x80;
@@ -50,8 +57,12 @@ pub struct Codec {
     /// The other roles of this process.
     beside: Vec<Sender>,
     datagram_bytes: usize,
-    /// Its own, sealed or not; no other is understood.
-    version: u8,
+    /// Which versions are understood.
+    reads: Versions,
+    /// The one in which this process sends at the moment; its clones send in the same.
+    sends: Arc<AtomicU8>,
+    /// Set where datagrams are sealed, and no others are understood.
+    sealed: u8,
 }
 
 /// What a datagram says about itself, before its body is looked at.
@@ -61,6 +72,8 @@ pub struct Header {
     pub sender: Sender,
     /// What it carries.
     pub kind: Kind,
+    /// In which version.
+    pub version: Version,
 }
 
 /// What a datagram is, sealed or not.
@@ -172,13 +185,36 @@ impl Codec {
         let cluster = fnv1a(cluster.as_bytes());
         let acceptor_count = u8::try_from(acceptor_count).unwrap_or(u8::MAX);
         let beside = Vec::new();
-        Codec { cluster, acceptor_count, sender, beside, datagram_bytes, version: VERSION }
+        let (reads, sealed) = (Versions::ALL, 0);
+        let sends = Arc::new(AtomicU8::new(Version::OLDEST.0));
+        Codec { cluster, acceptor_count, sender, beside, datagram_bytes, reads, sends, sealed }
+    }
+
+    /// The same, which understands these versions alone.
+    pub fn reading(self, reads: Versions) -> Self {
+        Codec { reads, ..self }
+    }
+
+    /// From now on this process sends in `version`. Before the first call it is the oldest.
+    pub fn speak(&self, version: Version) {
+        // Late by a moment is as good: everybody who hears this process reads both.
+        self.sends.store(version.0, Ordering::Relaxed);
     }
 
     /// The same for datagrams that are sealed once they are encoded, and opened before they are
     /// decoded. `datagram_bytes` leave the seal out.
     pub fn sealed(self) -> Self {
-        Codec { version: VERSION | SEALED, ..self }
+        Codec { sealed: SEALED, ..self }
+    }
+
+    /// The version in which this process sends.
+    pub fn version(&self) -> Version {
+        Version(self.sends.load(Ordering::Relaxed))
+    }
+
+    /// Whether its datagrams are sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed == SEALED
     }
 
     /// Who this codec belongs to.
@@ -204,22 +240,29 @@ impl Codec {
     /// Writes `message` as a datagram into `buffer`, whose content is lost and whose memory is
     /// reused.
     pub fn encode(&self, message: &Message, buffer: &mut Vec<u8>) -> Result<(), TooLong> {
-        self.begin(message.kind() as u8, buffer);
-        body::encode(message, buffer);
+        let version = if let Message::Heartbeat(heartbeat) = message {
+            // What it tells is how it comes, even if that has changed since it was written.
+            heartbeat.version
+        } else {
+            self.version()
+        };
+        self.begin(message.kind() as u8, version, buffer);
+        body::encode(message, version, buffer);
         if buffer.len() > self.datagram_bytes {
             return Err(TooLong { bytes: buffer.len(), limit: self.datagram_bytes });
         }
         Ok(())
     }
 
-    /// Writes the header of a hello into `buffer`, whose content is lost.
+    /// Writes the header of a hello into `buffer`, whose content is lost. Hellos and knocks go to
+    /// processes of which nothing is known, so they are always of the oldest version.
     pub fn begin_hello(&self, buffer: &mut Vec<u8>) {
-        self.begin(HELLO, buffer);
+        self.begin(HELLO, Version::OLDEST, buffer);
     }
 
     /// Writes the header of a knock into `buffer`, whose content is lost.
     pub fn begin_knock(&self, buffer: &mut Vec<u8>) {
-        self.begin(KNOCK, buffer);
+        self.begin(KNOCK, Version::OLDEST, buffer);
     }
 
     /// The body of a datagram that is no message; nothing when it is shorter than a header.
@@ -227,10 +270,10 @@ impl Codec {
         datagram.get(HEADER_BYTES..).unwrap_or_default()
     }
 
-    fn begin(&self, kind: u8, buffer: &mut Vec<u8>) {
+    fn begin(&self, kind: u8, version: Version, buffer: &mut Vec<u8>) {
         buffer.clear();
         buffer.extend_from_slice(&MAGIC);
-        buffer.push(self.version);
+        buffer.push(version.0 | self.sealed);
         buffer.push(kind);
         buffer.push(self.sender.node.role as u8);
         buffer.extend_from_slice(&self.sender.node.id.to_le_bytes());
@@ -256,12 +299,14 @@ impl Codec {
             PROBE_MAGIC => return Err(Refusal::Probe),
             _ => return Err(Refusal::Foreign),
         }
-        if *version != self.version {
-            return Err(match *version ^ self.version {
-                SEALED if *version == VERSION => Refusal::Unsealed,
-                SEALED => Refusal::Sealed,
-                _ => Refusal::OtherVersion,
-            });
+        let (sealed, version) = (*version & SEALED, Version(*version & !SEALED));
+        // What is no message has had the same form in every version.
+        let is_bare = *kind == KNOCK || *kind == HELLO;
+        if !is_bare && !self.reads.includes(version) {
+            return Err(Refusal::OtherVersion);
+        }
+        if sealed != self.sealed {
+            return Err(if sealed == SEALED { Refusal::Sealed } else { Refusal::Unsealed });
         }
         let [i0, i1, i2, i3, b0, b1, b2, b3, b4, b5, b6, b7, rest @ ..] = *rest;
         let [cluster @ .., theirs] = rest;
@@ -275,7 +320,7 @@ impl Codec {
         let id = u32::from_le_bytes([i0, i1, i2, i3]);
         let boot = u64::from_le_bytes([b0, b1, b2, b3, b4, b5, b6, b7]);
         let is_knock = *kind == KNOCK;
-        let is_hello = *kind == HELLO && self.version != VERSION;
+        let is_hello = *kind == HELLO && self.sealed == SEALED;
         let kind = Kind::ALL.get(usize::from(*kind));
         if kind.is_none() && !is_hello && !is_knock {
             return Err(Refusal::UnknownKind);
@@ -291,14 +336,14 @@ impl Codec {
         if !kind.is_sent_by(role) {
             return Err(Refusal::WrongRole);
         }
-        Ok(Envelope::Message(Header { sender, kind }))
+        Ok(Envelope::Message(Header { sender, kind, version }))
     }
 
     /// Reads a whole datagram.
     pub fn decode(&self, datagram: &[u8]) -> Result<(Sender, Message), Refusal> {
         let header = self.header(datagram)?;
         let body = datagram.get(HEADER_BYTES..).ok_or(Refusal::TooShort)?;
-        let message = body::decode(header.sender, header.kind, body)?;
+        let message = body::decode(header.sender, header.kind, header.version, body)?;
         Ok((header.sender, message))
     }
 }

@@ -10,6 +10,7 @@ use super::hearing::{Hearing, Stranger, Trace, bit};
 use super::neighbours::{CURE_KEY, elsewhere, host, others};
 use crate::net::payload_of_mtu;
 use crate::protocol::types::Role;
+use crate::protocol::versions::Version;
 use crate::wire;
 
 /// What is wrong. `hearing` is none when nothing could be joined; `expected` is how many hosts
@@ -48,6 +49,7 @@ pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>)
                 findings.extend(duplicates(hearing));
                 findings.extend(acceptors(facts, hearing));
                 findings.extend(roles(hearing));
+                findings.extend(old_releases(hearing));
                 findings.extend(hearing.peers.values().flat_map(|peer| host(facts, hearing, peer)));
                 findings.extend(others(facts, hearing, expected));
                 findings.extend(elsewhere(facts, hearing));
@@ -350,6 +352,18 @@ fn roles(hearing: &Hearing) -> Option<Finding> {
     })
 }
 
+/// An upgrade under way, or one that somebody forgot to finish.
+fn old_releases(hearing: &Hearing) -> Option<Finding> {
+    let old = hearing.old().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let sentence = format!(
+        "of the release before this one, or held at it by `wire_version`: {old}; datagrams are of \
+         version {} until all are upgraded",
+        Version::OLDEST
+    );
+    let cure = "upgrade them, learners first, then acceptors, then proposers";
+    (!old.is_empty()).then(|| Finding::note(Topic::OtherVersion, sentence, cure))
+}
+
 fn duplicates(hearing: &Hearing) -> Vec<Finding> {
     let finding = |(node, one, other)| {
         Finding::sick(
@@ -405,7 +419,7 @@ fn strangers(facts: &Facts, hearing: &Hearing) -> Vec<Finding> {
                 Finding::sick(
                     Topic::OtherVersion,
                     format!("{heard} {groups} are of {version} of the datagrams"),
-                    "run the same release of `paxos` on every host",
+                    "upgrade one release at a time, until all hosts have the same `paxos`",
                 )
             }
             Stranger::OtherKey => {
@@ -666,6 +680,9 @@ mod tests {
         expect(&case(|c| c.probe.acceptor_count = 5), &[Topic::ConfigDiffers]);
         expect(&case(|c| c.probe.groups = "others".to_owned()), &[Topic::ConfigDiffers]);
         expect(&case(|c| c.probe.wire_version = 200), &[Topic::OtherVersion]);
+        let neighbours = case(|c| c.probe.wire_version = wire::VERSION - 1);
+        expect(&neighbours, &[Topic::OtherVersion]);
+        assert!(neighbours.lines().contains("note"), "{}", neighbours.lines());
         expect(
             &case(|c| c.probe.cluster = "x".to_owned()),
             &[Topic::OwnUnheard, Topic::NothingHeard, Topic::OtherCluster, Topic::OtherCluster],

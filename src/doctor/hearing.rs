@@ -8,7 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::probe::{Heard, LISTED_MAX, NoProbe, Probe};
+use crate::auth::seal::SEAL_BYTES;
+use crate::protocol::message::{Kind, Message};
 use crate::protocol::types::{NodeId, Role, Time};
+use crate::protocol::versions::{Version, Versions};
 use crate::wire::{Codec, Envelope, Refusal};
 
 /// The id under which doctors ask acceptors; no proposer has it.
@@ -92,6 +95,8 @@ struct Life {
     source: SocketAddr,
     first: Time,
     last: Time,
+    /// Which versions of the datagrams it says that it reads.
+    reads: Option<Versions>,
 }
 
 /// Why something is not of this cluster.
@@ -223,9 +228,9 @@ impl Hearing {
 
     /// Something that may be of the protocol.
     fn on_message(&mut self, now: Time, source: SocketAddr, bit: u8, datagram: &[u8]) {
-        let sender = match self.codec.envelope(datagram) {
-            Ok(Envelope::Message(header)) => header.sender,
-            Ok(Envelope::Hello(sender) | Envelope::Knock(sender)) => sender,
+        let (sender, kind) = match self.codec.envelope(datagram) {
+            Ok(Envelope::Message(header)) => (header.sender, Some(header.kind)),
+            Ok(Envelope::Hello(sender) | Envelope::Knock(sender)) => (sender, None),
             Err(reason @ (Refusal::Sealed | Refusal::Unsealed)) => {
                 let name = Some(reason.to_string());
                 return self.on_stranger(Stranger::OtherKey, source, bit, name);
@@ -248,13 +253,37 @@ impl Hearing {
         if sender.node.id == DOCTOR_ID || is_new && self.nodes.len() >= NODES_MAX {
             return;
         }
+        let says = matches!(kind, Some(Kind::Heartbeat | Kind::Echo));
+        let reads = says.then(|| self.reads(datagram)).flatten();
         let lives = self.nodes.entry(sender.node).or_default();
         let is_it = |life: &&mut Life| life.boot == sender.boot && life.source == source;
         if let Some(life) = lives.iter_mut().find(is_it) {
-            life.last = now;
+            (life.last, life.reads) = (now, reads.or(life.reads));
         } else if lives.len() < LIVES_MAX {
-            lives.push(Life { boot: sender.boot, source, first: now, last: now });
+            lives.push(Life { boot: sender.boot, source, first: now, last: now, reads });
         }
+    }
+
+    /// Which versions the sender of a heartbeat or of an echo says that it reads. The seal is left
+    /// out and not checked: nobody acts on what a doctor hears.
+    fn reads(&self, datagram: &[u8]) -> Option<Versions> {
+        let seal = if self.codec.is_sealed() { SEAL_BYTES } else { 0 };
+        let content = datagram.get(..datagram.len().checked_sub(seal)?)?;
+        match self.codec.decode(content).ok()?.1 {
+            Message::Heartbeat(heartbeat) => Some(heartbeat.announcement.reads),
+            Message::Echo(echo) => Some(echo.reads),
+            _ => None,
+        }
+    }
+
+    /// The nodes whose last life that said so is of the release before this one.
+    pub fn old(&self) -> Vec<NodeId> {
+        let reads = |lives: &[Life]| {
+            let said = lives.iter().filter_map(|life| Some((life.last, life.reads?)));
+            said.max_by_key(|(last, _)| *last).map(|(_, reads)| reads.newest)
+        };
+        let is_old = |lives: &[Life]| reads(lives).is_some_and(|newest| newest < Version::NEWEST);
+        self.nodes.iter().filter(|(_, lives)| is_old(lives)).map(|(node, _)| *node).collect()
     }
 
     fn on_stranger(&mut self, why: Stranger, from: SocketAddr, bit: u8, name: Option<String>) {
@@ -386,7 +415,7 @@ impl Peer {
 mod tests {
     use super::super::probe::tests::probe;
     use super::*;
-    use crate::protocol::message::{Announcement, Heartbeat, Message, Progress, Standing};
+    use crate::protocol::message::{Announcement, Heartbeat, Progress, Standing};
     use crate::protocol::types::{Ballot, Instance, Sender};
 
     const OWN: u64 = 77;
@@ -405,6 +434,11 @@ mod tests {
     }
 
     fn heartbeat(cluster: &str, id: u32, boot: u64) -> Vec<u8> {
+        said(cluster, id, boot, Versions::ALL)
+    }
+
+    /// A heartbeat of a proposer that reads these.
+    fn said(cluster: &str, id: u32, boot: u64, reads: Versions) -> Vec<u8> {
         let progress = Progress {
             trimmed: Instance::FIRST,
             first: Instance::FIRST,
@@ -414,8 +448,14 @@ mod tests {
             name: 0,
         };
         let (standing, quorate, ballot) = (Standing::Stands, false, Ballot::ZERO);
-        let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
-        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
+        let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO, reads };
+        let heartbeat = Heartbeat {
+            version: Version::OLDEST,
+            announcement,
+            asks: false,
+            full: false,
+            progress,
+        };
         let mut datagram = Vec::new();
         codec(cluster, id, boot).encode(&Message::Heartbeat(heartbeat), &mut datagram).unwrap();
         datagram
@@ -432,6 +472,15 @@ mod tests {
             hearing.on_datagram(millis(*at), Some(*place), source(*from), bytes);
         }
         hearing
+    }
+
+    #[test]
+    fn the_release_of_the_last_life_counts() {
+        let (new, old) = (heartbeat("paxos", 1, 1), said("paxos", 1, 2, Versions::BEFORE));
+        assert_eq!(hear(&[(0, 1, 1, new.clone())]).old(), []);
+        let node = NodeId::new(Role::Proposer, 1);
+        assert_eq!(hear(&[(0, 1, 1, new.clone()), (9, 1, 1, old.clone())]).old(), [node]);
+        assert_eq!(hear(&[(0, 1, 1, old), (9, 1, 1, new)]).old(), []);
     }
 
     #[test]
@@ -453,7 +502,7 @@ mod tests {
     #[test]
     fn strangers_are_told_apart() {
         let mut other_version = heartbeat("paxos", 1, 1);
-        other_version[4] = 9;
+        other_version[4] = 10;
         let mut other_count = heartbeat("paxos", 1, 1);
         other_count[27] = 5;
         let heard = hear(&[
@@ -469,13 +518,13 @@ mod tests {
             .iter()
             .map(|((why, from), trace)| (*why, *from, trace.count, trace.groups, &trace.name))
             .collect();
-        let (other, nine) = (Some("other".to_owned()), Some("9".to_owned()));
+        let (other, ten) = (Some("other".to_owned()), Some("10".to_owned()));
         let five = Some("from a process with acceptor_count 5, and here it is 3".to_owned());
         assert_eq!(
             told,
             [
                 (Stranger::OtherCluster, source(1).ip(), 2, 0b0011, &other),
-                (Stranger::OtherVersion, source(2).ip(), 1, 0b0100, &nine),
+                (Stranger::OtherVersion, source(2).ip(), 1, 0b0100, &ten),
                 (Stranger::OtherAcceptorCount, source(4).ip(), 1, 0b0010, &five),
                 (Stranger::Foreign, source(3).ip(), 2, 0b1000, &None),
             ]

@@ -79,7 +79,10 @@ fn differences(facts: &Facts, peer: &Peer) -> Vec<Finding> {
         findings.push(Finding::sick(Topic::KeyDiffers, sentence, CURE_KEY));
     }
     if probe.wire_version != wire::VERSION {
-        findings.push(Finding::sick(
+        let apart = probe.wire_version.abs_diff(wire::VERSION);
+        // Neighbours understand each other: an upgrade is under way.
+        let finding = if apart == 1 { Finding::note } else { Finding::sick };
+        findings.push(finding(
             Topic::OtherVersion,
             format!(
                 "{who} runs release {} with version {} of the datagrams, and this one {} with {}",
@@ -88,7 +91,7 @@ fn differences(facts: &Facts, peer: &Peer) -> Vec<Finding> {
                 env!("CARGO_PKG_VERSION"),
                 wire::VERSION
             ),
-            "run the same release of `paxos` on every host",
+            "finish the upgrade: run the same release of `paxos` on every host",
         ));
     }
     findings

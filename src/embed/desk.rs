@@ -17,6 +17,7 @@ use crate::protocol::message::{Interest, Message, RequestAck};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{AssignedBy, Counted, Number, Role, Sender, Session, Time, Value};
+use crate::protocol::versions::Version;
 use crate::runtime::inbox::InboxSender;
 
 /// How many values wait for the role, at most.
@@ -317,6 +318,10 @@ impl<W: Send> Actor for Asking<W> {
             client.input_room() > 0
         });
         self.client.on_turn_end(now, fx);
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.client.version(now)
     }
 
     fn interest(&self) -> Interest {

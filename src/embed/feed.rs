@@ -26,6 +26,7 @@ use crate::protocol::message::{Interest, Message};
 use crate::protocol::segments::Page;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Instance, LogTime, Run, Sender, Time};
+use crate::protocol::versions::Version;
 use crate::runtime::inbox::InboxSender;
 
 /// How many pieces wait for the reader, at most; each shares its bytes with the learner's log.
@@ -370,6 +371,10 @@ impl Actor for Following {
         self.learner.on_stop(now, fx);
     }
 
+    fn version(&self, now: Time) -> Version {
+        self.learner.version(now)
+    }
+
     fn interest(&self) -> Interest {
         self.learner.interest()
     }
@@ -397,6 +402,7 @@ pub(super) mod tests {
     use crate::protocol::types::{
         AssignedBy, Ballot, Entry, NodeId, Number, Origin, Part, Role, Session, Value,
     };
+    use crate::protocol::versions::Versions;
     use crate::runtime::inbox::{Event, inbox};
 
     fn origin(number: u64) -> Origin {
@@ -593,11 +599,13 @@ pub(super) mod tests {
         let SnapshotName { of, .. } = name_of(&checkpoint);
         let trimmed = Progress { trimmed: of, first: of, ..log.progress() };
         let heartbeat = Message::Heartbeat(Heartbeat {
+            version: Version::OLDEST,
             announcement: Announcement {
                 standing: Standing::Leads,
                 quorate: true,
                 ballot: Ballot { round: 1, proposer: 1, boot: 1 },
                 stamp: Time::ZERO,
+                reads: Versions::ALL,
             },
             asks: false,
             full: false,

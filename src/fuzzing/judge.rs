@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::protocol::actor::{Delivery, Effects, Record};
 use crate::protocol::message::{Assignment, Message};
 use crate::protocol::types::{Ballot, Counted, Entry, Instance, Number, Role, Run, Sender, Time};
+use crate::protocol::versions::Version;
 use crate::wire::Codec;
 
 /// Watches the effects of one role, turn by turn.
@@ -48,6 +49,11 @@ impl Judge {
             answered: Ballot::ZERO,
             opened: None,
         }
+    }
+
+    /// What follows is sent in `version`.
+    pub fn speak(&self, version: Version) {
+        self.codec.speak(version);
     }
 
     /// Looks at the effects of a whole turn.

@@ -15,6 +15,7 @@ use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, LogTime, NodeId, Number, Origin, Part, Piece,
     Role, Run, Sender, Session, Time, Value,
 };
+use crate::protocol::versions::{Version, Versions};
 
 /// What a role said last, so that answers to it can be made.
 #[derive(Clone, Debug, Default)]
@@ -189,16 +190,19 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             let (announcement, asks) = (announcement(bytes), bytes.chance());
             let progress = progress(bytes);
             let full = announcement.stamp.0 % 4 == 3;
-            Message::Heartbeat(Heartbeat { announcement, asks, full, progress })
+            let version = [Version::OLDEST, Version::NEWEST][announcement.stamp.0 as usize % 2];
+            Message::Heartbeat(Heartbeat { version, announcement, asks, full, progress })
         }
         Kind::Echo => {
             let (promised, accepted) = (ballot(bytes, said), bytes.number());
             let heard = (0..bytes.below(5)).map(|_| heard(bytes)).collect();
-            Message::Echo(Echo { promised, accepted, full: accepted % 4 == 3, heard })
+            let (full, reads) = (accepted % 4 == 3, reads(accepted));
+            Message::Echo(Echo { promised, accepted, full, reads, heard })
         }
         Kind::Plea => {
             let offered = (0..bytes.below(4)).map(|_| 1 + u32::from(bytes.below(4))).collect();
-            Message::Plea(Plea { pleaded_us: bytes.number(), offered })
+            let pleaded_us = bytes.number();
+            Message::Plea(Plea { pleaded_us, offered, reads: reads(pleaded_us) })
         }
         Kind::Offer => {
             let to = (0..bytes.below(4)).map(|_| 1 + u32::from(bytes.below(2))).collect();
@@ -297,18 +301,21 @@ fn ballot(bytes: &mut Bytes<'_>, said: &Said) -> Ballot {
     }
 }
 
+/// Mostly what this release reads; `number` is of something else.
+fn reads(number: u64) -> Versions {
+    if number % 8 == 5 { Versions::BEFORE } else { Versions::ALL }
+}
+
 fn announcement(bytes: &mut Bytes<'_>) -> Announcement {
-    Announcement {
-        standing: match bytes.below(4) {
-            0 => Standing::Leads,
-            1 => Standing::Campaigns,
-            2 => Standing::Stands,
-            _ => Standing::Abstains,
-        },
-        quorate: bytes.chance(),
-        ballot: ballot(bytes, &Said::default()),
-        stamp: Time(bytes.number()),
-    }
+    let standing = match bytes.below(4) {
+        0 => Standing::Leads,
+        1 => Standing::Campaigns,
+        2 => Standing::Stands,
+        _ => Standing::Abstains,
+    };
+    let (quorate, ballot) = (bytes.chance(), ballot(bytes, &Said::default()));
+    let stamp = Time(bytes.number());
+    Announcement { standing, quorate, ballot, stamp, reads: reads(stamp.0) }
 }
 
 /// Mostly of a proposer that may be the one under test, in the life it has.

@@ -264,6 +264,7 @@ impl World {
         actor.on_turn_end(self.now, &mut self.fx);
         self.ended = actor.is_finished() || self.fx.halt.is_some();
         self.interest = self.interest.map(|_| actor.interest());
+        self.judge.speak(actor.version(self.now));
         self.judge.end_turn(&self.fx, self.now);
         for (_, message) in &self.fx.send {
             self.said.note(message);

@@ -27,6 +27,7 @@ use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Ballot, Counted, Instance, NodeId, Role, Run, Sender, Time, To};
+use super::versions::{Followed, Version};
 
 /// No honest round is this far above the one before: a larger jump is broken or hostile, and
 /// storing it would use up the rounds.
@@ -62,6 +63,8 @@ pub struct Acceptor {
     last_asked: Option<(Ballot, Instance, Option<Instance>)>,
     /// The proposers that are heard. It has nothing to do with what is stored.
     hearing: Hearing,
+    /// In which version of the wire format the leader sends.
+    followed: Followed,
     /// What its disk has room for.
     room: Room,
 }
@@ -82,6 +85,7 @@ impl Acceptor {
             is_asked_again: false,
             last_asked: None,
             hearing: Hearing::default(),
+            followed: Followed::default(),
             room: Room::Ample,
         }
     }
@@ -412,10 +416,10 @@ impl Acceptor {
     fn echo(&mut self, now: Time, fx: &mut Effects) {
         let Some(heard) = self.hearing.take_echo(now, &self.settings) else { return };
         let (promised, accepted) = (self.promised, self.accepted_len());
-        let full = self.room > Room::Ample;
+        let (full, reads) = (self.room > Room::Ample, self.settings.versions);
         let most = (self.settings.page_bytes() / Heard::BYTES_MAX).max(1);
         for heard in heard.chunks(most) {
-            let echo = Echo { promised, accepted, full, heard: heard.to_vec() };
+            let echo = Echo { promised, accepted, full, reads, heard: heard.to_vec() };
             fx.send(Role::Proposer, Message::Echo(echo));
         }
     }
@@ -468,6 +472,7 @@ impl Actor for Acceptor {
             Message::Disown(disown) => self.on_disown(&disown, fx),
             Message::Heartbeat(heartbeat) => {
                 self.hearing.hear(now, from, &heartbeat, &self.settings);
+                self.followed.hear(now, &heartbeat, &self.settings);
                 self.let_go(heartbeat.progress, fx);
             }
             Message::Request(_)
@@ -508,6 +513,10 @@ impl Actor for Acceptor {
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.answer_accepts(fx);
         self.echo(now, fx);
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.followed.version(now, &self.settings)
     }
 
     fn interest(&self) -> Interest {

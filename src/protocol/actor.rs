@@ -17,6 +17,7 @@ use super::segments::Page;
 use super::timer::Timer;
 use super::transfer::{Errand, Outcome};
 use super::types::{Ballot, Instance, LogTime, Sender, Time, To, Value};
+use super::versions::Version;
 
 /// A role of the protocol. Handlers must not do more than bounded work for one event.
 pub trait Actor {
@@ -49,6 +50,9 @@ pub trait Actor {
 
     /// What kinds of message the role has a use for right now.
     fn interest(&self) -> Interest;
+
+    /// The version of the wire format in which the role sends at the moment.
+    fn version(&self, now: Time) -> Version;
 
     /// How many more values the role has room for.
     fn input_room(&self) -> usize {

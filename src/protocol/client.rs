@@ -32,6 +32,7 @@ use super::timer::Timer;
 use super::types::{
     Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To,
 };
+use super::versions::{Followed, Version};
 
 /// For how long a leader that only answers pleas is taken to serve: many requests in a row may be
 /// lost by bad luck.
@@ -65,6 +66,8 @@ pub struct Client {
     tally: ClientTally,
     /// The ballot of the last leader heard of.
     leader: Ballot,
+    /// In which version of the wire format it sends.
+    followed: Followed,
     round_trip: RoundTrip,
     /// What is asked for and not final: about as much as the leader allows to wait, and what the
     /// path holds.
@@ -152,6 +155,7 @@ impl Client {
             is_forgotten: false,
             tally: ClientTally::default(),
             leader: Ballot::ZERO,
+            followed: Followed::default(),
             round_trip: RoundTrip::default(),
             flow: Flow::new(&settings),
             deadlines: Deadlines::default(),
@@ -380,6 +384,7 @@ impl Client {
 
     /// A new leader does not have what the old one received.
     fn on_heartbeat(&mut self, now: Time, heartbeat: &Heartbeat, fx: &mut Effects) {
+        self.followed.hear(now, heartbeat, &self.settings);
         let Announcement { standing, quorate, ballot, .. } = heartbeat.announcement;
         if standing != Standing::Leads || !quorate {
             return;
@@ -601,6 +606,10 @@ impl Actor for Client {
         self.pleading.on_turn_end(now, need, &self.settings, fx);
     }
 
+    fn version(&self, now: Time) -> Version {
+        self.followed.version(now, &self.settings)
+    }
+
     fn interest(&self) -> Interest {
         Interest::of(&[Kind::RequestAck, Kind::Heartbeat, Kind::Offer])
     }
@@ -622,6 +631,7 @@ mod tests {
     use super::*;
     use crate::protocol::message::Told;
     use crate::protocol::types::{NodeId, Value};
+    use crate::protocol::versions::Versions;
 
     const SESSION: Session = Session { client: 1, boot: 5 };
 
@@ -694,7 +704,7 @@ mod tests {
         assert_eq!(to(&mut client, 0, false), [all]);
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
         let (standing, quorate, stamp) = (Standing::Leads, true, Time::ZERO);
-        let announcement = Announcement { standing, quorate, ballot, stamp };
+        let announcement = Announcement { standing, quorate, ballot, stamp, reads: Versions::ALL };
         let progress = Progress {
             trimmed: Instance::FIRST,
             first: Instance::FIRST,
@@ -703,7 +713,13 @@ mod tests {
             end: Instance(1),
             name: 0,
         };
-        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
+        let heartbeat = Heartbeat {
+            version: Version::OLDEST,
+            announcement,
+            asks: false,
+            full: false,
+            progress,
+        };
         client.on_heartbeat(Time(1), &heartbeat, &mut Effects::new());
         assert_eq!(to(&mut client, 2, false), [all], "the first is asked for again");
         assert_eq!(to(&mut client, 3, false), [To::Node(first)]);
@@ -851,8 +867,15 @@ mod tests {
         let ballot = Ballot { round: 2, proposer: 2, boot: 1 };
         let progress = crate::protocol::decided_log::DecidedLog::new().progress();
         let (standing, quorate) = (Standing::Leads, true);
-        let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
-        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
+        let announcement =
+            Announcement { standing, quorate, ballot, stamp: Time::ZERO, reads: Versions::ALL };
+        let heartbeat = Heartbeat {
+            version: Version::OLDEST,
+            announcement,
+            asks: false,
+            full: false,
+            progress,
+        };
         let leader = Sender { node: NodeId::new(Role::Proposer, 2), boot: 1 };
         for _ in 0..2 {
             client.on_message(Time::ZERO, leader, Message::Heartbeat(heartbeat.clone()), &mut fx);
@@ -984,8 +1007,15 @@ mod tests {
             let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
             let (standing, quorate) = (Standing::Leads, true);
             let stamp = Time::ZERO;
-            let announcement = Announcement { standing, quorate, ballot, stamp };
-            let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
+            let announcement =
+                Announcement { standing, quorate, ballot, stamp, reads: Versions::ALL };
+            let heartbeat = Heartbeat {
+                version: Version::OLDEST,
+                announcement,
+                asks: false,
+                full: false,
+                progress,
+            };
             let now = Time::ZERO + Duration::from_millis(millis);
             client.on_heartbeat(now, &heartbeat, &mut fx);
             client.told_far

@@ -38,6 +38,7 @@ use super::message::{Announcement, Echo, Plea, Standing};
 use super::parts::{Quorum, Vouches};
 use super::settings::Settings;
 use super::types::{Ballot, NodeId, Time};
+use super::versions::Versions;
 
 /// How many lives of proposers are remembered, at most: a forger must not fill the memory.
 const PEERS_MAX: usize = 128;
@@ -222,6 +223,11 @@ impl Election {
             silent.map(|key| self.peers.remove(&key));
         }
         self.peers.insert((id, boot), Peer { announcement, advanced: now, first });
+    }
+
+    /// What the other proposers read that are heard, or were a moment ago.
+    pub fn others_read(&self) -> impl Iterator<Item = Versions> {
+        self.peers.values().map(|peer| peer.announcement.reads)
     }
 
     /// A process says that no leader serves it, and which proposers answer it.

@@ -34,6 +34,7 @@ use super::timer::Timer;
 use super::types::{
     AssignedBy, Ballot, Counted, Instance, NodeId, Origin, Role, Run, Sender, Time,
 };
+use super::versions::{Followed, Version};
 
 /// From which instance on a learner hands values out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +74,8 @@ pub struct Learner {
     ack_armed: bool,
     /// The quorate leader that this learner hears itself, and when it did last.
     follows: Option<(Ballot, Time)>,
+    /// In which version of the wire format the leader sends.
+    followed: Followed,
     /// When such a leader was heard last, by this learner or by another that it hears.
     informed: Time,
     /// When something decided was learned last, or when there was nothing to be learned.
@@ -101,6 +104,7 @@ impl Learner {
             owes_ack: false,
             ack_armed: false,
             follows: None,
+            followed: Followed::default(),
             informed: now,
             gained: now,
             pleading: Pleading::default(),
@@ -320,6 +324,7 @@ impl Learner {
         self.on_progress(now, from, heartbeat.progress, fx);
         let Announcement { standing, quorate, ballot, .. } = heartbeat.announcement;
         if from.role == Role::Proposer {
+            self.followed.hear(now, &heartbeat, &self.settings);
             if standing == Standing::Leads {
                 let (until, runs) = (heartbeat.progress.watermark, Vec::new());
                 self.on_chosen(now, sender, Chosen { ballot, until, runs }, fx);
@@ -410,9 +415,10 @@ impl Learner {
     fn send_heartbeat(&self, now: Time, fx: &mut Effects) {
         let standing = if self.leads { Standing::Leads } else { Standing::Stands };
         let ballot = self.leader(now).unwrap_or(Ballot::ZERO);
-        let announcement = Announcement { standing, quorate: false, ballot, stamp: now };
-        let progress = self.log.progress();
-        let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
+        let (stamp, reads) = (now, self.settings.versions);
+        let announcement = Announcement { standing, quorate: false, ballot, stamp, reads };
+        let (version, progress) = (self.version(now), self.log.progress());
+        let heartbeat = Heartbeat { version, announcement, asks: false, full: false, progress };
         fx.send(Role::Learner, Message::Heartbeat(heartbeat));
         fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval);
     }
@@ -609,6 +615,10 @@ impl Actor for Learner {
         self.reads.on_turn_end(now, handed_out, &self.settings, fx);
     }
 
+    fn version(&self, now: Time) -> Version {
+        self.followed.version(now, &self.settings)
+    }
+
     fn interest(&self) -> Interest {
         let interest = Interest::of(&[
             Kind::Accept,
@@ -642,6 +652,7 @@ impl Actor for Learner {
 mod tests {
     use super::*;
     use crate::protocol::types::{Entry, LogTime, Number, Part, Session, Value};
+    use crate::protocol::versions::Versions;
 
     fn entry(text: &str, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client: 1, boot: 1 };
@@ -670,8 +681,15 @@ mod tests {
             let mut learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
             let (standing, quorate) = (Standing::Leads, false);
             let (ballot, stamp) = (Ballot::ZERO, Time::ZERO);
-            let announcement = Announcement { standing, quorate, ballot, stamp };
-            let heartbeat = Heartbeat { announcement, asks: false, full: false, progress };
+            let announcement =
+                Announcement { standing, quorate, ballot, stamp, reads: Versions::ALL };
+            let heartbeat = Heartbeat {
+                version: Version::OLDEST,
+                announcement,
+                asks: false,
+                full: false,
+                progress,
+            };
             let sender = Sender { node: NodeId::new(role, 2), boot: 1 };
             let message = Message::Heartbeat(heartbeat);
             learner.on_message(Time::ZERO, sender, message, &mut Effects::new());
@@ -837,7 +855,8 @@ mod tests {
     fn leads(watermark: u64, quorate: bool) -> Message {
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
         let standing = Standing::Leads;
-        let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO };
+        let announcement =
+            Announcement { standing, quorate, ballot, stamp: Time::ZERO, reads: Versions::ALL };
         let watermark = Instance(watermark);
         let progress = Progress {
             trimmed: Instance::FIRST,
@@ -847,7 +866,13 @@ mod tests {
             end: watermark,
             name: 0,
         };
-        Message::Heartbeat(Heartbeat { announcement, asks: false, full: false, progress })
+        Message::Heartbeat(Heartbeat {
+            version: Version::OLDEST,
+            announcement,
+            asks: false,
+            full: false,
+            progress,
+        })
     }
 
     #[test]

@@ -85,6 +85,7 @@ use super::types::{
     AssignedBy, Ballot, Counted, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run, Session,
     TOLD_BYTES_MAX, Time, To, Value,
 };
+use super::versions::{Version, Versions};
 
 /// Everything that travels. One variant for each struct below.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -307,6 +308,9 @@ pub struct Progress {
 /// proposers, too, and who leads to learners and clients.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Heartbeat {
+    /// In which version of the wire format it is sent. A leader's says in which one all others
+    /// send from now on.
+    pub version: Version,
     /// What the sender is.
     pub announcement: Announcement,
     /// Whether acceptors should echo it at once.
@@ -329,6 +333,8 @@ pub struct Announcement {
     pub ballot: Ballot,
     /// When it was said, by the sender's clock. It means nothing to others, but grows.
     pub stamp: Time,
+    /// Which versions of the wire format it reads.
+    pub reads: Versions,
 }
 
 /// Acceptor to proposers: whom it heard of late, and what they said.
@@ -342,6 +348,8 @@ pub struct Echo {
     /// Whether its disk is full: it votes for clients' values only where the leader says that it
     /// takes no others ([`Accept::full`]), and goes on voting for what the leader writes itself.
     pub full: bool,
+    /// Which versions of the wire format it reads.
+    pub reads: Versions,
     /// The last announcement of each proposer.
     pub heard: Vec<Heard>,
 }
@@ -359,7 +367,7 @@ pub struct Heard {
 
 impl Heard {
     /// How many bytes one takes in a datagram, at most.
-    pub const BYTES_MAX: usize = 5 + 9 + 1 + 1 + (9 + 5 + 9) + 9;
+    pub const BYTES_MAX: usize = 5 + 9 + (1 + 2) + 1 + (9 + 5 + 9) + 9;
 }
 
 /// Client or learner to proposers: no leader serves this process.
@@ -369,6 +377,8 @@ pub struct Plea {
     pub pleaded_us: u64,
     /// The proposers that it hears, and that hear it: they answered earlier pleas.
     pub offered: Vec<u32>,
+    /// Which versions of the wire format it reads.
+    pub reads: Versions,
 }
 
 /// Proposer to the group of those who plead: heard.

@@ -36,3 +36,4 @@ pub mod settings;
 pub mod timer;
 pub mod transfer;
 pub mod types;
+pub mod versions;

@@ -24,7 +24,8 @@ pub use super::{
     proposals::Proposals,
     proposer::{
         Proposer, incarnations::Incarnations, intake::Queues, keepers::Keepers,
-        leadership::Leadership, notes::Notes, phase1::Attempt, phase2::Phase2, telling::News,
+        leadership::Leadership, members::Members, notes::Notes, phase1::Attempt, phase2::Phase2,
+        telling::News,
     },
     quorum::{Quorum, Tally},
     reads::Reads,
@@ -46,8 +47,9 @@ pub use super::{
     proposals::mistakes::Proposals,
     proposer::{
         incarnations::mistakes::Incarnations, intake::mistakes::Queues, keepers::mistakes::Keepers,
-        leadership::mistakes::Leadership, mistakes::Proposer, notes::mistakes::Notes,
-        phase1::mistakes::Attempt, phase2::mistakes::Phase2, telling::mistakes::News,
+        leadership::mistakes::Leadership, members::mistakes::Members, mistakes::Proposer,
+        notes::mistakes::Notes, phase1::mistakes::Attempt, phase2::mistakes::Phase2,
+        telling::mistakes::News,
     },
     quorum::mistakes::{Quorum, Tally},
     reads::mistakes::Reads,

@@ -77,7 +77,8 @@ impl Pleading {
         }
         let pleaded = now.since(self.first.unwrap_or(now));
         let pleaded_us = u64::try_from(pleaded.as_micros()).unwrap_or(u64::MAX);
-        fx.send(Role::Proposer, Message::Plea(Plea { pleaded_us, offered }));
+        let reads = settings.versions;
+        fx.send(Role::Proposer, Message::Plea(Plea { pleaded_us, offered, reads }));
         self.pleas = self.pleas.saturating_add(1);
         // Where datagrams are lost, one answer of so many arrives from a leader that is there.
         let often = settings.leader_timeout / 4;
@@ -105,6 +106,7 @@ fn patience(settings: &Settings) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::versions::Versions;
 
     fn due(fx: &mut Effects) -> Option<Time> {
         std::mem::take(&mut fx.timers).pop().and_then(|(_, deadline)| deadline)
@@ -141,8 +143,11 @@ mod tests {
         for round in 0..28 {
             pleading.on_timer(now, &settings, &mut fx);
             let offered = if (1..25).contains(&round) { vec![2] } else { vec![] };
-            let plea =
-                Plea { pleaded_us: now.0 - settings.progress_timeout.as_micros() as u64, offered };
+            let plea = Plea {
+                pleaded_us: now.0 - settings.progress_timeout.as_micros() as u64,
+                offered,
+                reads: Versions::ALL,
+            };
             assert_eq!(pleas(&mut fx), [Message::Plea(plea)], "round {round}");
             if round < 6 {
                 pleading.on_offer(now, 2, 1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::assembly::AssemblyLimits;
 use super::types::{AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use super::versions::Versions;
 
 /// How much of the log is kept at least. What is older is removed, everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +97,8 @@ pub struct Settings {
     /// How many sessions are remembered, 1 or more: when there are a quarter more, the others are
     /// forgotten.
     pub sessions: usize,
+    /// Which versions of the wire format this process reads, and may send in.
+    pub versions: Versions,
 }
 
 impl Settings {
@@ -175,6 +178,7 @@ impl Default for Settings {
             snapshot_copies: None,
             snapshot_instances: 65_536,
             sessions: 4096,
+            versions: Versions::ALL,
         }
     }
 }

@@ -235,6 +235,7 @@ impl Keeper {
             | Refusal::Replayed
             | Refusal::Unsealed
             | Refusal::Sealed
+            | Refusal::OtherVersion
             | Refusal::OtherAcceptorCount { .. } => log::Level::Warn,
             // A process that has just started, or the recording of one that is gone.
             Refusal::Unproven => log::Level::Info,

@@ -22,6 +22,7 @@ use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::message::{Interest, Kind, Message, Plea, Standing};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, NodeId, Role, Sender, Time};
+use crate::protocol::versions::{Version, Versions};
 use crate::results::output::NoOutput;
 
 /// How often it asks.
@@ -113,7 +114,7 @@ struct Caller {
 
 impl Caller {
     fn ask(&self, now: Time, fx: &mut Effects) {
-        let plea = Plea { pleaded_us: ASKED, offered: vec![self.proposer] };
+        let plea = Plea { pleaded_us: ASKED, offered: vec![self.proposer], reads: Versions::ALL };
         fx.send(Role::Proposer, Message::Plea(plea));
         fx.set_timer(Timer::Plea, now + PAUSE);
     }
@@ -122,6 +123,11 @@ impl Caller {
 impl Actor for Caller {
     fn on_start(&mut self, now: Time, fx: &mut Effects) {
         self.ask(now, fx);
+    }
+
+    /// One that everybody reads.
+    fn version(&self, _now: Time) -> Version {
+        Version::OLDEST
     }
 
     fn on_message(&mut self, _now: Time, from: Sender, message: Message, _fx: &mut Effects) {

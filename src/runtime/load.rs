@@ -15,6 +15,7 @@ use crate::protocol::client::Client;
 use crate::protocol::message::{Interest, Message, Request, Told};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Counted, Sender, Session, Time, Value};
+use crate::protocol::versions::Version;
 
 /// How long the histogram reaches, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
@@ -240,6 +241,10 @@ impl Actor for Load {
         if self.is_finished() {
             std::mem::swap(&mut *self.report.lock(), &mut self.measured);
         }
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.client.version(now)
     }
 
     fn interest(&self) -> Interest {

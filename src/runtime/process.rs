@@ -165,7 +165,8 @@ impl Process {
             buffer_bytes: config.socket_buffer_bytes,
         };
         let codec =
-            Codec::new(&config.cluster, settings.acceptor_count, me, settings.datagram_bytes);
+            Codec::new(&config.cluster, settings.acceptor_count, me, settings.datagram_bytes)
+                .reading(settings.versions);
         let seal = match &config.key_file {
             Some(path) => {
                 let ring = KeyRing::read(path)?;

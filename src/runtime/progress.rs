@@ -19,6 +19,7 @@ use crate::protocol::figures::Figures;
 use crate::protocol::message::{Interest, Message};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Sender, Time};
+use crate::protocol::versions::Version;
 
 /// Between two lines where there is no terminal.
 const REPORT: Duration = Duration::from_secs(2);
@@ -237,6 +238,10 @@ impl Actor for Counted {
         if let Some(track) = &mut self.track {
             track.on_decided(self.client.front());
         }
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.client.version(now)
     }
 
     fn interest(&self) -> Interest {

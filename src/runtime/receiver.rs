@@ -297,8 +297,10 @@ impl<N: DatagramReceiver> Reading<N> {
                     );
                 }
                 // A mistake in the configuration, and nothing works because of it.
-                let is_mistake =
-                    matches!(reason, Refusal::Sealed | Refusal::OtherAcceptorCount { .. });
+                let is_mistake = matches!(
+                    reason,
+                    Refusal::Sealed | Refusal::OtherAcceptorCount { .. } | Refusal::OtherVersion
+                );
                 if is_mistake
                     && let Some(more) = self.refusal_pace.allows(self.reception.clock.now())
                 {

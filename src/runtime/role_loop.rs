@@ -359,6 +359,7 @@ impl<A: Actor> RoleLoop<A> {
         // 2. Only then it is said; and before that, what answers are of interest. An answer can be
         //    here sooner than the next line runs.
         self.publish_interest();
+        self.around.codec.speak(self.actor.version(now));
         let mut messages = std::mem::take(&mut self.fx.send);
         let page_bytes = self.around.codec.datagram_bytes().saturating_sub(MESSAGE_BYTES_MAX);
         gather_acks(&mut messages, page_bytes, |node| self.around.network.knows(node));

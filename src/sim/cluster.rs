@@ -25,6 +25,9 @@ use crate::protocol::settings::Settings;
 use crate::protocol::types::{
     Counted, Instance, NodeId, Role, Run, Sender, Session, Time, To, Value,
 };
+#[cfg(test)]
+use crate::protocol::versions::Version;
+use crate::protocol::versions::Versions;
 use crate::rng::Rng;
 use crate::storage::error::LogError;
 use crate::storage::identity::Identity;
@@ -61,6 +64,9 @@ pub struct Plan {
     pub quota: Quota,
     /// What each life of a learner wants to read, if anything.
     pub reads: Option<ReadOften>,
+    /// How many of a hundred processes are of the last release: anew at each start, so that a
+    /// restart may be an upgrade, or the way back.
+    pub old_percent: u64,
 }
 
 impl Default for Plan {
@@ -76,6 +82,7 @@ impl Default for Plan {
             segment_bytes: 8 << 10,
             quota: Quota::NONE,
             reads: None,
+            old_percent: 0,
         }
     }
 }
@@ -98,6 +105,8 @@ pub struct Cluster {
     elections: u32,
     /// How often an operator has brought a snapshot.
     pub(super) imports: u32,
+    /// What operators have installed, where a release is not drawn.
+    pub(super) installed: BTreeMap<NodeId, Versions>,
     /// How often a learner has fetched a snapshot.
     pub(super) fetched: u32,
     /// A client or a learner has done something, or anybody has died or started.
@@ -126,6 +135,7 @@ impl Cluster {
             past: Vec::new(),
             elections: 0,
             imports: 0,
+            installed: BTreeMap::new(),
             fetched: 0,
             has_moved: false,
             violation: None,
@@ -171,6 +181,7 @@ impl Cluster {
     /// Starts a node, or starts it again: an acceptor with what its disk holds, the others afresh.
     pub fn start(&mut self, id: NodeId) {
         let mut boot = self.rng.next_u64();
+        self.choose_release(id, boot);
         let host = self.hosts.entry(id).or_default().clone();
         let settings = self.plan.settings.clone();
         let local = host.clock.shows(self.now);
@@ -250,6 +261,7 @@ impl Cluster {
     ) {
         let node = NodeId::new(Role::Client, id);
         let boot = self.rng.next_u64();
+        self.choose_release(node, boot);
         self.hosts.entry(node).or_default();
         let session = Session { client: id, boot };
         let mut typed = self.now;
@@ -267,9 +279,20 @@ impl Cluster {
         self.enter(client);
     }
 
+    /// Which release the process has that starts next, in this life of it.
+    fn choose_release(&mut self, id: NodeId, boot: u64) {
+        let is_old = Rng::new(boot ^ 0x6f6c_6465).below(100) < self.plan.old_percent;
+        let drawn = if is_old { Versions::BEFORE } else { Versions::ALL };
+        self.plan.settings.versions = self.installed.get(&id).copied().unwrap_or(drawn);
+        if self.plan.settings.versions == Versions::BEFORE {
+            self.tell(Detail::Story, format_args!("{id} is of the last release"));
+        }
+    }
+
     pub(super) fn process(&self, sender: Sender, role: AnyRole) -> Node {
         let Settings { acceptor_count, datagram_bytes, .. } = self.plan.settings;
         let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
+        let codec = codec.reading(self.plan.settings.versions);
         Node::new(sender, role, codec, self.now)
     }
 
@@ -307,6 +330,12 @@ impl Cluster {
     /// Takes away what an acceptor stored.
     pub fn wipe(&mut self, id: NodeId) {
         self.hosts.remove(&id);
+    }
+
+    /// In which version of the wire format a node sends, if it lives.
+    #[cfg(test)]
+    pub fn version(&self, id: NodeId) -> Option<Version> {
+        self.nodes.get(&id).filter(|node| node.is_up).map(|node| node.codec.version())
     }
 
     /// Whether a node is there and was not killed.

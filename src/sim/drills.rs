@@ -6,6 +6,7 @@ mod forgotten;
 mod full_disks;
 mod reading;
 mod recalling;
+mod releases;
 mod series;
 mod sessions;
 mod snapshots;
@@ -32,7 +33,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 48] = [
+pub const ALL: [Drill; 52] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -81,6 +82,10 @@ pub const ALL: [Drill; 48] = [
     ("disks that are full for a while", full_disks::ages),
     ("disks that keepers fill", full_disks::held_back),
     ("one disk of three is full", full_disks::one_of_three),
+    ("an upgrade", releases::upgraded),
+    ("acceptors that go back a release", releases::acceptors_go_back),
+    ("a standby that goes back a release", releases::standby_goes_back),
+    ("who was left behind", releases::left_behind),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

@@ -305,6 +305,7 @@ impl Node {
             actor.on_room(log.room());
         }
         actor.on_turn_end(local, &mut self.fx);
+        self.codec.speak(actor.version(local));
     }
 
     /// Begins the read that it is time for, if it is time for one, and tells its number.

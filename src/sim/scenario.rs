@@ -323,6 +323,12 @@ fn drawn_disks(seed: u64, retain: Retain) -> Option<usize> {
     is_small.then(|| 14_000 + rng.below(60_000) as usize)
 }
 
+/// How many of a hundred processes are of the last release: none in three of four runs.
+fn drawn_old(seed: u64) -> u64 {
+    let mut rng = Rng::new(seed ^ 0x6f6c_6465);
+    if rng.below(4) == 0 { [10, 40, 80][rng.below(3) as usize] } else { 0 }
+}
+
 /// How often learners are read from: in two of three runs, from all the time to now and then.
 fn drawn_reads(seed: u64) -> Option<ReadOften> {
     let mut rng = Rng::new(seed ^ 0x7265_6164);
@@ -421,6 +427,7 @@ impl Draw {
             segment_bytes: 512 << (self.seed % 5),
             quota: Quota::NONE,
             reads: None,
+            old_percent: drawn_old(self.seed),
         }
     }
 

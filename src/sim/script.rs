@@ -28,6 +28,7 @@ use crate::protocol::timer::Timer;
 use crate::protocol::types::{
     Counted, Instance, NodeId, Role, Run, Sender, Session, Time, To, Value,
 };
+use crate::protocol::versions::Versions;
 
 /// One node on the stage.
 struct Actress {
@@ -139,7 +140,8 @@ impl Stage {
                 let [caller, "for", proposer] = words else { return Err("who, for whom?".into()) };
                 let caller = Sender { node: node(caller)?, boot: 0 };
                 let offered = vec![node(proposer)?.id];
-                let plea = Message::Plea(Plea { pleaded_us: u64::MAX, offered });
+                let plea =
+                    Message::Plea(Plea { pleaded_us: u64::MAX, offered, reads: Versions::ALL });
                 self.post(caller, To::Group(Role::Proposer), plea);
                 Ok(())
             }

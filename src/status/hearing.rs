@@ -14,6 +14,7 @@ use crate::protocol::message::{Announcement, Echo, Heard, Kind, Message, Progres
 use crate::protocol::quorum::Quorum;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, NodeId, Role, Sender, Time};
+use crate::protocol::versions::{Version, Versions};
 use crate::wire::{Codec, Envelope, Refusal};
 
 /// How many processes, and proposers that an acceptor repeats, are kept.
@@ -42,6 +43,9 @@ pub struct Hearing {
 /// One process.
 #[derive(Clone, Debug)]
 struct Process {
+    /// In which version it sent last, and which ones it says that it reads.
+    version: Option<Version>,
+    reads: Option<Versions>,
     /// Where it sends from, if it was heard itself.
     source: Option<SocketAddr>,
     /// When it gave a sign of life last.
@@ -83,8 +87,9 @@ impl Hearing {
     /// A datagram came to the group of `role`.
     pub fn on_datagram(&mut self, now: Time, role: Role, source: SocketAddr, datagram: &[u8]) {
         match self.understand(role, datagram) {
-            Ok((sender, message)) if sender.node.id != DOCTOR_ID => {
+            Ok((sender, version, message)) if sender.node.id != DOCTOR_ID => {
                 self.on_message(now, sender, source, message);
+                self.note_version(sender, version);
             }
             Ok(_) => {}
             // Other programs, and other clusters, may share a group.
@@ -98,18 +103,25 @@ impl Hearing {
         &self,
         role: Role,
         datagram: &[u8],
-    ) -> Result<(Sender, Option<Message>), Refusal> {
-        let (sender, kind) = match self.codec.envelope(datagram)? {
-            Envelope::Message(header) => (header.sender, Some(header.kind)),
-            Envelope::Hello(sender) | Envelope::Knock(sender) => (sender, None),
+    ) -> Result<(Sender, Option<Version>, Option<Message>), Refusal> {
+        let (sender, kind, version) = match self.codec.envelope(datagram)? {
+            Envelope::Message(header) => (header.sender, Some(header.kind), Some(header.version)),
+            Envelope::Hello(sender) | Envelope::Knock(sender) => (sender, None, None),
         };
         let is_told = matches!(
             kind,
-            Some(Kind::Heartbeat | Kind::Echo | Kind::Promise | Kind::Nack | Kind::DecideAck)
+            Some(
+                Kind::Heartbeat
+                    | Kind::Echo
+                    | Kind::Plea
+                    | Kind::Promise
+                    | Kind::Nack
+                    | Kind::DecideAck
+            )
         );
         let Some(seal) = &self.seal else {
             let message = is_told.then(|| self.codec.decode(datagram)).transpose()?;
-            return Ok((sender, message.map(|(_, message)| message)));
+            return Ok((sender, version, message.map(|(_, message)| message)));
         };
         let opened = seal.open(role, datagram).map_err(|broken| match broken {
             Broken::OtherKey => Refusal::OtherKey,
@@ -117,7 +129,7 @@ impl Hearing {
         })?;
         let content = datagram.get(..opened.content_bytes).ok_or(Refusal::TooShort)?;
         let message = is_told.then(|| self.codec.decode(content)).transpose()?;
-        Ok((sender, message.map(|(_, message)| message)))
+        Ok((sender, version, message.map(|(_, message)| message)))
     }
 
     fn on_message(
@@ -140,6 +152,7 @@ impl Hearing {
                 process.full = heartbeat.full;
                 process.progress = Some(heartbeat.progress);
             }
+            Some(Message::Plea(plea)) => process.reads = Some(plea.reads),
             Some(Message::DecideAck(ack)) => process.progress = Some(ack.progress),
             Some(Message::Echo(echo)) => self.on_echo(now, key, echo),
             Some(Message::Promise(promise)) if is_acceptor => {
@@ -149,6 +162,13 @@ impl Hearing {
                 process.promised = process.promised.max(Some(nack.promised));
             }
             Some(_) | None => {}
+        }
+    }
+
+    /// A process that was understood sent in this version.
+    fn note_version(&mut self, sender: Sender, version: Option<Version>) {
+        if let Some(process) = self.processes.get_mut(&(sender.node, sender.boot)) {
+            process.version = version.or(process.version);
         }
     }
 
@@ -164,6 +184,7 @@ impl Hearing {
         }
         if let Some(process) = self.processes.get_mut(&key) {
             (process.promised, process.full) = (Some(echo.promised), echo.full);
+            process.reads = Some(echo.reads);
             // Of many proposers each has its part of an echo, and the leader is in one of them.
             let heard: Vec<Heard> = echo.heard.into_iter().take(ECHOED_MAX).collect();
             process.echo = Some((echo.accepted, heard, now));
@@ -179,6 +200,8 @@ impl Hearing {
             }
         }
         Some(self.processes.entry(key).or_insert_with(|| Process {
+            version: None,
+            reads: None,
             source: None,
             heard: now,
             announcement: None,
@@ -214,6 +237,8 @@ impl Hearing {
             silent: now.since(process.heard),
             is_fresh: now.since(process.heard) <= self.fresh,
             source: process.source,
+            version: process.version,
+            reads: process.reads,
         });
         let mut rows: Vec<Row> = rows.collect();
         let place = |role| match role {
@@ -283,7 +308,7 @@ impl Process {
     fn hear(&mut self, said: Announcement) -> bool {
         let is_news = self.announcement.is_none_or(|known| known.stamp < said.stamp);
         if is_news {
-            self.announcement = Some(said);
+            (self.announcement, self.reads) = (Some(said), Some(said.reads));
         }
         is_news
     }
@@ -312,7 +337,7 @@ mod tests {
     }
 
     fn announcement(standing: Standing, quorate: bool, ballot: Ballot, stamp: u64) -> Announcement {
-        Announcement { standing, quorate, ballot, stamp: Time(stamp) }
+        Announcement { standing, quorate, ballot, stamp: Time(stamp), reads: Versions::ALL }
     }
 
     fn heartbeat(announcement: Announcement, decided: u64) -> Message {
@@ -325,7 +350,13 @@ mod tests {
             end,
             name: 0,
         };
-        Message::Heartbeat(Heartbeat { announcement, asks: false, full: false, progress })
+        Message::Heartbeat(Heartbeat {
+            version: Version::OLDEST,
+            announcement,
+            asks: false,
+            full: false,
+            progress,
+        })
     }
 
     fn echo(promised: Ballot, heard: &[(u32, Announcement)]) -> Message {
@@ -334,7 +365,13 @@ mod tests {
             boot: 7,
             announcement: *announcement,
         });
-        Message::Echo(Echo { promised, accepted: 5, full: false, heard: heard.collect() })
+        Message::Echo(Echo {
+            promised,
+            accepted: 5,
+            full: false,
+            reads: Versions::ALL,
+            heard: heard.collect(),
+        })
     }
 
     fn say(hearing: &mut Hearing, millis: u64, role: Role, id: u32, message: &Message) {

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::protocol::message::{Progress, Standing};
 use crate::protocol::types::{Ballot, NodeId, Role};
-use crate::wire::{self, Refusal};
+use crate::protocol::versions::{Version, Versions};
+use crate::wire::Refusal;
 
 /// The cluster at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,10 @@ pub struct Row {
     pub is_fresh: bool,
     /// Where it sends from, if it was heard itself, and not only repeated.
     pub source: Option<SocketAddr>,
+    /// In which version of the wire format it sent last.
+    pub version: Option<Version>,
+    /// Which ones it says that it reads.
+    pub reads: Option<Versions>,
 }
 
 impl Row {
@@ -84,6 +89,22 @@ impl Row {
             (Role::Acceptor, _) if self.is_full => "disk full",
             _ => "runs",
         }
+    }
+
+    /// The version in which it sends, and what it reads beyond that.
+    fn wire(&self) -> String {
+        let Some(version) = self.version else { return "wire -".to_owned() };
+        match self.reads {
+            Some(reads) if reads.newest > version => {
+                format!("wire {version}, reads {}", reads.newest)
+            }
+            Some(_) | None => format!("wire {version}"),
+        }
+    }
+
+    /// Whether it is known to read this release's predecessor alone.
+    fn is_old(&self) -> bool {
+        self.is_fresh && self.reads.is_some_and(|reads| reads.newest < Version::NEWEST)
     }
 
     fn leads(&self) -> bool {
@@ -105,7 +126,7 @@ impl Row {
             position,
             self.lag.map_or_else(dash, |lag| format!("lag {lag}")),
             format!("heard {} ms ago", self.silent.as_millis()),
-            format!("wire {}", wire::VERSION),
+            self.wire(),
             self.source.map_or_else(dash, |source| source.to_string()),
         ]
     }
@@ -126,7 +147,8 @@ impl Row {
             "disk_full": self.is_full,
             "lag": self.lag,
             "heard_seconds": self.silent.as_secs_f64(),
-            "wire": wire::VERSION,
+            "wire": self.version.map(|version| version.0),
+            "reads": self.reads.map(|reads| [reads.oldest.0, reads.newest.0]),
             "address": self.source.map(|source| source.to_string()),
         })
     }
@@ -136,6 +158,12 @@ impl View {
     /// Whether there is a leader that a quorum of the acceptors answers.
     pub fn is_healthy(&self) -> bool {
         self.leader.is_some_and(|leader| leader.is_quorate)
+    }
+
+    /// The version in which the leader sends, and so all others.
+    fn version(&self) -> Option<Version> {
+        let leader = self.leader?.node;
+        self.rows.iter().find(|row| row.node == leader && row.is_fresh)?.version
     }
 
     /// A line for each process.
@@ -185,6 +213,15 @@ impl View {
                  or keep less (retain)"
             ));
         }
+        let old = self.rows.iter().filter(|row| row.is_old()).map(|row| row.node.to_string());
+        let old = old.collect::<Vec<_>>().join(", ");
+        if !old.is_empty() {
+            sentences.push(format!(
+                "of the release before, or held at it by wire_version: {old}; datagrams are of \
+                 version {} until all are upgraded",
+                Version::OLDEST
+            ));
+        }
         if !self.refused.is_empty() {
             let reasons = self.refused.iter().map(|(reason, count)| format!("{count} {reason}"));
             let reasons = reasons.collect::<Vec<_>>().join(", ");
@@ -212,6 +249,7 @@ impl View {
             "cluster": self.cluster,
             "healthy": self.is_healthy(),
             "leader": leader,
+            "wire": self.version().map(|version| version.0),
             "acceptor_count": self.acceptor_count,
             "quorum": self.needed,
             "processes": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
@@ -245,6 +283,8 @@ mod tests {
             silent: Duration::from_millis(12),
             is_fresh: true,
             source: Some("10.0.0.1:4000".parse().unwrap()),
+            version: Some(Version::OLDEST),
+            reads: None,
         }
     }
 
@@ -294,6 +334,22 @@ L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 8  -
         assert!(view.summary()[1].ends_with("not understood: 4 of another version"));
         view.rows.clear();
         assert!(view.summary()[0].starts_with("nobody of cluster paxos is heard"));
+    }
+
+    #[test]
+    fn processes_of_the_release_before_are_named() {
+        let mut view = view();
+        assert_eq!(view.json()["wire"], 8);
+        view.rows[0].reads = Some(Versions::ALL);
+        view.rows[1].reads = Some(Versions::BEFORE);
+        assert!(view.lines().contains("ms ago  wire 8, reads 9  10"), "{}", view.lines());
+        let said = view.summary()[1].clone();
+        assert!(said.starts_with("of the release before, or held at it") && said.contains(": A1;"));
+        assert_eq!(view.json()["processes"][1]["reads"], json!([8, 8]));
+        view.rows[1].reads = Some(Versions::ALL);
+        view.rows[0].version = Some(Version::NEWEST);
+        assert_eq!((view.summary().len(), &view.json()["wire"]), (1, &json!(9)));
+        assert!(view.lines().contains("ms ago  wire 9  "), "{}", view.lines());
     }
 
     #[test]

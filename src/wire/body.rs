@@ -4,6 +4,7 @@
 //! (`protocol::entries`), and are taken over as they are.
 
 mod acknowledging;
+mod announcing;
 mod fetching;
 mod phase1;
 mod reading;
@@ -12,6 +13,7 @@ mod record;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
 
+use self::announcing::{put_reading, take_reading};
 pub(super) use self::record::{decode_record, encode_record};
 use super::Refusal;
 use crate::protocol::entries::{Entries, Unreadable};
@@ -22,6 +24,7 @@ use crate::protocol::message::{
 use crate::protocol::types::{
     Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
 };
+use crate::protocol::versions::Version;
 
 /// No single structure is larger than a datagram, whatever its length fields claim.
 const CONFIG: Configuration<LittleEndian, Varint, Limit<65536>> =
@@ -99,49 +102,28 @@ struct WireProgress {
     name: u64,
 }
 
-#[derive(Encode, BorrowDecode)]
-enum WireStanding {
-    Leads,
-    Campaigns,
-    Stands,
-    Abstains,
-}
-
+/// What follows its standing in an announcement.
 #[derive(Encode, BorrowDecode)]
 struct WireAnnouncement {
-    standing: WireStanding,
     quorate: bool,
     ballot: WireBallot,
     stamp: u64,
 }
 
+/// What follows the announcement in a heartbeat.
 #[derive(Encode, BorrowDecode)]
-struct HeartbeatHead {
-    announcement: WireAnnouncement,
+struct HeartbeatTail {
     asks: bool,
     full: bool,
     progress: WireProgress,
 }
 
+/// What precedes the number of proposers in an echo.
 #[derive(Encode, BorrowDecode)]
 struct EchoHead {
     promised: WireBallot,
     accepted: u64,
     full: bool,
-    heard: u32,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct WireHeard {
-    proposer: u32,
-    boot: u64,
-    announcement: WireAnnouncement,
-}
-
-#[derive(Encode, BorrowDecode)]
-struct PleaHead {
-    pleaded_us: u64,
-    offered: u32,
 }
 
 #[derive(Encode, BorrowDecode)]
@@ -172,8 +154,8 @@ fn put(item: impl Encode, buffer: &mut Vec<u8>) {
     debug_assert!(written.is_ok(), "{written:?}");
 }
 
-/// Appends the body of `message`.
-pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
+/// Appends the body of `message` in the form of `version`.
+pub(super) fn encode(message: &Message, version: Version, buffer: &mut Vec<u8>) {
     match message {
         Message::Request(request) => {
             let first = match request.assignment {
@@ -217,21 +199,24 @@ pub(super) fn encode(message: &Message, buffer: &mut Vec<u8>) {
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
         Message::Durable(Durable { below, name }) => put((below.0, *name), buffer),
-        Message::Heartbeat(Heartbeat { announcement, asks, full, progress }) => {
-            let (announcement, progress) =
-                (wire_announcement(*announcement), wire_progress(*progress));
-            put(HeartbeatHead { announcement, asks: *asks, full: *full, progress }, buffer);
+        // Its version is that of the datagram.
+        Message::Heartbeat(Heartbeat { version: _, announcement, asks, full, progress }) => {
+            put_announcement(*announcement, version, buffer);
+            let progress = wire_progress(*progress);
+            put(HeartbeatTail { asks: *asks, full: *full, progress }, buffer);
         }
-        Message::Echo(Echo { promised, accepted, full, heard }) => {
+        Message::Echo(Echo { promised, accepted, full, reads, heard }) => {
             let (promised, accepted, full) = (wire_ballot(*promised), *accepted, *full);
-            put(EchoHead { promised, accepted, full, heard: count(heard.len()) }, buffer);
+            put(EchoHead { promised, accepted, full }, buffer);
+            put_reading(count(heard.len()), *reads, version, buffer);
             for Heard { proposer, boot, announcement } in heard {
-                let announcement = wire_announcement(*announcement);
-                put(WireHeard { proposer: *proposer, boot: *boot, announcement }, buffer);
+                put((*proposer, *boot), buffer);
+                put_announcement(*announcement, version, buffer);
             }
         }
-        Message::Plea(Plea { pleaded_us, offered }) => {
-            put(PleaHead { pleaded_us: *pleaded_us, offered: count(offered.len()) }, buffer);
+        Message::Plea(Plea { pleaded_us, offered, reads }) => {
+            put(*pleaded_us, buffer);
+            put_reading(count(offered.len()), *reads, version, buffer);
             offered.iter().for_each(|proposer| put(proposer, buffer));
         }
         Message::Offer(Offer { to, callers, progress }) => {
@@ -278,15 +263,14 @@ fn wire_node(node: NodeId) -> WireNode {
     WireNode { role: node.role as u8, id: node.id }
 }
 
-fn wire_announcement(announcement: Announcement) -> WireAnnouncement {
-    let Announcement { standing, quorate, ballot, stamp } = announcement;
-    let standing = match standing {
-        Standing::Leads => WireStanding::Leads,
-        Standing::Campaigns => WireStanding::Campaigns,
-        Standing::Stands => WireStanding::Stands,
-        Standing::Abstains => WireStanding::Abstains,
-    };
-    WireAnnouncement { standing, quorate, ballot: wire_ballot(ballot), stamp: stamp.0 }
+/// Standings, in the order of their numbers.
+const STANDINGS: [Standing; 4] =
+    [Standing::Leads, Standing::Campaigns, Standing::Stands, Standing::Abstains];
+
+fn put_announcement(announcement: Announcement, version: Version, buffer: &mut Vec<u8>) {
+    let Announcement { standing, quorate, ballot, stamp, reads } = announcement;
+    put_reading(standing as u32, reads, version, buffer);
+    put(WireAnnouncement { quorate, ballot: wire_ballot(ballot), stamp: stamp.0 }, buffer);
 }
 
 fn wire_run<T: Counted>(run: &Run<T>) -> WireRun {
@@ -362,8 +346,13 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Reads the body of a message of this kind from `sender`.
-pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message, Refusal> {
+/// Reads the body of a message of this kind and version from `sender`.
+pub(super) fn decode(
+    sender: Sender,
+    kind: Kind,
+    version: Version,
+    bytes: &[u8],
+) -> Result<Message, Refusal> {
     let mut body = Body::new(bytes);
     let message = match kind {
         Kind::Request => {
@@ -419,24 +408,26 @@ pub(super) fn decode(sender: Sender, kind: Kind, bytes: &[u8]) -> Result<Message
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
         Kind::Durable => Message::Durable(fetching::decode_durable(&mut body)?),
         Kind::Heartbeat => {
-            let HeartbeatHead { announcement: said, asks, full, progress: held } = body.take()?;
-            let (announcement, progress) = (announcement(said), progress(held)?);
-            Message::Heartbeat(Heartbeat { announcement, asks, full, progress })
+            let announcement = announcement(&mut body, version)?;
+            let HeartbeatTail { asks, full, progress: held } = body.take()?;
+            let progress = progress(held)?;
+            Message::Heartbeat(Heartbeat { version, announcement, asks, full, progress })
         }
         Kind::Echo => {
-            let head: EchoHead = body.take()?;
-            let heard = body.list(head.heard, |body| {
-                let WireHeard { proposer, boot, announcement: said } = body.take()?;
-                let announcement = announcement(said);
+            let EchoHead { promised, accepted, full } = body.take()?;
+            let (heard, reads) = take_reading(&mut body, version)?;
+            let heard = body.list(heard, |body| {
+                let (proposer, boot) = body.take()?;
+                let announcement = announcement(body, version)?;
                 Ok(Heard { proposer: id(proposer)?, boot, announcement })
             })?;
-            let (promised, accepted, full) = (ballot(head.promised), head.accepted, head.full);
-            Message::Echo(Echo { promised, accepted, full, heard })
+            Message::Echo(Echo { promised: ballot(promised), accepted, full, reads, heard })
         }
         Kind::Plea => {
-            let head: PleaHead = body.take()?;
-            let offered = body.list(head.offered, |body| id(body.take()?))?;
-            Message::Plea(Plea { pleaded_us: head.pleaded_us, offered })
+            let pleaded_us = body.take()?;
+            let (offered, reads) = take_reading(&mut body, version)?;
+            let offered = body.list(offered, |body| id(body.take()?))?;
+            Message::Plea(Plea { pleaded_us, offered, reads })
         }
         Kind::Offer => {
             let OfferHead { to, callers, progress: held } = body.take()?;
@@ -508,15 +499,12 @@ fn node(WireNode { role, id: number }: WireNode) -> Result<NodeId, Refusal> {
     Ok(NodeId { role, id: id(number)? })
 }
 
-fn announcement(said: WireAnnouncement) -> Announcement {
-    let standing = match said.standing {
-        WireStanding::Leads => Standing::Leads,
-        WireStanding::Campaigns => Standing::Campaigns,
-        WireStanding::Stands => Standing::Stands,
-        WireStanding::Abstains => Standing::Abstains,
-    };
-    let (ballot, stamp) = (ballot(said.ballot), Time(said.stamp));
-    Announcement { standing, quorate: said.quorate, ballot, stamp }
+fn announcement(body: &mut Body<'_>, version: Version) -> Result<Announcement, Refusal> {
+    let (standing, reads) = take_reading(body, version)?;
+    let standing = *STANDINGS.get(standing as usize).ok_or(Refusal::BadBody)?;
+    let said: WireAnnouncement = body.take()?;
+    let (quorate, ballot, stamp) = (said.quorate, ballot(said.ballot), Time(said.stamp));
+    Ok(Announcement { standing, quorate, ballot, stamp, reads })
 }
 
 fn progress(progress: WireProgress) -> Result<Progress, Refusal> {

@@ -40,5 +40,6 @@ mod timing;
 mod transport;
 mod trimming;
 mod trouble;
+mod upgrades;
 mod usage;
 mod world;

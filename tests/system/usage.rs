@@ -84,6 +84,8 @@ fn the_scripts_that_measure_refuse_what_they_cannot_follow() {
         ("axes.sh", &[], "AGAINST", "no-program"),
         ("endurance.sh", &["0"], "PROFILE", "ci"),
         ("soak.sh", &["5"], "LIMITS", "few"),
+        ("upgrade.sh", &[], "PROFILE", "ci"),
+        ("upgrade.sh", &["/nowhere/paxos"], "PROFILE", "ci"),
     ] {
         let said = expect_refusal(world.command(name).args(arguments).env(variable, value));
         assert!(said.starts_with(&format!("{name}: ")) || said.starts_with("usage: "), "{said}");

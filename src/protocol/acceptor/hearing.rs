@@ -82,11 +82,14 @@ mod tests {
     use super::*;
     use crate::protocol::message::Progress;
     use crate::protocol::types::{Instance, NodeId, Role};
+    use crate::protocol::versions::{Version, Versions};
 
     fn say(hearing: &mut Hearing, now: u64, proposer: u32, stamp: u64, asks: bool) {
         let node = NodeId::new(Role::Proposer, proposer);
         let (quorate, ballot, stamp) = (false, Ballot::ZERO, Time(stamp));
-        let announcement = Announcement { standing: Standing::Stands, quorate, ballot, stamp };
+        let (version, reads) = (Version::OLDEST, Versions::ALL);
+        let standing = Standing::Stands;
+        let announcement = Announcement { standing, quorate, ballot, stamp, reads };
         let progress = Progress {
             trimmed: Instance::FIRST,
             first: Instance::FIRST,
@@ -95,7 +98,7 @@ mod tests {
             end: Instance(1),
             name: 0,
         };
-        let heartbeat = Heartbeat { announcement, asks, full: false, progress };
+        let heartbeat = Heartbeat { version, announcement, asks, full: false, progress };
         hearing.hear(Time(now), Sender { node, boot: 1 }, &heartbeat, &Settings::default());
     }
 

@@ -10,6 +10,7 @@ use crate::protocol::message::{Accept, Heartbeat, Interest, Message, Prepare, Pr
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time, To};
+use crate::protocol::versions::Version;
 
 /// [`super::Acceptor`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -164,6 +165,10 @@ impl Actor for Acceptor {
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.0.on_turn_end(now, fx);
         misdirect(fx);
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.0.version(now)
     }
 
     fn interest(&self) -> Interest {

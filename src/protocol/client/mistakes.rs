@@ -9,6 +9,7 @@ use crate::protocol::message::{Assignment, Interest, Message, RequestAck};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Instance, Role, Sender, Session, Time};
+use crate::protocol::versions::Version;
 
 /// [`super::Client`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +100,10 @@ impl Actor for Client {
                 *to = self.leader_or_all();
             }
         }
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.0.version(now)
     }
 
     fn interest(&self) -> Interest {

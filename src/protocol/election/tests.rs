@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::message::Heard;
 use crate::protocol::types::Role;
+use crate::protocol::versions::Versions;
 
 const BOOT: u64 = 7;
 
@@ -25,7 +26,7 @@ fn ballot(round: u64, proposer: u32) -> Ballot {
 }
 
 fn word(standing: Standing, quorate: bool, ballot: Ballot, stamp: Time) -> Announcement {
-    Announcement { standing, quorate, ballot, stamp }
+    Announcement { standing, quorate, ballot, stamp, reads: Versions::ALL }
 }
 
 /// Proposer `me` among three acceptors that repeat all it says at once, for as long as they hear
@@ -56,7 +57,8 @@ impl Stage {
         }));
         for acceptor in self.acceptors.clone() {
             let (accepted, full, heard) = (0, false, heard.clone());
-            let echo = Echo { promised: self.promised, accepted, full, heard };
+            let echo =
+                Echo { promised: self.promised, accepted, full, reads: Versions::ALL, heard };
             self.election.on_echo(now, acceptor, &echo);
         }
         self.election.check(now, true)
@@ -202,7 +204,7 @@ fn call(
                 stage.election.on_plea(
                     at(ms),
                     client,
-                    Plea { pleaded_us, offered: offered.to_vec() },
+                    Plea { pleaded_us, offered: offered.to_vec(), reads: Versions::ALL },
                 );
             }
         }
@@ -227,7 +229,7 @@ fn who_is_proven_to_reach_a_caller_takes_over_in_time() {
     // Pleas from before the leader worked do not count.
     let mut late = stage();
     (0..900).step_by(100).for_each(|ms| {
-        let plea = Plea { pleaded_us: ms * 1000, offered: vec![3] };
+        let plea = Plea { pleaded_us: ms * 1000, offered: vec![3], reads: Versions::ALL };
         late.election.on_plea(at(ms), NodeId::new(Role::Client, 1), plea);
     });
     assert_eq!(call(&mut late, 900, 3000, &[(1, &[3])], false), Some(1200));
@@ -243,7 +245,7 @@ fn one_plea_hands_leadership_over_and_not_twice() {
             let others = if ms < leads_since { vec![] } else { leader(ms) };
             stage.turn(at(ms), &others);
         }
-        let plea = Plea { pleaded_us: u64::MAX, offered: vec![pleads_for] };
+        let plea = Plea { pleaded_us: u64::MAX, offered: vec![pleads_for], reads: Versions::ALL };
         stage.election.on_plea(at(1000), NodeId::new(Role::Client, u32::MAX), plea.clone());
         let verdict = stage.turn(at(1000), &leader(1000));
         (stage, plea, verdict)
@@ -286,7 +288,7 @@ proptest! {
                     let own = word(Standing::Stands, false, Ballot::ZERO, stamp);
                     let heard = vec![Heard { proposer: 2, boot: BOOT, announcement: own }];
                     let (promised, accepted, full) = (ballot(1, 1), 0, false);
-                    let echo = Echo { promised, accepted, full, heard };
+                    let echo = Echo { promised, accepted, full, reads: Versions::ALL, heard };
                     election.on_echo(now, who, &echo);
                     if flag {
                         let last = answered.entry(who).or_insert(Time::ZERO);

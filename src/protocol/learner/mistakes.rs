@@ -11,6 +11,7 @@ use crate::protocol::message::{Interest, Message, StateKind};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{LogTime, Sender, Time};
+use crate::protocol::versions::Version;
 
 /// [`super::Learner`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +100,10 @@ impl Actor for Learner {
                 *before = LogTime::NONE;
             }
         }
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.0.version(now)
     }
 
     fn interest(&self) -> Interest {

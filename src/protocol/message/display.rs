@@ -82,7 +82,7 @@ impl fmt::Display for Message {
             }
             Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
             Message::Durable(Durable { below, .. }) => write!(f, "Durable below {below}"),
-            Message::Heartbeat(Heartbeat { announcement, asks, full, progress }) => {
+            Message::Heartbeat(Heartbeat { announcement, asks, full, progress, .. }) => {
                 let asks = if *asks { ", asks" } else { "" };
                 write!(f, "Heartbeat {announcement} {progress}{asks}{}", fullness(*full))
             }
@@ -96,11 +96,11 @@ impl fmt::Display for Message {
                 write!(f, "CatchUpReply {}{end}", numbered(*from, entries))
             }
             Message::Disown(Disown { acceptor, .. }) => write!(f, "Disown A{acceptor}"),
-            Message::Echo(Echo { promised, accepted, full, heard }) => {
+            Message::Echo(Echo { promised, accepted, full, heard, .. }) => {
                 write!(f, "Echo {}; promised {promised}, accepted {accepted}", list(heard))?;
                 f.write_str(fullness(*full))
             }
-            Message::Plea(Plea { pleaded_us, offered }) => {
+            Message::Plea(Plea { pleaded_us, offered, .. }) => {
                 let pleaded = Duration::from_micros(*pleaded_us);
                 write!(f, "Plea for {pleaded:?}, offered by {}", list(offered))
             }
@@ -160,12 +160,15 @@ impl fmt::Display for Told {
 
 impl fmt::Display for Announcement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Announcement { standing, quorate, ballot, .. } = self;
+        let Announcement { standing, quorate, ballot, reads, .. } = self;
         write!(f, "{standing:?}")?;
         if *ballot != Ballot::ZERO {
             write!(f, " with {ballot}")?;
         }
-        if *quorate { write!(f, ", quorate") } else { Ok(()) }
+        if *quorate {
+            write!(f, ", quorate")?;
+        }
+        if *reads == Versions::ALL { Ok(()) } else { write!(f, ", reads {reads}") }
     }
 }
 

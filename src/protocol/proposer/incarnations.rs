@@ -96,11 +96,13 @@ impl Incarnations {
 mod tests {
     use super::*;
     use crate::protocol::types::NodeId;
+    use crate::protocol::versions::Versions;
 
     fn echo(incarnations: &mut Incarnations, stamp: u64, round: u64, accepted: u64) -> bool {
         let from = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 7 };
         let promised = Ballot { round, ..Ballot::ZERO };
-        let echo = Echo { promised, accepted, full: false, heard: Vec::new() };
+        let echo =
+            Echo { promised, accepted, full: false, reads: Versions::ALL, heard: Vec::new() };
         let now = Time(stamp);
         assert!(incarnations.admit(now, from, &mut Effects::new()), "it was good so far");
         // It arrives when one more stamp has been said.
@@ -131,7 +133,8 @@ mod tests {
         assert_eq!(fx.send, [told.clone(), told], "paced, and not for the first time");
         // Given back what it had last, it is welcome.
         let promised = Ballot { round: 3, ..Ballot::ZERO };
-        let echo = Echo { promised, accepted: 5, full: false, heard: Vec::new() };
+        let echo =
+            Echo { promised, accepted: 5, full: false, reads: Versions::ALL, heard: Vec::new() };
         incarnations.on_echo(Time(21), from, Some(Time(20)), &echo);
         assert!(incarnations.admit(Time(21), from, &mut Effects::new()));
     }

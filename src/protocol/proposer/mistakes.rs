@@ -11,6 +11,7 @@ use crate::protocol::parts::Attempt;
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{LogTime, Sender, Time};
+use crate::protocol::versions::Version;
 
 /// [`super::Proposer`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +94,10 @@ impl Actor for Proposer {
 
     fn on_stop(&mut self, now: Time, fx: &mut Effects) {
         self.0.on_stop(now, fx);
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.0.version(now)
     }
 
     fn interest(&self) -> Interest {

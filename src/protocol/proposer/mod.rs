@@ -11,6 +11,7 @@ pub(super) mod incarnations;
 pub(super) mod intake;
 pub(super) mod keepers;
 pub(super) mod leadership;
+pub(super) mod members;
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
 pub(super) mod notes;
@@ -29,6 +30,7 @@ use self::claims::Claims;
 use self::phase1::PageOutcome;
 use self::retention::Retention;
 use self::room::Rooms;
+use self::standing::Said;
 use self::telling::Learners;
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
@@ -39,13 +41,15 @@ use super::message::{
     Progress, Promise, Request, Standing,
 };
 use super::parts::{
-    Attempt, CatchUp, DecidedLog, Election, Incarnations, Leadership, News, Proposals, Quorum,
+    Attempt, CatchUp, DecidedLog, Election, Incarnations, Leadership, Members, News, Proposals,
+    Quorum,
 };
 use super::retry::backoff;
 use super::segments::Page;
 use super::settings::{Retain, Settings};
 use super::timer::Timer;
 use super::types::{Ballot, LogTime, NodeId, Role, Sender, Session, Time};
+use super::versions::{Followed, Version};
 
 /// What a proposer is started with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -67,15 +71,18 @@ pub struct Proposer {
     settings: Settings,
     quorum: Quorum,
     election: Election,
-    /// What it said of itself last, with whether it is quorate and takes no new values, and how
-    /// often since that has changed.
-    announced: Option<(Standing, bool, bool)>,
+    /// What it said of itself last, and how often since that has changed.
+    announced: Option<Said>,
     said: u32,
     phase: Phase,
     /// The highest round heard of.
     round: u64,
     /// The ballot of the leader that is followed.
     followed: Ballot,
+    /// In which version of the wire format that leader sends.
+    version: Followed,
+    /// What the others read.
+    members: Members,
     /// Would rather not lead until then.
     abstains_until: Time,
     log: DecidedLog,
@@ -121,6 +128,8 @@ impl Proposer {
             phase: Phase::Standby,
             round: 0,
             followed: Ballot::ZERO,
+            version: Followed::default(),
+            members: Members::default(),
             abstains_until: Time::ZERO,
             log: DecidedLog::with_limits(settings.assembly),
             calendar: LogTime::NONE,
@@ -216,6 +225,7 @@ impl Proposer {
             return fx.ignore(Ignored::Malformed);
         }
         self.election.on_word(now, id, from.boot, announcement);
+        self.version.hear(now, &heartbeat, &self.settings);
         if announcement.standing == Standing::Leads {
             let (until, runs) = (heartbeat.progress.watermark, Vec::new());
             self.on_named(now, from, Chosen { ballot, until, runs }, fx);
@@ -421,6 +431,7 @@ impl Proposer {
             return fx.ignore(Ignored::TooFarAhead);
         }
         self.rooms.note(acceptor, echo.full);
+        self.members.on_echo(now, acceptor, echo.reads);
         if self.election.on_echo(now, acceptor, &echo) {
             self.note_double(fx);
         }
@@ -603,6 +614,10 @@ impl Actor for Proposer {
             }
         }
         self.announce_changes(now, fx);
+    }
+
+    fn version(&self, now: Time) -> Version {
+        self.version_now(now)
     }
 
     fn interest(&self) -> Interest {

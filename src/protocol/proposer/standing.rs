@@ -11,6 +11,7 @@ use crate::protocol::figures::Figures;
 use crate::protocol::message::{Announcement, Heartbeat, Message, Offer, Plea, Standing};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Role, Sender, Session, Time};
+use crate::protocol::versions::Version;
 
 /// How many heartbeats in a row tell clients what is news.
 const NEWS_REPEATED: u32 = 5;
@@ -24,7 +25,33 @@ const CLIENTS_EVERY: u32 = 10;
 /// How many pleas are answered in a heartbeat's interval, at most.
 const PLEADED_MAX: usize = 1024;
 
+/// What a proposer says of itself that others must know at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Said {
+    standing: Standing,
+    quorate: bool,
+    /// Whether it leads and takes no new values.
+    full: bool,
+    version: Version,
+}
+
 impl Proposer {
+    /// The version of the wire format in which it sends: its own choice while it leads, else that
+    /// of the leader.
+    pub(super) fn version_now(&self, now: Time) -> Version {
+        if !self.is_leading() {
+            return self.version.version(now, &self.settings);
+        }
+        let word = self.election.word_lasts(now);
+        self.members.version(now, self.election.others_read(), word, &self.settings)
+    }
+
+    /// Whether every member reads `version`, as far as they have said so: what is new in it may
+    /// then be written to the log. A proposer that is not heard is not asked.
+    pub fn all_read(&self, now: Time, version: Version) -> bool {
+        self.members.common(now, self.election.others_read(), &self.settings) >= version
+    }
+
     /// Whether everything that is to be sent is in the network, or will be. For the simulator.
     pub fn check(&self) -> Result<(), String> {
         match &self.phase {
@@ -141,14 +168,17 @@ impl Proposer {
     pub(super) fn announce(&mut self, now: Time, asks: bool, fx: &mut Effects) {
         let (standing, quorate) = (self.standing(now), self.election.is_quorate());
         let full = self.leads_full();
-        let said = Some((standing, quorate, full));
+        let version = self.version_now(now);
+        let said = Some(Said { standing, quorate, full, version });
         let is_news = std::mem::replace(&mut self.announced, said) != said;
         self.said = if is_news { 1 } else { self.said.saturating_add(1) };
         let ballot = self.own_ballot().unwrap_or(Ballot::ZERO);
         let stamp = self.election.next_stamp(now);
-        let announcement = Announcement { standing, quorate, ballot, stamp };
+        let reads = self.settings.versions;
+        let announcement = Announcement { standing, quorate, ballot, stamp, reads };
         let progress = self.log.progress();
-        let heartbeat = Message::Heartbeat(Heartbeat { announcement, asks, full, progress });
+        let heartbeat = Heartbeat { version, announcement, asks, full, progress };
+        let heartbeat = Message::Heartbeat(heartbeat);
         let (to, interval): (&[Role], _) = match standing {
             Standing::Leads if self.tells_clients() => {
                 (&[Role::Acceptor, Role::Proposer, Role::Learner, Role::Client], 1)
@@ -167,6 +197,7 @@ impl Proposer {
     /// Somebody is not served by the leader. The leader answers that it is there, the others soon
     /// that they hear it.
     pub(super) fn on_plea(&mut self, now: Time, from: Sender, plea: Plea, fx: &mut Effects) {
+        self.members.on_plea(now, plea.reads);
         self.election.on_plea(now, from.node, plea);
         if let Phase::Leading(leadership) = &mut self.phase {
             if from.node.role == Role::Client {
@@ -205,15 +236,16 @@ impl Proposer {
     /// What others must know at once does not wait for the next heartbeat.
     pub(super) fn announce_changes(&mut self, now: Time, fx: &mut Effects) {
         let quorate = self.election.is_quorate();
-        let Some((standing, was_quorate, was_full)) = self.announced else { return };
+        let Some(said) = self.announced else { return };
         if quorate
-            && !was_quorate
+            && !said.quorate
             && let Phase::Leading(leadership) = &mut self.phase
         {
             leadership.on_quorate();
         }
-        let is = (self.standing(now), quorate, self.leads_full());
-        if (standing, was_quorate, was_full) != is {
+        let (standing, full) = (self.standing(now), self.leads_full());
+        let version = if self.is_leading() { self.version_now(now) } else { said.version };
+        if said != (Said { standing, quorate, full, version }) {
             self.announce(now, false, fx);
         }
     }

@@ -17,6 +17,7 @@ use crate::protocol::types::{
     AssignedBy, Ballot, Instance, LogTime, NodeId, Number, Origin, Role, Run, Sender, Session,
     Value,
 };
+use crate::protocol::versions::Version;
 use crate::results::form::{Form, Printed};
 use crate::results::output::NoOutput;
 
@@ -80,6 +81,10 @@ impl Actor for Toy {
         if std::mem::take(&mut self.had_event) {
             let _ = self.log.send("turn ends".to_owned());
         }
+    }
+
+    fn version(&self, _now: Time) -> Version {
+        Version::OLDEST
     }
 
     fn interest(&self) -> Interest {

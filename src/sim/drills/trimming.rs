@@ -5,6 +5,7 @@ use super::{CAST, MS, Wrong, cut, proposer};
 use crate::protocol::message::{Announcement, Assignment, Heartbeat, Message, Progress, Standing};
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time};
+use crate::protocol::versions::{Version, Versions};
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, mixed_values};
 use crate::sim::node::AnyRole;
 use crate::sim::record::PassageId;
@@ -158,11 +159,22 @@ pub(super) fn tell(
     let Settings { acceptor_count, datagram_bytes, .. } = cluster.plan.settings;
     let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
     let (standing, stamp) = (Standing::Stands, Time::ZERO);
-    let announcement = Announcement { standing, quorate: false, ballot: Ballot::ZERO, stamp };
+    let announcement = Announcement {
+        standing,
+        quorate: false,
+        ballot: Ballot::ZERO,
+        stamp,
+        reads: Versions::ALL,
+    };
     let (watermark, decided, end, name) = (first, first.0 - 1, first, 0);
     let progress = Progress { trimmed, first, watermark, decided, end, name };
-    let heartbeat =
-        Message::Heartbeat(Heartbeat { announcement, asks: false, full: false, progress });
+    let heartbeat = Message::Heartbeat(Heartbeat {
+        version: Version::OLDEST,
+        announcement,
+        asks: false,
+        full: false,
+        progress,
+    });
     let mut bytes = Vec::new();
     codec.encode(&heartbeat, &mut bytes).expect("it is short");
     for id in nodes {

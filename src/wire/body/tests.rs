@@ -71,7 +71,7 @@ fn progress() -> Progress {
 
 fn announcement() -> Announcement {
     let (standing, quorate, stamp) = (Standing::Abstains, true, Time(u64::MAX));
-    Announcement { standing, quorate, ballot: BIG, stamp }
+    Announcement { standing, quorate, ballot: BIG, stamp, reads: Versions::ALL }
 }
 
 /// A sample of each kind. A new kind does not compile without one.
@@ -120,15 +120,24 @@ fn sample(kind: Kind) -> Message {
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress() }),
         Kind::Durable => Message::Durable(Durable { below: from, name: u64::MAX }),
         Kind::Heartbeat => {
-            let (announcement, progress) = (announcement(), progress());
-            Message::Heartbeat(Heartbeat { announcement, asks: true, full: true, progress })
+            let (version, announcement, progress) = (Version::OLDEST, announcement(), progress());
+            Message::Heartbeat(Heartbeat {
+                version,
+                announcement,
+                asks: true,
+                full: true,
+                progress,
+            })
         }
         Kind::Echo => {
-            let (proposer, boot) = (u32::MAX, u64::MAX);
+            let (proposer, boot, reads) = (u32::MAX, u64::MAX, Versions::ALL);
             let heard = vec![Heard { proposer, boot, announcement: announcement() }; 2];
-            Message::Echo(Echo { promised: BIG, accepted: u64::MAX, full: true, heard })
+            Message::Echo(Echo { promised: BIG, accepted: u64::MAX, full: true, reads, heard })
         }
-        Kind::Plea => Message::Plea(Plea { pleaded_us: u64::MAX, offered: vec![1, u32::MAX] }),
+        Kind::Plea => {
+            let (offered, reads) = (vec![1, u32::MAX], Versions::ALL);
+            Message::Plea(Plea { pleaded_us: u64::MAX, offered, reads })
+        }
         Kind::Offer => {
             let (to, callers) = (vec![1, u32::MAX], u32::MAX);
             Message::Offer(Offer { to, callers, progress: progress() })
@@ -189,19 +198,129 @@ fn codec_of(kind: Kind) -> Codec {
 }
 
 fn datagram(kind: Kind) -> Vec<u8> {
-    let mut buffer = Vec::new();
-    codec_of(kind).encode(&sample(kind), &mut buffer).unwrap();
+    datagram_in(Version::OLDEST, &sample(kind))
+}
+
+fn datagram_in(version: Version, message: &Message) -> Vec<u8> {
+    let (codec, mut buffer) = (codec_of(message.kind()), Vec::new());
+    codec.speak(version);
+    codec.encode(message, &mut buffer).unwrap();
     buffer
 }
 
+/// A sample of each kind in each version.
+fn samples() -> impl Iterator<Item = (Version, Message)> {
+    [Version::OLDEST, Version::NEWEST].into_iter().flat_map(|spoken| {
+        Kind::ALL.into_iter().map(move |kind| {
+            let mut message = sample(kind);
+            if let Message::Heartbeat(heartbeat) = &mut message {
+                heartbeat.version = spoken;
+            }
+            (spoken, message)
+        })
+    })
+}
+
 #[test]
-fn every_kind_makes_the_round_trip() {
-    for kind in Kind::ALL {
-        let codec = codec_of(kind);
-        let datagram = datagram(kind);
-        assert_eq!(codec.header(&datagram).unwrap().kind, kind);
-        assert_eq!(codec.decode(&datagram), Ok((codec.sender, sample(kind))));
-        assert!(codec.is_own(codec.header(&datagram).unwrap().sender));
+fn every_kind_makes_the_round_trip_in_every_version() {
+    for (version, message) in samples() {
+        let (kind, codec) = (message.kind(), codec_of(message.kind()));
+        let datagram = datagram_in(version, &message);
+        let header = codec.header(&datagram).unwrap();
+        assert_eq!((header.kind, header.version), (kind, version));
+        assert_eq!(codec.decode(&datagram), Ok((codec.sender, message)));
+        assert!(codec.is_own(header.sender));
+        // The release before reads its own version alone.
+        let old = codec.reading(Versions::BEFORE).decode(&datagram);
+        assert_eq!(old.is_err(), version > Version::OLDEST);
+        assert!(old.is_ok() || old == Err(Refusal::OtherVersion));
+    }
+}
+
+/// The forms of version 8 as the release before declares them, which it derived.
+#[test]
+fn the_release_before_reads_what_says_that_its_sender_reads_more() {
+    #[derive(BorrowDecode, Debug, PartialEq)]
+    enum OldStanding {
+        _Leads,
+        _Campaigns,
+        _Stands,
+        Abstains,
+    }
+    #[derive(BorrowDecode)]
+    struct OldAnnouncement {
+        standing: OldStanding,
+        quorate: bool,
+        ballot: WireBallot,
+        stamp: u64,
+    }
+    #[derive(BorrowDecode)]
+    struct OldHeartbeat {
+        announcement: OldAnnouncement,
+        asks: bool,
+        full: bool,
+        progress: WireProgress,
+    }
+    #[derive(BorrowDecode)]
+    struct OldEcho {
+        promised: WireBallot,
+        accepted: u64,
+        full: bool,
+        heard: u32,
+    }
+    for reads in [Versions::ALL, Versions::BEFORE] {
+        let said = Announcement { reads, ..announcement() };
+        let (asks, full, progress, version) = (true, false, progress(), Version::OLDEST);
+        let heartbeat = Heartbeat { version, announcement: said, asks, full, progress };
+        let datagram = datagram_in(version, &Message::Heartbeat(heartbeat));
+        let mut body = Body::new(&datagram[HEADER_BYTES..]);
+        let old: OldHeartbeat = body.take().unwrap();
+        assert!(body.rest.is_empty() && old.asks && !old.full && old.announcement.quorate);
+        assert_eq!(old.announcement.standing, OldStanding::Abstains);
+        assert_eq!(ballot(old.announcement.ballot), BIG);
+        assert_eq!(old.announcement.stamp, said.stamp.0);
+        assert_eq!(super::progress(old.progress), Ok(progress));
+        let heard = vec![Heard { proposer: 1, boot: 1, announcement: said }; 2];
+        let echo = Echo { promised: BIG, accepted: 7, full, reads, heard };
+        let datagram = datagram_in(version, &Message::Echo(echo));
+        let mut body = Body::new(&datagram[HEADER_BYTES..]);
+        let old: OldEcho = body.take().unwrap();
+        assert_eq!((old.accepted, old.full, old.heard), (7, full, 2));
+        assert_eq!(ballot(old.promised), BIG);
+        for _ in 0..2 {
+            let (proposer, boot, said): (u32, u64, OldAnnouncement) = body.take().unwrap();
+            assert_eq!((proposer, boot, said.standing), (1, 1, OldStanding::Abstains));
+        }
+        assert!(body.rest.is_empty());
+        let plea = Message::Plea(Plea { pleaded_us: 3, offered: vec![7], reads });
+        let datagram = datagram_in(version, &plea);
+        let mut body = Body::new(&datagram[HEADER_BYTES..]);
+        assert_eq!(body.take::<(u64, u32, u32)>().ok(), Some((3, 1, 7)));
+    }
+}
+
+/// What has the same form in every version is read whatever version it says: a release says hello
+/// before it knows who listens.
+#[test]
+fn hellos_and_knocks_are_read_in_every_version() {
+    let codec = codec_of(Kind::Nack).sealed();
+    let mut datagram = Vec::new();
+    for is_knock in [false, true] {
+        if is_knock {
+            codec.begin_knock(&mut datagram)
+        } else {
+            codec.begin_hello(&mut datagram)
+        }
+        assert_eq!(datagram[4], Version::OLDEST.0 | SEALED);
+        for version in [1, 8, 9, 10, 127] {
+            datagram[4] = version | SEALED;
+            let envelope = codec.envelope(&datagram);
+            let is_read = matches!(envelope, Ok(Envelope::Hello(_)) if !is_knock)
+                || matches!(envelope, Ok(Envelope::Knock(_)) if is_knock);
+            assert!(is_read, "{version}: {envelope:?}");
+            datagram[4] = version;
+            assert_eq!(codec.envelope(&datagram), Err(Refusal::Unsealed));
+        }
     }
 }
 
@@ -213,8 +332,8 @@ fn kinds_and_roles_stand_in_the_header_by_their_place() {
 
 #[test]
 fn a_truncated_datagram_is_refused() {
-    for kind in Kind::ALL {
-        let datagram = datagram(kind);
+    for (version, message) in samples() {
+        let (kind, datagram) = (message.kind(), datagram_in(version, &message));
         for length in 0..datagram.len() {
             assert!(
                 codec_of(kind).decode(&datagram[..length]).is_err(),
@@ -226,8 +345,8 @@ fn a_truncated_datagram_is_refused() {
 
 #[test]
 fn trailing_bytes_are_refused() {
-    for kind in Kind::ALL {
-        let mut datagram = datagram(kind);
+    for (version, message) in samples() {
+        let (kind, mut datagram) = (message.kind(), datagram_in(version, &message));
         datagram.push(0);
         assert_eq!(codec_of(kind).decode(&datagram), Err(Refusal::TrailingBytes), "{kind:?}");
     }
@@ -235,8 +354,8 @@ fn trailing_bytes_are_refused() {
 
 #[test]
 fn no_flipped_bit_panics() {
-    for kind in Kind::ALL {
-        let datagram = datagram(kind);
+    for (version, message) in samples() {
+        let (kind, datagram) = (message.kind(), datagram_in(version, &message));
         for bit in 0..datagram.len() * 8 {
             let mut broken = datagram.clone();
             broken[bit / 8] ^= 1 << (bit % 8);
@@ -258,6 +377,8 @@ fn each_refusal_has_its_reason() {
     assert_eq!(with(0, b'x'), Err(Refusal::Foreign));
     assert_eq!(with(3, b'd'), Err(Refusal::Probe));
     assert_eq!(with(4, VERSION + 1), Err(Refusal::OtherVersion));
+    assert_eq!(with(4, Version::OLDEST.0 - 1), Err(Refusal::OtherVersion));
+    assert_eq!(with(4, Version::OLDEST.0 | SEALED), Err(Refusal::Sealed));
     assert_eq!(with(5, Kind::ALL.len() as u8), Err(Refusal::UnknownKind));
     assert_eq!(with(5, Kind::Promise as u8), Err(Refusal::WrongRole));
     assert_eq!(with(6, 4), Err(Refusal::UnknownSender));
@@ -312,9 +433,10 @@ fn the_last_number_is_only_an_end() {
         let entry = |number: &u64| value(AssignedBy::Client, *number, b"v");
         let entries = numbers.iter().map(entry).collect();
         let mut bytes = Vec::new();
-        encode(&Message::Decide(Decide { ballot: BIG, from, entries }), &mut bytes);
+        let (decide, version) = (Decide { ballot: BIG, from, entries }, Version::NEWEST);
+        encode(&Message::Decide(decide), version, &mut bytes);
         let sender = codec_of(Kind::Decide).sender;
-        assert_eq!(decode(sender, Kind::Decide, &bytes), Err(Refusal::Impossible));
+        assert_eq!(decode(sender, Kind::Decide, version, &bytes), Err(Refusal::Impossible));
     }
 }
 

@@ -1,0 +1,96 @@
+//! Drills with processes of this release and of the one before it, which neither reads nor sends
+//! the newer version of the wire format.
+
+use super::{MS, Wrong, finishes, led, proposer, types};
+use crate::protocol::types::{NodeId, Role};
+use crate::protocol::versions::{Version, Versions};
+use crate::sim::cluster::{Cluster, Plan};
+
+fn acceptor(id: u32) -> NodeId {
+    NodeId::new(Role::Acceptor, id)
+}
+
+fn learner(id: u32) -> NodeId {
+    NodeId::new(Role::Learner, id)
+}
+
+/// Installs a release and starts a process of it.
+fn install(cluster: &mut Cluster, node: NodeId, release: Versions) {
+    cluster.installed.insert(node, release);
+    cluster.kill(node);
+    cluster.start(node);
+}
+
+/// Complains unless the leader sends in `version` before long.
+fn comes_to(cluster: &mut Cluster, version: Version) -> Wrong {
+    let limit = cluster.now() + 4000 * MS;
+    let is_so = |cluster: &Cluster| cluster.leader().and_then(|id| cluster.version(id));
+    match cluster.run_until(limit, |cluster| is_so(cluster) == Some(version)) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("the leader does not come to send in version {version}")),
+        Err(violation) => Some(violation),
+    }
+}
+
+/// A cluster of the last release is upgraded one process after the other, under load, and the newer
+/// version is used once that is over.
+pub fn upgraded() -> Wrong {
+    let plan = Plan { seed: 1, proposers: 3, old_percent: 100, ..Plan::default() };
+    let mut cluster = Cluster::new(plan);
+    types(&mut cluster, 200);
+    let order = [learner(1), learner(2), acceptor(1), acceptor(2), acceptor(3)];
+    let order = order.into_iter().chain([3, 2, 1].map(proposer));
+    for node in order {
+        if let Err(violation) = cluster.run_for(500 * MS) {
+            return Some(violation);
+        }
+        let version = cluster.leader().and_then(|leader| cluster.version(leader));
+        if version.is_some_and(|version| version > Version::OLDEST) {
+            return Some(format!("the newer version is spoken before {node} is upgraded"));
+        }
+        install(&mut cluster, node, Versions::ALL);
+    }
+    // The one that types is of the last release still, and has opened its session before.
+    finishes(&mut cluster, 20_000 * MS)
+}
+
+/// Two of three acceptors are started again in the last release: the way back.
+pub fn acceptors_go_back() -> Wrong {
+    let mut cluster = led(1);
+    if let Some(wrong) = comes_to(&mut cluster, Version::NEWEST) {
+        return Some(wrong);
+    }
+    install(&mut cluster, acceptor(1), Versions::BEFORE);
+    install(&mut cluster, acceptor(2), Versions::BEFORE);
+    types(&mut cluster, 10);
+    let wrong = finishes(&mut cluster, 5000 * MS);
+    wrong.or_else(|| comes_to(&mut cluster, Version::OLDEST))
+}
+
+/// A standby proposer goes back, and then the leader dies.
+pub fn standby_goes_back() -> Wrong {
+    let mut cluster = led(1);
+    if let Some(wrong) = comes_to(&mut cluster, Version::NEWEST) {
+        return Some(wrong);
+    }
+    cluster.kill(proposer(3));
+    install(&mut cluster, proposer(2), Versions::BEFORE);
+    if let Some(wrong) = comes_to(&mut cluster, Version::OLDEST) {
+        return Some(wrong);
+    }
+    cluster.kill(proposer(1));
+    types(&mut cluster, 10);
+    finishes(&mut cluster, 5000 * MS)
+}
+
+/// A client and the learners were forgotten when the rest was upgraded.
+pub fn left_behind() -> Wrong {
+    let mut cluster = led(1);
+    if let Some(wrong) = comes_to(&mut cluster, Version::NEWEST) {
+        return Some(wrong);
+    }
+    [1, 2].into_iter().for_each(|id| install(&mut cluster, learner(id), Versions::BEFORE));
+    cluster.installed.insert(super::client(), Versions::BEFORE);
+    types(&mut cluster, 10);
+    finishes(&mut cluster, 8000 * MS)
+}
