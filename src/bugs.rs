@@ -260,6 +260,12 @@ pub enum Bug {
     SpeaksAboveSilent,
     /// A client or learner that reads the older version alone pleads, and is not served.
     IgnoresOldCallers,
+    /// A checkpoint does not say at which earlier ones the log may be trimmed.
+    CheckpointLacksHistory,
+    /// What a leader that was started again has read is as old as its leadership.
+    CountsAgeAnew,
+    /// Whatever time has passed by the calendars of leaders makes the log older.
+    JumpsAge,
 }
 
 /// Whether this bug is switched on.
@@ -279,7 +285,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 124] = [
+    pub const ALL: [Bug; 127] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -404,6 +410,9 @@ mod switch {
         Bug::SpeaksAboveMembers,
         Bug::SpeaksAboveSilent,
         Bug::IgnoresOldCallers,
+        Bug::CheckpointLacksHistory,
+        Bug::CountsAgeAnew,
+        Bug::JumpsAge,
     ];
 
     thread_local! {

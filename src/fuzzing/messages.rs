@@ -1,7 +1,9 @@
 //! Messages made of bytes: plausible enough to get past the first check of a role.
 
 use super::bytes::Bytes;
-use crate::protocol::checkpoint::{Checkpoint, Head, Limit, OpenValue};
+use crate::protocol::checkpoint::{
+    Checkpoint, Distance, Head, History, Limit, OpenValue, TrimPoint,
+};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedPage, Announcement, Assignment, CatchUpReply, CatchUpRequest, Chosen,
@@ -350,6 +352,15 @@ fn session(bytes: &mut Bytes<'_>) -> Session {
     Session { client: 1 + u32::from(choice % 2), boot: 1 + u64::from(choice >= 240) }
 }
 
+/// What an entry says of when it got its place: mostly nothing, and else one of a few times.
+fn time(bytes: &mut Bytes<'_>) -> LogTime {
+    match bytes.byte() {
+        0..192 => LogTime::NONE,
+        low @ 192..248 => LogTime(1_800_000_000_000 + u64::from(low % 8) * 600_000),
+        _ => LogTime(bytes.number() % LogTime::MAX.0),
+    }
+}
+
 /// A value: mostly short, now and then the longest that fits, or longer.
 fn value(bytes: &mut Bytes<'_>) -> Value {
     match bytes.byte() {
@@ -366,7 +377,7 @@ fn entry(bytes: &mut Bytes<'_>) -> Entry {
         _ => (AssignedBy::Leader, true),
     };
     let origin = Origin::new(session(bytes), Number(bytes.number()), assigned_by);
-    let origin = origin.stamped(stamp(bytes));
+    let origin = origin.stamped(stamp(bytes)).timed(time(bytes));
     if is_part { part(origin, bytes) } else { Entry::Value { origin, value: value(bytes) } }
 }
 
@@ -405,7 +416,9 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
         let open = if bytes.chance() { vec![open] } else { Vec::new() };
         let sessions = vec![(session(bytes), position)];
         let (name, horizon) = (1, stamp(bytes));
-        let whole = Checkpoint { head, name, sessions, horizon, open }.pieces(Value::BYTES_MAX);
+        let history = history(bytes, of);
+        let whole = Checkpoint { head, name, sessions, horizon, open, history };
+        let whole = whole.pieces(Value::BYTES_MAX);
         return whole.into_iter().next().unwrap_or(Entry::Noop);
     }
     if bytes.byte() < 128 {
@@ -414,6 +427,26 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
     let count = 1 + u32::from(bytes.below(3));
     let piece = Piece { place: u32::from(bytes.below(3)) % count, count, series: 1 };
     Entry::Checkpoint { piece, bytes: value(bytes) }
+}
+
+/// Where a checkpoint of `of` says that the log may be trimmed, if it says so.
+fn history(bytes: &mut Bytes<'_>, of: Instance) -> Option<History> {
+    if !bytes.chance() {
+        return None;
+    }
+    let written = LogTime(bytes.number() % LogTime::MAX.0);
+    let mut points: Vec<TrimPoint> = Vec::new();
+    for _ in 0..bytes.below(4) {
+        let before = points.last().map_or(0, |point| point.of.0);
+        let point = Instance(before + 1 + bytes.number() % of.0);
+        if point < of {
+            let keep = Instance(1 + bytes.number() % point.0);
+            let (age_ms, passed, values) = (bytes.number(), bytes.number(), bytes.number());
+            let back = Distance { age_ms, bytes: passed, values };
+            points.push(TrimPoint { of: point, keep, back });
+        }
+    }
+    Some(History { written, points })
 }
 
 fn entries(bytes: &mut Bytes<'_>) -> Entries {

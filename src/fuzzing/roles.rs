@@ -17,7 +17,7 @@ use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Instance, NodeId, Role, Sender, Session, Time, Value,
+    AssignedBy, Ballot, Instance, LogTime, NodeId, Role, Sender, Session, Time, Value,
 };
 use crate::wire::Codec;
 
@@ -261,6 +261,7 @@ impl World {
 
     fn end_turn(&mut self) {
         let actor = self.subject.actor();
+        actor.on_calendar(LogTime(1_800_000_000_000 + self.now.0 / 1000));
         actor.on_turn_end(self.now, &mut self.fx);
         self.ended = actor.is_finished() || self.fx.halt.is_some();
         self.interest = self.interest.map(|_| actor.interest());

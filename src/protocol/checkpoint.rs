@@ -24,6 +24,8 @@
 //!    (`sessions`).
 //! 7. It ends the sessions of values in parts that were not continued since `idle_below`: their
 //!    clients have died half way, and would hold `keep` back for ever.
+//! 8. It repeats where the log may be trimmed (`history`), for leaders that come later. That alone
+//!    is no function of the log, and nothing but a leader's next choice of `trim` goes by it.
 //!
 //! This is what other systems call a snapshot of the library's own state; it has nothing of the
 //! application's state.
@@ -31,6 +33,10 @@
 //! A [`Limit`] stands in the log in the same way, as a checkpoint of one piece, and says how many
 //! sessions are remembered. It is not part of a checkpoint, which has tens of bytes for each
 //! session: where many clients come and go, limits are frequent, and checkpoints need not be.
+
+mod history;
+
+pub use self::history::{Distance, History, TrimPoint};
 
 use super::entries::{EntryRef, put_number, read_number};
 use super::sessions::Position;
@@ -42,11 +48,13 @@ const PIECE_BYTES_MIN: usize = 64;
 
 /// What the content begins with, so that it is not taken for that of an earlier version, which
 /// begins with an instance; and what it is, which comes next. An untimed checkpoint was written
-/// when entries had no times.
+/// when entries had no times; one without history by versions that repeated nothing, and it is what
+/// a snapshot has.
 const MARK: u64 = 0;
 const UNTIMED: u64 = 1;
 const LIMIT: u64 = 2;
-const CHECKPOINT: u64 = 3;
+const WITHOUT_HISTORY: u64 = 3;
+const WITH_HISTORY: u64 = 4;
 
 /// What a checkpoint says of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +95,8 @@ pub struct Checkpoint {
     pub horizon: Instance,
     /// The values that are open, in the order of their sessions.
     pub open: Vec<OpenValue>,
+    /// Where the log may be trimmed, if it says so.
+    pub history: Option<History>,
 }
 
 impl Checkpoint {
@@ -109,7 +119,8 @@ impl Checkpoint {
         let Head { of, keep, trim, forget, idle_below, time } = self.head;
         let mut bytes = Vec::new();
         let mut put = |number| put_number(number, &mut bytes);
-        [MARK, CHECKPOINT].into_iter().for_each(&mut put);
+        let kind = if self.history.is_some() { WITH_HISTORY } else { WITHOUT_HISTORY };
+        [MARK, kind].into_iter().for_each(&mut put);
         [of, keep, trim, forget, idle_below].iter().for_each(|instance| put(instance.0));
         put(time.0);
         put(self.name);
@@ -134,6 +145,9 @@ impl Checkpoint {
                 before = *instance;
             }
         }
+        if let Some(history) = &self.history {
+            history.encode(&mut bytes);
+        }
         bytes
     }
 
@@ -141,11 +155,12 @@ impl Checkpoint {
     /// the bytes.
     pub fn decode(mut bytes: &[u8]) -> Option<Checkpoint> {
         let bytes = &mut bytes;
-        let (head, is_marked) = read_head(bytes)?;
-        let stamp = |bytes: &mut &[u8]| {
-            if is_marked { take(bytes).map(Instance) } else { Some(Origin::UNSTAMPED) }
+        let (head, kind) = read_head(bytes)?;
+        let stamp = |bytes: &mut &[u8]| match kind {
+            Some(_) => take(bytes).map(Instance),
+            None => Some(Origin::UNSTAMPED),
         };
-        let name = if is_marked { take(bytes)? } else { 0 };
+        let name = if kind.is_some() { take(bytes)? } else { 0 };
         let horizon = stamp(bytes)?;
         let sessions = (0..take(bytes)?).map(|_| {
             let session = read_session(bytes)?;
@@ -169,7 +184,11 @@ impl Checkpoint {
             Some(OpenValue { session, instances: instances.collect::<Option<_>>()? })
         });
         let open = open.collect::<Option<_>>()?;
-        bytes.is_empty().then_some(Checkpoint { head, name, sessions, horizon, open })
+        let history = match kind {
+            Some(WITH_HISTORY) => Some(History::decode(bytes, head.of)?),
+            _ => None,
+        };
+        bytes.is_empty().then_some(Checkpoint { head, name, sessions, horizon, open, history })
     }
 }
 
@@ -223,23 +242,21 @@ pub fn head(entry: EntryRef<'_>) -> Option<Head> {
     }
 }
 
-/// Reads a head, and whether it has the mark: the content of an earlier version has none, says
-/// nothing of forgetting, and has no name and no horizon.
-fn read_head(bytes: &mut &[u8]) -> Option<(Head, bool)> {
+/// Reads a head, and of which kind its checkpoint is: the content of an earlier version has no
+/// kind, says nothing of forgetting, and has no name and no horizon.
+fn read_head(bytes: &mut &[u8]) -> Option<(Head, Option<u64>)> {
     let mut first = take(bytes)?;
-    let (is_marked, mut is_timed) = (first == MARK, false);
-    if is_marked {
-        is_timed = match take(bytes)? {
-            CHECKPOINT => true,
-            UNTIMED => false,
-            _ => return None,
-        };
+    let mut kind = None;
+    if first == MARK {
+        let is_checkpoint = |kind: &u64| [UNTIMED, WITHOUT_HISTORY, WITH_HISTORY].contains(kind);
+        kind = Some(take(bytes).filter(is_checkpoint)?);
         first = take(bytes)?;
     }
     let mut instance = || take(bytes).map(Instance);
     let (of, keep, trim) = (Instance(first), instance()?, instance()?);
-    let forget = if is_marked { instance()? } else { trim };
+    let forget = if kind.is_some() { instance()? } else { trim };
     let idle_below = instance()?;
+    let is_timed = kind.is_some_and(|kind| kind != UNTIMED);
     let time = if is_timed { LogTime(take(bytes)?) } else { LogTime::NONE };
     let head = Head { of, keep, trim, forget, idle_below, time };
     let is_possible = Instance::FIRST <= head.trim
@@ -248,7 +265,7 @@ fn read_head(bytes: &mut &[u8]) -> Option<(Head, bool)> {
         && head.keep.max(head.forget).max(head.idle_below) <= head.of
         && head.of < Instance(u64::MAX)
         && head.time <= LogTime::MAX;
-    is_possible.then_some((head, is_marked))
+    is_possible.then_some((head, kind))
 }
 
 fn read_session(bytes: &mut &[u8]) -> Option<Session> {
@@ -306,13 +323,30 @@ mod tests {
                 session: session(1),
                 instances: vec![Instance(700), Instance(701), Instance(899)],
             }],
+            history: None,
         }
+    }
+
+    /// The same with two points at which the log may be trimmed.
+    fn repeating() -> Checkpoint {
+        let point = |of, keep, age_ms| TrimPoint {
+            of: Instance(of),
+            keep: Instance(keep),
+            back: Distance { age_ms, bytes: 90_000, values: 250 },
+        };
+        let written = LogTime(1_800_000_000_900);
+        let points = vec![point(610, 600, 70_000), point(800, 800, 7)];
+        Checkpoint { history: Some(History { written, points }), ..checkpoint() }
     }
 
     #[test]
     fn what_is_written_is_read_whatever_the_length_of_the_pieces() {
-        for (piece_bytes, count) in [(0, 3), (64, 3), (100, 2), (1000, 1)] {
-            let pieces = checkpoint().pieces(piece_bytes);
+        let lengths = [(0, 3, 4), (64, 3, 4), (100, 2, 3), (1000, 1, 1)];
+        let both = lengths.into_iter().flat_map(|(piece_bytes, count, repeating_count)| {
+            [(checkpoint(), piece_bytes, count), (repeating(), piece_bytes, repeating_count)]
+        });
+        for (whole, piece_bytes, count) in both {
+            let pieces = whole.pieces(piece_bytes);
             assert_eq!(pieces.len(), count, "{piece_bytes}");
             let bytes: Vec<u8> = pieces
                 .iter()
@@ -321,7 +355,7 @@ mod tests {
                     other => panic!("{other} is no piece"),
                 })
                 .collect();
-            assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint()));
+            assert_eq!(Checkpoint::decode(&bytes), Some(whole));
             assert_eq!(head(pieces[0].borrowed()), Some(checkpoint().head));
             assert!(pieces[1..].iter().all(|piece| head(piece.borrowed()).is_none()));
         }
@@ -329,13 +363,15 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_changed_is_refused_or_is_something_else() {
-        let bytes = checkpoint().encode();
-        assert!((0..bytes.len()).all(|end| Checkpoint::decode(&bytes[..end]).is_none()));
-        for place in 0..bytes.len() {
-            for bit in 0..8 {
-                let mut other = bytes.clone();
-                other[place] ^= 1 << bit;
-                assert_ne!(Checkpoint::decode(&other), Some(checkpoint()));
+        for whole in [checkpoint(), repeating()] {
+            let bytes = whole.encode();
+            assert!((0..bytes.len()).all(|end| Checkpoint::decode(&bytes[..end]).is_none()));
+            for place in 0..bytes.len() {
+                for bit in 0..8 {
+                    let mut other = bytes.clone();
+                    other[place] ^= 1 << bit;
+                    assert_ne!(Checkpoint::decode(&other), Some(whole.clone()));
+                }
             }
         }
         // What an earlier version has written: no mark, no name, no horizon, no stamps.
@@ -351,6 +387,7 @@ mod tests {
             sessions: vec![(Session { client: 7, boot: 5 }, position)],
             horizon: Origin::UNSTAMPED,
             open: vec![],
+            history: None,
         };
         assert_eq!(Checkpoint::decode(&before), Some(expected));
         // What the version before has written: no time.
@@ -364,7 +401,7 @@ mod tests {
         assert_eq!(Checkpoint::decode(&untimed), Some(expected));
         // What is claimed and not there takes no memory.
         let mut claims = Vec::new();
-        [MARK, CHECKPOINT, 9, 9, 1, 1, 1, 2, 7, u64::MAX]
+        [MARK, WITHOUT_HISTORY, 9, 9, 1, 1, 1, 2, 7, u64::MAX]
             .iter()
             .for_each(|number| put_number(*number, &mut claims));
         assert_eq!(Checkpoint::decode(&claims), None);

@@ -19,7 +19,7 @@ pub use trimming::LetsGo;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assembly::{Assembled, AssemblyLimits, Taken};
-use super::checkpoint::{Checkpoint, Head, Limit};
+use super::checkpoint::{Checkpoint, Head, History, Limit};
 use super::entries::{Entries, EntryRef};
 use super::message::Progress;
 use super::parts::{Assemblies, Sessions};
@@ -86,8 +86,8 @@ pub enum Occurrence {
     Ended,
     /// They are no-ops, or say nothing alone.
     Noop,
-    /// The last piece of a checkpoint.
-    Checkpoint(Head),
+    /// The last piece of a checkpoint, and where that says that the log may be trimmed.
+    Checkpoint(Head, Option<History>),
     /// So many sessions are remembered, and others may have been forgotten.
     Limit(Limit),
 }

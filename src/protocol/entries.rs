@@ -307,12 +307,19 @@ impl Entries {
         self.has_checkpoints
     }
 
+    /// Tells the time of each of them, in order, or once if all have the same.
+    pub fn each_time(&self, mut told: impl FnMut(LogTime)) {
+        if self.times_differ {
+            return self.iter().for_each(|entry| told(entry.time()));
+        }
+        told(time_of(self.origin));
+    }
+
     /// The highest time of them.
     pub fn last_time(&self) -> LogTime {
-        if self.times_differ {
-            return self.iter().map(EntryRef::time).max().unwrap_or_default();
-        }
-        time_of(self.origin)
+        let mut last = LogTime::NONE;
+        self.each_time(|time| last = last.max(time));
+        last
     }
 
     /// Whether any of them has a time.

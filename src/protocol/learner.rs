@@ -260,7 +260,7 @@ impl Learner {
                 | Occurrence::Ended
                 | Occurrence::Noop
                 | Occurrence::Limit(_) => {}
-                Occurrence::Checkpoint(_) => has_passed_checkpoint = true,
+                Occurrence::Checkpoint(..) => has_passed_checkpoint = true,
             }
         });
         if self.log.watermark() > before {

@@ -1,6 +1,7 @@
 //! Drills: one situation each, and how soon it must be over. The lasting scenarios draw such
 //! situations at random and give them time; here the time is short, and the situation certain.
 
+mod aging;
 mod fetching;
 mod forgotten;
 mod full_disks;
@@ -33,7 +34,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 52] = [
+pub const ALL: [Drill; 54] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -86,6 +87,8 @@ pub const ALL: [Drill; 52] = [
     ("acceptors that go back a release", releases::acceptors_go_back),
     ("a standby that goes back a release", releases::standby_goes_back),
     ("who was left behind", releases::left_behind),
+    ("what is kept over restarts", aging::restarts),
+    ("calendars that are wrong", aging::calendars),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

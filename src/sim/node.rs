@@ -77,17 +77,30 @@ impl AnyRole {
     }
 }
 
-/// A monotonic clock that may run fast or slow, and jump ahead.
+/// A monotonic clock that may run fast or slow, and jump ahead; and the host's calendar.
 #[derive(Clone, Copy, Debug)]
 pub struct HostClock {
     set_at: Time,
     shown: Time,
     permille: u64,
+    /// What the calendar says.
+    pub calendar: Calendar,
+}
+
+/// What the calendar of a host says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Calendar {
+    /// Hosts differ by seconds, and somebody sets their clocks, back and ahead.
+    #[default]
+    Careless,
+    /// The truth, and so much more.
+    Ahead(Duration),
 }
 
 impl Default for HostClock {
     fn default() -> Self {
-        HostClock { set_at: Time::ZERO, shown: Time::ZERO, permille: 1000 }
+        let calendar = Calendar::default();
+        HostClock { set_at: Time::ZERO, shown: Time::ZERO, permille: 1000, calendar }
     }
 }
 
@@ -105,7 +118,8 @@ impl HostClock {
 
     /// From now on it runs at so many thousandths of its true speed.
     pub fn set_rate(&mut self, now: Time, permille: u64) {
-        *self = HostClock { set_at: now, shown: self.shows(now), permille: permille.max(1) };
+        let (shown, permille) = (self.shows(now), permille.max(1));
+        *self = HostClock { set_at: now, shown, permille, ..*self };
     }
 
     /// It jumps ahead.
@@ -115,13 +129,17 @@ impl HostClock {
     }
 }
 
-/// What the calendar of a process says: hosts differ by seconds, and somebody sets their clocks,
-/// back and ahead.
-fn calendar(sender: Sender, now: Time) -> LogTime {
-    const START: u64 = 1_800_000_000_000;
-    const APART: u64 = 5_000;
-    let mut setting = Rng::new(sender.boot ^ (now.0 >> 18));
-    LogTime(START + now.0 / 1000 + setting.below(APART))
+impl Calendar {
+    /// The time that a process reads.
+    fn shows(self, sender: Sender, now: Time) -> LogTime {
+        const START: u64 = 1_800_000_000_000;
+        const APART: u64 = 5_000;
+        let truth = START + now.0 / 1000;
+        LogTime(match self {
+            Calendar::Careless => truth + Rng::new(sender.boot ^ (now.0 >> 18)).below(APART),
+            Calendar::Ahead(much) => truth + much.as_millis() as u64,
+        })
+    }
 }
 
 /// What outlives a process: its host's disk and clock, and what was done to it.
@@ -300,7 +318,7 @@ impl Node {
             trace.mix(timer as u64);
             actor.on_timer(local, timer, &mut self.fx);
         }
-        actor.on_calendar(calendar(self.sender, now));
+        actor.on_calendar(clock.calendar.shows(self.sender, now));
         if let Some(log) = &mut self.log {
             actor.on_room(log.room());
         }

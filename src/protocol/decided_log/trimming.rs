@@ -37,8 +37,8 @@ impl DecidedLog {
         let whole = checkpoint::whole(instance, piece, |instance| self.get(instance));
         // A checkpoint is of something that was delivered before it.
         let checkpoint = whole.and_then(|run| self.content(run));
-        let head = checkpoint.map(|checkpoint| checkpoint.head);
-        let Some(head) = head.filter(|head| head.of <= instance) else { return Occurrence::Noop };
+        let checkpoint = checkpoint.filter(|checkpoint| checkpoint.head.of <= instance);
+        let Some(Checkpoint { head, history, .. }) = checkpoint else { return Occurrence::Noop };
         while let Some((session, first)) = self.assemblies.give_up_below(head.idle_below) {
             self.end_session(session, first);
         }
@@ -54,7 +54,7 @@ impl DecidedLog {
         }
         self.let_go();
         self.trim_points.insert(head.keep);
-        Occurrence::Checkpoint(head)
+        Occurrence::Checkpoint(head, history)
     }
 
     /// From here on as many sessions are remembered as `limit` says, until there are more.
@@ -113,7 +113,8 @@ impl DecidedLog {
         self.ahead = above.map(|(page, ())| page.entries.bytes()).sum();
     }
 
-    /// The state of delivery now, to be written into the log.
+    /// The state of delivery now, to be written into the log or into a snapshot. It repeats no
+    /// earlier checkpoints: only a leader that writes one has measured them.
     pub fn checkpoint(&self, lets_go: LetsGo) -> Checkpoint {
         let LetsGo { trim, forget, idle_below } = lets_go;
         let of = self.watermark;
@@ -123,7 +124,7 @@ impl DecidedLog {
         let sessions = self.sessions.positions().collect();
         let horizon = self.sessions.horizon();
         let head = Head { of, keep, trim, forget, idle_below, time: self.time };
-        Checkpoint { head, name: self.name, sessions, horizon, open }
+        Checkpoint { head, name: self.name, sessions, horizon, open, history: None }
     }
 
     /// `source` holds `progress` and says that nobody keeps what lies below some point: what is not
@@ -237,7 +238,7 @@ impl DecidedLog {
 
     /// Puts `checkpoint` in the place of what was delivered here.
     fn resume(&mut self, checkpoint: Checkpoint) -> Instance {
-        let Checkpoint { head, name, sessions, horizon, open } = checkpoint;
+        let Checkpoint { head, name, sessions, horizon, open, history: _ } = checkpoint;
         self.name = name;
         self.sessions = Sessions::restored(sessions, horizon);
         let mut assemblies = self.assemblies.emptied();

@@ -405,7 +405,7 @@ impl Leadership {
                 self.queues.forget(origin.session);
                 self.notes.lost(origin.session, numbers);
             }
-            Occurrence::Noop | Occurrence::Checkpoint(_) | Occurrence::Limit(_) => {
+            Occurrence::Noop | Occurrence::Checkpoint(..) | Occurrence::Limit(_) => {
                 unreachable!("no client asked for it")
             }
         }
@@ -669,6 +669,7 @@ mod tests {
             sessions: (1..9999).map(|client| (session(client), position)).collect(),
             horizon: opened,
             open: Vec::new(),
+            history: None,
         };
         leadership.write(&checkpoint);
         let (sent, waiting) = (turn(&mut leadership), leadership.waiting.len());

@@ -5,6 +5,7 @@
 //! leading), `telling` (who hears what is decided), `standing` (what it is to the others), and this
 //! file: campaigning, following, and who gets which message.
 
+mod age;
 mod claims;
 mod following;
 pub(super) mod incarnations;
@@ -46,7 +47,7 @@ use super::parts::{
 };
 use super::retry::backoff;
 use super::segments::Page;
-use super::settings::{Retain, Settings};
+use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Ballot, LogTime, NodeId, Role, Sender, Session, Time};
 use super::versions::{Followed, Version};
@@ -278,7 +279,7 @@ impl Proposer {
         self.pass(now);
         if let Some(instance) = self.log.take_up() {
             info!("takes up the log at instance {instance}: what was decided below is removed");
-            self.retention = Retention::default();
+            self.retention.begin(instance, self.log.time());
             self.pass(now);
         }
     }
@@ -286,19 +287,16 @@ impl Proposer {
     fn pass(&mut self, now: Time) {
         let mut may_have_ended = false;
         self.log.deliver(|page, occurrence| {
-            self.retention.on_passed(now, &page, &occurrence);
+            self.retention.on_passed(now, &page, &occurrence, self.settings.retain);
             may_have_ended |=
-                matches!(occurrence, Occurrence::Checkpoint(_) | Occurrence::Limit(_));
+                matches!(occurrence, Occurrence::Checkpoint(..) | Occurrence::Limit(_));
             if let (Phase::Leading(leadership), Some(numbers)) =
                 (&mut self.phase, page.entries.numbers())
             {
                 leadership.on_delivery(page.from, numbers, occurrence);
             }
         });
-        // While all of it is retained, there is nothing to be trimmed at.
-        let is_trimmed = self.settings.retain != Retain::All;
-        let first = if is_trimmed { self.log.trimmed() } else { self.log.forgotten() };
-        self.retention.let_go(first);
+        self.retention.let_go(now, &self.log, self.settings.retain);
         if let (Phase::Leading(leadership), true) = (&mut self.phase, may_have_ended) {
             leadership.forget_ended(&self.log);
         }
@@ -597,6 +595,9 @@ impl Actor for Proposer {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        if let Phase::Leading(leadership) = &mut self.phase {
+            leadership.times.on_calendar(self.calendar, self.log.time());
+        }
         self.look_for_room(now);
         self.write_checkpoint(now);
         self.write_limit();
@@ -604,7 +605,6 @@ impl Actor for Proposer {
             Phase::Leading(leadership) => {
                 self.news.name(&self.log);
                 let quorate = self.election.is_quorate();
-                leadership.times.on_calendar(self.calendar);
                 leadership.on_turn_end(now, &self.log, quorate, &mut self.news.names, fx);
                 self.tell(now, fx);
             }

@@ -8,32 +8,42 @@
 //!
 //! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`).
 //!
-//! Only checkpoints that were passed here count, and their age counts from then: a proposer that
-//! was started again trims later, and never earlier.
+//! A proposer that was started again passes no checkpoint that is only on disks. So each repeats
+//! where the log may be trimmed below it, and how far that lies back (`checkpoint::History`); how
+//! old it is by now, `age` has. Both may be less than it was, and never more: what is kept is kept
+//! longer then.
 //!
 //! It also writes a limit when there are too many sessions (`sessions`).
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use log::{debug, warn};
 
+use super::age::{Passed, Point};
 use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
-use crate::protocol::checkpoint::{Head, Limit};
+use crate::protocol::checkpoint::{Checkpoint, Distance, Head, History, Limit, TrimPoint};
 use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
 use crate::protocol::message::Durable;
 use crate::protocol::parts::Keepers;
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{Instance, Sender, Time};
+use crate::protocol::types::{Instance, LogTime, Sender, Time};
+use crate::protocol::versions::Version;
 
 /// Of what is retained, so much is passed between two checkpoints.
 const CHECKPOINTS: u64 = 4;
 
+/// Of what is retained, so much lies between two checkpoints that another repeats, at least.
+const REPEATED: u64 = 2 * CHECKPOINTS;
+
 /// A checkpoint is written once so many times as many bytes were passed as the last one had: where
 /// there are many sessions, checkpoints are long, and must not be most of the log.
 const BYTES_BETWEEN: u64 = 8;
+
+/// Processes that read this version of the wire know checkpoints that repeat others.
+const REPEATED_SINCE: Version = Version(9);
 
 /// How long the keepers may hold the log back before that is said, and before it is said again.
 const HELD_BACK: Duration = Duration::from_secs(60);
@@ -41,66 +51,164 @@ const HELD_BACK: Duration = Duration::from_secs(60);
 /// What a proposer has passed, and where it may trim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Retention {
-    /// The checkpoints that were passed, in order.
-    marks: VecDeque<Mark>,
-    /// How many bytes of entries were passed.
-    bytes: u64,
-    /// How many entries that are no pieces were passed.
-    values: u64,
+    /// The checkpoints that it knows, by what they are of.
+    marks: BTreeMap<Instance, Mark>,
+    passed: Passed,
+    /// It took up the log at the checkpoint of this instance, if it did not begin with the first.
+    begun: Option<Instance>,
     /// How many entries that are no pieces were passed since the last checkpoint, and their bytes.
     fresh: u64,
     fresh_bytes: u64,
-    /// When the first of them was passed.
-    fresh_since: Time,
+    /// The first of them.
+    fresh_since: Option<Point>,
     /// How many bytes of pieces were passed since the last checkpoint, and of how many it was.
     piece_bytes: u64,
     checkpoint_bytes: u64,
+    /// Whether the log is known to have a checkpoint that repeats others.
+    has_histories: bool,
     keepers: Keepers,
     /// When it was said last that they hold the log back.
     warned: Option<Time>,
 }
 
-/// A checkpoint that was passed.
+/// A checkpoint that was passed, here or by an earlier leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Mark {
-    head: Head,
-    /// How many bytes had been passed then.
-    bytes: u64,
-    /// How many entries that are no pieces.
-    values: u64,
-    when: Time,
+    /// See [`Head::keep`].
+    keep: Instance,
+    point: Point,
+}
+
+/// How far back something lies, and how much of the log lies above.
+#[derive(Clone, Copy)]
+struct Back {
+    distance: Distance,
+    instances: u64,
+}
+
+impl Back {
+    /// In the unit of what is retained.
+    fn of(self, retain: Retain) -> u64 {
+        match retain {
+            Retain::All | Retain::Bytes(_) => self.distance.bytes,
+            Retain::Entries(_) => self.instances,
+            Retain::Age(_) => self.distance.age_ms,
+        }
+    }
+}
+
+/// How much is retained, in its unit; none if all is.
+fn amount(retain: Retain) -> Option<u64> {
+    match retain {
+        Retain::All => None,
+        Retain::Entries(count) => Some(count),
+        Retain::Bytes(bytes) => Some(bytes),
+        Retain::Age(age) => Some(age.as_millis() as u64),
+    }
 }
 
 impl Retention {
+    /// The log is taken up at the checkpoint of `of`, where its time is `time`. What keepers have
+    /// is known from them, and not from the log.
+    pub fn begin(&mut self, of: Instance, time: LogTime) {
+        let (passed, keepers) = (Passed::beginning(time), std::mem::take(&mut self.keepers));
+        *self = Retention { begun: Some(of), passed, keepers, ..Retention::default() };
+    }
+
     /// Delivery has passed `page`.
-    pub fn on_passed(&mut self, now: Time, page: &Page, occurrence: &Occurrence) {
+    pub fn on_passed(&mut self, now: Time, page: &Page, occurrence: &Occurrence, retain: Retain) {
+        let ever = Retain::Age(Duration::from_secs(1 << 40));
+        let counted = if bugs::has(Bug::JumpsAge) { ever } else { retain };
         let bytes = page.entries.bytes() as u64;
-        self.bytes += bytes;
-        if page.entries.has_checkpoints() && page.entries.len() == 1 {
+        let are_pieces = page.entries.has_checkpoints() && page.entries.len() == 1;
+        self.passed.pass(&page.entries, are_pieces, counted);
+        if are_pieces {
             let begins = page.pieces().any(|(_, piece)| piece.place == 0);
             // What was counted before is left of a checkpoint whose leader died.
             self.piece_bytes = if begins { bytes } else { self.piece_bytes + bytes };
         } else {
-            if self.fresh == 0 {
-                self.fresh_since = now;
-            }
-            self.values += page.entries.len() as u64;
+            let here = Point::new(now, Distance::default(), self.passed);
+            self.fresh_since.get_or_insert(here);
             self.fresh += page.entries.len() as u64;
             self.fresh_bytes += bytes;
         }
-        if let Occurrence::Checkpoint(head) = occurrence {
-            let (bytes, values) = (self.bytes, self.values);
-            self.marks.push_back(Mark { head: *head, bytes, values, when: now });
+        if let Occurrence::Checkpoint(head, history) = occurrence {
+            if let Some(history) = history {
+                self.has_histories = true;
+                self.passed.move_on(history.written, counted);
+            }
+            // What lies between a checkpoint and its pieces is above it.
+            let is_first = self.begun == Some(head.of);
+            let began = if is_first { Passed::default() } else { self.passed };
+            let at = self.passed.with_entries_of(began);
+            self.recall(now, head, history.as_ref(), at);
             self.checkpoint_bytes = std::mem::take(&mut self.piece_bytes);
-            (self.fresh, self.fresh_bytes) = (0, 0);
+            (self.fresh, self.fresh_bytes, self.fresh_since) = (0, 0, None);
         }
     }
 
-    /// Of the checkpoints that keep what lies below `first` the last alone is of use.
-    pub fn let_go(&mut self, first: Instance) {
-        while self.marks.get(1).is_some_and(|mark| mark.head.keep <= first) {
-            self.marks.pop_front();
+    /// A checkpoint was passed, with those that it repeats, when `at` was.
+    fn recall(&mut self, now: Time, head: &Head, history: Option<&History>, at: Passed) {
+        let itself = TrimPoint { of: head.of, keep: head.keep, back: Distance::default() };
+        let repeated = history.into_iter().flat_map(|history| &history.points);
+        for TrimPoint { of, keep, mut back } in repeated.copied().chain([itself]) {
+            if bugs::has(Bug::CountsAgeAnew) {
+                back.age_ms = 0;
+            }
+            let new = Mark { keep, point: Point::new(now, back, at) };
+            let mark = self.marks.entry(of).or_insert(new);
+            mark.point.is_as_old_as(back.age_ms, now, &self.passed);
         }
+    }
+
+    /// Of the checkpoints that keep what is trimmed the last alone is of use; and of many that are
+    /// not in memory any more a few are enough.
+    pub fn let_go(&mut self, now: Time, log: &DecidedLog, retain: Retain) {
+        let (trimmed, forgotten) = (log.trimmed(), log.forgotten());
+        while self.marks.values().nth(1).is_some_and(|mark| mark.keep <= trimmed) {
+            self.marks.pop_first();
+        }
+        if self.marks.len() > 2 * History::POINTS_MAX {
+            let some = self.spaced(now, log, retain);
+            self.marks.retain(|of, mark| {
+                mark.keep > forgotten || some.iter().any(|point| point.of == *of)
+            });
+        }
+    }
+
+    /// How far back a checkpoint lies.
+    fn back(&self, now: Time, log: &DecidedLog, of: Instance, mark: &Mark) -> Back {
+        let distance = mark.point.back(now, &self.passed);
+        Back { distance, instances: log.watermark().0.saturating_sub(of.0) }
+    }
+
+    /// The checkpoints that the next one repeats: the oldest that is of use, and those that lie far
+    /// enough from each other.
+    fn spaced(&self, now: Time, log: &DecidedLog, retain: Retain) -> Vec<TrimPoint> {
+        let of_use = self.marks.iter().filter(|(_, mark)| mark.keep > log.trimmed());
+        let all = of_use.map(|(of, mark)| {
+            let back = self.back(now, log, *of, mark);
+            (TrimPoint { of: *of, keep: mark.keep, back: back.distance }, back.of(retain))
+        });
+        let all: Vec<(TrimPoint, u64)> = all.collect();
+        let farthest = all.first().map_or(0, |(_, back)| *back);
+        // So there are no more than may be.
+        let least = farthest.div_ceil(History::POINTS_MAX as u64 - 1).max(1);
+        let apart = amount(retain).map_or(0, |amount| amount / REPEATED).max(least);
+        let mut points: Vec<TrimPoint> = Vec::new();
+        let mut last = u64::MAX;
+        for (point, back) in all {
+            if last.saturating_sub(back) >= apart {
+                points.push(point);
+                last = back;
+            }
+        }
+        points
+    }
+
+    /// What the next checkpoint says of the earlier ones. The time of the log is `time` by then.
+    fn history(&self, now: Time, time: LogTime, log: &DecidedLog, retain: Retain) -> History {
+        History { written: time, points: self.spaced(now, log, retain) }
     }
 
     /// A learner has a snapshot.
@@ -124,22 +232,39 @@ impl Retention {
             return None;
         }
         let lets_go = self.lets_go(now, log, settings);
-        // A checkpoint that trimmed no more than the one before would be followed by others.
-        let below = |point| {
-            let marks = self.marks.iter().take_while(|mark| mark.head.keep <= point);
-            marks.last().map_or(0, |mark| mark.values)
+        (lets_go.trim > log.trimmed() && self.has_values_below(lets_go.trim, log))
+            .then_some(lets_go)
+    }
+
+    /// Whether a checkpoint that trims the log below `trim` removes any values, as far as it is
+    /// known here. One that trimmed no more than the one before would be followed by others.
+    fn has_values_below(&self, trim: Instance, log: &DecidedLog) -> bool {
+        let values = |mark: &Mark| mark.point.back(Time::ZERO, &self.passed).values;
+        let last = |below: Instance| {
+            let marks = self.marks.values().take_while(|mark| mark.keep <= below);
+            marks.last().map(values)
         };
-        (below(lets_go.trim) > below(log.trimmed())).then_some(lets_go)
+        match (last(log.trimmed()), last(trim)) {
+            (Some(before), Some(then)) => then < before,
+            // Nothing is known of what the last one trimmed.
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
     }
 
     /// Whether so much was passed that a checkpoint is due.
     fn is_due(&self, now: Time, settings: &Settings) -> bool {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
+        let is_old = |age: Duration| {
+            let since = self.fresh_since.map(|first| first.back(now, &self.passed).age_ms);
+            since
+                .is_some_and(|since_ms| Duration::from_millis(since_ms) >= age / CHECKPOINTS as u32)
+        };
         let is_due = match retain {
             Retain::All => false,
             Retain::Entries(count) => self.fresh >= (count / CHECKPOINTS).max(1),
             Retain::Bytes(bytes) => self.fresh_bytes >= (bytes / CHECKPOINTS).max(1),
-            Retain::Age(age) => now.since(self.fresh_since) >= age / CHECKPOINTS as u32,
+            Retain::Age(age) => is_old(age),
         };
         let is_much = hold.is_some_and(|bytes| self.fresh_bytes >= (bytes / CHECKPOINTS).max(1));
         let is_long = self.fresh_bytes < BYTES_BETWEEN * self.checkpoint_bytes;
@@ -149,44 +274,57 @@ impl Retention {
     /// What a checkpoint says that is written now.
     fn lets_go(&mut self, now: Time, log: &DecidedLog, settings: &Settings) -> LetsGo {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
-        let is_old = |mark: &Mark| match retain {
-            Retain::All => false,
-            Retain::Entries(count) => log.watermark().0 - mark.head.of.0 >= count,
-            Retain::Bytes(bytes) => self.bytes - mark.bytes >= bytes,
-            Retain::Age(age) => now.since(mark.when) >= age,
+        let back = |(of, mark): (&Instance, &Mark)| self.back(now, log, *of, mark);
+        let is_old = |mark: &(&Instance, &Mark)| {
+            amount(retain).is_some_and(|amount| back(*mark).of(retain) >= amount)
         };
-        let is_beyond = |mark: &Mark| hold.is_some_and(|bytes| self.bytes - mark.bytes >= bytes);
+        let is_beyond = |mark: &(&Instance, &Mark)| {
+            hold.is_some_and(|bytes| back(*mark).distance.bytes >= bytes)
+        };
         // What is open keeps the log from being trimmed and forgotten, unless nobody has continued
         // it for as long as anything is retained, or held.
         let limit = self.keepers.limit(log.progress().name, settings);
-        let mut old = self.marks.iter().take_while(|mark| is_old(mark)).peekable();
-        let mut trims = None;
-        while let Some(mark) = old.next_if(|mark| mark.head.keep <= limit) {
-            trims = Some(mark);
-        }
-        let forgets = self.marks.iter().take_while(|mark| is_beyond(mark)).last();
-        let held_back = old.last().filter(|mark| now.since(mark.when) > HELD_BACK);
-        if let Some(mark) = held_back
+        // What lies below something old is older, whatever is known of it.
+        let old = self.marks.iter().rev().find(is_old);
+        let below = old.map(|(of, _)| self.marks.range(..=*of).rev());
+        let trims = below.and_then(|mut marks| marks.find(|(_, mark)| mark.keep <= limit));
+        let forgets = self.marks.iter().rev().find(is_beyond);
+        let is_long = |mark: &(&Instance, &Mark)| {
+            let is_held_back = mark.1.keep > limit;
+            is_held_back && Duration::from_millis(back(*mark).distance.age_ms) > HELD_BACK
+        };
+        let held_back = old.filter(is_long).map(|(_, mark)| mark.keep);
+        let of = |mark: Option<(&Instance, &Mark)>| mark.map_or(Instance::FIRST, |(of, _)| *of);
+        let keep =
+            |mark: Option<(&Instance, &Mark)>| mark.map_or(Instance::FIRST, |(_, mark)| mark.keep);
+        let trim = keep(trims).max(log.trimmed());
+        let forget = keep(forgets).max(log.forgotten()).max(trim);
+        let lets_go = LetsGo { trim, forget, idle_below: of(trims).max(of(forgets)) };
+        if let Some(below) = held_back
             && self.warned.is_none_or(|when| now.since(when) > HELD_BACK)
         {
             self.warned = Some(now);
-            let below = mark.head.keep;
             warn!(
                 "the log is kept below {below}, beyond what `retain` says: too few of the keepers \
                  have a snapshot that stands for it"
             );
         }
-        let keep = |mark: Option<&Mark>| mark.map_or(Instance::FIRST, |mark| mark.head.keep);
-        let of = |mark: Option<&Mark>| mark.map_or(Instance::FIRST, |mark| mark.head.of);
-        let trim = keep(trims).max(log.trimmed());
-        let forget = keep(forgets).max(log.forgotten()).max(trim);
-        LetsGo { trim, forget, idle_below: of(trims).max(of(forgets)) }
+        lets_go
     }
 }
 
 impl Proposer {
+    /// Whether a checkpoint may repeat others: all members know such a checkpoint, or the log has
+    /// one already. An acceptor that has been dead since this proposer was started has not said
+    /// what it knows.
+    fn repeats(&self, now: Time) -> bool {
+        let may = self.retention.has_histories || self.all_read(now, REPEATED_SINCE);
+        may && !bugs::has(Bug::CheckpointLacksHistory)
+    }
+
     /// Writes a checkpoint, if it leads and one is due.
     pub(super) fn write_checkpoint(&mut self, now: Time) {
+        let repeats = self.repeats(now);
         let Phase::Leading(leadership) = &mut self.phase else { return };
         if !self.election.is_quorate() || !leadership.may_write(&self.log) {
             return;
@@ -197,7 +335,10 @@ impl Proposer {
         if self.settings.retain == Retain::All && leadership.has_holes(&self.log) {
             return;
         }
-        let checkpoint = self.log.checkpoint(lets_go);
+        let time = leadership.times.next(self.log.time());
+        let history = self.retention.history(now, time, &self.log, self.settings.retain);
+        let history = Some(history).filter(|_| repeats);
+        let checkpoint = Checkpoint { history, ..self.log.checkpoint(lets_go) };
         let Head { of, trim, forget, .. } = checkpoint.head;
         debug!("writes a checkpoint of {of}: trims below {trim}, forgets below {forget}");
         leadership.write(&checkpoint);
@@ -235,8 +376,9 @@ mod tests {
     fn decide(log: &mut DecidedLog, retention: &mut Retention, now: Time, entries: Vec<Entry>) {
         let page = Page { from: log.end(), entries: entries.into() };
         log.decide(page, &mut Vec::new()).expect("it is new");
-        log.deliver(|page, occurrence| retention.on_passed(now, &page, &occurrence));
-        retention.let_go(log.first());
+        let retain = Retain::Age(Duration::from_secs(100));
+        log.deliver(|page, occurrence| retention.on_passed(now, &page, &occurrence, retain));
+        retention.let_go(now, log, retain);
     }
 
     fn keeping(retain: Retain) -> Settings {
@@ -347,6 +489,105 @@ mod tests {
         }
         assert!(log.watermark().0 - log.trimmed().0 < 9, "{:?}", log.progress());
         assert!((2..=4).contains(&written), "{written} were written");
+    }
+
+    /// What a proposer knows that has read the log from this checkpoint on, with what it repeats.
+    fn restarted(log: &DecidedLog, history: History) -> Retention {
+        let mut late = Retention::default();
+        let head = log.checkpoint(LetsGo::NONE).head;
+        late.begin(head.of, LogTime::NONE);
+        late.recall(Time::ZERO, &head, Some(&history), Passed::default());
+        late
+    }
+
+    #[test]
+    fn a_leader_that_has_read_one_checkpoint_trims_as_the_one_before() {
+        let second = |round: u64| Time(round * 1_000_000);
+        let age = Retain::Age(Duration::from_secs(100));
+        let less = Retain::Age(Duration::from_secs(60));
+        for (retain, less) in [
+            (Retain::Entries(100), Retain::Entries(60)),
+            (Retain::Bytes(10_000), Retain::Bytes(6000)),
+            (age, less),
+        ] {
+            let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+            for round in 0..190 {
+                pass(&mut log, &mut retention, 1, second(round), retain);
+            }
+            let (now, settings) = (second(190), keeping(less));
+            let history = retention.history(now, LogTime::NONE, &log, retain);
+            assert!(history.points.len() > 3, "{history:?}");
+            let expected = retention.lets_go(now, &log, &settings);
+            assert!(expected.trim > log.trimmed(), "{retain:?}: {expected:?}");
+            let mut late = restarted(&log, history.clone());
+            assert_eq!(late.lets_go(Time::ZERO, &log, &settings), expected, "{retain:?}");
+            // One that reads a checkpoint without history knows nothing below.
+            let mut late = restarted(&log, History::default());
+            assert_eq!(late.lets_go(Time::ZERO, &log, &settings).trim, log.trimmed());
+        }
+    }
+
+    /// Ages go on where the leader before has left off, and never from nothing.
+    #[test]
+    fn what_is_older_by_another_measure_is_so_old() {
+        let second = |round: u64| Time(round * 1_000_000);
+        let settings = keeping(Retain::Age(Duration::from_secs(100)));
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        for round in 0..60 {
+            pass(&mut log, &mut retention, 1, second(round), settings.retain);
+        }
+        let history = retention.history(second(60), LogTime::NONE, &log, settings.retain);
+        let mut late = restarted(&log, history);
+        let first = late.marks.values().next().map(|mark| mark.keep).expect("there is one");
+        let trims = |late: &mut Retention, now| late.lets_go(second(now), &log, &settings).trim;
+        // The first checkpoint was passed after 25 s, so it was 35 s old.
+        assert_eq!(trims(&mut late, 60), Instance::FIRST);
+        assert_eq!(trims(&mut late, 66), first);
+    }
+
+    #[test]
+    fn however_many_there_are_a_few_are_repeated_far_and_near() {
+        let second = |round: u64| Time(round * 1_000_000);
+        for retain in [Retain::All, Retain::Age(Duration::from_secs(40))] {
+            let mut log = DecidedLog::new();
+            let mut retention = Retention::default();
+            // No keeper has anything, so nothing is trimmed.
+            let settings = Settings { keepers: vec![1], hold_bytes: Some(400), ..keeping(retain) };
+            for round in 0..2000 {
+                let (session, from) = (Session { client: 1, boot: 1 }, log.end());
+                let number = log.next_number(session);
+                let origin = Origin::new(session, number, AssignedBy::Leader);
+                let value = Entry::Value { origin, value: Value::new(&[b'v'; 100]) };
+                let page = Page { from, entries: vec![value].into() };
+                log.decide(page, &mut Vec::new()).expect("it is new");
+                log.deliver(|page, occurrence| {
+                    retention.on_passed(second(round), &page, &occurrence, retain);
+                });
+                let now = second(round);
+                if let Some(lets_go) = retention.due(now, &log, &settings, false) {
+                    let history = retention.history(now, LogTime::NONE, &log, retain);
+                    let points = &history.points;
+                    assert!(points.len() <= History::POINTS_MAX, "{} points", points.len());
+                    assert!(points.first().is_none_or(|first| first.of < Instance(40)));
+                    // The newest that it leaves out is no further from its end than a part of all.
+                    let end = log.watermark().0;
+                    let last = points.last().map_or(end, |last| last.of.0);
+                    assert!(end - last < 40 + end / 8, "{last} of {end}");
+                    let history = Some(history);
+                    let checkpoint = Checkpoint { history, ..log.checkpoint(lets_go) };
+                    let page = Page { from: log.end(), entries: checkpoint.pieces(1000).into() };
+                    log.decide(page, &mut Vec::new()).expect("it is new");
+                    log.deliver(|page, occurrence| {
+                        retention.on_passed(now, &page, &occurrence, retain);
+                    });
+                }
+                retention.let_go(now, &log, retain);
+            }
+            let count = retention.marks.len();
+            assert!((16..=2 * History::POINTS_MAX).contains(&count), "{count} are known");
+            assert_eq!(log.trimmed(), Instance::FIRST);
+            assert!(log.forgotten() > Instance(1000));
+        }
     }
 
     #[test]

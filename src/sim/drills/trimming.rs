@@ -195,7 +195,7 @@ impl Cluster {
     }
 
     /// Below which instance an acceptor has trimmed.
-    fn trimmed(&self, id: NodeId) -> Instance {
+    pub(super) fn trimmed(&self, id: NodeId) -> Instance {
         match self.nodes.get(&id).map(|node| &node.role) {
             Some(AnyRole::Acceptor(acceptor)) => acceptor.trimmed(),
             _ => Instance::FIRST,

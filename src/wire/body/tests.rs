@@ -13,8 +13,8 @@ use crate::wire::*;
 use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    AssignedBy, ENTRY_BYTES_MAX, Entry, MESSAGE_BYTES_MAX, NodeId, Part, RUN_BYTES_MAX, Role,
-    Sender, Value,
+    AssignedBy, ENTRY_BYTES_MAX, Entry, LogTime, MESSAGE_BYTES_MAX, NodeId, Part, RUN_BYTES_MAX,
+    Role, Sender, Value,
 };
 
 /// The largest numbers everywhere, so that sizes are upper bounds.
@@ -49,7 +49,7 @@ fn entries() -> Entries {
 
 fn part(number: u64, part: Part) -> Entry {
     let assigned_by = AssignedBy::Leader;
-    let origin = Origin::new(SESSION, Number(number), assigned_by);
+    let origin = Origin::new(SESSION, Number(number), assigned_by).timed(LogTime::MAX);
     Entry::Part { origin, part, bytes: Value::new(&[b'p'; 40]) }
 }
 
@@ -532,17 +532,18 @@ proptest! {
     fn arbitrary_entries_make_the_round_trip(
         from in 1..u64::MAX / 2,
         drawn in prop::collection::vec(
-            (0..3u8, 0..3u32, 1..4u64, prop::collection::vec(any::<u8>(), 0..40)),
+            (0..3u8, 0..3u32, 1..4u64, 0..4usize, prop::collection::vec(any::<u8>(), 0..40)),
             1..60,
         ),
     ) {
         let entries: Entries = drawn
             .into_iter()
-            .map(|(kind, client, number, bytes)| {
+            .map(|(kind, client, number, time, bytes)| {
                 let assigned_by = if kind == 1 { AssignedBy::Client } else { AssignedBy::Leader };
                 let session = Session { client, boot: 7 };
                 let origin = Origin::new(session, Number(number), assigned_by);
-                let value = Value::new(&bytes);
+                let time = [LogTime::NONE, LogTime(1), LogTime(1 << 40), LogTime::MAX][time];
+                let (origin, value) = (origin.timed(time), Value::new(&bytes));
                 if kind == 0 { Entry::Noop } else { Entry::Value { origin, value } }
             })
             .collect();

@@ -1,0 +1,169 @@
+//! How far back a place of the log lies: how old it is, and how much was passed since.
+//!
+//! The age is what two clocks say, whichever says more; neither makes anything older than it is:
+//!
+//! 1. The monotonic clock says how long this proposer has known the place. It begins anew when the
+//!    proposer is started again.
+//! 2. The time of the log says how long ago the place was, whoever reads it. Leaders write it as
+//!    their calendars say, and a calendar may be years ahead. So of each step of that time counts a
+//!    hundredth of what is retained at most: a calendar that jumps makes everything older by that
+//!    and no more. While nothing is decided for longer than that, age is counted too low.
+//!
+//! What an earlier leader has measured counts as the base of both (`checkpoint::History`).
+
+use std::time::Duration;
+
+use crate::protocol::checkpoint::Distance;
+use crate::protocol::entries::Entries;
+use crate::protocol::settings::Retain;
+use crate::protocol::types::{LogTime, Time};
+
+/// A step of the log's time counts so much of what is retained at most.
+const STEPS: u32 = 100;
+
+/// The same where what is retained is no time.
+const STEP: Duration = Duration::from_secs(60);
+
+/// What a proposer has passed since it took up the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Passed {
+    /// How many bytes of entries.
+    bytes: u64,
+    /// How many entries that are no pieces of checkpoints.
+    values: u64,
+    /// How far the time of the log has moved, in milliseconds, as far as it counts.
+    moved_ms: u64,
+    /// The time of the log; none while it is not known.
+    time: LogTime,
+}
+
+impl Passed {
+    /// Nothing, where the time of the log is `time`.
+    pub fn beginning(time: LogTime) -> Self {
+        Passed { time, ..Passed::default() }
+    }
+
+    /// These entries are passed, which are pieces of checkpoints or none of them is.
+    pub fn pass(&mut self, entries: &Entries, are_pieces: bool, retain: Retain) {
+        self.bytes += entries.bytes() as u64;
+        self.values += if are_pieces { 0 } else { entries.len() as u64 };
+        entries.each_time(|time| self.move_on(time, retain));
+    }
+
+    /// The time of the log is `time`, unless it is later already.
+    pub fn move_on(&mut self, time: LogTime, retain: Retain) {
+        let step = time.0.saturating_sub(self.time.0);
+        if self.time != LogTime::NONE {
+            self.moved_ms += step.min(longest_step(retain));
+        }
+        self.time = self.time.max(time);
+    }
+
+    /// The same, but no more entries than `earlier`.
+    pub fn with_entries_of(self, earlier: Passed) -> Passed {
+        Passed { bytes: earlier.bytes, values: earlier.values, ..self }
+    }
+}
+
+/// How many milliseconds of a step of the log's time count.
+fn longest_step(retain: Retain) -> u64 {
+    let step = match retain {
+        Retain::Age(age) => age / STEPS,
+        Retain::All | Retain::Entries(_) | Retain::Bytes(_) => STEP,
+    };
+    (step.as_millis() as u64).max(1)
+}
+
+/// A place of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Point {
+    /// How far back it lay when it became known here.
+    base: Distance,
+    /// What was passed then, and when it was.
+    at: Passed,
+    known: Time,
+}
+
+impl Point {
+    /// A place that lies so far back, when `at` was passed.
+    pub fn new(now: Time, base: Distance, at: Passed) -> Self {
+        Point { base, at, known: now }
+    }
+
+    /// How far back it lies now that `passed` was passed.
+    pub fn back(&self, now: Time, passed: &Passed) -> Distance {
+        let Distance { age_ms, bytes, values } = self.base;
+        let here_ms = now.since(self.known).as_millis() as u64;
+        let moved_ms = passed.moved_ms.saturating_sub(self.at.moved_ms);
+        Distance {
+            age_ms: age_ms.saturating_add(here_ms.max(moved_ms)),
+            bytes: bytes.saturating_add(passed.bytes.saturating_sub(self.at.bytes)),
+            values: values.saturating_add(passed.values.saturating_sub(self.at.values)),
+        }
+    }
+
+    /// Another has measured that it is so old: older than it seems here, maybe.
+    pub fn is_as_old_as(&mut self, age_ms: u64, now: Time, passed: &Passed) {
+        let seems_ms = self.back(now, passed).age_ms;
+        let more_ms = age_ms.saturating_sub(seems_ms);
+        self.base.age_ms = self.base.age_ms.saturating_add(more_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETAIN: Retain = Retain::Age(Duration::from_secs(100));
+
+    fn second(second: u64) -> Time {
+        Time(second * 1_000_000)
+    }
+
+    fn age(point: &Point, now: u64, passed: &Passed) -> u64 {
+        point.back(second(now), passed).age_ms
+    }
+
+    #[test]
+    fn the_clock_that_says_more_counts() {
+        let mut passed = Passed::beginning(LogTime(50_000));
+        let point = Point::new(second(7), Distance { age_ms: 3000, bytes: 5, values: 1 }, passed);
+        assert_eq!(age(&point, 7, &passed), 3000);
+        // It is read in no time, in steps that a day makes.
+        (1..=20).for_each(|step| passed.move_on(LogTime(50_000 + 800 * step), RETAIN));
+        assert_eq!(age(&point, 7, &passed), 19_000);
+        assert_eq!(age(&point, 17, &passed), 19_000);
+        assert_eq!(age(&point, 47, &passed), 43_000);
+        let back = point.back(second(47), &passed);
+        assert_eq!((back.bytes, back.values), (5, 1));
+    }
+
+    #[test]
+    fn a_calendar_that_jumps_makes_nothing_old() {
+        let mut passed = Passed::beginning(LogTime::NONE);
+        passed.move_on(LogTime(1 << 40), RETAIN);
+        let point = Point::new(second(0), Distance::default(), passed);
+        assert_eq!(age(&point, 0, &passed), 0, "before that there was no time");
+        passed.move_on(LogTime(1 << 41), RETAIN);
+        assert_eq!(age(&point, 0, &passed), 1000);
+        // What says an earlier time says nothing.
+        passed.move_on(LogTime(1 << 40), RETAIN);
+        passed.move_on(LogTime(1 << 41), RETAIN);
+        assert_eq!(age(&point, 0, &passed), 1000);
+        passed.move_on(LogTime::MAX, Retain::Entries(9));
+        assert_eq!(age(&point, 0, &passed), 61_000);
+    }
+
+    #[test]
+    fn what_another_has_measured_counts_if_it_is_more() {
+        let mut passed = Passed::beginning(LogTime(1));
+        let mut point = Point::new(second(0), Distance::default(), passed);
+        point.is_as_old_as(5000, second(9), &passed);
+        assert_eq!(age(&point, 9, &passed), 9000);
+        point.is_as_old_as(30_000, second(9), &passed);
+        assert_eq!(age(&point, 9, &passed), 30_000);
+        passed.move_on(LogTime(501), RETAIN);
+        assert_eq!(age(&point, 9, &passed), 30_000, "the time here is ahead of that");
+        assert_eq!(age(&point, 10, &passed), 31_000);
+    }
+}
