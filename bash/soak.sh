@@ -139,6 +139,7 @@ look() {
         if [ "$limits" -eq 1 ]; then look_at_limits "$name"; fi
         fds=$(fds_of "$pid")
         if [ -z "${first_fds[$pid]:-}" ]; then
+            [ "${state_of[$name]}" != paused ] || continue
             first_fds[$pid]=$fds
             first_kib[$pid]=$(kib_of "$pid")
             first_decided[$pid]=$(decided)
@@ -166,7 +167,11 @@ bring_up() {
     local name=$1 file=results/$1_decided_value
     if [ "$limits" -eq 1 ]; then file=results/$1.out; fi
     case ${state_of[$name]} in
-        paused) resume_node "$name" ;;
+        paused)
+            resume_node "$name"
+            # It may have been paused in the middle of its start.
+            [ -n "${first_fds[${pid_of[$name]}]:-}" ] || born_of[$name]=$step
+            ;;
         killed)
             if [ -e "$file" ]; then
                 lives=$((lives + 1))

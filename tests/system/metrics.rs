@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::world::{PAXOS, SOON, World, happens, text, values};
+use crate::world::{PAXOS, SOON, World, happens, skip, succeeds, text, values};
 
 /// Where the first process serves; the others, and other tests, take the ports behind it.
 const FIRST: &str = "127.0.0.1:19187";
@@ -188,4 +188,66 @@ fn the_dashboard_can_be_imported_and_each_panel_says_what_to_do() {
         let [x, y, w] = ["x", "y", "w"].map(|side| panel["gridPos"][side].as_u64().unwrap());
         assert!((x..x + w).all(|column| column < 24 && taken.insert((column, y))), "{title}");
     }
+}
+
+/// What promtool, Prometheus's own checker, says against `input`, which is empty if that is nothing.
+fn promtool_objects(words: &[&str], input: &str) -> String {
+    let mut checker = Command::new("promtool");
+    checker.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut checker = checker.spawn().unwrap();
+    checker.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = checker.wait_with_output().unwrap();
+    // It succeeds in spite of what it calls a lint.
+    match text(&output.stderr) {
+        said if said.is_empty() && !output.status.success() => text(&output.stdout),
+        said => said,
+    }
+}
+
+/// Whether promtool is installed; where it is not, `test` is skipped aloud.
+fn promtool_is_here(test: &str) -> bool {
+    let is_here = succeeds(&["promtool", "--version"]);
+    if !is_here {
+        skip(test, "there is no promtool (Debian's package prometheus has it)");
+    }
+    is_here
+}
+
+#[test]
+fn prometheus_finds_no_fault_in_the_metrics_of_any_process() {
+    if !promtool_is_here("prometheus_finds_no_fault_in_the_metrics_of_any_process") {
+        return;
+    }
+    let (mut world, addresses) = serving();
+    world.feed(1, values("v", COUNT).as_bytes(), &["0", "0", "auto"]);
+    world.await_lines(&[1, 2], COUNT, SOON);
+    for (address, name) in addresses.iter().zip(NAMES) {
+        let metrics = get(*address, "/metrics").1;
+        assert_eq!(promtool_objects(&["check", "metrics"], &metrics), "", "{name}: {metrics}");
+    }
+    assert_ne!(promtool_objects(&["check", "metrics"], "paxos_no_help 1\n"), "");
+}
+
+/// Rules are checked as they are, and the queries of the dashboard as if they were rules.
+#[test]
+fn prometheus_can_read_the_alerts_and_every_query_of_the_dashboard() {
+    if !promtool_is_here("prometheus_can_read_the_alerts_and_every_query_of_the_dashboard") {
+        return;
+    }
+    let ops = concat!(env!("CARGO_MANIFEST_DIR"), "/ops");
+    let check = ["check", "rules", "--lint-fatal", "/dev/stdin"];
+    let alerts = std::fs::read_to_string(format!("{ops}/alerts.yml")).unwrap();
+    assert_eq!(promtool_objects(&check, &alerts), "");
+    let dashboard = std::fs::read_to_string(format!("{ops}/grafana.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let mut rules = "groups:\n- name: dashboard\n  rules:\n".to_owned();
+    let targets = dashboard["panels"].as_array().unwrap().iter().map(|panel| &panel["targets"]);
+    for (place, target) in targets.flat_map(|targets| targets.as_array().unwrap()).enumerate() {
+        let query = target["expr"].as_str().unwrap();
+        // As Grafana does with its variables.
+        let query = query.replace("$job", "paxos").replace("$__rate_interval", "1m");
+        rules += &format!("  - record: query:{place}\n    expr: {query:?}\n");
+    }
+    assert_eq!(promtool_objects(&check, &rules), "");
+    assert_ne!(promtool_objects(&check, &rules.replace("(", "((")), "");
 }
