@@ -39,6 +39,8 @@ LIMITED_ENOUGH=350000
 # What a decided instance may cost, in bytes: memory of one process, disk of one acceptor.
 MEMORY_BYTES_MAX=2048
 DISK_BYTES_MAX=256
+# After how many steps a process has surely opened what it opens at its start, on a busy machine as well.
+STARTED_STEPS=5
 # How much memory a process may gain in a second in which nothing is decided, in KiB.
 IDLE_KIB_MAX=256
 # With limits: what a process may have of memory, and an acceptor on disk: what is retained, half as much
@@ -124,8 +126,8 @@ expect_quiet() {
     fi
 }
 
-# look: every process that should live does, and holds as many descriptors as at first. An acceptor
-# opens its log with its first record, so one more is allowed.
+# look: every process that should live does, and holds as many descriptors as when it had been up for a
+# while. An acceptor opens its log with its first record, so one more is allowed.
 look() {
     local name pid fds
     for name in "${nodes[@]}"; do
@@ -139,7 +141,7 @@ look() {
         if [ "$limits" -eq 1 ]; then look_at_limits "$name"; fi
         fds=$(fds_of "$pid")
         if [ -z "${first_fds[$pid]:-}" ]; then
-            [ "${state_of[$name]}" != paused ] || continue
+            [ "${state_of[$name]}" = up ] && [ $((born_of[$name] + STARTED_STEPS)) -lt "$step" ] || continue
             first_fds[$pid]=$fds
             first_kib[$pid]=$(kib_of "$pid")
             first_decided[$pid]=$(decided)

@@ -1,11 +1,13 @@
 //! Datagrams, and nothing but datagrams: this module knows no message.
 
+pub mod datagrams;
 mod drops;
 pub mod interface;
 pub mod lossy;
 pub mod memory;
 pub mod multicast;
 pub mod needed;
+mod reader;
 pub mod rejoin;
 
 use std::collections::BTreeSet;
@@ -15,6 +17,7 @@ use std::slice;
 use std::sync::Arc;
 
 use crate::protocol::types::{NodeId, Role};
+use datagrams::Datagrams;
 
 /// The longest payload that UDP over IPv4 carries, in bytes.
 pub const UDP_PAYLOAD_MAX: usize = 65507;
@@ -125,14 +128,14 @@ impl Groups {
 
 /// Sends datagrams to groups.
 pub trait DatagramSender: Send {
-    /// Sends `datagram` to the group of `role`. An error means that it did not leave, or, where the
-    /// group is a list, not to all of its members; the protocol treats it as lost.
-    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()>;
+    /// Sends `datagrams` to the group of `role`. An error means that not all of them left, or, where
+    /// the group is a list, not to all of its members; the protocol treats them as lost.
+    fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()>;
 
-    /// Sends `datagram` to one process where it is known to be, or else to its group. Errors as
+    /// Sends `datagrams` to one process where it is known to be, or else to its group. Errors as
     /// above.
-    fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
-        self.send(node.role, datagram)
+    fn send_to(&self, node: NodeId, datagrams: Datagrams<'_>) -> io::Result<()> {
+        self.send(node.role, datagrams)
     }
 
     /// Whether what is sent to `node` goes to it alone.
@@ -143,17 +146,22 @@ pub trait DatagramSender: Send {
 
 /// Sends to groups, and to single processes at their addresses.
 pub trait AddressedSender: DatagramSender {
-    /// Sends `datagram` to `node`, which is at `address`.
-    fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()>;
+    /// Sends `datagrams` to `node`, which is at `address`.
+    fn send_at(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+        datagrams: Datagrams<'_>,
+    ) -> io::Result<()>;
 }
 
 impl<S: DatagramSender + Sync + ?Sized> DatagramSender for Arc<S> {
-    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
-        (**self).send(role, datagram)
+    fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
+        (**self).send(role, datagrams)
     }
 
-    fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
-        (**self).send_to(node, datagram)
+    fn send_to(&self, node: NodeId, datagrams: Datagrams<'_>) -> io::Result<()> {
+        (**self).send_to(node, datagrams)
     }
 
     fn knows(&self, node: NodeId) -> bool {
@@ -162,8 +170,13 @@ impl<S: DatagramSender + Sync + ?Sized> DatagramSender for Arc<S> {
 }
 
 impl<S: AddressedSender + Sync + ?Sized> AddressedSender for Arc<S> {
-    fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        (**self).send_at(node, address, datagram)
+    fn send_at(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+        datagrams: Datagrams<'_>,
+    ) -> io::Result<()> {
+        (**self).send_at(node, address, datagrams)
     }
 }
 

@@ -6,19 +6,21 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fmt, fs};
 
 use log::warn;
-use rustix::net::{RecvFlags, recvfrom};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
+use super::datagrams::Datagrams;
 use super::interface::Interface;
+use super::reader::{Reader, take_together};
 use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups, drops};
 use crate::protocol::types::{NodeId, Role};
 
@@ -125,8 +127,7 @@ pub struct MulticastReceiver {
     interface: Interface,
     /// The kernel's number for the socket, to find what was dropped of it.
     inode: Option<u64>,
-    /// Where the last datagram came from.
-    source: Option<SocketAddr>,
+    reader: Reader,
 }
 
 impl MulticastReceiver {
@@ -143,8 +144,9 @@ impl MulticastReceiver {
         let joining = || format!("cannot join {address} on {}", options.interface);
         socket.set_read_timeout(Some(PATIENCE)).map_err(failed(joining(), CURE_SOCKET))?;
         ask_for_buffer(&socket, options.buffer_bytes);
+        take_together(&socket, true);
         let (inode, socket, interface) = (inode_of(&socket), socket.into(), options.interface);
-        Ok(MulticastReceiver { socket, address, interface, inode, source: None })
+        Ok(MulticastReceiver { socket, address, interface, inode, reader: Reader::new() })
     }
 
     /// How many bytes of receive buffer the kernel gave.
@@ -153,8 +155,9 @@ impl MulticastReceiver {
         SockRef::from(&self.socket).recv_buffer_size().map(|bytes| bytes / 2)
     }
 
-    /// Another handle on the socket, for who must know where a datagram comes from.
+    /// Another handle on the socket, which gives one datagram at a time from now on.
     pub fn handle(&self) -> io::Result<UdpSocket> {
+        take_together(&self.socket, false);
         self.socket.try_clone()
     }
 
@@ -177,33 +180,19 @@ impl MulticastReceiver {
             (IpAddr::V6(group), _) => socket.join_multicast_v6(&group, self.interface.index),
         }
     }
-
-    /// As [`DatagramReceiver::receive`], or, when `polling`, as [`DatagramReceiver::try_receive`];
-    /// gives also where the datagram comes from.
-    pub fn receive_from(
-        &mut self,
-        buffer: &mut [u8],
-        polling: bool,
-    ) -> io::Result<Option<(usize, SocketAddr)>> {
-        let received = take(&self.socket, buffer, polling);
-        if let Ok(Some((_, source))) = &received {
-            self.source = Some(*source);
-        }
-        received
-    }
 }
 
 impl DatagramReceiver for MulticastReceiver {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        Ok(self.receive_from(buffer, false)?.map(|(length, _)| length))
+        self.reader.read(&self.socket, buffer, false)
     }
 
     fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        Ok(self.receive_from(buffer, true)?.map(|(length, _)| length))
+        self.reader.read(&self.socket, buffer, true)
     }
 
     fn source(&self) -> Option<SocketAddr> {
-        self.source
+        self.reader.source()
     }
 
     fn dropped(&self) -> u64 {
@@ -211,58 +200,33 @@ impl DatagramReceiver for MulticastReceiver {
     }
 }
 
-/// Takes a datagram from `socket`, and says where it comes from. None when there is none: none by
-/// now when `polling`, otherwise none within the socket's time-out.
-fn take(
-    socket: impl AsFd,
-    buffer: &mut [u8],
-    polling: bool,
-) -> io::Result<Option<(usize, SocketAddr)>> {
-    use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
-    // Not O_NONBLOCK: a socket that is read and written by two threads would not wait to send.
-    let flags = if polling { RecvFlags::DONTWAIT } else { RecvFlags::empty() };
-    let (_, length, source) = match recvfrom(socket, buffer, flags).map_err(io::Error::from) {
-        Ok(received) => received,
-        Err(error) if matches!(error.kind(), WouldBlock | TimedOut | Interrupted) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(error),
-    };
-    let source = source.and_then(|source| SocketAddr::try_from(source).ok());
-    let unknown = || io::Error::other("a datagram without a source");
-    Ok(Some((length, source.ok_or_else(unknown)?)))
-}
-
 /// The socket of a process's own: everything is sent from it, and what is sent to this process
 /// alone arrives there. The others know it from the source of what they hear.
 pub struct PrivateReceiver {
     socket: Arc<Socket>,
     inode: Option<u64>,
-    source: Option<SocketAddr>,
+    reader: Reader,
 }
 
 impl PrivateReceiver {
     fn new(socket: Arc<Socket>) -> Self {
         let inode = inode_of(&socket);
-        PrivateReceiver { socket, inode, source: None }
+        take_together(&socket, true);
+        PrivateReceiver { socket, inode, reader: Reader::new() }
     }
 }
 
 impl DatagramReceiver for PrivateReceiver {
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let received = take(&*self.socket, buffer, false)?;
-        self.source = received.map(|(_, source)| source).or(self.source);
-        Ok(received.map(|(length, _)| length))
+        self.reader.read(&*self.socket, buffer, false)
     }
 
     fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
-        let received = take(&*self.socket, buffer, true)?;
-        self.source = received.map(|(_, source)| source).or(self.source);
-        Ok(received.map(|(length, _)| length))
+        self.reader.read(&*self.socket, buffer, true)
     }
 
     fn source(&self) -> Option<SocketAddr> {
-        self.source
+        self.reader.source()
     }
 
     fn dropped(&self) -> u64 {
@@ -322,17 +286,57 @@ struct Outlet {
     /// The last datagram found no room in time: the next does not wait at all, so that a stuck
     /// link costs the caller one wait, and not one a datagram.
     is_stuck: AtomicBool,
+    /// The kernel, or the interface, cuts no piece into datagrams.
+    cuts_nothing: AtomicBool,
 }
 
 impl Outlet {
     fn new(socket: Socket) -> Arc<Self> {
-        Arc::new(Outlet { socket: Arc::new(socket), is_stuck: AtomicBool::new(false) })
+        Arc::new(Outlet {
+            socket: Arc::new(socket),
+            is_stuck: AtomicBool::new(false),
+            cuts_nothing: AtomicBool::new(false),
+        })
     }
 
-    fn send_to(&self, datagram: &[u8], address: &SockAddr) -> io::Result<()> {
+    fn send_to(&self, datagrams: Datagrams<'_>, address: &SockAddr) -> io::Result<()> {
+        if datagrams.count() > 1 && !self.cuts_nothing.load(Ordering::Relaxed) {
+            match self.send_together(datagrams, address) {
+                // An interface that cannot compute checksums, one whose packets are shorter than
+                // these datagrams, an old kernel: what cannot leave together can leave alone.
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    log::debug!("datagrams to {address:?} leave one by one: {error}");
+                    self.cuts_nothing.store(true, Ordering::Relaxed);
+                }
+                sent => return sent,
+            }
+        }
+        let mut outcome = Ok(());
+        for datagram in datagrams.iter() {
+            let send = |flags| self.socket.send_to_with_flags(datagram, address, flags);
+            outcome = outcome.and(self.unless_stuck(|flags| send(flags).map(|_| ())));
+        }
+        outcome
+    }
+
+    /// Sends as one piece, which is cut on the way.
+    fn send_together(&self, datagrams: Datagrams<'_>, address: &SockAddr) -> io::Result<()> {
+        let each = u16::try_from(datagrams.each()).map_err(io::Error::other)?;
+        let address = address.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        let address = SockaddrStorage::from(address);
+        self.unless_stuck(|flags| {
+            let flags = MsgFlags::from_bits_truncate(flags);
+            let (parts, each) =
+                ([IoSlice::new(datagrams.bytes())], [ControlMessage::UdpGsoSegments(&each)]);
+            sendmsg(self.socket.as_raw_fd(), &parts, &each, flags, Some(&address))?;
+            Ok(())
+        })
+    }
+
+    /// Calls `send` with the flags for a link that is stuck or is not.
+    fn unless_stuck(&self, send: impl FnOnce(i32) -> io::Result<()>) -> io::Result<()> {
         let is_stuck = self.is_stuck.load(Ordering::Relaxed);
-        let flags = if is_stuck { MSG_DONTWAIT } else { 0 };
-        let sent = self.socket.send_to_with_flags(datagram, address, flags).map(|_| ());
+        let sent = send(if is_stuck { MSG_DONTWAIT } else { 0 });
         let is_full = sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         if is_full != is_stuck {
             self.is_stuck.store(is_full, Ordering::Relaxed);
@@ -373,23 +377,28 @@ impl MulticastSender {
 }
 
 impl DatagramSender for MulticastSender {
-    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
+    fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
         let mut outcome = Ok(());
         for (outlet, address) in &self.targets[place(role)] {
             // That one member cannot be reached keeps nothing from the others.
-            outcome = outcome.and(outlet.send_to(datagram, address));
+            outcome = outcome.and(outlet.send_to(datagrams, address));
         }
         outcome
     }
 }
 
 impl AddressedSender for MulticastSender {
-    fn send_at(&self, _node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+    fn send_at(
+        &self,
+        _node: NodeId,
+        address: SocketAddr,
+        datagrams: Datagrams<'_>,
+    ) -> io::Result<()> {
         let family = usize::from(address.is_ipv6());
         let listed = self.sockets.plain.get(&address);
         let outlet = listed.or(self.sockets.private[family].as_ref());
         let outlet = outlet.ok_or(io::ErrorKind::Unsupported)?;
-        outlet.send_to(datagram, &address.into())
+        outlet.send_to(datagrams, &address.into())
     }
 }
 

@@ -391,15 +391,20 @@ impl Reopening {
 }
 
 impl AddressedSender for Reopening {
-    fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+    fn send_at(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+        datagrams: Datagrams<'_>,
+    ) -> io::Result<()> {
         // That one address cannot be reached says nothing of the interface.
-        self.state.lock().sender.send_at(node, address, datagram)
+        self.state.lock().sender.send_at(node, address, datagrams)
     }
 }
 
 impl DatagramSender for Reopening {
-    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
-        self.send_by(|sender| sender.send(role, datagram))
+    fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
+        self.send_by(|sender| sender.send(role, datagrams))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::auth::door::{Door, Heard, talks};
 use crate::auth::hello::Hello;
 use crate::auth::seal::{Broken, Opened, SEAL_BYTES, Seal};
 use crate::clock::{Clock, Pace};
+use crate::net::datagrams::Datagrams;
 use crate::net::{AddressedSender, DatagramReceiver, DatagramSender};
 use crate::protocol::message::{Interest, Kind};
 use crate::protocol::types::{NodeId, Role, Sender, Time, To};
@@ -36,36 +37,57 @@ const HELLO_BYTES_MAX: usize = 1200;
 pub struct SealingSender<N> {
     network: N,
     seal: Arc<Seal>,
-    /// The sealed copy, reused. Its copying is a hundredth of the tag's cost.
-    buffer: Mutex<Vec<u8>>,
+    /// The sealed copies, reused. Their copying is a hundredth of the tags' cost.
+    buffer: Mutex<Sealed>,
+}
+
+/// Datagrams with their seals, and room for one of them.
+#[derive(Debug, Default)]
+struct Sealed {
+    all: Vec<u8>,
+    one: Vec<u8>,
 }
 
 impl<N: DatagramSender> SealingSender<N> {
     /// Sends through `network` with the seal of this process.
     pub fn new(network: N, seal: Arc<Seal>) -> Self {
-        SealingSender { network, seal, buffer: Mutex::new(Vec::new()) }
+        SealingSender { network, seal, buffer: Mutex::default() }
+    }
+
+    /// Seals each of `datagrams` for `to`, and gives them all to `send`.
+    fn sealed<T>(
+        &self,
+        to: impl Into<To> + Copy,
+        datagrams: Datagrams<'_>,
+        send: impl FnOnce(Datagrams<'_>) -> T,
+    ) -> T {
+        let Sealed { all, one } = &mut *self.buffer.lock();
+        all.clear();
+        for datagram in datagrams.iter() {
+            one.clear();
+            one.extend_from_slice(datagram);
+            self.seal.seal(to, one);
+            all.extend_from_slice(one);
+        }
+        // Every seal is as long as any other.
+        send(Datagrams::new(all, datagrams.each() + SEAL_BYTES))
     }
 }
 
 impl<N: DatagramSender> DatagramSender for SealingSender<N> {
-    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
-        let mut buffer = self.buffer.lock();
-        buffer.clear();
-        buffer.reserve(datagram.len() + SEAL_BYTES);
-        buffer.extend_from_slice(datagram);
-        self.seal.seal(role, &mut buffer);
-        self.network.send(role, &buffer)
+    fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
+        self.sealed(role, datagrams, |sealed| self.network.send(role, sealed))
     }
 }
 
 impl<N: AddressedSender> AddressedSender for SealingSender<N> {
-    fn send_at(&self, node: NodeId, address: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let mut buffer = self.buffer.lock();
-        buffer.clear();
-        buffer.reserve(datagram.len() + SEAL_BYTES);
-        buffer.extend_from_slice(datagram);
-        self.seal.seal(node, &mut buffer);
-        self.network.send_at(node, address, &buffer)
+    fn send_at(
+        &self,
+        node: NodeId,
+        address: SocketAddr,
+        datagrams: Datagrams<'_>,
+    ) -> io::Result<()> {
+        self.sealed(node, datagrams, |sealed| self.network.send_at(node, address, sealed))
     }
 }
 

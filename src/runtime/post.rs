@@ -14,6 +14,7 @@ use super::addresses::{Addresses, Belief, News};
 use super::entropy;
 use super::stats::Stats;
 use crate::clock::{Clock, Pace};
+use crate::net::datagrams::Datagrams;
 use crate::net::{AddressedSender, DatagramReceiver, DatagramSender, Group, Groups};
 use crate::protocol::types::{NodeId, Role, Sender};
 use crate::wire::{Codec, Envelope};
@@ -78,7 +79,7 @@ impl Post {
         self.codec.begin_knock(&mut knock);
         knock.push(what);
         knock.extend_from_slice(&token.to_le_bytes());
-        match self.network.send_at(node, address, &knock) {
+        match self.network.send_at(node, address, (&*knock).into()) {
             Ok(()) => self.stats.sent.increment(),
             // As good as lost.
             Err(_) => self.stats.send_errors.increment(),
@@ -112,16 +113,16 @@ impl Post {
 }
 
 impl DatagramSender for Post {
-    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
-        self.network.send(role, datagram)
+    fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
+        self.network.send(role, datagrams)
     }
 
-    fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
-        let sent = self.find(node).map(|address| self.network.send_at(node, address, datagram));
+    fn send_to(&self, node: NodeId, datagrams: Datagrams<'_>) -> io::Result<()> {
+        let sent = self.find(node).map(|address| self.network.send_at(node, address, datagrams));
         match sent {
             Some(Ok(())) => Ok(()),
             // What cannot be reached alone may be reached with its group.
-            Some(Err(_)) | None => self.network.send(node.role, datagram),
+            Some(Err(_)) | None => self.network.send(node.role, datagrams),
         }
     }
 
@@ -222,13 +223,13 @@ mod tests {
     struct Sent(Mutex<Vec<SocketAddr>>);
 
     impl DatagramSender for Sent {
-        fn send(&self, _role: Role, _datagram: &[u8]) -> io::Result<()> {
+        fn send(&self, _role: Role, _datagrams: Datagrams<'_>) -> io::Result<()> {
             Ok(())
         }
     }
 
     impl AddressedSender for Sent {
-        fn send_at(&self, _: NodeId, address: SocketAddr, _: &[u8]) -> io::Result<()> {
+        fn send_at(&self, _: NodeId, address: SocketAddr, _: Datagrams<'_>) -> io::Result<()> {
             self.0.lock().push(address);
             Ok(())
         }
@@ -285,7 +286,7 @@ mod tests {
             let heard = From(datagram, source);
             let mut attentive = Attentive::new(heard, Arc::clone(&post), is_listed);
             assert!(attentive.receive(&mut [0; 1400]).unwrap().is_some());
-            post.send_to(peer.node, b"answer").unwrap();
+            post.send_to(peer.node, b"answer".into()).unwrap();
             network.0.lock().clone()
         };
         assert_eq!(knocked(false), [source]);
