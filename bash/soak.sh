@@ -364,6 +364,7 @@ fi
 declare -A dearest
 for name in "${nodes[@]}"; do
     pid=${pid_of[$name]}
+    [ -n "${first_decided[$pid]:-}" ] || continue
     gained=$((total - first_decided[$pid]))
     # Of few instances, the pages of the allocator would be all one sees.
     [ "$gained" -ge 5000 ] || continue

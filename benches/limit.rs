@@ -210,7 +210,7 @@ fn send_values(network: &MulticastSender, group: Role, asked: &Asked, from: u64,
     while next < until {
         let end = until.min(next + most);
         datagram(0, next, end, value_bytes, &mut buffer);
-        network.send(group, &buffer).expect("loopback sends");
+        network.send(group, (&buffer).into()).expect("loopback sends");
         next = end;
     }
 }
@@ -253,7 +253,7 @@ fn lead(asked: &Asked, network: &MulticastSender, mut source: Source) {
         let chosen = sorted[(sorted.len() - 1) / 2];
         if chosen > decided {
             datagram(1, decided, chosen, 0, &mut buffer);
-            network.send(Role::Client, &buffer).expect("loopback sends");
+            network.send(Role::Client, (&buffer).into()).expect("loopback sends");
             send_values(network, Role::Learner, asked, decided, chosen);
             decided = chosen;
         }
@@ -267,7 +267,7 @@ fn accept(asked: &Asked, network: &MulticastSender, mut source: Source) {
         let until = batch.iter().map(|datagram| read(datagram).2).max();
         if let Some(until) = until {
             datagram(asked.id, until, until, 0, &mut buffer);
-            network.send(Role::Proposer, &buffer).expect("loopback sends");
+            network.send(Role::Proposer, (&buffer).into()).expect("loopback sends");
         }
         kept.keep(&mut batch);
     }
@@ -333,7 +333,7 @@ fn ask(asked: &Asked, network: &MulticastSender, mut source: Source) {
             while next < until {
                 let most = until.min(next + asked.values_per_datagram);
                 datagram(0, next, most, asked.size + VALUE_OVERHEAD_BYTES, &mut buffer);
-                network.send(Role::Proposer, &buffer).expect("loopback sends");
+                network.send(Role::Proposer, (&buffer).into()).expect("loopback sends");
                 in_flight.extend((next..most).map(|_| now));
                 next = most;
             }

@@ -211,7 +211,7 @@ impl Survey<'_> {
                 probe.group = Some(place);
                 probe.padded = false;
                 let mut send = |datagram: &[u8]| {
-                    let sent = sockets.sender.send(role, datagram);
+                    let sent = sockets.sender.send(role, datagram.into());
                     note(&mut facts.unsent[usize::from(place)], sent, datagram.len());
                 };
                 let short = probe.encode(0);

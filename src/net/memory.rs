@@ -8,6 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 use parking_lot::RwLock;
 
+use super::datagrams::Datagrams;
 use super::{DatagramReceiver, DatagramSender};
 use crate::protocol::types::Role;
 
@@ -47,10 +48,12 @@ impl MemoryNetwork {
 }
 
 impl DatagramSender for MemoryNetwork {
-    fn send(&self, role: Role, datagram: &[u8]) -> io::Result<()> {
+    fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
         for member in self.members.read().iter().filter(|member| member.role == role) {
-            if let Err(TrySendError::Full(_)) = member.queue.try_send(datagram.into()) {
-                member.dropped.fetch_add(1, Ordering::Relaxed);
+            for datagram in datagrams.iter() {
+                if let Err(TrySendError::Full(_)) = member.queue.try_send(datagram.into()) {
+                    member.dropped.fetch_add(1, Ordering::Relaxed);
+                }
             }
         }
         Ok(())
@@ -90,8 +93,8 @@ mod tests {
         let network = MemoryNetwork::new();
         let mut members = [network.join(Role::Learner, 1), network.join(Role::Learner, 1)];
         let mut other = network.join(Role::Acceptor, 1);
-        network.send(Role::Learner, b"one").unwrap();
-        network.send(Role::Learner, b"two").unwrap();
+        network.send(Role::Learner, b"one".into()).unwrap();
+        network.send(Role::Learner, b"two".into()).unwrap();
         let mut buffer = [0; 8];
         for member in &mut members {
             assert_eq!(member.receive(&mut buffer).unwrap(), Some(3));

@@ -15,6 +15,7 @@ use std::time::Duration;
 use std::{fmt, fs};
 
 use log::warn;
+use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -302,10 +303,8 @@ impl Outlet {
     fn send_to(&self, datagrams: Datagrams<'_>, address: &SockAddr) -> io::Result<()> {
         if datagrams.count() > 1 && !self.cuts_nothing.load(Ordering::Relaxed) {
             match self.send_together(datagrams, address) {
-                // An interface that cannot compute checksums, one whose packets are shorter than
-                // these datagrams, an old kernel: what cannot leave together can leave alone.
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                    log::debug!("datagrams to {address:?} leave one by one: {error}");
+                Err(error) if is_of_cutting(&error) => {
+                    log::debug!("datagrams leave one by one from now on: {error}");
                     self.cuts_nothing.store(true, Ordering::Relaxed);
                 }
                 sent => return sent,
@@ -343,6 +342,14 @@ impl Outlet {
         }
         sent
     }
+}
+
+/// Whether datagrams that cannot leave together may leave one by one: the kernel is old, or the
+/// interface cannot compute checksums, or carries only shorter packets.
+fn is_of_cutting(error: &io::Error) -> bool {
+    const CODES: [Errno; 5] =
+        [Errno::EIO, Errno::EINVAL, Errno::EMSGSIZE, Errno::EOPNOTSUPP, Errno::ENOPROTOOPT];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&Errno::from_raw(code)))
 }
 
 impl MulticastSender {
@@ -597,7 +604,7 @@ mod tests {
         let group = group(1, free_port());
         let mut members = [0; 2].map(|_| MulticastReceiver::join(group, OPTIONS).unwrap());
         for datagram in [vec![], vec![7; 100], vec![9; UDP_PAYLOAD_MAX]] {
-            sender(group).send(Role::Client, &datagram).unwrap();
+            sender(group).send(Role::Client, (&datagram).into()).unwrap();
             for member in &mut members {
                 assert_eq!(received(member), Some(datagram.clone()));
                 assert_eq!(member.try_receive(&mut [0; 8]).unwrap(), None);
@@ -606,13 +613,69 @@ mod tests {
         assert!(members[0].buffer_bytes().unwrap() >= 1 << 18);
     }
 
+    /// What a receiver gets that has room for `room` bytes.
+    fn all_received(receiver: &mut MulticastReceiver, room: usize) -> Vec<Vec<u8>> {
+        let mut buffer = vec![0; room];
+        let mut all = Vec::new();
+        while let Some(length) = receiver.receive(&mut buffer).unwrap() {
+            assert!(receiver.source().is_some());
+            all.push(buffer[..length].to_vec());
+        }
+        all
+    }
+
+    #[test]
+    fn datagrams_that_leave_together_arrive_one_by_one() {
+        let group = group(8, free_port());
+        let mut members = [0; 3].map(|_| MulticastReceiver::join(group, OPTIONS).unwrap());
+        // One whose kernel cuts for it, and one with little room.
+        let plain = members[2].handle().unwrap();
+        plain.set_read_timeout(Some(PATIENCE)).unwrap();
+        let sender = sender(group);
+        for lengths in [vec![100; 64], vec![100, 100, 1], vec![1400; 11], vec![9], vec![7, 7]] {
+            let each = lengths[0];
+            let numbered = (0..).zip(&lengths).map(|(place, length)| vec![place; *length]);
+            let numbered: Vec<Vec<u8>> = numbered.collect();
+            let bytes = numbered.concat();
+            sender.send(Role::Client, Datagrams::new(&bytes, each)).unwrap();
+            assert_eq!(all_received(&mut members[0], UDP_PAYLOAD_MAX + 1), numbered);
+            assert_eq!(all_received(&mut members[1], 1400), numbered, "with less room");
+            let mut buffer = vec![0; UDP_PAYLOAD_MAX];
+            for datagram in &numbered {
+                let length = plain.recv(&mut buffer).unwrap();
+                assert_eq!(buffer[..length], *datagram, "without being asked to take several");
+            }
+        }
+        let is_one_piece =
+            |outlet: &(Arc<Outlet>, SockAddr)| !outlet.0.cuts_nothing.load(Ordering::Relaxed);
+        assert!(sender.targets[place(Role::Client)].iter().all(is_one_piece));
+        // What is longer than room is cut, and nothing else with it.
+        sender.send(Role::Client, Datagrams::new(&[5; 300], 100)).unwrap();
+        assert_eq!(all_received(&mut members[1], 30), vec![vec![5; 30]; 3]);
+    }
+
+    #[test]
+    fn what_cannot_leave_together_leaves_alone() {
+        let group = group(9, free_port());
+        let mut member = MulticastReceiver::join(group, OPTIONS).unwrap();
+        let sender = sender(group);
+        // More than a kernel ever cuts: it refuses.
+        let bytes: Vec<u8> = (0..200).collect();
+        for _ in 0..2 {
+            sender.send(Role::Client, Datagrams::new(&bytes, 1)).unwrap();
+            let expected: Vec<Vec<u8>> = bytes.iter().map(|byte| vec![*byte]).collect();
+            assert_eq!(all_received(&mut member, UDP_PAYLOAD_MAX), expected);
+            assert!(sender.targets[0][0].0.cuts_nothing.load(Ordering::Relaxed));
+        }
+    }
+
     #[test]
     fn groups_that_share_an_address_or_a_port_stay_apart() {
         let (first, second) = (free_port(), free_port());
         let groups = [group(2, first), group(2, second), group(3, first)];
         let mut members = groups.map(|group| MulticastReceiver::join(group, OPTIONS).unwrap());
         for (index, group) in groups.into_iter().enumerate() {
-            sender(group).send(Role::Client, &[index as u8]).unwrap();
+            sender(group).send(Role::Client, (&[index as u8]).into()).unwrap();
         }
         for (index, member) in members.iter_mut().enumerate() {
             assert_eq!(received(member), Some(vec![index as u8]));
@@ -626,7 +689,7 @@ mod tests {
         let small = Options { buffer_bytes: 4096, ..OPTIONS };
         let mut member = MulticastReceiver::join(group, small).unwrap();
         let sender = sender(group);
-        (0..100).for_each(|_| sender.send(Role::Client, &[0; 1000]).unwrap());
+        (0..100).for_each(|_| sender.send(Role::Client, (&[0; 1000]).into()).unwrap());
         let mut fetched = 0;
         while received(&mut member).is_some() {
             fetched += 1;
@@ -657,13 +720,13 @@ mod tests {
         let group = groups(Group::Unicast(addresses.clone()));
         let sender = MulticastSender::open(&group, OPTIONS).unwrap();
         for datagram in [vec![], vec![7; 100], vec![9; UDP_PAYLOAD_MAX]] {
-            sender.send(Role::Client, &datagram).unwrap();
+            sender.send(Role::Client, (&datagram).into()).unwrap();
             for member in &mut members {
                 assert_eq!(received(member), Some(datagram.clone()));
             }
         }
         // Nobody is there, and nothing is wrong with that.
-        sender.send(Role::Learner, b"one").unwrap();
+        sender.send(Role::Learner, b"one".into()).unwrap();
     }
 
     #[test]
@@ -676,7 +739,7 @@ mod tests {
         let group = groups(Group::Unicast(vec![gone, refused, there]));
         let sender = MulticastSender::open(&group, OPTIONS).unwrap();
         for round in 0..3 {
-            sender.send(Role::Client, &[round]).unwrap_err();
+            sender.send(Role::Client, (&[round]).into()).unwrap_err();
             assert_eq!(received(&mut member), Some(vec![round]));
         }
     }
@@ -730,10 +793,10 @@ mod tests {
             let small = Options { buffer_bytes: 4096, ..OPTIONS };
             MulticastReceiver::join(group(last), small).unwrap()
         });
-        sender.send(Role::Client, b"one").unwrap();
+        sender.send(Role::Client, b"one".into()).unwrap();
         let heard = members.each_mut().map(received);
         assert_eq!(heard, [Some(b"one".to_vec()), Some(b"one".to_vec()), None]);
-        (0..100).for_each(|_| sender.send(Role::Client, &[0; 1000]).unwrap());
+        (0..100).for_each(|_| sender.send(Role::Client, (&[0; 1000]).into()).unwrap());
         assert!(soon(|| members[0].dropped() > 0), "drops are found in the table of IPv6");
     }
 

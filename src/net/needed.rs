@@ -123,7 +123,7 @@ mod tests {
             is_needed.store(is_needed_now, Ordering::Relaxed);
             // The change is noticed when the receiver is asked.
             let before = receiver.try_receive(&mut [0; 8]).unwrap();
-            sender.send(Role::Acceptor, b"value").unwrap();
+            sender.send(Role::Acceptor, b"value".into()).unwrap();
             let received = [receiver.receive(&mut [0; 8]).unwrap(), before];
             (received, receiver.source().is_some())
         };

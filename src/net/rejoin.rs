@@ -21,6 +21,7 @@ use std::time::Duration;
 use log::{info, warn};
 use parking_lot::Mutex;
 
+use super::datagrams::Datagrams;
 use super::interface::{HostInterface, Interface, InterfaceChoice, host_interfaces};
 use super::multicast::{MulticastReceiver, MulticastSender, NetError, Options, PrivateReceiver};
 use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups};
@@ -173,15 +174,18 @@ impl Rejoining {
     }
 
     fn take(&mut self, buffer: &mut [u8], polling: bool) -> io::Result<Option<usize>> {
-        let received = self.receiver.receive_from(buffer, polling);
-        if let Ok(Some((_, source))) = &received {
+        let received = match polling {
+            true => self.receiver.try_receive(buffer),
+            false => self.receiver.receive(buffer),
+        };
+        if let (Ok(Some(_)), Some(source)) = (&received, self.receiver.source()) {
             self.heard[0] = true;
             self.heard[1] = self.heard[1] || !self.own.contains(&source.ip());
         }
         if self.address.ip().is_multicast() && !self.recipe.is_fixed() {
             self.tend();
         }
-        received.map(|datagram| datagram.map(|(length, _)| length))
+        received
     }
 
     /// Looks at the clock, and does what is due.

@@ -287,7 +287,7 @@ impl Watch {
     fn say(&mut self, around: &Surroundings, group: Role, hello: &Hello) {
         around.codec.begin_hello(&mut self.hello);
         hello.encode(&mut self.hello);
-        match self.speaker.send(group, &self.hello) {
+        match self.speaker.send(group, (&self.hello).into()) {
             Ok(()) => around.stats.sent.increment(),
             // As good as lost.
             Err(_) => around.stats.send_errors.increment(),

@@ -107,8 +107,8 @@ impl Desk {
             return;
         }
         let sent = match to {
-            To::Group(group) => self.network.send(group, datagram),
-            To::Node(node) => self.network.send_to(node, datagram),
+            To::Group(group) => self.network.send(group, (&*datagram).into()),
+            To::Node(node) => self.network.send_to(node, (&*datagram).into()),
         };
         match sent {
             Ok(()) => self.stats.sent.increment(),
@@ -123,6 +123,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::net::datagrams::Datagrams;
     use crate::protocol::actor::Record;
     use crate::protocol::types::{Ballot, Entry, Instance, NodeId, Role, Run, Sender as Process};
     use crate::storage::AcceptorStore;
@@ -134,12 +135,12 @@ mod tests {
     struct Wire(mpsc::Sender<(Option<NodeId>, Vec<u8>)>);
 
     impl DatagramSender for Wire {
-        fn send(&self, _role: Role, datagram: &[u8]) -> io::Result<()> {
-            self.0.send((None, datagram.to_vec())).map_err(io::Error::other)
+        fn send(&self, _role: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
+            self.0.send((None, datagrams.bytes().to_vec())).map_err(io::Error::other)
         }
 
-        fn send_to(&self, node: NodeId, datagram: &[u8]) -> io::Result<()> {
-            self.0.send((Some(node), datagram.to_vec())).map_err(io::Error::other)
+        fn send_to(&self, node: NodeId, datagrams: Datagrams<'_>) -> io::Result<()> {
+            self.0.send((Some(node), datagrams.bytes().to_vec())).map_err(io::Error::other)
         }
     }
 

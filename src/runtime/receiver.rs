@@ -498,16 +498,16 @@ mod tests {
         let datagram = datagram_from(Sender { boot: 8, ..OWN });
         let event = Some(Event::Datagram(datagram[..].into()));
         assert_eq!(inbox.poll(), None);
-        network.send(Role::Acceptor, &datagram_from(OWN)).unwrap();
-        network.send(Role::Acceptor, &datagram).unwrap();
+        network.send(Role::Acceptor, (&datagram_from(OWN)).into()).unwrap();
+        network.send(Role::Acceptor, (&datagram).into()).unwrap();
         assert_eq!(inbox.poll(), event, "what is of no interest is passed over");
         (0..PASSED_OVER_MAX)
-            .for_each(|_| network.send(Role::Acceptor, &datagram_from(OWN)).unwrap());
-        network.send(Role::Acceptor, &datagram).unwrap();
+            .for_each(|_| network.send(Role::Acceptor, (&datagram_from(OWN)).into()).unwrap());
+        network.send(Role::Acceptor, (&datagram).into()).unwrap();
         assert_eq!(inbox.poll(), None, "but not for ever");
         assert_eq!(inbox.poll(), event);
         for _ in 0..100 {
-            network.send(Role::Acceptor, &datagram).unwrap();
+            network.send(Role::Acceptor, (&datagram).into()).unwrap();
             assert_eq!(inbox.wait(None), event);
         }
         receiver.join();

@@ -26,11 +26,12 @@ use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
 use crate::clock::{Clock, Moment, Pace};
 use crate::net::DatagramSender;
+use crate::net::datagrams::Train;
 use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input, Room};
 use crate::protocol::gathering::gather_acks;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{LogTime, MESSAGE_BYTES_MAX, Time, To};
+use crate::protocol::types::{LogTime, MESSAGE_BYTES_MAX, Role, Time, To};
 use crate::results::output::Output;
 use crate::snapshots::keeper::Errands;
 use crate::storage::AcceptorStore;
@@ -153,6 +154,9 @@ pub struct RoleLoop<A> {
     input: VecDeque<Input>,
     /// The datagram being built, reused.
     datagram: Vec<u8>,
+    /// Datagrams that leave together, and where they are bound for.
+    train: Train,
+    bound_for: To,
     send_pace: Pace,
     busy_poll: BusyPoll,
     is_stopped: bool,
@@ -170,6 +174,8 @@ impl<A: Actor> RoleLoop<A> {
             fx: Effects::new(),
             input: VecDeque::new(),
             datagram: Vec::new(),
+            train: Train::default(),
+            bound_for: Role::Client.into(),
             send_pace: Pace::default(),
             is_stopped: false,
         };
@@ -366,6 +372,7 @@ impl<A: Actor> RoleLoop<A> {
         for (to, message) in messages.drain(..) {
             self.send(now, to, &message);
         }
+        self.depart(now);
         self.fx.send = messages;
         self.around.stats.sent_again.add(std::mem::take(&mut self.fx.sent_again));
         // 3. Timers.
@@ -405,9 +412,9 @@ impl<A: Actor> RoleLoop<A> {
         flushed
     }
 
-    /// A datagram that cannot be sent is a datagram that was lost: the roles live with it.
+    /// Puts a message on the train, which departs first if it is bound for elsewhere or is full.
     fn send(&mut self, now: Time, to: To, message: &Message) {
-        let Surroundings { codec, neighbours, network, stats, .. } = &self.around;
+        let Surroundings { codec, neighbours, stats, .. } = &self.around;
         log::trace!("to {to}: {message}");
         if let Err(error) = codec.encode(message, &mut self.datagram) {
             stats.too_long.increment();
@@ -420,19 +427,35 @@ impl<A: Actor> RoleLoop<A> {
         if neighbours.tell(to, message.kind(), &self.datagram) == Reach::All {
             return;
         }
+        if to != self.bound_for || !self.train.takes(self.datagram.len()) {
+            self.depart(now);
+        }
+        self.bound_for = to;
+        self.train.add(&mut self.datagram);
+    }
+
+    /// Sends what is on the train. A datagram that cannot be sent is a datagram that was lost: the
+    /// roles live with it.
+    fn depart(&mut self, now: Time) {
+        if self.train.is_empty() {
+            return;
+        }
+        let Surroundings { network, stats, .. } = &self.around;
+        let (to, datagrams) = (self.bound_for, self.train.datagrams());
         let sent = match to {
-            To::Group(group) => network.send(group, &self.datagram),
-            To::Node(node) => network.send_to(node, &self.datagram),
+            To::Group(group) => network.send(group, datagrams),
+            To::Node(node) => network.send_to(node, datagrams),
         };
         match sent {
-            Ok(()) => stats.sent.increment(),
+            Ok(()) => stats.sent.add(datagrams.count() as u64),
             Err(error) => {
-                stats.send_errors.increment();
+                stats.send_errors.add(datagrams.count() as u64);
                 if let Some(more) = self.send_pace.allows(now) {
                     log::warn!("cannot send to {to} ({error}); {more} more before");
                 }
             }
         }
+        self.train.clear();
     }
 
     /// Sets, moves and cancels timers. Earlier in a turn than its end too: nobody outside can

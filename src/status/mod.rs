@@ -105,7 +105,7 @@ pub fn look(
         loop {
             let question = hearing.lock().sealed(question(&codec));
             // A question that does not leave is one that nobody answers, and the view shows it.
-            let _ = ears.sender.send(Role::Acceptor, &question);
+            let _ = ears.sender.send(Role::Acceptor, (&question).into());
             thread::sleep(period);
             let view = hearing.lock().view(clock.now());
             if show(view).is_break() || !options.watch {

@@ -90,7 +90,7 @@ fn members_hear_each_other_once_they_were_introduced() {
     let network = MemoryNetwork::new();
     let (acceptor, mut proposer) = introduced(&network);
     let datagram = acceptor.datagram();
-    acceptor.sender.send(Role::Proposer, &datagram).unwrap();
+    acceptor.sender.send(Role::Proposer, (&datagram).into()).unwrap();
     let received = proposer.received();
     assert_eq!(received, [datagram], "the seal is gone");
     let sender = Sender { node: NodeId::new(Role::Acceptor, 1), boot: 5 };
@@ -106,13 +106,13 @@ fn a_stranger_gets_nothing_in() {
     let (acceptor, mut proposer) = introduced(&network);
     let mut ear = network.join(Role::Proposer, 10);
     let datagram = acceptor.datagram();
-    acceptor.sender.send(Role::Proposer, &datagram).unwrap();
+    acceptor.sender.send(Role::Proposer, (&datagram).into()).unwrap();
     let mut buffer = vec![0; 1 << 16];
     let length = ear.try_receive(&mut buffer).unwrap().unwrap();
     let recorded = buffer[..length].to_vec();
     assert_eq!(proposer.received().len(), 1);
 
-    let play = |bytes: &[u8]| network.send(Role::Proposer, bytes).unwrap();
+    let play = |bytes: &[u8]| network.send(Role::Proposer, bytes.into()).unwrap();
     play(&recorded);
     let mut flipped = recorded.clone();
     flipped[30] ^= 1;
@@ -129,7 +129,7 @@ fn a_stranger_gets_nothing_in() {
     let mut with_other_key = datagram.clone();
     seal(OTHER, 1).seal(Role::Proposer, &mut with_other_key);
     play(&with_other_key);
-    acceptor.sender.send(Role::Learner, &datagram).unwrap();
+    acceptor.sender.send(Role::Learner, (&datagram).into()).unwrap();
     let mut to_learners = datagram;
     seal(KEY, 1).seal(Role::Learner, &mut to_learners);
     play(&to_learners);
@@ -151,21 +151,21 @@ fn a_recording_is_refused_when_everything_was_restarted() {
     let network = MemoryNetwork::new();
     let mut ear = network.join(Role::Proposer, 100);
     let (acceptor, mut proposer) = introduced(&network);
-    acceptor.sender.send(Role::Proposer, &acceptor.datagram()).unwrap();
+    acceptor.sender.send(Role::Proposer, (&acceptor.datagram()).into()).unwrap();
     assert_eq!(proposer.received().len(), 1);
     drop((acceptor, proposer));
     let mut acceptor = Process::start(&network, Role::Acceptor, 3);
     let mut proposer = Process::start(&network, Role::Proposer, 4);
     let mut buffer = vec![0; 1 << 16];
     while let Some(length) = ear.try_receive(&mut buffer).unwrap() {
-        network.send(Role::Proposer, &buffer[..length]).unwrap();
+        network.send(Role::Proposer, (&buffer[..length]).into()).unwrap();
         introduce(&mut acceptor, &mut proposer);
         if proposer.refused(Refusal::Unproven) + proposer.refused(Refusal::Replayed) > 0 {
             break;
         }
     }
     assert!(proposer.refused(Refusal::Unproven) > 0, "{}", proposer.stats);
-    acceptor.sender.send(Role::Proposer, &acceptor.datagram()).unwrap();
+    acceptor.sender.send(Role::Proposer, (&acceptor.datagram()).into()).unwrap();
     assert_eq!(proposer.received().len(), 1);
 }
 
@@ -175,9 +175,9 @@ fn a_look_is_bounded_and_what_lies_behind_a_flood_is_found() {
     let network = MemoryNetwork::new();
     let (acceptor, mut proposer) = introduced(&network);
     for _ in 0..2 * TURNED_AWAY_MAX {
-        network.send(Role::Proposer, &proposer.datagram()[..20]).unwrap();
+        network.send(Role::Proposer, (&proposer.datagram()[..20]).into()).unwrap();
     }
-    acceptor.sender.send(Role::Proposer, &acceptor.datagram()).unwrap();
+    acceptor.sender.send(Role::Proposer, (&acceptor.datagram()).into()).unwrap();
     let before = proposer.stats.received.count();
     let mut buffer = vec![0; 1 << 16];
     for look in 1..=2 {

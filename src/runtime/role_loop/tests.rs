@@ -9,6 +9,7 @@ use super::super::inbox::{InboxSender, inbox};
 use super::super::printer::Printer;
 use super::super::stdin::{LineLimit, Stdin};
 use super::*;
+use crate::net::datagrams::Datagrams;
 use crate::protocol::actor::{Delivery, Ignored, Record};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{CatchUpRequest, Interest, Kind, Nack};
@@ -134,8 +135,8 @@ impl AcceptorStore for World {
 }
 
 impl DatagramSender for World {
-    fn send(&self, group: Role, _datagram: &[u8]) -> io::Result<()> {
-        self.note(&format!("send to {group}s"))
+    fn send(&self, group: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
+        self.note(&format!("send {} to {group}s", datagrams.count()))
     }
 }
 
@@ -287,7 +288,7 @@ fn the_effects_of_a_turn_are_stored_then_sent_then_delivered() {
     let (log, ended) = setup.start().end();
     let expected = "start, turn ends, message 1, message 99, turn ends, \
                     append 1.P1, append 99.P1, store flush, \
-                    send to proposers, send to proposers, \
+                    send 2 to proposers, \
                     deliver \"1\", deliver \"99\", output flush, store reclaim";
     assert_eq!(log.join(", "), expected);
     assert_eq!(ended.unwrap(), Ended::Finished);
@@ -318,7 +319,7 @@ fn an_output_that_fails_ends_the_process() {
 
 #[test]
 fn a_network_that_fails_and_messages_that_do_not_fit_are_counted() {
-    let setup = setup("send to proposers", |event, _, fx| {
+    let setup = setup("send 1 to proposers", |event, _, fx| {
         if event == "message 99" {
             let run = |at: u64| Run::new(Instance(at * 1_000_000), Instance(at * 1_000_000 + 1));
             let missing = (1..1000).map(run).collect();
@@ -334,7 +335,7 @@ fn a_network_that_fails_and_messages_that_do_not_fit_are_counted() {
     setup.running.message(99);
     let stats = Arc::clone(&setup.running.stats);
     let (log, ended) = setup.start().end();
-    assert_eq!(log[log.len() - 2..], ["send to proposers", "send to learners"]);
+    assert_eq!(log[log.len() - 2..], ["send 1 to proposers", "send 1 to learners"]);
     assert_eq!(ended.unwrap(), Ended::Finished);
     assert_eq!(stats.too_long.count(), 1);
     assert_eq!(stats.send_errors.count(), 1);
@@ -510,7 +511,7 @@ fn a_blocked_standard_output_does_not_block_the_loop() {
     let running = setup.start();
     for _ in 0..100 {
         running.handles.message(1);
-        running.handles.wait_for("send to proposers");
+        running.handles.wait_for("send 1 to proposers");
     }
     running.handles.message(99);
     assert_eq!(running.end().1.unwrap(), Ended::Finished);
