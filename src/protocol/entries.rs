@@ -41,7 +41,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub use self::builder::EntriesBuilder;
-use self::form::{NOOP, TIME, is_next, put, read, time_of};
+use self::form::{NOOP, TIME, is_next, put, put_all, read, time_of};
 pub(super) use self::form::{put_number, read_number};
 use super::types::{
     AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, LogTime, Number, Origin, Part, Piece, Run, Value,
@@ -252,11 +252,15 @@ impl Entries {
 
     /// The same for a reader who knows that they follow one of origin `before`.
     pub fn write_after(&self, before: Option<Origin>, buffer: &mut Vec<u8>) {
-        let mut entries = self.iter();
-        if let Some(first) = entries.next() {
-            put(first, before, buffer);
-            buffer.extend_from_slice(entries.rest);
+        // Of an empty slice the origin is that of the entry behind it.
+        if !self.is_empty() {
+            put_all(self.as_bytes(), self.origin, before, buffer);
         }
+    }
+
+    /// The form of all of them; that of the first may refer to an entry that is not here.
+    fn as_bytes(&self) -> &[u8] {
+        &self.shared[self.from as usize..self.until as usize]
     }
 
     /// How many there are.
@@ -276,12 +280,11 @@ impl Entries {
 
     /// Each of them, in order.
     pub fn iter(&self) -> Iter<'_> {
-        let bytes = &self.shared[self.from as usize..self.until as usize];
         let before = self.origin.map(|first| {
             // Only if there is one before does the first refer to it.
             first.at(Number(first.number.0.saturating_sub(1)))
         });
-        Iter { rest: bytes, left: self.count, before }
+        Iter { rest: self.as_bytes(), left: self.count, before }
     }
 
     /// The whole values among them, in order.
@@ -409,6 +412,22 @@ impl Entries {
             fitting += 1;
         }
         self.slice(0, fitting)
+    }
+
+    /// The same of the last.
+    fn last_origin(&self) -> Option<Origin> {
+        if self.is_run && !self.times_differ {
+            return self.origin.map(|first| first.at(first.number.plus(u64::from(self.count) - 1)));
+        }
+        self.iter().last().and_then(EntryRef::origin)
+    }
+
+    /// Whether the first of them goes on with what one of origin `before` began.
+    fn follow(&self, before: Option<Origin>) -> bool {
+        match self.origin {
+            Some(origin) => is_next(before, origin),
+            None => self.first().is_some_and(|first| follows(before, first)),
+        }
     }
 
     /// How many of them, from the first, are no-ops alone or one session's consecutive numbers.

@@ -4,9 +4,11 @@
 //! cannot be treated as a whole is cut first. Neither equality nor the hash of a map tells how it
 //! is cut. Iteration is in instance order.
 
-use std::collections::BTreeMap;
+mod ordered;
+
 use std::hash::{Hash, Hasher};
 
+use self::ordered::Ordered;
 use super::entries::{Entries, EntriesBuilder, EntryRef};
 use super::types::{Counted, Instance, Piece, Run};
 
@@ -90,7 +92,7 @@ pub enum Held {
 /// A map from [`Instance`] to an entry, with a `T` for each segment.
 #[derive(Clone, Debug)]
 pub struct Segments<T> {
-    segments: BTreeMap<Instance, Segment<T>>,
+    segments: Ordered<Segment<T>>,
     /// How many instances have an entry.
     len: usize,
     /// How many bytes the entries take.
@@ -111,7 +113,7 @@ impl<T> Segment<T> {
 
 impl<T> Default for Segments<T> {
     fn default() -> Self {
-        Segments { segments: BTreeMap::new(), len: 0, bytes: 0 }
+        Segments { segments: Ordered::default(), len: 0, bytes: 0 }
     }
 }
 
@@ -153,18 +155,18 @@ impl<T> Segments<T> {
 
     /// The lowest instance that has an entry.
     pub fn first(&self) -> Option<Instance> {
-        self.segments.first_key_value().map(|(from, _)| *from)
+        self.segments.first().map(|(from, _)| from)
     }
 
     /// The instances of the last segment.
     pub fn last_run(&self) -> Option<Run<Instance>> {
-        self.segments.last_key_value().map(|(from, segment)| segment.run(*from))
+        self.segments.last().map(|(from, segment)| segment.run(from))
     }
 
     /// The first segment's entries.
     pub fn first_page(&self) -> Option<Page> {
-        let (from, segment) = self.segments.first_key_value()?;
-        Some(Page { from: *from, entries: segment.entries.clone() })
+        let (from, segment) = self.segments.first()?;
+        Some(Page { from, entries: segment.entries.clone() })
     }
 
     /// Whether `instance` has an entry.
@@ -213,8 +215,8 @@ impl<T> Segments<T> {
 
     /// The segment that `instance` belongs to, and where it begins.
     fn covering(&self, instance: Instance) -> Option<(Instance, &Segment<T>)> {
-        let (from, segment) = self.segments.range(..=instance).next_back()?;
-        segment.run(*from).contains(instance).then_some((*from, segment))
+        let (from, segment) = self.segments.up_to(instance)?;
+        segment.run(from).contains(instance).then_some((from, segment))
     }
 
     /// The segments that have a part in `run`: that part, and where the segment begins.
@@ -225,9 +227,8 @@ impl<T> Segments<T> {
         // Mostly the first segment is the only one.
         let first = self.covering(run.from).filter(|_| !run.is_empty());
         let behind = first.map_or(run.from, |(from, segment)| segment.run(from).until);
-        let others = (behind < run.until).then(|| self.segments.range(behind..run.until));
-        let others = others.into_iter().flatten().map(|(from, segment)| (*from, segment));
-        first.into_iter().chain(others).map(move |(from, segment)| {
+        let others = (behind < run.until).then(|| self.segments.range(Run::new(behind, run.until)));
+        first.into_iter().chain(others.into_iter().flatten()).map(move |(from, segment)| {
             let whole = segment.run(from);
             let span = Run::new(whole.from.max(run.from), whole.until.min(run.until));
             (span, from, segment)
@@ -237,8 +238,7 @@ impl<T> Segments<T> {
     /// Whether any instance of `run` has an entry.
     pub fn overlaps(&self, run: Run<Instance>) -> bool {
         // Mostly the run lies behind everything.
-        let last = self.segments.last_key_value();
-        let is_behind = last.is_none_or(|(from, segment)| segment.run(*from).until <= run.from);
+        let is_behind = self.last_run().is_none_or(|last| last.until <= run.from);
         !is_behind && self.within(run).next().is_some()
     }
 }
@@ -267,7 +267,7 @@ impl<T: Clone + PartialEq> Segments<T> {
         }
         let end = Instance(behind * BLOCK_INSTANCES);
         let block = Run::new(Instance(end.0 - BLOCK_INSTANCES), end);
-        if self.segments.range(block.from..block.until).count() >= BLOCK_SEGMENTS_MIN {
+        if self.segments.range(block).count() >= BLOCK_SEGMENTS_MIN {
             self.join(block, BLOCK_BYTES);
         }
     }
@@ -279,12 +279,12 @@ impl<T: Clone + PartialEq> Segments<T> {
         }
         self.cut(run.from);
         self.cut(run.until);
-        while let Some(from) = self.segments.range(run.from..run.until).next().map(|(at, _)| *at) {
-            let Some(Segment { entries, tag }) = self.segments.remove(&from) else { return };
-            self.len -= entries.len();
-            self.bytes -= entries.bytes();
+        let (len, bytes) = (&mut self.len, &mut self.bytes);
+        self.segments.take(run, |from, Segment { entries, tag }| {
+            *len -= entries.len();
+            *bytes -= entries.bytes();
             taken(Page { from, entries }, tag);
-        }
+        });
     }
 
     /// Hands what the segments of `run` have to `change`, with the pages they have it for.
@@ -298,23 +298,22 @@ impl<T: Clone + PartialEq> Segments<T> {
         }
         self.cut(run.from);
         self.cut(run.until);
-        for (from, segment) in self.segments.range_mut(run.from..run.until) {
+        for (from, segment) in self.segments.range_mut(run) {
             #[cfg(test)]
             super::entries::steps::take();
-            change(segment.run(*from), &segment.entries, &mut segment.tag);
+            change(segment.run(from), &segment.entries, &mut segment.tag);
         }
     }
 
     /// Makes a segment begin at `instance`, if one has it.
     fn cut(&mut self, instance: Instance) {
         // Mostly it lies behind everything, or where the first segment begins.
-        let is_behind =
-            |(from, segment): (&Instance, &Segment<T>)| segment.run(*from).until <= instance;
-        if self.segments.last_key_value().is_none_or(is_behind) || self.first() >= Some(instance) {
+        let is_behind = self.last_run().is_none_or(|last| last.until <= instance);
+        if is_behind || self.first() >= Some(instance) {
             return;
         }
-        let Some((from, segment)) = self.segments.range_mut(..instance).next_back() else { return };
-        if !segment.run(*from).contains(instance) {
+        let Some((from, segment)) = self.segments.below_mut(instance) else { return };
+        if !segment.run(from).contains(instance) {
             return;
         }
         let place = (instance.0 - from.0) as usize;
@@ -329,19 +328,19 @@ impl<T: Clone + PartialEq> Segments<T> {
     pub fn join(&mut self, run: Run<Instance>, bytes_max: usize) {
         let mut from = run.from;
         while from < run.until {
-            let mut segments = self.segments.range(from..run.until);
+            let mut segments = self.segments.range(Run::new(from, run.until));
             let Some((first, head)) = segments.next() else { return };
-            let mut joined = head.run(*first);
+            let mut joined = head.run(first);
             let mut bytes = head.entries.bytes();
             for (next, segment) in segments {
                 bytes += segment.entries.bytes();
-                if *next != joined.until || segment.tag != head.tag || bytes > bytes_max {
+                if next != joined.until || segment.tag != head.tag || bytes > bytes_max {
                     break;
                 }
-                joined.until = segment.run(*next).until;
+                joined.until = segment.run(next).until;
             }
             from = joined.until;
-            if joined.until != head.run(*first).until {
+            if joined.until != head.run(first).until {
                 self.replace_by_one(joined);
             }
         }
@@ -363,6 +362,8 @@ impl<T: Clone + PartialEq> Segments<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -448,7 +449,7 @@ mod tests {
     fn single_entries_that_are_kept_are_joined_by_the_block() {
         let mut map = Segments::new();
         (1..=1000).for_each(|instance| map.keep(page(instance, 1), ()));
-        assert_eq!(map.segments.len(), 1000 / 64 + 1000 % 64 + 1);
+        assert_eq!(map.segments.iter().count(), 1000 / 64 + 1000 % 64 + 1);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Putting entries together, one by one or batch by batch.
 
-use super::form::{put, time_of};
+use super::form::{put, put_all, time_of};
 use super::{Entries, EntryRef, follows};
-use crate::protocol::types::{ENTRY_BYTES_MAX, Number, Origin, Part};
+use crate::protocol::types::{ENTRY_BYTES_MAX, Origin, Part};
 
 /// Puts entries together. It can be used again, and keeps its memory for that.
 #[derive(Clone, Debug, Default)]
@@ -74,21 +74,23 @@ impl EntriesBuilder {
         self.count += 1;
     }
 
-    /// Adds entries.
+    /// Adds entries, without reading them.
     pub fn extend(&mut self, entries: &Entries) {
-        let mut rest = entries.iter();
-        let Some(first) = rest.next() else { return };
-        self.push(first);
-        self.bytes.extend_from_slice(rest.rest);
-        self.count += rest.left;
-        self.is_mixed |= !entries.is_run;
+        if entries.is_empty() {
+            return;
+        }
+        let (origin, has_some) = (entries.origin, self.count > 0);
+        put_all(entries.as_bytes(), origin, self.last, &mut self.bytes);
+        self.is_mixed |= !entries.is_run || (has_some && !entries.follow(self.last));
+        self.times_differ |=
+            entries.times_differ || (has_some && time_of(self.last) != time_of(origin));
         self.has_parts |= entries.has_parts;
         self.has_checkpoints |= entries.has_checkpoints;
-        self.times_differ |= entries.times_differ;
-        self.last = match entries.numbers().filter(|_| !entries.times_differ) {
-            Some((origin, numbers)) => Some(origin.at(Number(numbers.until.0 - 1))),
-            None => rest.last().map_or(first.origin(), EntryRef::origin),
-        };
+        if !has_some {
+            self.first = origin;
+        }
+        self.count += entries.count;
+        self.last = entries.last_origin();
     }
 
     /// Everything that was added since the last time.

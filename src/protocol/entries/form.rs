@@ -39,34 +39,80 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
         EntryRef::Checkpoint { piece, bytes } => return put_piece(piece, bytes, buffer),
     };
     buffer.reserve(bytes.len() + ENTRY_BYTES_MAX);
-    let is_next = is_next(before, origin);
-    if is_leaders(origin) && origin.time != time_of(before) {
-        buffer.push(TIME);
-        buffer.extend_from_slice(&origin.time.0.to_le_bytes()[..TIME_BYTES]);
-    }
-    let is_stamped = origin.opened != Origin::UNSTAMPED;
-    let (alone, next, opening) = match (part, origin.assigned_by) {
-        (None, AssignedBy::Client) => (CLIENT_ASSIGNED, NEXT, CLIENT_ASSIGNED),
-        (None, AssignedBy::Leader) => (LEADER_ASSIGNED, NEXT, OPENING),
-        (Some(Part::First { .. }), _) => (FIRST_PART, NEXT_FIRST_PART, OPENING_FIRST_PART),
-        (Some(Part::Middle), _) => (MIDDLE_PART, NEXT_MIDDLE_PART, OPENING_MIDDLE_PART),
-        (Some(Part::Last), _) => (LAST_PART, NEXT_LAST_PART, OPENING_LAST_PART),
+    let form = match part {
+        None => NEXT,
+        Some(Part::First { .. }) => FIRST_PART,
+        Some(Part::Middle) => MIDDLE_PART,
+        Some(Part::Last) => LAST_PART,
     };
-    buffer.push(match (is_next, is_stamped) {
-        (true, _) => next,
-        (false, true) => opening,
-        (false, false) => alone,
-    });
-    if !is_next {
-        put_number(origin.session.client.into(), buffer);
-        put_number(origin.session.boot, buffer);
-        put_number(if is_stamped { origin.opened.0 } else { origin.number.0 }, buffer);
-    }
+    put_head(form, origin, before, buffer);
     if let Some(Part::First { value_bytes }) = part {
         put_number(value_bytes.into(), buffer);
     }
     put_number(bytes.len() as u64, buffer);
     buffer.extend_from_slice(bytes);
+}
+
+/// Appends entries that are in their form, the first of this `origin`, behind one of origin
+/// `before`. Only what the first says of its origin depends on the entry before it, so nothing else
+/// is read.
+pub(super) fn put_all(
+    entries: &[u8],
+    origin: Option<Origin>,
+    before: Option<Origin>,
+    buffer: &mut Vec<u8>,
+) {
+    buffer.reserve(entries.len() + ENTRY_BYTES_MAX);
+    let Some(origin) = origin else { return buffer.extend_from_slice(entries) };
+    let Some((form, rest)) = behind_head(entries) else {
+        unreachable!("entries are read once before they are taken in")
+    };
+    put_head(form, origin, before, buffer);
+    buffer.extend_from_slice(rest);
+}
+
+/// Appends what stands before the bytes of a value or a part, which is of the kind of `form`.
+fn put_head(form: u8, origin: Origin, before: Option<Origin>, buffer: &mut Vec<u8>) {
+    if is_leaders(origin) && origin.time != time_of(before) {
+        buffer.push(TIME);
+        buffer.extend_from_slice(&origin.time.0.to_le_bytes()[..TIME_BYTES]);
+    }
+    let (alone, next, opening) = match (form, origin.assigned_by) {
+        (FIRST_PART | NEXT_FIRST_PART | OPENING_FIRST_PART, _) => {
+            (FIRST_PART, NEXT_FIRST_PART, OPENING_FIRST_PART)
+        }
+        (MIDDLE_PART | NEXT_MIDDLE_PART | OPENING_MIDDLE_PART, _) => {
+            (MIDDLE_PART, NEXT_MIDDLE_PART, OPENING_MIDDLE_PART)
+        }
+        (LAST_PART | NEXT_LAST_PART | OPENING_LAST_PART, _) => {
+            (LAST_PART, NEXT_LAST_PART, OPENING_LAST_PART)
+        }
+        (_, AssignedBy::Client) => (CLIENT_ASSIGNED, NEXT, CLIENT_ASSIGNED),
+        (_, AssignedBy::Leader) => (LEADER_ASSIGNED, NEXT, OPENING),
+    };
+    if is_next(before, origin) {
+        return buffer.push(next);
+    }
+    let is_stamped = origin.opened != Origin::UNSTAMPED;
+    buffer.push(if is_stamped { opening } else { alone });
+    put_number(origin.session.client.into(), buffer);
+    put_number(origin.session.boot, buffer);
+    put_number(if is_stamped { origin.opened.0 } else { origin.number.0 }, buffer);
+}
+
+/// The form of the first of `entries`, which is a value or a part, and what follows what
+/// [`put_head`] has written.
+fn behind_head(entries: &[u8]) -> Option<(u8, &[u8])> {
+    let (mut form, mut rest) = entries.split_first()?;
+    if *form == TIME {
+        (form, rest) = rest.get(TIME_BYTES..)?.split_first()?;
+    }
+    if !matches!(*form, NEXT | NEXT_FIRST_PART | NEXT_MIDDLE_PART | NEXT_LAST_PART) {
+        for _ in 0..3 {
+            rest = rest.get(number_bytes(*rest.first()?)..)?;
+        }
+    }
+    Some((*form, rest))
 }
 
 /// Whether `origin` is that of the next value of the session of the entry before.
@@ -133,7 +179,9 @@ pub(super) fn read(
     let mut said = None;
     if *form == TIME {
         let (digits, behind) = rest.split_at_checked(TIME_BYTES).ok_or(Unreadable::Malformed)?;
-        said = Some(LogTime(number_of(digits)));
+        let mut time = [0; size_of::<u64>()];
+        time[..TIME_BYTES].copy_from_slice(digits);
+        said = Some(LogTime(u64::from_le_bytes(time)));
         (form, rest) = behind.split_first().ok_or(Unreadable::Malformed)?;
     }
     let (origin, rest) = match *form {
@@ -214,17 +262,26 @@ fn read_opening(bytes: &[u8]) -> Result<(Origin, &[u8]), Unreadable> {
 /// Reads a number; returns it and what follows.
 pub(in crate::protocol) fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unreadable> {
     let (first, rest) = bytes.split_first().ok_or(Unreadable::Malformed)?;
-    let width = match *first {
-        BYTES_2 => 2,
-        BYTES_4 => 4,
-        BYTES_8 => 8,
-        number if number < BYTES_2 => return Ok((number.into(), rest)),
-        _ => return Err(Unreadable::Malformed),
+    let read = match *first {
+        BYTES_2 => {
+            rest.split_first_chunk().map(|(it, rest)| (u16::from_le_bytes(*it).into(), rest))
+        }
+        BYTES_4 => {
+            rest.split_first_chunk().map(|(it, rest)| (u32::from_le_bytes(*it).into(), rest))
+        }
+        BYTES_8 => rest.split_first_chunk().map(|(it, rest)| (u64::from_le_bytes(*it), rest)),
+        number if number < BYTES_2 => Some((number.into(), rest)),
+        _ => None,
     };
-    let (digits, rest) = rest.split_at_checked(width).ok_or(Unreadable::Malformed)?;
-    Ok((number_of(digits), rest))
+    read.ok_or(Unreadable::Malformed)
 }
 
-fn number_of(digits: &[u8]) -> u64 {
-    digits.iter().rev().fold(0, |number, digit| number << 8 | u64::from(*digit))
+/// How many bytes a number takes that begins with this one.
+fn number_bytes(first: u8) -> usize {
+    match first {
+        BYTES_2 => 3,
+        BYTES_4 => 5,
+        BYTES_8 => 9,
+        _ => 1,
+    }
 }
