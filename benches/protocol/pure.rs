@@ -22,6 +22,10 @@ pub struct Core {
     leader: Proposer,
     acceptors: Vec<Acceptor>,
     now: Time,
+    /// What the leader and an acceptor want done: kept over turns, as a driver does.
+    fx: Effects,
+    votes: Effects,
+    accepts: Vec<Message>,
 }
 
 fn sender(role: Role, id: u32) -> Sender {
@@ -36,46 +40,40 @@ impl Core {
         let options = ProposerOptions { id: 1, boot: 1, no_timeouts, no_preexecution };
         let leader = Proposer::new(options, settings.clone());
         let acceptors = (1..=3).map(|id| Acceptor::new(id, 1, settings.clone())).collect();
-        let mut core = Core { leader, acceptors, now: Time::ZERO };
+        let (fx, votes, accepts) = (Effects::new(), Effects::new(), Vec::new());
+        let mut core = Core { leader, acceptors, now: Time::ZERO, fx, votes, accepts };
         for _ in 0..10 {
             core.now = core.now + settings.heartbeat_interval;
-            let mut fx = Effects::new();
-            core.leader.on_timer(core.now, Timer::Election, &mut fx);
-            core.settle(fx);
+            core.leader.on_timer(core.now, Timer::Election, &mut core.fx);
+            core.settle();
         }
         assert!(core.leader.is_leading());
         core
     }
 
     /// Ends the leader's turn and carries messages to and fro until there are no more.
-    fn settle(&mut self, mut fx: Effects) {
+    fn settle(&mut self) {
+        let Core { leader, acceptors, now, fx, votes, accepts } = self;
+        let now = *now;
         loop {
-            self.leader.on_turn_end(self.now, &mut fx);
-            let accepts: Vec<Message> = fx
-                .send
-                .drain(..)
-                .filter(|(to, _)| to.group() == Role::Acceptor)
-                .map(|(_, message)| message)
-                .collect();
+            leader.on_turn_end(now, fx);
+            let sent = fx.send.drain(..).filter(|(to, _)| to.group() == Role::Acceptor);
+            accepts.extend(sent.map(|(_, message)| message));
+            fx.clear();
             if accepts.is_empty() {
                 return;
             }
-            fx.clear();
-            for (id, acceptor) in (1..).zip(&mut self.acceptors) {
-                let mut votes = Effects::new();
-                for message in &accepts {
-                    acceptor.on_message(
-                        self.now,
-                        sender(Role::Proposer, 1),
-                        message.clone(),
-                        &mut votes,
-                    );
+            for (id, acceptor) in (1..).zip(&mut *acceptors) {
+                for message in &*accepts {
+                    acceptor.on_message(now, sender(Role::Proposer, 1), message.clone(), votes);
                 }
-                acceptor.on_turn_end(self.now, &mut votes);
-                for (_, message) in votes.send {
-                    self.leader.on_message(self.now, sender(Role::Acceptor, id), message, &mut fx);
+                acceptor.on_turn_end(now, votes);
+                for (_, message) in votes.send.drain(..) {
+                    leader.on_message(now, sender(Role::Acceptor, id), message, fx);
                 }
+                votes.clear();
             }
+            accepts.clear();
         }
     }
 
@@ -89,14 +87,9 @@ impl Core {
             let entries = Entries::numbered(origin, values);
             let (front, opened) = (Number(1), Origin::UNSTAMPED);
             let request = Request { assignment, from, front, opened, entries };
-            let mut fx = Effects::new();
-            self.leader.on_message(
-                self.now,
-                sender(Role::Client, 1),
-                Message::Request(request),
-                &mut fx,
-            );
-            self.settle(fx);
+            let request = Message::Request(request);
+            self.leader.on_message(self.now, sender(Role::Client, 1), request, &mut self.fx);
+            self.settle();
         }
         assert_eq!(self.leader.log().progress().decided, VALUES);
     }

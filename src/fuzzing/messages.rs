@@ -5,6 +5,7 @@ use crate::protocol::checkpoint::{
     Checkpoint, Distance, Head, History, Limit, OpenValue, TrimPoint,
 };
 use crate::protocol::entries::Entries;
+use crate::protocol::few::Few;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedPage, Announcement, Assignment, CatchUpReply, CatchUpRequest, Chosen,
     Chunk, Decide, DecideAck, Disown, Durable, Echo, Fetch, Heard, Heartbeat, Kind, Message, Nack,
@@ -47,7 +48,7 @@ impl Said {
     pub fn answer(&self, to_accept: bool) -> Option<Message> {
         if to_accept {
             let Accept { ballot, from, entries, .. } = self.accept.clone()?;
-            let runs = vec![Run::new(from, from.plus(entries.len() as u64))];
+            let runs = Run::new(from, from.plus(entries.len() as u64)).into();
             return Some(Message::Accepted(Accepted { ballot, runs }));
         }
         let Prepare { ballot, from, until, .. } = self.prepare.clone()?;
@@ -218,7 +219,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             };
             let of = bytes.chance().then(|| node(bytes));
             let again = bytes.chance();
-            Message::CatchUpRequest(CatchUpRequest { of, again, missing: runs(bytes) })
+            Message::CatchUpRequest(CatchUpRequest { of, again, missing: runs(bytes).into() })
         }
         Kind::CatchUpReply => Message::CatchUpReply(CatchUpReply {
             from: instance(bytes),
@@ -458,7 +459,7 @@ fn run<T: Counted>(bytes: &mut Bytes<'_>) -> Run<T> {
     Run::new(from, from.plus(bytes.number()))
 }
 
-fn runs<T: Counted>(bytes: &mut Bytes<'_>) -> Vec<Run<T>> {
+fn runs<T: Counted>(bytes: &mut Bytes<'_>) -> Few<Run<T>> {
     (0..bytes.below(5)).map(|_| run(bytes)).collect()
 }
 

@@ -69,7 +69,7 @@ fn made(value: &[u8]) -> Record {
         entries: entries(),
     });
     let accepted = |ballot| {
-        let runs = vec![Run::new(Instance(1), Instance(2))];
+        let runs = Run::new(Instance(1), Instance(2)).into();
         Message::Accepted(Accepted { ballot, runs })
     };
     let promised = |ballot| Belief::Acceptor { promised: ballot };
@@ -100,7 +100,7 @@ fn made(value: &[u8]) -> Record {
             Message::Accept(Accept {
                 ballot: old,
                 watermark,
-                chosen: Vec::new(),
+                chosen: Vec::new().into(),
                 full: false,
                 from,
                 entries: entries(),

@@ -139,7 +139,7 @@ fn numbered(what: &str, from: Instance, entries: &Entries, most: f64) -> String 
     if width(&long, LABEL) <= most { long } else { format!("{what} {instances}") }
 }
 
-fn numbers(told: &[Told], which: impl Fn(&Told) -> &Vec<Run<Number>>) -> String {
+fn numbers(told: &[Told], which: impl Fn(&Told) -> &[Run<Number>]) -> String {
     let word = |told: &Told| (told.session, spans(&joined(which(told).iter().copied())));
     let mut words: Vec<_> = told.iter().map(word).filter(|(_, it)| !it.is_empty()).collect();
     match words.len() {

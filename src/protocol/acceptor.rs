@@ -16,12 +16,13 @@ use self::hearing::Hearing;
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record, Room};
 use super::checkpoint::{self, Head};
+use super::few::Few;
 use super::figures::Figures;
 use super::message::{
     Accept, Accepted, AcceptedPage, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
     Progress, Promise, ReadReply, ReadRequest, Recall, Recalled,
 };
-use super::packing::{merge, runs_per_page};
+use super::packing::{merged, runs_per_page};
 use super::recall::Reading;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
@@ -56,7 +57,7 @@ pub struct Acceptor {
     /// Where first pieces of checkpoints were accepted, which may have been replaced since.
     checkpoints: BTreeSet<Instance>,
     /// Accepted in this turn under `promised`, not answered yet.
-    unanswered: Vec<Run<Instance>>,
+    unanswered: Few<Run<Instance>>,
     /// Some of it was stored before this turn: the answer to it was lost.
     is_asked_again: bool,
     /// The question that the last promise answered.
@@ -81,7 +82,7 @@ impl Acceptor {
             trimmed: Instance::FIRST,
             forgotten: Instance::FIRST,
             checkpoints: BTreeSet::new(),
-            unanswered: Vec::new(),
+            unanswered: Few::new(),
             is_asked_again: false,
             last_asked: None,
             hearing: Hearing::default(),
@@ -430,10 +431,10 @@ impl Acceptor {
         if self.unanswered.is_empty() {
             return;
         }
-        let mut runs = merge(std::mem::take(&mut self.unanswered));
+        let mut runs = merged(std::mem::take(&mut self.unanswered));
         let most = runs_per_page(self.settings.page_bytes());
         while !runs.is_empty() {
-            let rest = runs.split_off(runs.len().min(most));
+            let rest = runs.split_off(most);
             let accepted = Accepted { ballot: self.promised, runs };
             fx.send(owner_of(self.promised, again), Message::Accepted(accepted));
             runs = rest;
@@ -554,7 +555,7 @@ mod tests {
         let accept = |from, count, round| Accept {
             ballot: ballot(round, 1),
             watermark: Instance(9),
-            chosen: Vec::new(),
+            chosen: Few::new(),
             full: false,
             from: Instance(from),
             entries: vec![Entry::Noop; count].into(),
@@ -570,7 +571,7 @@ mod tests {
             });
             (fx.persist, runs.unwrap_or_default())
         };
-        let run = |from, until| vec![Run::new(Instance(from), Instance(until))];
+        let run = |from, until| Few::from(Run::new(Instance(from), Instance(until)));
         let promised = vec![Record::Promised(ballot(3, 1))];
         assert_eq!(hear(accept(5, 4, 3)), (promised, run(5, 9)));
         assert_eq!(hear(accept(5, 4, 3)), (vec![], run(5, 9)));
@@ -589,7 +590,7 @@ mod tests {
 
     fn accept(ballot: Ballot, from: u64, count: usize) -> Message {
         let (from, entries) = (Instance(from), vec![Entry::Noop; count].into());
-        let (watermark, chosen) = (Instance(1), Vec::new());
+        let (watermark, chosen) = (Instance(1), Few::new());
         Message::Accept(Accept { ballot, watermark, chosen, full: false, from, entries })
     }
 
@@ -735,7 +736,7 @@ mod tests {
         for from in [u64::MAX - 1, u64::MAX, u64::MAX - 2] {
             let (from, entries) = (Instance(from), vec![Entry::Noop; 3].into());
             let watermark = Instance(u64::MAX);
-            let chosen = Vec::new();
+            let chosen = Few::new();
             let (first, full) = (ballot(1, 1), false);
             let accept = Accept { ballot: first, watermark, chosen, full, from, entries };
             turn(&mut acceptor, [Message::Accept(accept), prepare(ballot(1, 1))]);

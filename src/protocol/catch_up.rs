@@ -528,7 +528,7 @@ mod tests {
         [2, 5, 6, 9, 12].into_iter().for_each(|instance| decide(&mut log, instance));
         let run = |from, until| Run::new(Instance(from), Instance(until));
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
-        let runs = vec![run(5, 8), run(9, 10), run(11, 13)];
+        let runs = vec![run(5, 8), run(9, 10), run(11, 13)].into();
         catch_up.on_named(&Chosen { ballot, until: Instance(4), runs }, &log);
         catch_up.on_turn_end(Time::ZERO, &log, &settings, &mut fx);
         assert_eq!(fx.timers, [(Timer::CatchUp, Some(Time::ZERO + settings.retry_least))]);
@@ -544,7 +544,7 @@ mod tests {
         log.note_first(Instance(5));
         let (mut catch_up, mut fx) = (CatchUp::default(), Effects::new());
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
-        let chosen = Chosen { ballot, until: Instance(4), runs: Vec::new() };
+        let chosen = Chosen { ballot, until: Instance(4), runs: Vec::new().into() };
         catch_up.on_named(&chosen, &log);
         for turn in 0..9 {
             catch_up.on_turn_end(Time(turn), &log, &settings, &mut fx);

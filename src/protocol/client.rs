@@ -269,7 +269,7 @@ impl Client {
             self.give_up();
         }
         // What a leader without a quorum holds is not on its way.
-        let held = if ack.quorate { told.received.as_slice() } else { &[] };
+        let held = if ack.quorate { &told.received[..] } else { &[] };
         let received = disjoint(held);
         for run in received.as_ref() {
             self.note_received(now, *run);
@@ -629,6 +629,7 @@ impl Actor for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::few::Few;
     use crate::protocol::message::Told;
     use crate::protocol::types::{NodeId, Value};
     use crate::protocol::versions::Versions;
@@ -650,7 +651,7 @@ mod tests {
         (client, fx)
     }
 
-    fn runs(runs: &[(u64, u64)]) -> Vec<Run<Number>> {
+    fn runs(runs: &[(u64, u64)]) -> Few<Run<Number>> {
         runs.iter().map(|(from, until)| Run::new(Number(*from), Number(*until))).collect()
     }
 
@@ -967,7 +968,7 @@ mod tests {
                 }
             }
             now = now + Duration::from_micros(500);
-            let delivered = if taken > 0 { runs(&[(1, taken + 1)]) } else { Vec::new() };
+            let delivered = if taken > 0 { runs(&[(1, taken + 1)]) } else { Few::new() };
             arrived = acknowledge(&mut client, now, Told { delivered, ..ack() });
             let mut fx = Effects::new();
             client.on_timer(now, Timer::RetryRequest, &mut fx);

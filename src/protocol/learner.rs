@@ -20,6 +20,7 @@ use super::actor::{Actor, Delivery, Effects, Halt, Ignored, Input};
 use super::catch_up;
 use super::checkpoint::Checkpoint;
 use super::decided_log::{Contradiction, LetsGo, Occurrence};
+use super::few::Few;
 use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
@@ -326,7 +327,7 @@ impl Learner {
         if from.role == Role::Proposer {
             self.followed.hear(now, &heartbeat, &self.settings);
             if standing == Standing::Leads {
-                let (until, runs) = (heartbeat.progress.watermark, Vec::new());
+                let (until, runs) = (heartbeat.progress.watermark, Few::new());
                 self.on_chosen(now, sender, Chosen { ballot, until, runs }, fx);
             }
             if quorate && standing == Standing::Leads {

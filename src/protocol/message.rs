@@ -81,6 +81,7 @@ pub use self::recalling::{Recall, Recalled, Voted};
 pub use self::snapshot::{Chunk, Durable, Fetch, SnapshotName, StateKind};
 
 use super::entries::Entries;
+use super::few::Few;
 use super::types::{
     AssignedBy, Ballot, Counted, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run, Session,
     TOLD_BYTES_MAX, Time, To, Value,
@@ -187,18 +188,18 @@ pub struct Told {
     /// Nothing is known of the session any more, and nothing more of it is ever delivered. Final.
     pub is_forgotten: bool,
     /// Values the leader holds. It may die with them, so this only paces retries.
-    pub received: Vec<Run<Number>>,
+    pub received: Few<Run<Number>>,
     /// Values that are decided in their instance, or delivered. Final.
-    pub delivered: Vec<Run<Number>>,
+    pub delivered: Few<Run<Number>>,
     /// Values whose instance holds something else, or whose session has ended before they were
     /// delivered. Final.
-    pub lost: Vec<Run<Number>>,
+    pub lost: Few<Run<Number>>,
 }
 
 impl Told {
     /// Nothing but that the session was heard, by a request or not.
     pub fn new(session: Session, requested: bool) -> Self {
-        let (received, delivered, lost) = (Vec::new(), Vec::new(), Vec::new());
+        let (received, delivered, lost) = (Few::new(), Few::new(), Few::new());
         Told { session, requested, is_forgotten: false, received, delivered, lost }
     }
 
@@ -218,7 +219,7 @@ pub struct Accept {
     /// The leader's watermark: as [`Chosen::until`].
     pub watermark: Instance,
     /// As [`Chosen::runs`].
-    pub chosen: Vec<Run<Instance>>,
+    pub chosen: Few<Run<Instance>>,
     /// Whether the leader takes no new values, as [`RequestAck::full`]. Then clients' values in
     /// here were under way before, and an acceptor whose disk is full takes them from its reserve:
     /// a checkpoint above them, which makes room, is of use once they are decided.
@@ -235,7 +236,7 @@ pub struct Accepted {
     /// The ballot of the entries.
     pub ballot: Ballot,
     /// Their instances.
-    pub runs: Vec<Run<Instance>>,
+    pub runs: Few<Run<Instance>>,
 }
 
 /// Acceptor to proposers: refused, because a higher ballot was promised.
@@ -260,7 +261,7 @@ pub struct Chosen {
     /// Everything below it is decided.
     pub until: Instance,
     /// What else is decided, as far as it was decided of late.
-    pub runs: Vec<Run<Instance>>,
+    pub runs: Few<Run<Instance>>,
 }
 
 /// Leader to learners and to standby proposers: these entries are decided, otherwise than by the

@@ -15,6 +15,7 @@ pub mod cutting;
 pub mod decided_log;
 pub mod election;
 pub mod entries;
+pub mod few;
 pub mod figures;
 pub mod flow;
 pub mod gathering;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::entries::EntriesBuilder;
+use super::few::Few;
 use super::segments::Page;
 use super::types::{Counted, RUN_BYTES_MAX, Run};
 
@@ -53,6 +54,11 @@ pub fn disjoint<T: Counted>(runs: &[Run<T>]) -> Cow<'_, [Run<T>]> {
         return Cow::Borrowed(runs);
     }
     Cow::Owned(merge(runs.to_vec()))
+}
+
+/// The same of a list that is mostly short.
+pub fn merged<T: Counted>(runs: Few<Run<T>>) -> Few<Run<T>> {
+    if runs.len() < 2 { runs } else { merge(runs.into()).into() }
 }
 
 /// Sorts runs and joins those that touch or overlap.

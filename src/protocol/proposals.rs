@@ -22,6 +22,7 @@
 pub mod mistakes;
 
 use super::decided_log::DecidedLog;
+use super::few::Few;
 use super::message::Chosen;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
@@ -39,7 +40,7 @@ pub struct Proposals {
 
 impl Default for Proposals {
     fn default() -> Self {
-        let named = Chosen { ballot: Ballot::ZERO, until: Instance::FIRST, runs: Vec::new() };
+        let named = Chosen { ballot: Ballot::ZERO, until: Instance::FIRST, runs: Few::new() };
         Proposals { held: Segments::new(), named }
     }
 }
@@ -125,7 +126,7 @@ impl Proposals {
         if chosen.ballot == self.named.ballot {
             chosen.until = chosen.until.max(self.named.until);
             let known = self.named.runs.iter().filter(|run| run.until > chosen.until);
-            let known: Vec<Run<Instance>> = known.copied().collect();
+            let known: Few<Run<Instance>> = known.copied().collect();
             if chosen.runs.is_empty() {
                 chosen.runs = known;
             }

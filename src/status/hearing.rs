@@ -483,7 +483,7 @@ mod tests {
     fn what_is_not_understood_is_counted_and_what_is_of_no_interest_is_a_sign_of_life() {
         let mut hearing = hearing();
         let (ballot, watermark) = (ballot(1, 2), Instance(1));
-        let (from, entries, chosen) = (Instance(1), Vec::new().into(), Vec::new());
+        let (from, entries, chosen) = (Instance(1), Vec::new().into(), Vec::new().into());
         let accept = Accept { ballot, watermark, chosen, full: false, from, entries };
         say(&mut hearing, 0, Role::Proposer, 2, &Message::Accept(accept));
         assert_eq!(hearing.view(Time(0)).rows.len(), 1);

@@ -17,6 +17,7 @@ use self::announcing::{put_reading, take_reading};
 pub(super) use self::record::{decode_record, encode_record};
 use super::Refusal;
 use crate::protocol::entries::{Entries, Unreadable};
+use crate::protocol::few::Few;
 use crate::protocol::message::{
     Accept, Accepted, Announcement, Assignment, Chosen, Decide, DecideAck, Disown, Durable, Echo,
     Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Progress, Request, Standing,
@@ -315,8 +316,8 @@ impl<'a> Body<'a> {
         Ok(items)
     }
 
-    fn runs<T: Counted>(&mut self, count: u32) -> Result<Vec<Run<T>>, Refusal> {
-        self.list(count, |body| run(body.take()?))
+    fn runs<T: Counted>(&mut self, count: u32) -> Result<Few<Run<T>>, Refusal> {
+        (0..count).map(|_| run(self.take()?)).collect()
     }
 
     /// The entries of a page that begins at `from`.

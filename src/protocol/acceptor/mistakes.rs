@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Actor, Effects, Ignored, Input, Record, Room};
+use crate::protocol::few::Few;
 use crate::protocol::figures::Figures;
 use crate::protocol::message::{Accept, Heartbeat, Interest, Message, Prepare, Progress};
 use crate::protocol::settings::Settings;
@@ -44,12 +45,12 @@ impl Acceptor {
     }
 
     fn on_prepare(&mut self, prepare: Prepare, fx: &mut Effects) {
-        let (sent, mut late) = (fx.send.len(), Vec::new());
+        let (sent, mut late) = (fx.send.len(), Few::new());
         if bugs::has(Bug::AnswersUnderNextBallot) {
             late = mem::take(&mut self.0.unanswered);
         }
         self.handle(prepare.ballot, fx, |acceptor, fx| acceptor.on_prepare(prepare, fx));
-        self.0.unanswered.append(&mut late);
+        self.0.unanswered.extend(late);
         for (_, message) in &mut fx.send[sent..] {
             let Message::Promise(promise) = message else { continue };
             if bugs::has(Bug::ReportsTrimmedAsEmpty) {
@@ -73,7 +74,7 @@ impl Acceptor {
             self.0.promised = promised;
         }
         if bugs::has(Bug::AnswersAcceptsOnce) && fx.persist.is_empty() {
-            self.0.unanswered.truncate(unanswered);
+            drop(self.0.unanswered.split_off(unanswered));
         }
     }
 

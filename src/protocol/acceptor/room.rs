@@ -96,7 +96,7 @@ mod tests {
     /// on.
     fn hear(acceptor: &mut Acceptor, round: u64, full: bool) -> (String, usize, Vec<Ignored>) {
         let entries = vec![value(1), Limit { sessions: 9 }.entry(), value(2)].into();
-        let (watermark, chosen, from) = (Instance(1), Vec::new(), Instance(1));
+        let (watermark, chosen, from) = (Instance(1), Vec::new().into(), Instance(1));
         let ballot = Ballot { round, proposer: 1, boot: 1 };
         let accept = Accept { ballot, watermark, chosen, full, from, entries };
         let from = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Counted, Instance, Number, Part, Run, Session};
+use crate::protocol::types::{Counted, Instance, Number, Origin, Part, Run, Session};
 
 /// How many bytes all sessions' values may take, and those among them that came before one that is
 /// still missing. More are refused, and asked for again.
@@ -33,6 +33,9 @@ pub struct Queues {
     begun: Begun,
     /// How many of them have values without a gap.
     busy: usize,
+    /// The memory of the queue that was forgotten last, for the next one: a lone value fills and
+    /// empties one.
+    spare: Queue,
 }
 
 /// Values that travel in parts, and of which the first part is there.
@@ -183,7 +186,12 @@ impl Queues {
             early: below(EARLY_BYTES_MAX, self.held.early),
         };
         let limits = Limits { values: settings.request_queue, bytes, room };
-        self.queues.entry(session).or_insert_with(|| Queue::new(opened, front));
+        let spare = &mut self.spare;
+        self.queues.entry(session).or_insert_with(|| Queue {
+            opened,
+            front,
+            ..std::mem::take(spare)
+        });
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
 
@@ -271,18 +279,22 @@ impl Queues {
             queue.is_ready = true;
             self.ready.push_back(session);
         }
-        if queue.held == 0 && queue.early.is_empty() && !queue.is_ready {
-            self.queues.remove(&session);
+        if queue.held == 0
+            && queue.early.is_empty()
+            && !queue.is_ready
+            && let Some(empty) = self.queues.remove(&session)
+        {
+            self.spare = Queue { opened: Origin::UNSTAMPED, front: Number::FIRST, ..empty };
         }
     }
 }
 
-impl Queue {
-    /// An empty queue for a session, opened at `opened`, whose values below `front` are delivered.
-    fn new(opened: Instance, front: Number) -> Self {
+impl Default for Queue {
+    /// An empty queue of no session.
+    fn default() -> Self {
         Queue {
-            opened,
-            front,
+            opened: Origin::UNSTAMPED,
+            front: Number::FIRST,
             proposed: VecDeque::new(),
             waiting: VecDeque::new(),
             held: 0,
@@ -292,7 +304,9 @@ impl Queue {
             is_ready: false,
         }
     }
+}
 
+impl Queue {
     /// The number behind the values that are held without a gap.
     fn end(&self) -> Number {
         self.front.plus(self.held as u64)
@@ -489,7 +503,7 @@ mod tests {
     }
 
     fn queue(numbers: impl IntoIterator<Item = u64>) -> Queue {
-        let mut queue = Queue::new(Instance(1), Number::FIRST);
+        let mut queue = Queue::default();
         for number in numbers {
             push(&mut queue, number, number + 1);
         }
@@ -525,7 +539,7 @@ mod tests {
     /// goes on.
     #[test]
     fn values_in_parts_begin_while_there_is_room() {
-        let mut queue = Queue::new(Instance(1), Number::FIRST);
+        let mut queue = Queue::default();
         let push = |queue: &mut Queue, from, until, count, bytes| {
             let limits = Limits { room: Begun { count, bytes }, ..LIMITS };
             let mut fates = String::new();
@@ -581,7 +595,7 @@ mod tests {
 
     #[test]
     fn what_came_together_is_cut_where_it_must_be() {
-        let mut queue = Queue::new(Instance(1), Number::FIRST);
+        let mut queue = Queue::default();
         push(&mut queue, 1, 7);
         assert_eq!(
             queue.propose_next(4, Instance(10)).map(|page| page.entries),
@@ -699,13 +713,13 @@ mod tests {
     /// it was refused for ever.
     #[test]
     fn early_values_do_not_keep_out_the_one_they_wait_for() {
-        let mut queue = Queue::new(Instance(1), Number::FIRST);
+        let mut queue = Queue::default();
         push(&mut queue, 2, 101);
         assert_eq!(push(&mut queue, 101, 102), [("#101..#102".to_owned(), Fate::Refused)]);
         assert_eq!(push(&mut queue, 1, 2), [("#1..#2".to_owned(), Fate::Received)]);
         assert_eq!((queue.held, queue.early.len()), (100, 0));
         // Neither do their bytes.
-        let mut queue = Queue::new(Instance(1), Number::FIRST);
+        let mut queue = Queue::default();
         let bytes = Bytes { in_order: 1, early: 1 };
         let mut push = |number| {
             let mut told = None;
@@ -726,7 +740,7 @@ mod tests {
     fn early_values_are_held_once() {
         let mut rng = crate::rng::Rng::new(7);
         for _ in 0..200 {
-            let mut queue = Queue::new(Instance(1), Number::FIRST);
+            let mut queue = Queue::default();
             let mut seen = std::collections::BTreeSet::new();
             for _ in 0..20 {
                 let from = 2 + rng.below(80);

@@ -36,6 +36,7 @@ use self::telling::Learners;
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::decided_log::{Contradiction, Occurrence};
+use super::few::Few;
 use super::figures::Figures;
 use super::message::{
     Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
@@ -228,7 +229,7 @@ impl Proposer {
         self.election.on_word(now, id, from.boot, announcement);
         self.version.hear(now, &heartbeat, &self.settings);
         if announcement.standing == Standing::Leads {
-            let (until, runs) = (heartbeat.progress.watermark, Vec::new());
+            let (until, runs) = (heartbeat.progress.watermark, Few::new());
             self.on_named(now, from, Chosen { ballot, until, runs }, fx);
             if ballot < self.followed {
                 // It does not know yet that it was replaced.
@@ -385,6 +386,9 @@ impl Proposer {
             return fx.ignore(Ignored::NotLeading);
         };
         let chosen = leadership.on_accepted(now, acceptor, accepted, fx);
+        if chosen.is_empty() {
+            return;
+        }
         let mut decided = Vec::new();
         for page in chosen {
             self.decide(now, page, &mut decided, fx);

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::few::Few;
 use crate::protocol::message::{Message, RequestAck, Told};
-use crate::protocol::packing::{merge, runs_per_page};
+use crate::protocol::packing::{merge, merged, runs_per_page};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
     Counted, Instance, NodeId, Number, Role, Run, Session, TOLD_BYTES_MAX, To,
@@ -34,8 +35,8 @@ pub struct Notes {
 struct Note {
     /// Received, with the instance asked for by the first, if the client asked for one.
     received: Vec<(Run<Number>, Option<Instance>)>,
-    delivered: Vec<Run<Number>>,
-    lost: Vec<Run<Number>>,
+    delivered: Few<Run<Number>>,
+    lost: Few<Run<Number>>,
     /// Above every number that was received, if there was any.
     end: Option<Number>,
     /// Something before what was received in this turn is missing.
@@ -58,8 +59,8 @@ struct Note {
 /// What an acknowledgement told before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Earlier {
-    delivered: Vec<Run<Number>>,
-    lost: Vec<Run<Number>>,
+    delivered: Few<Run<Number>>,
+    lost: Few<Run<Number>>,
 }
 
 /// In how many acknowledgements a client finds what became of a value, as long as others follow: so
@@ -220,12 +221,15 @@ impl Notes {
             let received = if std::mem::take(&mut note.has_gap) {
                 note.take_open(session, log)
             } else {
-                vec![]
+                Few::new()
             };
-            let delivered = merge(std::mem::take(&mut note.delivered));
-            let lost = merge(std::mem::take(&mut note.lost));
-            let again = |runs: &Vec<Run<Number>>, before: fn(&Earlier) -> &Vec<Run<Number>>| {
-                merge(runs.iter().chain(note.told.iter().flat_map(before)).copied().collect())
+            let delivered = merged(std::mem::take(&mut note.delivered));
+            let lost = merged(std::mem::take(&mut note.lost));
+            let again = |runs: &Few<Run<Number>>, before: fn(&Earlier) -> &Few<Run<Number>>| {
+                let mut all = runs.clone();
+                // Mostly each goes on with what was told before.
+                note.told.iter().rev().flat_map(before).for_each(|run| precede(&mut all, *run));
+                merged(all)
             };
             let all_delivered = again(&delivered, |told| &told.delivered);
             let all_lost = again(&lost, |told| &told.lost);
@@ -265,9 +269,17 @@ impl Notes {
 }
 
 /// Adds numbers to runs. Mostly they follow the last one.
-fn extend(runs: &mut Vec<Run<Number>>, numbers: Run<Number>) {
+fn extend(runs: &mut Few<Run<Number>>, numbers: Run<Number>) {
     match runs.last_mut() {
         Some(last) if last.until == numbers.from => last.until = numbers.until,
+        _ => runs.push(numbers),
+    }
+}
+
+/// The same in front of them.
+fn precede(runs: &mut Few<Run<Number>>, numbers: Run<Number>) {
+    match runs.first_mut() {
+        Some(first) if first.from == numbers.until => first.from = numbers.from,
         _ => runs.push(numbers),
     }
 }
@@ -295,7 +307,7 @@ impl Note {
     }
 
     /// Takes what was received and is still not final.
-    fn take_open(&mut self, session: Session, log: &DecidedLog) -> Vec<Run<Number>> {
+    fn take_open(&mut self, session: Session, log: &DecidedLog) -> Few<Run<Number>> {
         let next = log.next_number(session);
         let mut open = Vec::new();
         for (numbers, asked) in self.received.drain(..) {
@@ -308,7 +320,7 @@ impl Note {
             open.extend(undecided.iter().map(|run| Run::new(number(run.from), number(run.until))));
         }
         open.retain(|run| !run.is_empty());
-        merge(open)
+        merge(open).into()
     }
 }
 
@@ -334,7 +346,7 @@ impl Pages {
         loop {
             let [received, delivered, lost] =
                 [&mut told.received, &mut told.delivered, &mut told.lost]
-                    .map(|runs| runs.split_off(runs.len().min(most)));
+                    .map(|runs| runs.split_off(most));
             let rest =
                 Told { received, delivered, lost, ..Told::new(told.session, told.requested) };
             let is_last = rest == Told::new(rest.session, rest.requested);

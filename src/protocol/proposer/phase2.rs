@@ -6,6 +6,7 @@ pub mod mistakes;
 use std::hash::{Hash, Hasher};
 
 use crate::protocol::actor::{Effects, Ignored};
+use crate::protocol::few::Few;
 use crate::protocol::flow::{OVERHEAD_BYTES, Ticket};
 use crate::protocol::message::{Accept, Accepted, Message};
 use crate::protocol::packing::{disjoint, merge, pages};
@@ -141,15 +142,15 @@ impl Phase2 {
         accepted: &Accepted,
         settings: &Settings,
         fx: &mut Effects,
-    ) -> Vec<Page> {
-        let mut chosen: Vec<Page> = Vec::new();
+    ) -> Few<Page> {
+        let mut chosen = Few::new();
         if accepted.ballot != self.ballot {
             fx.ignore(Ignored::StaleBallot);
             return chosen;
         }
         for run in disjoint(&accepted.runs).as_ref() {
             // Over what is in flight, not over the run: a forged run may be endless.
-            let mut won = Vec::new();
+            let mut won = Few::new();
             self.in_flight.change(*run, |run, _, flight| {
                 flight.accepted.vote(acceptor);
                 if flight.accepted.is_won(self.quorum) {
@@ -167,8 +168,8 @@ impl Phase2 {
     }
 
     /// Takes `run` out of flight: it is decided by other means. Returns what was proposed.
-    pub fn forget(&mut self, run: Run<Instance>) -> Vec<Page> {
-        let mut forgotten = Vec::new();
+    pub fn forget(&mut self, run: Run<Instance>) -> Few<Page> {
+        let mut forgotten = Few::new();
         if self.in_flight.overlaps(run) {
             self.take(None, run, &mut forgotten);
         }
@@ -177,9 +178,9 @@ impl Phase2 {
 
     /// Takes `run` out of flight. It was answered by a quorum, if at all: a minority that is slow
     /// keeps nothing in the network.
-    fn take(&mut self, answered: Option<Time>, run: Run<Instance>, taken: &mut Vec<Page>) {
+    fn take(&mut self, answered: Option<Time>, run: Run<Instance>, taken: &mut Few<Page>) {
         let mut last = Ticket::default();
-        let mut tickets = Vec::new();
+        let mut tickets = Few::new();
         self.in_flight.take(run, |page, flight| {
             if flight.ticket != last {
                 last = flight.ticket;
@@ -264,19 +265,19 @@ impl Phase2 {
         self.count_unsent();
     }
 
-    /// Sends what there is room for of `runs`, and returns the rest.
+    /// Sends what there is room for of `runs`, and returns the rest, in the same memory.
     fn send_runs(
         &mut self,
         now: Time,
-        runs: Vec<Run<Instance>>,
+        mut runs: Vec<Run<Instance>>,
         names: &mut Names,
         settings: &Settings,
         fx: &mut Effects,
     ) -> Vec<Run<Instance>> {
         let pieces = runs.len();
-        let runs = merge(runs);
+        runs = merge(runs);
         self.flow.wake(now);
-        let (mut leaving, mut bytes, mut rest) = (Vec::new(), 0, None);
+        let (mut leaving, mut bytes, mut rest) = (Few::new(), 0, None);
         let held = runs.iter().flat_map(|run| self.in_flight.pages(*run)).map(|(page, _)| page);
         for page in pages(held, settings.entries_bytes()) {
             let more = page.entries.bytes() + OVERHEAD_BYTES;
@@ -291,10 +292,14 @@ impl Phase2 {
         for page in leaving {
             self.send_page(now, page, is_joined, names, settings, fx);
         }
-        let Some(rest) = rest else { return Vec::new() };
+        let Some(rest) = rest else {
+            runs.clear();
+            return runs;
+        };
         self.flow.note_full();
-        let behind = runs.into_iter().filter(|run| run.until > rest);
-        behind.map(|run| Run::new(run.from.max(rest), run.until)).collect()
+        runs.retain(|run| run.until > rest);
+        runs.iter_mut().for_each(|run| run.from = run.from.max(rest));
+        runs
     }
 
     fn send_page(
@@ -322,7 +327,7 @@ impl Phase2 {
         }
         let Page { from, entries } = page;
         let rest = settings.page_bytes().saturating_sub(entries.bytes() + ENTRY_BYTES_MAX);
-        let (watermark, mut chosen) = (names.until, Vec::new());
+        let (watermark, mut chosen) = (names.until, Few::new());
         if names.runs.len() * RUN_BYTES_MAX <= rest {
             (chosen, names.is_due) = (std::mem::take(&mut names.runs), false);
         }
@@ -372,7 +377,7 @@ mod tests {
     const BALLOT: Ballot = Ballot { round: 1, proposer: 1, boot: 1 };
 
     fn accepted(from: u64, until: u64) -> Accepted {
-        let runs = vec![Run::new(Instance(from), Instance(until))];
+        let runs = Run::new(Instance(from), Instance(until)).into();
         Accepted { ballot: BALLOT, runs }
     }
 
@@ -387,7 +392,8 @@ mod tests {
     }
 
     fn hear(phase2: &mut Phase2, now: Time, acceptor: u32, accepted: &Accepted) -> Vec<Page> {
-        phase2.on_accepted(now, acceptor, accepted, &Settings::default(), &mut Effects::new())
+        let mut fx = Effects::new();
+        phase2.on_accepted(now, acceptor, accepted, &Settings::default(), &mut fx).into()
     }
 
     /// "Paxos Made Simple", 2.2: chosen when a majority of the acceptors accepted it.
@@ -409,7 +415,7 @@ mod tests {
         let singles = || (1..=1000).rev().map(|one| Run::new(Instance(one), Instance(one + 1)));
         for runs in [vec![endless(); 1000], singles().chain(singles()).collect()] {
             let mut phase2 = in_flight(1000);
-            let accepted = Accepted { ballot: BALLOT, runs };
+            let accepted = Accepted { ballot: BALLOT, runs: runs.into() };
             let (chosen, steps) = steps::count(|| hear(&mut phase2, Time::ZERO, 1, &accepted));
             assert!(chosen.is_empty());
             assert!(steps <= 3000, "{steps} steps");

@@ -10,6 +10,7 @@ pub mod mistakes;
 use super::Proposer;
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
+use crate::protocol::few::Few;
 use crate::protocol::message::{Chosen, Decide, Message, Progress};
 use crate::protocol::packing::{merge, pages, runs_per_page};
 use crate::protocol::retry::backoff;
@@ -54,14 +55,14 @@ pub struct Names {
     /// Everything below it is decided: the watermark.
     pub until: Instance,
     /// What else is decided.
-    pub runs: Vec<Run<Instance>>,
+    pub runs: Few<Run<Instance>>,
     /// Whether it is news, and not said yet.
     pub is_due: bool,
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Names { until: Instance::FIRST, runs: Vec::new(), is_due: false }
+        Names { until: Instance::FIRST, runs: Few::new(), is_due: false }
     }
 }
 
@@ -76,7 +77,7 @@ impl News {
             self.recent = merge(std::mem::take(&mut self.recent));
         }
         self.recent.retain(|run| run.until > log.watermark());
-        self.names.runs.clone_from(&self.recent);
+        self.names.runs = self.recent.iter().copied().collect();
         let most = self.recent.len().saturating_sub(RUNS_REPEATED);
         self.recent.drain(..most);
     }
@@ -99,8 +100,10 @@ impl Proposer {
         } else {
             self.learners.tries = self.learners.tries.saturating_add(1);
             let limit = runs_per_page(self.settings.page_bytes());
-            let (until, runs) =
-                (self.log.decided_below(), self.log.decided(self.log.decided_below(), limit));
+            let (until, runs) = (
+                self.log.decided_below(),
+                self.log.decided(self.log.decided_below(), limit).into(),
+            );
             fx.send(Role::Learner, Message::Chosen(Chosen { ballot, until, runs }));
         }
         self.learners.due = decided;
@@ -122,11 +125,12 @@ impl Proposer {
         if self.news.names.is_due {
             let until = self.news.names.until;
             let limit = runs_per_page(self.settings.page_bytes());
-            let mut rest = std::mem::take(&mut self.news.names.runs);
+            let mut runs = std::mem::take(&mut self.news.names.runs);
             while self.news.names.is_due {
-                let runs = rest.drain(..rest.len().min(limit)).collect();
-                fx.send(Role::Learner, Message::Chosen(Chosen { ballot, until, runs }));
+                let rest = runs.split_off(limit);
                 self.news.names.is_due = !rest.is_empty();
+                fx.send(Role::Learner, Message::Chosen(Chosen { ballot, until, runs }));
+                runs = rest;
             }
         }
         self.send_found(now, ballot, fx);

@@ -168,7 +168,8 @@ pub(super) fn decode_chunk(body: &mut Body<'_>) -> Result<Chunk, Refusal> {
 pub(super) fn decode_request(body: &mut Body<'_>) -> Result<CatchUpRequest, Refusal> {
     let head: CatchUpRequestHead = body.take()?;
     let of = head.of.map(node).transpose()?;
-    Ok(CatchUpRequest { of, again: head.again, missing: body.runs(head.missing)? })
+    let missing = body.runs(head.missing)?.into();
+    Ok(CatchUpRequest { of, again: head.again, missing })
 }
 
 pub(super) fn decode_reply(body: &mut Body<'_>) -> Result<CatchUpReply, Refusal> {

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::entries::EntryRef;
+use crate::protocol::few::Few;
 use crate::protocol::message::{
     AcceptedPage, CatchUpReply, CatchUpRequest, Chunk, Fetch, Prepare, Promise, ReadReply,
     ReadRequest, Recall, Recalled, RequestAck, SnapshotName, StateKind, Told, Voted,
@@ -59,8 +60,9 @@ fn requested(values: &[&[u8]]) -> Entries {
     Entries::numbered(origin, values.iter().copied())
 }
 
-fn runs<T: Counted>() -> Vec<Run<T>> {
-    vec![Run::new(T::new(1), T::new(2)), Run::new(T::new(u64::MAX - 1), T::new(u64::MAX))]
+fn runs<T: Counted>() -> Few<Run<T>> {
+    let (first, last) = (T::new(1), T::new(u64::MAX));
+    vec![Run::new(first, T::new(2)), Run::new(T::new(u64::MAX - 1), last)].into()
 }
 
 fn progress() -> Progress {
@@ -144,7 +146,7 @@ fn sample(kind: Kind) -> Message {
         }
         Kind::CatchUpRequest => {
             let of = Some(NodeId::new(Role::Proposer, u32::MAX));
-            Message::CatchUpRequest(CatchUpRequest { of, again: true, missing: runs() })
+            Message::CatchUpRequest(CatchUpRequest { of, again: true, missing: runs().into() })
         }
         Kind::Disown => Message::Disown(Disown { acceptor: u32::MAX, incarnation: u64::MAX }),
         Kind::CatchUpReply => {
@@ -504,7 +506,7 @@ fn the_longest_value_fits_a_datagram() {
         let codec = Codec::new("test", 3, codec_of(Kind::Accept).sender, datagram_bytes);
         let (watermark, from) = (Instance(u64::MAX), Instance(u64::MAX - 1));
         let page = Page { from, entries: entries.clone() };
-        let (chosen, full) = (Vec::new(), false);
+        let (chosen, full) = (Few::new(), false);
         let accept = Accept { ballot: BIG, watermark, chosen, full, from, entries };
         assert_eq!(codec.encode(&Message::Accept(accept), &mut Vec::new()), Ok(()));
         let (until, accepted) = (Some(from.next()), vec![AcceptedPage { ballot: BIG, page }]);

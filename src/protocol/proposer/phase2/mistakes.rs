@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
+use crate::protocol::few::Few;
 use crate::protocol::message::Accepted;
 use crate::protocol::parts::Quorum;
 use crate::protocol::proposer::telling::Names;
@@ -55,7 +56,7 @@ impl Phase2 {
         accepted: &Accepted,
         settings: &Settings,
         fx: &mut Effects,
-    ) -> Vec<Page> {
+    ) -> Few<Page> {
         let mut accepted = accepted.clone();
         if bugs::has(Bug::CountsOtherBallots) {
             accepted.ballot = self.ballot;
@@ -71,7 +72,7 @@ impl Phase2 {
             self.count_unsent();
         }
         if bugs::has(Bug::NamesBeforeQuorum) {
-            names.runs.extend(&self.0.fresh);
+            names.runs.extend(self.0.fresh.iter().copied());
         }
         let mut settings = settings.clone();
         if bugs::has(Bug::OverfillsDatagrams) {
