@@ -92,6 +92,10 @@ pub enum Bug {
     BeginsForgotten,
     /// The sessions that were active last are forgotten.
     ForgetsNewest,
+    /// A client asks for ever for instances that are removed.
+    AsksForRemoved,
+    /// A client takes its values for lost because what won is removed.
+    TakesRemovedForLost,
     /// A leader forgets sessions as its own settings say, before the log does.
     ForgetsUndecided,
     /// A log is trimmed at a checkpoint that only its leader has seen.
@@ -285,7 +289,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 127] = [
+    pub const ALL: [Bug; 129] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -326,6 +330,8 @@ mod switch {
         Bug::TimesGoBack,
         Bug::BeginsForgotten,
         Bug::ForgetsNewest,
+        Bug::AsksForRemoved,
+        Bug::TakesRemovedForLost,
         Bug::ForgetsUndecided,
         Bug::TrimsUndecided,
         Bug::BelievesTornSnapshot,

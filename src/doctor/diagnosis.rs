@@ -48,6 +48,7 @@ pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>)
                 findings.extend(strangers(facts, hearing));
                 findings.extend(duplicates(hearing));
                 findings.extend(acceptors(facts, hearing));
+                findings.extend(full_disks(facts, hearing));
                 findings.extend(roles(hearing));
                 findings.extend(old_releases(hearing));
                 findings.extend(hearing.peers.values().flat_map(|peer| host(facts, hearing, peer)));
@@ -379,7 +380,7 @@ fn duplicates(hearing: &Hearing) -> Vec<Finding> {
 fn acceptors(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
     let (running, count) =
         (hearing.running(Role::Acceptor), facts.settings.acceptor_count as usize);
-    let quorum = count / 2 + 1;
+    let quorum = quorum(facts);
     // Those of a list are not asked, and their answers go to a list.
     let is_multicast = facts.settings.multicast & 0b0110 == 0b0110;
     if !is_multicast || hearing.running(Role::Proposer) == 0 || running >= count {
@@ -395,6 +396,33 @@ fn acceptors(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
         let sentence = format!("{heard}: {spare} more may fail");
         Finding::degraded(Topic::AcceptorsMissing, sentence, cure)
     })
+}
+
+fn full_disks(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
+    let full: Vec<String> = hearing.full_disks().map(|node| node.to_string()).collect();
+    if full.is_empty() {
+        return None;
+    }
+    let cure = "make room on their hosts, raise `disk_bytes` there (and start them again), or have \
+                less kept (`retain`); they go on by themselves";
+    let of = format!("the disk is full of {}", full.join(", "));
+    let (count, quorum) = (facts.settings.acceptor_count as usize, quorum(facts));
+    let with_room = hearing.running(Role::Acceptor).min(count).saturating_sub(full.len());
+    Some(if with_room < quorum {
+        let sentence = format!(
+            "{of}: {with_room} acceptors have room where {quorum} are needed, so no new values \
+             are taken"
+        );
+        Finding::sick(Topic::DisksFull, sentence, cure)
+    } else {
+        let sentence = format!("{of}: the others go on, and {} more may fail", with_room - quorum);
+        Finding::degraded(Topic::DisksFull, sentence, cure)
+    })
+}
+
+/// How many acceptors are a majority.
+fn quorum(facts: &Facts) -> usize {
+    facts.settings.acceptor_count as usize / 2 + 1
 }
 
 fn strangers(facts: &Facts, hearing: &Hearing) -> Vec<Finding> {
@@ -456,7 +484,9 @@ mod tests {
     use super::super::probe::{Heard, Probe, tests::probe};
     use super::*;
     use crate::config;
-    use crate::protocol::types::{NodeId, Sender, Time};
+    use crate::protocol::message::{Echo, Message};
+    use crate::protocol::types::{Ballot, NodeId, Sender, Time};
+    use crate::protocol::versions::Versions;
     use crate::wire::Codec;
 
     const OWN: u64 = 77;
@@ -673,6 +703,42 @@ mod tests {
             c.facts.interface.as_mut().unwrap().is_strict = true;
         });
         assert!(strict.lines().contains("net.ipv4.conf.eth0.rp_filter=2"));
+    }
+
+    /// What a doctor hears of three acceptors, of which these say that their disks are full, and
+    /// said otherwise before.
+    fn hear_acceptors(full: &[u32]) -> Report {
+        let codec = |node| Codec::new("paxos", 3, Sender { node, boot: 5 }, 1400);
+        let doctor = codec(NodeId::new(Role::Proposer, DOCTOR_ID));
+        let mut hearing = Hearing::new(OWN, doctor, "paxos", Time::ZERO);
+        for (step, id) in (0..).zip([1, 2, 3, 1, 2, 3]) {
+            let (promised, reads) = (Ballot::ZERO, Versions::ALL);
+            let is_full = full.contains(&id) == (step >= 3);
+            let echo = Echo { promised, accepted: 5, full: is_full, reads, heard: vec![] };
+            let mut datagram = Vec::new();
+            let node = NodeId::new(Role::Acceptor, id);
+            codec(node).encode(&Message::Echo(echo), &mut datagram).unwrap();
+            let source = SocketAddr::from(([10, 0, 0, id as u8], 9));
+            hearing.on_datagram(Time(1000 * step), Some(1), source, &datagram);
+        }
+        let full = full_disks(&healthy(), &hearing);
+        Report::new(full.into_iter().collect())
+    }
+
+    #[test]
+    fn full_disks_are_named_with_what_follows_from_them() {
+        expect(&hear_acceptors(&[]), &[]);
+        let report = hear_acceptors(&[2]);
+        expect(&report, &[Topic::DisksFull]);
+        let said = report.lines();
+        assert!(said.starts_with("degraded: the disk is full of A2: the others go on, and 0 more"));
+        let report = hear_acceptors(&[1, 3]);
+        let said = report.lines();
+        assert!(
+            said.starts_with("sick: the disk is full of A1, A3: 1 acceptors have room"),
+            "{said}"
+        );
+        assert!(said.contains("no new values are taken"), "{said}");
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub enum Topic {
     KeyDiffers,
     ConfigDiffers,
     AcceptorsMissing,
+    DisksFull,
     NoMember,
     BridgeAsks,
     Interface,
@@ -70,7 +71,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic, in the order in which findings are printed.
-    pub const ALL: [Topic; 33] = [
+    pub const ALL: [Topic; 34] = [
         Topic::NoInterface,
         Topic::InterfaceDown,
         Topic::NoMulticast,
@@ -97,6 +98,7 @@ impl Topic {
         Topic::KeyDiffers,
         Topic::ConfigDiffers,
         Topic::AcceptorsMissing,
+        Topic::DisksFull,
         Topic::NoMember,
         Topic::BridgeAsks,
         Topic::Interface,
@@ -135,6 +137,7 @@ impl Topic {
             Topic::KeyDiffers => "key-differs",
             Topic::ConfigDiffers => "config-differs",
             Topic::AcceptorsMissing => "acceptors-missing",
+            Topic::DisksFull => "disks-full",
             Topic::NoMember => "no-member",
             Topic::BridgeAsks => "bridge-asks",
             Topic::Interface => "interface",

@@ -1,7 +1,8 @@
 //! What a doctor hears: datagrams in, knowledge about other hosts out. Pure.
 //!
 //! Probes of other doctors say the most. Running roles know nothing of doctors; the headers of what
-//! they send anyway tell who they are. Everything here is bounded, whoever sends whatever.
+//! they send anyway tell who they are, and acceptors' echoes whether their disks are full.
+//! Everything here is bounded, whoever sends whatever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -97,6 +98,8 @@ struct Life {
     last: Time,
     /// Which versions of the datagrams it says that it reads.
     reads: Option<Versions>,
+    /// Of an acceptor: whether its last echo said that its disk is full.
+    is_full: bool,
 }
 
 /// Why something is not of this cluster.
@@ -254,26 +257,29 @@ impl Hearing {
             return;
         }
         let says = matches!(kind, Some(Kind::Heartbeat | Kind::Echo));
-        let reads = says.then(|| self.reads(datagram)).flatten();
+        let said = says.then(|| self.said(datagram)).flatten();
+        let (reads, full) = match said {
+            Some(Message::Heartbeat(heartbeat)) => (Some(heartbeat.announcement.reads), None),
+            Some(Message::Echo(echo)) => (Some(echo.reads), Some(echo.full)),
+            _ => (None, None),
+        };
         let lives = self.nodes.entry(sender.node).or_default();
         let is_it = |life: &&mut Life| life.boot == sender.boot && life.source == source;
         if let Some(life) = lives.iter_mut().find(is_it) {
             (life.last, life.reads) = (now, reads.or(life.reads));
+            life.is_full = full.unwrap_or(life.is_full);
         } else if lives.len() < LIVES_MAX {
-            lives.push(Life { boot: sender.boot, source, first: now, last: now, reads });
+            let (boot, is_full) = (sender.boot, full.unwrap_or(false));
+            lives.push(Life { boot, source, first: now, last: now, reads, is_full });
         }
     }
 
-    /// Which versions the sender of a heartbeat or of an echo says that it reads. The seal is left
-    /// out and not checked: nobody acts on what a doctor hears.
-    fn reads(&self, datagram: &[u8]) -> Option<Versions> {
+    /// What the sender of a heartbeat or of an echo says. The seal is left out and not checked:
+    /// nobody acts on what a doctor hears.
+    fn said(&self, datagram: &[u8]) -> Option<Message> {
         let seal = if self.codec.is_sealed() { SEAL_BYTES } else { 0 };
         let content = datagram.get(..datagram.len().checked_sub(seal)?)?;
-        match self.codec.decode(content).ok()?.1 {
-            Message::Heartbeat(heartbeat) => Some(heartbeat.announcement.reads),
-            Message::Echo(echo) => Some(echo.reads),
-            _ => None,
-        }
+        self.codec.decode(content).ok().map(|(_, message)| message)
     }
 
     /// The nodes whose last life that said so is of the release before this one.
@@ -341,6 +347,14 @@ impl Hearing {
     /// The ids of a role that run.
     pub fn running(&self, role: Role) -> usize {
         self.nodes.keys().filter(|node| node.role == role).count()
+    }
+
+    /// The acceptors of which the process that was heard last says that its disk is full.
+    pub fn full_disks(&self) -> impl Iterator<Item = NodeId> {
+        let last = |lives: &[Life]| lives.iter().max_by_key(|life| life.last).copied();
+        let full =
+            self.nodes.iter().filter(move |(_, lives)| last(lives).is_some_and(|it| it.is_full));
+        full.map(|(node, _)| *node)
     }
 
     /// The nodes that two processes run as at a time, with their addresses.

@@ -85,6 +85,8 @@ pub struct Client {
     heard: Option<Time>,
     /// When it was said that the leader takes no request for the front yet.
     told_far: Option<Time>,
+    /// A leader holds nothing below it.
+    begins: Instance,
     /// Whether the leader takes no new values, and when that was said.
     is_full: bool,
     told_full: Option<Time>,
@@ -105,12 +107,15 @@ pub struct ClientTally {
     /// How many lost their instance to another session, or were not delivered before their session
     /// ended.
     pub lost: u64,
+    /// How many asked for instances of which the leader does not hold any more what is decided
+    /// there: they may have won or lost, and nobody tells.
+    pub trimmed: u64,
 }
 
 impl ClientTally {
-    /// How many have an unknown fate.
+    /// How many are still asked for: of those that are trimmed, no answer will come.
     pub fn undecided(&self) -> u64 {
-        self.asked - self.delivered - self.lost
+        self.asked - self.delivered - self.lost - self.trimmed
     }
 }
 
@@ -165,6 +170,7 @@ impl Client {
             answered: Number::FIRST,
             heard: None,
             told_far: None,
+            begins: Instance::FIRST,
             is_full: false,
             told_full: None,
             settings,
@@ -277,6 +283,11 @@ impl Client {
         if let Some(last) = received.last() {
             self.resend_before(now, last.from);
         }
+        self.pass_final();
+    }
+
+    /// The front of the window is the first value whose fate is not known.
+    fn pass_final(&mut self) {
         while self.window.front().is_some_and(|asked| asked.state == State::Final) {
             self.window.pop_front();
             self.front = self.front.next();
@@ -393,6 +404,8 @@ impl Client {
             return fx.ignore(Ignored::StaleBallot);
         }
         self.opening.hear(now, heartbeat.progress.watermark);
+        self.begins = self.begins.max(heartbeat.progress.first);
+        self.give_up_trimmed();
         self.tell_far(now, heartbeat.progress.watermark);
         self.is_full = heartbeat.full;
         if ballot == self.leader {
@@ -589,6 +602,7 @@ impl Actor for Client {
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.fill_window();
+        self.give_up_trimmed();
         self.tell_full(now);
         self.send_unsent(now, fx);
         if self.window.is_empty() {
@@ -797,13 +811,65 @@ mod tests {
         let (mut client, _) = client(5);
         // The numbers before one that was delivered were delivered.
         acknowledge(&mut client, Time::ZERO, Told { delivered: runs(&[(3, 4)]), ..ack() });
-        assert_eq!(client.tally(), ClientTally { asked: 5, delivered: 1, lost: 0 });
+        assert_eq!(
+            client.tally(),
+            ClientTally { asked: 5, delivered: 1, ..ClientTally::default() }
+        );
         let told = Told { is_forgotten: true, ..ack() };
         assert_eq!(acknowledge(&mut client, Time::ZERO, told.clone()), []);
-        assert_eq!(client.tally(), ClientTally { asked: 5, delivered: 3, lost: 0 });
+        assert_eq!(
+            client.tally(),
+            ClientTally { asked: 5, delivered: 3, ..ClientTally::default() }
+        );
         assert!(client.is_finished() && client.is_forgotten() && client.input_room() == 0);
         acknowledge(&mut client, Time::ZERO, told);
         assert_eq!(client.tally().undecided(), 2);
+    }
+
+    fn begins_at(first: u64) -> Heartbeat {
+        let log = crate::protocol::decided_log::DecidedLog::new().progress();
+        let (first, watermark) = (Instance(first), Instance(first + 9));
+        let progress = crate::protocol::message::Progress { first, watermark, ..log };
+        let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+        let (standing, quorate) = (Standing::Leads, true);
+        let (stamp, reads) = (Time::ZERO, Versions::ALL);
+        let announcement = Announcement { standing, quorate, ballot, stamp, reads };
+        Heartbeat { announcement, asks: false, full: false, version: Version::NEWEST, progress }
+    }
+
+    /// Who won what is removed is not known, so it is neither decided nor lost, and not waited for.
+    #[test]
+    fn instances_that_are_removed_are_given_up_and_the_others_are_not() {
+        let assignment = Assignment::Client { first: Instance(5) };
+        let mut client = Client::new(SESSION, assignment, Settings::default());
+        let mut fx = Effects::new();
+        for _ in 0..5 {
+            client.on_input(Time::ZERO, Input::Value(Value::new(b"v")), &mut fx);
+        }
+        client.on_input(Time::ZERO, Input::End, &mut fx);
+        client.on_turn_end(Time::ZERO, &mut fx);
+        acknowledge(&mut client, Time::ZERO, Told { delivered: runs(&[(2, 3)]), ..ack() });
+        client.on_heartbeat(Time(1), &begins_at(5), &mut fx);
+        assert_eq!(client.tally().trimmed, 0, "what it asks for is there");
+        let mut unheard = begins_at(8);
+        unheard.announcement.quorate = false;
+        client.on_heartbeat(Time(1), &unheard, &mut fx);
+        assert_eq!(client.tally().trimmed, 0, "others may lead, and hold it");
+        for _ in 0..2 {
+            client.on_heartbeat(Time(1), &begins_at(8), &mut fx);
+            let tally = ClientTally { asked: 5, delivered: 1, lost: 0, trimmed: 2 };
+            assert_eq!((client.tally(), client.front()), (tally, Number(4)));
+        }
+        assert_eq!((client.tally().undecided(), client.is_finished()), (2, false));
+        // It is too late for an answer, and none counts twice.
+        let late = Told { delivered: runs(&[(1, 4)]), lost: runs(&[(4, 6)]), ..ack() };
+        acknowledge(&mut client, Time::ZERO, late);
+        assert_eq!((client.tally().trimmed, client.tally().lost), (2, 2));
+        assert!(client.is_finished() && client.bytes == 0);
+        let mut client = open(Settings::default());
+        client.on_input(Time::ZERO, Input::Value(Value::new(b"v")), &mut fx);
+        client.on_heartbeat(Time(1), &begins_at(99), &mut fx);
+        assert_eq!(client.tally().trimmed, 0, "the leader places these");
     }
 
     #[test]
@@ -817,7 +883,7 @@ mod tests {
         assert_eq!((client.tally().undecided(), client.is_finished()), (1, false));
         let rest = Told { delivered: runs(&[(1, u64::MAX)]), ..self::ack() };
         acknowledge(&mut client, Time::ZERO, rest);
-        assert_eq!(client.tally(), ClientTally { asked: 3, delivered: 2, lost: 1 });
+        assert_eq!(client.tally(), ClientTally { asked: 3, delivered: 2, lost: 1, trimmed: 0 });
         assert!(client.is_finished());
     }
 
@@ -904,12 +970,15 @@ mod tests {
         let part = |from, until| Told { delivered: runs(&[(from, until)]), ..ack() };
         assert_eq!(acknowledge(&mut client, Time::ZERO, part(1, 3)), [(5, 1), (6, 1)]);
         assert_eq!(acknowledge(&mut client, Time::ZERO, part(3, 7)), [(7, 1), (8, 1)]);
-        assert_eq!(client.tally(), ClientTally { asked: 1, delivered: 0, lost: 0 });
+        assert_eq!(client.tally(), ClientTally { asked: 1, ..ClientTally::default() });
         assert!(client.input_room() > 0, "all of it is in the window");
         client.on_input(Time::ZERO, Input::End, &mut Effects::new());
         assert!(!client.is_finished());
         acknowledge(&mut client, Time::ZERO, part(7, 9));
-        assert_eq!(client.tally(), ClientTally { asked: 1, delivered: 1, lost: 0 });
+        assert_eq!(
+            client.tally(),
+            ClientTally { asked: 1, delivered: 1, ..ClientTally::default() }
+        );
         assert!(client.is_finished() && client.bytes == 0);
     }
 
@@ -939,7 +1008,7 @@ mod tests {
         let told = Told { lost: runs(&[(4, 5)]), ..ack() };
         assert_eq!(acknowledge(&mut client, Time::ZERO, told), []);
         assert_eq!((client.input_room(), client.is_finished()), (0, false));
-        assert_eq!(client.tally(), ClientTally { asked: 1, delivered: 0, lost: 1 });
+        assert_eq!(client.tally(), ClientTally { asked: 1, lost: 1, ..ClientTally::default() });
         acknowledge(&mut client, Time::ZERO, Told { delivered: runs(&[(3, 4)]), ..ack() });
         assert!(client.is_finished() && client.bytes == 0);
     }

@@ -393,7 +393,7 @@ fn report_client(
     failure: Option<&InputFailure>,
     exit: Exit,
 ) -> Exit {
-    let ClientTally { asked, delivered, lost } = tally;
+    let ClientTally { asked, delivered, lost, trimmed } = tally;
     info!(target: "paxos::report", "{delivered} of {asked} values are decided");
     if lost > 0 && assignment == Assignment::Leader {
         error!(
@@ -420,6 +420,16 @@ fn report_client(
             target: "paxos::report",
             "{undecided} of {asked} values are not known to be decided"
         );
+    }
+    if trimmed > 0 {
+        error!(
+            target: "paxos::report",
+            "{trimmed} of {asked} values asked for instances that are removed from the log, and it \
+             is not known whether they are decided: find out from a learner's file which are, and \
+             start the client again with the others and FIRST_INSTANCE auto"
+        );
+    }
+    if undecided > 0 || trimmed > 0 {
         return Exit::Undone;
     }
     if failure.is_some() { Exit::BadInput } else { exit }

@@ -39,6 +39,7 @@ struct Shared {
     asked: AtomicU64,
     delivered: AtomicU64,
     lost: AtomicU64,
+    trimmed: AtomicU64,
     is_forgotten: AtomicBool,
     /// When the last line was logged, in seconds.
     reported: AtomicU64,
@@ -101,6 +102,7 @@ impl ClientProgress {
             asked: self.shared.asked.load(Ordering::Relaxed),
             delivered: self.shared.delivered.load(Ordering::Relaxed),
             lost: self.shared.lost.load(Ordering::Relaxed),
+            trimmed: self.shared.trimmed.load(Ordering::Relaxed),
         }
     }
 
@@ -113,6 +115,7 @@ impl ClientProgress {
         self.shared.asked.store(tally.asked, Ordering::Relaxed);
         self.shared.delivered.store(tally.delivered, Ordering::Relaxed);
         self.shared.lost.store(tally.lost, Ordering::Relaxed);
+        self.shared.trimmed.store(tally.trimmed, Ordering::Relaxed);
     }
 
     /// Shows it, `lived` after the start.
@@ -126,7 +129,7 @@ impl ClientProgress {
         let last = Duration::from_secs(self.shared.reported.load(Ordering::Relaxed));
         if lived >= last + REPORT {
             self.shared.reported.store(lived.as_secs(), Ordering::Relaxed);
-            let ClientTally { asked, delivered, lost } = tally;
+            let ClientTally { asked, delivered, lost, .. } = tally;
             info!(target: "paxos::report", "{delivered} of {asked} decided, {lost} lost so far");
         }
     }
@@ -224,7 +227,8 @@ impl Actor for Counted {
         self.client.on_turn_end(now, fx);
         self.store_opening(fx);
         let (tally, before) = (self.client.tally(), self.progress.tally());
-        let settled = tally.delivered + tally.lost - before.delivered - before.lost;
+        let of = |it: ClientTally| it.delivered + it.lost + it.trimmed;
+        let settled = of(tally) - of(before);
         if tally.undecided() == 0 || settled > 0 {
             self.moved = now;
         }

@@ -34,7 +34,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 54] = [
+pub const ALL: [Drill; 55] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -64,6 +64,7 @@ pub const ALL: [Drill; 54] = [
     ("newcomers to a trimmed log", trimming::newcomers),
     ("acceptors that trimmed unevenly", trimming::uneven),
     ("acceptors that come back trimmed", trimming::returns),
+    ("instances that are removed", trimming::asks_for_removed),
     ("a false word of trimming", trimming::hearsay),
     ("snapshots and crashes", snapshots::crashes),
     ("damaged snapshots", snapshots::changes),

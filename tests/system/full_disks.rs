@@ -59,6 +59,10 @@ fn what_keepers_hold_back_fills_disks_and_they_clear_by_themselves() {
     let (lines, sentences) = (text(&status.stdout), text(&status.stderr));
     assert!(lines.contains("A1  disk full") && sentences.contains("no new values are taken"));
     assert!(status.status.success(), "{sentences}");
+    let doctor = world.paxos("doctor --seconds 2").output().unwrap();
+    let said = text(&doctor.stdout);
+    assert!(said.contains("sick: the disk is full of A1, A2, A3: 0 acceptors have room"), "{said}");
+    assert_eq!(doctor.status.code(), Some(1), "{said}");
     let late = decided(&world);
     assert!(late < FITTING, "{late} values were decided, and {before} before that");
     for id in 1..=3 {

@@ -148,6 +148,26 @@ fn late_processes_take_up_the_log_where_it_begins() {
     ))));
 }
 
+/// Memory is short, and what a client asks for is not held any more: it says that nobody can tell,
+/// and does not wait for ever.
+#[test]
+fn a_client_that_asks_for_what_is_removed_is_told_so() {
+    let mut world = World::alone();
+    world.configure(&format!("memory_bytes 64MiB\n{GENTLY}"));
+    world.start_all("acceptor", 3, &[]);
+    world.start("learner1", &[]);
+    world.start_all("proposer", 2, &[]);
+    feed(&mut world, 1, &long_values(100_000, 1000));
+    fs::write(world.path("fed2"), "a\nb\nc\n").unwrap();
+    let stdin = File::open(world.path("fed2")).unwrap();
+    world.launch("client2", "client 2 --first-instance 5", stdin.into(), Stdio::null());
+    assert_eq!(world.end_of("client2", SOON).code(), Some(1));
+    let said = world.complaints("client2");
+    let cured = "3 of 3 values asked for instances that are removed";
+    assert!(said.contains(cured) && said.contains("FIRST_INSTANCE auto"), "{said}");
+    assert!(said.contains("asks for instance 5, and what is decided below"), "{said}");
+}
+
 #[test]
 fn a_client_does_not_ask_for_instances_that_nobody_may_know() {
     let world = World::new();

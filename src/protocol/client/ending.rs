@@ -1,7 +1,11 @@
-//! How a client's session ends before all that it asked for is decided.
+//! How a client ends, or gives values up, before it knows what became of all that it asked for.
+
+use log::warn;
 
 use super::{Client, State};
-use crate::protocol::types::{Number, Run};
+use crate::protocol::cutting::Piece;
+use crate::protocol::message::Assignment;
+use crate::protocol::types::{Counted, Number, Run};
 
 impl Client {
     /// The session ends: no value of it from `number` on is delivered, and no other is asked for.
@@ -30,5 +34,35 @@ impl Client {
         }
         (self.rest, self.bytes) = (None, 0);
         (self.ended, self.held_up, self.is_forgotten) = (true, None, true);
+    }
+
+    /// A leader with a quorum holds nothing below `begins`, where everything is decided: it cannot
+    /// tell who won these instances, and does not answer requests for them. The values may be
+    /// decided, so they are not lost. What lies above is asked for on.
+    ///
+    /// Another leader may hold more of the log. It is not waited for: nobody knows whether there
+    /// is one, and that nobody told what became of the values is true in any case.
+    pub(super) fn give_up_trimmed(&mut self) {
+        let first = self.begins;
+        let Assignment::Client { first: begin } = self.assignment else { return };
+        let end = Number::FIRST.plus(first.0.saturating_sub(begin.0)).max(self.front);
+        let before = self.tally.trimmed;
+        for asked in self.window.range_mut(..self.positions(Run::new(self.front, end)).end) {
+            if asked.state == State::Final {
+                continue;
+            }
+            self.bytes -= asked.piece.bytes().len();
+            self.flow.forget(std::mem::take(&mut asked.ticket));
+            (asked.state, asked.piece) = (State::Final, Piece::default());
+            self.tally.trimmed += 1;
+        }
+        if before == 0 && self.tally.trimmed > 0 {
+            let instance = begin.plus(self.front.0 - 1);
+            warn!(
+                "asks for instance {instance}, and what is decided below {first} is removed: \
+                 nobody can tell whether values that ask for instances below that were decided"
+            );
+        }
+        self.pass_final();
     }
 }

@@ -73,7 +73,17 @@ impl Actor for Client {
             Message::RequestAck(ack) if from.node.role == Role::Proposer => {
                 self.on_request_ack(now, ack);
             }
-            _ => self.0.on_message(now, from, message, fx),
+            Message::Heartbeat(mut heartbeat) if bugs::has(Bug::AsksForRemoved) => {
+                heartbeat.progress.first = Instance::FIRST;
+                self.0.on_message(now, from, Message::Heartbeat(heartbeat), fx);
+            }
+            _ => {
+                self.0.on_message(now, from, message, fx);
+                if bugs::has(Bug::TakesRemovedForLost) {
+                    let removed = std::mem::take(&mut self.tally.trimmed);
+                    self.tally.lost += removed;
+                }
+            }
         }
     }
 

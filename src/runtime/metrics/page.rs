@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::{Shown, Watched, health};
+use crate::protocol::client::ClientTally;
 use crate::protocol::types::{Ballot, Role};
 use crate::wire;
 
@@ -54,7 +55,8 @@ fn role_json(shown: &Shown, role: &Watched) -> Value {
         "accepted": figures.accepted,
         "full": figures.full,
         "values": figures.tally.map(|tally| {
-            json!({ "asked": tally.asked, "decided": tally.delivered, "lost": tally.lost })
+            let ClientTally { asked, delivered, lost, trimmed } = tally;
+            json!({ "asked": asked, "decided": delivered, "lost": lost, "trimmed": trimmed })
         }),
         "datagrams": {
             "in": stats.received.count(),

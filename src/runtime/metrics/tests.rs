@@ -44,7 +44,7 @@ fn shown() -> Shown {
     };
     let acceptor = Figures { ballot: leader, leader, accepted: Some(11), ..Figures::default() };
     let learner = Figures { leader, progress, missing: 2, ..Figures::default() };
-    let tally = Some(ClientTally { asked: 7, delivered: 4, lost: 1 });
+    let tally = Some(ClientTally { asked: 7, delivered: 4, lost: 1, trimmed: 2 });
     let client = Figures { leader, in_flight: 2, tally, ..Figures::default() };
     let roles = [
         (Role::Proposer, proposer),
@@ -270,6 +270,7 @@ fn the_page_and_the_json_say_the_same() {
     assert_eq!((&learner["node"], &learner["missing"]), (&"L1".into(), &2.into()));
     assert_eq!(learner["decided_up_to"], 7);
     assert_eq!(json["roles"][3]["values"]["lost"], 1);
+    assert_eq!(json["roles"][3]["values"]["trimmed"], 2);
     assert!(html.contains("a &quot;b&quot; &lt;c&gt;: ready") && !html.contains("<c>"), "{html}");
     assert!(html.contains("<tr><td>L1<td><td><td>3.P1<td>7<td>2<td>"), "{html}");
     assert!(!html.contains("src=") && !html.contains("//"), "nothing comes from elsewhere");

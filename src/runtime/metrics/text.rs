@@ -143,6 +143,7 @@ pub const FAMILIES: [Family; 21] = [
             out.add(&[("fate", "asked")], tally.asked);
             out.add(&[("fate", "decided")], tally.delivered);
             out.add(&[("fate", "lost")], tally.lost);
+            out.add(&[("fate", "trimmed")], tally.trimmed);
         }
     }),
     counter(

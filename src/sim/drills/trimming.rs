@@ -2,11 +2,12 @@
 
 use super::series::{DATAGRAM_BYTES, completes};
 use super::{CAST, MS, Wrong, cut, proposer};
+use crate::protocol::client::ClientTally;
 use crate::protocol::message::{Announcement, Assignment, Heartbeat, Message, Progress, Standing};
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time};
 use crate::protocol::versions::{Version, Versions};
-use crate::sim::cluster::{CLUSTER, Cluster, Plan, mixed_values};
+use crate::sim::cluster::{CLUSTER, Cluster, Plan, from_instance, mixed_values, values};
 use crate::sim::node::AnyRole;
 use crate::sim::record::PassageId;
 use crate::wire::Codec;
@@ -69,6 +70,42 @@ fn newcomers_with(seed: u64) -> Wrong {
         let mut fat = [acceptor(1), proposer(1), NodeId::new(Role::Learner, 1)].into_iter();
         fat.find(kept).map(|id| format!("{id} keeps {} entries", cluster.kept(id)))
     })
+}
+
+/// A client asks for instances of which some are removed, some are decided and kept, and some are
+/// free: it hears that it lost the second, wins the last, and gives up the first, of which nobody
+/// can tell.
+pub fn asks_for_removed() -> Wrong {
+    (1..=5)
+        .find_map(|seed| asks_for_removed_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn asks_for_removed_with(seed: u64) -> Wrong {
+    const REMOVED: u64 = 10;
+    let mut cluster = cluster(seed);
+    cluster.start_client(1, from_instance(1), values(1, REMOVED));
+    let wrong = completes(&mut cluster, 1000 * MS);
+    types(&mut cluster, 2, VALUES);
+    let wrong = wrong.or_else(|| completes(&mut cluster, 10_000 * MS));
+    if wrong.is_some() {
+        return wrong;
+    }
+    let count = cluster.checker().chosen().len() as u64 + 1;
+    cluster.start_client(3, from_instance(REMOVED), values(3, count));
+    let is_over = |cluster: &Cluster| cluster.clients_finished();
+    match cluster.run_until(cluster.now() + 5000 * MS, is_over) {
+        Ok(true) => {}
+        Ok(false) => return Some(format!("client 3 waits: {}", cluster.describe())),
+        Err(violation) => return Some(violation),
+    }
+    let ClientTally { asked, delivered, lost, trimmed } = cluster.tally(3).unwrap_or_default();
+    let is_right = asked == count
+        && delivered > 0
+        && trimmed > 0
+        && (1..=KEPT * 2).contains(&lost)
+        && delivered + lost + trimmed == asked;
+    let told = format!("{delivered} of {asked} decided, {lost} lost, {trimmed} removed");
+    (!is_right).then_some(told)
 }
 
 /// A new leader hears of two acceptors, of which one was cut off for so long that it neither voted
