@@ -254,6 +254,12 @@ pub enum Bug {
     CountsForgetfulReplies,
     /// A leader takes new values although too few acceptors have room for them.
     IgnoresFullDisks,
+    /// What found no room on a disk is answered.
+    AnswersWithoutRoom,
+    /// The piece of a frame that a full disk took stays in the log.
+    LeavesTornFrames,
+    /// A sync that failed is taken for a lack of room, and tried again.
+    TrustsFailedSyncs,
     /// An acceptor whose disk is full does not vote for what makes room either.
     RefusesControlOnFullDisks,
     /// A checkpoint that makes room on full disks is written only when as much is new as always.
@@ -411,6 +417,9 @@ mod switch {
         Bug::ServesUndelivered,
         Bug::CountsForgetfulReplies,
         Bug::IgnoresFullDisks,
+        Bug::AnswersWithoutRoom,
+        Bug::LeavesTornFrames,
+        Bug::TrustsFailedSyncs,
         Bug::RefusesControlOnFullDisks,
         Bug::WaitsForMoreOnFullDisks,
         Bug::SpeaksAboveMembers,

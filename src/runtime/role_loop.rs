@@ -35,6 +35,7 @@ use crate::protocol::types::{LogTime, MESSAGE_BYTES_MAX, Role, Time, To};
 use crate::results::output::Output;
 use crate::snapshots::keeper::Errands;
 use crate::storage::AcceptorStore;
+use crate::storage::disk::is_full;
 use crate::storage::watch::Vanished;
 use crate::wire::Codec;
 
@@ -104,7 +105,8 @@ impl fmt::Display for Failure {
             Failure::Store(error) => write!(
                 f,
                 "the acceptor's records cannot be stored ({error}); it stops, because it must not \
-                 answer what it might forget: make room for the data directory and start it again"
+                 answer what it might forget: look at the disk of the data directory, and start it \
+                 again if that is whole"
             ),
             Failure::Output(error) => write!(
                 f,
@@ -152,6 +154,8 @@ pub struct RoleLoop<A> {
     fx: Effects,
     /// Values the role had no room for yet; as many as two credits bring.
     input: VecDeque<Input>,
+    /// Something is not stored yet, because the disk is full: nothing is said until it is.
+    owes: bool,
     /// The datagram being built, reused.
     datagram: Vec<u8>,
     /// Datagrams that leave together, and where they are bound for.
@@ -173,6 +177,7 @@ impl<A: Actor> RoleLoop<A> {
             around,
             fx: Effects::new(),
             input: VecDeque::new(),
+            owes: false,
             datagram: Vec::new(),
             train: Train::default(),
             bound_for: Role::Client.into(),
@@ -349,8 +354,19 @@ impl<A: Actor> RoleLoop<A> {
         self.actor.on_turn_end(now, &mut self.fx);
         // 1. What must not be forgotten is stored before anything can be known outside.
         let has_stored = !self.fx.persist.is_empty();
-        if has_stored {
-            self.persist().map_err(Failure::Store)?;
+        if has_stored || self.owes {
+            match self.persist() {
+                // Whatever would be answered may rest on what is not stored. It is as if all of
+                // it had been lost.
+                Err(error) if is_full(&error) => {
+                    self.fx.send.clear();
+                    self.owes = true;
+                }
+                stored => {
+                    stored.map_err(Failure::Store)?;
+                    self.owes = false;
+                }
+            }
         }
         for reading in self.fx.read.drain(..) {
             if let Some(readings) = &self.around.readings {

@@ -350,7 +350,8 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.step()?;
         if state.is_broken {
-            return Err(io::Error::other("the disk is broken"));
+            // File systems that place bytes late may say so, and have dropped some.
+            return Err(io::ErrorKind::StorageFull.into());
         }
         state.file(name)?.sync();
         Ok(())
@@ -388,7 +389,8 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.step()?;
         if state.is_broken {
-            return Err(io::Error::other("the disk is broken"));
+            // File systems that place bytes late may say so, and have dropped some.
+            return Err(io::ErrorKind::StorageFull.into());
         }
         state.renamings.clear();
         state.stable_names = state.names.clone();

@@ -22,6 +22,7 @@ use crate::protocol::types::{LogTime, Sender, Time, Value};
 use crate::rng::Rng;
 use crate::snapshots::keeper::Shop;
 use crate::storage::AcceptorStore;
+use crate::storage::disk::is_full;
 use crate::storage::log::Log;
 use crate::wire::Codec;
 
@@ -358,7 +359,11 @@ impl Node {
     pub fn store(&mut self) -> std::io::Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
         self.fx.persist.iter().try_for_each(|record| log.append(record))?;
-        log.flush()?;
+        match log.flush() {
+            // Nothing is answered, as if all of it had been lost.
+            Err(error) if is_full(&error) => self.fx.send.clear(),
+            flushed => flushed?,
+        }
         log.reclaim()
     }
 

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
-use super::disk::{Disk, Files, Mark, Space};
+use super::disk::{Disk, Files, Mark, Space, is_full, of_sync};
 use super::identity::IDENTITY;
 use super::watch::{Watch, Watched};
 
@@ -57,13 +57,13 @@ impl Appended {
     fn make_room(&mut self) -> io::Result<()> {
         match self.file.write_all_at(&[0; ROOM_BYTES], self.end) {
             Ok(()) => self.room = self.end + ROOM_BYTES as u64,
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if is_full(&error) => {
                 self.file.set_len(self.end)?;
                 self.room = self.end;
             }
             Err(error) => return Err(error),
         }
-        self.file.sync_all()
+        of_sync(self.file.sync_all())
     }
 
     fn append(&mut self, content: &[u8]) -> io::Result<()> {

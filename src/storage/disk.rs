@@ -6,6 +6,8 @@
 use std::fmt;
 use std::io;
 
+use crate::bugs::{self, Bug};
+
 /// Files that can be read.
 pub trait Files: Send {
     /// How long a file is, with the room behind its end.
@@ -49,7 +51,8 @@ pub trait Disk: Files {
     /// Creates an empty file, or empties it. Its name is stable after [`Disk::sync_names`] alone.
     fn create(&mut self, name: &str) -> io::Result<()>;
 
-    /// Adds to the end of a file. Nothing is promised before [`Disk::sync`].
+    /// Adds to the end of a file. Nothing is promised before [`Disk::sync`]. If it fails because
+    /// the disk is full, a part may stand there, which [`Disk::cut`] takes away.
     fn append(&mut self, name: &str, content: &[u8]) -> io::Result<()>;
 
     /// Overwrites a part of a file that nothing is appended to. Nothing is promised.
@@ -77,6 +80,21 @@ pub trait Disk: Files {
 
     /// How messages call a file of the directory; the directory itself for no name.
     fn path_of(&self, name: &str) -> String;
+}
+
+/// Whether a write failed only because there is no room for it: then nothing else is different, and
+/// it may be tried again once there is.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What a sync says. One that failed is never taken for a mere lack of room, whatever it says: the
+/// system may have dropped what it could not write, and say at the next sync that all is well.
+pub fn of_sync(synced: io::Result<()>) -> io::Result<()> {
+    if bugs::has(Bug::TrustsFailedSyncs) {
+        return synced;
+    }
+    synced.map_err(io::Error::other)
 }
 
 /// How many bytes a file system has.

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io;
 
+use super::disk::is_full;
 use super::identity::Identity;
 
 /// What can be done about a state that is not the last one.
@@ -122,7 +123,7 @@ impl LogError {
 
     /// Whether another try may find it mended: a disk that is full.
     pub fn may_pass(&self) -> bool {
-        matches!(self, LogError::Write { error, .. } if error.kind() == io::ErrorKind::StorageFull)
+        matches!(self, LogError::Write { error, .. } if is_full(error))
     }
 }
 

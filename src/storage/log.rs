@@ -23,6 +23,18 @@
 //! 4. First the manifest that does not name it any more is made stable, then its file is removed. A
 //!    process that is killed in between leaves a file that the next start removes, since the
 //!    manifest says that it may. Whether the removal itself is stable does not matter.
+//!
+//! A disk may be full before anybody notices (`room`), since other programs write as well. A frame
+//! that finds no room is kept, and tried again:
+//!
+//! 1. Only a write can fail for want of room alone. A sync that fails is never tried again
+//!    (`disk::of_sync`), so what is stable is known in any case.
+//! 2. What was written of the frame is cut off, and the cut is stable, before anything else is
+//!    written. So the log is as it was before.
+//! 3. A step of several writes, a new segment or the removal of one, counts in memory when its last
+//!    write, a manifest, has taken the place of the one before; done again it does the same.
+//! 4. Until the frame is stable nothing is answered: the role has forgotten nothing of it, so an
+//!    answer, to whatever, could rest on it.
 
 use std::io;
 use std::ops::Range;
@@ -31,7 +43,7 @@ use log::warn;
 
 use super::AcceptorStore;
 use super::contents::Contents;
-use super::disk::{Disk, Mark};
+use super::disk::{Disk, Mark, Space, is_full, of_sync};
 use super::error::LogError;
 use super::frame::{HEADER_BYTES, Place, seal};
 use super::identity::Identity;
@@ -41,6 +53,7 @@ use super::room::{Budget, Quota};
 use super::summary::{Summary, Whose, remove_summary};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Record, Room};
+use crate::protocol::types::Instance;
 use crate::wire;
 
 pub use super::recovery::{Opening, Recovered};
@@ -74,6 +87,9 @@ impl Default for LogOptions {
     }
 }
 
+/// Of so many flushes one is tried, at least, while the disk is full.
+const FULL_PAUSE_MAX: u32 = 64;
+
 /// How many segments are removed at once, at most. A trim point moves past one segment or two at a
 /// time, unless nothing was trimmed for long, and then the rest can wait for the next turns.
 const REMOVED_AT_ONCE: usize = 2;
@@ -103,8 +119,21 @@ pub struct Log<D> {
     index: VoteIndex,
     /// The frame that is being gathered, with room for its header.
     buffer: Vec<u8>,
+    /// The last frame is stable, and the tallies do not say so.
+    is_unnoted: bool,
+    /// There was no room for the frame that is being gathered.
+    lack: Option<Lack>,
     /// What is stored is unknown since a write or a sync failed.
     has_failed: bool,
+}
+
+/// How often it was tried to write where there is no room.
+#[derive(Clone, Copy, Debug)]
+struct Lack {
+    /// After so many flushes it is tried again, ...
+    pause: u32,
+    /// ... and so many of them have passed.
+    passed: u32,
 }
 
 /// The name of segment `number`.
@@ -162,6 +191,8 @@ impl<D: Disk> Log<D> {
             whole,
             index,
             buffer: vec![0; HEADER_BYTES],
+            is_unnoted: false,
+            lack: None,
             has_failed: false,
         })
     }
@@ -170,18 +201,17 @@ impl<D: Disk> Log<D> {
     /// exists before the manifest names it.
     fn begin_segment(&mut self) -> io::Result<()> {
         // Only the last segment may have room behind its end.
-        self.disk.cut(&self.segment, self.end.bytes)?;
+        of_sync(self.disk.cut(&self.segment, self.end.bytes))?;
         self.summarise();
         let number = self.manifest.last_number() + 1;
-        let name = segment_name(number);
         let mark = create_segment(&mut self.disk, number)?;
-        if let Some(last) = self.manifest.segments.last_mut() {
+        let (mut manifest, begun) = (self.manifest.clone(), End { bytes: 0, ..self.end });
+        if let Some(last) = manifest.segments.last_mut() {
             last.end = self.end;
         }
-        self.end.bytes = 0;
-        self.manifest.segments.push(Segment { mark, end: self.end });
-        self.tallies = self.manifest.write(&mut self.disk)?;
-        self.segment = name;
+        manifest.segments.push(Segment { mark, end: begun });
+        self.tallies = manifest.write(&mut self.disk)?;
+        (self.manifest, self.end, self.segment) = (manifest, begun, segment_name(number));
         self.before = bytes_before_last(&self.manifest);
         self.contents.push(Contents::NONE);
         Ok(())
@@ -223,7 +253,14 @@ impl<D: Disk> Log<D> {
         }
     }
 
+    /// Writes the frame that was gathered, and makes it stable.
     fn write(&mut self) -> io::Result<()> {
+        if self.is_unnoted {
+            self.note()?;
+        }
+        if self.buffer.len() == HEADER_BYTES {
+            return Ok(());
+        }
         if self.end.bytes >= self.options.segment_bytes {
             self.begin_segment()?;
         }
@@ -239,10 +276,8 @@ impl<D: Disk> Log<D> {
             self.tallies.note(&mut self.disk, end)?;
         }
         if !bugs::has(Bug::AnswersBeforeSync) {
-            self.disk.sync(&self.segment)?;
+            of_sync(self.disk.sync(&self.segment))?;
         }
-        // After the sync: what is noted must be there, whatever happens next.
-        self.tallies.note(&mut self.disk, end)?;
         let (offset, frame) = (place.offset, number);
         let votes = self.gathered.votes;
         self.index.note(StoredFrame { segment, offset, end: end.bytes, frame, votes });
@@ -250,7 +285,44 @@ impl<D: Disk> Log<D> {
         self.buffer.truncate(HEADER_BYTES);
         let gathered = std::mem::replace(&mut self.gathered, Contents::NONE);
         self.contents.last_mut().into_iter().for_each(|last| last.add(gathered));
+        // After the sync: what is noted must be there, whatever happens next.
+        self.is_unnoted = true;
+        self.note()
+    }
+
+    /// Notes how far the log is stable.
+    fn note(&mut self) -> io::Result<()> {
+        self.tallies.note(&mut self.disk, self.end)?;
+        self.is_unnoted = false;
         Ok(())
+    }
+
+    /// A frame has found no room: the log is to be as before.
+    fn take_back(&mut self) -> io::Result<()> {
+        if !bugs::has(Bug::LeavesTornFrames) {
+            of_sync(self.disk.cut(&self.segment, self.end.bytes))?;
+        }
+        match &mut self.lack {
+            Some(lack) => *lack = Lack { pause: FULL_PAUSE_MAX.min(lack.pause * 2), passed: 0 },
+            lack @ None => {
+                *lack = Some(Lack { pause: 1, passed: 0 });
+                warn!(
+                    "{} has no room for what this acceptor votes: it answers nothing until there \
+                     is; make room",
+                    self.disk.path_of("")
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is time to try to write again.
+    fn may_fit(&mut self) -> bool {
+        let Some(lack) = &mut self.lack else { return true };
+        lack.passed += 1;
+        let bytes = self.buffer.len() as u64;
+        let has_room = |space: Option<Space>| space.is_none_or(|space| space.free > bytes);
+        lack.passed >= lack.pause && self.disk.space().is_ok_and(has_room)
     }
 
     /// How many segments nobody needs any more, at the front; those alone that go at once.
@@ -266,17 +338,21 @@ impl<D: Disk> Log<D> {
         if bugs::has(Bug::TrimsBeforeSync) {
             self.remove_files(numbers.clone());
         }
-        self.contents.drain(..count);
-        let frames = self.manifest.segments.drain(..count).next_back().map(|last| last.end.frames);
-        let frames = frames.unwrap_or(self.manifest.removed.frames);
-        self.before = bytes_before_last(&self.manifest);
-        self.manifest.removed = Removed { segments: numbers.end - 1, frames };
+        let mut manifest = self.manifest.clone();
+        let frames = manifest.segments.drain(..count).next_back().map(|last| last.end.frames);
+        let frames = frames.unwrap_or(manifest.removed.frames);
+        manifest.removed = Removed { segments: numbers.end - 1, frames };
         // The tallies begin anew, so the text must say how far the log is stable.
-        if let Some(last) = self.manifest.segments.last_mut() {
+        if let Some(last) = manifest.segments.last_mut() {
             last.end = self.end;
         }
-        self.tallies = self.manifest.write(&mut self.disk)?;
-        self.index.forget_below(numbers.end, self.whole.trimmed);
+        self.tallies = manifest.write(&mut self.disk)?;
+        self.manifest = manifest;
+        self.contents.drain(..count);
+        self.before = bytes_before_last(&self.manifest);
+        // What is gathered may not be stable.
+        let trimmed = self.contents.last().map_or(Instance::FIRST, |last| last.trimmed);
+        self.index.forget_below(numbers.end, trimmed);
         self.remove_files(numbers);
         Ok(())
     }
@@ -313,9 +389,9 @@ pub(super) fn remove_needless(disk: &mut impl Disk, number: u64) {
 pub(super) fn create_segment(disk: &mut impl Disk, number: u64) -> io::Result<Mark> {
     let name = segment_name(number);
     disk.create(&name)?;
-    disk.sync(&name)?;
+    of_sync(disk.sync(&name))?;
     if !bugs::has(Bug::LeavesNamesUnsynced) {
-        disk.sync_names()?;
+        of_sync(disk.sync_names())?;
     }
     disk.mark(&name)
 }
@@ -327,11 +403,30 @@ impl<D: Disk> AcceptorStore for Log<D> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.buffer.len() == HEADER_BYTES {
+        if self.has_failed {
+            return Err(io::Error::other("an earlier write or sync failed"));
+        }
+        if self.buffer.len() == HEADER_BYTES && !self.is_unnoted {
             return Ok(());
         }
-        let written = self.write();
-        self.has_failed |= written.is_err();
+        if !self.may_fit() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let written = match self.write() {
+            Err(error) if is_full(&error) => self.take_back().and(Err(error)),
+            written => written,
+        };
+        match &written {
+            Ok(()) => {
+                if self.lack.take().is_some() {
+                    self.budget.forget();
+                }
+            }
+            Err(error) => self.has_failed = !is_full(error),
+        }
+        if bugs::has(Bug::AnswersWithoutRoom) && !self.has_failed {
+            return Ok(());
+        }
         written
     }
 
@@ -340,12 +435,20 @@ impl<D: Disk> AcceptorStore for Log<D> {
         if count == 0 || self.has_failed {
             return Ok(());
         }
-        let removed = self.remove_segments(count);
-        self.has_failed |= removed.is_err();
-        removed
+        match self.remove_segments(count) {
+            // It would make room, and takes a little: it is tried again in the next turn.
+            Err(error) if is_full(&error) => Ok(()),
+            removed => {
+                self.has_failed |= removed.is_err();
+                removed
+            }
+        }
     }
 
     fn room(&mut self) -> Room {
+        if self.lack.is_some() {
+            return Room::Exhausted;
+        }
         self.budget.look(&mut self.disk, self.before + self.end.bytes)
     }
 

@@ -29,7 +29,7 @@
 use std::io;
 use std::ops::RangeInclusive;
 
-use super::disk::{Disk, Mark};
+use super::disk::{Disk, Mark, of_sync};
 use super::error::LogError;
 use super::identity::{read_text, with_checksum};
 use crate::bugs::{self, Bug};
@@ -130,11 +130,11 @@ impl Manifest {
         content.resize((start + 2 * SECTOR_BYTES) as usize, 0);
         disk.write_at(MANIFEST_NEW, 0, &content)?;
         if !bugs::has(Bug::TrustsCaches) {
-            disk.sync(MANIFEST_NEW)?;
+            of_sync(disk.sync(MANIFEST_NEW))?;
         }
         disk.rename(MANIFEST_NEW, MANIFEST)?;
         if !bugs::has(Bug::LeavesNamesUnsynced) {
-            disk.sync_names()?;
+            of_sync(disk.sync_names())?;
         }
         Ok(Tallies { start, segment: self.last_number(), key: self.key(), next: 0 })
     }
@@ -252,8 +252,10 @@ impl Tallies {
     pub fn note(&mut self, disk: &mut impl Disk, end: End) -> io::Result<()> {
         let tally = encode_tally(self.key, self.segment, end);
         let place = self.start + self.next * SECTOR_BYTES;
+        disk.write_at(MANIFEST, place, &tally)?;
+        // One that failed is written again in its place: the other one is whole.
         self.next = 1 - self.next;
-        disk.write_at(MANIFEST, place, &tally)
+        Ok(())
     }
 }
 

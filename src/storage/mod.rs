@@ -40,7 +40,10 @@ pub trait AcceptorStore: Send {
     ///
     /// # Errors
     ///
-    /// As [`AcceptorStore::append`]; what is on disk is then unknown, so it must not be repeated.
+    /// With an error of which [`disk::is_full`] holds there was no room: nothing of what was
+    /// appended is stable, and nothing that rests on it may be answered. It is kept, and the next
+    /// flush tries again. After any other error, as [`AcceptorStore::append`]: what is on disk is
+    /// unknown, so it must not be repeated.
     fn flush(&mut self) -> io::Result<()>;
 
     /// Gives back room that nobody needs any more, a bounded piece of it. The time for it is after

@@ -8,9 +8,9 @@
 //!   |------------ Ample ------------------|------- Short --------|------- Scarce -------|
 //! ```
 //!
-//! [`Room`] says what each is for. At the end of a file system, not of a limit, is `Exhausted`: a
-//! write that fails ends the acceptor, so nothing is written there any more. A limit may be passed
-//! by what makes room again.
+//! [`Room`] says what each is for. At the end of a file system, not of a limit, is `Exhausted`:
+//! nothing is written there any more, since a write may fail. A limit may be passed by what makes
+//! room again.
 //!
 //! The file system is asked now and then, and not for each record: once as much was written as
 //! matters, once many turns have passed, since other programs write too, and in every turn while
@@ -62,6 +62,11 @@ impl Budget {
     /// Nothing is known yet.
     pub fn new(quota: Quota) -> Self {
         Budget { quota, room: Room::Ample, space: None, asked: None, has_warned: false }
+    }
+
+    /// Nothing is known any more: the next look asks.
+    pub fn forget(&mut self) {
+        self.asked = None;
     }
 
     /// How much room there is, now that the log takes `taken` bytes.

@@ -204,21 +204,25 @@ fn a_torn_tail_is_cut() {
     assert_eq!(world.complaints("acceptor2"), "");
 }
 
-/// Its folder is on a file system of 8 MiB that other files fill, in a mount namespace that nobody
-/// else sees. Once they are gone it votes again.
-#[test]
-fn a_full_disk_ends_no_acceptor_and_the_others_go_on() {
+/// A durable world whose acceptor 2 has its folder on a file system of 8 MiB, in a mount namespace
+/// that nobody else sees, and how that folder's path begins for others. `used` MiB are taken. None,
+/// said aloud, where there can be none.
+fn small_disk(test: &str, used: u32) -> Option<(World, String)> {
     let root = ["unshare", "--mount"];
     let user = ["unshare", "--mount", "--map-root-user"];
-    let mount = "mount -t tmpfs -o size=8m paxos-test \"$0\" && \
-                 dd if=/dev/zero of=\"$0/other\" bs=1M count=7 2>/dev/null && exec \"$@\"";
+    let mount = format!(
+        "mount -t tmpfs -o size=8m paxos-test \"$0\" && \
+         dd if=/dev/zero of=\"$0/other\" bs=1M count={used} 2>/dev/null && exec \"$@\""
+    );
+    let mount = mount.as_str();
     let can = |unshare: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().display().to_string();
         succeeds(&[unshare, &["sh", "-c", mount, &folder, "true"]].concat())
     };
     let Some(unshare) = [&root[..], &user[..]].into_iter().find(|unshare| can(unshare)) else {
-        return skip("a full disk", "no mount namespace is allowed here");
+        skip(test, "no mount namespace is allowed here");
+        return None;
     };
     let mut world = World::durable();
     let folder = data(&world, 2);
@@ -230,6 +234,14 @@ fn a_full_disk_ends_no_acceptor_and_the_others_go_on() {
     {
         world.start(name, &[]);
     }
+    let inside = format!("/proc/{}/root{folder}", world.pid("acceptor2"));
+    Some((world, inside))
+}
+
+/// Other files fill its disk; once they are gone it votes again.
+#[test]
+fn a_full_disk_ends_no_acceptor_and_the_others_go_on() {
+    let Some((world, inside)) = small_disk("a full disk", 7) else { return };
     let says = |world: &World, what| happens(SOON, || world.said("acceptor2").contains(what));
     let mut world = strike(world, |world| {
         assert!(says(world, "the disk is full: this acceptor"), "{}", world.said("acceptor2"));
@@ -243,9 +255,46 @@ fn a_full_disk_ends_no_acceptor_and_the_others_go_on() {
         "{diagnosis}"
     );
     assert!(diagnosis.ends_with("\ndegraded\n") && doctor.status.code() == Some(1), "{diagnosis}");
-    let other = format!("/proc/{}/root{folder}/other", world.pid("acceptor2"));
-    fs::remove_file(other).unwrap();
+    fs::remove_file(format!("{inside}/other")).unwrap();
     assert!(says(&world, "the disk has room again"), "{}", world.said("acceptor2"));
+    world.signal("acceptor2", "-TERM");
+    assert!(world.end_of("acceptor2", SOON).success(), "{}", world.said("acceptor2"));
+}
+
+/// Other files fill its disk between two looks: it has voted, and cannot store it. It says nothing
+/// until it can, and has lost nothing by it.
+#[test]
+fn a_write_that_finds_no_room_ends_no_acceptor() {
+    let Some((mut world, inside)) = small_disk("a write without room", 1) else { return };
+    let value = |line: u32| format!("{line:04} {}\n", "x".repeat(20_000));
+    let fed: String = (0..400).map(value).collect();
+    world.note_fed(1, &fed);
+    let mut stdin = world.feed_slowly(1, &["0", "0", "auto"]);
+    stdin.write_all(value(0).as_bytes()).unwrap();
+    world.await_lines(&[1, 2], 1, SOON);
+    world.signal("acceptor2", "-STOP");
+    let filled = fs::write(format!("{inside}/more"), vec![1; 8 << 20]);
+    assert_eq!(filled.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+    (1..100).for_each(|line| stdin.write_all(value(line).as_bytes()).unwrap());
+    world.await_lines(&[1, 2], 100, SOON);
+    world.signal("acceptor2", "-CONT");
+    let says = |world: &World, what| happens(SOON, || world.said("acceptor2").contains(what));
+    assert!(
+        says(&world, "has no room for what this acceptor votes"),
+        "{}",
+        world.said("acceptor2")
+    );
+    (100..200).for_each(|line| stdin.write_all(value(line).as_bytes()).unwrap());
+    world.await_lines(&[1, 2], 200, SOON);
+    fs::remove_file(format!("{inside}/more")).unwrap();
+    assert!(says(&world, "the disk has room again"), "{}", world.said("acceptor2"));
+    // Without it there is no majority any more.
+    world.kill("acceptor1");
+    (200..230).for_each(|line| stdin.write_all(value(line).as_bytes()).unwrap());
+    world.await_lines(&[1, 2], 230, SOON);
+    world.note_fed(1, &(0..230).map(value).collect::<String>());
+    drop(stdin);
+    world.expect_all_delivered();
     world.signal("acceptor2", "-TERM");
     assert!(world.end_of("acceptor2", SOON).success(), "{}", world.said("acceptor2"));
 }

@@ -4,6 +4,22 @@
 //! that are heard than a majority have room, a leader takes no new values and tells the clients. It
 //! goes on with what is under way, and with what it writes itself: so the log below the next
 //! checkpoint becomes decided, and what that trims makes room. Then the echoes say so.
+//!
+//! A new leader knows nothing of full disks, and may have more to propose again than any reserve:
+//! the votes of one acceptor, while the others of its quorum were full for long. That cannot use up
+//! what checkpoints need:
+//!
+//! 1. Before it has heard an echo its Accepts do not say that nothing new is taken, and acceptors
+//!    whose disks are full vote for no value in them.
+//! 2. Then they vote from their reserve, and look at it in every turn while it is short. The last
+//!    quarter is for checkpoints and no-ops alone, whatever a leader says.
+//! 3. What it proposes again leaves in slices: no more than the window, in bytes, is in flight, and
+//!    what is not voted for stays in flight. So between two looks no more than that is stored, and
+//!    the reserve is four windows or more, or a quarter of a small disk, whose last bytes may be
+//!    passed: a write that finds no room is harmless (`storage::log`).
+//!
+//! What is left over waits until there is room: nothing is lost, and only the operator can help, as
+//! when the reserve was used up by one leader.
 
 use std::collections::BTreeSet;
 

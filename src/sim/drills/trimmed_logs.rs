@@ -1,4 +1,5 @@
-//! Logs that are trimmed, on disks whose process or machine dies anywhere.
+//! Logs that are trimmed, on disks whose process or machine dies anywhere, that others fill, and
+//! that break.
 
 use super::Wrong;
 use crate::protocol::actor::Record;
@@ -8,6 +9,7 @@ use crate::protocol::types::{Ballot, Counted, Entry};
 use crate::rng::Rng;
 use crate::sim::disk::SimDisk;
 use crate::storage::AcceptorStore;
+use crate::storage::disk::is_full;
 use crate::storage::error::LogError;
 use crate::storage::identity::Identity;
 use crate::storage::log::{Log, LogOptions};
@@ -65,14 +67,27 @@ fn lives(seed: u64) -> Result<u64, String> {
             return Err(format!("life {life} begins with {found:?}, not with {stored:?}"));
         }
         (stored, tried) = (found.clone(), found);
+        let mut lacks_room = false;
         for _ in 0..FLUSHES {
             let records = draw(&tried, &mut rng);
             records.iter().for_each(|record| tried.restore(record.clone()));
-            let appended = records.iter().try_for_each(|record| log.append(record));
-            if appended.and_then(|()| log.flush()).is_err() {
-                break;
+            disturb(&disk, &mut rng);
+            // What is not tried does not fail.
+            let is_broken = !lacks_room && rng.chance(0.01);
+            if is_broken {
+                disk.limit(None);
+                disk.set_broken(true);
             }
-            stored = tried.clone();
+            let appended = records.iter().try_for_each(|record| log.append(record));
+            match appended.and_then(|()| log.flush()) {
+                Ok(()) => (stored, lacks_room) = (tried.clone(), false),
+                Err(error) if is_full(&error) && is_broken => {
+                    return Err(format!("life {life}: a sync has failed, and it goes on"));
+                }
+                // Nothing is answered, and it goes on with what is there.
+                Err(error) if is_full(&error) => lacks_room = true,
+                Err(_) => break,
+            }
             if log.reclaim().is_err() {
                 break;
             }
@@ -86,10 +101,22 @@ fn lives(seed: u64) -> Result<u64, String> {
     expect_little(&disk, segment_bytes, &stored)
 }
 
+/// Others fill the disk, but for a little, or make room on it.
+fn disturb(disk: &SimDisk, rng: &mut Rng) {
+    if rng.chance(0.2) {
+        let left = rng.below(300) as usize;
+        disk.limit(Some(disk.used() + left));
+    } else if rng.chance(0.4) {
+        disk.limit(None);
+    }
+}
+
 /// The process dies, and perhaps the machine with it. A summary rots, which may happen to any file,
 /// and is all that nothing but its own checksum tells of.
 fn dies(disk: &SimDisk, rng: &mut Rng) {
     disk.kill_after(None);
+    disk.limit(None);
+    disk.set_broken(false);
     if rng.chance(0.5) {
         disk.crash(rng);
     }

@@ -210,16 +210,51 @@ fn a_crash_at_any_moment_loses_nothing_that_was_flushed() {
 
 #[test]
 fn a_full_disk_is_an_error_and_what_was_flushed_stays() {
-    let (disk, _) = written(2);
+    let (disk, lengths) = written(2);
     let (mut log, ..) = open(disk.clone()).unwrap();
     disk.limit(Some(disk.used() + 10));
     assert_eq!(store(&mut log, 3).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(disk.content(LOG).len(), lengths[2], "the log is as it was");
     // It must not say that it ended in order: there is more than it knows of.
     log.close().unwrap();
     let error = open(disk.clone()).map(|(_, found, _)| found).unwrap_err();
     assert!(error.may_pass() && error.to_string().contains("make room"), "{error}");
     disk.limit(None);
     assert_eq!(open(disk).unwrap().1, expected(2));
+}
+
+/// What finds no room is kept, in a new segment or not, and stored once there is.
+#[test]
+fn what_found_no_room_is_stored_once_there_is() {
+    for segment_bytes in [1, 1 << 20] {
+        let options = LogOptions { segment_bytes, ..LogOptions::default() };
+        let disk = SimDisk::new();
+        let (mut log, ..) = open_with(disk.clone(), &identity(), options).unwrap();
+        store(&mut log, 1).unwrap();
+        for room in [0, 10, 60] {
+            disk.limit(Some(disk.used() + room));
+            let lacks = |written: io::Result<()>| is_full(&written.unwrap_err());
+            assert!(lacks(if room == 0 { store(&mut log, 2) } else { log.flush() }));
+            assert!((0..9).all(|_| lacks(log.flush())) && log.room() == Room::Exhausted);
+        }
+        disk.limit(None);
+        assert!((0..FULL_PAUSE_MAX).any(|_| log.flush().is_ok()));
+        assert_eq!(log.room(), Room::Ample);
+        store(&mut log, 3).unwrap();
+        disk.crash(&mut Rng::new(1));
+        assert_eq!(open_with(disk, &identity(), options).unwrap().1, expected(3));
+    }
+}
+
+/// Whatever a sync says, the log does not go on: the system may have dropped what it was to write.
+#[test]
+fn a_sync_that_fails_for_want_of_room_is_never_tried_again() {
+    let (disk, _) = written(2);
+    let (mut log, ..) = open(disk.clone()).unwrap();
+    disk.set_broken(true);
+    assert!(!is_full(&store(&mut log, 3).unwrap_err()));
+    disk.set_broken(false);
+    assert!(!is_full(&log.flush().unwrap_err()) && log.room() == Room::Ample);
 }
 
 #[test]
