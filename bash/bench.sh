@@ -6,8 +6,8 @@
 #
 # usage: bench.sh [ROUNDS] [SECONDS]
 #
-# Prints a table and leaves results/bench/: runs.jsonl (every run), table.md, and charts. In the
-# environment: ONLY=T1,T2 for some rows; PEERS=0 to leave other systems out and PEERS=1 to demand them
+# Prints a table and leaves results/bench/: report.html (a page about it), runs.jsonl (every run),
+# table.md, and charts. In the environment: ONLY=T1,T2 for some rows; PEERS=0 to leave other systems out and PEERS=1 to demand them
 # (each runs when benches/peers/build.sh builds it); LONG=1 for a log of ten million instances, which
 # takes 10 GB of memory; WIRE=1 to demand the rows that need network namespaces, which root may make,
 # and WIRE=0 to leave them out; AGAINST=PATH to run another paxos binary in turn with this one, and
@@ -36,7 +36,11 @@ program() {
     printf '%s\n' "$path"
 }
 
-options=(--rounds "$rounds" --seconds "$seconds" --long "${LONG:-0}")
+typed="bash/bench.sh $rounds $seconds"
+for name in LONG WIRE PEERS ONLY; do
+    [ -z "${!name:-}" ] || typed="$name=${!name} $typed"
+done
+options=(--command "$typed" --rounds "$rounds" --seconds "$seconds" --long "${LONG:-0}")
 [ -z "${ONLY:-}" ] || options+=(--only "$ONLY")
 [ -z "${WIRE:-}" ] || options+=(--wire "$WIRE")
 compare=$(program compare)

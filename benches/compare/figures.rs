@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use multi_paxos::report::bench::{self, Spread};
 use serde_json::Value as Json;
+
+pub use multi_paxos::report::bench::Aim;
 
 /// Every figure of every run.
 #[derive(Debug, Default)]
@@ -39,17 +42,6 @@ impl Row {
     }
 }
 
-/// What a ratio should be.
-#[derive(Clone, Copy)]
-pub enum Aim {
-    /// At most this: a time.
-    AtMost(f64),
-    /// At least this: a rate.
-    AtLeast(f64),
-    /// Nothing was promised.
-    Told,
-}
-
 /// The median of some figures, with the least and the greatest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Median {
@@ -70,6 +62,11 @@ impl Median {
             f64::midpoint(figures[half - 1], figures[half])
         };
         Some(Median { middle, least, most })
+    }
+
+    fn spread(self) -> Spread {
+        let Median { middle, least, most } = self;
+        Spread { least, median: middle, most }
     }
 
     fn show(&self, digits: usize) -> String {
@@ -159,35 +156,55 @@ impl Figures {
         table
     }
 
-    /// The table, as Markdown. Rows that were not measured are left out.
-    pub fn table(&self, rows: &[Row]) -> String {
-        let mut table = "| id | work | ours | against | ratio | aim | |\n".to_owned();
-        table += "|---|---|---|---|---|---|---|\n";
-        for row in rows {
-            let Some(ours) = self.median(row.ours.0, row.ours.1) else { continue };
+    /// What was measured of each row. Rows that were not measured are left out.
+    pub fn measured(&self, rows: &[Row]) -> Vec<bench::Row> {
+        let of = |row: &Row| {
+            let ours = self.median(row.ours.0, row.ours.1)?;
             let against = self.rounds().filter_map(|round| self.sum(row.against, round));
             let against = Median::of(against.collect()).filter(|_| !row.against.is_empty());
             if against.is_none() && !row.against.is_empty() {
-                continue; // An aim for a ratio says nothing of ours alone.
+                return None; // An aim for a ratio says nothing of ours alone.
             }
             let ratio = self.ratio(row).filter(|_| against.is_some());
-            let judged = ratio.unwrap_or(ours).middle;
-            let (aim, met) = match row.aim {
-                Aim::AtMost(aim) => (format!("<= {aim}"), Some(judged <= aim)),
-                Aim::AtLeast(aim) => (format!(">= {aim}"), Some(judged >= aim)),
-                Aim::Told => (String::new(), None),
+            Some(bench::Row {
+                id: row.id.to_owned(),
+                work: row.work.to_owned(),
+                ours: ours.spread(),
+                unit: row.unit.to_owned(),
+                against: against.map(Median::spread),
+                ratio: ratio.map(Median::spread),
+                aim: row.aim,
+            })
+        };
+        rows.iter().filter_map(of).collect()
+    }
+
+    /// The table, as Markdown.
+    pub fn table(rows: &[bench::Row]) -> String {
+        let mut table = "| id | work | ours | against | ratio | aim | |\n".to_owned();
+        table += "|---|---|---|---|---|---|---|\n";
+        let show = |spread: Option<Spread>, digits: usize| {
+            spread.map_or(String::new(), |Spread { least, median, most }| {
+                Median { middle: median, least, most }.show(digits)
+            })
+        };
+        for row in rows {
+            let aim = match row.aim {
+                Aim::AtMost(aim) => format!("<= {aim}"),
+                Aim::AtLeast(aim) => format!(">= {aim}"),
+                Aim::Told => String::new(),
             };
-            let met = met.map_or("", |met| if met { "met" } else { "**missed**" });
-            let digits = if ours.middle < 10.0 { 2 } else { 0 };
+            let met = row.is_met().map_or("", |met| if met { "met" } else { "**missed**" });
+            let digits = if row.ours.median < 10.0 { 2 } else { 0 };
             let _ = writeln!(
                 table,
                 "| {} | {} | {} {} | {} | {} | {aim} | {met} |",
                 row.id,
                 row.work,
-                ours.show(digits),
+                show(Some(row.ours), digits),
                 row.unit,
-                against.map_or(String::new(), |against| against.show(digits)),
-                ratio.map_or(String::new(), |ratio| ratio.show(2)),
+                show(row.against, digits),
+                show(row.ratio, 2),
             );
         }
         table

@@ -26,7 +26,10 @@ pub const SWEEP: [&str; 7] = ["1", "4", "16", "64", "256", "1024", "4096"];
 
 /// What was asked for.
 pub struct Asked {
-    rounds: u32,
+    /// What was typed, if that was said.
+    pub command: String,
+    /// How often each figure is measured.
+    pub rounds: u32,
     seconds: String,
     only: Vec<String>,
     limit: Option<String>,
@@ -45,6 +48,7 @@ impl Asked {
     /// Reads the command line; none when it is empty or cannot be followed.
     pub fn parse(words: impl Iterator<Item = String>) -> Option<Self> {
         let mut asked = Asked {
+            command: "cargo bench --bench compare".to_owned(),
             rounds: 5,
             seconds: "1".to_owned(),
             only: Vec::new(),
@@ -61,6 +65,7 @@ impl Asked {
         while let Some(word) = words.next() {
             let value = words.next()?;
             match word.as_str() {
+                "--command" => asked.command = value,
                 "--rounds" => asked.rounds = value.parse().ok()?,
                 "--seconds" => asked.seconds = value,
                 "--only" => asked.only = value.split(',').map(str::to_owned).collect(),

@@ -1,8 +1,10 @@
-//! `paxos report`: a page about a run, made of the files that it left in its results directory.
+//! `paxos report`: a page about a run, made of the files that it left in its results directory. And
+//! a page like it about what was measured (`bench`).
 //!
 //! The page is one file without a script and without anything from elsewhere. It is made after the
 //! run, from files alone (`facts`), so making it changes nothing that it tells of.
 
+pub mod bench;
 mod chart;
 mod facts;
 mod page;

@@ -20,6 +20,13 @@ pub fn page(facts: &Facts) -> String {
         format!("<section>\n<h2>Over time</h2>\n<figure>{svg}</figure>\n</section>\n")
     });
     let (latency, processes, said) = (latency(facts), processes(facts), said(facts));
+    let body = format!("{verdict}{asked}{picture}{latency}{processes}{said}");
+    let made_of = "Made of the files beside this page; <code>paxos report --help</code> tells how.";
+    around(&title, &summary, &body, made_of)
+}
+
+/// A page without scripts, and without anything from elsewhere. Everything is HTML already.
+pub fn around(title: &str, lead: &str, body: &str, footer: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let style = format!("{STYLE}{}", style::sheet());
     let policy = format!("default-src 'none'; style-src {}", allowed(&style));
@@ -28,10 +35,8 @@ pub fn page(facts: &Facts) -> String {
          <meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n\
-         <h1>{title}</h1>\n<p class=\"lead\">{summary}</p>\n\
-         {verdict}{asked}{picture}{latency}{processes}{said}\
-         <footer>paxos {version}. Made of the files beside this page; \
-         <code>paxos report --help</code> tells how.</footer>\n</main>\n</body>\n</html>\n"
+         <h1>{title}</h1>\n<p class=\"lead\">{lead}</p>\n{body}\
+         <footer>paxos {version}. {footer}</footer>\n</main>\n</body>\n</html>\n"
     )
 }
 
