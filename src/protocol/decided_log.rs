@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::assembly::{Assembled, AssemblyLimits, Taken};
 use super::checkpoint::{Checkpoint, Head, History, Limit};
 use super::entries::{Entries, EntryRef};
+use super::figures::Figures;
 use super::message::Progress;
 use super::parts::{Assemblies, Sessions};
 use super::segments::{Held, Page, Segments};
@@ -354,6 +355,12 @@ impl DecidedLog {
     /// How many sessions are remembered.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// What those who watch a process see of it.
+    pub fn figures(&self) -> Figures {
+        let (progress, sessions) = (Some(self.progress()), Some(self.session_count() as u64));
+        Figures { progress, sessions, ..Figures::default() }
     }
 
     /// The values of which parts are missing.

@@ -29,6 +29,8 @@ pub struct Figures {
     pub full: bool,
     /// In how many instances an acceptor has accepted something.
     pub accepted: Option<u64>,
+    /// How many sessions of clients are remembered (proposers and learners).
+    pub sessions: Option<u64>,
     /// What became of a client's values.
     pub tally: Option<ClientTally>,
 }

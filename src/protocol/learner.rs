@@ -642,9 +642,8 @@ impl Actor for Learner {
         Figures {
             leads: self.leads,
             leader: self.leader(now),
-            progress: Some(self.log.progress()),
             missing: self.catch_up.lag(&self.log),
-            ..Figures::default()
+            ..self.log.figures()
         }
     }
 }

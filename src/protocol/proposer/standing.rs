@@ -155,11 +155,10 @@ impl Proposer {
             ballot: own,
             leader,
             quorum_heard: self.election.quorum_heard(),
-            progress: Some(self.log.progress()),
             missing: self.catch_up.lag(&self.log),
             in_flight,
             full: self.leads_full(),
-            ..Figures::default()
+            ..self.log.figures()
         }
     }
 

@@ -54,6 +54,7 @@ fn role_json(shown: &Shown, role: &Watched) -> Value {
         "in_flight": figures.in_flight,
         "accepted": figures.accepted,
         "full": figures.full,
+        "sessions": figures.sessions,
         "values": figures.tally.map(|tally| {
             let ClientTally { asked, delivered, lost, trimmed } = tally;
             json!({ "asked": asked, "decided": delivered, "lost": lost, "trimmed": trimmed })

@@ -43,7 +43,7 @@ fn shown() -> Shown {
         ..Figures::default()
     };
     let acceptor = Figures { ballot: leader, leader, accepted: Some(11), ..Figures::default() };
-    let learner = Figures { leader, progress, missing: 2, ..Figures::default() };
+    let learner = Figures { leader, progress, missing: 2, sessions: Some(6), ..Figures::default() };
     let tally = Some(ClientTally { asked: 7, delivered: 4, lost: 1, trimmed: 2 });
     let client = Figures { leader, in_flight: 2, tally, ..Figures::default() };
     let roles = [
@@ -81,6 +81,7 @@ fn the_names_stay() {
             "paxos_in_flight",
             "paxos_accepted_total",
             "paxos_disk_full",
+            "paxos_sessions",
             "paxos_values_total",
             "paxos_datagrams_total",
             "paxos_dropped_total",
@@ -115,6 +116,7 @@ fn the_figures_are_told() {
         ("paxos_catch_up_missing{node=\"L1\"}", "2"),
         ("paxos_in_flight{node=\"P1\"}", "5"),
         ("paxos_accepted_total{node=\"A1\"}", "11"),
+        ("paxos_sessions{node=\"L1\"}", "6"),
         ("paxos_values_total{node=\"C1\",fate=\"decided\"}", "4"),
         ("paxos_datagrams_total{node=\"L1\",direction=\"in\"}", "6"),
         ("paxos_turn_seconds_bucket{node=\"A1\",le=\"+Inf\"}", "1"),
@@ -268,7 +270,7 @@ fn the_page_and_the_json_say_the_same() {
     assert_eq!((&json["cluster"], &json["ready"]), (&"a \"b\" <c>".into(), &true.into()));
     let learner = &json["roles"][2];
     assert_eq!((&learner["node"], &learner["missing"]), (&"L1".into(), &2.into()));
-    assert_eq!(learner["decided_up_to"], 7);
+    assert_eq!((&learner["decided_up_to"], &learner["sessions"]), (&7.into(), &6.into()));
     assert_eq!(json["roles"][3]["values"]["lost"], 1);
     assert_eq!(json["roles"][3]["values"]["trimmed"], 2);
     assert!(html.contains("a &quot;b&quot; &lt;c&gt;: ready") && !html.contains("<c>"), "{html}");

@@ -45,7 +45,7 @@ const fn histogram(
 }
 
 /// Every metric there is.
-pub const FAMILIES: [Family; 21] = [
+pub const FAMILIES: [Family; 22] = [
     gauge("paxos_info", "Always 1; the labels say what runs.", |shown, _, out| {
         let wire = wire::VERSION.to_string();
         let version = env!("CARGO_PKG_VERSION");
@@ -138,6 +138,11 @@ pub const FAMILIES: [Family; 21] = [
             }
         },
     ),
+    gauge("paxos_sessions", "Sessions of clients that it remembers.", |_, role, out| {
+        if let Some(sessions) = role.gauges.figures().sessions {
+            out.add(&[], sessions);
+        }
+    }),
     counter("paxos_values_total", "Values of a client, by what became of them.", |_, role, out| {
         if let Some(tally) = role.gauges.figures().tally {
             out.add(&[("fate", "asked")], tally.asked);
