@@ -18,7 +18,7 @@ use crate::storage::log::{Log, LogOptions};
 /// life ends, if nothing ends it before.
 const SEEDS: u64 = 150;
 const LIVES: u64 = 6;
-const FLUSHES: u64 = 15;
+const FLUSHES: u64 = 20;
 
 /// After every death an acceptor is the one that it was: it has the same promise and trim point,
 /// and the same votes from there on. What nobody needs is gone.
