@@ -1,12 +1,13 @@
 //! Values into the log.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::desk::{Closed, Desk, Patience, Refused};
 use super::node::{Node, NodeError};
-use super::ticket::{Teller, Ticket, ticket};
+use super::ticket::{Ticket, ticket_at};
 use crate::protocol::types::{Number, Session};
 
 /// One session with a cluster: what it proposes is decided exactly once, and in its order.
@@ -15,12 +16,12 @@ use crate::protocol::types::{Number, Session};
 /// takes. Clones share the session; the last of them that is dropped ends it.
 #[derive(Clone)]
 pub struct Client {
-    desk: Arc<Desk<Teller<Number>>>,
+    desk: Arc<Desk<Infallible>>,
     node: Arc<Node>,
 }
 
 impl Client {
-    pub(super) fn new(desk: Arc<Desk<Teller<Number>>>, node: Node) -> Self {
+    pub(super) fn new(desk: Arc<Desk<Infallible>>, node: Node) -> Self {
         Client { desk, node: Arc::new(node) }
     }
 
@@ -32,8 +33,8 @@ impl Client {
     ///
     /// When the value is too long, while the acceptors' disks are full, and when the client has
     /// ended.
-    pub fn propose(&self, value: impl Into<Vec<u8>>) -> Result<Ticket<Number>, Refused> {
-        self.put(value.into(), Patience::Waits)
+    pub fn propose(&self, value: impl AsRef<[u8]>) -> Result<Ticket<Number>, Refused> {
+        self.put(value.as_ref(), Patience::Waits)
     }
 
     /// The same, without waiting.
@@ -41,8 +42,8 @@ impl Client {
     /// # Errors
     ///
     /// As above, and with [`Refused::Full`], which has the value, where the other would wait.
-    pub fn try_propose(&self, value: impl Into<Vec<u8>>) -> Result<Ticket<Number>, Refused> {
-        self.put(value.into(), Patience::Tries)
+    pub fn try_propose(&self, value: impl AsRef<[u8]>) -> Result<Ticket<Number>, Refused> {
+        self.put(value.as_ref(), Patience::Tries)
     }
 
     /// Whether a value would be refused with [`Refused::DisksFull`] now.
@@ -50,10 +51,9 @@ impl Client {
         self.desk.is_full()
     }
 
-    fn put(&self, value: Vec<u8>, patience: Patience) -> Result<Ticket<Number>, Refused> {
-        let (ticket, teller) = ticket();
-        self.desk.put(value, patience, teller)?;
-        Ok(ticket)
+    fn put(&self, value: &[u8], patience: Patience) -> Result<Ticket<Number>, Refused> {
+        let number = self.desk.put(value, patience, None)?;
+        Ok(ticket_at(Arc::clone(self.desk.front()), number))
     }
 
     /// Its session, as entries of a [`Subscription`](super::Subscription) name it: session and

@@ -12,14 +12,13 @@ use super::node::{Node, Ready};
 use super::reads::{Readers, Reads};
 use super::replica::{Replica, Start, StateMachine};
 use super::subscription::{Position, Subscription};
-use super::ticket::Teller;
 use crate::clock::Clock;
 use crate::config::{self, Config, ConfigError};
 use crate::protocol::learner::{Beginning, Learner};
 use crate::protocol::message::StateKind;
 use crate::protocol::settings::Retain;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Instance, NodeId, Number, Role};
+use crate::protocol::types::{Instance, NodeId, Role};
 use crate::runtime::opening::{Opened, Part, RoleOptions};
 use crate::runtime::process::Process;
 use crate::runtime::snapshots;
@@ -135,7 +134,7 @@ impl Cluster {
     ///
     /// When it cannot start.
     pub fn client(&self, id: u32) -> Result<Client, StartError> {
-        let (desk, ready) = self.asking(id, Clock::start(), Some(Teller::decided))?;
+        let (desk, ready) = self.asking(id, Clock::start())?;
         Ok(Client::new(desk, Node::start(vec![ready])?))
     }
 
@@ -210,7 +209,7 @@ impl Cluster {
         let clock = Clock::start();
         let mut roles = self.ready(id, roles, clock)?;
         let mut start = Start { machine, after: applied, keeper: None };
-        let (desk, client) = self.asking(id, clock, None)?;
+        let (desk, client) = self.asking(id, clock)?;
         let mut reads = None;
         let (feed, learner) =
             self.following(id, clock, |config, learner, (process, settings)| {
@@ -247,12 +246,11 @@ impl Cluster {
         &self,
         id: u32,
         clock: Clock,
-        on_decided: Option<fn(W, Number)>,
     ) -> Result<(Arc<Desk<W>>, Ready), StartError> {
         let Opened { node, part, process, settings, .. } = self.open(id, Role::Client, clock)?;
         let Part::Client(session, client) = part else { unreachable!("a client was opened") };
         let desk = Desk::new(session, settings, process.inbox_sender.clone());
-        let actor = Asking::new(*client, Arc::clone(&desk), on_decided);
+        let actor = Asking::new(*client, Arc::clone(&desk));
         Ok((desk, Ready::new(node, process, None, actor)))
     }
 

@@ -6,10 +6,12 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::front::Front;
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::Client;
 use crate::protocol::cutting::parts_of;
@@ -84,7 +86,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Where the callers of one session put their values; `W` is what waits for a value's fate.
+/// Where the callers of one session put their values; `W` is what waits for a value's fate, where
+/// its ticket does not look at the session's front.
 pub(super) struct Desk<W> {
     session: Session,
     settings: Settings,
@@ -92,12 +95,16 @@ pub(super) struct Desk<W> {
     state: Mutex<State<W>>,
     /// There is room, or never will be.
     room: Condvar,
+    /// How far the session is decided, as the leader says.
+    front: Arc<Front>,
 }
 
 struct State<W> {
-    /// Values that the role has not taken yet.
-    waiting: VecDeque<Value>,
-    bytes: usize,
+    /// Values that the role has not seen yet.
+    waiting: Batch,
+    /// How many values the role has no room for yet, whether it has seen them or not, and how many
+    /// bytes they have.
+    load: Load,
     /// The number of the next value, or of its first part.
     next: Number,
     /// Who waits, by the last number of each value.
@@ -106,6 +113,50 @@ struct State<W> {
     is_full: bool,
     /// Why no value is taken any more.
     closed: Option<Closed>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Load {
+    values: usize,
+    bytes: usize,
+}
+
+impl Load {
+    fn add(&mut self, bytes: usize) {
+        self.values += 1;
+        self.bytes += bytes;
+    }
+
+    fn less(self, other: Load) -> Load {
+        Load { values: self.values - other.values, bytes: self.bytes - other.bytes }
+    }
+
+    fn has_room(self, bytes: usize) -> bool {
+        let fits = self.bytes.saturating_add(bytes) <= BYTES_MAX;
+        self.values == 0 || self.values < VALUES_MAX && fits
+    }
+}
+
+/// Values, one behind the other in one piece of memory.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where each of them ends.
+    ends: Vec<usize>,
+}
+
+impl Batch {
+    fn push(&mut self, value: &[u8]) {
+        self.bytes.extend_from_slice(value);
+        self.ends.push(self.bytes.len());
+    }
+
+    /// Empties it, and keeps its memory for the next, unless it is more than usual.
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(BYTES_MAX);
+        self.ends.clear();
+    }
 }
 
 /// Why a desk takes no value any more.
@@ -126,25 +177,36 @@ pub(super) enum Patience {
 
 impl<W> Desk<W> {
     pub fn new(session: Session, settings: Settings, inbox: InboxSender) -> Arc<Self> {
-        let (waiting, open) = (VecDeque::new(), VecDeque::new());
+        let (waiting, load, open) = (Batch::default(), Load::default(), VecDeque::new());
         let (next, is_full, closed) = (Number::FIRST, false, None);
-        let state = State { waiting, bytes: 0, next, open, is_full, closed };
-        Arc::new(Desk { session, settings, inbox, state: Mutex::new(state), room: Condvar::new() })
+        let state = Mutex::new(State { waiting, load, next, open, is_full, closed });
+        let (room, front) = (Condvar::new(), Front::new());
+        Arc::new(Desk { session, settings, inbox, state, room, front })
     }
 
     pub fn session(&self) -> Session {
         self.session
     }
 
-    /// Hands a value in. `waiter` hears of its fate.
-    pub fn put(&self, value: Vec<u8>, patience: Patience, waiter: W) -> Result<(), Refused> {
+    /// How far the session is decided.
+    pub fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    /// Hands a value in, and returns its last number. `waiter` hears of its fate.
+    pub fn put(
+        &self,
+        value: &[u8],
+        patience: Patience,
+        waiter: Option<W>,
+    ) -> Result<Number, Refused> {
         let (bytes, limit) = (value.len(), self.settings.value_bytes(AssignedBy::Leader));
         if bytes > limit {
             return Err(Refused::TooLong { bytes, limit });
         }
         let mut state = self.state.lock();
         let lacks_room = |state: &mut State<W>| {
-            state.closed.is_none() && !state.is_full && !state.has_room(bytes)
+            state.closed.is_none() && !state.is_full && !state.load.has_room(bytes)
         };
         match patience {
             Patience::Waits => self.room.wait_while(&mut state, lacks_room),
@@ -156,23 +218,23 @@ impl<W> Desk<W> {
             None => {}
         }
         if state.is_full {
-            return Err(Refused::DisksFull(value));
+            return Err(Refused::DisksFull(value.to_vec()));
         }
-        if !state.has_room(bytes) {
-            return Err(Refused::Full(value));
+        if !state.load.has_room(bytes) {
+            return Err(Refused::Full(value.to_vec()));
         }
         let last = state.next.plus(parts_of(bytes, self.settings.part_bytes()) - 1);
         state.next = last.next();
-        state.bytes += bytes;
-        state.open.push_back((last, waiter));
+        state.open.extend(waiter.map(|waiter| (last, waiter)));
         // Else the role knows that there is something, or waits for room of its own.
-        let is_first = state.waiting.is_empty();
-        state.waiting.push_back(Value::new(&value));
+        let is_first = state.load == Load::default();
+        state.load.add(bytes);
+        state.waiting.push(value);
         drop(state);
         if is_first {
             self.inbox.wake();
         }
-        Ok(())
+        Ok(last)
     }
 
     /// Whether the leader takes no new values.
@@ -189,19 +251,21 @@ impl<W> Desk<W> {
         }
     }
 
-    /// Hands values to the role, as many as it has room for.
-    fn feed(&self, mut take: impl FnMut(Option<Value>) -> bool) {
+    /// The role has found room for so much since it asked last. If it wants more, and there is
+    /// more, it gets all of it for `batch`, which is empty.
+    fn take_in(&self, found: Load, batch: Option<&mut Batch>) {
         let mut state = self.state.lock();
-        if state.waiting.is_empty() {
-            return;
+        // What is closed has no load any more.
+        if state.closed.is_none() {
+            state.load = state.load.less(found);
         }
-        while !state.waiting.is_empty() && take(None) {
-            let Some(value) = state.waiting.pop_front() else { break };
-            state.bytes -= value.as_bytes().len();
-            take(Some(value));
+        if let Some(batch) = batch {
+            std::mem::swap(&mut state.waiting, batch);
         }
         drop(state);
-        self.room.notify_all();
+        if found.values > 0 {
+            self.room.notify_all();
+        }
     }
 
     /// Who waits for values that end below `until`: they are decided, since a session's values are
@@ -224,20 +288,14 @@ impl<W> Desk<W> {
     pub fn close(&self, number: Number, why: Closed) {
         let mut state = self.state.lock();
         state.closed.get_or_insert(why);
-        (state.waiting, state.bytes) = (VecDeque::new(), 0);
+        (state.waiting, state.load) = (Batch::default(), Load::default());
         let count = state.open.partition_point(|(last, _)| *last < number);
         let unknown = state.open.split_off(count);
         drop(state);
         self.room.notify_all();
+        self.front.end(number);
         // Without the lock: who is told may do anything.
         drop(unknown);
-    }
-}
-
-impl<W> State<W> {
-    fn has_room(&self, bytes: usize) -> bool {
-        let fits = self.bytes.saturating_add(bytes) <= BYTES_MAX;
-        self.waiting.is_empty() || self.waiting.len() < VALUES_MAX && fits
     }
 }
 
@@ -245,26 +303,73 @@ impl<W> State<W> {
 pub(super) struct Asking<W> {
     client: Client,
     desk: Arc<Desk<W>>,
-    /// What is done with who waits for a value that the leader calls decided. None: somebody else
-    /// does it.
-    on_decided: Option<fn(W, Number)>,
+    taken: Taken,
     /// Whether the desk was told that the leader takes no new values.
     told_full: bool,
 }
 
+/// Values that the role has seen, and has no room for yet.
+#[derive(Default)]
+struct Taken {
+    /// All of a batch.
+    memory: Value,
+    /// Where its values end, how many of them the client has, and where the next begins.
+    batch: Batch,
+    passed: usize,
+    from: usize,
+}
+
+impl Taken {
+    fn is_empty(&self) -> bool {
+        self.passed == self.batch.ends.len()
+    }
+
+    /// Goes on with everything that waits at the desk.
+    fn refill<W>(&mut self, desk: &Desk<W>, found: Load) {
+        self.batch.clear();
+        desk.take_in(found, Some(&mut self.batch));
+        // In most turns there is nothing, and nothing needs no memory.
+        let bytes = Some(self.batch.bytes.as_slice()).filter(|bytes| !bytes.is_empty());
+        (self.memory, self.passed, self.from) = (bytes.map(Value::new).unwrap_or_default(), 0, 0);
+    }
+
+    /// The range of the next value.
+    fn next(&mut self) -> Option<Range<usize>> {
+        let until = *self.batch.ends.get(self.passed)?;
+        self.passed += 1;
+        Some(std::mem::replace(&mut self.from, until)..until)
+    }
+}
+
 impl<W> Asking<W> {
-    pub fn new(client: Client, desk: Arc<Desk<W>>, on_decided: Option<fn(W, Number)>) -> Self {
-        Asking { client, desk, on_decided, told_full: false }
+    pub fn new(client: Client, desk: Arc<Desk<W>>) -> Self {
+        Asking { client, desk, taken: Taken::default(), told_full: false }
+    }
+
+    /// Gives the client as many values as it has room for.
+    fn feed(&mut self, now: Time) {
+        let Asking { client, desk, taken, .. } = self;
+        let mut found = Load::default();
+        loop {
+            if taken.is_empty() {
+                taken.refill(desk, std::mem::take(&mut found));
+            }
+            if client.input_room() == 0 {
+                break;
+            }
+            let Some(range) = taken.next() else { return };
+            found.add(range.len());
+            client.on_value(now, &taken.memory, range);
+        }
+        if found.values > 0 {
+            desk.take_in(found, None);
+        }
     }
 
     fn on_ack(&self, ack: &RequestAck) {
         for told in ack.told.iter().filter(|told| told.session == self.desk.session) {
-            if let Some(on_decided) = self.on_decided
-                && let Some(until) = told.delivered.iter().map(|run| run.until).max()
-            {
-                for (number, waiter) in self.desk.take_below(until) {
-                    on_decided(waiter, number);
-                }
+            if let Some(until) = told.delivered.iter().map(|run| run.until).max() {
+                self.desk.front.advance(until);
             }
             if let Some(from) = told.lost.iter().map(|run| run.from).min() {
                 self.desk.close(from, Closed::Ended);
@@ -306,17 +411,11 @@ impl<W: Send> Actor for Asking<W> {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
-        let Asking { client, desk, told_full, .. } = self;
-        let is_full = client.is_full();
-        if std::mem::replace(told_full, is_full) != is_full {
-            desk.set_full(is_full);
+        let is_full = self.client.is_full();
+        if std::mem::replace(&mut self.told_full, is_full) != is_full {
+            self.desk.set_full(is_full);
         }
-        desk.feed(|value| {
-            if let Some(value) = value {
-                client.on_input(now, Input::Value(value), fx);
-            }
-            client.input_room() > 0
-        });
+        self.feed(now);
         self.client.on_turn_end(now, fx);
     }
 
@@ -331,7 +430,9 @@ impl<W: Send> Actor for Asking<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ticket::{Fate, NotYet, Teller, Ticket, ticket};
+    use std::convert::Infallible;
+
+    use super::super::ticket::{Fate, NotYet, Ticket, ticket_at};
     use super::*;
     use crate::protocol::few::Few;
     use crate::protocol::message::{Assignment, Told};
@@ -340,23 +441,22 @@ mod tests {
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
-    type Told3 = (Asking<Teller<Number>>, Arc<Desk<Teller<Number>>>, Inbox);
+    type Told3 = (Asking<Infallible>, Arc<Desk<Infallible>>, Inbox);
 
     fn asking(settings: Settings) -> Told3 {
         let (sender, inbox) = inbox(16);
         let desk = Desk::new(SESSION, settings.clone(), sender);
         let client = Client::new(SESSION, Assignment::Leader, settings).opened_at(Instance(1));
-        (Asking::new(client, Arc::clone(&desk), Some(Teller::decided)), desk, inbox)
+        (Asking::new(client, Arc::clone(&desk)), desk, inbox)
     }
 
-    fn put(desk: &Desk<Teller<Number>>, value: &[u8]) -> Ticket<Number> {
-        let (ticket, teller) = ticket();
-        desk.put(value.to_vec(), Patience::Tries, teller).unwrap();
-        ticket
+    fn put(desk: &Desk<Infallible>, value: &[u8]) -> Ticket<Number> {
+        let number = desk.put(value, Patience::Tries, None).unwrap();
+        ticket_at(Arc::clone(desk.front()), number)
     }
 
     /// A turn with an acknowledgement; returns the numbers that are sent.
-    fn turn(asking: &mut Asking<Teller<Number>>, told: Told) -> Vec<u64> {
+    fn turn(asking: &mut Asking<Infallible>, told: Told) -> Vec<u64> {
         let mut fx = Effects::new();
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         let ack = RequestAck {
@@ -403,13 +503,13 @@ mod tests {
     fn a_full_desk_gives_the_value_back() {
         let (mut asking, desk, _inbox) = asking(Settings::default());
         let tickets: Vec<_> = (0..VALUES_MAX).map(|_| put(&desk, b"v")).collect();
-        let refused = desk.put(b"more".to_vec(), Patience::Tries, ticket().1);
+        let refused = desk.put(b"more", Patience::Tries, None);
         assert_eq!(refused, Err(Refused::Full(b"more".to_vec())));
         turn(&mut asking, told());
         put(&desk, b"more").is_known();
         drop(tickets);
         let long = vec![0; Settings::default().value_bytes + 1];
-        let refused = desk.put(long, Patience::Waits, ticket().1);
+        let refused = desk.put(&long, Patience::Waits, None);
         assert_eq!(refused, Err(Refused::TooLong { bytes: (1 << 20) + 1, limit: 1 << 20 }));
     }
 
@@ -423,7 +523,7 @@ mod tests {
         let [first, second] = tickets;
         assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
         assert_eq!(fate(second), Some(Fate::Unknown));
-        let refused = desk.put(b"c".to_vec(), Patience::Waits, ticket().1);
+        let refused = desk.put(b"c", Patience::Waits, None);
         assert_eq!(refused, Err(Refused::Ended));
     }
 
@@ -437,7 +537,7 @@ mod tests {
         assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
         assert_eq!(fate(second), Some(Fate::Unknown));
         drop(asking);
-        let refused = desk.put(b"c".to_vec(), Patience::Waits, ticket().1);
+        let refused = desk.put(b"c", Patience::Waits, None);
         assert_eq!(refused, Err(Refused::Ended));
     }
 
@@ -446,8 +546,7 @@ mod tests {
         let (asking, desk, _inbox) = asking(Settings::default());
         let open = put(&desk, b"a");
         let full: Vec<_> = (1..VALUES_MAX).map(|_| put(&desk, b"v")).collect();
-        let waiting =
-            std::thread::spawn(move || desk.put(b"w".to_vec(), Patience::Waits, ticket().1));
+        let waiting = std::thread::spawn(move || desk.put(b"w", Patience::Waits, None));
         drop(asking);
         assert_eq!(waiting.join().unwrap(), Err(Refused::Closed));
         assert_eq!(fate(open), Some(Fate::Unknown));
@@ -459,7 +558,7 @@ mod tests {
     fn while_disks_are_full_nothing_new_is_taken() {
         let (mut asking, desk, _inbox) = asking(Settings::default());
         let under_way = put(&desk, b"before");
-        let say = |asking: &mut Asking<Teller<Number>>, full| {
+        let say = |asking: &mut Asking<Infallible>, full| {
             let (quorate, grant, decided_below) = (true, 1 << 20, Instance(1));
             let told = vec![Told::new(SESSION, true)];
             let ack = RequestAck { quorate, full, grant, decided_below, told };
@@ -470,8 +569,7 @@ mod tests {
         };
         say(&mut asking, true);
         for patience in [Patience::Tries, Patience::Waits] {
-            let (_, teller) = ticket();
-            let refused = desk.put(b"new".to_vec(), patience, teller);
+            let refused = desk.put(b"new", patience, None);
             assert_eq!(refused, Err(Refused::DisksFull(b"new".to_vec())));
         }
         assert!(desk.is_full() && !under_way.is_known());

@@ -16,6 +16,7 @@ pub mod conformance;
 mod descriptor;
 mod desk;
 mod feed;
+mod front;
 mod node;
 mod reads;
 mod replica;

@@ -134,9 +134,9 @@ impl<M: Send + 'static, O: Send + 'static> Readers for Reads<M, O> {
 
     fn leave_to_log(&self, last: u64) {
         let passing = Passing { last, readers: Some(self.me.clone()) };
-        match self.desk.put(Vec::new(), Patience::Tries, Call::Passed(passing)) {
+        match self.desk.put(&[], Patience::Tries, Some(Call::Passed(passing))) {
             // Of what is refused they are asked for anew.
-            Ok(()) | Err(Refused::Full(_) | Refused::DisksFull(_)) => {}
+            Ok(_) | Err(Refused::Full(_) | Refused::DisksFull(_)) => {}
             Err(refused) => self.close(match refused {
                 Refused::Ended => Closed::Ended,
                 _ => Closed::Stopped,

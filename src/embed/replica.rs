@@ -189,8 +189,8 @@ impl<M: StateMachine> Replica<M> {
     ///
     /// When the command is empty or too long, while the acceptors' disks are full, and when the
     /// replica has ended.
-    pub fn call(&self, command: impl Into<Vec<u8>>) -> Result<Ticket<M::Output>, Refused> {
-        self.put(command.into(), Patience::Waits)
+    pub fn call(&self, command: impl AsRef<[u8]>) -> Result<Ticket<M::Output>, Refused> {
+        self.put(command.as_ref(), Patience::Waits)
     }
 
     /// The same, without waiting.
@@ -198,8 +198,8 @@ impl<M: StateMachine> Replica<M> {
     /// # Errors
     ///
     /// As above, and with [`Refused::Full`], which has the command, where the other would wait.
-    pub fn try_call(&self, command: impl Into<Vec<u8>>) -> Result<Ticket<M::Output>, Refused> {
-        self.put(command.into(), Patience::Tries)
+    pub fn try_call(&self, command: impl AsRef<[u8]>) -> Result<Ticket<M::Output>, Refused> {
+        self.put(command.as_ref(), Patience::Tries)
     }
 
     /// Whether a command would be refused with [`Refused::DisksFull`] now.
@@ -207,12 +207,12 @@ impl<M: StateMachine> Replica<M> {
         self.desk.is_full()
     }
 
-    fn put(&self, command: Vec<u8>, patience: Patience) -> Result<Ticket<M::Output>, Refused> {
+    fn put(&self, command: &[u8], patience: Patience) -> Result<Ticket<M::Output>, Refused> {
         if command.is_empty() {
             return Err(Refused::Empty);
         }
         let (ticket, teller) = ticket();
-        self.desk.put(command, patience, Call::Output(teller))?;
+        self.desk.put(command, patience, Some(Call::Output(teller)))?;
         Ok(ticket)
     }
 

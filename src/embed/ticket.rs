@@ -12,6 +12,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::front::Front;
+use crate::protocol::types::Number;
+
 /// What became of a proposed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate<T> {
@@ -36,7 +39,46 @@ impl<T> Fate<T> {
 /// the value is proposed all the same.
 #[must_use = "a value may not be decided yet when its ticket is there"]
 pub struct Ticket<T> {
-    slot: Arc<Slot<T>>,
+    of: Of<T>,
+}
+
+/// Where its fate is told.
+enum Of<T> {
+    /// In a place of its own.
+    Slot(Arc<Slot<T>>),
+    /// By how far the session is decided.
+    Front(Mark<T>),
+}
+
+/// One value of a session.
+struct Mark<T> {
+    front: Arc<Front>,
+    /// The last number of the value.
+    number: Number,
+    /// What is told of it.
+    outcome: fn(Number) -> T,
+    /// A task was to be woken for it.
+    is_entered: bool,
+    /// The holder has its fate.
+    is_taken: bool,
+}
+
+impl<T> Mark<T> {
+    fn tell(&mut self, fate: Fate<Number>) -> Fate<T> {
+        self.is_taken = true;
+        match fate {
+            Fate::Decided(number) => Fate::Decided((self.outcome)(number)),
+            Fate::Unknown => Fate::Unknown,
+        }
+    }
+}
+
+impl<T> Drop for Mark<T> {
+    fn drop(&mut self) {
+        if self.is_entered {
+            self.front.leave(self.number);
+        }
+    }
 }
 
 /// The fate of a value was not known in time. It is still being asked for: wait again.
@@ -79,7 +121,14 @@ enum State<T> {
 /// A ticket and its teller.
 pub(super) fn ticket<T>() -> (Ticket<T>, Teller<T>) {
     let slot = Arc::new(Slot { state: Mutex::new(State::Open(None)), known: Condvar::new() });
-    (Ticket { slot: Arc::clone(&slot) }, Teller { slot })
+    (Ticket { of: Of::Slot(Arc::clone(&slot)) }, Teller { slot })
+}
+
+/// The ticket of the value whose last number this is.
+pub(super) fn ticket_at(front: Arc<Front>, number: Number) -> Ticket<Number> {
+    let (is_entered, is_taken) = (false, false);
+    let outcome = |number| number;
+    Ticket { of: Of::Front(Mark { front, number, outcome, is_entered, is_taken }) }
 }
 
 impl<T> Ticket<T> {
@@ -89,38 +138,48 @@ impl<T> Ticket<T> {
     ///
     /// With the ticket itself, when it is not known yet: the value is still being asked for, and
     /// can be waited for again.
-    pub fn wait(self, within: Duration) -> Result<Fate<T>, NotYet<T>> {
-        let mut state = self.slot.state.lock();
-        let is_open = |state: &mut State<T>| matches!(state, State::Open(_));
-        self.slot.known.wait_while_for(&mut state, is_open, within);
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Known(fate) => Ok(fate),
-            open => {
-                *state = open;
-                drop(state);
-                Err(NotYet(self))
-            }
-        }
+    pub fn wait(mut self, within: Duration) -> Result<Fate<T>, NotYet<T>> {
+        let fate = match &mut self.of {
+            Of::Slot(slot) => slot.wait(within),
+            Of::Front(mark) => mark.front.wait(mark.number, within).map(|fate| mark.tell(fate)),
+        };
+        fate.ok_or(NotYet(self))
     }
 
     /// Whether [`Ticket::wait`] would return at once.
     pub fn is_known(&self) -> bool {
-        !matches!(*self.slot.state.lock(), State::Open(_))
+        match &self.of {
+            Of::Slot(slot) => !matches!(*slot.state.lock(), State::Open(_)),
+            Of::Front(mark) => mark.front.fate(mark.number).is_some(),
+        }
     }
 }
 
 impl<T> Future for Ticket<T> {
     type Output = Fate<T>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Fate<T>> {
-        let mut state = self.slot.state.lock();
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Known(fate) => Poll::Ready(fate),
-            State::Open(_) => {
-                *state = State::Open(Some(context.waker().clone()));
-                Poll::Pending
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Fate<T>> {
+        const AGAIN: &str = "a ticket was polled again after it was ready";
+        match &mut self.of {
+            Of::Slot(slot) => {
+                let mut state = slot.state.lock();
+                match std::mem::replace(&mut *state, State::Taken) {
+                    State::Known(fate) => Poll::Ready(fate),
+                    State::Open(_) => {
+                        *state = State::Open(Some(context.waker().clone()));
+                        Poll::Pending
+                    }
+                    State::Taken => panic!("{AGAIN}"),
+                }
             }
-            State::Taken => panic!("a ticket was polled again after it was ready"),
+            Of::Front(mark) => {
+                assert!(!mark.is_taken, "{AGAIN}");
+                let Some(fate) = mark.front.poll(mark.number, context.waker()) else {
+                    mark.is_entered = true;
+                    return Poll::Pending;
+                };
+                Poll::Ready(mark.tell(fate))
+            }
         }
     }
 }
@@ -145,6 +204,20 @@ impl<T> Drop for Teller<T> {
 }
 
 impl<T> Slot<T> {
+    /// The fate, waited for for at most `within`.
+    fn wait(&self, within: Duration) -> Option<Fate<T>> {
+        let mut state = self.state.lock();
+        let is_open = |state: &mut State<T>| matches!(state, State::Open(_));
+        self.known.wait_while_for(&mut state, is_open, within);
+        match std::mem::replace(&mut *state, State::Taken) {
+            State::Known(fate) => Some(fate),
+            open => {
+                *state = open;
+                None
+            }
+        }
+    }
+
     /// Tells the first word there is.
     fn tell(&self, fate: Fate<T>) {
         let mut state = self.state.lock();

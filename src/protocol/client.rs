@@ -13,6 +13,7 @@ mod telling;
 mod unsent;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use self::opening::Opening;
@@ -30,7 +31,7 @@ use super::retry::{Deadlines, RoundTrip};
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
-    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To,
+    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To, Value,
 };
 use super::versions::{Followed, Version};
 
@@ -233,6 +234,22 @@ impl Client {
     /// The ballot of the last leader heard of.
     pub fn leader(&self) -> Ballot {
         self.leader
+    }
+
+    /// Takes a value, as [`Input::Value`] does, that is this range of `memory`: values that come
+    /// together need no memory each.
+    pub fn on_value(&mut self, now: Time, memory: &Value, range: Range<usize>) {
+        if self.window.is_empty() {
+            // Nobody owed it an answer before.
+            (self.served, self.asked) = (now, now);
+        }
+        self.tally.asked += 1;
+        let part_bytes = match self.assignment {
+            Assignment::Leader => self.part_bytes,
+            Assignment::Client { .. } => usize::MAX,
+        };
+        self.rest = Some(Cutting::of(memory, range, part_bytes));
+        self.fill_window();
     }
 
     fn on_request_ack(&mut self, now: Time, ack: RequestAck) {
@@ -581,17 +598,8 @@ impl Actor for Client {
     fn on_input(&mut self, now: Time, input: Input, _fx: &mut Effects) {
         match input {
             Input::Value(value) => {
-                if self.window.is_empty() {
-                    // Nobody owed it an answer before.
-                    (self.served, self.asked) = (now, now);
-                }
-                self.tally.asked += 1;
-                let part_bytes = match self.assignment {
-                    Assignment::Leader => self.part_bytes,
-                    Assignment::Client { .. } => usize::MAX,
-                };
-                self.rest = Some(Cutting::new(value, part_bytes));
-                self.fill_window();
+                let until = value.as_bytes().len();
+                self.on_value(now, &value, 0..until);
             }
             Input::End => self.ended = true,
             Input::Kept(_) | Input::Read(_) | Input::Done(_) => {
@@ -645,7 +653,7 @@ mod tests {
     use super::*;
     use crate::protocol::few::Few;
     use crate::protocol::message::Told;
-    use crate::protocol::types::{NodeId, Value};
+    use crate::protocol::types::NodeId;
     use crate::protocol::versions::Versions;
 
     const SESSION: Session = Session { client: 1, boot: 5 };

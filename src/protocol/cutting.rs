@@ -1,12 +1,14 @@
 //! A client's values, cut into the parts in which they travel.
 
+use std::ops::Range;
+
 use super::entries::EntryRef;
 use super::types::{Origin, Part, Value};
 
 /// What one number of a session asks for: a value, or part of one. It shares the value's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Piece {
-    value: Value,
+    memory: Value,
     from: usize,
     until: usize,
     /// Which part it is; none of a whole value.
@@ -14,9 +16,13 @@ pub struct Piece {
 }
 
 impl Piece {
+    fn of(memory: &Value, range: Range<usize>, part: Option<Part>) -> Self {
+        Piece { memory: memory.clone(), from: range.start, until: range.end, part }
+    }
+
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.value.as_bytes()[self.from..self.until]
+        &self.memory.as_bytes()[self.from..self.until]
     }
 
     /// Whether nothing of the value follows.
@@ -41,7 +47,10 @@ impl Piece {
 /// A value of which some is cut off already.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cutting {
-    value: Value,
+    /// The memory that has it, from `from` to `until`; others may stand beside it.
+    memory: Value,
+    from: usize,
+    until: usize,
     /// How much is cut off.
     done: usize,
     /// A longer value is cut into parts of this many bytes.
@@ -51,12 +60,21 @@ pub struct Cutting {
 impl Cutting {
     /// All of `value`, which is cut if it is longer than `part_bytes`.
     pub fn new(value: Value, part_bytes: usize) -> Self {
-        Cutting { value, done: 0, part_bytes: part_bytes.max(Part::BYTES_MIN) }
+        let until = value.as_bytes().len();
+        Self::of(&value, 0..until, part_bytes)
+    }
+
+    /// The same for a value that is this range of `memory`, which it shares.
+    pub fn of(memory: &Value, range: Range<usize>, part_bytes: usize) -> Self {
+        let Range { start: from, end: until } = range;
+        assert!(from <= until && until <= memory.as_bytes().len(), "a value lies in its memory");
+        let part_bytes = part_bytes.max(Part::BYTES_MIN);
+        Cutting { memory: memory.clone(), from, until, done: 0, part_bytes }
     }
 
     /// The next piece, and whether it was the last one.
     pub fn cut(&mut self) -> (Piece, bool) {
-        let all = self.value.as_bytes().len();
+        let all = self.until - self.from;
         let until = all.min(self.done.saturating_add(self.part_bytes));
         let part = if all <= self.part_bytes {
             None
@@ -68,7 +86,8 @@ impl Cutting {
         } else {
             Some(Part::Last)
         };
-        let piece = Piece { value: self.value.clone(), from: self.done, until, part };
+        let place = self.from + self.done..self.from + until;
+        let piece = Piece::of(&self.memory, place, part);
         self.done = until;
         (piece, until == all)
     }

@@ -52,9 +52,9 @@ fn what_keepers_hold_back_fills_disks_and_they_clear_by_themselves() {
     let cluster = Cluster::from_file(world.conf()).unwrap();
     let client = cluster.client(7).unwrap();
     assert!(happens(SOON, || client.disks_are_full()), "the library does not hear of it");
-    let refused = client.try_propose(b"more".to_vec()).unwrap_err();
+    let refused = client.try_propose(b"more").unwrap_err();
     assert_eq!(refused, Refused::DisksFull(b"more".to_vec()));
-    assert_eq!(client.propose(b"more".to_vec()).unwrap_err(), refused);
+    assert_eq!(client.propose(b"more").unwrap_err(), refused);
     let status = world.paxos("status").output().unwrap();
     let (lines, sentences) = (text(&status.stdout), text(&status.stderr));
     assert!(lines.contains("A1  disk full") && sentences.contains("no new values are taken"));
@@ -77,7 +77,7 @@ fn what_keepers_hold_back_fills_disks_and_they_clear_by_themselves() {
     world.launch("learner2", "learner 2 --apply digest", Stdio::null(), out.into());
     assert!(world.end_of("client1", LATER).success(), "{}", world.complaints("client1"));
     world.await_lines(&[1], COUNT, SOON);
-    let ticket = client.propose(b"more".to_vec()).unwrap();
+    let ticket = client.propose(b"more").unwrap();
     assert!(ticket.wait(SOON).unwrap().decided().is_some());
     // All have lived through it.
     for id in 1..=3 {
