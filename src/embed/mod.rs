@@ -21,6 +21,7 @@ mod node;
 mod reads;
 mod replica;
 mod subscription;
+mod task;
 mod ticket;
 
 pub use self::client::Client;
