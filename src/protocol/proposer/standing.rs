@@ -36,11 +36,20 @@ pub(super) struct Said {
 }
 
 impl Proposer {
-    /// The version of the wire format in which it sends: its own choice while it leads, else that
-    /// of the leader.
+    /// The version of the wire format in which it sends: while it leads, what it told in its last
+    /// heartbeat; else that of the leader.
     pub(super) fn version_now(&self, now: Time) -> Version {
+        match self.announced {
+            Some(said) if self.is_leading() => said.version,
+            Some(_) | None => self.version.version(now, &self.settings),
+        }
+    }
+
+    /// The version that the next heartbeat tells. It is judged then and at no other time, for that
+    /// costs more than a value.
+    fn judge_version(&self, now: Time) -> Version {
         if !self.is_leading() {
-            return self.version.version(now, &self.settings);
+            return self.version_now(now);
         }
         let word = self.election.word_lasts(now);
         self.members.version(now, self.election.others_read(), word, &self.settings)
@@ -167,7 +176,7 @@ impl Proposer {
     pub(super) fn announce(&mut self, now: Time, asks: bool, fx: &mut Effects) {
         let (standing, quorate) = (self.standing(now), self.election.is_quorate());
         let full = self.leads_full();
-        let version = self.version_now(now);
+        let version = self.judge_version(now);
         let said = Some(Said { standing, quorate, full, version });
         let is_news = std::mem::replace(&mut self.announced, said) != said;
         self.said = if is_news { 1 } else { self.said.saturating_add(1) };
@@ -243,8 +252,7 @@ impl Proposer {
             leadership.on_quorate();
         }
         let (standing, full) = (self.standing(now), self.leads_full());
-        let version = if self.is_leading() { self.version_now(now) } else { said.version };
-        if said != (Said { standing, quorate, full, version }) {
+        if said != (Said { standing, quorate, full, ..said }) {
             self.announce(now, false, fx);
         }
     }
