@@ -20,7 +20,14 @@ fn accept(count: u64, bytes: usize) -> Message {
     let value = vec![7; bytes];
     let entries = Entries::numbered(origin, (0..count).map(|_| value.as_slice()));
     let (watermark, from, chosen) = (Instance(1_000_000), Instance(1_000_000), Vec::new());
-    Message::Accept(Accept { ballot: BALLOT, watermark, chosen, full: false, from, entries })
+    Message::Accept(Accept {
+        ballot: BALLOT,
+        watermark,
+        chosen: chosen.into(),
+        full: false,
+        from,
+        entries,
+    })
 }
 
 /// Bytes of a value.
@@ -61,7 +68,7 @@ fn accepts(criterion: &mut Criterion) {
 fn votes(criterion: &mut Criterion) {
     for values in [1, 64, 4096] {
         let run = Run::new(Instance(1_000_000), Instance(1_000_000 + values));
-        let accepted = Message::Accepted(Accepted { ballot: BALLOT, runs: vec![run] });
+        let accepted = Message::Accepted(Accepted { ballot: BALLOT, runs: vec![run].into() });
         let name = format!("accepted {values}");
         both_ways(criterion, &name, Role::Acceptor, &accepted, values);
     }

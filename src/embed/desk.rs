@@ -525,7 +525,10 @@ mod tests {
         assert_eq!(turn(&mut asking, told()), [1]);
         for number in 1..=3 {
             let delivered = vec![Run::new(Number(number), Number(number + 1))];
-            assert_eq!(turn(&mut asking, Told { delivered, ..told() }), [number + 1]);
+            assert_eq!(
+                turn(&mut asking, Told { delivered: delivered.into(), ..told() }),
+                [number + 1]
+            );
         }
         assert!(inbox.poll().is_none(), "a turn that runs needs no wake-up");
         // Another thread does wake it.
