@@ -1,15 +1,15 @@
 //! Several datagrams that leave, or arrive, in one system call.
 //!
-//! A system call for each datagram, and a way through the kernel's network for each, is most of what
-//! a small value costs. Linux takes a run of datagrams to one destination as one piece of bytes and
+//! A system call for each datagram, and a way through the kernel for each, is most of what a small
+//! value costs. Linux takes a run of datagrams to one destination as one piece of bytes and
 //! cuts it at the latest possible place (`UDP_SEGMENT`), for some cards in the card; on one host it
 //! arrives uncut at sockets that can take it so (`UDP_GRO`). On the wire nothing is different.
 
 /// The most datagrams that leave together; older kernels cut no more than 64.
 const COUNT_MAX: usize = 64;
 
-/// The most bytes that leave together. A link forwards such a piece as a whole where nothing cuts it
-/// earlier, so it must not be long in time: 16 KiB take 1.3 ms at 100 Mbit/s.
+/// The most bytes that leave together. A link may forward such a piece as a whole, so it must not
+/// be long in time: 16 KiB take 1.3 ms at 100 Mbit/s.
 const BYTES_MAX: usize = 16 << 10;
 
 /// One or more datagrams for one destination: equally long, but the last may be shorter.

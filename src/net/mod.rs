@@ -128,8 +128,8 @@ impl Groups {
 
 /// Sends datagrams to groups.
 pub trait DatagramSender: Send {
-    /// Sends `datagrams` to the group of `role`. An error means that not all of them left, or, where
-    /// the group is a list, not to all of its members; the protocol treats them as lost.
+    /// Sends `datagrams` to the group of `role`. An error means that not all of them left, or,
+    /// where the group is a list, not to all of its members; the protocol treats them as lost.
     fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()>;
 
     /// Sends `datagrams` to one process where it is known to be, or else to its group. Errors as

@@ -190,7 +190,7 @@ fn the_dashboard_can_be_imported_and_each_panel_says_what_to_do() {
     }
 }
 
-/// What promtool, Prometheus's own checker, says against `input`, which is empty if that is nothing.
+/// What promtool, Prometheus's own checker, says against `input`; nothing if that is well.
 fn promtool_objects(words: &[&str], input: &str) -> String {
     let mut checker = Command::new("promtool");
     checker.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
