@@ -1,6 +1,6 @@
 //! What a proposer learns from other leaders, and from those who hold what it missed.
 
-use super::{Phase, Proposer};
+use super::{Phase, Proposer, ROUND_JUMP_MAX};
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::catch_up;
 use crate::protocol::message::{Accept, CatchUpReply, CatchUpRequest, Chosen, Decide, Progress};
@@ -25,6 +25,15 @@ impl Proposer {
             self.deliver(now);
         }
         self.catch_up.on_progress(now, source, progress);
+    }
+
+    /// The leader's ballot must be above every round heard of.
+    pub(super) fn hear_ballot(&mut self, ballot: Ballot) -> bool {
+        let is_sane = ballot.round <= self.round.saturating_add(ROUND_JUMP_MAX);
+        if is_sane {
+            self.round = self.round.max(ballot.round);
+        }
+        is_sane
     }
 
     /// A leader uses `ballot`, which is its own. Returns whether that can be believed.

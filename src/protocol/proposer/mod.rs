@@ -200,15 +200,6 @@ impl Proposer {
         self.campaign(now, fx);
     }
 
-    /// The leader's ballot must be above every round heard of.
-    fn hear_ballot(&mut self, ballot: Ballot) -> bool {
-        let is_sane = ballot.round <= self.round.saturating_add(ROUND_JUMP_MAX);
-        if is_sane {
-            self.round = self.round.max(ballot.round);
-        }
-        is_sane
-    }
-
     fn own_ballot(&self) -> Option<Ballot> {
         match &self.phase {
             Phase::Standby => None,
