@@ -439,8 +439,17 @@ impl Checker {
             return if is_same { Ok(()) } else { Err(format!("{asked} is now {entry}")) };
         }
         if !self.forged.contains(&session) {
-            let typed = self.typed.get(&session).map_or(&[][..], |(values, _)| values);
+            let (typed, first) = self
+                .typed
+                .get(&session)
+                .map_or((&[][..], None), |(values, first)| (values, *first));
             let cut = self.cut.entry(session).or_default();
+            if first.is_some() {
+                // A value that asks for an instance that is removed is given up, maybe before it
+                // was ever sent. Each value has one number.
+                cut.numbers = cut.numbers.max(number.0.saturating_sub(1));
+                cut.values = cut.values.max(cut.numbers as usize);
+            }
             let rest =
                 typed.get(cut.values).map_or(&[][..], |value| &value.as_bytes()[cut.bytes..]);
             let is_begun = cut.bytes > 0;
