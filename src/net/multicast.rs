@@ -145,7 +145,6 @@ impl MulticastReceiver {
         let joining = || format!("cannot join {address} on {}", options.interface);
         socket.set_read_timeout(Some(PATIENCE)).map_err(failed(joining(), CURE_SOCKET))?;
         ask_for_buffer(&socket, options.buffer_bytes);
-        take_together(&socket, true);
         let (inode, socket, interface) = (inode_of(&socket), socket.into(), options.interface);
         Ok(MulticastReceiver { socket, address, interface, inode, reader: Reader::new() })
     }
@@ -156,9 +155,15 @@ impl MulticastReceiver {
         SockRef::from(&self.socket).recv_buffer_size().map(|bytes| bytes / 2)
     }
 
-    /// Another handle on the socket, which gives one datagram at a time from now on.
+    /// Lets the kernel hand over several datagrams as one piece, which this cuts. Nobody else may
+    /// read the socket by another handle then.
+    pub fn taking_together(self) -> Self {
+        take_together(&self.socket);
+        self
+    }
+
+    /// Another handle on the socket, for who must know where a datagram comes from.
     pub fn handle(&self) -> io::Result<UdpSocket> {
-        take_together(&self.socket, false);
         self.socket.try_clone()
     }
 
@@ -212,7 +217,7 @@ pub struct PrivateReceiver {
 impl PrivateReceiver {
     fn new(socket: Arc<Socket>) -> Self {
         let inode = inode_of(&socket);
-        take_together(&socket, true);
+        take_together(&*socket);
         PrivateReceiver { socket, inode, reader: Reader::new() }
     }
 }
@@ -627,10 +632,8 @@ mod tests {
     #[test]
     fn datagrams_that_leave_together_arrive_one_by_one() {
         let group = group(8, free_port());
-        let mut members = [0; 3].map(|_| MulticastReceiver::join(group, OPTIONS).unwrap());
-        // One whose kernel cuts for it, and one with little room.
-        let plain = members[2].handle().unwrap();
-        plain.set_read_timeout(Some(PATIENCE)).unwrap();
+        let join = || MulticastReceiver::join(group, OPTIONS).unwrap();
+        let (mut members, mut plain) = ([0; 2].map(|_| join().taking_together()), join());
         let sender = sender(group);
         for lengths in [vec![100; 64], vec![100, 100, 1], vec![1400; 11], vec![9], vec![7, 7]] {
             let each = lengths[0];
@@ -640,11 +643,7 @@ mod tests {
             sender.send(Role::Client, Datagrams::new(&bytes, each)).unwrap();
             assert_eq!(all_received(&mut members[0], UDP_PAYLOAD_MAX + 1), numbered);
             assert_eq!(all_received(&mut members[1], 1400), numbered, "with less room");
-            let mut buffer = vec![0; UDP_PAYLOAD_MAX];
-            for datagram in &numbered {
-                let length = plain.recv(&mut buffer).unwrap();
-                assert_eq!(buffer[..length], *datagram, "without being asked to take several");
-            }
+            assert_eq!(all_received(&mut plain, UDP_PAYLOAD_MAX), numbered, "cut by the kernel");
         }
         let is_one_piece =
             |outlet: &(Arc<Outlet>, SockAddr)| !outlet.0.cuts_nothing.load(Ordering::Relaxed);

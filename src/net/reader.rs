@@ -12,10 +12,10 @@ use nix::sys::socket::{
 
 use super::UDP_PAYLOAD_MAX;
 
-/// Whether the kernel may hand over several datagrams of one source as one piece. It is asked when
-/// the socket is opened; a kernel that knows nothing of it hands over one at a time, as before.
-pub fn take_together(socket: &impl AsFd, together: bool) {
-    let _ = setsockopt(socket, sockopt::UdpGroSegment, &together);
+/// Lets the kernel hand over several datagrams of one source as one piece. One that knows nothing
+/// of it hands over one at a time, as before.
+pub fn take_together(socket: &impl AsFd) {
+    let _ = setsockopt(socket, sockopt::UdpGroSegment, &true);
 }
 
 /// What was read of a socket.

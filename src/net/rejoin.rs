@@ -156,7 +156,7 @@ impl Rejoining {
         recipe: Recipe,
         host: &[HostInterface],
     ) -> Result<Self, NetError> {
-        let receiver = MulticastReceiver::join(address, recipe.options)?;
+        let receiver = MulticastReceiver::join(address, recipe.options)?.taking_together();
         let now = recipe.clock.now();
         Ok(Rejoining {
             recipe,
@@ -248,7 +248,7 @@ impl Rejoining {
         let options = Options { interface, ..self.recipe.options };
         match MulticastReceiver::join(self.address, options) {
             Ok(receiver) => {
-                (self.receiver, self.recipe.options) = (receiver, options);
+                (self.receiver, self.recipe.options) = (receiver.taking_together(), options);
                 (self.own, self.is_gone) = (addresses(&host), false);
                 warn!(
                     "the interface {} was recreated: rejoined {}",
