@@ -322,19 +322,23 @@ impl Proposer {
         may && !bugs::has(Bug::CheckpointLacksHistory)
     }
 
+    /// What a checkpoint says that is written now, if this proposer leads and one is due.
+    fn due_checkpoint(&mut self, now: Time) -> Option<LetsGo> {
+        let Phase::Leading(leadership) = &self.phase else { return None };
+        if !self.election.is_quorate() || !leadership.may_write(&self.log) {
+            return None;
+        }
+        let lets_go = self.retention.due(now, &self.log, &self.settings, leadership.is_full())?;
+        // Where all is retained, an instance stays open for the client that may ask for it.
+        let stays_open = self.settings.retain == Retain::All && leadership.has_holes(&self.log);
+        (!stays_open).then_some(lets_go)
+    }
+
     /// Writes a checkpoint, if it leads and one is due.
     pub(super) fn write_checkpoint(&mut self, now: Time) {
+        let Some(lets_go) = self.due_checkpoint(now) else { return };
         let repeats = self.repeats(now);
         let Phase::Leading(leadership) = &mut self.phase else { return };
-        if !self.election.is_quorate() || !leadership.may_write(&self.log) {
-            return;
-        }
-        let due = self.retention.due(now, &self.log, &self.settings, leadership.is_full());
-        let Some(lets_go) = due else { return };
-        // Where all is retained, an instance stays open for the client that may ask for it.
-        if self.settings.retain == Retain::All && leadership.has_holes(&self.log) {
-            return;
-        }
         let time = leadership.times.next(self.log.time());
         let history = self.retention.history(now, time, &self.log, self.settings.retain);
         let history = Some(history).filter(|_| repeats);
