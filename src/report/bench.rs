@@ -110,8 +110,8 @@ pub fn page(measured: &Measured) -> String {
     let rows: String = rows.iter().map(cells).collect();
     let table = format!(
         "<section>\n<h2>Figures</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>id</th>\
-         <th>work</th><th>ours</th><th>against</th><th>ratio</th><th>aim</th><th></th>\
-         <th>reached</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n\
+         <th class=\"work\">work</th><th>ours</th><th>against</th><th>ratio</th><th>aim</th>\
+         <th></th><th>reached</th></tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n\
          <p class=\"note\">The bar is the median, the thin line its spread, and the dashed line \
          the aim, or, where nothing was promised, the same as what it is compared with. The \
          longer, the better: the bar of a time is what was aimed at, divided by it. A bar ends \
