@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 
 use crate::world::{SOON, World, happens, text};
@@ -97,6 +99,58 @@ fn disks_are_bounded_and_everything_comes_back_after_kill_9() {
         printed.len() > 10_000 && printed.last().is_some_and(|line| line.ends_with("\tafter all"))
     };
     assert!(happens(SOON, || all_is_there(&world)), "{}", world.complaints("learner2"));
+}
+
+/// How many MiB the log of an acceptor takes.
+fn disk_mib(world: &World, acceptor: u32) -> u64 {
+    let files = fs::read_dir(world.path(&format!("data/acceptor-{acceptor}"))).unwrap();
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>() >> 20
+}
+
+/// All proposers are killed and started after each `mib` MiB of values, which take so long to come.
+/// Disks keep what `retain` says, and no more than `most` MiB.
+fn bounded_over_restarts(retain: &str, rounds: usize, mib: usize, lasts: Duration, most: u64) {
+    const SLICES: usize = 32;
+    let mut world = World::alone();
+    let data = world.path("data").display().to_string();
+    let limits = "memory_bytes 64MiB\ndisk_bytes 256MiB";
+    world.configure(&format!("data {data}\nretain {retain}\n{limits}\n{GENTLY}"));
+    world.start_all("acceptor", 3, &[]);
+    world.start_all("proposer", 2, &[]);
+    world.start("learner1", &[]);
+    let mut stdin = world.feed_slowly(1, &["0", "0", "auto"]);
+    let slice = long_values((mib << 10) / SLICES, 1024);
+    for round in 1..=rounds {
+        for _ in 0..SLICES {
+            stdin.write_all(slice.as_bytes()).unwrap();
+            thread::sleep(lasts / SLICES as u32);
+        }
+        world.await_lines(&[1], round * (mib << 10), LATER);
+        for name in ["proposer1", "proposer2"] {
+            world.kill(name);
+            world.start(name, &[]);
+        }
+    }
+    let all = (rounds * mib) as u64;
+    assert!(all > most, "else nothing is shown");
+    let disks = |world: &World| [1, 2, 3].map(|id| disk_mib(world, id));
+    // The last checkpoints come with the last values, and acceptors hear of them by heartbeats.
+    let are_bounded = || disks(&world).into_iter().all(|mib| mib < most);
+    assert!(happens(SOON, are_bounded), "{:?} MiB of {all}", disks(&world));
+}
+
+/// Memories hold 32 MiB at most, so where the log is trimmed lies on disks alone. Segments are of
+/// 16 MiB.
+#[test]
+fn disks_are_bounded_though_no_leader_passes_as_much_as_is_kept() {
+    bounded_over_restarts("48MiB", 13, 12, Duration::ZERO, 48 + 24 + 2 * 16 + 12);
+    bounded_over_restarts("65536", 16, 12, Duration::ZERO, 64 + 32 + 2 * 16 + 12);
+}
+
+/// A leader lives for four seconds, and what is decided is kept for ten.
+#[test]
+fn what_is_old_is_removed_though_no_leader_becomes_so_old() {
+    bounded_over_restarts("10s", 12, 16, Duration::from_secs(3), 6 * 16 + 3 * 16);
 }
 
 #[test]
