@@ -357,16 +357,20 @@ fn another_cluster_on_the_groups() {
 fn another_version_and_a_stranger() {
     let Some(clinic) = Clinic::open("another version") else { return };
     clinic.network.on(SOUTH, &["ip", "route", "add", "224.0.0.0/4", "dev", "eth0"]);
-    // A header of version 9, and something that is none.
+    // A header of version 7, and something that is none.
     let send = "for i in 1 2 3 4 5 6 7 8 9 10; do \
-                printf 'mpxs\\x09%023d' 0 >/dev/udp/239.0.0.1/6000; \
+                printf 'mpxs\\x07%023d' 0 >/dev/udp/239.0.0.1/6000; \
                 printf 'M-SEARCH * HTTP/1.1' >/dev/udp/239.0.0.1/5000; sleep 0.15; done";
     let said = thread::scope(|scope| {
         let doctor = scope.spawn(|| clinic.examine(&[NORTH], &[]));
         clinic.network.on(SOUTH, &["bash", "-c", send]);
         doctor.join().unwrap()
     });
-    said[0].is_sick(&["from 10.77.0.2", "of version 9 where this is version", "same release"]);
+    said[0].is_sick(&[
+        "from 10.77.0.2",
+        "of version 7 where this is version",
+        "one release at a time",
+    ]);
     said[0].has("note: ", &["from 10.77.0.2 to the group of the clients", "not of this program"]);
 }
 
