@@ -6,28 +6,17 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use multi_paxos::{Client, Fate, Number, Place, Position, Refused, Replica, StateMachine, Ticket};
+use multi_paxos::{Client, Number, Place, Position, Refused, Replica, StateMachine, Ticket};
 use serde_json::{Value as Json, json};
 
 use crate::cluster::{Cluster, Shape};
 use crate::rows::RATE;
 
-/// How many values are in flight, and the names of the figures: rates of a thread, of a task and of
-/// `paxos bench`, and the medians of their times.
-const OUTSTANDING: [(usize, [&str; 6]); 3] = [
-    (1, ["client_1", "task_1", "bench_1", "client_us_1", "task_us_1", "bench_us_1"]),
-    (64, ["client_64", "task_64", "bench_64", "client_us_64", "task_us_64", "bench_us_64"]),
-    (
-        4096,
-        [
-            "client_4096",
-            "task_4096",
-            "bench_4096",
-            "client_us_4096",
-            "task_us_4096",
-            "bench_us_4096",
-        ],
-    ),
+/// How many values are in flight, and the names of the figures.
+const OUTSTANDING: [(usize, [&str; 4]); 3] = [
+    (1, ["client_1", "bench_1", "client_p50_us_1", "bench_p50_us_1"]),
+    (64, ["client_64", "bench_64", "client_p50_us_64", "bench_p50_us_64"]),
+    (4096, ["client_4096", "bench_4096", "client_p50_us_4096", "bench_p50_us_4096"]),
 ];
 /// What both do before they measure.
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -37,9 +26,8 @@ const LONG: Duration = Duration::from_secs(20);
 const CLIENT: u32 = 1;
 const REPLICA: u32 = 7;
 
-/// Rates of a client in this process, by a thread that waits and by a task of the client, and of
-/// `paxos bench`, on one running cluster. Each of them goes twice, in the order A B C C B A, and
-/// the next round begins with B: what drifts is the same for all.
+/// Rates of a client in this process and of `paxos bench`, on one running cluster. Each of them
+/// goes twice, in the order A B B A, and in odd rounds B A A B: what drifts is the same for both.
 pub fn propose(seconds: &str, round: u32) -> Result<Json, String> {
     let cluster = Cluster::start(Shape::PLAIN);
     let library = library(&cluster)?;
@@ -47,18 +35,17 @@ pub fn propose(seconds: &str, round: u32) -> Result<Json, String> {
     let length = Duration::from_secs_f64(seconds.parse().unwrap_or(1.0));
     let mut figures = json!({});
     for (outstanding, names) in OUTSTANDING {
-        let mut told = [0.0; 6];
-        let first = (round % 3) as usize;
-        let there = [first, (first + 1) % 3, (first + 2) % 3];
-        for side in there.into_iter().chain(there.into_iter().rev()) {
+        let (mut rates, mut middles) = ([0.0; 2], [0.0; 2]);
+        let first = (round % 2) as usize;
+        for side in [first, 1 - first, 1 - first, first] {
             let (rate, middle) = match side {
                 0 => drive(&client, outstanding, length)?,
-                1 => drive_task(&client, outstanding, length)?,
                 _ => bench(&cluster, outstanding, seconds)?,
             };
-            told[side] += rate / 2.0;
-            told[3 + side] += middle / 2.0;
+            rates[side] += rate / 2.0;
+            middles[side] += middle / 2.0;
         }
+        let told = [rates[0], rates[1], middles[0], middles[1]];
         names.iter().zip(told).for_each(|(name, figure)| figures[name] = json!(figure));
     }
     client.stop(LONG).map_err(|error| error.to_string())?;
@@ -82,106 +69,46 @@ fn bench(cluster: &Cluster, outstanding: usize, seconds: &str) -> Result<(f64, f
     Ok((figure(RATE)?, figure("p50_us")?))
 }
 
-/// A client's load while it runs: as many values of 64 bytes as may be in flight.
-struct Load {
-    client: Client,
-    outstanding: usize,
-    open: VecDeque<(Instant, Ticket<Number>)>,
-    micros: Vec<u64>,
-    begin: Instant,
-    end: Instant,
-    last: Instant,
-}
-
-impl Load {
-    fn new(client: &Client, outstanding: usize, length: Duration) -> Self {
-        let begin = Instant::now() + WARM_UP;
-        let (client, end, last) = (client.clone(), begin + length, begin);
-        let (open, micros) = (VecDeque::with_capacity(outstanding), Vec::new());
-        Load { client, outstanding, open, micros, begin, end, last }
-    }
-
-    /// Proposes what may be in flight, until the time is over.
-    fn fill(&mut self) -> Result<(), String> {
-        let now = Instant::now();
-        while now < self.end && self.open.len() < self.outstanding {
-            match self.client.try_propose([b'v'; 64]) {
-                Ok(ticket) => self.open.push_back((now, ticket)),
-                Err(Refused::Full(_)) if !self.open.is_empty() => break,
-                Err(refused) => return Err(refused.to_string()),
-            }
-        }
-        Ok(())
-    }
-
-    /// The next ticket; after the first of a turn only if it is known.
-    fn next(&mut self, is_first: bool) -> Option<(Instant, Ticket<Number>)> {
-        let (_, ticket) = self.open.front()?;
-        if is_first || ticket.is_known() { self.open.pop_front() } else { None }
-    }
-
-    /// Counts as `paxos bench` does.
-    fn settle(
-        &mut self,
-        submitted: Instant,
-        now: Instant,
-        fate: Fate<Number>,
-    ) -> Result<(), String> {
-        fate.decided().ok_or("the client's session has ended")?;
-        if submitted >= self.begin && submitted < self.end {
-            self.micros.push((now - submitted).as_micros() as u64);
-            self.last = now;
-        }
-        Ok(())
-    }
-
-    /// Values a second, and the median of their times in microseconds.
-    fn figures(mut self) -> (f64, f64) {
-        let elapsed = (self.last - self.begin).as_secs_f64().max(1e-9);
-        let rate = self.micros.len() as f64 / elapsed;
-        self.micros.sort_unstable();
-        let middle = self.micros.get(self.micros.len() / 2).copied().unwrap_or(0);
-        (rate, middle as f64)
-    }
-}
-
-/// The same by a thread that waits for the oldest ticket, and takes what else is known by then.
+/// The same by a client of the library, as a program would use it: it proposes as many values of 64
+/// bytes as may be in flight, waits for the oldest, and takes what else is known by then.
 fn drive(client: &Client, outstanding: usize, length: Duration) -> Result<(f64, f64), String> {
-    let mut load = Load::new(client, outstanding, length);
-    loop {
-        load.fill()?;
-        let Some((submitted, ticket)) = load.next(true) else { return Ok(load.figures()) };
-        let fate = ticket.wait(LONG).map_err(|late| late.to_string())?;
-        let now = Instant::now();
-        load.settle(submitted, now, fate)?;
-        while let Some((submitted, ticket)) = load.next(false) {
-            load.settle(submitted, now, ticket.wait(LONG).map_err(|late| late.to_string())?)?;
+    let mut open: VecDeque<(Instant, Ticket<Number>)> = VecDeque::with_capacity(outstanding);
+    let (mut micros, start) = (Vec::new(), Instant::now());
+    let (begin, end) = (start + WARM_UP, start + WARM_UP + length);
+    let mut last = begin;
+    let mut is_over = false;
+    while !is_over || !open.is_empty() {
+        let mut now = Instant::now();
+        is_over = now >= end;
+        while !is_over && open.len() < outstanding {
+            // Neither waits here: so many have room.
+            let ticket = match client.try_propose([b'v'; 64]) {
+                Err(Refused::Full(value)) => client.propose(value),
+                taken => taken,
+            };
+            open.push_back((now, ticket.map_err(|refused| refused.to_string())?));
         }
-    }
-}
-
-/// The same by a task of the client.
-fn drive_task(client: &Client, outstanding: usize, length: Duration) -> Result<(f64, f64), String> {
-    async fn run(mut load: Load) -> Result<(f64, f64), String> {
-        loop {
-            load.fill()?;
-            let Some((submitted, ticket)) = load.next(true) else { return Ok(load.figures()) };
-            let fate = ticket.await;
-            let now = Instant::now();
-            load.settle(submitted, now, fate)?;
-            while let Some((submitted, ticket)) = load.next(false) {
-                let fate = ticket.await;
-                load.settle(submitted, now, fate)?;
+        let mut has_waited = false;
+        while open.front().is_some_and(|(_, ticket)| !has_waited || ticket.is_known()) {
+            let Some((submitted, ticket)) = open.pop_front() else { break };
+            if ticket.wait(LONG).map_err(|late| late.to_string())?.decided().is_none() {
+                return Err("the client's session has ended".to_owned());
+            }
+            if !has_waited {
+                now = Instant::now();
+            }
+            has_waited = true;
+            // As `paxos bench` counts.
+            if submitted >= begin && submitted < end {
+                micros.push((now - submitted).as_micros() as u64);
+                last = now;
             }
         }
     }
-    let load = Load::new(client, outstanding, length);
-    let (tell, told) = std::sync::mpsc::channel();
-    client.spawn(async move {
-        // Nobody hears it if the time was over before.
-        let _ = tell.send(run(load).await);
-    });
-    told.recv_timeout(LONG).map_err(|_| "the task has not ended".to_owned())?
+    let rate = micros.len() as f64 / (last - begin).as_secs_f64().max(1e-9);
+    micros.sort_unstable();
+    let middle = micros.get(micros.len() / 2).copied().unwrap_or(0);
+    Ok((rate, middle as f64))
 }
 
 /// Counts what it is told.

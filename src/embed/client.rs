@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::desk::{Closed, Desk, Patience, Refused};
 use super::node::{Node, NodeError};
-use super::task::Task;
 use super::ticket::{Ticket, ticket_at};
 use crate::protocol::types::{Number, Session};
 
@@ -45,35 +44,6 @@ impl Client {
     /// As above, and with [`Refused::Full`], which has the value, where the other would wait.
     pub fn try_propose(&self, value: impl AsRef<[u8]>) -> Result<Ticket<Number>, Refused> {
         self.put(value.as_ref(), Patience::Tries)
-    }
-
-    /// Runs a task that proposes and awaits tickets of this client, which is the fastest way to
-    /// use it: an answer needs no other thread to be woken, for the client's own goes on with the
-    /// task, and sends what it proposes with the same turn.
-    ///
-    /// The calling thread polls it first, and then whoever wakes it, which is the client for its
-    /// tickets. So the task must be quick, as the client does nothing else meanwhile, and one that
-    /// wakes itself for ever stops it. Nothing waits there: [`Client::propose`] refuses a value as
-    /// [`Client::try_propose`] does. A panic ends the client. At the client's end all tickets are
-    /// known, and the task should end, too: it is dropped when it has, and keeps the clones of the
-    /// client that it holds until then.
-    ///
-    /// ```no_run
-    /// # fn next() -> Option<Vec<u8>> { None }
-    /// # fn start(client: multi_paxos::Client) {
-    /// let proposes = client.clone();
-    /// client.spawn(async move {
-    ///     while let Some(value) = next() {
-    ///         let Ok(ticket) = proposes.try_propose(value) else { return };
-    ///         if ticket.await.decided().is_none() {
-    ///             return;
-    ///         }
-    ///     }
-    /// });
-    /// # }
-    /// ```
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        Task::start(task);
     }
 
     /// Whether a value would be refused with [`Refused::DisksFull`] now.

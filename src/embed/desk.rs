@@ -7,8 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, ThreadId};
+use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -22,7 +21,6 @@ use crate::protocol::timer::Timer;
 use crate::protocol::types::{AssignedBy, Counted, Number, Role, Sender, Session, Time, Value};
 use crate::protocol::versions::Version;
 use crate::runtime::inbox::InboxSender;
-use crate::runtime::role_thread;
 
 /// How many values wait for the role, at most.
 pub(super) const VALUES_MAX: usize = 4096;
@@ -99,8 +97,6 @@ pub(super) struct Desk<W> {
     room: Condvar,
     /// How far the session is decided, as the leader says.
     front: Arc<Front>,
-    /// Whose turns end with a look at what waits; set when the role starts.
-    role: OnceLock<ThreadId>,
 }
 
 struct State<W> {
@@ -185,7 +181,7 @@ impl<W> Desk<W> {
         let (next, is_full, closed) = (Number::FIRST, false, None);
         let state = Mutex::new(State { waiting, load, next, open, is_full, closed });
         let (room, front) = (Condvar::new(), Front::new());
-        Arc::new(Desk { session, settings, inbox, state, room, front, role: OnceLock::new() })
+        Arc::new(Desk { session, settings, inbox, state, room, front })
     }
 
     pub fn session(&self) -> Session {
@@ -213,11 +209,8 @@ impl<W> Desk<W> {
             state.closed.is_none() && !state.is_full && !state.load.has_room(bytes)
         };
         match patience {
-            // The role's own thread is the one that makes room.
-            Patience::Waits if lacks_room(&mut state) && !role_thread::is_here() => {
-                self.room.wait_while(&mut state, lacks_room);
-            }
-            Patience::Waits | Patience::Tries => {}
+            Patience::Waits => self.room.wait_while(&mut state, lacks_room),
+            Patience::Tries => {}
         }
         match state.closed {
             Some(Closed::Stopped) => return Err(Refused::Closed),
@@ -238,8 +231,7 @@ impl<W> Desk<W> {
         state.load.add(bytes);
         state.waiting.push(value);
         drop(state);
-        // A task proposes in the middle of a turn, whose end is yet to come.
-        if is_first && self.role.get().is_none_or(|role| *role != thread::current().id()) {
+        if is_first {
             self.inbox.wake();
         }
         Ok(last)
@@ -398,7 +390,6 @@ impl<W> Drop for Asking<W> {
 
 impl<W: Send> Actor for Asking<W> {
     fn on_start(&mut self, now: Time, fx: &mut Effects) {
-        self.desk.role.get_or_init(|| thread::current().id());
         self.client.on_start(now, fx);
     }
 
@@ -441,7 +432,6 @@ impl<W: Send> Actor for Asking<W> {
 mod tests {
     use std::convert::Infallible;
 
-    use super::super::task::Task;
     use super::super::ticket::{Fate, NotYet, Ticket, ticket_at};
     use super::*;
     use crate::protocol::few::Few;
@@ -507,33 +497,6 @@ mod tests {
         turn(&mut asking, Told { delivered: run(4, 6), ..told() });
         assert_eq!(fate(long), Some(Fate::Decided(Number(4))));
         assert_eq!(fate(last), Some(Fate::Decided(Number(5))));
-    }
-
-    /// What a task proposes when it hears of a decision leaves with the same turn and wakes nobody.
-    #[test]
-    fn a_task_proposes_in_the_turn_that_tells_it() {
-        let (mut asking, desk, mut inbox) = asking(Settings::default());
-        asking.on_start(Time::ZERO, &mut Effects::new());
-        let proposes = Arc::clone(&desk);
-        let first = desk.put(b"v", Patience::Tries, None).unwrap();
-        Task::start(async move {
-            let mut last = first;
-            while let Fate::Decided(_) = ticket_at(Arc::clone(proposes.front()), last).await {
-                last = proposes.put(b"v", Patience::Tries, None).unwrap();
-            }
-        });
-        assert_eq!(turn(&mut asking, told()), [1]);
-        for number in 1..=3 {
-            let delivered = vec![Run::new(Number(number), Number(number + 1))];
-            assert_eq!(
-                turn(&mut asking, Told { delivered: delivered.into(), ..told() }),
-                [number + 1]
-            );
-        }
-        assert!(inbox.poll().is_none(), "a turn that runs needs no wake-up");
-        // Another thread does wake it.
-        std::thread::spawn(move || put(&desk, b"v").is_known()).join().unwrap();
-        assert!(inbox.poll().is_some());
     }
 
     #[test]

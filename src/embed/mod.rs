@@ -21,7 +21,6 @@ mod node;
 mod reads;
 mod replica;
 mod subscription;
-mod task;
 mod ticket;
 
 pub use self::client::Client;

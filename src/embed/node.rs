@@ -19,7 +19,6 @@ use crate::runtime::inbox::InboxSender;
 use crate::runtime::opening::introduce;
 use crate::runtime::process::{Process, Running};
 use crate::runtime::role_loop::Failure;
-use crate::runtime::role_thread;
 use crate::runtime::start_error::{StartError, no_thread};
 use crate::storage::watch::Watch;
 
@@ -165,8 +164,6 @@ impl Node {
 
     /// Waits for its end, for at most `within`. Says whether it has ended.
     pub fn wait(&self, within: Duration) -> bool {
-        // A thread of a node, where tasks run, would wait for itself.
-        let within = if role_thread::is_here() { Duration::ZERO } else { within };
         let mut end = self.shared.end.lock();
         let is_running = |end: &mut End| matches!(end, End::Running);
         !self.shared.has_ended.wait_while_for(&mut end, is_running, within).timed_out()
@@ -213,10 +210,6 @@ impl Drop for Node {
     fn drop(&mut self) {
         if self.keeper.is_some() {
             self.ask_to_end();
-            if role_thread::is_here() {
-                // A task that held the last of it: the threads end by themselves.
-                self.keeper = None;
-            }
             self.join();
         }
     }

@@ -14,7 +14,6 @@ use parking_lot::{Condvar, Mutex};
 
 use super::front::Front;
 use crate::protocol::types::Number;
-use crate::runtime::role_thread;
 
 /// What became of a proposed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,8 +132,7 @@ pub(super) fn ticket_at(front: Arc<Front>, number: Number) -> Ticket<Number> {
 }
 
 impl<T> Ticket<T> {
-    /// Waits until the fate of the value is known, for at most `within`; on the thread of a client,
-    /// where tasks and wakers run, not at all.
+    /// Waits until the fate of the value is known, for at most `within`.
     ///
     /// # Errors
     ///
@@ -210,10 +208,7 @@ impl<T> Slot<T> {
     fn wait(&self, within: Duration) -> Option<Fate<T>> {
         let mut state = self.state.lock();
         let is_open = |state: &mut State<T>| matches!(state, State::Open(_));
-        // The thread of a role would wait for itself.
-        if !role_thread::is_here() {
-            self.known.wait_while_for(&mut state, is_open, within);
-        }
+        self.known.wait_while_for(&mut state, is_open, within);
         match std::mem::replace(&mut *state, State::Taken) {
             State::Known(fate) => Some(fate),
             open => {

@@ -57,7 +57,6 @@ pub mod progress;
 pub mod readings;
 pub mod receiver;
 pub mod role_loop;
-pub mod role_thread;
 #[cfg(feature = "cli")]
 pub mod session;
 pub(crate) mod snapshots;

@@ -20,7 +20,6 @@ use super::post::{Attentive, Post};
 use super::readings::{self, Desk};
 use super::receiver::{Receiver, Reception};
 use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
-use super::role_thread;
 use super::start_error::{StartError, StartErrorKind, no_thread};
 use super::stats::Stats;
 use super::stdin::Credits;
@@ -335,7 +334,6 @@ impl Process {
         let started = received.and_then(|()| {
             let run = move || {
                 logging::speak_as(node);
-                role_thread::enter();
                 let (_, end) = role_loop.run();
                 // Nobody waits any more when the process is ending anyway.
                 let _ = ended_sender.send(end);
