@@ -5,6 +5,7 @@
 //! who really waits is written down, and one look tells the role whether anybody is to be woken.
 
 use std::collections::BTreeMap;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -83,28 +84,27 @@ impl Front {
     /// Values that end below `until` are decided.
     pub fn advance(&self, until: Number) {
         if self.decided.fetch_max(until.0, Ordering::SeqCst) < until.0 {
-            self.wake(|number| number < until);
+            while self.least.load(Ordering::SeqCst) < until.0 && self.wake(..until) {}
         }
     }
 
     /// What becomes of values that end at `from` or above, and are not decided, is not known.
     pub fn end(&self, from: Number) {
         if self.ended.fetch_min(from.0, Ordering::SeqCst) > from.0 {
-            self.wake(|_| true);
+            // Those below wait on: their fate is still to come, and a thread enters only once.
+            while self.wake(from..) {}
         }
     }
 
-    /// Wakes those whose fate may be known: from the least number on, as long as `is_told`.
-    fn wake(&self, is_told: impl Fn(Number) -> bool) {
-        while is_told(Number(self.least.load(Ordering::SeqCst))) {
-            let mut waiting = self.waiting.lock();
-            let first = waiting.first_entry().filter(|first| is_told(*first.key()));
-            let Some((_, first)) = first.map(|first| first.remove_entry()) else { return };
-            self.note_least(&waiting);
-            drop(waiting);
-            // Without the lock: a waker may do anything.
-            first.wake();
-        }
+    /// Wakes the first of those who wait for one of these numbers; false if nobody does.
+    fn wake(&self, numbers: impl RangeBounds<Number>) -> bool {
+        let mut waiting = self.waiting.lock();
+        let first = waiting.range(numbers).next().map(|(number, _)| *number);
+        let first = first.and_then(|number| waiting.remove(&number));
+        self.note_least(&waiting);
+        drop(waiting);
+        // Without the lock: a waker may do anything.
+        first.map(Waiting::wake).is_some()
     }
 
     fn note_least(&self, waiting: &BTreeMap<Number, Waiting>) {
@@ -298,6 +298,21 @@ mod tests {
     }
 
     /// A session may end right after a value was decided.
+    /// A thread enters once, so whoever tells of others must leave it where it is.
+    #[test]
+    fn who_waits_for_less_than_what_has_ended_is_not_forgotten() {
+        let front = Front::new();
+        let waits = Arc::clone(&front);
+        let waiter = thread::spawn(move || waits.wait(Number(2), Duration::from_secs(60)));
+        while front.least.load(Ordering::SeqCst) == NONE {
+            thread::yield_now();
+        }
+        front.end(Number(4));
+        assert_eq!(front.least.load(Ordering::SeqCst), 2);
+        front.advance(Number(4));
+        assert_eq!(waiter.join().unwrap(), Some(Fate::Decided(Number(2))));
+    }
+
     #[test]
     fn what_was_decided_before_the_end_is_never_unknown() {
         for turn in 0..2_000 {

@@ -417,8 +417,10 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
         let open = if bytes.chance() { vec![open] } else { Vec::new() };
         let sessions = vec![(session(bytes), position)];
         let (name, horizon) = (1, stamp(bytes));
-        let history = history(bytes, of);
-        let whole = Checkpoint { head, name, sessions, horizon, open, history };
+        if bytes.chance() {
+            return history(bytes, of).entry();
+        }
+        let whole = Checkpoint { head, name, sessions, horizon, open };
         let whole = whole.pieces(Value::BYTES_MAX);
         return whole.into_iter().next().unwrap_or(Entry::Noop);
     }
@@ -430,11 +432,8 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
     Entry::Checkpoint { piece, bytes: value(bytes) }
 }
 
-/// Where a checkpoint of `of` says that the log may be trimmed, if it says so.
-fn history(bytes: &mut Bytes<'_>, of: Instance) -> Option<History> {
-    if !bytes.chance() {
-        return None;
-    }
+/// Where the log may be trimmed below a checkpoint of `of`.
+fn history(bytes: &mut Bytes<'_>, of: Instance) -> History {
     let written = LogTime(bytes.number() % LogTime::MAX.0);
     let mut points: Vec<TrimPoint> = Vec::new();
     for _ in 0..bytes.below(4) {
@@ -447,7 +446,7 @@ fn history(bytes: &mut Bytes<'_>, of: Instance) -> Option<History> {
             points.push(TrimPoint { of: point, keep, back });
         }
     }
-    Some(History { written, points })
+    History { of, written, points }
 }
 
 fn entries(bytes: &mut Bytes<'_>) -> Entries {

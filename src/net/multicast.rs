@@ -16,7 +16,7 @@ use std::{fmt, fs};
 
 use log::warn;
 use nix::errno::Errno;
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, sockopt};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::datagrams::Datagrams;
@@ -298,21 +298,27 @@ struct Outlet {
 
 impl Outlet {
     fn new(socket: Socket) -> Arc<Self> {
+        // Linux before 4.18 would not refuse a piece: it would send it as one datagram.
+        let cuts = getsockopt(&socket, sockopt::UdpGsoSegment).is_ok();
         Arc::new(Outlet {
             socket: Arc::new(socket),
             is_stuck: AtomicBool::new(false),
-            cuts_nothing: AtomicBool::new(false),
+            cuts_nothing: AtomicBool::new(!cuts),
         })
     }
 
     fn send_to(&self, datagrams: Datagrams<'_>, address: &SockAddr) -> io::Result<()> {
         if datagrams.count() > 1 && !self.cuts_nothing.load(Ordering::Relaxed) {
-            match self.send_together(datagrams, address) {
-                Err(error) if is_of_cutting(&error) => {
-                    log::debug!("datagrams leave one by one from now on: {error}");
+            let sent = self.send_together(datagrams, address);
+            let code = sent.as_ref().err().and_then(io::Error::raw_os_error);
+            match code.map(Errno::from_raw) {
+                // The interface cannot compute checksums.
+                Some(Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT) => {
                     self.cuts_nothing.store(true, Ordering::Relaxed);
                 }
-                sent => return sent,
+                // The way to this destination carries only shorter packets.
+                Some(Errno::EINVAL | Errno::EMSGSIZE) => {}
+                _ => return sent,
             }
         }
         let mut outcome = Ok(());
@@ -347,14 +353,6 @@ impl Outlet {
         }
         sent
     }
-}
-
-/// Whether datagrams that cannot leave together may leave one by one: the kernel is old, or the
-/// interface cannot compute checksums, or carries only shorter packets.
-fn is_of_cutting(error: &io::Error) -> bool {
-    const CODES: [Errno; 5] =
-        [Errno::EIO, Errno::EINVAL, Errno::EMSGSIZE, Errno::EOPNOTSUPP, Errno::ENOPROTOOPT];
-    error.raw_os_error().is_some_and(|code| CODES.contains(&Errno::from_raw(code)))
 }
 
 impl MulticastSender {
@@ -664,7 +662,7 @@ mod tests {
             sender.send(Role::Client, Datagrams::new(&bytes, 1)).unwrap();
             let expected: Vec<Vec<u8>> = bytes.iter().map(|byte| vec![*byte]).collect();
             assert_eq!(all_received(&mut member, UDP_PAYLOAD_MAX), expected);
-            assert!(sender.targets[0][0].0.cuts_nothing.load(Ordering::Relaxed));
+            assert!(!sender.targets[0][0].0.cuts_nothing.load(Ordering::Relaxed));
         }
     }
 

@@ -310,7 +310,7 @@ mod tests {
                 Occurrence::Skipped => "s",
                 Occurrence::Ended => "e",
                 Occurrence::Noop => ".",
-                Occurrence::Checkpoint(..) | Occurrence::Limit(_) => "c",
+                Occurrence::Checkpoint(_) | Occurrence::History(_) | Occurrence::Limit(_) => "c",
             };
             fates += &letter.repeat(page.entries.len());
         });

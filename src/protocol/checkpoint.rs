@@ -24,8 +24,8 @@
 //!    (`sessions`).
 //! 7. It ends the sessions of values in parts that were not continued since `idle_below`: their
 //!    clients have died half way, and would hold `keep` back for ever.
-//! 8. It repeats where the log may be trimmed (`history`), for leaders that come later. That alone
-//!    is no function of the log, and nothing but a leader's next choice of `trim` goes by it.
+//! 8. Behind it stands where the log may be trimmed (`history`), for leaders that come later. That
+//!    alone is no function of the log, and nothing but a leader's next choice of `trim` goes by it.
 //!
 //! This is what other systems call a snapshot of the library's own state; it has nothing of the
 //! application's state.
@@ -48,13 +48,12 @@ const PIECE_BYTES_MIN: usize = 64;
 
 /// What the content begins with, so that it is not taken for that of an earlier version, which
 /// begins with an instance; and what it is, which comes next. An untimed checkpoint was written
-/// when entries had no times; one without history by versions that repeated nothing, and it is what
-/// a snapshot has.
+/// when entries had no times.
 const MARK: u64 = 0;
 const UNTIMED: u64 = 1;
 const LIMIT: u64 = 2;
-const WITHOUT_HISTORY: u64 = 3;
-const WITH_HISTORY: u64 = 4;
+const CHECKPOINT: u64 = 3;
+const HISTORY: u64 = 4;
 
 /// What a checkpoint says of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,8 +94,6 @@ pub struct Checkpoint {
     pub horizon: Instance,
     /// The values that are open, in the order of their sessions.
     pub open: Vec<OpenValue>,
-    /// Where the log may be trimmed, if it says so.
-    pub history: Option<History>,
 }
 
 impl Checkpoint {
@@ -119,8 +116,7 @@ impl Checkpoint {
         let Head { of, keep, trim, forget, idle_below, time } = self.head;
         let mut bytes = Vec::new();
         let mut put = |number| put_number(number, &mut bytes);
-        let kind = if self.history.is_some() { WITH_HISTORY } else { WITHOUT_HISTORY };
-        [MARK, kind].into_iter().for_each(&mut put);
+        [MARK, CHECKPOINT].into_iter().for_each(&mut put);
         [of, keep, trim, forget, idle_below].iter().for_each(|instance| put(instance.0));
         put(time.0);
         put(self.name);
@@ -144,9 +140,6 @@ impl Checkpoint {
                 put(instance.0.saturating_sub(before.0));
                 before = *instance;
             }
-        }
-        if let Some(history) = &self.history {
-            history.encode(&mut bytes);
         }
         bytes
     }
@@ -184,11 +177,7 @@ impl Checkpoint {
             Some(OpenValue { session, instances: instances.collect::<Option<_>>()? })
         });
         let open = open.collect::<Option<_>>()?;
-        let history = match kind {
-            Some(WITH_HISTORY) => Some(History::decode(bytes, head.of)?),
-            _ => None,
-        };
-        bytes.is_empty().then_some(Checkpoint { head, name, sessions, horizon, open, history })
+        bytes.is_empty().then_some(Checkpoint { head, name, sessions, horizon, open })
     }
 }
 
@@ -205,21 +194,32 @@ impl Limit {
     pub fn entry(self) -> Entry {
         let mut bytes = Vec::new();
         [MARK, LIMIT, self.sessions].into_iter().for_each(|number| put_number(number, &mut bytes));
-        let piece = Piece { place: 0, count: 1, series: series_of(&bytes) };
-        Entry::Checkpoint { piece, bytes: Value::new(&bytes) }
+        single(&bytes)
     }
 
     /// The limit that `entry` is, if it is one.
     pub fn of(entry: EntryRef<'_>) -> Option<Limit> {
-        let EntryRef::Checkpoint { piece: Piece { place: 0, count: 1, series }, mut bytes } = entry
-        else {
-            return None;
-        };
-        let is_itself = series == series_of(bytes);
-        let is_limit = take(&mut bytes) == Some(MARK) && take(&mut bytes) == Some(LIMIT);
-        let sessions = take(&mut bytes).filter(|_| is_itself && is_limit)?;
+        let mut bytes = alone(entry, LIMIT)?;
+        let sessions = take(&mut bytes)?;
         bytes.is_empty().then_some(Limit { sessions })
     }
+}
+
+/// The entry that has this content in one piece.
+fn single(bytes: &[u8]) -> Entry {
+    let piece = Piece { place: 0, count: 1, series: series_of(bytes) };
+    Entry::Checkpoint { piece, bytes: Value::new(bytes) }
+}
+
+/// What an entry in one piece says, behind its kind; nothing if it is of another.
+fn alone(entry: EntryRef<'_>, kind: u64) -> Option<&[u8]> {
+    let EntryRef::Checkpoint { piece: Piece { place: 0, count: 1, series }, mut bytes } = entry
+    else {
+        return None;
+    };
+    let is_itself = series == series_of(bytes);
+    let is_it = take(&mut bytes) == Some(MARK) && take(&mut bytes) == Some(kind);
+    (is_itself && is_it).then_some(bytes)
 }
 
 /// The name of a checkpoint with this content (FNV-1a, 64 bits).
@@ -248,7 +248,7 @@ fn read_head(bytes: &mut &[u8]) -> Option<(Head, Option<u64>)> {
     let mut first = take(bytes)?;
     let mut kind = None;
     if first == MARK {
-        let is_checkpoint = |kind: &u64| [UNTIMED, WITHOUT_HISTORY, WITH_HISTORY].contains(kind);
+        let is_checkpoint = |kind: &u64| [UNTIMED, CHECKPOINT].contains(kind);
         kind = Some(take(bytes).filter(is_checkpoint)?);
         first = take(bytes)?;
     }
@@ -323,30 +323,13 @@ mod tests {
                 session: session(1),
                 instances: vec![Instance(700), Instance(701), Instance(899)],
             }],
-            history: None,
         }
-    }
-
-    /// The same with two points at which the log may be trimmed.
-    fn repeating() -> Checkpoint {
-        let point = |of, keep, age_ms| TrimPoint {
-            of: Instance(of),
-            keep: Instance(keep),
-            back: Distance { age_ms, bytes: 90_000, values: 250 },
-        };
-        let written = LogTime(1_800_000_000_900);
-        let points = vec![point(610, 600, 70_000), point(800, 800, 7)];
-        Checkpoint { history: Some(History { written, points }), ..checkpoint() }
     }
 
     #[test]
     fn what_is_written_is_read_whatever_the_length_of_the_pieces() {
-        let lengths = [(0, 3, 4), (64, 3, 4), (100, 2, 3), (1000, 1, 1)];
-        let both = lengths.into_iter().flat_map(|(piece_bytes, count, repeating_count)| {
-            [(checkpoint(), piece_bytes, count), (repeating(), piece_bytes, repeating_count)]
-        });
-        for (whole, piece_bytes, count) in both {
-            let pieces = whole.pieces(piece_bytes);
+        for (piece_bytes, count) in [(0, 3), (64, 3), (100, 2), (1000, 1)] {
+            let pieces = checkpoint().pieces(piece_bytes);
             assert_eq!(pieces.len(), count, "{piece_bytes}");
             let bytes: Vec<u8> = pieces
                 .iter()
@@ -355,7 +338,7 @@ mod tests {
                     other => panic!("{other} is no piece"),
                 })
                 .collect();
-            assert_eq!(Checkpoint::decode(&bytes), Some(whole));
+            assert_eq!(Checkpoint::decode(&bytes), Some(checkpoint()));
             assert_eq!(head(pieces[0].borrowed()), Some(checkpoint().head));
             assert!(pieces[1..].iter().all(|piece| head(piece.borrowed()).is_none()));
         }
@@ -363,15 +346,13 @@ mod tests {
 
     #[test]
     fn what_is_cut_or_changed_is_refused_or_is_something_else() {
-        for whole in [checkpoint(), repeating()] {
-            let bytes = whole.encode();
-            assert!((0..bytes.len()).all(|end| Checkpoint::decode(&bytes[..end]).is_none()));
-            for place in 0..bytes.len() {
-                for bit in 0..8 {
-                    let mut other = bytes.clone();
-                    other[place] ^= 1 << bit;
-                    assert_ne!(Checkpoint::decode(&other), Some(whole.clone()));
-                }
+        let bytes = checkpoint().encode();
+        assert!((0..bytes.len()).all(|end| Checkpoint::decode(&bytes[..end]).is_none()));
+        for place in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut other = bytes.clone();
+                other[place] ^= 1 << bit;
+                assert_ne!(Checkpoint::decode(&other), Some(checkpoint()));
             }
         }
         // What an earlier version has written: no mark, no name, no horizon, no stamps.
@@ -387,7 +368,6 @@ mod tests {
             sessions: vec![(Session { client: 7, boot: 5 }, position)],
             horizon: Origin::UNSTAMPED,
             open: vec![],
-            history: None,
         };
         assert_eq!(Checkpoint::decode(&before), Some(expected));
         // What the version before has written: no time.
@@ -401,7 +381,7 @@ mod tests {
         assert_eq!(Checkpoint::decode(&untimed), Some(expected));
         // What is claimed and not there takes no memory.
         let mut claims = Vec::new();
-        [MARK, WITHOUT_HISTORY, 9, 9, 1, 1, 1, 2, 7, u64::MAX]
+        [MARK, CHECKPOINT, 9, 9, 1, 1, 1, 2, 7, u64::MAX]
             .iter()
             .for_each(|number| put_number(*number, &mut claims));
         assert_eq!(Checkpoint::decode(&claims), None);

@@ -87,8 +87,10 @@ pub enum Occurrence {
     Ended,
     /// They are no-ops, or say nothing alone.
     Noop,
-    /// The last piece of a checkpoint, and where that says that the log may be trimmed.
-    Checkpoint(Head, Option<History>),
+    /// The last piece of a checkpoint.
+    Checkpoint(Head),
+    /// Where the log may be trimmed, says the leader that wrote the checkpoint before it.
+    History(History),
     /// So many sessions are remembered, and others may have been forgotten.
     Limit(Limit),
 }

@@ -260,8 +260,9 @@ impl Learner {
                 | Occurrence::Skipped
                 | Occurrence::Ended
                 | Occurrence::Noop
+                | Occurrence::History(_)
                 | Occurrence::Limit(_) => {}
-                Occurrence::Checkpoint(..) => has_passed_checkpoint = true,
+                Occurrence::Checkpoint(_) => has_passed_checkpoint = true,
             }
         });
         if self.log.watermark() > before {

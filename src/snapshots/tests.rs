@@ -15,8 +15,7 @@ fn label(of: u64) -> Label {
     let (time, idle_below) = (LogTime::NONE, first);
     let head = Head { of, keep: of, trim: first, forget: first, idle_below, time };
     let (sessions, horizon) = (Vec::new(), Instance(0));
-    let checkpoint =
-        Checkpoint { head, name: 7, sessions, horizon, open: Vec::new(), history: None };
+    let checkpoint = Checkpoint { head, name: 7, sessions, horizon, open: Vec::new() };
     Label { cluster: "here".to_owned(), kind: StateKind::Digest, checkpoint }
 }
 

@@ -321,8 +321,9 @@ impl<D: Disk> Log<D> {
         let Some(lack) = &mut self.lack else { return true };
         lack.passed += 1;
         let bytes = self.buffer.len() as u64;
+        // Where the room cannot be told, writing tells.
         let has_room = |space: Option<Space>| space.is_none_or(|space| space.free > bytes);
-        lack.passed >= lack.pause && self.disk.space().is_ok_and(has_room)
+        lack.passed >= lack.pause && self.disk.space().map_or(true, has_room)
     }
 
     /// How many segments nobody needs any more, at the front; those alone that go at once.

@@ -1,21 +1,25 @@
 //! Where the log may be trimmed, as its leader has measured it.
 //!
 //! A log is trimmed at a checkpoint that lies far enough back. Where acceptors have disks it is no
-//! longer in memory then, so a proposer that was started again never passes it. So a checkpoint
-//! repeats at which earlier ones the log may be trimmed, and how far back they lie: a leader that
-//! has read one checkpoint knows all of them.
+//! longer in memory then, so a proposer that was started again never passes it. So behind each
+//! checkpoint its leader writes at which earlier ones the log may be trimmed, and how far back they
+//! lie: a leader that has read one history knows all of them.
 //!
 //! All points in it are decided checkpoints, by induction: whoever writes one has passed the
-//! checkpoint itself, or one that repeats it. How far back they lie is what one leader has
+//! checkpoint itself, or a history that has it. How far back they lie is what one leader has
 //! measured, and no function of the log: only the choice of the next `trim` may depend on it, which
-//! is one leader's, and decided then.
+//! is one leader's, and decided then. So it is an entry of its own, and no part of the checkpoint:
+//! a process of an earlier version takes it for nothing, and does all that the checkpoint says.
 
-use super::{Instance, LogTime, take};
-use crate::protocol::entries::put_number;
+use super::{HISTORY, Instance, LogTime, MARK, alone, single, take};
+use crate::protocol::entries::{EntryRef, put_number};
+use crate::protocol::types::Entry;
 
-/// What a checkpoint repeats of earlier ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// Where the log may be trimmed at checkpoints before the one behind which it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct History {
+    /// Of which instance that checkpoint is.
+    pub of: Instance,
     /// When it was written, in the time of the log: no earlier than the time of any entry that its
     /// writer had placed. Ages are as they were then.
     pub written: LogTime,
@@ -49,10 +53,11 @@ impl History {
     /// How many points it has at most. So many take less than a datagram.
     pub const POINTS_MAX: usize = 32;
 
-    /// Appends it as bytes.
-    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
-        let mut put = |number| put_number(number, bytes);
-        put(self.written.0);
+    /// The history as an entry.
+    pub fn entry(&self) -> Entry {
+        let mut bytes = Vec::new();
+        let mut put = |number| put_number(number, &mut bytes);
+        [MARK, HISTORY, self.of.0, self.written.0].into_iter().for_each(&mut put);
         put(self.points.len() as u64);
         let mut before = Instance(0);
         for point in &self.points {
@@ -62,10 +67,14 @@ impl History {
             [age_ms, bytes, values].into_iter().for_each(&mut put);
             before = of;
         }
+        single(&bytes)
     }
 
-    /// Reads one, of points before the checkpoint of `end`; nothing if it is none, or impossible.
-    pub(super) fn decode(bytes: &mut &[u8], end: Instance) -> Option<History> {
+    /// The history that `entry` is, if it is one, and possible.
+    pub fn read(entry: EntryRef<'_>) -> Option<History> {
+        let mut bytes = alone(entry, HISTORY)?;
+        let bytes = &mut bytes;
+        let end = Instance(take(bytes)?);
         let written = Some(LogTime(take(bytes)?)).filter(|time| *time <= LogTime::MAX)?;
         let count = take(bytes).filter(|count| *count <= Self::POINTS_MAX as u64)?;
         let mut before = Instance(0);
@@ -78,7 +87,8 @@ impl History {
             let back = Distance { age_ms, bytes: passed, values };
             is_possible.then_some(TrimPoint { of, keep, back })
         });
-        Some(History { written, points: points.collect::<Option<_>>()? })
+        let points = points.collect::<Option<_>>()?;
+        bytes.is_empty().then_some(History { of: end, written, points })
     }
 }
 
@@ -95,44 +105,52 @@ mod tests {
             back: Distance { age_ms: 3_155_760_000_000, bytes: 1 << 46, values: 1 << 40 },
         };
         let points = (0..History::POINTS_MAX as u64).map(point).collect();
-        History { written: LogTime(1_800_000_000_000), points }
+        let of = Instance(1 << 41);
+        History { of, written: LogTime(1_800_000_000_000), points }
     }
 
     fn bytes_of(history: &History) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        history.encode(&mut bytes);
-        bytes
+        let Entry::Checkpoint { bytes, .. } = history.entry() else { panic!("another entry") };
+        bytes.as_bytes().to_vec()
     }
 
-    fn read(bytes: &[u8], end: u64) -> Option<History> {
-        let mut rest = bytes;
-        History::decode(&mut rest, Instance(end)).filter(|_| rest.is_empty())
+    fn read(bytes: &[u8]) -> Option<History> {
+        History::read(single(bytes).borrowed())
     }
 
     #[test]
     fn what_is_written_is_read_and_fits_a_datagram() {
         let longest = longest();
         let bytes = bytes_of(&longest);
-        assert_eq!(read(&bytes, u64::MAX), Some(longest));
+        assert_eq!(History::read(longest.entry().borrowed()), Some(longest));
         let room = Settings::default().part_bytes();
         assert!(bytes.len() + 90 < room, "{} of {room} bytes", bytes.len());
-        let nothing = History::default();
-        assert_eq!(read(&bytes_of(&nothing), 1), Some(nothing));
+        let nothing = History { of: Instance(1), written: LogTime::NONE, points: Vec::new() };
+        assert_eq!(read(&bytes_of(&nothing)), Some(nothing));
+    }
+
+    /// What versions without histories read of it.
+    #[test]
+    fn it_is_neither_a_checkpoint_nor_a_limit() {
+        let entry = longest().entry();
+        assert_eq!(super::super::head(entry.borrowed()), None);
+        assert_eq!(super::super::Limit::of(entry.borrowed()), None);
+        assert_eq!(super::super::Checkpoint::decode(&bytes_of(&longest())), None);
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
         let whole = longest();
         let bytes = bytes_of(&whole);
-        assert!((0..bytes.len()).all(|end| read(&bytes[..end], u64::MAX).is_none()));
-        let last = whole.points[31].of.0;
-        assert_eq!(read(&bytes, last), None, "it repeats itself");
-        assert_eq!(read(&bytes, last + 1), Some(whole.clone()));
+        assert!((0..bytes.len()).all(|end| read(&bytes[..end]).is_none()));
+        assert_eq!(read(&[bytes, vec![0]].concat()), None);
         let changed = |change: fn(&mut History)| {
             let mut other = whole.clone();
             change(&mut other);
-            read(&bytes_of(&other), u64::MAX)
+            read(&bytes_of(&other))
         };
+        assert!(changed(|other| other.of = Instance(other.points[31].of.0 + 1)).is_some());
+        assert_eq!(changed(|other| other.of = other.points[31].of), None, "it repeats itself");
         assert_eq!(changed(|other| other.points.push(other.points[31])), None);
         assert_eq!(changed(|other| other.points[1] = other.points[0]), None);
         assert_eq!(changed(|other| other.points[0].keep = Instance(0)), None);

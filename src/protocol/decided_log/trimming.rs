@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{DecidedLog, Occurrence};
-use crate::protocol::checkpoint::{self, Checkpoint, Head, Limit};
+use crate::protocol::checkpoint::{self, Checkpoint, Head, History, Limit};
 use crate::protocol::entries::EntryRef;
 use crate::protocol::message::Progress;
 use crate::protocol::parts::Sessions;
@@ -34,11 +34,16 @@ impl DecidedLog {
         if let Some(limit) = self.get(instance).and_then(Limit::of) {
             return self.pass_limit(limit);
         }
+        if let Some(history) = self.get(instance).and_then(History::read) {
+            // It stands behind what it is of.
+            let is_possible = history.of <= instance;
+            return if is_possible { Occurrence::History(history) } else { Occurrence::Noop };
+        }
         let whole = checkpoint::whole(instance, piece, |instance| self.get(instance));
         // A checkpoint is of something that was delivered before it.
         let checkpoint = whole.and_then(|run| self.content(run));
         let checkpoint = checkpoint.filter(|checkpoint| checkpoint.head.of <= instance);
-        let Some(Checkpoint { head, history, .. }) = checkpoint else { return Occurrence::Noop };
+        let Some(Checkpoint { head, .. }) = checkpoint else { return Occurrence::Noop };
         while let Some((session, first)) = self.assemblies.give_up_below(head.idle_below) {
             self.end_session(session, first);
         }
@@ -54,7 +59,7 @@ impl DecidedLog {
         }
         self.let_go();
         self.trim_points.insert(head.keep);
-        Occurrence::Checkpoint(head, history)
+        Occurrence::Checkpoint(head)
     }
 
     /// From here on as many sessions are remembered as `limit` says, until there are more.
@@ -113,8 +118,7 @@ impl DecidedLog {
         self.ahead = above.map(|(page, ())| page.entries.bytes()).sum();
     }
 
-    /// The state of delivery now, to be written into the log or into a snapshot. It repeats no
-    /// earlier checkpoints: only a leader that writes one has measured them.
+    /// The state of delivery now, to be written into the log or into a snapshot.
     pub fn checkpoint(&self, lets_go: LetsGo) -> Checkpoint {
         let LetsGo { trim, forget, idle_below } = lets_go;
         let of = self.watermark;
@@ -124,7 +128,7 @@ impl DecidedLog {
         let sessions = self.sessions.positions().collect();
         let horizon = self.sessions.horizon();
         let head = Head { of, keep, trim, forget, idle_below, time: self.time };
-        Checkpoint { head, name: self.name, sessions, horizon, open, history: None }
+        Checkpoint { head, name: self.name, sessions, horizon, open }
     }
 
     /// `source` holds `progress` and says that nobody keeps what lies below some point: what is not
@@ -238,7 +242,7 @@ impl DecidedLog {
 
     /// Puts `checkpoint` in the place of what was delivered here.
     fn resume(&mut self, checkpoint: Checkpoint) -> Instance {
-        let Checkpoint { head, name, sessions, horizon, open, history: _ } = checkpoint;
+        let Checkpoint { head, name, sessions, horizon, open } = checkpoint;
         self.name = name;
         self.sessions = Sessions::restored(sessions, horizon);
         let mut assemblies = self.assemblies.emptied();

@@ -1,6 +1,6 @@
 //! How far back a place of the log lies: how old it is, and how much was passed since.
 //!
-//! The age is what two clocks say, whichever says more; neither makes anything older than it is:
+//! The age is what two clocks say, whichever says more:
 //!
 //! 1. The monotonic clock says how long this proposer has known the place. It begins anew when the
 //!    proposer is started again.

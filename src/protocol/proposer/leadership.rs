@@ -406,7 +406,10 @@ impl Leadership {
                 self.queues.forget(origin.session);
                 self.notes.lost(origin.session, numbers);
             }
-            Occurrence::Noop | Occurrence::Checkpoint(..) | Occurrence::Limit(_) => {
+            Occurrence::Noop
+            | Occurrence::Checkpoint(_)
+            | Occurrence::History(_)
+            | Occurrence::Limit(_) => {
                 unreachable!("no client asked for it")
             }
         }
@@ -670,9 +673,8 @@ mod tests {
             sessions: (1..9999).map(|client| (session(client), position)).collect(),
             horizon: opened,
             open: Vec::new(),
-            history: None,
         };
-        leadership.write(&checkpoint);
+        leadership.write(&checkpoint, None);
         let (sent, waiting) = (turn(&mut leadership), leadership.waiting.len());
         assert!(sent > 4 && waiting > 4, "{sent} left and {waiting} wait");
     }

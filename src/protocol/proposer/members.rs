@@ -6,7 +6,7 @@
 //!
 //! 1. An acceptor counts as what it last said that it reads, and, before it said anything, as one
 //!    that knows the older version alone.
-//! 2. Nothing new is used that a member does not read ([`Members::common`]).
+//! 2. Nothing is sent that a member does not read ([`Members::common`]).
 //! 3. Datagrams are sent in the newer version only while every acceptor answers
 //!    ([`Members::version`]): one that was started again in the release before cannot say so, for
 //!    it does not read what would make it answer.

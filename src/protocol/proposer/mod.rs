@@ -281,7 +281,7 @@ impl Proposer {
         self.log.deliver(|page, occurrence| {
             self.retention.on_passed(now, &page, &occurrence, self.settings.retain);
             may_have_ended |=
-                matches!(occurrence, Occurrence::Checkpoint(..) | Occurrence::Limit(_));
+                matches!(occurrence, Occurrence::Checkpoint(_) | Occurrence::Limit(_));
             if let (Phase::Leading(leadership), Some(numbers)) =
                 (&mut self.phase, page.entries.numbers())
             {

@@ -8,10 +8,10 @@
 //!
 //! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`).
 //!
-//! A proposer that was started again passes no checkpoint that is only on disks. So each repeats
-//! where the log may be trimmed below it, and how far that lies back (`checkpoint::History`); how
-//! old it is by now, `age` has. Both may be less than it was, and never more: what is kept is kept
-//! longer then.
+//! A proposer that was started again passes no checkpoint that is only on disks. So behind each
+//! stands where the log may be trimmed below it, and how far that lies back
+//! (`checkpoint::History`); how old it is by now, `age` has. What is not known for certain counts
+//! as less than it may be, but for a hundredth of what is retained when a calendar jumps.
 //!
 //! It also writes a limit when there are too many sessions (`sessions`).
 
@@ -23,14 +23,13 @@ use log::{debug, warn};
 use super::age::{Passed, Point};
 use super::{Phase, Proposer};
 use crate::bugs::{self, Bug};
-use crate::protocol::checkpoint::{Checkpoint, Distance, Head, History, Limit, TrimPoint};
+use crate::protocol::checkpoint::{Distance, Head, History, Limit, TrimPoint};
 use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
 use crate::protocol::message::Durable;
 use crate::protocol::parts::Keepers;
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Instance, LogTime, Sender, Time};
-use crate::protocol::versions::Version;
 
 /// Of what is retained, so much is passed between two checkpoints.
 const CHECKPOINTS: u64 = 4;
@@ -41,9 +40,6 @@ const REPEATED: u64 = 2 * CHECKPOINTS;
 /// A checkpoint is written once so many times as many bytes were passed as the last one had: where
 /// there are many sessions, checkpoints are long, and must not be most of the log.
 const BYTES_BETWEEN: u64 = 8;
-
-/// Processes that read this version of the wire know checkpoints that repeat others.
-const REPEATED_SINCE: Version = Version(9);
 
 /// How long the keepers may hold the log back before that is said, and before it is said again.
 const HELD_BACK: Duration = Duration::from_secs(60);
@@ -64,8 +60,6 @@ pub struct Retention {
     /// How many bytes of pieces were passed since the last checkpoint, and of how many it was.
     piece_bytes: u64,
     checkpoint_bytes: u64,
-    /// Whether the log is known to have a checkpoint that repeats others.
-    has_histories: bool,
     keepers: Keepers,
     /// When it was said last that they hold the log back.
     warned: Option<Time>,
@@ -132,33 +126,41 @@ impl Retention {
             self.fresh += page.entries.len() as u64;
             self.fresh_bytes += bytes;
         }
-        if let Occurrence::Checkpoint(head, history) = occurrence {
-            if let Some(history) = history {
-                self.has_histories = true;
-                self.passed.move_on(history.written, counted);
+        match occurrence {
+            Occurrence::Checkpoint(head) => {
+                let at = self.passed_at(head.of);
+                let itself = TrimPoint { of: head.of, keep: head.keep, back: Distance::default() };
+                self.recall(now, itself, at);
+                self.checkpoint_bytes = std::mem::take(&mut self.piece_bytes);
+                (self.fresh, self.fresh_bytes, self.fresh_since) = (0, 0, None);
             }
-            // What lies between a checkpoint and its pieces is above it.
-            let is_first = self.begun == Some(head.of);
-            let began = if is_first { Passed::default() } else { self.passed };
-            let at = self.passed.with_entries_of(began);
-            self.recall(now, head, history.as_ref(), at);
-            self.checkpoint_bytes = std::mem::take(&mut self.piece_bytes);
-            (self.fresh, self.fresh_bytes, self.fresh_since) = (0, 0, None);
+            Occurrence::History(history) => {
+                self.passed.move_on(history.written, counted);
+                let at = self.passed_at(history.of);
+                history.points.iter().for_each(|point| self.recall(now, *point, at));
+                self.checkpoint_bytes += std::mem::take(&mut self.piece_bytes);
+            }
+            _ => {}
         }
     }
 
-    /// A checkpoint was passed, with those that it repeats, when `at` was.
-    fn recall(&mut self, now: Time, head: &Head, history: Option<&History>, at: Passed) {
-        let itself = TrimPoint { of: head.of, keep: head.keep, back: Distance::default() };
-        let repeated = history.into_iter().flat_map(|history| &history.points);
-        for TrimPoint { of, keep, mut back } in repeated.copied().chain([itself]) {
-            if bugs::has(Bug::CountsAgeAnew) {
-                back.age_ms = 0;
-            }
-            let new = Mark { keep, point: Point::new(now, back, at) };
-            let mark = self.marks.entry(of).or_insert(new);
-            mark.point.is_as_old_as(back.age_ms, now, &self.passed);
+    /// What was passed when the checkpoint of `of` was written: what lies between it and its pieces
+    /// is above it.
+    fn passed_at(&self, of: Instance) -> Passed {
+        let is_first = self.begun == Some(of);
+        let began = if is_first { Passed::default() } else { self.passed };
+        self.passed.with_entries_of(began)
+    }
+
+    /// The log may be trimmed at `point`, which lay so far back when `at` was passed.
+    fn recall(&mut self, now: Time, point: TrimPoint, at: Passed) {
+        let TrimPoint { of, keep, mut back } = point;
+        if bugs::has(Bug::CountsAgeAnew) {
+            back.age_ms = 0;
         }
+        let new = Mark { keep, point: Point::new(now, back, at) };
+        let mark = self.marks.entry(of).or_insert(new);
+        mark.point.is_as_old_as(back.age_ms, now, &self.passed);
     }
 
     /// Of the checkpoints that keep what is trimmed the last alone is of use; and of many that are
@@ -206,9 +208,9 @@ impl Retention {
         points
     }
 
-    /// What the next checkpoint says of the earlier ones. The time of the log is `time` by then.
+    /// What stands behind a checkpoint that is written now. The time of the log is `time` by then.
     fn history(&self, now: Time, time: LogTime, log: &DecidedLog, retain: Retain) -> History {
-        History { written: time, points: self.spaced(now, log, retain) }
+        History { of: log.watermark(), written: time, points: self.spaced(now, log, retain) }
     }
 
     /// A learner has a snapshot.
@@ -314,14 +316,6 @@ impl Retention {
 }
 
 impl Proposer {
-    /// Whether a checkpoint may repeat others: all members know such a checkpoint, or the log has
-    /// one already. An acceptor that has been dead since this proposer was started has not said
-    /// what it knows.
-    fn repeats(&self, now: Time) -> bool {
-        let may = self.retention.has_histories || self.all_read(now, REPEATED_SINCE);
-        may && !bugs::has(Bug::CheckpointLacksHistory)
-    }
-
     /// What a checkpoint says that is written now, if this proposer leads and one is due.
     fn due_checkpoint(&mut self, now: Time) -> Option<LetsGo> {
         let Phase::Leading(leadership) = &self.phase else { return None };
@@ -337,15 +331,14 @@ impl Proposer {
     /// Writes a checkpoint, if it leads and one is due.
     pub(super) fn write_checkpoint(&mut self, now: Time) {
         let Some(lets_go) = self.due_checkpoint(now) else { return };
-        let repeats = self.repeats(now);
         let Phase::Leading(leadership) = &mut self.phase else { return };
         let time = leadership.times.next(self.log.time());
         let history = self.retention.history(now, time, &self.log, self.settings.retain);
-        let history = Some(history).filter(|_| repeats);
-        let checkpoint = Checkpoint { history, ..self.log.checkpoint(lets_go) };
+        let history = Some(&history).filter(|_| !bugs::has(Bug::CheckpointLacksHistory));
+        let checkpoint = self.log.checkpoint(lets_go);
         let Head { of, trim, forget, .. } = checkpoint.head;
         debug!("writes a checkpoint of {of}: trims below {trim}, forgets below {forget}");
-        leadership.write(&checkpoint);
+        leadership.write(&checkpoint, history);
         if bugs::has(Bug::TrimsUndecided) {
             self.log.begin_at(checkpoint.head.keep);
         }
@@ -498,9 +491,11 @@ mod tests {
     /// What a proposer knows that has read the log from this checkpoint on, with what it repeats.
     fn restarted(log: &DecidedLog, history: History) -> Retention {
         let mut late = Retention::default();
-        let head = log.checkpoint(LetsGo::NONE).head;
-        late.begin(head.of, LogTime::NONE);
-        late.recall(Time::ZERO, &head, Some(&history), Passed::default());
+        let Head { of, keep, .. } = log.checkpoint(LetsGo::NONE).head;
+        late.begin(of, LogTime::NONE);
+        let itself = TrimPoint { of, keep, back: Distance::default() };
+        let all = history.points.into_iter().chain([itself]);
+        all.for_each(|point| late.recall(Time::ZERO, point, Passed::default()));
         late
     }
 
@@ -526,7 +521,7 @@ mod tests {
             let mut late = restarted(&log, history.clone());
             assert_eq!(late.lets_go(Time::ZERO, &log, &settings), expected, "{retain:?}");
             // One that reads a checkpoint without history knows nothing below.
-            let mut late = restarted(&log, History::default());
+            let mut late = restarted(&log, History { points: Vec::new(), ..history.clone() });
             assert_eq!(late.lets_go(Time::ZERO, &log, &settings).trim, log.trimmed());
         }
     }
@@ -577,9 +572,9 @@ mod tests {
                     let end = log.watermark().0;
                     let last = points.last().map_or(end, |last| last.of.0);
                     assert!(end - last < 40 + end / 8, "{last} of {end}");
-                    let history = Some(history);
-                    let checkpoint = Checkpoint { history, ..log.checkpoint(lets_go) };
-                    let page = Page { from: log.end(), entries: checkpoint.pieces(1000).into() };
+                    let mut entries = log.checkpoint(lets_go).pieces(1000);
+                    entries.push(history.entry());
+                    let page = Page { from: log.end(), entries: entries.into() };
                     log.decide(page, &mut Vec::new()).expect("it is new");
                     log.deliver(|page, occurrence| {
                         retention.on_passed(now, &page, &occurrence, retain);

@@ -55,12 +55,6 @@ impl Proposer {
         self.members.version(now, self.election.others_read(), word, &self.settings)
     }
 
-    /// Whether every member reads `version`, as far as they have said so: what is new in it may
-    /// then be written to the log. A proposer that is not heard is not asked.
-    pub fn all_read(&self, now: Time, version: Version) -> bool {
-        self.members.common(now, self.election.others_read(), &self.settings) >= version
-    }
-
     /// Whether everything that is to be sent is in the network, or will be. For the simulator.
     pub fn check(&self) -> Result<(), String> {
         match &self.phase {

@@ -96,7 +96,7 @@ fn late_request_with(seed: u64, retain: Retain) -> Wrong {
                 return Some(violation);
             }
         }
-        all_pass(cluster, next..next + 10).or_else(|| cluster.checker().check_order().err())
+        all_pass(cluster, next..next + 20).or_else(|| cluster.checker().check_order().err())
     };
     let wrong = wrong.or_else(|| repeat(&mut cluster, 100));
     if wrong.is_some() {

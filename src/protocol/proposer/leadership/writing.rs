@@ -1,7 +1,7 @@
-//! What a leader writes into the log itself: checkpoints and limits.
+//! What a leader writes into the log itself: checkpoints, histories and limits.
 
 use super::Leadership;
-use crate::protocol::checkpoint::{Checkpoint, Limit};
+use crate::protocol::checkpoint::{Checkpoint, History, Limit};
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::packing::pages;
 use crate::protocol::segments::Page;
@@ -15,9 +15,11 @@ impl Leadership {
     }
 
     /// Has `checkpoint` proposed, above everything else: a datagram's worth at a time, or a long
-    /// one would have to wait until nothing else is in flight.
-    pub fn write(&mut self, checkpoint: &Checkpoint) {
-        self.write_pieces(checkpoint.pieces(self.settings.part_bytes()));
+    /// one would have to wait until nothing else is in flight. Behind it comes `history`, if any.
+    pub fn write(&mut self, checkpoint: &Checkpoint, history: Option<&History>) {
+        let mut entries = checkpoint.pieces(self.settings.part_bytes());
+        entries.extend(history.map(History::entry));
+        self.write_pieces(entries);
     }
 
     /// The same of a limit.

@@ -27,16 +27,6 @@ impl Members {
         }
     }
 
-    /// See [`super::Members::common`].
-    pub fn common(
-        &self,
-        now: Time,
-        proposers: impl Iterator<Item = Versions>,
-        settings: &Settings,
-    ) -> Version {
-        self.0.common(now, proposers, settings)
-    }
-
     /// See [`super::Members::version`].
     pub fn version(
         &self,
