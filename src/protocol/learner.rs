@@ -232,8 +232,7 @@ impl Learner {
 
     fn hand_out(&mut self, fx: &mut Effects) {
         let (before, begins) = (self.log.watermark(), self.begins);
-        let mut has_passed_checkpoint = false;
-        let mut time = self.log.time();
+        let (mut has_passed_checkpoint, mut time) = (false, self.log.time());
         self.log.deliver(|page, occurrence| {
             let mut before = time;
             time = time.max(page.entries.last_time());

@@ -248,13 +248,13 @@ fn a_full_disk_ends_no_acceptor_and_the_others_go_on() {
     });
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     world.expect_all_delivered();
-    let doctor = world.paxos("doctor --seconds 2").output().unwrap();
-    let diagnosis = text(&doctor.stdout);
-    assert!(
-        diagnosis.contains("degraded: the disk is full of A2: the others go on"),
-        "{diagnosis}"
-    );
-    assert!(diagnosis.ends_with("\ndegraded\n") && doctor.status.code() == Some(1), "{diagnosis}");
+    // Doctors do not try lists of members.
+    if Network::asked() != Network::Unicast {
+        let doctor = world.paxos("doctor --seconds 2").output().unwrap();
+        let (said, status) = (text(&doctor.stdout), doctor.status.code());
+        assert!(said.contains("degraded: the disk is full of A2: the others go on"), "{said}");
+        assert!(said.ends_with("\ndegraded\n") && status == Some(1), "{said}");
+    }
     fs::remove_file(format!("{inside}/other")).unwrap();
     assert!(says(&world, "the disk has room again"), "{}", world.said("acceptor2"));
     world.signal("acceptor2", "-TERM");
