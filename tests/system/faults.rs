@@ -126,7 +126,11 @@ fn acceptors_alone_keep_what_was_decided() {
 /// kill -9 tears at most the last line of the file.
 #[test]
 fn a_killed_learner_leaves_whole_lines() {
-    let mut world = survive(|world| world.kill("learner1"));
+    let mut world = survive(|world| {
+        // The other one may be ahead.
+        world.await_lines(&[1], COUNT / 4, SOON);
+        world.kill("learner1");
+    });
     let file = world.decided(1);
     let lines: Vec<&[u8]> = file.split(|byte| *byte == b'\n').collect();
     let whole = &lines[..lines.len() - 1];
