@@ -53,8 +53,28 @@ impl History {
     /// How many points it has at most. So many take less than a datagram.
     pub const POINTS_MAX: usize = 32;
 
+    /// The same with every second point, or fewer, if it is longer than so many bytes; nothing if
+    /// one is too many.
+    pub fn within(mut self, most: usize) -> Option<History> {
+        while self.encode().len() > most {
+            if self.points.len() < 2 {
+                return None;
+            }
+            let mut is_left = false;
+            self.points.retain(|_| {
+                is_left = !is_left;
+                is_left
+            });
+        }
+        Some(self)
+    }
+
     /// The history as an entry.
     pub fn entry(&self) -> Entry {
+        single(&self.encode())
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut put = |number| put_number(number, &mut bytes);
         [MARK, HISTORY, self.of.0, self.written.0].into_iter().for_each(&mut put);
@@ -67,7 +87,7 @@ impl History {
             [age_ms, bytes, values].into_iter().for_each(&mut put);
             before = of;
         }
-        single(&bytes)
+        bytes
     }
 
     /// The history that `entry` is, if it is one, and possible.
@@ -127,6 +147,17 @@ mod tests {
         assert!(bytes.len() + 90 < room, "{} of {room} bytes", bytes.len());
         let nothing = History { of: Instance(1), written: LogTime::NONE, points: Vec::new() };
         assert_eq!(read(&bytes_of(&nothing)), Some(nothing));
+    }
+
+    #[test]
+    fn where_datagrams_are_short_fewer_points_are_repeated() {
+        let whole = longest();
+        assert_eq!(whole.clone().within(1300), Some(whole.clone()));
+        let most = 200;
+        let short = whole.clone().within(most).expect("some fit");
+        assert!(short.encode().len() <= most && short.points.len() > 2, "{short:?}");
+        assert_eq!(short.points[0], whole.points[0], "the oldest is among them");
+        assert_eq!(whole.within(20), None);
     }
 
     /// What versions without histories read of it.

@@ -334,7 +334,7 @@ impl Proposer {
         let Phase::Leading(leadership) = &mut self.phase else { return };
         let time = leadership.times.next(self.log.time());
         let history = self.retention.history(now, time, &self.log, self.settings.retain);
-        let history = Some(&history).filter(|_| !bugs::has(Bug::CheckpointLacksHistory));
+        let history = Some(history).filter(|_| !bugs::has(Bug::CheckpointLacksHistory));
         let checkpoint = self.log.checkpoint(lets_go);
         let Head { of, trim, forget, .. } = checkpoint.head;
         debug!("writes a checkpoint of {of}: trims below {trim}, forgets below {forget}");

@@ -15,10 +15,13 @@ impl Leadership {
     }
 
     /// Has `checkpoint` proposed, above everything else: a datagram's worth at a time, or a long
-    /// one would have to wait until nothing else is in flight. Behind it comes `history`, if any.
-    pub fn write(&mut self, checkpoint: &Checkpoint, history: Option<&History>) {
-        let mut entries = checkpoint.pieces(self.settings.part_bytes());
-        entries.extend(history.map(History::entry));
+    /// one would have to wait until nothing else is in flight. Behind it comes `history`, if any, as far
+    /// as a datagram holds it.
+    pub fn write(&mut self, checkpoint: &Checkpoint, history: Option<History>) {
+        let most = self.settings.part_bytes();
+        let mut entries = checkpoint.pieces(most);
+        let history = history.and_then(|history| history.within(most));
+        entries.extend(history.as_ref().map(History::entry));
         self.write_pieces(entries);
     }
 
