@@ -434,8 +434,8 @@ mod tests {
 
     use super::super::ticket::{Fate, NotYet, Ticket, ticket_at};
     use super::*;
-    use crate::protocol::few::Few;
     use crate::protocol::message::{Assignment, Told};
+    use crate::protocol::types::Few;
     use crate::protocol::types::{Instance, NodeId, Run};
     use crate::runtime::inbox::{Inbox, inbox};
 
@@ -489,7 +489,7 @@ mod tests {
         let tickets = [put(&desk, b"a"), put(&desk, &[b'l'; 3000]), put(&desk, b"b")];
         assert!(inbox.poll().is_some() && inbox.poll().is_none(), "woken once");
         assert_eq!(turn(&mut asking, told()), [1, 2, 3, 4], "one, and three parts, and one");
-        let run = |from, until| Few::from(Run::new(Number(from), Number(until)));
+        let run = |from, until| Few::from([Run::new(Number(from), Number(until))]);
         turn(&mut asking, Told { delivered: run(1, 4), ..told() });
         let [first, long, last] = tickets;
         assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
@@ -518,7 +518,7 @@ mod tests {
         let (mut asking, desk, _inbox) = asking(Settings::default());
         let tickets = [put(&desk, b"a"), put(&desk, b"b")];
         turn(&mut asking, told());
-        let run = |from, until| Few::from(Run::new(Number(from), Number(until)));
+        let run = |from, until| Few::from([Run::new(Number(from), Number(until))]);
         turn(&mut asking, Told { delivered: run(1, 2), lost: run(2, 3), ..told() });
         let [first, second] = tickets;
         assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
@@ -532,7 +532,7 @@ mod tests {
         let (mut asking, desk, _inbox) = asking(Settings::default());
         let [first, second] = [put(&desk, b"a"), put(&desk, b"b")];
         let told = Told { is_forgotten: true, ..told() };
-        let delivered = Run::new(Number(1), Number(2)).into();
+        let delivered = [Run::new(Number(1), Number(2))].into();
         turn(&mut asking, Told { delivered, ..told.clone() });
         assert_eq!(fate(first), Some(Fate::Decided(Number(1))));
         assert_eq!(fate(second), Some(Fate::Unknown));

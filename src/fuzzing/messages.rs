@@ -5,7 +5,6 @@ use crate::protocol::checkpoint::{
     Checkpoint, Distance, Head, History, Limit, OpenValue, TrimPoint,
 };
 use crate::protocol::entries::Entries;
-use crate::protocol::few::Few;
 use crate::protocol::message::{
     Accept, Accepted, AcceptedPage, Announcement, Assignment, CatchUpReply, CatchUpRequest, Chosen,
     Chunk, Decide, DecideAck, Disown, Durable, Echo, Fetch, Heard, Heartbeat, Kind, Message, Nack,
@@ -14,6 +13,7 @@ use crate::protocol::message::{
 };
 use crate::protocol::segments::Page;
 use crate::protocol::sessions::Position;
+use crate::protocol::types::Few;
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, LogTime, NodeId, Number, Origin, Part, Piece,
     Role, Run, Sender, Session, Time, Value,
@@ -48,7 +48,7 @@ impl Said {
     pub fn answer(&self, to_accept: bool) -> Option<Message> {
         if to_accept {
             let Accept { ballot, from, entries, .. } = self.accept.clone()?;
-            let runs = Run::new(from, from.plus(entries.len() as u64)).into();
+            let runs = [Run::new(from, from.plus(entries.len() as u64))].into();
             return Some(Message::Accepted(Accepted { ballot, runs }));
         }
         let Prepare { ballot, from, until, .. } = self.prepare.clone()?;
@@ -219,7 +219,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             };
             let of = bytes.chance().then(|| node(bytes));
             let again = bytes.chance();
-            Message::CatchUpRequest(CatchUpRequest { of, again, missing: runs(bytes).into() })
+            Message::CatchUpRequest(CatchUpRequest { of, again, missing: runs(bytes).into_vec() })
         }
         Kind::CatchUpReply => Message::CatchUpReply(CatchUpReply {
             from: instance(bytes),

@@ -69,7 +69,7 @@ fn made(value: &[u8]) -> Record {
         entries: entries(),
     });
     let accepted = |ballot| {
-        let runs = Run::new(Instance(1), Instance(2)).into();
+        let runs = [Run::new(Instance(1), Instance(2))].into();
         Message::Accepted(Accepted { ballot, runs })
     };
     let promised = |ballot| Belief::Acceptor { promised: ballot };

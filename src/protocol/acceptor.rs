@@ -16,17 +16,17 @@ use self::hearing::Hearing;
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record, Room};
 use super::checkpoint::{self, Head};
-use super::few::Few;
 use super::figures::Figures;
 use super::message::{
     Accept, Accepted, AcceptedPage, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
     Progress, Promise, ReadReply, ReadRequest, Recall, Recalled,
 };
-use super::packing::{merged, runs_per_page};
+use super::packing::{merged, rest, runs_per_page};
 use super::recall::Reading;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
+use super::types::Few;
 use super::types::{Ballot, Counted, Instance, NodeId, Role, Run, Sender, Time, To};
 use super::versions::{Followed, Version};
 
@@ -434,7 +434,7 @@ impl Acceptor {
         let mut runs = merged(std::mem::take(&mut self.unanswered));
         let most = runs_per_page(self.settings.page_bytes());
         while !runs.is_empty() {
-            let rest = runs.split_off(most);
+            let rest = rest(&mut runs, most);
             let accepted = Accepted { ballot: self.promised, runs };
             fx.send(owner_of(self.promised, again), Message::Accepted(accepted));
             runs = rest;
@@ -571,7 +571,7 @@ mod tests {
             });
             (fx.persist, runs.unwrap_or_default())
         };
-        let run = |from, until| Few::from(Run::new(Instance(from), Instance(until)));
+        let run = |from, until| Few::from([Run::new(Instance(from), Instance(until))]);
         let promised = vec![Record::Promised(ballot(3, 1))];
         assert_eq!(hear(accept(5, 4, 3)), (promised, run(5, 9)));
         assert_eq!(hear(accept(5, 4, 3)), (vec![], run(5, 9)));

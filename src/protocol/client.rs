@@ -651,8 +651,8 @@ impl Actor for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::few::Few;
     use crate::protocol::message::Told;
+    use crate::protocol::types::Few;
     use crate::protocol::types::NodeId;
     use crate::protocol::versions::Versions;
 

@@ -20,7 +20,6 @@ use super::actor::{Actor, Delivery, Effects, Halt, Ignored, Input};
 use super::catch_up;
 use super::checkpoint::Checkpoint;
 use super::decided_log::{Contradiction, LetsGo, Occurrence};
-use super::few::Few;
 use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, Verdict};
 use super::message::{
@@ -32,6 +31,7 @@ use super::pleading::Pleading;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
+use super::types::Few;
 use super::types::{
     AssignedBy, Ballot, Counted, Instance, NodeId, Origin, Role, Run, Sender, Time,
 };

@@ -81,7 +81,7 @@ pub use self::recalling::{Recall, Recalled, Voted};
 pub use self::snapshot::{Chunk, Durable, Fetch, SnapshotName, StateKind};
 
 use super::entries::Entries;
-use super::few::Few;
+use super::types::Few;
 use super::types::{
     AssignedBy, Ballot, Counted, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run, Session,
     TOLD_BYTES_MAX, Time, To, Value,

@@ -15,7 +15,6 @@ pub mod cutting;
 pub mod decided_log;
 pub mod election;
 pub mod entries;
-pub mod few;
 pub mod figures;
 pub mod flow;
 pub mod gathering;

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::entries::EntriesBuilder;
-use super::few::Few;
 use super::segments::Page;
+use super::types::Few;
 use super::types::{Counted, RUN_BYTES_MAX, Run};
 
 /// Cuts and joins what comes in instance order to pages of consecutive instances with at most
@@ -56,9 +56,14 @@ pub fn disjoint<T: Counted>(runs: &[Run<T>]) -> Cow<'_, [Run<T>]> {
     Cow::Owned(merge(runs.to_vec()))
 }
 
+/// Takes away what is beyond so many runs, and returns it.
+pub fn rest<T>(runs: &mut Few<Run<T>>, most: usize) -> Few<Run<T>> {
+    runs.drain(most.min(runs.len())..).collect()
+}
+
 /// The same of a list that is mostly short.
 pub fn merged<T: Counted>(runs: Few<Run<T>>) -> Few<Run<T>> {
-    if runs.len() < 2 { runs } else { merge(runs.into()).into() }
+    if runs.len() < 2 { runs } else { merge(runs.into_vec()).into() }
 }
 
 /// Sorts runs and joins those that touch or overlap.

@@ -22,10 +22,10 @@
 pub mod mistakes;
 
 use super::decided_log::DecidedLog;
-use super::few::Few;
 use super::message::Chosen;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
+use super::types::Few;
 use super::types::{Ballot, Instance, Run};
 
 /// The proposed entries that one process holds: in each instance at most one, that of the highest

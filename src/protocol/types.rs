@@ -8,7 +8,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::entries::EntryRef;
+
+/// A list that mostly holds one thing: what a lone value makes of a vote, an acknowledgement, a
+/// turn. Only a second one takes memory of its own.
+pub type Few<T> = SmallVec<[T; 1]>;
 
 /// What a process does. Each role has a multicast group of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -270,7 +270,7 @@ mod tests {
 
     fn acknowledge(load: &mut Load, micros: u64, from: u64, until: u64) -> Vec<(u64, usize)> {
         let mut fx = Effects::new();
-        let delivered = Run::new(Number(from), Number(until)).into();
+        let delivered = [Run::new(Number(from), Number(until))].into();
         let told = vec![Told { delivered, ..Told::new(SESSION, true) }];
         let (quorate, full, grant, decided_below) = (true, false, 1 << 20, Instance(1));
         let ack = RequestAck { quorate, full, grant, decided_below, told };

@@ -17,11 +17,11 @@ use self::announcing::{put_reading, take_reading};
 pub(super) use self::record::{decode_record, encode_record};
 use super::Refusal;
 use crate::protocol::entries::{Entries, Unreadable};
-use crate::protocol::few::Few;
 use crate::protocol::message::{
     Accept, Accepted, Announcement, Assignment, Chosen, Decide, DecideAck, Disown, Durable, Echo,
     Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Progress, Request, Standing,
 };
+use crate::protocol::types::Few;
 use crate::protocol::types::{
     Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
 };

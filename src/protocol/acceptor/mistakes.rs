@@ -5,11 +5,11 @@ use std::ops::Deref;
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Actor, Effects, Ignored, Input, Record, Room};
-use crate::protocol::few::Few;
 use crate::protocol::figures::Figures;
 use crate::protocol::message::{Accept, Heartbeat, Interest, Message, Prepare, Progress};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
+use crate::protocol::types::Few;
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time, To};
 use crate::protocol::versions::Version;
 
@@ -74,7 +74,7 @@ impl Acceptor {
             self.0.promised = promised;
         }
         if bugs::has(Bug::AnswersAcceptsOnce) && fx.persist.is_empty() {
-            drop(self.0.unanswered.split_off(unanswered));
+            self.0.unanswered.truncate(unanswered);
         }
     }
 

@@ -20,7 +20,6 @@ use super::telling::Names;
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
 use crate::protocol::entries::{EntriesBuilder, EntryRef};
-use crate::protocol::few::Few;
 use crate::protocol::message::{Accepted, Message, Promise};
 use crate::protocol::packing::merge;
 use crate::protocol::parts::{Attempt, Notes, Phase2, Queues, Quorum};
@@ -28,6 +27,7 @@ use crate::protocol::retry::backoff;
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
+use crate::protocol::types::Few;
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Instance, Number, Origin, Role, Run, Session, Time,
 };
@@ -358,7 +358,7 @@ impl Leadership {
     /// whether some of it was proposed, and is not what is decided.
     fn displace_others(&mut self, page: &Page) -> bool {
         let run = page.run();
-        let mut others = Vec::from(self.phase2.forget(run));
+        let mut others = self.phase2.forget(run).into_vec();
         let has_lost = others.iter().any(|proposed| {
             let place = (proposed.from.0 - page.from.0) as usize;
             let decided = page.entries.slice(place, place + proposed.entries.len());

@@ -36,7 +36,6 @@ use self::telling::Learners;
 use super::acceptor::ROUND_JUMP_MAX;
 use super::actor::{Actor, Effects, Ignored, Input};
 use super::decided_log::{Contradiction, Occurrence};
-use super::few::Few;
 use super::figures::Figures;
 use super::message::{
     Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
@@ -50,6 +49,7 @@ use super::retry::backoff;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
+use super::types::Few;
 use super::types::{Ballot, LogTime, NodeId, Role, Sender, Session, Time};
 use super::versions::{Followed, Version};
 

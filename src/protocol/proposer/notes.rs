@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
-use crate::protocol::few::Few;
 use crate::protocol::message::{Message, RequestAck, Told};
-use crate::protocol::packing::{merge, merged, runs_per_page};
+use crate::protocol::packing::{merge, merged, rest, runs_per_page};
 use crate::protocol::settings::Settings;
+use crate::protocol::types::Few;
 use crate::protocol::types::{
     Counted, Instance, NodeId, Number, Role, Run, Session, TOLD_BYTES_MAX, To,
 };
@@ -346,7 +346,7 @@ impl Pages {
         loop {
             let [received, delivered, lost] =
                 [&mut told.received, &mut told.delivered, &mut told.lost]
-                    .map(|runs| runs.split_off(most));
+                    .map(|runs| rest(runs, most));
             let rest =
                 Told { received, delivered, lost, ..Told::new(told.session, told.requested) };
             let is_last = rest == Told::new(rest.session, rest.requested);

@@ -6,13 +6,13 @@ pub mod mistakes;
 use std::hash::{Hash, Hasher};
 
 use crate::protocol::actor::{Effects, Ignored};
-use crate::protocol::few::Few;
 use crate::protocol::flow::{OVERHEAD_BYTES, Ticket};
 use crate::protocol::message::{Accept, Accepted, Message};
 use crate::protocol::packing::{disjoint, merge, pages};
 use crate::protocol::parts::{Flow, Quorum, Tally};
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
+use crate::protocol::types::Few;
 use crate::protocol::types::{Ballot, ENTRY_BYTES_MAX, Instance, RUN_BYTES_MAX, Role, Run, Time};
 
 use super::telling::Names;
@@ -377,7 +377,7 @@ mod tests {
     const BALLOT: Ballot = Ballot { round: 1, proposer: 1, boot: 1 };
 
     fn accepted(from: u64, until: u64) -> Accepted {
-        let runs = Run::new(Instance(from), Instance(until)).into();
+        let runs = [Run::new(Instance(from), Instance(until))].into();
         Accepted { ballot: BALLOT, runs }
     }
 
@@ -393,7 +393,7 @@ mod tests {
 
     fn hear(phase2: &mut Phase2, now: Time, acceptor: u32, accepted: &Accepted) -> Vec<Page> {
         let mut fx = Effects::new();
-        phase2.on_accepted(now, acceptor, accepted, &Settings::default(), &mut fx).into()
+        phase2.on_accepted(now, acceptor, accepted, &Settings::default(), &mut fx).into_vec()
     }
 
     /// "Paxos Made Simple", 2.2: chosen when a majority of the acceptors accepted it.

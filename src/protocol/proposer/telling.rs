@@ -10,12 +10,12 @@ pub mod mistakes;
 use super::Proposer;
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
-use crate::protocol::few::Few;
 use crate::protocol::message::{Chosen, Decide, Message, Progress};
-use crate::protocol::packing::{merge, pages, runs_per_page};
+use crate::protocol::packing::{merge, pages, rest, runs_per_page};
 use crate::protocol::retry::backoff;
 use crate::protocol::segments::Page;
 use crate::protocol::timer::Timer;
+use crate::protocol::types::Few;
 use crate::protocol::types::{Ballot, Instance, Role, Run, Time};
 
 /// How many runs above the watermark are named again with the next ones: a name may be lost.
@@ -127,7 +127,7 @@ impl Proposer {
             let limit = runs_per_page(self.settings.page_bytes());
             let mut runs = std::mem::take(&mut self.news.names.runs);
             while self.news.names.is_due {
-                let rest = runs.split_off(limit);
+                let rest = rest(&mut runs, limit);
                 self.news.names.is_due = !rest.is_empty();
                 fx.send(Role::Learner, Message::Chosen(Chosen { ballot, until, runs }));
                 runs = rest;

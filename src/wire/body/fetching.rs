@@ -168,7 +168,7 @@ pub(super) fn decode_chunk(body: &mut Body<'_>) -> Result<Chunk, Refusal> {
 pub(super) fn decode_request(body: &mut Body<'_>) -> Result<CatchUpRequest, Refusal> {
     let head: CatchUpRequestHead = body.take()?;
     let of = head.of.map(node).transpose()?;
-    let missing = body.runs(head.missing)?.into();
+    let missing = body.runs(head.missing)?.into_vec();
     Ok(CatchUpRequest { of, again: head.again, missing })
 }
 

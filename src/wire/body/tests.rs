@@ -4,11 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::entries::EntryRef;
-use crate::protocol::few::Few;
 use crate::protocol::message::{
     AcceptedPage, CatchUpReply, CatchUpRequest, Chunk, Fetch, Prepare, Promise, ReadReply,
     ReadRequest, Recall, Recalled, RequestAck, SnapshotName, StateKind, Told, Voted,
 };
+use crate::protocol::types::Few;
 use crate::wire::*;
 
 use crate::protocol::segments::Page;
@@ -146,7 +146,7 @@ fn sample(kind: Kind) -> Message {
         }
         Kind::CatchUpRequest => {
             let of = Some(NodeId::new(Role::Proposer, u32::MAX));
-            Message::CatchUpRequest(CatchUpRequest { of, again: true, missing: runs().into() })
+            Message::CatchUpRequest(CatchUpRequest { of, again: true, missing: runs().into_vec() })
         }
         Kind::Disown => Message::Disown(Disown { acceptor: u32::MAX, incarnation: u64::MAX }),
         Kind::CatchUpReply => {

@@ -4,12 +4,12 @@ use std::ops::{Deref, DerefMut};
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
-use crate::protocol::few::Few;
 use crate::protocol::message::Accepted;
 use crate::protocol::parts::Quorum;
 use crate::protocol::proposer::telling::Names;
 use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
+use crate::protocol::types::Few;
 use crate::protocol::types::{Ballot, Time};
 
 /// [`super::Phase2`], but for its mistakes.
