@@ -79,8 +79,6 @@ pub struct Train {
     bytes: Vec<u8>,
     each: usize,
     count: usize,
-    /// The last was shorter than the others.
-    is_closed: bool,
 }
 
 impl Train {
@@ -96,7 +94,8 @@ impl Train {
         }
         let bytes = self.bytes.len() + length;
         let fits = self.count < COUNT_MAX && bytes <= BYTES_MAX;
-        fits && !self.is_closed && (1..=self.each).contains(&length)
+        let ends_with_a_shorter_one = self.bytes.len() < self.count * self.each;
+        fits && !ends_with_a_shorter_one && (1..=self.each).contains(&length)
     }
 
     /// Adds a datagram, which it [`takes`](Self::takes). The bytes that `datagram` has afterwards
@@ -108,7 +107,6 @@ impl Train {
             std::mem::swap(&mut self.bytes, datagram);
             self.each = self.bytes.len();
         } else {
-            self.is_closed = datagram.len() < self.each;
             self.bytes.extend_from_slice(datagram);
         }
         self.count += 1;
@@ -122,7 +120,7 @@ impl Train {
     /// Forgets what was gathered, and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
-        (self.each, self.count, self.is_closed) = (0, 0, false);
+        (self.each, self.count) = (0, 0);
     }
 }
 

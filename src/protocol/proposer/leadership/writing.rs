@@ -15,8 +15,8 @@ impl Leadership {
     }
 
     /// Has `checkpoint` proposed, above everything else: a datagram's worth at a time, or a long
-    /// one would have to wait until nothing else is in flight. Behind it comes `history`, if any, as far
-    /// as a datagram holds it.
+    /// one would have to wait until nothing else is in flight. Behind it comes `history`, if any,
+    /// as far as a datagram holds it.
     pub fn write(&mut self, checkpoint: &Checkpoint, history: Option<History>) {
         let most = self.settings.part_bytes();
         let mut entries = checkpoint.pieces(most);
