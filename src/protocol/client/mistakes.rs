@@ -77,13 +77,7 @@ impl Actor for Client {
                 heartbeat.progress.first = Instance::FIRST;
                 self.0.on_message(now, from, Message::Heartbeat(heartbeat), fx);
             }
-            _ => {
-                self.0.on_message(now, from, message, fx);
-                if bugs::has(Bug::TakesRemovedForLost) {
-                    let removed = std::mem::take(&mut self.tally.trimmed);
-                    self.tally.lost += removed;
-                }
-            }
+            _ => self.0.on_message(now, from, message, fx),
         }
     }
 
@@ -105,6 +99,10 @@ impl Actor for Client {
         }
         self.0.on_turn_end(now, fx);
         self.answered = answered;
+        if bugs::has(Bug::TakesRemovedForLost) {
+            let removed = std::mem::take(&mut self.tally.trimmed);
+            self.tally.lost += removed;
+        }
         for (to, message) in &mut fx.send[sent..] {
             if matches!(message, Message::Request(_)) && bugs::has(Bug::NeverAsksTheGroup) {
                 *to = self.leader_or_all();
