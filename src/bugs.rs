@@ -276,6 +276,8 @@ pub enum Bug {
     CountsAgeAnew,
     /// Whatever time has passed by the calendars of leaders makes the log older.
     JumpsAge,
+    /// A control entry of a kind that must be understood, and is not known, is passed as nothing.
+    SkipsUnknownKinds,
 }
 
 /// Whether this bug is switched on.
@@ -295,7 +297,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 132] = [
+    pub const ALL: [Bug; 133] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -428,6 +430,7 @@ mod switch {
         Bug::CheckpointLacksHistory,
         Bug::CountsAgeAnew,
         Bug::JumpsAge,
+        Bug::SkipsUnknownKinds,
     ];
 
     thread_local! {

@@ -45,6 +45,9 @@ pub enum NodeError {
     /// A subscription or replica was to be given something that was removed from the log before it
     /// had it, because it was away or slow for longer than `retain` allows, or is new.
     Trimmed(String),
+    /// A later release has written something into the log that must be understood, and this one
+    /// does not know it: the program must be built with the later one.
+    Outdated(String),
     /// A thread of the node panicked, in this library or in a state machine.
     Panicked,
     /// It was told to end, and has not done so in time. Its threads end when they can.
@@ -56,7 +59,8 @@ impl fmt::Display for NodeError {
         match self {
             NodeError::Storage(sentence)
             | NodeError::Forgotten(sentence)
-            | NodeError::Trimmed(sentence) => f.write_str(sentence),
+            | NodeError::Trimmed(sentence)
+            | NodeError::Outdated(sentence) => f.write_str(sentence),
             NodeError::Panicked => f.write_str(
                 "a thread of the node panicked, and the node has ended: start it again, and report \
                  what the thread said",
@@ -84,6 +88,7 @@ impl From<Failure> for NodeError {
                 ))
             }
             Failure::Halted(Halt::NoSnapshot(_)) => NodeError::Trimmed(sentence),
+            Failure::Halted(Halt::Unknown(_)) => NodeError::Outdated(sentence),
             Failure::Halted(Halt::Forgotten | Halt::Foreign) | Failure::Vanished(_) => {
                 NodeError::Forgotten(sentence)
             }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::assembly::Assembled;
-use super::checkpoint::{Checkpoint, Head};
+use super::checkpoint::{Checkpoint, Head, UnknownKind};
 use super::entries::Entries;
 use super::figures::Figures;
 use super::message::{Interest, Message};
@@ -246,6 +246,9 @@ pub enum Halt {
     /// A learner went on from a snapshot that was taken of another log: of an earlier life of the
     /// cluster.
     Foreign,
+    /// A later release has written something into the log that must be understood, and this one
+    /// does not know it: a learner would deliver something else, a proposer assign by other rules.
+    Unknown(UnknownKind),
 }
 
 /// Why an event was not acted on.

@@ -33,10 +33,14 @@
 //! A [`Limit`] stands in the log in the same way, as a checkpoint of one piece, and says how many
 //! sessions are remembered. It is not part of a checkpoint, which has tens of bytes for each
 //! session: where many clients come and go, limits are frequent, and checkpoints need not be.
+//!
+//! What a process does that meets a kind which it does not know, `kinds` says.
 
 mod history;
+mod kinds;
 
 pub use self::history::{Distance, History, TrimPoint};
+pub use self::kinds::{UnknownKind, must_be_understood, unknown_kind};
 
 use super::entries::{EntryRef, put_number, read_number};
 use super::sessions::Position;
@@ -47,8 +51,8 @@ use super::types::{Entry, Instance, LogTime, Number, Origin, Piece, Run, Session
 const PIECE_BYTES_MIN: usize = 64;
 
 /// What the content begins with, so that it is not taken for that of an earlier version, which
-/// begins with an instance; and what it is, which comes next. An untimed checkpoint was written
-/// when entries had no times.
+/// begins with an instance; and what it is, which comes next (see `kinds` for new ones). An untimed
+/// checkpoint was written when entries had no times.
 const MARK: u64 = 0;
 const UNTIMED: u64 = 1;
 const LIMIT: u64 = 2;

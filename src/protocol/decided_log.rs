@@ -19,7 +19,7 @@ pub use trimming::LetsGo;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assembly::{Assembled, AssemblyLimits, Taken};
-use super::checkpoint::{Checkpoint, Head, History, Limit};
+use super::checkpoint::{Checkpoint, Head, History, Limit, UnknownKind};
 use super::entries::{Entries, EntryRef};
 use super::figures::Figures;
 use super::message::Progress;
@@ -65,6 +65,8 @@ pub struct DecidedLog {
     name: u64,
     /// A snapshot's checkpoint, while parts of values that were open then are still missing.
     restored: Option<Checkpoint>,
+    /// What it must not go on behind.
+    stopped_by: Option<UnknownKind>,
 }
 
 /// An instance is known to hold something else than was claimed. What is known stays.
@@ -120,6 +122,7 @@ impl DecidedLog {
             time: LogTime::NONE,
             name: 0,
             restored: None,
+            stopped_by: None,
         }
     }
 
@@ -181,7 +184,8 @@ impl DecidedLog {
         news.push(page);
     }
 
-    /// Moves delivery on as far as everything is decided. Hands out what is passed, in parts of
+    /// Moves delivery on as far as everything is decided, and understood here
+    /// ([`DecidedLog::stopped_by`]). Hands out what is passed, in parts of
     /// which all entries share their fate: no-ops, or consecutive numbers of a session. Parts of
     /// values are handed out one by one.
     pub fn deliver(&mut self, mut passed: impl FnMut(Page, Occurrence)) {
@@ -193,7 +197,7 @@ impl DecidedLog {
                 self.time = self.time.max(entries.last_time());
                 let mut rest = Some(Page { from: page.from.plus(place as u64), entries });
                 while let Some(run) = rest {
-                    let (count, occurrence) = self.fate(&run);
+                    let Some((count, occurrence)) = self.fate(&run) else { return };
                     let (part, behind) = run.split(count);
                     self.watermark = part.run().until;
                     self.ahead = self.ahead.saturating_sub(part.entries.bytes());
@@ -218,15 +222,27 @@ impl DecidedLog {
     }
 
     /// How many of the entries, which are no-ops alone or one session's consecutive numbers, share
-    /// the fate of the first, and which.
-    fn fate(&mut self, page: &Page) -> (usize, Occurrence) {
+    /// the fate of the first, and which; nothing if delivery must not pass it.
+    fn fate(&mut self, page: &Page) -> Option<(usize, Occurrence)> {
         let entries = &page.entries;
         let Some((origin, numbers)) = entries.numbers() else {
-            return match entries.first() {
-                Some(EntryRef::Checkpoint { piece, .. }) => (1, self.pass_piece(page.from, piece)),
-                _ => (entries.len(), Occurrence::Noop),
+            let Some(EntryRef::Checkpoint { piece, .. }) = entries.first() else {
+                return Some((entries.len(), Occurrence::Noop));
             };
+            let must_stop = self.must_stop_at(page.from, piece);
+            return (!must_stop).then(|| (1, self.pass_piece(page.from, piece)));
         };
+        Some(self.fate_of_numbers(page, origin, numbers))
+    }
+
+    /// The same of one session's consecutive numbers.
+    fn fate_of_numbers(
+        &mut self,
+        page: &Page,
+        origin: Origin,
+        numbers: Run<Number>,
+    ) -> (usize, Occurrence) {
+        let entries = &page.entries;
         if origin.assigned_by == AssignedBy::Client {
             return (entries.len(), Occurrence::Delivered);
         }

@@ -354,17 +354,6 @@ impl Learner {
         }
     }
 
-    /// A leader holds `progress`. A snapshot that is of another log must not be added to.
-    fn expect_same_log(&mut self, progress: Progress, fx: &mut Effects) {
-        let (own, other) = (self.log.progress().name, progress.name);
-        self.may_be_foreign &= own == 0 || own != other;
-        let is_other = own != 0 && other != 0 && own != other;
-        if is_other && self.snapshots.is_some() {
-            self.is_cut_off = true;
-            fx.halt = Some(Halt::Foreign);
-        }
-    }
-
     fn on_catch_up_request(&mut self, asker: NodeId, request: &CatchUpRequest, fx: &mut Effects) {
         if !catch_up::is_asked(request, NodeId::new(Role::Learner, self.id), self.leads) {
             return fx.ignore(Ignored::NotLeading);
@@ -596,6 +585,9 @@ impl Actor for Learner {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        if let Some(unknown) = self.log.stopped_by() {
+            fx.halt = Some(Halt::Unknown(unknown));
+        }
         match &mut self.fetching {
             Some(fetching) => fetching.on_turn_end(now, self.log.first(), &self.settings, fx),
             None => self.catch_up.on_turn_end(now, &self.log, &self.settings, fx),

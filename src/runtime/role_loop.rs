@@ -28,6 +28,7 @@ use crate::clock::{Clock, Moment, Pace};
 use crate::net::DatagramSender;
 use crate::net::datagrams::Train;
 use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input, Room};
+use crate::protocol::checkpoint::UnknownKind;
 use crate::protocol::gathering::gather_acks;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
@@ -133,6 +134,11 @@ impl fmt::Display for Failure {
                 "the snapshot that this learner went on from is of an earlier life of the cluster, \
                  before its acceptors were given new data: if that was a mistake give them back \
                  theirs, else move the snapshots away, and start it again",
+            ),
+            Failure::Halted(Halt::Unknown(UnknownKind { kind, at })) => write!(
+                f,
+                "instance {at} holds a control entry of kind {kind}, which this release does not \
+                 know and must not pass: run the release that wrote it here, or a later one"
             ),
             Failure::Halted(Halt::CutOff(first)) => write!(
                 f,

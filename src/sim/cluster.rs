@@ -826,7 +826,7 @@ impl Cluster {
                 // Its operator starts it again, with what is kept.
                 Halt::CutOff(_) => self.start(id),
                 Halt::Trimmed(_) | Halt::NoSnapshot(_) => self.import(id),
-                Halt::Forgotten | Halt::Foreign => {}
+                Halt::Forgotten | Halt::Foreign | Halt::Unknown(_) => {}
             }
             return;
         }

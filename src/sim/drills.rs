@@ -5,6 +5,7 @@ mod aging;
 mod fetching;
 mod forgotten;
 mod full_disks;
+mod later;
 mod reading;
 mod recalling;
 mod releases;
@@ -34,7 +35,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 55] = [
+pub const ALL: [Drill; 57] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -90,6 +91,8 @@ pub const ALL: [Drill; 55] = [
     ("who was left behind", releases::left_behind),
     ("what is kept over restarts", aging::restarts),
     ("calendars that are wrong", aging::calendars),
+    ("kinds of a later release", later::kinds),
+    ("a log that a later release has trimmed", later::beginnings),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 use sha2::{Digest as _, Sha256};
 
 use crate::bugs::{self, Bug};
-use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::checkpoint::{Checkpoint, unknown_kind};
 use crate::protocol::message::StateKind;
 use crate::protocol::types::Instance;
 use crate::storage::disk::{Disk, Files};
@@ -80,6 +80,12 @@ impl Label {
         let length = u32::from_le_bytes(*length) as usize;
         let (cluster, rest) = rest.split_at_checked(length).ok_or_else(broken)?;
         let cluster = String::from_utf8(cluster.to_vec()).map_err(|_| broken())?;
+        if let Some(kind) = unknown_kind(rest) {
+            return Err(format!(
+                "its state of delivery is of kind {kind}, which this program does not know; use \
+                 the program that wrote it, or a newer one"
+            ));
+        }
         let checkpoint = Checkpoint::decode(rest).ok_or_else(broken)?;
         Ok(Label { cluster, kind, checkpoint })
     }

@@ -4,6 +4,7 @@
 //! is written (`archive`). So the answer to "would it start?" is that of a start, and nothing
 //! changes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -16,8 +17,9 @@ use super::identity::{IDENTITY, Identity};
 use super::log::{Log, LogOptions, Recovered};
 use crate::clock::Moment;
 use crate::protocol::actor::Record;
+use crate::protocol::checkpoint::unknown_kind;
 use crate::protocol::entries::EntryRef;
-use crate::protocol::types::{Ballot, Instance, LogTime};
+use crate::protocol::types::{Ballot, Instance, LogTime, Piece};
 
 /// What to do with a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +166,8 @@ pub fn show(
     instances: Option<(u64, u64)>,
     out: &mut impl Write,
 ) -> Result<(), OfflineError> {
-    let mut list = |record| list(&record, instances, out);
+    let mut unknown = Unknown::default();
+    let mut list = |record| list(&record, instances, &mut unknown, out);
     match read(path, false, &mut list) {
         // Nothing was listed yet, and what a copy holds can be looked at.
         Err(Trouble::Log(LogError::Copied { .. })) => read(path, true, &mut list)?,
@@ -173,7 +176,31 @@ pub fn show(
     Ok(out.flush().map_err(Trouble::Output)?)
 }
 
-fn list(record: &Record, wanted: Option<(u64, u64)>, out: &mut impl Write) -> io::Result<()> {
+/// The control entry of a kind that this release does not know whose pieces were read last. Its
+/// first piece alone says which kind that is.
+#[derive(Default)]
+struct Unknown {
+    series: u64,
+    kind: Option<u64>,
+}
+
+impl Unknown {
+    /// What a piece of a control entry is called.
+    fn name(&mut self, piece: Piece, bytes: &[u8]) -> Cow<'static, str> {
+        if piece.place == 0 {
+            (self.series, self.kind) = (piece.series, unknown_kind(bytes));
+        }
+        let kind = self.kind.filter(|_| self.series == piece.series);
+        kind.map_or("checkpoint".into(), |kind| format!("control-{kind}").into())
+    }
+}
+
+fn list(
+    record: &Record,
+    wanted: Option<(u64, u64)>,
+    unknown: &mut Unknown,
+    out: &mut impl Write,
+) -> io::Result<()> {
     match record {
         Record::Promised(ballot) if wanted.is_none() => {
             writeln!(out, "-\t{ballot}\tpromise\t-\t0\t-")
@@ -185,15 +212,18 @@ fn list(record: &Record, wanted: Option<(u64, u64)>, out: &mut impl Write) -> io
         Record::Promised(_) | Record::Trimmed(_) | Record::Forgotten(_) => Ok(()),
         Record::Accepted { ballot, from, entries } => {
             for (instance, entry) in (from.0..).zip(entries.iter()) {
+                // Each, for a piece that is not wanted may say of which kind the next one is.
+                let (kind, bytes) = match entry {
+                    EntryRef::Noop => (Cow::Borrowed("no-op"), 0),
+                    EntryRef::Value { value, .. } => ("value".into(), value.len()),
+                    EntryRef::Part { bytes, .. } => ("part".into(), bytes.len()),
+                    EntryRef::Checkpoint { piece, bytes } => {
+                        (unknown.name(piece, bytes), bytes.len())
+                    }
+                };
                 if wanted.is_some_and(|(first, last)| instance < first || last < instance) {
                     continue;
                 }
-                let (kind, bytes) = match entry {
-                    EntryRef::Noop => ("no-op", 0),
-                    EntryRef::Value { value, .. } => ("value", value.len()),
-                    EntryRef::Part { bytes, .. } => ("part", bytes.len()),
-                    EntryRef::Checkpoint { bytes, .. } => ("checkpoint", bytes.len()),
-                };
                 let origin = entry.origin().map_or_else(
                     || "-".to_owned(),
                     |origin| {

@@ -52,6 +52,12 @@ impl DecidedLog {
             self.deliver_parts(&mut passed);
         }
         self.0.deliver(&mut passed);
+        while bugs::has(Bug::SkipsUnknownKinds)
+            && let Some(unknown) = self.0.stopped_by.take()
+        {
+            self.0.watermark = unknown.at.next();
+            self.0.deliver(&mut passed);
+        }
         while bugs::has(Bug::DeliversOverGaps) && self.skip_gap() {
             self.0.deliver(&mut passed);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{DecidedLog, Occurrence};
-use crate::protocol::checkpoint::{self, Checkpoint, Head, History, Limit};
+use crate::protocol::checkpoint::{self, Checkpoint, Head, History, Limit, UnknownKind};
 use crate::protocol::entries::EntryRef;
 use crate::protocol::message::Progress;
 use crate::protocol::parts::Sessions;
@@ -28,6 +28,28 @@ impl LetsGo {
 }
 
 impl DecidedLog {
+    /// The entry at `instance` ends something that must be understood, of a kind that this release
+    /// does not know: delivery stops in front of it.
+    pub(super) fn must_stop_at(&mut self, instance: Instance, piece: Piece) -> bool {
+        self.stopped_by = self.unknown_at(instance, piece);
+        self.stopped_by.is_some()
+    }
+
+    /// What ends at `instance`, if it must be understood and this release does not know its kind.
+    fn unknown_at(&self, at: Instance, piece: Piece) -> Option<UnknownKind> {
+        let run = checkpoint::whole(at, piece, |instance| self.get(instance))?;
+        let Some(EntryRef::Checkpoint { bytes, .. }) = self.get(run.from) else { return None };
+        let kind = checkpoint::unknown_kind(bytes);
+        let kind = kind.filter(|kind| checkpoint::must_be_understood(*kind))?;
+        self.bytes_of(run).map(|_| UnknownKind { kind, at })
+    }
+
+    /// What delivery, or taking up the log, has stopped at for good: an entry that must be
+    /// understood, of a kind that this release does not know. Its owner must end.
+    pub fn stopped_by(&self) -> Option<UnknownKind> {
+        self.stopped_by
+    }
+
     /// A piece of a checkpoint is passed at `instance`. With the last one of a whole checkpoint the
     /// log is trimmed.
     pub(super) fn pass_piece(&mut self, instance: Instance, piece: Piece) -> Occurrence {
@@ -205,9 +227,14 @@ impl DecidedLog {
                 && self.is_held(Run::new(head.keep, head.of));
             has_all.then(|| self.content(run)).flatten()
         });
-        let checkpoint = usable.find(|checkpoint| self.has_parts_of(checkpoint))?;
+        let found = usable.find(|checkpoint| self.has_parts_of(checkpoint));
         drop(usable);
-        Some(self.resume(checkpoint))
+        if found.is_none() {
+            // What stands for the lost beginning may be just what is not understood.
+            let mut last = self.pieces.iter().filter(|(_, piece)| piece.is_last());
+            self.stopped_by = last.find_map(|(instance, piece)| self.unknown_at(*instance, *piece));
+        }
+        found.map(|checkpoint| self.resume(checkpoint))
     }
 
     /// Whether every instance of `run` has its entry here.
@@ -217,6 +244,11 @@ impl DecidedLog {
 
     /// The checkpoint of these pieces, if they are one.
     fn content(&self, run: Run<Instance>) -> Option<Checkpoint> {
+        Checkpoint::decode(&self.bytes_of(run)?)
+    }
+
+    /// The content of these pieces, if they are of one series.
+    fn bytes_of(&self, run: Run<Instance>) -> Option<Vec<u8>> {
         let (mut bytes, mut series) = (Vec::new(), None);
         for instance in run.iter() {
             match self.get(instance)? {
@@ -227,8 +259,7 @@ impl DecidedLog {
                 EntryRef::Noop | EntryRef::Value { .. } | EntryRef::Part { .. } => return None,
             }
         }
-        let is_itself = series == Some(checkpoint::series_of(&bytes));
-        is_itself.then(|| Checkpoint::decode(&bytes)).flatten()
+        (series == Some(checkpoint::series_of(&bytes))).then_some(bytes)
     }
 
     /// Whether the parts are here that `checkpoint` names.

@@ -9,7 +9,7 @@ use super::Learner;
 use super::snapshots::Snapshots;
 use crate::protocol::actor::{Delivery, Effects, Halt, Ignored};
 use crate::protocol::checkpoint::Checkpoint;
-use crate::protocol::message::{Chunk, Fetch};
+use crate::protocol::message::{Chunk, Fetch, Progress};
 use crate::protocol::parts::{CatchUp, DecidedLog, Fetching, Proposals};
 use crate::protocol::timer::Timer;
 use crate::protocol::transfer::{self, Errand, Outcome};
@@ -94,6 +94,17 @@ impl Learner {
         self.deliver(fx);
         self.gained = now;
         self.report_snapshots(now, fx);
+    }
+
+    /// A leader holds `progress`. A snapshot that is of another log must not be added to.
+    pub(super) fn expect_same_log(&mut self, progress: Progress, fx: &mut Effects) {
+        let (own, other) = (self.log.progress().name, progress.name);
+        self.may_be_foreign &= own == 0 || own != other;
+        let is_other = own != 0 && other != 0 && own != other;
+        if is_other && self.snapshots.is_some() {
+            self.is_cut_off = true;
+            fx.halt = Some(Halt::Foreign);
+        }
     }
 
     /// Tells the proposers what is kept here, when that is due.

@@ -8,6 +8,14 @@ use crate::protocol::segments::Page;
 use crate::protocol::types::{Ballot, NodeId, Role, Sender, Time};
 
 impl Proposer {
+    /// Takes in decided entries from elsewhere. Returns whether any was new.
+    pub(super) fn learn(&mut self, now: Time, page: Page, fx: &mut Effects) -> bool {
+        let mut news = Vec::new();
+        self.decide(now, page, &mut news, fx);
+        self.deliver(now);
+        !news.is_empty()
+    }
+
     /// `source` holds `progress`.
     pub(super) fn on_progress(
         &mut self,

@@ -34,7 +34,7 @@ use self::room::Rooms;
 use self::standing::Said;
 use self::telling::Learners;
 use super::acceptor::ROUND_JUMP_MAX;
-use super::actor::{Actor, Effects, Ignored, Input};
+use super::actor::{Actor, Effects, Halt, Ignored, Input};
 use super::decided_log::{Contradiction, Occurrence};
 use super::figures::Figures;
 use super::message::{
@@ -231,14 +231,6 @@ impl Proposer {
             }
         }
         self.check_election(now, fx);
-    }
-
-    /// Takes in decided entries from elsewhere. Returns whether any was new.
-    fn learn(&mut self, now: Time, page: Page, fx: &mut Effects) -> bool {
-        let mut news = Vec::new();
-        self.decide(now, page, &mut news, fx);
-        self.deliver(now);
-        !news.is_empty()
     }
 
     /// Takes in decisions, and adds those that are new to `news`.
@@ -590,6 +582,10 @@ impl Actor for Proposer {
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
+        if let Some(unknown) = self.log.stopped_by() {
+            fx.halt = Some(Halt::Unknown(unknown));
+            return self.on_stop(now, fx);
+        }
         if let Phase::Leading(leadership) = &mut self.phase {
             leadership.times.on_calendar(self.calendar, self.log.time());
         }

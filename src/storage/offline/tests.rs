@@ -6,8 +6,9 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::protocol::checkpoint::Limit;
 use crate::protocol::entries::EntriesBuilder;
-use crate::protocol::types::{AssignedBy, Number, Origin, Session};
+use crate::protocol::types::{AssignedBy, Entry, Number, Origin, Session, Value};
 use crate::rng::Rng;
 use crate::storage::AcceptorStore;
 use crate::storage::directory::Directory;
@@ -29,6 +30,12 @@ fn vote(round: u64, from: u64, values: &[&str]) -> Record {
 
 /// A log of a few records, in segments that are so small that there are several.
 fn written(is_ended: bool) -> TempDir {
+    let votes = (1..8).map(|round| vote(round, round * 10, &["a", "", "ccc"])).collect();
+    written_with(is_ended, votes)
+}
+
+/// The same of these votes.
+fn written_with(is_ended: bool, votes: Vec<Record>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let identity = Identity {
         cluster: "team".to_owned(),
@@ -42,8 +49,8 @@ fn written(is_ended: bool) -> TempDir {
     let (mut log, _) = Log::open(directory, &identity, options).unwrap().recover(|_| ()).unwrap();
     log.append(&Record::Promised(ballot(1))).unwrap();
     log.flush().unwrap();
-    for round in 1..8 {
-        log.append(&vote(round, round * 10, &["a", "", "ccc"])).unwrap();
+    for vote in votes {
+        log.append(&vote).unwrap();
         log.flush().unwrap();
     }
     if is_ended {
@@ -141,4 +148,32 @@ fn a_log_without_its_identity_or_its_segment_is_broken() {
         let Err(OfflineError::Broken(what)) = verify(folder.path()) else { panic!("{name}") };
         assert!(what.contains(words), "{what}");
     }
+}
+
+/// What a later release has written is listed under the number of its kind, and an acceptor keeps
+/// it.
+#[test]
+fn control_entries_of_unknown_kinds_are_listed_by_their_number() {
+    let piece = |place, content: &[u8]| Entry::Checkpoint {
+        piece: Piece { place, count: 2, series: 9 },
+        bytes: Value::new(content),
+    };
+    let limit = Limit { sessions: 9 }.entry();
+    let entries = vec![limit, piece(0, &[0, 77, 1]), piece(1, b"rest"), Entry::Noop];
+    let (ballot, from) = (ballot(1), Instance(5));
+    let votes = vec![Record::Accepted { ballot, from, entries: entries.into() }];
+    let folder = written_with(true, votes);
+    verify(folder.path()).unwrap();
+    let expected = "5\t1.P2\tcheckpoint\t-\t3\t-\n\
+                    6\t1.P2\tcontrol-77\t-\t3\t-\n\
+                    7\t1.P2\tcontrol-77\t-\t4\t-\n\
+                    8\t1.P2\tno-op\t-\t0\t-\n";
+    let (lines, result) = shown(folder.path(), Some((5, 8)));
+    result.unwrap();
+    assert_eq!(lines, expected);
+    let (lines, _) = shown(folder.path(), Some((7, 8)));
+    assert_eq!(
+        Some(lines.as_str()),
+        expected.split_once("7\t1").map(|(head, _)| &expected[head.len()..])
+    );
 }

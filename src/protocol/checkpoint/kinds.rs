@@ -1,0 +1,98 @@
+//! What becomes of a control entry whose kind a process does not know.
+//!
+//! Logs outlive releases, so a process may meet what a later release has written. What it does then
+//! is said by the number of the kind, as in the chunks of a PNG file:
+//!
+//! * **Advice** has a kind from 128 to 255. A process that does not know it passes it as nothing.
+//! * Every other kind **must be understood**: where sessions stand, who takes part, or what is
+//!   delivered above may follow from it. A process that delivers the log, or takes it up, stops in
+//!   front of such an entry, and says which release it needs (`DecidedLog::stopped_by`). Acceptors,
+//!   which only keep entries, go on.
+//!
+//! All kinds have the rest of the form in common: the content begins with [`MARK`] and the kind,
+//! stands in consecutive pieces, and its hash is their series. So a process can tell a whole entry
+//! of an unknown kind from what a leader left that died half way, which is nothing to anybody.
+//!
+//! What a kind means never changes, and nothing is added to it: that is a new kind. A release whose
+//! new kind has lasting effects writes its checkpoints in a new kind that must be understood as
+//! well, for whoever begins there has not passed the entries below.
+//!
+//! Only decided entries count: what is proposed, and never decided, stops nobody.
+
+use std::ops::RangeInclusive;
+
+use super::{CHECKPOINT, HISTORY, Instance, LIMIT, MARK, UNTIMED, take};
+
+/// The kinds of advice.
+const ADVICE: RangeInclusive<u64> = 128..=255;
+
+/// A decided control entry that must be understood, and that this release does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnknownKind {
+    /// The number of its kind.
+    pub kind: u64,
+    /// Where its last piece stands.
+    pub at: Instance,
+}
+
+/// The kind of a control entry whose content begins like this, unless this release knows it. What
+/// has no kind is of the oldest version, or nothing.
+pub fn unknown_kind(mut content: &[u8]) -> Option<u64> {
+    let content = &mut content;
+    let kind = if take(content)? == MARK { take(content)? } else { return None };
+    (![UNTIMED, LIMIT, CHECKPOINT, HISTORY].contains(&kind)).then_some(kind)
+}
+
+/// Whether a process that does not know this kind must not pass it.
+pub fn must_be_understood(kind: u64) -> bool {
+    !ADVICE.contains(&kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::checkpoint::{Checkpoint, Head, History, Limit};
+    use crate::protocol::types::{Entry, LogTime};
+
+    fn content(entry: &Entry) -> &[u8] {
+        match entry {
+            Entry::Checkpoint { bytes, .. } => bytes.as_bytes(),
+            other => panic!("{other} is no control entry"),
+        }
+    }
+
+    #[test]
+    fn what_this_release_writes_is_known() {
+        let (of, first, time) = (Instance(9), Instance::FIRST, LogTime::NONE);
+        let head = Head { of, keep: of, trim: first, forget: first, idle_below: first, time };
+        let (sessions, open, horizon) = (Vec::new(), Vec::new(), first);
+        let checkpoint = Checkpoint { head, name: 1, sessions, horizon, open };
+        let history = History { of, written: time, points: Vec::new() };
+        let written = checkpoint
+            .pieces(1000)
+            .into_iter()
+            .chain([Limit { sessions: 9 }.entry(), history.entry()]);
+        written.for_each(|entry| assert_eq!(unknown_kind(content(&entry)), None));
+        // The oldest version wrote no kind.
+        assert_eq!(unknown_kind(&[9, 7, 6]), None);
+        assert_eq!(unknown_kind(&[]), None);
+        assert_eq!(unknown_kind(&[0]), None);
+    }
+
+    #[test]
+    fn the_number_of_a_kind_says_whether_it_may_be_passed() {
+        for (kind, is_needed) in [
+            (&[0, 0][..], true),
+            (&[0, 5], true),
+            (&[0, 127], true),
+            (&[0, 128], false),
+            (&[0, 250, 1, 2], false),
+            (&[0, 251, 255, 0], false),
+            (&[0, 251, 0, 1], true),
+            (&[0, 253, 0, 0, 0, 0, 0, 0, 0, 1], true),
+        ] {
+            let unknown = unknown_kind(kind).expect("nobody knows it");
+            assert_eq!(must_be_understood(unknown), is_needed, "{unknown}");
+        }
+    }
+}
