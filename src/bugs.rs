@@ -278,6 +278,10 @@ pub enum Bug {
     JumpsAge,
     /// A control entry of a kind that must be understood, and is not known, is passed as nothing.
     SkipsUnknownKinds,
+    /// A leader removes what a learner needs that fetches a snapshot.
+    IgnoresFetchers,
+    /// A leader keeps the log for a learner that fetches a snapshot, however long that takes.
+    WaitsForFetchersForever,
 }
 
 /// Whether this bug is switched on.
@@ -297,7 +301,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 133] = [
+    pub const ALL: [Bug; 135] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -431,6 +435,8 @@ mod switch {
         Bug::CountsAgeAnew,
         Bug::JumpsAge,
         Bug::SkipsUnknownKinds,
+        Bug::IgnoresFetchers,
+        Bug::WaitsForFetchersForever,
     ];
 
     thread_local! {

@@ -31,7 +31,8 @@ pub(crate) const PROBE_MAGIC: [u8; 4] = *b"mpxd";
 /// as well, and sends in that until everybody reads this one (`protocol::versions`):
 ///
 /// * 8: the first that a later release still reads.
-/// * 9: processes say which versions they read (`body::announcing`).
+/// * 9: processes say which versions they read (`body::announcing`), and learners what they need of
+///   the log.
 pub const VERSION: u8 = Version::NEWEST.0;
 
 /// Set in the version of datagrams that are sealed (see `auth`), and in no other.

@@ -88,6 +88,8 @@ pub struct Learner {
     reads: Reads,
     /// The snapshot that it cannot go on without.
     fetching: Option<Fetching>,
+    /// It has fetched one, and has not caught up with the others since.
+    follows_up: bool,
 }
 
 impl Learner {
@@ -117,6 +119,7 @@ impl Learner {
             snapshots: None,
             reads: Reads::new(boot),
             fetching: None,
+            follows_up: false,
         }
     }
 
@@ -589,7 +592,10 @@ impl Actor for Learner {
             fx.halt = Some(Halt::Unknown(unknown));
         }
         match &mut self.fetching {
-            Some(fetching) => fetching.on_turn_end(now, self.log.first(), &self.settings, fx),
+            Some(fetching) => {
+                fetching.on_turn_end(now, self.log.first(), &self.settings, fx);
+                self.report_snapshots(now, fx);
+            }
             None => self.catch_up.on_turn_end(now, &self.log, &self.settings, fx),
         }
         if self.owes_ack && self.leads && !self.ack_armed {

@@ -23,7 +23,7 @@ pub use super::{
     learner::Learner,
     proposals::Proposals,
     proposer::{
-        Proposer, incarnations::Incarnations, intake::Queues, keepers::Keepers,
+        Proposer, fetchers::Fetchers, incarnations::Incarnations, intake::Queues, keepers::Keepers,
         leadership::Leadership, members::Members, notes::Notes, phase1::Attempt, phase2::Phase2,
         telling::News,
     },
@@ -46,10 +46,10 @@ pub use super::{
     learner::mistakes::Learner,
     proposals::mistakes::Proposals,
     proposer::{
-        incarnations::mistakes::Incarnations, intake::mistakes::Queues, keepers::mistakes::Keepers,
-        leadership::mistakes::Leadership, members::mistakes::Members, mistakes::Proposer,
-        notes::mistakes::Notes, phase1::mistakes::Attempt, phase2::mistakes::Phase2,
-        telling::mistakes::News,
+        fetchers::mistakes::Fetchers, incarnations::mistakes::Incarnations,
+        intake::mistakes::Queues, keepers::mistakes::Keepers, leadership::mistakes::Leadership,
+        members::mistakes::Members, mistakes::Proposer, notes::mistakes::Notes,
+        phase1::mistakes::Attempt, phase2::mistakes::Phase2, telling::mistakes::News,
     },
     quorum::mistakes::{Quorum, Tally},
     reads::mistakes::Reads,

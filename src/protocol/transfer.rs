@@ -23,6 +23,8 @@
 //! 4. What is lost is asked for again, and answered to the group then. A learner that does not
 //!    answer for a while is given up, and so is the whole for want of any.
 //! 5. While others decide, three quarters of the time are left to them.
+//! 6. Until it has a snapshot, and has caught up from there, it tells the proposers from where on
+//!    it needs the log, and they wait for it, within bounds (`proposer::fetchers`).
 //!
 //! Nothing of this touches a disk: what is to be done there is an [`Errand`], whose outcome comes
 //! back as an input.
@@ -257,6 +259,11 @@ impl Fetching {
             silent: Vec::new(),
             round_trip: RoundTrip::default(),
         }
+    }
+
+    /// From where on it needs the log: what follows the snapshot, or all that there is.
+    pub fn needs(&self) -> Instance {
+        self.source.as_ref().map_or(self.first, |source| source.name.keep)
     }
 
     /// Something was decided: others have use for the network.

@@ -764,7 +764,7 @@ impl Cluster {
             node.readings.push_back((done, reading));
         }
         for errand in node.fx.errands.drain(..) {
-            let done = self.now + Duration::from_micros(50 + self.rng.below(1000));
+            let done = self.now + host.sync + Duration::from_micros(50 + self.rng.below(1000));
             let done = node.errands.back().map_or(done, |(last, _)| done.max(*last));
             node.errands.push_back((done, errand));
         }

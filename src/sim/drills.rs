@@ -35,7 +35,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 57] = [
+pub const ALL: [Drill; 59] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -73,6 +73,8 @@ pub const ALL: [Drill; 57] = [
     ("copies that are wanted", snapshots::copies),
     ("snapshots that are fetched", fetching::newcomers),
     ("which snapshots are fetched", fetching::choices),
+    ("a snapshot that is fetched slowly", fetching::slow),
+    ("a snapshot that is never fetched", fetching::patience),
     ("learners that read everything back", recalling::late_learners),
     ("acceptors that are read one after the other", recalling::one_after_the_other),
     ("votes for something else", recalling::lonely_votes),

@@ -36,7 +36,7 @@ pub enum Fault {
         /// From whom to whom.
         pairs: Vec<(NodeId, NodeId)>,
     },
-    /// An acceptor's disk takes so long for each sync.
+    /// An acceptor's disk takes so long for each sync, or a learner's for each errand.
     SlowDisk(NodeId, Duration),
     /// Messages of this kind do not get through.
     Filter(Kind),

@@ -152,7 +152,7 @@ pub struct Host {
     pub clock: HostClock,
     /// What operators have done to it.
     pub operated: Operated,
-    /// How long a sync of the disk takes.
+    /// How long a sync of an acceptor's disk takes, and an errand at a learner's.
     pub sync: Duration,
     /// What the snapshots of a learner there stand for.
     pub kept: Kept,

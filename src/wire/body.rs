@@ -18,8 +18,8 @@ pub(super) use self::record::{decode_record, encode_record};
 use super::Refusal;
 use crate::protocol::entries::{Entries, Unreadable};
 use crate::protocol::message::{
-    Accept, Accepted, Announcement, Assignment, Chosen, Decide, DecideAck, Disown, Durable, Echo,
-    Heard, Heartbeat, Kind, Message, Nack, Offer, Plea, Progress, Request, Standing,
+    Accept, Accepted, Announcement, Assignment, Chosen, Decide, DecideAck, Disown, Echo, Heard,
+    Heartbeat, Kind, Message, Nack, Offer, Plea, Progress, Request, Standing,
 };
 use crate::protocol::types::Few;
 use crate::protocol::types::{
@@ -199,7 +199,7 @@ pub(super) fn encode(message: &Message, version: Version, buffer: &mut Vec<u8>) 
             entries.write(buffer);
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
-        Message::Durable(Durable { below, name }) => put((below.0, *name), buffer),
+        Message::Durable(durable) => fetching::encode_durable(durable, version, buffer),
         // Its version is that of the datagram.
         Message::Heartbeat(Heartbeat { version: _, announcement, asks, full, progress }) => {
             put_announcement(*announcement, version, buffer);
@@ -407,7 +407,7 @@ pub(super) fn decode(
             Message::Decide(Decide { ballot: ballot(head.ballot), from, entries })
         }
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
-        Kind::Durable => Message::Durable(fetching::decode_durable(&mut body)?),
+        Kind::Durable => Message::Durable(fetching::decode_durable(&mut body, version)?),
         Kind::Heartbeat => {
             let announcement = announcement(&mut body, version)?;
             let HeartbeatTail { asks, full, progress: held } = body.take()?;

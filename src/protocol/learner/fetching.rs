@@ -84,6 +84,7 @@ impl Learner {
         fx.cancel_timer(Timer::Fetch);
         fx.cancel_timer(Timer::CatchUp);
         (self.fetching, self.is_cut_off, self.may_be_foreign) = (None, false, true);
+        self.follows_up = true;
         (self.begins, self.begins_anywhere) = (Some(head.of), false);
         self.snapshots = Some(Snapshots::of(kind, head));
         self.log = DecidedLog::with_limits(self.settings.assembly);
@@ -107,11 +108,22 @@ impl Learner {
         }
     }
 
-    /// Tells the proposers what is kept here, when that is due.
+    /// From where on the log must be kept for it, to go on from the snapshot that it fetches or has
+    /// fetched.
+    fn needs(&mut self) -> Option<Instance> {
+        if let Some(fetching) = &self.fetching {
+            return Some(fetching.needs());
+        }
+        // Nobody has named the log since: how much others hold is not known yet.
+        self.follows_up &= self.may_be_foreign || self.catch_up.lag(&self.log) > 0;
+        self.follows_up.then(|| self.log.decided_below())
+    }
+
+    /// Tells the proposers what is kept here, and what is needed, when that is due.
     pub(super) fn report_snapshots(&mut self, now: Time, fx: &mut Effects) {
-        let name = self.log.progress().name;
+        let told = (self.log.progress().name, self.needs());
         if let Some(snapshots) = &mut self.snapshots {
-            snapshots.report(now, name, &self.settings, fx);
+            snapshots.report(now, told, &self.settings, fx);
         }
     }
 }

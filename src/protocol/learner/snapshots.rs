@@ -22,7 +22,26 @@ pub struct Snapshots {
     /// What lies below it is not needed any more, with what is kept here.
     durable: Instance,
     /// When that was told last, and what.
-    told: Option<(Time, Instance)>,
+    told: Option<Said>,
+}
+
+/// What was told, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Said {
+    when: Time,
+    durable: Instance,
+    needs: Option<Instance>,
+}
+
+impl Said {
+    /// Whether it does for what is to be told now. What is needed becomes less from turn to turn.
+    fn includes(&self, durable: Instance, needs: Option<Instance>) -> bool {
+        let includes_needs = match (self.needs, needs) {
+            (Some(told), Some(needs)) => told <= needs,
+            (told, needs) => told == needs,
+        };
+        self.durable == durable && includes_needs
+    }
 }
 
 impl Snapshots {
@@ -58,17 +77,24 @@ impl Snapshots {
         self.durable = self.durable.max(head.keep);
     }
 
-    /// Tells the proposers what is kept of the log of this name: at once when it is news, and now
-    /// and then.
-    pub fn report(&mut self, now: Time, name: u64, settings: &Settings, fx: &mut Effects) {
-        let is_known = |(when, told): (Time, Instance)| {
-            told == self.durable && now.since(when) < settings.leader_timeout
+    /// Tells the proposers what is kept of the log of this name, and what of it is needed: at once
+    /// when it is news, and now and then.
+    pub fn report(
+        &mut self,
+        now: Time,
+        (name, needs): (u64, Option<Instance>),
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        let durable = self.durable;
+        let is_known = |said: Said| {
+            said.includes(durable, needs) && now.since(said.when) < settings.leader_timeout
         };
         // That nothing is kept is told as well: more may have been, in an earlier life.
         if self.told.is_some_and(is_known) {
             return;
         }
-        self.told = Some((now, self.durable));
-        fx.send(Role::Proposer, Message::Durable(Durable { below: self.durable, name }));
+        self.told = Some(Said { when: now, durable, needs });
+        fx.send(Role::Proposer, Message::Durable(Durable { below: durable, name, needs }));
     }
 }

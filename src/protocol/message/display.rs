@@ -81,7 +81,10 @@ impl fmt::Display for Message {
                 write!(f, "Decide {ballot}: {}", numbered(*from, entries))
             }
             Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
-            Message::Durable(Durable { below, .. }) => write!(f, "Durable below {below}"),
+            Message::Durable(Durable { below, needs, .. }) => {
+                write!(f, "Durable below {below}")?;
+                needs.map_or(Ok(()), |needs| write!(f, ", needs {needs}.."))
+            }
             Message::Heartbeat(Heartbeat { announcement, asks, full, progress, .. }) => {
                 let asks = if *asks { ", asks" } else { "" };
                 write!(f, "Heartbeat {announcement} {progress}{asks}{}", fullness(*full))

@@ -70,11 +70,13 @@ pub struct Chunk {
 }
 
 /// Learner to proposers: this learner has a snapshot, on stable storage, that stands for everything
-/// below an instance.
+/// below an instance; and it fetches another's, and then needs the log, or it does not.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Durable {
     /// What lies below it is not needed for going on from that snapshot.
     pub below: Instance,
     /// Of which log it is: [`Progress::name`](super::Progress::name).
     pub name: u64,
+    /// What lies from here on must be kept for it. Version 8 of the wire cannot say so.
+    pub needs: Option<Instance>,
 }

@@ -39,7 +39,7 @@ struct Kept {
 impl Keepers {
     /// A learner tells that its snapshot stands for everything below `below`.
     pub fn on_durable(&mut self, from: Sender, durable: &Durable, settings: &Settings) {
-        let Durable { below, name } = *durable;
+        let Durable { below, name, .. } = *durable;
         let Sender { node, boot } = from;
         if !settings.keepers.contains(&node.id) {
             return;
@@ -86,7 +86,8 @@ mod tests {
 
     fn told(keepers: &mut Keepers, id: u32, boot: u64, below: u64, settings: &Settings) -> u64 {
         let from = Sender { node: NodeId::new(Role::Learner, id), boot };
-        keepers.on_durable(from, &Durable { below: Instance(below), name: NAME }, settings);
+        let durable = Durable { below: Instance(below), name: NAME, needs: None };
+        keepers.on_durable(from, &durable, settings);
         keepers.limit(NAME, settings).0
     }
 

@@ -7,6 +7,7 @@
 
 mod age;
 mod claims;
+pub(crate) mod fetchers;
 mod following;
 pub(super) mod incarnations;
 pub(super) mod intake;
@@ -526,7 +527,7 @@ impl Actor for Proposer {
             }
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::Durable(durable) => {
-                self.retention.on_durable(from, &durable, &self.settings);
+                self.retention.on_durable(now, from, &durable, &self.settings);
             }
             Message::RequestAck(_)
             | Message::Prepare(_)

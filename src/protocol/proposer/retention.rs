@@ -6,7 +6,8 @@
 //! In the same way memories forget what is beyond `hold_bytes`, where the disks of acceptors keep
 //! what is retained.
 //!
-//! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`).
+//! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`). Where a
+//! learner fetches a snapshot, the log waits for it, unless disks are full (`fetchers`).
 //!
 //! A proposer that was started again passes no checkpoint that is only on disks. So behind each
 //! stands where the log may be trimmed below it, and how far that lies back
@@ -26,7 +27,7 @@ use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::{Distance, Head, History, Limit, TrimPoint};
 use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
 use crate::protocol::message::Durable;
-use crate::protocol::parts::Keepers;
+use crate::protocol::parts::{Fetchers, Keepers};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Instance, LogTime, Sender, Time};
@@ -61,6 +62,7 @@ pub struct Retention {
     piece_bytes: u64,
     checkpoint_bytes: u64,
     keepers: Keepers,
+    fetchers: Fetchers,
     /// When it was said last that they hold the log back.
     warned: Option<Time>,
 }
@@ -102,11 +104,12 @@ fn amount(retain: Retain) -> Option<u64> {
 }
 
 impl Retention {
-    /// The log is taken up at the checkpoint of `of`, where its time is `time`. What keepers have
-    /// is known from them, and not from the log.
+    /// The log is taken up at the checkpoint of `of`, where its time is `time`. What learners have,
+    /// and need, is known from them, and not from the log.
     pub fn begin(&mut self, of: Instance, time: LogTime) {
-        let (passed, keepers) = (Passed::beginning(time), std::mem::take(&mut self.keepers));
-        *self = Retention { begun: Some(of), passed, keepers, ..Retention::default() };
+        let Retention { keepers, fetchers, .. } = std::mem::take(self);
+        let (begun, passed) = (Some(of), Passed::beginning(time));
+        *self = Retention { begun, passed, keepers, fetchers, ..Retention::default() };
     }
 
     /// Delivery has passed `page`.
@@ -213,9 +216,10 @@ impl Retention {
         History { of: log.watermark(), written: time, points: self.spaced(now, log, retain) }
     }
 
-    /// A learner has a snapshot.
-    pub fn on_durable(&mut self, from: Sender, durable: &Durable, settings: &Settings) {
+    /// A learner tells what its snapshot stands for, and what it needs of the log.
+    pub fn on_durable(&mut self, now: Time, from: Sender, durable: &Durable, settings: &Settings) {
         self.keepers.on_durable(from, durable, settings);
+        self.fetchers.on_durable(now, from, durable);
     }
 
     /// Whether a checkpoint is due, and what it shall say. Where disks are full, one is due as soon
@@ -228,12 +232,12 @@ impl Retention {
         is_full: bool,
     ) -> Option<LetsGo> {
         if self.is_due(now, settings) {
-            return Some(self.lets_go(now, log, settings));
+            return Some(self.lets_go(now, log, settings, is_full));
         }
         if !is_full || bugs::has(Bug::WaitsForMoreOnFullDisks) {
             return None;
         }
-        let lets_go = self.lets_go(now, log, settings);
+        let lets_go = self.lets_go(now, log, settings, is_full);
         (lets_go.trim > log.trimmed() && self.has_values_below(lets_go.trim, log))
             .then_some(lets_go)
     }
@@ -274,8 +278,20 @@ impl Retention {
     }
 
     /// What a checkpoint says that is written now.
-    fn lets_go(&mut self, now: Time, log: &DecidedLog, settings: &Settings) -> LetsGo {
+    fn lets_go(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+        is_full: bool,
+    ) -> LetsGo {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
+        let name = log.progress().name;
+        let kept = self.keepers.limit(name, settings);
+        // What all processes have in memory is bounded, and what full disks have.
+        let waits = hold.is_some() && !is_full;
+        let needed = waits.then(|| self.fetchers.limit(now, name, settings));
+        let limit = needed.map_or(kept, |needed| needed.min(kept));
         let back = |(of, mark): (&Instance, &Mark)| self.back(now, log, *of, mark);
         let is_old = |mark: &(&Instance, &Mark)| {
             amount(retain).is_some_and(|amount| back(*mark).of(retain) >= amount)
@@ -285,14 +301,13 @@ impl Retention {
         };
         // What is open keeps the log from being trimmed and forgotten, unless nobody has continued
         // it for as long as anything is retained, or held.
-        let limit = self.keepers.limit(log.progress().name, settings);
         // What lies below something old is older, whatever is known of it.
         let old = self.marks.iter().rev().find(is_old);
         let below = old.map(|(of, _)| self.marks.range(..=*of).rev());
         let trims = below.and_then(|mut marks| marks.find(|(_, mark)| mark.keep <= limit));
         let forgets = self.marks.iter().rev().find(is_beyond);
         let is_long = |mark: &(&Instance, &Mark)| {
-            let is_held_back = mark.1.keep > limit;
+            let is_held_back = mark.1.keep > kept;
             is_held_back && Duration::from_millis(back(*mark).distance.age_ms) > HELD_BACK
         };
         let held_back = old.filter(is_long).map(|(_, mark)| mark.keep);
@@ -368,7 +383,9 @@ impl Proposer {
 mod tests {
     use super::*;
     use crate::protocol::entries::Entries;
-    use crate::protocol::types::{AssignedBy, Counted, Entry, Number, Origin, Session, Value};
+    use crate::protocol::types::{
+        AssignedBy, Counted, Entry, NodeId, Number, Origin, Role, Session, Value,
+    };
 
     fn decide(log: &mut DecidedLog, retention: &mut Retention, now: Time, entries: Vec<Entry>) {
         let page = Page { from: log.end(), entries: entries.into() };
@@ -488,6 +505,35 @@ mod tests {
         assert!((2..=4).contains(&written), "{written} were written");
     }
 
+    /// Nothing waits for a learner that fetches a snapshot where that would cost somebody else what
+    /// is bounded.
+    #[test]
+    fn full_disks_and_memories_do_not_wait_for_learners_that_fetch() {
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        let (retain, now) = (Retain::Entries(100), Time::ZERO);
+        let from = Sender { node: NodeId::new(Role::Learner, 1), boot: 1 };
+        let durable = Durable { below: Instance::FIRST, name: 0, needs: Some(Instance::FIRST) };
+        for _ in 0..10 {
+            pass(&mut log, &mut retention, 25, now, Retain::All);
+            let pieces = log.checkpoint(LetsGo::NONE).pieces(1000);
+            decide(&mut log, &mut retention, now, pieces);
+        }
+        for (hold_bytes, is_full, waits) in
+            [(Some(1 << 20), false, true), (Some(1 << 20), true, false), (None, false, false)]
+        {
+            let settings = Settings { hold_bytes, ..keeping(retain) };
+            retention.on_durable(now, from, &durable, &settings);
+            let LetsGo { trim, .. } = retention.lets_go(now, &log, &settings, is_full);
+            assert_eq!(trim == Instance::FIRST, waits, "{hold_bytes:?}, {is_full}: {trim}");
+        }
+        // Also of one that took up the log since.
+        let settings = Settings { hold_bytes: Some(1 << 20), ..keeping(retain) };
+        let marks = retention.marks.clone();
+        retention.begin(Instance(1), LogTime::NONE);
+        retention.marks = marks;
+        assert_eq!(retention.lets_go(now, &log, &settings, false).trim, Instance::FIRST);
+    }
+
     /// What a proposer knows that has read the log from this checkpoint on, with what it repeats.
     fn restarted(log: &DecidedLog, history: History) -> Retention {
         let mut late = Retention::default();
@@ -516,13 +562,13 @@ mod tests {
             let (now, settings) = (second(190), keeping(less));
             let history = retention.history(now, LogTime::NONE, &log, retain);
             assert!(history.points.len() > 3, "{history:?}");
-            let expected = retention.lets_go(now, &log, &settings);
+            let expected = retention.lets_go(now, &log, &settings, false);
             assert!(expected.trim > log.trimmed(), "{retain:?}: {expected:?}");
             let mut late = restarted(&log, history.clone());
-            assert_eq!(late.lets_go(Time::ZERO, &log, &settings), expected, "{retain:?}");
+            assert_eq!(late.lets_go(Time::ZERO, &log, &settings, false), expected, "{retain:?}");
             // One that reads a checkpoint without history knows nothing below.
             let mut late = restarted(&log, History { points: Vec::new(), ..history.clone() });
-            assert_eq!(late.lets_go(Time::ZERO, &log, &settings).trim, log.trimmed());
+            assert_eq!(late.lets_go(Time::ZERO, &log, &settings, false).trim, log.trimmed());
         }
     }
 
@@ -538,7 +584,8 @@ mod tests {
         let history = retention.history(second(60), LogTime::NONE, &log, settings.retain);
         let mut late = restarted(&log, history);
         let first = late.marks.values().next().map(|mark| mark.keep).expect("there is one");
-        let trims = |late: &mut Retention, now| late.lets_go(second(now), &log, &settings).trim;
+        let trims =
+            |late: &mut Retention, now| late.lets_go(second(now), &log, &settings, false).trim;
         // The first checkpoint was passed after 25 s, so it was 35 s old.
         assert_eq!(trims(&mut late, 60), Instance::FIRST);
         assert_eq!(trims(&mut late, 66), first);

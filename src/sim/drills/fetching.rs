@@ -2,15 +2,20 @@
 //! itself.
 
 use super::series::completes;
-use super::{MS, Wrong};
+use super::{MS, Wrong, proposer};
 use crate::protocol::actor::Effects;
-use crate::protocol::message::{Assignment, Chunk, Message, SnapshotName, StateKind};
+use crate::protocol::message::{Assignment, Chunk, Durable, Message, SnapshotName, StateKind};
 use crate::protocol::parts::Fetching;
+use crate::protocol::proposer::fetchers::PATIENCE;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::transfer::Errand;
-use crate::protocol::types::{Counted, Instance, NodeId, Role, Time, Value};
-use crate::sim::cluster::{Cluster, Plan, values};
+use crate::protocol::types::{Counted, Instance, NodeId, Role, Sender, Time, Value};
+use crate::protocol::versions::Version;
+use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
+use crate::sim::fault::Fault;
 use crate::sim::network::Weather;
+use crate::sim::record::PassageId;
+use crate::wire::Codec;
 
 fn learner(id: u32) -> NodeId {
     NodeId::new(Role::Learner, id)
@@ -114,5 +119,90 @@ pub fn choices() -> Wrong {
     match hear(2, chunk(good, 1024, 476)).1 {
         Some(bytes) if bytes == [1; 1500] => None,
         put => Some(format!("puts {:?} bytes", put.map(|bytes| bytes.len()))),
+    }
+}
+
+/// A disk is slow, and putting a snapshot there takes longer than the log reaches back: the log
+/// waits for the learner that fetches one, and gets shorter again when it has caught up.
+pub fn slow() -> Wrong {
+    (1..=5).find_map(|seed| slow_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn slow_with(seed: u64) -> Wrong {
+    let settings = Settings {
+        retain: Retain::Entries(40),
+        hold_bytes: Some(1 << 20),
+        keepers: vec![1, 2, 3],
+        snapshot_instances: 1000,
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(Plan { seed, learners: 3, settings, ..Plan::default() });
+    cluster.kill(learner(3));
+    cluster.start_typist(1, Assignment::Leader, values(1, 4000), 2 * MS);
+    let wrong = cluster.run_for(1000 * MS).err();
+    cluster.inject(&Fault::SlowDisk(learner(3), 700 * MS));
+    cluster.start(learner(3));
+    let has_fetched = |cluster: &Cluster| cluster.fetched() > 0;
+    let wrong = wrong.or_else(|| match cluster.run_until(cluster.now() + 6000 * MS, has_fetched) {
+        Ok(true) => None,
+        Ok(false) => Some("a log that is trimmed leaves no time to fetch a snapshot".to_owned()),
+        Err(violation) => Some(violation),
+    });
+    let before = cluster.checker().trimmed();
+    let wrong = wrong.or_else(|| completes(&mut cluster, 10_000 * MS));
+    let (after, fetched, imports) =
+        (cluster.checker().trimmed(), cluster.fetched(), cluster.imports());
+    let is_well = (fetched, imports) == (1, 0) && after.0 > before.0 + 200;
+    let what = || format!("{fetched} fetched, {imports} imported, trimmed at {before}, {after}");
+    wrong.or_else(|| (!is_well).then(what))
+}
+
+/// A learner that is never done says again and again what it needs: the log is kept for it, and not
+/// for ever.
+pub fn patience() -> Wrong {
+    const NEEDED: Instance = Instance(50);
+    let (retain, hold_bytes) = (Retain::Entries(40), Some(1 << 20));
+    let settings = Settings { retain, hold_bytes, ..Settings::default() };
+    let Settings { acceptor_count, datagram_bytes, .. } = settings;
+    let mut cluster = Cluster::new(Plan { settings, ..Plan::default() });
+    let codec =
+        Codec::new(CLUSTER, acceptor_count, Sender { node: learner(9), boot: 1 }, datagram_bytes);
+    codec.speak(Version::NEWEST);
+    let durable = Durable { below: Instance::FIRST, name: 0, needs: Some(NEEDED) };
+    let mut bytes = Vec::new();
+    codec.encode(&Message::Durable(durable), &mut bytes).expect("it is short");
+    let waits = |cluster: &mut Cluster, client| {
+        cluster.start_typist(client, Assignment::Leader, values(client, 300), MS);
+        let wrong = (0..20).find_map(|_| {
+            (1..=2).map(proposer).for_each(|id| {
+                cluster.arrive(id, bytes.as_slice().into(), PassageId::default());
+            });
+            cluster.run_for(50 * MS).err()
+        });
+        wrong.or_else(|| completes(cluster, 5_000 * MS))
+    };
+    for client in 1..=3 {
+        if let Some(wrong) = waits(&mut cluster, client) {
+            return Some(wrong);
+        }
+        let trimmed = cluster.checker().trimmed();
+        if (trimmed > NEEDED) != (client == 3) {
+            return Some(format!("with {NEEDED} needed, the log is trimmed below {trimmed}"));
+        }
+        (1..=2).map(proposer).for_each(|id| {
+            cluster.inject(&Fault::ClockJump(id, PATIENCE * 3 / 5));
+        });
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_waits_for_a_learner_that_fetches_and_not_for_ever() {
+        assert_eq!(slow(), None);
+        assert_eq!(patience(), None);
     }
 }

@@ -1,5 +1,5 @@
-//! How a process says which versions it reads, in every version: the one place where the forms of
-//! versions 8 and 9 differ.
+//! How a process says which versions it reads, in every version. (What else differs between
+//! versions 8 and 9: `fetching::encode_durable`.)
 //!
 //! It is said beside a number that is always small.
 //!

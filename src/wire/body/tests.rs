@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::entries::EntryRef;
 use crate::protocol::message::{
-    AcceptedPage, CatchUpReply, CatchUpRequest, Chunk, Fetch, Prepare, Promise, ReadReply,
+    AcceptedPage, CatchUpReply, CatchUpRequest, Chunk, Durable, Fetch, Prepare, Promise, ReadReply,
     ReadRequest, Recall, Recalled, RequestAck, SnapshotName, StateKind, Told, Voted,
 };
 use crate::protocol::types::Few;
@@ -120,7 +120,10 @@ fn sample(kind: Kind) -> Message {
         Kind::Nack => Message::Nack(Nack { rejected: BIG, promised: BIG }),
         Kind::Decide => Message::Decide(Decide { ballot: BIG, from, entries: entries() }),
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress() }),
-        Kind::Durable => Message::Durable(Durable { below: from, name: u64::MAX }),
+        Kind::Durable => {
+            let (name, needs) = (u64::MAX, Some(Instance(u64::MAX)));
+            Message::Durable(Durable { below: from, name, needs })
+        }
         Kind::Heartbeat => {
             let (version, announcement, progress) = (Version::OLDEST, announcement(), progress());
             Message::Heartbeat(Heartbeat {
@@ -218,6 +221,9 @@ fn samples() -> impl Iterator<Item = (Version, Message)> {
             if let Message::Heartbeat(heartbeat) = &mut message {
                 heartbeat.version = spoken;
             }
+            if let (Message::Durable(durable), Version::OLDEST) = (&mut message, spoken) {
+                durable.needs = None;
+            }
             (spoken, message)
         })
     })
@@ -299,6 +305,12 @@ fn the_release_before_reads_what_says_that_its_sender_reads_more() {
         let mut body = Body::new(&datagram[HEADER_BYTES..]);
         assert_eq!(body.take::<(u64, u32, u32)>().ok(), Some((3, 1, 7)));
     }
+    // What a learner needs is not said to it.
+    let durable = Durable { below: Instance(5), name: 7, needs: Some(Instance(3)) };
+    let datagram = datagram_in(Version::OLDEST, &Message::Durable(durable));
+    let mut body = Body::new(&datagram[HEADER_BYTES..]);
+    assert_eq!(body.take::<(u64, u64)>().ok(), Some((5, 7)));
+    assert!(body.rest.is_empty());
 }
 
 /// What has the same form in every version is read whatever version it says: a release says hello

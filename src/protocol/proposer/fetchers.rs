@@ -1,0 +1,153 @@
+//! Learners for which the log is kept while they fetch a snapshot.
+//!
+//! A learner that lacks what was removed fetches another's snapshot, and then what follows it in
+//! the log (`transfer`). Both take time. If the log were trimmed beyond that meanwhile, it would
+//! begin anew; and where the log is trimmed faster than a snapshot travels, again and again. So it
+//! says from where on it needs the log, and a leader trims nothing above that:
+//!
+//! 1. While it goes on saying so. It says so while it looks for a snapshot, while one is on its
+//!    way, and until it has caught up with the others.
+//! 2. For [`PATIENCE`] in all. After that it is not waited for until it has needed nothing for as
+//!    long: one that is never done, or begins anew for ever, fills no disks.
+//! 3. For [`FETCHERS_MAX`] learners at a time, whoever says so.
+//! 4. Where acceptors keep the log on disks that are not full (`retention`): room for what is
+//!    decided comes first, and what is only in memory is bounded by that.
+//!
+//! Nothing rests on it: a learner whose log was trimmed all the same looks for another snapshot.
+//! All proposers hear it, so the next leader waits as well.
+
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use log::warn;
+
+use crate::protocol::message::Durable;
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Instance, Sender, Time};
+
+/// How long the log is kept for a learner, in all.
+pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// For so many learners it is kept at a time.
+const FETCHERS_MAX: usize = 8;
+
+/// What a learner said counts for so many of the leader's time-outs; it repeats it after one.
+const MEMORY: u32 = 8;
+
+/// What learners need.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Fetchers {
+    needs: BTreeMap<u32, Need>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Need {
+    /// What lies from here on; nothing any more, if the learner has said so since.
+    from: Option<Instance>,
+    /// In the log of this name, or in the present one if it knows none: 0.
+    name: u64,
+    /// When it said first, and last, that it needs something.
+    since: Time,
+    heard: Time,
+    /// Somebody was told that it is not waited for any longer.
+    is_told: bool,
+}
+
+impl Fetchers {
+    /// A learner tells what it needs, if it needs anything.
+    pub fn on_durable(&mut self, now: Time, from: Sender, durable: &Durable) {
+        let Durable { name, needs, .. } = *durable;
+        self.needs.retain(|_, need| now.since(need.heard) < PATIENCE);
+        if let Some(need) = self.needs.get_mut(&from.node.id) {
+            let heard = if needs.is_some() { now } else { need.heard };
+            (need.from, need.name, need.heard) = (needs, name, heard);
+        } else if needs.is_some() && self.needs.len() < FETCHERS_MAX {
+            let need = Need { from: needs, name, since: now, heard: now, is_told: false };
+            self.needs.insert(from.node.id, need);
+        }
+    }
+
+    /// Below which instance the log of this name may be removed, as far as these learners are
+    /// concerned. A leader asks.
+    pub fn limit(&mut self, now: Time, name: u64, settings: &Settings) -> Instance {
+        let mut limit = Instance(u64::MAX);
+        for (id, need) in &mut self.needs {
+            let is_of_log = need.name == 0 || need.name == name;
+            let is_heard = now.since(need.heard) < settings.leader_timeout * MEMORY;
+            let Some(from) = need.from.filter(|_| is_of_log && is_heard) else { continue };
+            if now.since(need.since) < PATIENCE {
+                limit = limit.min(from);
+            } else if !std::mem::replace(&mut need.is_told, true) {
+                warn!(
+                    "L{id} has been fetching a snapshot for {} minutes, and the log is not kept \
+                     for it any longer",
+                    PATIENCE.as_secs() / 60
+                );
+            }
+        }
+        limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::types::{NodeId, Role};
+
+    const NAME: u64 = 5;
+    const NOBODY: Instance = Instance(u64::MAX);
+
+    fn tell(fetchers: &mut Fetchers, now: Time, id: u32, name: u64, needs: Option<u64>) {
+        let from = Sender { node: NodeId::new(Role::Learner, id), boot: 1 };
+        let durable = Durable { below: Instance::FIRST, name, needs: needs.map(Instance) };
+        fetchers.on_durable(now, from, &durable);
+    }
+
+    fn second(second: u64) -> Time {
+        Time(second * 1_000_000)
+    }
+
+    #[test]
+    fn the_log_is_kept_for_whoever_needs_most_while_it_says_so() {
+        let (mut fetchers, settings) = (Fetchers::default(), Settings::default());
+        let limit = |fetchers: &mut Fetchers, now| fetchers.limit(now, NAME, &settings);
+        assert_eq!(limit(&mut fetchers, second(0)), NOBODY);
+        tell(&mut fetchers, second(0), 1, NAME, Some(70));
+        tell(&mut fetchers, second(0), 2, 0, Some(50));
+        tell(&mut fetchers, second(0), 3, NAME + 1, Some(9));
+        assert_eq!(limit(&mut fetchers, second(0)), Instance(50));
+        tell(&mut fetchers, second(1), 2, NAME, Some(60));
+        tell(&mut fetchers, second(1), 1, NAME, Some(70));
+        assert_eq!(limit(&mut fetchers, second(1)), Instance(60));
+        tell(&mut fetchers, second(1), 2, NAME, None);
+        assert_eq!(limit(&mut fetchers, second(1)), Instance(70));
+        // It has died.
+        assert_eq!(limit(&mut fetchers, second(3)), NOBODY);
+    }
+
+    #[test]
+    fn nobody_is_waited_for_longer_than_this_in_all_and_few_at_a_time() {
+        let (mut fetchers, settings) = (Fetchers::default(), Settings::default());
+        let patience = PATIENCE.as_secs();
+        let mut waited = 0;
+        for now in 0..3 * patience {
+            // It is done now and then, and begins anew.
+            let needs = (now % 10 > 0).then_some(50);
+            tell(&mut fetchers, second(now), 1, NAME, needs);
+            waited += u64::from(fetchers.limit(second(now), NAME, &settings) < NOBODY);
+        }
+        assert!((patience / 2..patience).contains(&waited), "for {waited} s");
+        // Long after that it is as any other.
+        let later = 4 * patience + 9;
+        tell(&mut fetchers, second(later), 1, NAME, Some(80));
+        assert_eq!(fetchers.limit(second(later), NAME, &settings), Instance(80));
+        for id in 2..=100 {
+            tell(&mut fetchers, second(later), id, NAME, Some(200 - u64::from(id)));
+        }
+        assert_eq!(fetchers.needs.len(), FETCHERS_MAX);
+        assert_eq!(fetchers.limit(second(later), NAME, &settings), Instance(80));
+    }
+}
