@@ -534,6 +534,52 @@ mod tests {
         assert_eq!(retention.lets_go(now, &log, &settings, false).trim, Instance::FIRST);
     }
 
+    /// What keepers have told counts, whoever leads next: a standby hears it as the leader does,
+    /// and forgets nothing of it when it takes up a log of which the beginning is gone. One that
+    /// has heard nothing yet trims nothing.
+    #[test]
+    fn a_new_leader_trims_nothing_that_keepers_have_not_told_it_of() {
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        let now = Time::ZERO;
+        for _ in 0..10 {
+            pass(&mut log, &mut retention, 25, now, Retain::All);
+            let pieces = log.checkpoint(LetsGo::NONE).pieces(1000);
+            decide(&mut log, &mut retention, now, pieces);
+        }
+        let settings = Settings { keepers: vec![1, 2, 3], ..keeping(Retain::Entries(1)) };
+        let keeps: Vec<Instance> = retention.marks.values().map(|mark| mark.keep).collect();
+        let name = log.progress().name;
+        let trim = |retention: &mut Retention| retention.lets_go(now, &log, &settings, false).trim;
+        let tell = |retention: &mut Retention, id, boot, below| {
+            let from = Sender { node: NodeId::new(Role::Learner, id), boot };
+            let durable = Durable { below, name, needs: None };
+            retention.on_durable(now, from, &durable, &settings);
+        };
+        // A standby hears two of three, and takes up the log anew.
+        let marks = retention.marks.clone();
+        let take_up = |retention: &mut Retention| {
+            retention.begin(keeps[0], LogTime::NONE);
+            retention.marks = marks.clone();
+        };
+        assert_eq!(trim(&mut retention), Instance::FIRST, "nobody has told it anything");
+        tell(&mut retention, 1, 1, keeps[7]);
+        take_up(&mut retention);
+        assert_eq!(trim(&mut retention), Instance::FIRST, "one of three has");
+        tell(&mut retention, 2, 1, keeps[4]);
+        take_up(&mut retention);
+        assert_eq!(trim(&mut retention), keeps[4]);
+        // What was told late, or by a life that is over, is no reason to trim more; and a keeper
+        // that lost its disk takes back what it said.
+        tell(&mut retention, 2, 1, keeps[2]);
+        assert_eq!(trim(&mut retention), keeps[4]);
+        tell(&mut retention, 2, 2, Instance::FIRST);
+        tell(&mut retention, 2, 1, keeps[6]);
+        take_up(&mut retention);
+        assert_eq!(trim(&mut retention), Instance::FIRST);
+        tell(&mut retention, 3, 1, keeps[5]);
+        assert_eq!(trim(&mut retention), keeps[5]);
+    }
+
     /// What a proposer knows that has read the log from this checkpoint on, with what it repeats.
     fn restarted(log: &DecidedLog, history: History) -> Retention {
         let mut late = Retention::default();
