@@ -8,6 +8,11 @@
 //! Where the scope has those who follow, a learner and standby proposers hear what is proposed and
 //! what is named, and anything that is chosen may be told to any proposer, as by a learner that
 //! answers it: also to a leader that proposes something else there.
+//!
+//! Where the log is trimmed, the world begins with a leader that has decided values and a
+//! checkpoint. The leader-assigned values of one client are asked of every leader, so that the
+//! session table is needed that the checkpoint alone holds in the end; acceptors hear of any
+//! proposer how far the log is trimmed.
 
 mod seen;
 
@@ -22,7 +27,8 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use crate::protocol::actor::{Actor, Effects};
 use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::message::{
-    Accepted, AcceptedPage, Assignment, CatchUpReply, Kind, Message, Promise, Request,
+    Accepted, AcceptedPage, Announcement, Assignment, CatchUpReply, Heartbeat, Kind, Message,
+    Promise, Request, Standing,
 };
 use crate::protocol::parts::{Acceptor, Learner, Proposer};
 use crate::protocol::proposer::ProposerOptions;
@@ -32,6 +38,7 @@ use crate::protocol::types::{
     AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
     To, Value,
 };
+use crate::protocol::versions::{Version, Versions};
 use crate::rng::Rng;
 
 /// How much happens.
@@ -47,6 +54,8 @@ pub struct Scope {
     pub no_preexecution: bool,
     /// A learner and standby proposers follow.
     pub follows: bool,
+    /// How often leaders trim the log, which has a checkpoint from the start; 0 if there is none.
+    pub trims: u8,
 }
 
 const ACCEPTORS: u32 = 3;
@@ -83,6 +92,7 @@ pub struct World {
     /// How many values the leader was asked for since it leads.
     asked: [u64; 2],
     crashes: u8,
+    trims: u8,
     /// What the messages of this world prove to be wrong.
     wrong: Option<&'static str>,
 }
@@ -104,6 +114,10 @@ pub enum Step {
     Tell(usize, Instance),
     /// A leader's timer to close holes is due.
     CloseHoles(usize),
+    /// A leader writes a checkpoint that trims the log.
+    Trim(usize),
+    /// An acceptor hears of a proposer how far the log is trimmed.
+    Hear { acceptor: usize, proposer: usize },
     /// A proposer crashes and comes back.
     CrashProposer(usize),
 }
@@ -128,6 +142,10 @@ impl fmt::Debug for Step {
             Step::Ask(place) => write!(f, "P{} is asked for another value", place + 1),
             Step::Tell(place, instance) => write!(f, "P{} is told {instance}", place + 1),
             Step::CloseHoles(place) => write!(f, "P{} closes holes", place + 1),
+            Step::Trim(place) => write!(f, "P{} writes a checkpoint", place + 1),
+            Step::Hear { acceptor, proposer } => {
+                write!(f, "A{} hears P{}'s heartbeat", acceptor + 1, proposer + 1)
+            }
             Step::CrashProposer(place) => write!(f, "P{} crashes", place + 1),
         }
     }
@@ -172,7 +190,7 @@ impl Paxos {
             world.asked[place] = 0;
         }
         if proposer.is_leading() && !led {
-            ask(&mut proposer, place, &mut world.asked[place], &mut fx);
+            self.ask(&mut proposer, place, &mut world.asked[place], &mut fx);
         }
         proposer.on_turn_end(NOW, &mut fx);
         for (timer, deadline) in &fx.timers {
@@ -254,6 +272,57 @@ impl Paxos {
         }
     }
 
+    /// A client asks the leader for its next value. Every proposer has a client of its own, so that
+    /// leaders differ in what they would propose. Where the log is trimmed, the second proposer is
+    /// asked for the first one's values behind its own.
+    fn ask(&self, proposer: &mut Proposer, place: usize, asked: &mut u64, fx: &mut Effects) {
+        *asked += 1;
+        let own = place as u32 + 1;
+        let is_shared = self.scope.trims > 0 && place > 0 && *asked > 1;
+        let (id, number) = if is_shared { (1, *asked - 1) } else { (own, *asked) };
+        let (assigned_by, assignment) = match self.scope.trims {
+            0 => (AssignedBy::Client, Assignment::Client { first: Instance(1) }),
+            _ => (AssignedBy::Leader, Assignment::Leader),
+        };
+        let origin = Origin::new(Session { client: id, boot: 1 }, Number(number), assigned_by);
+        let request = Request {
+            assignment,
+            from: Number(number),
+            front: Number(1),
+            opened: Origin::UNSTAMPED,
+            entries: Entries::numbered(origin, [value(id, number).as_bytes()]),
+        };
+        let from = Sender { node: NodeId::new(Role::Client, id), boot: 1 };
+        proposer.on_message(NOW, from, Message::Request(request), fx);
+    }
+
+    /// The world after the first proposer has decided two values with two acceptors, and a
+    /// checkpoint between them.
+    fn with_checkpoint(&self, mut world: World) -> World {
+        for step in [Step::Campaign(0), Step::Trim(0), Step::Ask(0)] {
+            world = self.next_state(&world, step).expect("it has an effect");
+            while let Some(next) = self.settle(&world) {
+                world = next;
+            }
+        }
+        World { trims: 0, ..world }
+    }
+
+    /// What the first proposer and two acceptors say to each other is heard, as far as that has any
+    /// effect.
+    fn settle(&self, world: &World) -> Option<World> {
+        let is_among = |to: NodeId| match to.role {
+            Role::Acceptor => to.id < ACCEPTORS,
+            role => role == Role::Proposer && to.id == 1,
+        };
+        let mut steps = Vec::new();
+        self.actions(world, &mut steps);
+        steps.retain(
+            |step| matches!(step, Step::Deliver(one) | Step::Gather(one, _) if is_among(one.to)),
+        );
+        steps.into_iter().find_map(|step| self.next_state(world, step))
+    }
+
     /// One turn of an acceptor. It stores before it answers, and may crash in between.
     fn acceptor_turn(&self, world: &mut World, delivery: &Delivery, crashes: bool) {
         let place = delivery.to.id as usize - 1;
@@ -275,24 +344,6 @@ impl Paxos {
             send(world, Sender { node: delivery.to, boot: 1 }, fx);
         }
     }
-}
-
-/// A client asks the leader for its next value. Every proposer has a client of its own, so that
-/// leaders differ in what they would propose.
-fn ask(proposer: &mut Proposer, place: usize, asked: &mut u64, fx: &mut Effects) {
-    *asked += 1;
-    let id = place as u32 + 1;
-    let session = Session { client: id, boot: 1 };
-    let origin = Origin::new(session, Number(*asked), AssignedBy::Client);
-    let request = Request {
-        assignment: Assignment::Client { first: Instance(1) },
-        from: Number(*asked),
-        front: Number(1),
-        opened: Origin::UNSTAMPED,
-        entries: Entries::numbered(origin, [value(id, *asked).as_bytes()]),
-    };
-    let from = Sender { node: NodeId::new(Role::Client, id), boot: 1 };
-    proposer.on_message(NOW, from, Message::Request(request), fx);
 }
 
 /// Whether it is an answer that a proposer gathers.
@@ -322,7 +373,8 @@ fn send(world: &mut World, from: Sender, fx: Effects) {
     for (to, message) in fx.send {
         // An address may be unknown, and then the group hears it: every process of it may.
         let group = to.group();
-        if message.kind() != Kind::Heartbeat && message.kind() != Kind::RequestAck {
+        let is_left_out = matches!(message.kind(), Kind::Heartbeat | Kind::RequestAck | Kind::Echo);
+        if !is_left_out {
             world.network.insert(Arc::new(Envelope { from, group, message }));
         }
     }
@@ -337,7 +389,7 @@ impl Model for Paxos {
         let acceptors: Vec<_> = (1..=ACCEPTORS)
             .map(|id| Arc::new(Acceptor::new(id, 1, self.settings.clone())))
             .collect();
-        vec![World {
+        let world = World {
             proposers,
             learner: Arc::new(Learner::new(1, 1, self.settings.clone(), NOW)),
             stored: acceptors.clone(),
@@ -348,8 +400,10 @@ impl Model for Paxos {
             closes_holes: [false; 2],
             asked: [0; 2],
             crashes: 0,
+            trims: 0,
             wrong: None,
-        }]
+        };
+        vec![if self.scope.trims > 0 { self.with_checkpoint(world) } else { world }]
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
@@ -371,10 +425,17 @@ impl Model for Paxos {
             }
         }
         self.gatherings(world, steps);
-        if self.scope.follows {
+        if self.scope.follows || self.scope.trims > 0 {
             self.tellings(world, steps);
         }
         for place in 0..2 {
+            let trimmed = world.proposers[place].log().trimmed();
+            let hears = |acceptor: &usize| world.acceptors[*acceptor].trimmed() < trimmed;
+            let hearings = (0..world.acceptors.len()).filter(hears);
+            steps.extend(hearings.map(|acceptor| Step::Hear { acceptor, proposer: place }));
+            if world.trims < self.scope.trims && world.proposers[place].is_leading() {
+                steps.push(Step::Trim(place));
+            }
             if world.campaigns[place] < self.scope.campaigns[place] {
                 steps.push(Step::Campaign(place));
             }
@@ -425,6 +486,22 @@ impl Model for Paxos {
                     proposer.on_message(NOW, learner, reply, fx);
                 });
             }
+            Step::Trim(place) => {
+                self.proposer_turn(&mut next, place, |proposer, _| proposer.trim(NOW));
+                if next == *world {
+                    return None;
+                }
+                next.trims += 1;
+            }
+            Step::Hear { acceptor, proposer: place } => {
+                let node = NodeId::new(Role::Proposer, place as u32 + 1);
+                let from = Sender { node, boot: world.boots[place] };
+                let group = Role::Acceptor;
+                let message = heartbeat(&world.proposers[place]);
+                let to = NodeId::new(Role::Acceptor, acceptor as u32 + 1);
+                let envelope = Arc::new(Envelope { from, group, message });
+                self.acceptor_turn(&mut next, &Delivery { to, envelope }, false);
+            }
             Step::DeliverAndCrash(delivery) => {
                 next.crashes += 1;
                 self.acceptor_turn(&mut next, &delivery, true);
@@ -441,7 +518,7 @@ impl Model for Paxos {
             Step::Ask(place) => {
                 let mut asked = next.asked[place];
                 self.proposer_turn(&mut next, place, |proposer, fx| {
-                    ask(proposer, place, &mut asked, fx);
+                    self.ask(proposer, place, &mut asked, fx);
                 });
                 next.asked[place] = asked;
             }
@@ -459,7 +536,8 @@ impl Model for Paxos {
                 next.proposers[place] = Arc::new(self.proposer(place, next.boots[place]));
             }
         }
-        if next.network.len() > world.network.len() || self.scope.follows {
+        let follows = self.scope.follows || self.scope.trims > 0;
+        if next.network.len() > world.network.len() || follows {
             next.wrong = Seen::in_world(&next).what_is_wrong();
         }
         (next != *world).then_some(next)
@@ -481,10 +559,27 @@ fn value(id: u32, instance: u64) -> Value {
     Value::new(format!("c{id}-{instance}").as_bytes())
 }
 
-/// Whether a client asked for this entry in this instance, or it is a no-op.
+/// Whether a client asked for this entry in this instance, or it is not a client's.
 fn is_asked(instance: Instance, entry: &Entry) -> bool {
     let Entry::Value { value: proposed, origin } = entry else { return true };
-    *proposed == value(origin.session.client, instance.0)
+    let number = match origin.assigned_by {
+        AssignedBy::Client => instance.0,
+        AssignedBy::Leader => origin.number.0,
+    };
+    *proposed == value(origin.session.client, number)
+}
+
+/// What a proposer says to acceptors about how far it has come.
+fn heartbeat(proposer: &Proposer) -> Message {
+    let announcement = Announcement {
+        standing: Standing::Stands,
+        quorate: false,
+        ballot: Ballot::ZERO,
+        stamp: NOW,
+        reads: Versions::ALL,
+    };
+    let (version, progress) = (Version::NEWEST, proposer.log().progress());
+    Message::Heartbeat(Heartbeat { version, announcement, asks: false, full: false, progress })
 }
 
 /// The judge counts for itself: it shares no code with those it judges.
@@ -557,12 +652,17 @@ fn tell(what: &str, path: &[Step]) -> String {
 
 /// A scope without crashes.
 const fn scope(instances: u64, campaigns: [u8; 2]) -> Scope {
-    Scope { instances, campaigns, crashes: 0, no_preexecution: false, follows: false }
+    Scope { instances, campaigns, crashes: 0, no_preexecution: false, follows: false, trims: 0 }
 }
 
 /// The same with those who follow.
 const fn followed(scope: Scope) -> Scope {
     Scope { follows: true, ..scope }
+}
+
+/// The same with a log that is trimmed so often.
+const fn trimmed(scope: Scope, trims: u8) -> Scope {
+    Scope { trims, ..scope }
 }
 
 /// The scopes of every test run, visited completely.
@@ -572,8 +672,12 @@ pub const SMALL: [Scope; 3] =
 /// The scopes that take minutes and gigabytes.
 pub const LARGE: [Scope; 2] = [scope(1, [2, 1]), Scope { crashes: 1, ..scope(2, [1, 1]) }];
 
+/// A log that is trimmed.
+pub const TRIMMED: Scope = trimmed(Scope { crashes: 1, ..scope(3, [2, 2]) }, 2);
+
 /// The scopes of random walks.
-pub const WIDE: [Scope; 5] = [
+pub const WIDE: [Scope; 6] = [
+    TRIMMED,
     Scope { crashes: 2, ..scope(2, [2, 2]) },
     scope(1, [3, 3]),
     Scope { crashes: 1, no_preexecution: true, ..scope(2, [2, 2]) },
@@ -602,6 +706,21 @@ mod tests {
     #[test]
     fn random_walks_through_wide_scopes_find_nothing() {
         WIDE.into_iter().for_each(|scope| holds(scope, |scope| wander(scope, 100_000)));
+    }
+
+    /// Walks through a log that is trimmed come to where these matter.
+    #[test]
+    #[cfg(feature = "bugs")]
+    fn walks_see_what_is_wrong_with_trimming() {
+        use crate::bugs::{Bug, switch_to};
+        for bug in
+            [Bug::CheckpointLacksSessions, Bug::ReportsTrimmedAsEmpty, Bug::TakesLeastTrimmed]
+        {
+            switch_to(Some(bug));
+            let Checked { states, wrong } = wander(TRIMMED, 100_000);
+            switch_to(None);
+            assert!(wrong.is_some(), "nothing is seen of {bug:?} in {states} states");
+        }
     }
 
     #[test]

@@ -345,7 +345,23 @@ impl Proposer {
 
     /// Writes a checkpoint, if it leads and one is due.
     pub(super) fn write_checkpoint(&mut self, now: Time) {
-        let Some(lets_go) = self.due_checkpoint(now) else { return };
+        if let Some(lets_go) = self.due_checkpoint(now) {
+            self.write_what_lets_go(now, lets_go);
+        }
+    }
+
+    /// Writes a checkpoint now that trims the log at the newest one that was passed, whatever is
+    /// retained, if it leads and may write any: for models of what may happen.
+    pub fn trim(&mut self, now: Time) {
+        let Phase::Leading(leadership) = &self.phase else { return };
+        if leadership.may_write(&self.log) {
+            let newest = self.retention.marks.values().next_back().map(|mark| mark.keep);
+            let trim = newest.unwrap_or(Instance::FIRST);
+            self.write_what_lets_go(now, LetsGo { trim, forget: trim, ..LetsGo::NONE });
+        }
+    }
+
+    fn write_what_lets_go(&mut self, now: Time, lets_go: LetsGo) {
         let Phase::Leading(leadership) = &mut self.phase else { return };
         let time = leadership.times.next(self.log.time());
         let history = self.retention.history(now, time, &self.log, self.settings.retain);

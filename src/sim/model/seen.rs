@@ -1,6 +1,13 @@
 //! The judge of a world: what its messages say, and whether that can be.
 
 use super::*;
+use crate::protocol::decided_log::{DecidedLog, LetsGo};
+use crate::protocol::segments::Page;
+
+/// What delivery has made of a log: where its sessions stand.
+fn delivered(log: &DecidedLog) -> Vec<Entry> {
+    log.checkpoint(LetsGo::NONE).pieces(usize::MAX)
+}
 
 /// What the messages of a world say.
 #[derive(Default)]
@@ -12,13 +19,23 @@ pub(super) struct Seen {
     decided: BTreeSet<(Instance, Entry)>,
     /// What is named as decided.
     named: BTreeSet<(Instance, Ballot)>,
+    /// Below it somebody has removed everything, as decided.
+    trimmed: BTreeSet<Instance>,
+    /// What delivery has made of the log below an instance, somewhere.
+    delivered: Vec<(Instance, Vec<Entry>)>,
 }
 
 impl Seen {
     pub(super) fn in_world(world: &World) -> Self {
         let mut seen = Seen::default();
         let logs = world.proposers.iter().map(|proposer| proposer.log());
+        let trimmed = world.acceptors.iter().map(|acceptor| acceptor.trimmed());
+        seen.trimmed.extend(trimmed);
         for log in logs.chain([world.learner.log()]) {
+            seen.trimmed.insert(log.trimmed());
+            if log.watermark() >= log.first() {
+                seen.delivered.push((log.watermark(), delivered(log)));
+            }
             for page in log.pages(Run::new(Instance::FIRST, log.end())) {
                 let entries = page.entries.iter().map(EntryRef::to_entry);
                 seen.decided.extend((page.from.0..).map(Instance).zip(entries));
@@ -101,7 +118,29 @@ impl Seen {
         if !self.decided.iter().all(is_chosen) {
             return Some("something is said to be decided that is not chosen");
         }
+        let removed = self.trimmed.last().map(|below| Run::new(Instance::FIRST, *below));
+        if !removed.iter().flat_map(Run::iter).all(|instance| chosen.contains_key(&instance)) {
+            return Some("something is removed that is not chosen");
+        }
+        // Where nothing is removed, everybody passes everything.
+        let is_trimmed = self.trimmed.last().is_some_and(|below| *below > Instance::FIRST);
+        if is_trimmed && !self.is_delivered_as_from_the_first(&chosen) {
+            return Some("the sessions are not those of all that was decided");
+        }
         None
+    }
+
+    /// Whether everybody knows as much as one that has passed the log from the first instance on.
+    fn is_delivered_as_from_the_first(&self, chosen: &BTreeMap<Instance, BTreeSet<Entry>>) -> bool {
+        let mut whole = DecidedLog::new();
+        let mut states = BTreeMap::from([(whole.watermark(), delivered(&whole))]);
+        for (instance, entries) in chosen {
+            let page = Page { from: *instance, entries: entries.iter().cloned().collect() };
+            whole.decide(page, &mut Vec::new()).expect("one entry is chosen");
+            whole.deliver(|_, _| ());
+            states.insert(whole.watermark(), delivered(&whole));
+        }
+        self.delivered.iter().all(|(below, state)| states.get(below) == Some(state))
     }
 
     /// What is chosen: one entry for each instance, if all is well.
