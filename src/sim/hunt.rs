@@ -62,8 +62,11 @@ fn walks() -> Option<String> {
     })
 }
 
-/// What looks for a bug, and who says what it has seen: those that take least come first.
-const HUNTERS: [(&str, fn() -> Option<String>); 5] = [
+/// Looks for the bug that is switched on, and returns what it has seen.
+type Hunter = fn() -> Option<String>;
+
+/// Who says what was seen, and what looks for it: those that take least come first.
+const HUNTERS: [(&str, Hunter); 5] = [
     ("simulator", drills),
     ("simulator", || seeds("seed", 1..=FIRST_SEEDS, run_seed)),
     ("simulator", || seeds("lasting seed", 1..=LASTING_SEEDS, lasting::run_seed)),

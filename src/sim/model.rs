@@ -14,6 +14,7 @@
 //! session table is needed that the checkpoint alone holds in the end; acceptors hear of any
 //! proposer how far the log is trimmed.
 
+mod scopes;
 mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::scopes::{LARGE, SMALL, Scope, TRIMMED, WIDE};
 use self::seen::Seen;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -40,23 +42,6 @@ use crate::protocol::types::{
 };
 use crate::protocol::versions::{Version, Versions};
 use crate::rng::Rng;
-
-/// How much happens.
-#[derive(Clone, Copy, Debug)]
-pub struct Scope {
-    /// How many instances two clients ask for, both of them for the same ones.
-    pub instances: u64,
-    /// How often each proposer campaigns.
-    pub campaigns: [u8; 2],
-    /// How often anybody crashes and comes back.
-    pub crashes: u8,
-    /// Leaders run phase 1 for each instance.
-    pub no_preexecution: bool,
-    /// A learner and standby proposers follow.
-    pub follows: bool,
-    /// How often leaders trim the log, which has a checkpoint from the start; 0 if there is none.
-    pub trims: u8,
-}
 
 const ACCEPTORS: u32 = 3;
 const NOW: Time = Time::ZERO;
@@ -649,41 +634,6 @@ fn tell(what: &str, path: &[Step]) -> String {
     let steps: Vec<String> = path.iter().map(|step| format!("{step:?}")).collect();
     format!("{what}, after {} steps:\n{}", steps.len(), steps.join("\n"))
 }
-
-/// A scope without crashes.
-const fn scope(instances: u64, campaigns: [u8; 2]) -> Scope {
-    Scope { instances, campaigns, crashes: 0, no_preexecution: false, follows: false, trims: 0 }
-}
-
-/// The same with those who follow.
-const fn followed(scope: Scope) -> Scope {
-    Scope { follows: true, ..scope }
-}
-
-/// The same with a log that is trimmed so often.
-const fn trimmed(scope: Scope, trims: u8) -> Scope {
-    Scope { trims, ..scope }
-}
-
-/// The scopes of every test run, visited completely.
-pub const SMALL: [Scope; 3] =
-    [followed(scope(1, [1, 1])), Scope { crashes: 1, ..scope(1, [1, 1]) }, scope(2, [1, 1])];
-
-/// The scopes that take minutes and gigabytes.
-pub const LARGE: [Scope; 2] = [scope(1, [2, 1]), Scope { crashes: 1, ..scope(2, [1, 1]) }];
-
-/// A log that is trimmed.
-pub const TRIMMED: Scope = trimmed(Scope { crashes: 1, ..scope(3, [2, 2]) }, 2);
-
-/// The scopes of random walks.
-pub const WIDE: [Scope; 6] = [
-    TRIMMED,
-    Scope { crashes: 2, ..scope(2, [2, 2]) },
-    scope(1, [3, 3]),
-    Scope { crashes: 1, no_preexecution: true, ..scope(2, [2, 2]) },
-    followed(Scope { crashes: 1, ..scope(2, [2, 2]) }),
-    followed(scope(1, [2, 2])),
-];
 
 #[cfg(test)]
 mod tests {
