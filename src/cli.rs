@@ -159,7 +159,7 @@ crash. Start acceptors, learners and proposers, and feed values to clients:
 
 /// The whole command line, as typed.
 #[derive(Parser)]
-#[command(name = "paxos", version, about = ABOUT, disable_help_subcommand = true)]
+#[command(name = "paxos", version, about = ABOUT)]
 struct Typed {
     /// The configuration file; every role needs it
     #[arg(long, value_name = "PATH", global = true)]

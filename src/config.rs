@@ -6,6 +6,7 @@
 
 mod groups;
 mod metrics;
+mod nearest;
 mod retain;
 mod show;
 
@@ -18,6 +19,7 @@ use std::{fmt, fs};
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
 pub use self::metrics::MetricsChoice;
+use self::nearest::unknown;
 use self::retain::{parse_disk, parse_keepers, parse_memory, parse_retain};
 use crate::auth::key::KeyError;
 use crate::auth::seal::SEAL_BYTES;
@@ -342,7 +344,7 @@ impl Parser {
             return Ok(());
         }
         let Some(known) = KEYS.iter().find(|known| known.name == key) else {
-            return Err(format!("unknown key {key}; did you mean {}?", nearest(key)));
+            return Err(unknown(key));
         };
         if let Form::List(set) = known.form {
             set(&mut self.config, values)?;
@@ -619,28 +621,6 @@ fn parse_number(name: &str, value: &str, range: &RangeInclusive<u64>) -> Result<
         Ok(_) => Err(format!("{name} {value} is not in {least}..{most}")),
         Err(_) => Err(format!("{name} {value} is not a whole number in {least}..{most}")),
     }
-}
-
-/// The known key that looks most like `key`.
-fn nearest(key: &str) -> &'static str {
-    let known = GROUPS.iter().map(|(_, name, _)| *name).chain(KEYS.iter().map(|key| key.name));
-    known.min_by_key(|known| edits(key, known)).unwrap_or_default()
-}
-
-/// How many letters have to be put in, left out or changed (Levenshtein's distance).
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (index, letter) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, other) in to.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]

@@ -181,7 +181,10 @@ fn run_check(options: &CheckOptions) -> ExitCode {
 
 fn run_report(options: &ReportOptions) -> ExitCode {
     match report::report(options) {
-        Ok(_) => ExitCode::SUCCESS,
+        Ok((_, line)) => {
+            logging::say(&line);
+            ExitCode::SUCCESS
+        }
         Err(error) => refuse(error),
     }
 }

@@ -4,7 +4,8 @@
 //! Defaults are those that the shipped file shows; a test holds the two together.
 
 use super::groups::GROUPS;
-use super::{Config, ConfigError, KEYS, nearest};
+use super::nearest::unknown;
+use super::{Config, ConfigError, KEYS};
 
 /// The file that shows each default.
 const SHIPPED: &str = include_str!("../../conf/paxos.conf");
@@ -22,8 +23,7 @@ impl Config {
     /// When there is no such key.
     pub fn text_of(&self, key: &str) -> Result<Option<String>, ConfigError> {
         if !names().any(|name| name == key) {
-            let nearest = nearest(key);
-            return Err(ConfigError(format!("unknown key {key}; did you mean {nearest}?")));
+            return Err(ConfigError(unknown(key)));
         }
         Ok(self.said.get(key).cloned().or_else(|| default_of(key)))
     }

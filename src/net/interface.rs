@@ -79,6 +79,11 @@ pub struct Interface {
 impl Interface {
     /// The loopback interface; Linux gives it the number 1.
     pub const LOOPBACK: Interface = Interface { v4: Some(Ipv4Addr::LOCALHOST), index: 1 };
+
+    /// Whether it is the loopback interface, by number or by address.
+    pub fn is_loopback(self) -> bool {
+        self.index == Self::LOOPBACK.index || self.v4.is_some_and(|own| own.is_loopback())
+    }
 }
 
 impl fmt::Display for Interface {

@@ -81,8 +81,7 @@ impl Recipe {
 
     /// The loopback interface stays as it is, and no switch is behind it.
     fn is_fixed(&self) -> bool {
-        self.options.interface.index == Interface::LOOPBACK.index
-            || self.options.interface.v4.is_some_and(|own| own.is_loopback())
+        self.options.interface.is_loopback()
     }
 }
 

@@ -31,16 +31,19 @@ pub struct ReportOptions {
     pub command: Option<String>,
 }
 
-/// Makes the page. Returns where it is.
+/// Makes the page. Returns where it is, and what is in it in one line.
 ///
 /// # Errors
 ///
 /// When the page cannot be written. What cannot be read is said in the page.
-pub fn report(options: &ReportOptions) -> Result<PathBuf, Unusable> {
+pub fn report(options: &ReportOptions) -> Result<(PathBuf, String), Unusable> {
     let facts = Facts::gather(options);
     let path = options.check.results.join(REPORT_FILE);
     match fs::write(&path, page::page(&facts)) {
-        Ok(()) => Ok(path),
+        Ok(()) => {
+            let line = format!("{}; {} shows more", page::in_short(&facts), path.display());
+            Ok((path, line))
+        }
         Err(error) => Err(Unusable(format!("{}: cannot write it: {error}", path.display()))),
     }
 }

@@ -45,6 +45,41 @@ fn title(facts: &Facts) -> String {
     format!("A run of {} values", grouped(values as u64))
 }
 
+/// How long it took, and who led, in the beginning of a sentence.
+pub fn in_short(facts: &Facts) -> String {
+    let took = match &facts.timeline {
+        None => "nobody watched this run".to_owned(),
+        Some(timeline) => match timeline.complete_after() {
+            Some(millis) => format!(
+                "every learner had all {} entries after {}, {} a second",
+                grouped(timeline.needed),
+                length(millis),
+                per_second(timeline.needed, millis)
+            ),
+            None => format!(
+                "not every learner came to have all {} entries in {}",
+                grouped(timeline.needed),
+                length(timeline.end())
+            ),
+        },
+    };
+    let mut terms: Vec<(Moment, &str)> = Vec::new();
+    for process in &facts.processes {
+        terms.extend(process.terms().iter().map(|term| (term.from, process.name.as_str())));
+    }
+    terms.sort_unstable();
+    let mut leaders: Vec<&str> = terms.into_iter().map(|(_, name)| name).collect();
+    leaders.dedup();
+    match leaders.as_slice() {
+        [] => format!("{took}; nobody is known to have led"),
+        leaders => format!("{took}; {} led", leaders.join(", then ")),
+    }
+}
+
+fn per_second(count: u64, millis: u64) -> String {
+    grouped(count.saturating_mul(1000) / millis.max(1))
+}
+
 /// When it was, and how long it took, in a sentence.
 fn summary(facts: &Facts) -> String {
     let Some(timeline) = &facts.timeline else {
@@ -56,7 +91,7 @@ fn summary(facts: &Facts) -> String {
             "On {start}, every learner had all {} entries after {}: {} a second.",
             grouped(timeline.needed),
             length(millis),
-            grouped(timeline.needed.saturating_mul(1000) / millis.max(1))
+            per_second(timeline.needed, millis)
         ),
         None => format!(
             "On {start}, the run was watched for {}, and not every learner came to have all {} \

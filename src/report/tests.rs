@@ -49,7 +49,7 @@ fn run(folder: &Path) -> ReportOptions {
 }
 
 fn page_of(options: &ReportOptions) -> String {
-    fs::read_to_string(report(options).unwrap()).unwrap()
+    fs::read_to_string(report(options).unwrap().0).unwrap()
 }
 
 #[test]
@@ -73,6 +73,12 @@ fn the_page_tells_what_the_files_tell() {
     ] {
         assert!(page.contains(part), "{part}\n{page}");
     }
+    let (path, line) = report(&run(folder.path())).unwrap();
+    let expected = format!(
+        "every learner had all 2 entries after 90 ms, 22 a second; P1, then P2 led; {} shows more",
+        path.display()
+    );
+    assert_eq!(line, expected);
     assert!(page.contains("<th>N1</th><td>0 records") && !page.contains("<tr><th>N1</th>"));
     for part in ["<script", "http-equiv=\"refresh", "src=", "href=", "no log", "False"] {
         assert!(!page.contains(part), "{part}");

@@ -67,6 +67,8 @@ pub(crate) struct Process {
     pub errands: Option<Errands>,
     settings: Settings,
     listening: Vec<Listening>,
+    /// Only processes of this host reach it.
+    is_within_host: bool,
     loss: (f64, u64),
 }
 
@@ -212,6 +214,7 @@ impl Process {
             errands: None,
             settings: settings.clone(),
             listening,
+            is_within_host: is_within_host(&config.groups, place.interface),
             loss,
         })
     }
@@ -302,7 +305,7 @@ impl Process {
         let mut role_loop = RoleLoop::new(actor, surroundings);
         let keeper = self.lock.map(|lock| lock.keeper(&reception));
         if keeper.is_none() {
-            say_open();
+            say_open(self.is_within_host);
         }
         let mut receivers = Vec::new();
         let receive = || -> Result<(), StartError> {
@@ -397,13 +400,51 @@ pub(super) fn own_interfaces() -> Vec<HostInterface> {
     })
 }
 
-/// Says once that there is no key.
-fn say_open() {
+/// Whether no other host reaches these groups, whose multicast is at this interface.
+fn is_within_host(groups: &Groups, interface: Interface) -> bool {
+    groups.addresses().all(|address| match address.ip() {
+        group if group.is_multicast() => interface.is_loopback(),
+        member => member.is_loopback(),
+    })
+}
+
+/// Says once that there is no key: to everybody where other hosts can take part, else to those who
+/// ask for more than warnings.
+fn say_open(is_within_host: bool) {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
+        if is_within_host {
+            return info!("the group is open: any process of this host can take part");
+        }
         info!(
             target: "paxos::report",
             "the group is open: any host that reaches it can take part; set `key_file` to forbid it"
         );
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn a_group_is_within_a_host_by_its_interface_or_its_members() {
+        let groups = |role: &str| {
+            let names = ["clients", "proposers", "acceptors", "learners"];
+            let line = |(port, name): (u16, &str)| {
+                let address = if name == role { "192.0.2.7" } else { "127.0.0.1" };
+                format!("{name} unicast {address}:{port}\n")
+            };
+            let lines: String = (5000..).zip(names).map(line).collect();
+            config::parse("c", &format!("acceptor_count 1\n{lines}")).unwrap().groups
+        };
+        assert!(is_within_host(&groups(""), Interface::LOOPBACK));
+        assert!(!is_within_host(&groups("acceptors"), Interface::LOOPBACK));
+        let shipped = include_str!("../../conf/paxos.conf");
+        let multicast = config::parse("c", shipped).unwrap().groups;
+        assert!(is_within_host(&multicast, Interface::LOOPBACK));
+        let other = Interface { v4: Some([192, 0, 2, 1].into()), index: 2 };
+        assert!(!is_within_host(&multicast, other));
+    }
 }

@@ -173,6 +173,7 @@ fn by_hand(project: &Project, script: &str) -> Child {
     let said = project.world.path("by-hand.err");
     let child = project
         .script(script, &["1", conf.to_str().unwrap(), "0", "60"])
+        .env("RUST_LOG", "info")
         .stdout(Stdio::null())
         .stderr(File::create(&said).unwrap())
         .spawn()

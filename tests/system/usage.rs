@@ -157,7 +157,7 @@ fn without_a_binary_the_scripts_say_how_to_build_one() {
 
 #[test]
 fn help_is_printed_and_no_error() {
-    for arguments in [&["--help"][..], &["client", "--help"], &["--version"]] {
+    for arguments in [&["--help"][..], &["client", "--help"], &["help", "client"], &["--version"]] {
         let output = Command::new(PAXOS).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert!(!output.stdout.is_empty() && output.stderr.is_empty());
@@ -204,7 +204,8 @@ fn the_command_line_documents_itself() {
 fn a_signal_asks_what_was_counted() {
     let mut world = World::new();
     world.start("node1", &[]);
-    assert!(happens(SOON, || world.said("node1").contains("the group is open")));
+    world.start("node2", &[]);
+    assert!(happens(SOON, || world.said("node1").contains("leads with")));
     let asked = || {
         world.signal("node1", "-USR1");
         let said = world.said("node1");
