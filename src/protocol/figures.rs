@@ -4,6 +4,7 @@
 use super::client::ClientTally;
 use super::message::Progress;
 use super::types::{Ballot, Time};
+use super::versions::Version;
 
 /// One look at a role. What a role does not have is left at nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct Figures {
     pub accepted: Option<u64>,
     /// How many sessions of clients are remembered (proposers and learners).
     pub sessions: Option<u64>,
+    /// The version of the wire format in which its messages are sent at the moment.
+    pub version: Option<Version>,
     /// What became of a client's values.
     pub tally: Option<ClientTally>,
 }

@@ -29,6 +29,7 @@ use crate::net::DatagramSender;
 use crate::net::datagrams::Train;
 use crate::protocol::actor::{Actor, Effects, Halt, Ignored, Input, Room};
 use crate::protocol::checkpoint::UnknownKind;
+use crate::protocol::figures::Figures;
 use crate::protocol::gathering::gather_acks;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
@@ -221,7 +222,8 @@ impl<A: Actor> RoleLoop<A> {
         loop {
             self.end_turn(now)?;
             if let Some(gauges) = &self.around.gauges {
-                gauges.turned(now, |now| self.actor.figures(now));
+                let version = Some(self.around.codec.version());
+                gauges.turned(now, |now| Figures { version, ..self.actor.figures(now) });
             }
             if self.actor.is_finished() {
                 return Ok(Ended::Finished);

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::upgrades::NEWER;
 use crate::world::{PAXOS, SOON, World, happens, skip, succeeds, text, values};
 
 /// Where the first process serves; the others, and other tests, take the ports behind it.
@@ -76,6 +77,12 @@ fn every_process_of_a_cluster_is_ready_and_tells_its_figures() {
         value(&metrics(place), &format!("paxos_leads{{node=\"{node}\"}}")) as u32
     };
     assert!(happens(SOON, || leads(5, "P1") + leads(6, "P2") == 1));
+    // All are of this release, so none sends in the older version for long.
+    let is_new = |line: &str| {
+        line.starts_with("paxos_wire_version{") && line.ends_with(&format!(" {NEWER}"))
+    };
+    let are_new = || (0..NAMES.len()).all(|place| metrics(place).lines().any(is_new));
+    assert!(happens(SOON, are_new), "{}", metrics(5));
     let acceptor = metrics(0);
     assert!(value(&acceptor, "paxos_datagrams_total{node=\"A1\",direction=\"in\"}") > 0.0);
     assert!(value(&acceptor, "paxos_sync_seconds_count{node=\"A1\"}") > 0.0);

@@ -15,7 +15,7 @@ use crate::world::{Network, PAXOS, SOON, World, happens, skip};
 
 /// What the release before speaks, and what this one does.
 const OLDER: u64 = 8;
-const NEWER: u64 = 9;
+pub const NEWER: u64 = 9;
 
 /// Where the release before comes from.
 #[derive(Clone)]

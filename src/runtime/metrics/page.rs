@@ -55,6 +55,7 @@ fn role_json(shown: &Shown, role: &Watched) -> Value {
         "accepted": figures.accepted,
         "full": figures.full,
         "sessions": figures.sessions,
+        "wire": figures.version.map(|version| version.0),
         "values": figures.tally.map(|tally| {
             let ClientTally { asked, delivered, lost, trimmed } = tally;
             json!({ "asked": asked, "decided": delivered, "lost": lost, "trimmed": trimmed })
@@ -86,7 +87,8 @@ pub fn html(shown: &Shown) -> String {
          <style>{STYLE}</style></head><body>\n\
          <h1>{names} of cluster {cluster}: {state}</h1>\n<ul>\n{reasons}</ul>\n<table>\n\
          <tr><th>role<th>leads<th>ballot<th>leader<th>decided up to<th>missing<th>in flight\
-         <th>accepted<th>datagrams in<th>out<th>lost here</tr>\n{rows}</table>\n\
+         <th>accepted<th>sessions<th>wire<th>datagrams in<th>out<th>lost here</tr>\n{rows}\
+         </table>\n\
          <p>paxos {version}, for {seconds} s. See also <a href=/metrics>/metrics</a>, \
          <a href=/status.json>/status.json</a>, <a href=/livez>/livez</a>, \
          <a href=/readyz>/readyz</a>.</p>\n</body></html>\n"
@@ -112,6 +114,8 @@ fn row(role: &Watched) -> String {
         number(progress.map(|_| figures.missing)),
         number(has_open.then_some(figures.in_flight)),
         number(figures.accepted),
+        number(figures.sessions),
+        number(figures.version.map(|version| version.0.into())),
         stats.received.count().to_string(),
         stats.sent.count().to_string(),
         lost.to_string(),

@@ -9,6 +9,7 @@ use crate::protocol::client::ClientTally;
 use crate::protocol::figures::Figures;
 use crate::protocol::message::Progress;
 use crate::protocol::types::{Ballot, Instance, Role, Time};
+use crate::protocol::versions::Version;
 use crate::wire::Refusal;
 
 fn ballot(round: u64, proposer: u32) -> Option<Ballot> {
@@ -40,6 +41,8 @@ fn shown() -> Shown {
         quorum_heard: Some(Time::ZERO),
         progress,
         in_flight: 5,
+        sessions: Some(6),
+        version: Some(Version::OLDEST),
         ..Figures::default()
     };
     let acceptor = Figures { ballot: leader, leader, accepted: Some(11), ..Figures::default() };
@@ -69,6 +72,7 @@ fn the_names_stay() {
         names,
         [
             "paxos_info",
+            "paxos_wire_version",
             "paxos_uptime_seconds",
             "paxos_leads",
             "paxos_has_leader",
@@ -106,6 +110,7 @@ fn the_figures_are_told() {
     shown.roles[2].stats.received.add(6);
     let text = text::render(&shown);
     for (series, value) in [
+        ("paxos_wire_version{node=\"P1\"}", "8"),
         ("paxos_leads{node=\"P1\"}", "1"),
         ("paxos_leads{node=\"L1\"}", "0"),
         ("paxos_has_leader{node=\"A1\"}", "1"),
@@ -271,6 +276,8 @@ fn the_page_and_the_json_say_the_same() {
     let learner = &json["roles"][2];
     assert_eq!((&learner["node"], &learner["missing"]), (&"L1".into(), &2.into()));
     assert_eq!((&learner["decided_up_to"], &learner["sessions"]), (&7.into(), &6.into()));
+    assert_eq!((&json["wire"], &json["roles"][0]["wire"]), (&9.into(), &8.into()));
+    assert!(html.contains("<tr><td>P1<td>leads<td>3.P1<td>3.P1<td>7<td>0<td>5<td><td>6<td>8<td>"));
     assert_eq!(json["roles"][3]["values"]["lost"], 1);
     assert_eq!(json["roles"][3]["values"]["trimmed"], 2);
     assert!(html.contains("a &quot;b&quot; &lt;c&gt;: ready") && !html.contains("<c>"), "{html}");

@@ -45,12 +45,21 @@ const fn histogram(
 }
 
 /// Every metric there is.
-pub const FAMILIES: [Family; 22] = [
+pub const FAMILIES: [Family; 23] = [
     gauge("paxos_info", "Always 1; the labels say what runs.", |shown, _, out| {
         let wire = wire::VERSION.to_string();
         let version = env!("CARGO_PKG_VERSION");
         out.add(&[("version", version), ("wire", &wire), ("cluster", &shown.cluster)], 1);
     }),
+    gauge(
+        "paxos_wire_version",
+        "The version of the datagrams that it sends at the moment.",
+        |_, role, out| {
+            if let Some(version) = role.gauges.figures().version {
+                out.add(&[], version);
+            }
+        },
+    ),
     gauge("paxos_uptime_seconds", "Time since the process started.", |shown, _, out| {
         out.add(&[], shown.clock.now().0 as f64 / 1e6);
     }),
