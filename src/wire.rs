@@ -6,7 +6,7 @@
 //! length. Decoding never panics, whatever the bytes, and every refusal has a reason.
 //!
 //! bincode 2.0.1 is the last release that works and is no longer maintained, which is why nothing
-//! outside this file knows of it: the structures it encodes are private mirrors of the messages.
+//! outside this module knows of it: the structures it encodes are private mirrors of the messages.
 //! Entries, most of what travels, have a form of their own in `protocol::entries`.
 
 mod body;
@@ -31,8 +31,8 @@ pub(crate) const PROBE_MAGIC: [u8; 4] = *b"mpxd";
 /// as well, and sends in that until everybody reads this one (`protocol::versions`):
 ///
 /// * 8: the first that a later release still reads.
-/// * 9: processes say which versions they read (`body::announcing`), and learners what they need of
-///   the log.
+/// * 9: processes say which versions they read, and how many sessions they remember
+///   (`body::announcing`), and learners what they need of the log (`body::fetching`).
 pub const VERSION: u8 = Version::NEWEST.0;
 
 /// Set in the version of datagrams that are sealed (see `auth`), and in no other.

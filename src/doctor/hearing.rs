@@ -453,23 +453,10 @@ mod tests {
 
     /// A heartbeat of a proposer that reads these.
     fn said(cluster: &str, id: u32, boot: u64, reads: Versions) -> Vec<u8> {
-        let progress = Progress {
-            trimmed: Instance::FIRST,
-            first: Instance::FIRST,
-            watermark: Instance(1),
-            decided: 0,
-            end: Instance(1),
-            name: 0,
-        };
-        let (standing, quorate, ballot) = (Standing::Stands, false, Ballot::ZERO);
-        let announcement = Announcement { standing, quorate, ballot, stamp: Time::ZERO, reads };
-        let heartbeat = Heartbeat {
-            version: Version::OLDEST,
-            announcement,
-            asks: false,
-            full: false,
-            progress,
-        };
+        let announcement = Announcement::new(Standing::Stands, Ballot::ZERO);
+        let announcement = Announcement { reads, ..announcement };
+        let progress = Progress::until(Instance::FIRST);
+        let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
         let mut datagram = Vec::new();
         codec(cluster, id, boot).encode(&Message::Heartbeat(heartbeat), &mut datagram).unwrap();
         datagram

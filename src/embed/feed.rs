@@ -402,7 +402,6 @@ pub(super) mod tests {
     use crate::protocol::types::{
         AssignedBy, Ballot, Entry, NodeId, Number, Origin, Part, Role, Session, Value,
     };
-    use crate::protocol::versions::Versions;
     use crate::runtime::inbox::{Event, inbox};
 
     fn origin(number: u64) -> Origin {
@@ -598,19 +597,11 @@ pub(super) mod tests {
         let checkpoint = log.checkpoint(LetsGo::NONE);
         let SnapshotName { of, .. } = name_of(&checkpoint);
         let trimmed = Progress { trimmed: of, first: of, ..log.progress() };
-        let heartbeat = Message::Heartbeat(Heartbeat {
-            version: Version::OLDEST,
-            announcement: Announcement {
-                standing: Standing::Leads,
-                quorate: true,
-                ballot: Ballot { round: 1, proposer: 1, boot: 1 },
-                stamp: Time::ZERO,
-                reads: Versions::ALL,
-            },
-            asks: false,
-            full: false,
-            progress: trimmed,
-        });
+        let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
+        let announcement = Announcement::new(Standing::Leads, ballot);
+        let announcement = Announcement { quorate: true, ..announcement };
+        let heartbeat = Heartbeat::new(Version::OLDEST, announcement, trimmed);
+        let heartbeat = Message::Heartbeat(heartbeat);
         let hear = |following: &mut Following, role, message| {
             let mut fx = Effects::new();
             let sender = Sender { node: NodeId::new(role, 2), boot: 2 };

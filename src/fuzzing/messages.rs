@@ -194,7 +194,9 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             let progress = progress(bytes);
             let full = announcement.stamp.0 % 4 == 3;
             let version = [Version::OLDEST, Version::NEWEST][announcement.stamp.0 as usize % 2];
-            Message::Heartbeat(Heartbeat { version, announcement, asks, full, progress })
+            let sessions = progress.decided as usize % 8192;
+            let heartbeat = Heartbeat::new(version, announcement, progress).remembering(sessions);
+            Message::Heartbeat(Heartbeat { asks, full, ..heartbeat })
         }
         Kind::Echo => {
             let (promised, accepted) = (ballot(bytes, said), bytes.number());

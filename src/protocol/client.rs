@@ -651,10 +651,9 @@ impl Actor for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::message::Told;
+    use crate::protocol::message::{Progress, Told};
     use crate::protocol::types::Few;
     use crate::protocol::types::NodeId;
-    use crate::protocol::versions::Versions;
 
     const SESSION: Session = Session { client: 1, boot: 5 };
 
@@ -707,11 +706,17 @@ mod tests {
         Told::new(SESSION, true)
     }
 
+    /// What the leader with this ballot says, which a quorum hears.
+    fn leads(ballot: Ballot, progress: Progress) -> Heartbeat {
+        let announcement = Announcement::new(Standing::Leads, ballot);
+        let announcement = Announcement { quorate: true, ..announcement };
+        Heartbeat::new(Version::OLDEST, announcement, progress)
+    }
+
     /// A request goes to the leader alone once one is known, and to everybody when it was not
     /// answered.
     #[test]
     fn the_leader_is_asked_alone_and_everybody_when_it_does_not_answer() {
-        use crate::protocol::message::Progress;
         let mut client = open(Settings::default());
         let to = |client: &mut Client, now: u64, is_due: bool| {
             let (now, mut fx) = (Time(now), Effects::new());
@@ -726,23 +731,7 @@ mod tests {
         let (all, first) = (To::Group(Role::Proposer), NodeId::new(Role::Proposer, 1));
         assert_eq!(to(&mut client, 0, false), [all]);
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
-        let (standing, quorate, stamp) = (Standing::Leads, true, Time::ZERO);
-        let announcement = Announcement { standing, quorate, ballot, stamp, reads: Versions::ALL };
-        let progress = Progress {
-            trimmed: Instance::FIRST,
-            first: Instance::FIRST,
-            watermark: Instance(1),
-            decided: 0,
-            end: Instance(1),
-            name: 0,
-        };
-        let heartbeat = Heartbeat {
-            version: Version::OLDEST,
-            announcement,
-            asks: false,
-            full: false,
-            progress,
-        };
+        let heartbeat = leads(ballot, Progress::until(Instance::FIRST));
         client.on_heartbeat(Time(1), &heartbeat, &mut Effects::new());
         assert_eq!(to(&mut client, 2, false), [all], "the first is asked for again");
         assert_eq!(to(&mut client, 3, false), [To::Node(first)]);
@@ -835,14 +824,10 @@ mod tests {
     }
 
     fn begins_at(first: u64) -> Heartbeat {
-        let log = crate::protocol::decided_log::DecidedLog::new().progress();
         let (first, watermark) = (Instance(first), Instance(first + 9));
-        let progress = crate::protocol::message::Progress { first, watermark, ..log };
-        let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
-        let (standing, quorate) = (Standing::Leads, true);
-        let (stamp, reads) = (Time::ZERO, Versions::ALL);
-        let announcement = Announcement { standing, quorate, ballot, stamp, reads };
-        Heartbeat { announcement, asks: false, full: false, version: Version::NEWEST, progress }
+        let progress = Progress { first, watermark, ..Progress::until(Instance::FIRST) };
+        let heartbeat = leads(Ballot { round: 1, proposer: 1, boot: 1 }, progress);
+        Heartbeat { version: Version::NEWEST, ..heartbeat }
     }
 
     /// Who won what is removed is not known, so it is neither decided nor lost, and not waited for.
@@ -940,17 +925,7 @@ mod tests {
         let (mut client, mut fx) = client(2);
         fx.clear();
         let ballot = Ballot { round: 2, proposer: 2, boot: 1 };
-        let progress = crate::protocol::decided_log::DecidedLog::new().progress();
-        let (standing, quorate) = (Standing::Leads, true);
-        let announcement =
-            Announcement { standing, quorate, ballot, stamp: Time::ZERO, reads: Versions::ALL };
-        let heartbeat = Heartbeat {
-            version: Version::OLDEST,
-            announcement,
-            asks: false,
-            full: false,
-            progress,
-        };
+        let heartbeat = leads(ballot, Progress::until(Instance::FIRST));
         let leader = Sender { node: NodeId::new(Role::Proposer, 2), boot: 1 };
         for _ in 0..2 {
             client.on_message(Time::ZERO, leader, Message::Heartbeat(heartbeat.clone()), &mut fx);
@@ -1079,21 +1054,9 @@ mod tests {
         let mut fx = Effects::new();
         client.on_input(Time::ZERO, Input::Value(Value::new(b"v")), &mut fx);
         let mut told = |millis, watermark| {
-            let log = crate::protocol::decided_log::DecidedLog::new().progress();
-            let progress =
-                crate::protocol::message::Progress { first: Instance::FIRST, watermark, ..log };
             let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
-            let (standing, quorate) = (Standing::Leads, true);
-            let stamp = Time::ZERO;
-            let announcement =
-                Announcement { standing, quorate, ballot, stamp, reads: Versions::ALL };
-            let heartbeat = Heartbeat {
-                version: Version::OLDEST,
-                announcement,
-                asks: false,
-                full: false,
-                progress,
-            };
+            let progress = Progress { watermark, ..Progress::until(Instance::FIRST) };
+            let heartbeat = leads(ballot, progress);
             let now = Time::ZERO + Duration::from_millis(millis);
             client.on_heartbeat(now, &heartbeat, &mut fx);
             client.told_far

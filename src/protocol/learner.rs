@@ -410,8 +410,8 @@ impl Learner {
         let ballot = self.leader(now).unwrap_or(Ballot::ZERO);
         let (stamp, reads) = (now, self.settings.versions);
         let announcement = Announcement { standing, quorate: false, ballot, stamp, reads };
-        let (version, progress) = (self.version(now), self.log.progress());
-        let heartbeat = Heartbeat { version, announcement, asks: false, full: false, progress };
+        let heartbeat = Heartbeat::new(self.version(now), announcement, self.log.progress());
+        let heartbeat = heartbeat.remembering(self.log.session_count());
         fx.send(Role::Learner, Message::Heartbeat(heartbeat));
         fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval);
     }
@@ -650,7 +650,6 @@ impl Actor for Learner {
 mod tests {
     use super::*;
     use crate::protocol::types::{Entry, LogTime, Number, Part, Session, Value};
-    use crate::protocol::versions::Versions;
 
     fn entry(text: &str, number: u64, assigned_by: AssignedBy) -> Entry {
         let session = Session { client: 1, boot: 1 };
@@ -677,17 +676,8 @@ mod tests {
         };
         for (role, first) in [(Role::Learner, Instance::FIRST), (Role::Proposer, Instance(9))] {
             let mut learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
-            let (standing, quorate) = (Standing::Leads, false);
-            let (ballot, stamp) = (Ballot::ZERO, Time::ZERO);
-            let announcement =
-                Announcement { standing, quorate, ballot, stamp, reads: Versions::ALL };
-            let heartbeat = Heartbeat {
-                version: Version::OLDEST,
-                announcement,
-                asks: false,
-                full: false,
-                progress,
-            };
+            let announcement = Announcement::new(Standing::Leads, Ballot::ZERO);
+            let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
             let sender = Sender { node: NodeId::new(role, 2), boot: 1 };
             let message = Message::Heartbeat(heartbeat);
             learner.on_message(Time::ZERO, sender, message, &mut Effects::new());
@@ -852,25 +842,10 @@ mod tests {
 
     fn leads(watermark: u64, quorate: bool) -> Message {
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
-        let standing = Standing::Leads;
-        let announcement =
-            Announcement { standing, quorate, ballot, stamp: Time::ZERO, reads: Versions::ALL };
-        let watermark = Instance(watermark);
-        let progress = Progress {
-            trimmed: Instance::FIRST,
-            first: Instance::FIRST,
-            watermark,
-            decided: watermark.0 - 1,
-            end: watermark,
-            name: 0,
-        };
-        Message::Heartbeat(Heartbeat {
-            version: Version::OLDEST,
-            announcement,
-            asks: false,
-            full: false,
-            progress,
-        })
+        let announcement = Announcement::new(Standing::Leads, ballot);
+        let announcement = Announcement { quorate, ..announcement };
+        let progress = Progress::until(Instance(watermark));
+        Message::Heartbeat(Heartbeat::new(Version::OLDEST, announcement, progress))
     }
 
     #[test]

@@ -306,6 +306,14 @@ pub struct Progress {
     pub name: u64,
 }
 
+impl Progress {
+    /// All of a log without a name is held that ends before `end`, and nothing else is decided.
+    pub fn until(end: Instance) -> Self {
+        let (first, decided) = (Instance::FIRST, end.0.saturating_sub(1));
+        Progress { trimmed: first, first, watermark: end, decided, end, name: 0 }
+    }
+}
+
 /// Alive: a proposer to the acceptors, a learner to the learners; who campaigns or leads to the
 /// proposers, too, and who leads to learners and clients.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -321,6 +329,24 @@ pub struct Heartbeat {
     pub full: bool,
     /// What the sender holds, so that a lost last value is noticed.
     pub progress: Progress,
+    /// How many sessions of clients it remembers, for those who watch. Version 8 has no field for
+    /// it.
+    pub sessions: Option<u32>,
+}
+
+impl Heartbeat {
+    /// One that asks for nothing and says nothing of sessions.
+    pub fn new(version: Version, announcement: Announcement, progress: Progress) -> Self {
+        let (asks, full, sessions) = (false, false, None);
+        Heartbeat { version, announcement, asks, full, progress, sessions }
+    }
+
+    /// The same of a process that remembers so many sessions, where the version has a field.
+    pub fn remembering(self, sessions: usize) -> Self {
+        let count = u32::try_from(sessions).unwrap_or(u32::MAX);
+        let sessions = (self.version > Version::OLDEST).then_some(count);
+        Heartbeat { sessions, ..self }
+    }
 }
 
 /// What a process says of itself. A proposer's is repeated by the acceptors that hear it.
@@ -337,6 +363,14 @@ pub struct Announcement {
     pub stamp: Time,
     /// Which versions of the wire format it reads.
     pub reads: Versions,
+}
+
+impl Announcement {
+    /// That of a process of this release that hears no quorum and has no clock.
+    pub fn new(standing: Standing, ballot: Ballot) -> Self {
+        let (quorate, stamp, reads) = (false, Time::ZERO, Versions::ALL);
+        Announcement { standing, quorate, ballot, stamp, reads }
+    }
 }
 
 /// Acceptor to proposers: whom it heard of late, and what they said.

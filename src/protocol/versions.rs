@@ -107,12 +107,9 @@ mod tests {
 
     fn heartbeat(standing: Standing, round: u64, version: Version) -> Heartbeat {
         let ballot = Ballot { round, proposer: 1, boot: 1 };
-        let (stamp, reads) = (Time::ZERO, Versions::ALL);
-        let announcement = Announcement { standing, quorate: true, ballot, stamp, reads };
-        let (first, end) = (Instance::FIRST, Instance::FIRST);
-        let (trimmed, watermark, decided, name) = (first, first, 0, 0);
-        let progress = Progress { trimmed, first, watermark, decided, end, name };
-        Heartbeat { version, announcement, asks: false, full: false, progress }
+        let announcement = Announcement::new(standing, ballot);
+        let announcement = Announcement { quorate: true, ..announcement };
+        Heartbeat::new(version, announcement, Progress::until(Instance::FIRST))
     }
 
     #[test]

@@ -52,6 +52,8 @@ struct Process {
     heard: Time,
     announcement: Option<Announcement>,
     progress: Option<Progress>,
+    /// How many client sessions it says that it remembers.
+    sessions: Option<u32>,
     /// What an acceptor has promised.
     promised: Option<Ballot>,
     /// What an acceptor has accepted, and whom it hears, and when it said so.
@@ -151,6 +153,7 @@ impl Hearing {
                 process.hear(heartbeat.announcement);
                 process.full = heartbeat.full;
                 process.progress = Some(heartbeat.progress);
+                process.sessions = heartbeat.sessions;
             }
             Some(Message::Plea(plea)) => process.reads = Some(plea.reads),
             Some(Message::DecideAck(ack)) => process.progress = Some(ack.progress),
@@ -206,6 +209,7 @@ impl Hearing {
             heard: now,
             announcement: None,
             progress: None,
+            sessions: None,
             promised: None,
             echo: None,
             full: false,
@@ -231,6 +235,7 @@ impl Hearing {
             }
             .filter(|ballot| *ballot > Ballot::ZERO),
             progress: process.progress,
+            sessions: process.sessions,
             accepted: process.echo.as_ref().map(|(accepted, ..)| *accepted),
             lag: process.progress.zip(most).map(|(held, most)| most.saturating_sub(held.decided)),
             is_full: process.full,
@@ -341,22 +346,8 @@ mod tests {
     }
 
     fn heartbeat(announcement: Announcement, decided: u64) -> Message {
-        let end = Instance(decided + 1);
-        let progress = Progress {
-            trimmed: Instance::FIRST,
-            first: Instance::FIRST,
-            watermark: end,
-            decided,
-            end,
-            name: 0,
-        };
-        Message::Heartbeat(Heartbeat {
-            version: Version::OLDEST,
-            announcement,
-            asks: false,
-            full: false,
-            progress,
-        })
+        let progress = Progress::until(Instance(decided + 1));
+        Message::Heartbeat(Heartbeat::new(Version::OLDEST, announcement, progress))
     }
 
     fn echo(promised: Ballot, heard: &[(u32, Announcement)]) -> Message {

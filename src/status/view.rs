@@ -57,6 +57,9 @@ pub struct Row {
     pub ballot: Option<Ballot>,
     /// What it holds of the log.
     pub progress: Option<Progress>,
+    /// How many client sessions a proposer or learner remembers, if it says so: in version 8 there
+    /// is no field for it.
+    pub sessions: Option<u32>,
     /// In how many instances an acceptor has accepted something.
     pub accepted: Option<u64>,
     /// How many decided instances it lacks that somebody holds.
@@ -112,7 +115,7 @@ impl Row {
     }
 
     /// Its line, in pieces.
-    fn cells(&self) -> [String; 8] {
+    fn cells(&self) -> [String; 9] {
         let dash = || "-".to_owned();
         let position = match (self.progress, self.accepted) {
             (Some(progress), _) => format!("decided {}", progress.watermark.0.saturating_sub(1)),
@@ -125,6 +128,7 @@ impl Row {
             self.ballot.map_or_else(dash, |ballot| ballot.to_string()),
             position,
             self.lag.map_or_else(dash, |lag| format!("lag {lag}")),
+            self.sessions.map_or_else(dash, |sessions| format!("sessions {sessions}")),
             format!("heard {} ms ago", self.silent.as_millis()),
             self.wire(),
             self.source.map_or_else(dash, |source| source.to_string()),
@@ -146,6 +150,7 @@ impl Row {
             "accepted": self.accepted,
             "disk_full": self.is_full,
             "lag": self.lag,
+            "sessions": self.sessions,
             "heard_seconds": self.silent.as_secs_f64(),
             "wire": self.version.map(|version| version.0),
             "reads": self.reads.map(|reads| [reads.oldest.0, reads.newest.0]),
@@ -168,10 +173,10 @@ impl View {
 
     /// A line for each process.
     pub fn lines(&self) -> String {
-        let cells: Vec<[String; 8]> = self.rows.iter().map(Row::cells).collect();
+        let cells: Vec<[String; 9]> = self.rows.iter().map(Row::cells).collect();
         let width = |column: usize| cells.iter().map(|row| row[column].len()).max().unwrap_or(0);
-        let widths: [usize; 8] = std::array::from_fn(width);
-        let line = |row: &[String; 8]| {
+        let widths: [usize; 9] = std::array::from_fn(width);
+        let line = |row: &[String; 9]| {
             let padded = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}  "));
             format!("{}\n", padded.collect::<String>().trim_end())
         };
@@ -277,6 +282,7 @@ mod tests {
                 end: Instance(8),
                 name: 0,
             }),
+            sessions: Some(12),
             accepted: None,
             lag: Some(0),
             is_full: false,
@@ -290,7 +296,8 @@ mod tests {
 
     fn view() -> View {
         let ballot = Ballot { round: 3, proposer: 1, boot: 1 };
-        let acceptor = Row { progress: None, accepted: Some(5), lag: None, ..row("A1", None) };
+        let acceptor = Row { progress: None, sessions: None, accepted: Some(5), ..row("A1", None) };
+        let acceptor = Row { lag: None, ..acceptor };
         let silent = Row { is_fresh: false, source: None, ..row("L2", Some(Standing::Leads)) };
         View {
             cluster: "paxos".to_owned(),
@@ -311,9 +318,9 @@ mod tests {
     #[test]
     fn a_process_is_a_line() {
         let expected = "\
-P1  leads   3.P1  decided 7   lag 0  heard 12 ms ago  wire 8  10.0.0.1:4000
-A1  runs    3.P1  accepted 5  -      heard 12 ms ago  wire 8  10.0.0.1:4000
-L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 8  -
+P1  leads   3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  10.0.0.1:4000
+A1  runs    3.P1  accepted 5  -      -            heard 12 ms ago  wire 8  10.0.0.1:4000
+L2  silent  3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  -
 ";
         assert_eq!(view().lines(), expected);
     }
@@ -377,7 +384,11 @@ L2  silent  3.P1  decided 7   lag 0  heard 12 ms ago  wire 8  -
         let leads: Vec<_> =
             json["processes"].as_array().unwrap().iter().map(|p| &p["leads"]).collect();
         assert_eq!(leads, [true, false, false], "a silent one does not lead");
-        assert_eq!(json["processes"][1]["accepted"], 5);
-        assert!(json["processes"][1]["lag"].is_null());
+        assert_eq!(
+            (&json["processes"][0]["sessions"], &json["processes"][1]["accepted"]),
+            (&json!(12), &json!(5))
+        );
+        let acceptor = &json["processes"][1];
+        assert!(acceptor["lag"].is_null() && acceptor["sessions"].is_null());
     }
 }

@@ -13,7 +13,7 @@ mod record;
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use bincode::{BorrowDecode, Encode};
 
-use self::announcing::{put_reading, take_reading};
+use self::announcing::{put_reading, put_sessions, take_reading, take_sessions};
 pub(super) use self::record::{decode_record, encode_record};
 use super::Refusal;
 use crate::protocol::entries::{Entries, Unreadable};
@@ -201,10 +201,12 @@ pub(super) fn encode(message: &Message, version: Version, buffer: &mut Vec<u8>) 
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
         Message::Durable(durable) => fetching::encode_durable(durable, version, buffer),
         // Its version is that of the datagram.
-        Message::Heartbeat(Heartbeat { version: _, announcement, asks, full, progress }) => {
+        Message::Heartbeat(heartbeat) => {
+            let Heartbeat { version: _, announcement, asks, full, progress, sessions } = heartbeat;
             put_announcement(*announcement, version, buffer);
             let progress = wire_progress(*progress);
             put(HeartbeatTail { asks: *asks, full: *full, progress }, buffer);
+            put_sessions(*sessions, version, buffer);
         }
         Message::Echo(Echo { promised, accepted, full, reads, heard }) => {
             let (promised, accepted, full) = (wire_ballot(*promised), *accepted, *full);
@@ -411,8 +413,9 @@ pub(super) fn decode(
         Kind::Heartbeat => {
             let announcement = announcement(&mut body, version)?;
             let HeartbeatTail { asks, full, progress: held } = body.take()?;
-            let progress = progress(held)?;
-            Message::Heartbeat(Heartbeat { version, announcement, asks, full, progress })
+            let (progress, sessions) = (progress(held)?, take_sessions(&mut body, version)?);
+            let heartbeat = Heartbeat::new(version, announcement, progress);
+            Message::Heartbeat(Heartbeat { asks, full, sessions, ..heartbeat })
         }
         Kind::Echo => {
             let EchoHead { promised, accepted, full } = body.take()?;

@@ -82,23 +82,15 @@ mod tests {
     use super::*;
     use crate::protocol::message::Progress;
     use crate::protocol::types::{Instance, NodeId, Role};
-    use crate::protocol::versions::{Version, Versions};
+    use crate::protocol::versions::Version;
 
     fn say(hearing: &mut Hearing, now: u64, proposer: u32, stamp: u64, asks: bool) {
         let node = NodeId::new(Role::Proposer, proposer);
-        let (quorate, ballot, stamp) = (false, Ballot::ZERO, Time(stamp));
-        let (version, reads) = (Version::OLDEST, Versions::ALL);
-        let standing = Standing::Stands;
-        let announcement = Announcement { standing, quorate, ballot, stamp, reads };
-        let progress = Progress {
-            trimmed: Instance::FIRST,
-            first: Instance::FIRST,
-            watermark: Instance(1),
-            decided: 0,
-            end: Instance(1),
-            name: 0,
-        };
-        let heartbeat = Heartbeat { version, announcement, asks, full: false, progress };
+        let announcement = Announcement::new(Standing::Stands, Ballot::ZERO);
+        let announcement = Announcement { stamp: Time(stamp), ..announcement };
+        let progress = Progress::until(Instance::FIRST);
+        let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
+        let heartbeat = Heartbeat { asks, ..heartbeat };
         hearing.hear(Time(now), Sender { node, boot: 1 }, &heartbeat, &Settings::default());
     }
 

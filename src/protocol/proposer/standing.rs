@@ -178,9 +178,9 @@ impl Proposer {
         let stamp = self.election.next_stamp(now);
         let reads = self.settings.versions;
         let announcement = Announcement { standing, quorate, ballot, stamp, reads };
-        let progress = self.log.progress();
-        let heartbeat = Heartbeat { version, announcement, asks, full, progress };
-        let heartbeat = Message::Heartbeat(heartbeat);
+        let heartbeat = Heartbeat::new(version, announcement, self.log.progress());
+        let heartbeat = heartbeat.remembering(self.log.session_count());
+        let heartbeat = Message::Heartbeat(Heartbeat { asks, full, ..heartbeat });
         let (to, interval): (&[Role], _) = match standing {
             Standing::Leads if self.tells_clients() => {
                 (&[Role::Acceptor, Role::Proposer, Role::Learner, Role::Client], 1)

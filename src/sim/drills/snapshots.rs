@@ -18,7 +18,7 @@ use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, LogTime, NodeId, Number, Origin, Role, Sender,
     Session, Time, Value,
 };
-use crate::protocol::versions::{Version, Versions};
+use crate::protocol::versions::Version;
 use crate::rng::Rng;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
 use crate::sim::disk::SimDisk;
@@ -130,22 +130,10 @@ pub fn earlier_life() -> Wrong {
         let checkpoint = label(30).checkpoint;
         let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
         let mut learner = learner.restored(StateKind::Digest, checkpoint);
-        let standing = Standing::Leads;
-        let announcement = Announcement {
-            standing,
-            quorate: true,
-            ballot,
-            stamp: Time::ZERO,
-            reads: Versions::ALL,
-        };
-        let progress = Progress { name, ..DecidedLog::new().progress() };
-        let heartbeat = Heartbeat {
-            version: Version::OLDEST,
-            announcement,
-            asks: false,
-            full: false,
-            progress,
-        };
+        let announcement = Announcement::new(Standing::Leads, ballot);
+        let announcement = Announcement { quorate: true, ..announcement };
+        let progress = Progress { name, ..Progress::until(Instance::FIRST) };
+        let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
         let mut fx = Effects::new();
         learner.on_input(Time::ZERO, Input::Read(1), &mut fx);
         learner.on_turn_end(Time::ZERO, &mut fx);

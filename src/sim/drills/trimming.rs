@@ -5,8 +5,8 @@ use super::{CAST, MS, Wrong, cut, proposer};
 use crate::protocol::client::ClientTally;
 use crate::protocol::message::{Announcement, Assignment, Heartbeat, Message, Progress, Standing};
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time};
-use crate::protocol::versions::{Version, Versions};
+use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender};
+use crate::protocol::versions::Version;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, from_instance, mixed_values, values};
 use crate::sim::node::AnyRole;
 use crate::sim::record::PassageId;
@@ -195,23 +195,10 @@ pub(super) fn tell(
     let sender = Sender { node: proposer(9), boot: 1 };
     let Settings { acceptor_count, datagram_bytes, .. } = cluster.plan.settings;
     let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
-    let (standing, stamp) = (Standing::Stands, Time::ZERO);
-    let announcement = Announcement {
-        standing,
-        quorate: false,
-        ballot: Ballot::ZERO,
-        stamp,
-        reads: Versions::ALL,
-    };
-    let (watermark, decided, end, name) = (first, first.0 - 1, first, 0);
-    let progress = Progress { trimmed, first, watermark, decided, end, name };
-    let heartbeat = Message::Heartbeat(Heartbeat {
-        version: Version::OLDEST,
-        announcement,
-        asks: false,
-        full: false,
-        progress,
-    });
+    let announcement = Announcement::new(Standing::Stands, Ballot::ZERO);
+    let progress = Progress { trimmed, first, ..Progress::until(first) };
+    let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
+    let heartbeat = Message::Heartbeat(heartbeat);
     let mut bytes = Vec::new();
     codec.encode(&heartbeat, &mut bytes).expect("it is short");
     for id in nodes {

@@ -1,7 +1,8 @@
-//! How a process says which versions it reads, in every version. (What else differs between
-//! versions 8 and 9: `fetching::encode_durable`.)
+//! How a process says which versions it reads, in every version, and how many sessions it
+//! remembers. (What else differs between versions 8 and 9: `fetching::encode_durable`.)
 //!
-//! It is said beside a number that is always small.
+//! Sessions are a number at the end of a heartbeat, in version 9 alone. Which versions are read is
+//! said beside a number that is always small.
 //!
 //! * **Version 9** appends two bytes to the number: the oldest and the newest version.
 //! * **Version 8** has no field for it, and its readers refuse what has more fields. But they take
@@ -29,7 +30,19 @@ pub(super) fn put_reading(number: u32, reads: Versions, version: Version, buffer
     }
 }
 
-/// Takes them off the front of a body of this version.
+/// Appends how many sessions the sender of a heartbeat remembers, where there is a field for it.
+pub(super) fn put_sessions(sessions: Option<u32>, version: Version, buffer: &mut Vec<u8>) {
+    if version > Version::OLDEST {
+        put(sessions.unwrap_or(0), buffer);
+    }
+}
+
+/// Takes it off the front of what is left of a heartbeat of this version.
+pub(super) fn take_sessions(body: &mut Body<'_>, version: Version) -> Result<Option<u32>, Refusal> {
+    if version > Version::OLDEST { body.take().map(Some) } else { Ok(None) }
+}
+
+/// Takes a number, and which versions are read, off the front of a body of this version.
 pub(super) fn take_reading(
     body: &mut Body<'_>,
     version: Version,
