@@ -356,6 +356,23 @@ mod tests {
         assert!(!feed.has_descriptor());
     }
 
+    /// Reads on, in order, while there is something, or to `last`; whether it has come to the end.
+    fn read_on(reader: &mut Reader, read: &mut u64, last: u64) -> bool {
+        loop {
+            match try_next(reader) {
+                Ok(position) => {
+                    assert_eq!(position, *read + 1);
+                    *read = position;
+                }
+                Err(NoEntry::TimedOut) => return false,
+                Err(NoEntry::Ended) => return true,
+            }
+            if *read == last {
+                return false;
+            }
+        }
+    }
+
     /// Decides so many values, as fast as it can, for a reader that has room for four, and ends.
     fn produce(mut following: Following, count: u64) -> thread::JoinHandle<()> {
         thread::spawn(move || {
@@ -378,24 +395,13 @@ mod tests {
         let kept = descriptor(&reader);
         assert!(!is_readable_now(&kept));
         let producer = produce(following, COUNT);
-        let mut last = 0;
-        'all: loop {
-            assert!(is_readable(&kept, LONG), "nothing after {last}");
-            loop {
-                match try_next(&mut reader) {
-                    Ok(position) => {
-                        assert_eq!(position, last + 1);
-                        last = position;
-                    }
-                    Err(NoEntry::TimedOut) => break,
-                    Err(NoEntry::Ended) => break 'all,
-                }
-                if last < COUNT / 2 {
-                    break;
-                }
-            }
+        let (mut read, mut has_ended) = (0, false);
+        while !has_ended {
+            assert!(is_readable(&kept, LONG), "nothing after {read}");
+            let last = if read < COUNT / 2 { read + 1 } else { u64::MAX };
+            has_ended = read_on(&mut reader, &mut read, last);
         }
-        assert_eq!(last, COUNT);
+        assert_eq!(read, COUNT);
         producer.join().unwrap();
     }
 
@@ -410,23 +416,14 @@ mod tests {
         let data = epoll::EventData::new_u64(0);
         epoll::add(epoll.as_fd(), reader.descriptor().unwrap(), data, flags).unwrap();
         let producer = produce(following, COUNT);
-        let mut last = 0;
-        'all: loop {
+        let (mut read, mut has_ended) = (0, false);
+        while !has_ended {
             let mut events: Vec<epoll::Event> = Vec::with_capacity(1);
             epoll::wait(&epoll, spare_capacity(&mut events), Some(&LONG)).unwrap();
-            assert!(!events.is_empty(), "nothing after {last}");
-            loop {
-                match try_next(&mut reader) {
-                    Ok(position) => {
-                        assert_eq!(position, last + 1);
-                        last = position;
-                    }
-                    Err(NoEntry::TimedOut) => break,
-                    Err(NoEntry::Ended) => break 'all,
-                }
-            }
+            assert!(!events.is_empty(), "nothing after {read}");
+            has_ended = read_on(&mut reader, &mut read, u64::MAX);
         }
-        assert_eq!(last, COUNT);
+        assert_eq!(read, COUNT);
         producer.join().unwrap();
     }
 

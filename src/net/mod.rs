@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 use std::slice;
 use std::sync::Arc;
 
-use crate::protocol::types::{NodeId, Role};
+use crate::protocol::types::{NodeId, Role, To};
 use datagrams::Datagrams;
 
 /// The longest payload that UDP over IPv4 carries, in bytes.
@@ -138,6 +138,14 @@ pub trait DatagramSender: Send {
         self.send(node.role, datagrams)
     }
 
+    /// Sends `datagrams` to a group or to one process. Errors as above.
+    fn send_either(&self, to: To, datagrams: Datagrams<'_>) -> io::Result<()> {
+        match to {
+            To::Group(group) => self.send(group, datagrams),
+            To::Node(node) => self.send_to(node, datagrams),
+        }
+    }
+
     /// Whether what is sent to `node` goes to it alone.
     fn knows(&self, _node: NodeId) -> bool {
         false
@@ -216,7 +224,7 @@ impl<R: DatagramReceiver + ?Sized> DatagramReceiver for Box<R> {
     }
 }
 
-/// The largest UDP payload that goes over an interface of this MTU in one IP packet with so many
+/// The largest UDP payload that goes over an interface of this MTU in one IP packet with this many
 /// bytes of headers.
 pub fn payload_of_mtu(mtu: usize, header_bytes: usize) -> usize {
     mtu.saturating_sub(header_bytes).min(UDP_PAYLOAD_MAX)

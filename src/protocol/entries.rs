@@ -34,6 +34,7 @@
 
 mod builder;
 mod form;
+mod makeup;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 pub use self::builder::EntriesBuilder;
 use self::form::{NOOP, TIME, is_next, put, put_all, read, time_of};
 pub(super) use self::form::{put_number, read_number};
+use self::makeup::Makeup;
 use super::types::{
     AssignedBy, Counted, ENTRY_BYTES_MAX, Entry, LogTime, Number, Origin, Part, Piece, Run, Value,
 };
@@ -57,14 +59,7 @@ pub struct Entries {
     from: u32,
     until: u32,
     count: u32,
-    /// Whether all of them are no-ops, or all are one session's consecutive numbers.
-    is_run: bool,
-    /// Whether there may be parts of values among them.
-    has_parts: bool,
-    /// The same of checkpoints.
-    has_checkpoints: bool,
-    /// Whether their times may differ.
-    times_differ: bool,
+    makeup: Makeup,
     /// The origin of the first entry, which may refer to one that is not here.
     origin: Option<Origin>,
 }
@@ -178,18 +173,8 @@ impl Entries {
 
     /// This many no-ops.
     pub fn noops(count: u32) -> Entries {
-        let shared = vec![NOOP; count as usize].into();
-        Entries {
-            shared,
-            from: 0,
-            until: count,
-            count,
-            is_run: true,
-            has_parts: false,
-            has_checkpoints: false,
-            times_differ: false,
-            origin: None,
-        }
+        let (shared, makeup) = (vec![NOOP; count as usize].into(), Makeup::default());
+        Entries { shared, from: 0, until: count, count, makeup, origin: None }
     }
 
     /// The `count` entries at the beginning of `bytes`, in memory of their own, and what follows.
@@ -203,9 +188,7 @@ impl Entries {
         count: u32,
         mut before: Option<Origin>,
     ) -> Result<(Entries, &[u8]), Unreadable> {
-        let (mut rest, mut first) = (bytes, None);
-        let (mut is_run, mut has_parts, mut has_checkpoints) = (true, false, false);
-        let mut times_differ = false;
+        let (mut rest, mut origin, mut makeup) = (bytes, None, Makeup::default());
         for place in 0..count {
             let (entry, behind) = read(rest, before)?;
             // A time is said where it differs: so what looks untimed is.
@@ -218,35 +201,19 @@ impl Entries {
                 return Err(Unreadable::Impossible);
             }
             if place == 0 {
-                first = entry.origin();
-            } else {
-                is_run &= follows(before, entry);
-                times_differ |= time_of(before) != time_of(entry.origin());
+                origin = entry.origin();
             }
-            has_parts |= matches!(entry, EntryRef::Part { .. });
-            has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
+            makeup.add(place == 0, before, entry);
             (rest, before) = (behind, entry.origin());
         }
         let own = &bytes[..bytes.len() - rest.len()];
         let until = u32::try_from(own.len()).map_err(|_| Unreadable::Malformed)?;
-        let (shared, from, origin) = (own.into(), 0, first);
-        let entries = Entries {
-            shared,
-            from,
-            until,
-            count,
-            is_run,
-            has_parts,
-            has_checkpoints,
-            times_differ,
-            origin,
-        };
-        Ok((entries, rest))
+        Ok((Entries { shared: own.into(), from: 0, until, count, makeup, origin }, rest))
     }
 
     /// Appends the entries in their form.
     pub fn write(&self, buffer: &mut Vec<u8>) {
-        // Whoever reads it knows nothing of the entry before it.
+        // Its reader knows nothing of the entry before it.
         self.write_after(None, buffer);
     }
 
@@ -302,17 +269,17 @@ impl Entries {
 
     /// Whether there may be parts of values among them. False is certain.
     pub fn has_parts(&self) -> bool {
-        self.has_parts
+        self.makeup.has_parts
     }
 
     /// Whether there may be pieces of checkpoints among them. False is certain.
     pub fn has_checkpoints(&self) -> bool {
-        self.has_checkpoints
+        self.makeup.has_checkpoints
     }
 
     /// Tells the time of each of them, in order, or once if all have the same.
     pub fn each_time(&self, mut told: impl FnMut(LogTime)) {
-        if self.times_differ {
+        if self.makeup.times_differ {
             return self.iter().for_each(|entry| told(entry.time()));
         }
         told(time_of(self.origin));
@@ -327,7 +294,7 @@ impl Entries {
 
     /// Whether any of them has a time.
     pub fn are_timed(&self) -> bool {
-        self.times_differ || time_of(self.origin) != LogTime::NONE
+        self.makeup.times_differ || time_of(self.origin) != LogTime::NONE
     }
 
     /// The same, all of this time; they have none so far.
@@ -362,14 +329,14 @@ impl Entries {
 
     /// Whose numbers they are, and which; none unless they are one session's consecutive numbers.
     pub fn numbers(&self) -> Option<(Origin, Run<Number>)> {
-        let origin = self.origin.filter(|_| self.is_run)?;
+        let origin = self.origin.filter(|_| self.makeup.is_run)?;
         Some((origin, Run::new(origin.number, origin.number.plus(self.count.into()))))
     }
 
     /// Up to and with the last leader-assigned one: how many there are.
     pub fn leader_assigned_len(&self) -> usize {
         let is_leader_assigned = |(_, entry): &(usize, EntryRef<'_>)| entry.is_leader_assigned();
-        if self.is_run && !self.has_checkpoints {
+        if self.makeup.is_run && !self.makeup.has_checkpoints {
             let is_leaders = |origin: Origin| origin.assigned_by == AssignedBy::Leader;
             return if self.origin.is_some_and(is_leaders) { self.len() } else { 0 };
         }
@@ -393,11 +360,10 @@ impl Entries {
             self.until - entries.rest.len() as u32
         };
         let count = (until - from) as u32;
-        let is_run = self.is_run || count == 1;
         let shared = Arc::clone(&self.shared);
         let (from, until) = (start, end);
-        let mut slice = Entries { shared, from, until, count, is_run, origin, ..*self };
-        slice.is_run = slice.run_len() == slice.len();
+        let mut slice = Entries { shared, from, until, count, origin, ..*self };
+        slice.makeup.is_run |= count == 1 || slice.run_len() == slice.len();
         slice
     }
 
@@ -416,7 +382,7 @@ impl Entries {
 
     /// The same of the last.
     fn last_origin(&self) -> Option<Origin> {
-        if self.is_run && !self.times_differ {
+        if self.makeup.is_run && !self.makeup.times_differ {
             return self.origin.map(|first| first.at(first.number.plus(u64::from(self.count) - 1)));
         }
         self.iter().last().and_then(EntryRef::origin)
@@ -432,7 +398,7 @@ impl Entries {
 
     /// How many of them, from the first, are no-ops alone or one session's consecutive numbers.
     fn run_len(&self) -> usize {
-        if self.is_run {
+        if self.makeup.is_run {
             return self.len();
         }
         let mut entries = self.iter();
@@ -452,7 +418,7 @@ impl Entries {
     pub fn runs(&self) -> impl Iterator<Item = (usize, Entries)> {
         let (mut entries, mut place) = (self.iter(), 0);
         std::iter::from_fn(move || {
-            if self.is_run {
+            if self.makeup.is_run {
                 let is_first = std::mem::replace(&mut place, self.len()) < self.len();
                 return is_first.then(|| (0, self.clone()));
             }
@@ -470,8 +436,9 @@ impl Entries {
                 entries = ahead.clone();
             }
             let (until, count) = (offset(&entries), (place - begin) as u32);
-            let (shared, is_run) = (Arc::clone(&self.shared), true);
-            let run = Entries { shared, from, until, count, is_run, origin, ..*self };
+            let (shared, makeup) =
+                (Arc::clone(&self.shared), Makeup { is_run: true, ..self.makeup });
+            let run = Entries { shared, from, until, count, makeup, origin };
             Some((begin, run))
         })
     }
@@ -843,14 +810,14 @@ mod tests {
             let (again, rest) = Entries::read(&bytes, part.count).expect("it was written");
             prop_assert!(rest.is_empty());
             prop_assert_eq!(&again, &part);
-            prop_assert_eq!(again.is_run, part.is_run);
+            prop_assert_eq!(again.makeup.is_run, part.makeup.is_run);
             let mut builder = EntriesBuilder::new();
             for (from, until) in [(0, from), (from, until), (until, list.len())] {
                 builder.extend(&entries.slice(from, until));
             }
             let whole = builder.finish();
             prop_assert_eq!(&whole, &entries);
-            prop_assert_eq!(whole.is_run, entries.is_run);
+            prop_assert_eq!(whole.makeup.is_run, entries.makeup.is_run);
             prop_assert_eq!(written(&whole), written(&entries));
         }
 

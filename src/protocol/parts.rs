@@ -57,3 +57,72 @@ pub use super::{
     sessions::mistakes::Sessions,
     transfer::mistakes::Fetching,
 };
+
+/// Of a wrapper of a role, the calls that it passes on as they are.
+#[cfg(all(test, feature = "bugs"))]
+macro_rules! passes_on {
+    ($($call:ident),+) => {
+        $(passes_on!(@ $call);)+
+    };
+    (@ on_start) => {
+        passes_on!(@@ on_start, now: types::Time);
+    };
+    (@ on_timer) => {
+        passes_on!(@@ on_timer, now: types::Time, timer: timer::Timer);
+    };
+    (@ on_input) => {
+        passes_on!(@@ on_input, now: types::Time, input: actor::Input);
+    };
+    (@ on_turn_end) => {
+        passes_on!(@@ on_turn_end, now: types::Time);
+    };
+    (@ on_stop) => {
+        passes_on!(@@ on_stop, now: types::Time);
+    };
+    (@@ $call:ident, $($name:ident: $file:ident::$type:ident),+) => {
+        fn $call(
+            &mut self,
+            $($name: $crate::protocol::$file::$type,)+
+            fx: &mut $crate::protocol::actor::Effects,
+        ) {
+            self.0.$call($($name,)+ fx);
+        }
+    };
+    (@ on_calendar) => {
+        fn on_calendar(&mut self, time: $crate::protocol::types::LogTime) {
+            self.0.on_calendar(time);
+        }
+    };
+    (@ on_room) => {
+        fn on_room(&mut self, room: $crate::protocol::actor::Room) {
+            self.0.on_room(room);
+        }
+    };
+    (@ version) => {
+        fn version(&self, now: $crate::protocol::types::Time) -> $crate::protocol::versions::Version {
+            self.0.version(now)
+        }
+    };
+    (@ interest) => {
+        fn interest(&self) -> $crate::protocol::message::Interest {
+            self.0.interest()
+        }
+    };
+    (@ input_room) => {
+        fn input_room(&self) -> usize {
+            self.0.input_room()
+        }
+    };
+    (@ figures) => {
+        fn figures(&self, now: $crate::protocol::types::Time) -> $crate::protocol::figures::Figures {
+            self.0.figures(now)
+        }
+    };
+    (@ is_finished) => {
+        fn is_finished(&self) -> bool {
+            self.0.is_finished()
+        }
+    };
+}
+#[cfg(all(test, feature = "bugs"))]
+pub(crate) use passes_on;

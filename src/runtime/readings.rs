@@ -1,8 +1,8 @@
 //! Reads an acceptor's old votes from its disk, in a thread beside the role loop.
 //!
-//! The loop hands over what is to be read and goes on; this thread reads, and sends the answers. So
-//! no vote waits for a reading, however slow the disk is. What cannot be read is not answered: the
-//! learner asks again, and others than this acceptor too.
+//! The loop hands over which votes it wants and goes on; this thread reads them, and sends the
+//! answers. So no vote waits for a reading, however slow the disk is. A reading that fails is not
+//! answered: the learner asks again, and asks other acceptors as well.
 
 use std::io;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::wire::Codec;
 /// How many readings wait, at most. Learners ask again.
 const WAITING_MAX: usize = 8;
 
-/// Where the role loop puts what is to be read.
+/// Where the role loop puts its readings.
 #[derive(Clone, Debug)]
 pub struct Readings {
     sender: Sender<Reading>,
@@ -106,11 +106,7 @@ impl Desk {
         if self.neighbours.tell(to, message.kind(), datagram) == Reach::All {
             return;
         }
-        let sent = match to {
-            To::Group(group) => self.network.send(group, (&*datagram).into()),
-            To::Node(node) => self.network.send_to(node, (&*datagram).into()),
-        };
-        match sent {
+        match self.network.send_either(to, (&*datagram).into()) {
             Ok(()) => self.stats.sent.increment(),
             Err(_) => self.stats.send_errors.increment(),
         }

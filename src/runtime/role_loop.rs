@@ -466,11 +466,7 @@ impl<A: Actor> RoleLoop<A> {
         }
         let Surroundings { network, stats, .. } = &self.around;
         let (to, datagrams) = (self.bound_for, self.train.datagrams());
-        let sent = match to {
-            To::Group(group) => network.send(group, datagrams),
-            To::Node(node) => network.send_to(node, datagrams),
-        };
-        match sent {
+        match network.send_either(to, datagrams) {
             Ok(()) => stats.sent.add(datagrams.count() as u64),
             Err(error) => {
                 stats.send_errors.add(datagrams.count() as u64);

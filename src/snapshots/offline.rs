@@ -177,7 +177,7 @@ fn export(path: &Path, file: &Path, out: &mut impl Write) -> Result<(), OfflineE
                 options.write(true).create_new(true).mode(0o600);
                 let mut aside = options.open(&part).map_err(in_the_way)?;
                 let mut archive = Archive::new(path);
-                let copied = copy(&mut archive, &name, |bytes, _| aside.write_all(bytes));
+                let copied = copy(&mut archive, &name, &mut |bytes| aside.write_all(bytes));
                 let copied = copied.and_then(|()| aside.sync_all());
                 if copied.is_err() {
                     // The error is what matters.
@@ -212,39 +212,23 @@ fn import(file: &Path, path: &Path, out: &mut impl Write) -> Result<(), OfflineE
             one.display()
         ));
     }
-    let mut directory = match Directory::open(path) {
-        Ok(directory) => directory,
+    let mut shelf = match Directory::open(path) {
+        Ok(directory) => Shelf::new(directory),
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
             return refuse(format!("{shown} is in use by a learner; end it first"));
         }
         Err(error) => return refuse(format!("{shown}: cannot write there: {error}")),
     };
-    let name = name_of(found.label.of());
     if let Err(what) = expect_older(path, &found) {
         return refuse(what);
     }
     let (folder, source) = split(file)?;
-    let part = format!("{name}.part");
-    let put = (|| {
-        directory.create(&part)?;
-        let mut length = 0;
-        copy(&mut Archive::new(&folder), &source, |bytes, offset| {
-            length = offset + bytes.len() as u64;
-            directory.append(&part, bytes)
-        })?;
-        directory.cut(&part, length)?;
-        directory.sync(&part)?;
-        // Read back before it has its name.
-        Reader::begin(&mut directory, &part)?.finish()?;
-        directory.rename(&part, &name)?;
-        directory.sync_names()
-    })();
+    let of = found.label.of();
+    let put = shelf.put_copy(of, |take| copy(&mut Archive::new(&folder), &source, take));
     if let Err(error) = put {
-        // The error is what matters.
-        let _ = directory.remove(&part);
         return refuse(format!("{shown}: cannot write there: {error}"));
     }
-    say_whole(&directory.path_of(&name), &found, out)
+    say_whole(&shelf.path_of(&name_of(of)), &found, out)
 }
 
 /// Refuses a snapshot that would put the learner of this directory back, or is of something else.
@@ -272,11 +256,11 @@ fn expect_older(path: &Path, found: &Found) -> Result<(), String> {
     Ok(())
 }
 
-/// Hands all bytes of a file to `take`, in pieces, with the place of each.
+/// Hands all bytes of a file to `take`, in pieces.
 fn copy(
     from: &mut impl Disk,
     name: &str,
-    mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
+    take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; COPIED_BYTES];
     let mut offset = 0;
@@ -285,7 +269,7 @@ fn copy(
         if count == 0 {
             return Ok(());
         }
-        take(&buffer[..count], offset)?;
+        take(&buffer[..count])?;
         offset += count as u64;
     }
 }

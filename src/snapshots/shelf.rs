@@ -211,17 +211,50 @@ impl<D: Disk> Shelf<D> {
         label: &Label,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
-        let name = name_of(label.of());
+        self.put_aside(&name_of(label.of()), |disk, part| {
+            let mut writer = Writer::begin(disk, part, label)?;
+            write(&mut writer)?;
+            writer.end()
+        })
+    }
+
+    /// Puts a copy of a snapshot there, of `of`, which `pieces` hands out from its beginning to its
+    /// end. It is stable, and was read back, when this returns.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shelf::put`].
+    pub fn put_copy(
+        &mut self,
+        of: Instance,
+        pieces: impl FnOnce(&mut dyn FnMut(&[u8]) -> io::Result<()>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.put_aside(&name_of(of), |disk, part| {
+            let mut length = 0;
+            pieces(&mut |bytes| {
+                length += bytes.len() as u64;
+                disk.append(part, bytes)
+            })?;
+            Ok(length)
+        })
+    }
+
+    /// Puts a file there that `write` writes, and whose length it returns.
+    fn put_aside(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&mut D, &str) -> io::Result<u64>,
+    ) -> io::Result<()> {
         let part = format!("{name}{PART}");
         // What was left half way takes room that may be wanted.
         self.remove_parts()?;
-        let written = self.write_aside(&part, label, write);
+        let written = self.write_aside(&part, write);
         if let Err(error) = written {
             // It takes room that may be wanted. The error is what matters.
             let _ = self.disk.remove(&part);
             return Err(error);
         }
-        self.finish(&part, &name)
+        self.finish(&part, name)
     }
 
     /// Gives what is whole and stable its name.
@@ -235,13 +268,10 @@ impl<D: Disk> Shelf<D> {
     fn write_aside(
         &mut self,
         part: &str,
-        label: &Label,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        write: impl FnOnce(&mut D, &str) -> io::Result<u64>,
     ) -> io::Result<()> {
         self.disk.create(part)?;
-        let mut writer = Writer::begin(&mut self.disk, part, label)?;
-        write(&mut writer)?;
-        let length = writer.end()?;
+        let length = write(&mut self.disk, part)?;
         if !bugs::has(Bug::RenamesBeforeSync) {
             self.disk.cut(part, length)?;
             self.disk.sync(part)?;

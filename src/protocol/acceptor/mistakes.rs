@@ -4,14 +4,12 @@ use std::mem;
 use std::ops::Deref;
 
 use crate::bugs::{self, Bug};
-use crate::protocol::actor::{Actor, Effects, Ignored, Input, Record, Room};
-use crate::protocol::figures::Figures;
-use crate::protocol::message::{Accept, Heartbeat, Interest, Message, Prepare, Progress};
+use crate::protocol::actor::{Actor, Effects, Ignored, Record, Room};
+use crate::protocol::message::{Accept, Heartbeat, Message, Prepare, Progress};
+use crate::protocol::parts::passes_on;
 use crate::protocol::settings::Settings;
-use crate::protocol::timer::Timer;
 use crate::protocol::types::Few;
 use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time, To};
-use crate::protocol::versions::Version;
 
 /// [`super::Acceptor`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -135,9 +133,7 @@ fn misdirect(fx: &mut Effects) {
 }
 
 impl Actor for Acceptor {
-    fn on_start(&mut self, now: Time, fx: &mut Effects) {
-        self.0.on_start(now, fx);
-    }
+    passes_on!(on_start, on_timer, on_input, on_room, version, interest, figures);
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         match message {
@@ -151,32 +147,8 @@ impl Actor for Acceptor {
         }
     }
 
-    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
-        self.0.on_timer(now, timer, fx);
-    }
-
-    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
-        self.0.on_input(now, input, fx);
-    }
-
-    fn on_room(&mut self, room: Room) {
-        self.0.on_room(room);
-    }
-
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.0.on_turn_end(now, fx);
         misdirect(fx);
-    }
-
-    fn version(&self, now: Time) -> Version {
-        self.0.version(now)
-    }
-
-    fn interest(&self) -> Interest {
-        self.0.interest()
-    }
-
-    fn figures(&self, now: Time) -> Figures {
-        self.0.figures(now)
     }
 }

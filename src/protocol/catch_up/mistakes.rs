@@ -87,7 +87,7 @@ impl CatchUp {
         self.spoil(now, before, settings, fx);
     }
 
-    /// What is asked for since so many messages were sent, and so many timers were set.
+    /// What is asked for since this many messages were sent, and this many timers were set.
     fn spoil(
         &self,
         now: Time,

@@ -4,12 +4,12 @@ use std::ops::{Deref, DerefMut};
 
 use super::UNASKED_MAX;
 use crate::bugs::{self, Bug};
-use crate::protocol::actor::{Actor, Effects, Input};
-use crate::protocol::message::{Assignment, Interest, Message, RequestAck};
+use crate::protocol::actor::{Actor, Effects};
+use crate::protocol::message::{Assignment, Message, RequestAck};
+use crate::protocol::parts::passes_on;
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Instance, Role, Sender, Session, Time};
-use crate::protocol::versions::Version;
 
 /// [`super::Client`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,9 +64,7 @@ impl Client {
 }
 
 impl Actor for Client {
-    fn on_start(&mut self, now: Time, fx: &mut Effects) {
-        self.0.on_start(now, fx);
-    }
+    passes_on!(on_start, on_input, version, interest, input_room, is_finished);
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         match message {
@@ -88,10 +86,6 @@ impl Actor for Client {
         self.0.on_timer(now, timer, fx);
     }
 
-    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
-        self.0.on_input(now, input, fx);
-    }
-
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         let (sent, answered) = (fx.send.len(), self.answered);
         if bugs::has(Bug::HoldsBackMissed) {
@@ -108,21 +102,5 @@ impl Actor for Client {
                 *to = self.leader_or_all();
             }
         }
-    }
-
-    fn version(&self, now: Time) -> Version {
-        self.0.version(now)
-    }
-
-    fn interest(&self) -> Interest {
-        self.0.interest()
-    }
-
-    fn input_room(&self) -> usize {
-        self.0.input_room()
-    }
-
-    fn is_finished(&self) -> bool {
-        self.0.is_finished()
     }
 }

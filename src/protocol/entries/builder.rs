@@ -1,7 +1,8 @@
 //! Putting entries together, one by one or batch by batch.
 
-use super::form::{put, put_all, time_of};
-use super::{Entries, EntryRef, follows};
+use super::form::{put, put_all};
+use super::makeup::Makeup;
+use super::{Entries, EntryRef};
 use crate::protocol::types::{ENTRY_BYTES_MAX, Origin, Part};
 
 /// Puts entries together. It can be used again, and keeps its memory for that.
@@ -12,11 +13,7 @@ pub struct EntriesBuilder {
     /// The origins of the first and of the last entry.
     first: Option<Origin>,
     pub(super) last: Option<Origin>,
-    /// Whether not all of them are no-ops, or one session's consecutive numbers.
-    is_mixed: bool,
-    has_parts: bool,
-    has_checkpoints: bool,
-    times_differ: bool,
+    makeup: Makeup,
 }
 
 impl EntriesBuilder {
@@ -62,10 +59,7 @@ impl EntriesBuilder {
 
     /// Adds an entry.
     pub fn push(&mut self, entry: EntryRef<'_>) {
-        self.is_mixed |= self.count > 0 && !follows(self.last, entry);
-        self.has_parts |= matches!(entry, EntryRef::Part { .. });
-        self.has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
-        self.times_differ |= self.count > 0 && time_of(self.last) != time_of(entry.origin());
+        self.makeup.add(self.count == 0, self.last, entry);
         put(entry, self.last, &mut self.bytes);
         self.last = entry.origin();
         if self.count == 0 {
@@ -79,15 +73,10 @@ impl EntriesBuilder {
         if entries.is_empty() {
             return;
         }
-        let (origin, has_some) = (entries.origin, self.count > 0);
-        put_all(entries.as_bytes(), origin, self.last, &mut self.bytes);
-        self.is_mixed |= !entries.is_run || (has_some && !entries.follow(self.last));
-        self.times_differ |=
-            entries.times_differ || (has_some && time_of(self.last) != time_of(origin));
-        self.has_parts |= entries.has_parts;
-        self.has_checkpoints |= entries.has_checkpoints;
-        if !has_some {
-            self.first = origin;
+        put_all(entries.as_bytes(), entries.origin, self.last, &mut self.bytes);
+        self.makeup.join(self.count == 0, self.last, entries);
+        if self.count == 0 {
+            self.first = entries.origin;
         }
         self.count += entries.count;
         self.last = entries.last_origin();
@@ -96,27 +85,12 @@ impl EntriesBuilder {
     /// Everything that was added since the last time.
     pub fn finish(&mut self) -> Entries {
         assert!(self.bytes.len() <= u32::MAX as usize, "the caller fills datagrams");
-        let until = self.bytes.len() as u32;
-        let (shared, is_run) = (self.bytes.as_slice().into(), !self.is_mixed);
-        let EntriesBuilder {
-            count, has_parts, has_checkpoints, times_differ, first: origin, ..
-        } = *self;
-        let from = 0;
-        let entries = Entries {
-            shared,
-            from,
-            until,
-            count,
-            is_run,
-            has_parts,
-            has_checkpoints,
-            times_differ,
-            origin,
-        };
+        let (shared, until) = (self.bytes.as_slice().into(), self.bytes.len() as u32);
+        let EntriesBuilder { count, makeup, first: origin, .. } = *self;
+        let entries = Entries { shared, from: 0, until, count, makeup, origin };
         self.bytes.clear();
         (self.count, self.first, self.last) = (0, None, None);
-        (self.is_mixed, self.has_parts) = (false, false);
-        (self.has_checkpoints, self.times_differ) = (false, false);
+        self.makeup = Makeup::default();
         entries
     }
 }

@@ -226,7 +226,7 @@ pub(super) fn read(
     Ok((EntryRef::Part { origin, part, bytes }, rest))
 }
 
-/// Whether a part may have so many bytes. What this refuses is in no log, so what is in one is
+/// Whether a part may have this many bytes. What this refuses is in no log, so what is in one is
 /// bounded for all who read it.
 fn is_possible(part: Part, bytes: usize) -> bool {
     match part {

@@ -4,14 +4,12 @@ use std::ops::{Deref, DerefMut};
 
 use super::Beginning;
 use crate::bugs::{self, Bug};
-use crate::protocol::actor::{Actor, Delivery, Effects, Input};
+use crate::protocol::actor::{Actor, Delivery, Effects};
 use crate::protocol::checkpoint::Checkpoint;
-use crate::protocol::figures::Figures;
-use crate::protocol::message::{Interest, Message, StateKind};
+use crate::protocol::message::{Message, StateKind};
+use crate::protocol::parts::passes_on;
 use crate::protocol::settings::Settings;
-use crate::protocol::timer::Timer;
 use crate::protocol::types::{LogTime, Sender, Time};
-use crate::protocol::versions::Version;
 
 /// [`super::Learner`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -70,21 +68,11 @@ impl Learner {
 }
 
 impl Actor for Learner {
-    fn on_start(&mut self, now: Time, fx: &mut Effects) {
-        self.0.on_start(now, fx);
-    }
+    passes_on!(on_start, on_timer, on_input, version, interest, input_room, figures);
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         let message = self.mishear(message);
         self.0.on_message(now, from, message, fx);
-    }
-
-    fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
-        self.0.on_timer(now, timer, fx);
-    }
-
-    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
-        self.0.on_input(now, input, fx);
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
@@ -100,21 +88,5 @@ impl Actor for Learner {
                 *before = LogTime::NONE;
             }
         }
-    }
-
-    fn version(&self, now: Time) -> Version {
-        self.0.version(now)
-    }
-
-    fn interest(&self) -> Interest {
-        self.0.interest()
-    }
-
-    fn input_room(&self) -> usize {
-        self.0.input_room()
-    }
-
-    fn figures(&self, now: Time) -> Figures {
-        self.0.figures(now)
     }
 }

@@ -4,14 +4,12 @@ use std::ops::{Deref, DerefMut};
 
 use super::{Phase, ProposerOptions};
 use crate::bugs::{self, Bug};
-use crate::protocol::actor::{Actor, Effects, Input};
-use crate::protocol::figures::Figures;
-use crate::protocol::message::{Interest, Message};
-use crate::protocol::parts::Attempt;
+use crate::protocol::actor::{Actor, Effects};
+use crate::protocol::message::Message;
+use crate::protocol::parts::{Attempt, passes_on};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{LogTime, Sender, Time};
-use crate::protocol::versions::Version;
+use crate::protocol::types::{Sender, Time};
 
 /// [`super::Proposer`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -63,9 +61,7 @@ impl Proposer {
 }
 
 impl Actor for Proposer {
-    fn on_start(&mut self, now: Time, fx: &mut Effects) {
-        self.0.on_start(now, fx);
-    }
+    passes_on!(on_start, on_input, on_calendar, on_turn_end, on_stop, version, interest, figures);
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         self.0.on_message(now, from, message, fx);
@@ -78,33 +74,5 @@ impl Actor for Proposer {
     fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
         self.0.on_timer(now, timer, fx);
         self.reuse_ballots(fx);
-    }
-
-    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
-        self.0.on_input(now, input, fx);
-    }
-
-    fn on_calendar(&mut self, time: LogTime) {
-        self.0.on_calendar(time);
-    }
-
-    fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
-        self.0.on_turn_end(now, fx);
-    }
-
-    fn on_stop(&mut self, now: Time, fx: &mut Effects) {
-        self.0.on_stop(now, fx);
-    }
-
-    fn version(&self, now: Time) -> Version {
-        self.0.version(now)
-    }
-
-    fn interest(&self) -> Interest {
-        self.0.interest()
-    }
-
-    fn figures(&self, now: Time) -> Figures {
-        self.0.figures(now)
     }
 }
