@@ -15,7 +15,7 @@ const LATER: Duration = Duration::from_secs(180);
 /// and what it takes anyway.
 const MOST_MIB: u64 = 80;
 
-const COUNT: usize = 160_000;
+const COUNT: usize = 110_000;
 const BYTES: usize = 1000;
 
 const ALL: [&str; 7] =
@@ -64,7 +64,7 @@ fn expect_little_memory(world: &World, when: &str) {
     }
 }
 
-/// 160 MB go through processes of which none may take half of that, and all of it is printed by
+/// 110 MB go through processes of which none may take 80 MiB, and all of it is printed by
 /// learners that are late: while the others run, and after all of them were killed.
 #[test]
 fn everything_is_kept_and_memory_is_bounded() {
