@@ -180,7 +180,7 @@ impl fmt::Display for Refusal {
 }
 
 impl Codec {
-    /// The codec of `sender` in the cluster of this name with so many acceptors (1 to 64).
+    /// The codec of `sender` in the cluster of this name with this many acceptors (1 to 64).
     /// Datagrams are at most `datagram_bytes`.
     pub fn new(cluster: &str, acceptor_count: u32, sender: Sender, datagram_bytes: usize) -> Self {
         let cluster = fnv1a(cluster.as_bytes());

@@ -43,7 +43,7 @@ pub enum Session {
 pub struct Command {
     /// Its name, in small letters.
     pub name: &'static str,
-    /// How many words it has, its name included; at least so many, if it is negative.
+    /// How many words it has, its name included; at least this many, if it is negative.
     pub arity: i32,
     /// Where its keys stand: the first, the last, and the step. A negative last is counted from the
     /// end.

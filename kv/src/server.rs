@@ -40,7 +40,7 @@ const WAKER: Token = Token(usize::MAX - 1);
 
 /// How many bytes the flights in one entry have, unless a single one has more.
 const ENTRY_BYTES: usize = 256 << 10;
-/// A flight takes no further request once its steps have so many bytes.
+/// A flight takes no further request once its steps have this many bytes.
 const FLIGHT_BYTES: usize = 64 << 10;
 /// How long a flight waits for the cluster.
 pub const PATIENCE: Duration = Duration::from_secs(5);

@@ -34,7 +34,7 @@ pub struct About {
     pub password: Option<Vec<u8>>,
     /// How many bytes the steps of one command can have.
     pub longest: usize,
-    /// A flight takes no further command once its steps have so many bytes.
+    /// A flight takes no further command once its steps have this many bytes.
     pub flight_bytes: usize,
     /// Whether reads are answered by this replica alone.
     pub reads_locally: bool,

@@ -20,13 +20,13 @@ const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 60;
 /// What `disk_bytes` may be: a few segments, and several times what is under way.
 const DISK: RangeInclusive<u64> = 64 << 20..=1 << 60;
 
-/// `disk_bytes` has so many segments, unless they would be longer than they ever are, ...
+/// `disk_bytes` has this many segments, unless they would be longer than they ever are, ...
 const DISK_SEGMENTS: u64 = 16;
 
-/// ... so many windows of a leader, ...
+/// ... this many windows of a leader, ...
 const DISK_WINDOWS: u64 = 16;
 
-/// ... and so many times what is retained: half as much again is, records are longer than their
+/// ... and this many times what is retained: half as much again is, records are longer than their
 /// values, and a quarter is a reserve.
 const DISK_RETAINED: u64 = 3;
 

@@ -30,7 +30,7 @@ use crate::wire::{self, Codec};
 /// How often probes are sent.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Acceptors are asked every so many rounds.
+/// How many rounds pass between two questions to the acceptors.
 const QUESTION_EVERY: u64 = 3;
 
 /// Lengths that are tried beside the configured one: what remains of common MTUs, in bytes.

@@ -2,7 +2,8 @@
 //!
 //! A session's values are delivered in its order. So one number says which of them are decided, and
 //! a ticket needs no memory of its own: it compares its number with this one, without a lock. Only
-//! who really waits is written down, and one look tells the role whether anybody is to be woken.
+//! threads and tasks that really wait are written down, and one look tells the role whether to wake
+//! any of them.
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
@@ -25,11 +26,12 @@ const NONE: u64 = u64::MAX;
 ///
 /// # Why no wake-up is lost
 ///
-/// 1. Who tells writes `decided` or `ended`, and then reads `least`.
-/// 2. Who waits writes `least`, and then reads `decided` and `ended`.
-/// 3. These are sequentially consistent, so one of the two sees what the other has written: who
-///    waits finds the fate and does not sleep, or who tells finds who waits.
-/// 4. `least` is written under the lock that guards `waiting`, so who finds it low finds the entry.
+/// 1. The role writes `decided` or `ended`, and then reads `least`.
+/// 2. A waiter writes `least`, and then reads `decided` and `ended`.
+/// 3. These are sequentially consistent, so one of the two sees what the other has written: the
+///    waiter finds the fate and does not sleep, or the role finds the waiter.
+/// 4. `least` is written under the lock that guards `waiting`, so a role that finds it low finds the
+///    entry.
 /// 5. A thread that was woken before it sleeps does not sleep: `unpark` is remembered.
 pub(super) struct Front {
     /// Values that end below it are decided.
@@ -126,7 +128,7 @@ impl Front {
         let before = waiting.remove(&number);
         self.note_least(&waiting);
         drop(waiting);
-        // Dropping a waker may do anything, too.
+        // Dropping a waker may do anything as well.
         drop(before);
     }
 
@@ -186,7 +188,7 @@ mod tests {
     use crate::protocol::types::Counted;
 
     const LONG: Duration = Duration::from_secs(300);
-    /// Who lost a wake-up sleeps for `LONG`.
+    /// A waiter that lost its wake-up sleeps for `LONG`.
     const SOON: Duration = Duration::from_secs(150);
 
     /// Counts how often it is woken, and does something else then.

@@ -133,7 +133,7 @@ impl Judge {
         }
     }
 
-    /// Whatever is sent fits a datagram, and whoever receives it reads the same.
+    /// Everything that is sent fits a datagram, and its receiver reads the same.
     fn travels(&self, message: &Message) {
         let mut datagram = Vec::new();
         if let Err(error) = self.codec.encode(message, &mut datagram) {

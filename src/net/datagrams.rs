@@ -87,7 +87,7 @@ impl Train {
         self.count == 0
     }
 
-    /// Whether a datagram of so many bytes can go with the others.
+    /// Whether a datagram of this many bytes can go with the others.
     pub fn takes(&self, length: usize) -> bool {
         if self.is_empty() {
             return true;

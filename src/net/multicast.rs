@@ -416,7 +416,7 @@ impl AddressedSender for MulticastSender {
 #[derive(Default)]
 struct Sockets {
     /// Its own, one for each IP version of a multicast group, for multicast and for the addresses
-    /// it has learned; it is heard there, too.
+    /// it has learned; it is heard there as well.
     private: [Option<Arc<Outlet>>; 2],
     /// For lists of members, where everybody's address is known: the system knows the way to each,
     /// which need not begin at the interface of the groups. One for each address: what is sent to a

@@ -6,7 +6,7 @@ use crate::protocol::message::{
 };
 use crate::protocol::types::{Ballot, Counted, Entry, Instance, Number, Run};
 
-/// A value is shown up to so many characters.
+/// A value is shown up to this many characters.
 const VALUE_LETTERS: usize = 32;
 
 /// Consecutive instances, both ends included.
@@ -207,7 +207,7 @@ pub fn label(message: &Message, most: f64) -> String {
     }
 }
 
-/// Cuts a text to so many pixels.
+/// Cuts a text to this many pixels.
 pub fn cut(text: &str, size: f64, most: f64) -> String {
     if width(text, size) <= most {
         return text.to_owned();
@@ -223,7 +223,7 @@ pub fn cut(text: &str, size: f64, most: f64) -> String {
     kept
 }
 
-/// Breaks a text into lines of at most so many pixels.
+/// Breaks a text into lines of at most this many pixels.
 pub fn wrapped(text: &str, size: f64, most: f64) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {

@@ -1,15 +1,15 @@
 //! Fetching decided entries that were missed, and handing them to those who missed them.
 //!
-//! Learners and standby proposers ask, and whoever they name answers: of all that were heard to
-//! hold more, one after the other, for any of them may be cut off. A request names what is missing,
-//! by runs; an answer is a burst of datagrams whose last one says so, and what is still missing
-//! then is asked for at once. Whatever is lost is asked for again after a time-out, from the next
-//! source. Entries are final, so answers may come twice, late or in any order.
+//! Learners and standby proposers ask, and the process that they name answers: of all that were
+//! heard to hold more, one after the other, for any of them may be cut off. A request names what is
+//! missing, by runs; an answer is a burst of datagrams whose last one says so, and what is still
+//! missing then is asked for at once. A lost answer is asked for again after a time-out, from the
+//! next source. Entries are final, so answers may come twice, late or in any order.
 //!
-//! What nobody holds in memory any more a learner reads back from the acceptors (`recall`), in the
-//! same bursts and with the same pauses.
+//! A learner reads entries that nobody holds in memory any more back from the acceptors (`recall`),
+//! in the same bursts and with the same pauses.
 //!
-//! Whoever has much to fetch while others decide leaves them time between two requests.
+//! A process that has much to fetch while others decide leaves them time between two requests.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -36,10 +36,10 @@ const RUNS_MAX: usize = 64;
 /// How many sources are remembered, at most.
 const SOURCES_MAX: usize = 128;
 
-/// Between two requests others have so many times as long for deciding as the answer took.
+/// Between two requests others have this many times as long for deciding as the answer took.
 const PAUSE: u32 = 16;
 
-/// While others are heard to hold more, a request waits for its answer at most so many times as
+/// While others are heard to hold more, a request waits for its answer at most this many times as
 /// long as the first one.
 const LONGEST_WAIT: u32 = 4;
 

@@ -50,7 +50,7 @@ pub struct Client {
     opening: Opening,
     assignment: Assignment,
     settings: Settings,
-    /// Longer values travel in parts of so many bytes.
+    /// Longer values travel in parts of this many bytes.
     part_bytes: usize,
     /// The number of the front of `window`.
     front: Number,
@@ -830,7 +830,7 @@ mod tests {
         Heartbeat { version: Version::NEWEST, ..heartbeat }
     }
 
-    /// Who won what is removed is not known, so it is neither decided nor lost, and not waited for.
+    /// Nobody knows who won a removed instance, so a value is neither decided nor lost, nor waited for.
     #[test]
     fn instances_that_are_removed_are_given_up_and_the_others_are_not() {
         let assignment = Assignment::Client { first: Instance(5) };
@@ -934,7 +934,7 @@ mod tests {
         assert_eq!(sent(&fx), [(1, 2)]);
     }
 
-    /// A client with a value of so many parts.
+    /// A client with a value of this many parts.
     fn long(parts: usize, settings: Settings) -> (Client, Effects) {
         let bytes = settings.part_bytes() * parts - 1;
         let mut client = open(settings);
@@ -1046,7 +1046,7 @@ mod tests {
         assert_eq!(client.reach, Settings::default().client_window);
     }
 
-    /// Who asks for what no leader takes yet hears what it waits for, now and then.
+    /// A client that asks for what no leader takes yet says what it waits for, now and then.
     #[test]
     fn an_instance_too_far_ahead_is_spoken_of() {
         let assignment = Assignment::Client { first: Instance(2_000_000) };

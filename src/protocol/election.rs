@@ -19,9 +19,9 @@
 //!     it began to suspect. So one that has just gone deaf raises no ballot ("pre-vote": Ongaro,
 //!     thesis, 9.6).
 //!  4. Of several that may campaign, the smallest id goes first; the others wait a time-out each.
-//!  5. A proposer that leads or campaigns steps down when so many acceptors promised a higher
-//!     ballot that its own can win no more, or when a peer works with a higher ballot. One refusal
-//!     is not enough.
+//!  5. A proposer that leads or campaigns steps down when too many acceptors have promised a higher
+//!     ballot for its own to win, or when a peer works with a higher ballot. One refusal is not
+//!     enough.
 //!  6. A leader needs more than a quorum: clients and learners that no leader serves say so, and a
 //!     proposer that is proven to reach one of them takes over (`callers`).
 

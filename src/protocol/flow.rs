@@ -44,7 +44,7 @@
 //! # What others do
 //!
 //! * Aeron bounds what is sent by the least window of its receivers, or of those with a tag: that
-//!   protects receivers, not the network. Here, too, only those gate that are waited for. Its
+//!   protects receivers, not the network. Here only those gate that are waited for, as well. Its
 //!   option for the network, CUBIC, takes each loss for a full queue.
 //! * pgmcc (OpenPGM) runs a TCP window against the worst receiver. For a leader that would be the
 //!   slowest acceptor, which it need not wait for. Taken: answers as the clock, three later ones as
@@ -53,7 +53,7 @@
 //!   a short pause now and then to see the base, which otherwise drifts up with one's own queue.
 //! * BBR multiplies the highest rate seen by the base. Answers that come in batches (one vote for a
 //!   turn, a sync of a disk) make it over-estimate rates, and it must probe in phases; dividing the
-//!   window by the round trip needs neither. It, too, ignores losses below a share.
+//!   window by the round trip needs neither. It ignores losses below a share as well.
 //! * FAST TCP has this rule for large windows: no phases, no rate, and fair with what is added.
 //!
 //! It was tried over virtual links first (`flow/tests.rs`): 10 Mbit/s to 1 Gbit/s, round trips of
@@ -299,7 +299,7 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    /// Something could not leave for want of room.
+    /// Something could not leave, because there was no room.
     pub fn note_full(&mut self) {
         self.round.was_full = true;
     }

@@ -797,7 +797,7 @@ mod tests {
         assert_eq!(decide(&mut learner, 1, vec![Entry::Noop]), [told]);
     }
 
-    /// Which occurrence of a value counts depends on what is not handed out, too.
+    /// Which occurrence of a value counts depends on entries that are not handed out as well.
     #[test]
     fn what_lies_below_the_beginning_is_taken_in_and_not_handed_out() {
         let auto = |text, number| entry(text, number, AssignedBy::Leader);

@@ -1,7 +1,7 @@
 //! The messages, and how they follow each other.
 //!
-//! A message goes to a whole group, and who has no use for it drops it; or, where it concerns one
-//! process alone, to that one ([`To`]). What is asked again, and the answer to
+//! A message goes to a whole group, and members that have no use for it drop it; or, where it
+//! concerns one process alone, to that one ([`To`]). A question that is repeated, and the answer to
 //! it, goes to the group, so that nothing rests on knowing where anybody is. Any message may be
 //! lost, repeated, delayed or overtaken: no handler relies on order, and every answer can be asked
 //! for again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
@@ -252,8 +252,8 @@ pub struct Nack {
 /// Leader to learners: what is decided, by name. The same stands in every Accept, and, for the
 /// prefix alone, in a leader's heartbeats.
 ///
-/// The name of a decision is the ballot and the instance: whoever holds the entry that this very
-/// ballot proposed there holds what is decided. Whoever does not knows only that something is.
+/// The name of a decision is the ballot and the instance: a process that holds the entry which this
+/// very ballot proposed there holds what is decided. Any other knows only that something is.
 /// `proposals` has the argument.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Chosen {
@@ -296,7 +296,7 @@ pub struct Progress {
     /// Every instance below it is decided.
     pub watermark: Instance,
     /// How many instances are decided, also above the watermark, those that were trimmed among
-    /// them. Who counts fewer misses some.
+    /// them. A process that counts fewer misses some.
     pub decided: u64,
     /// Above every decided instance.
     pub end: Instance,
@@ -314,8 +314,8 @@ impl Progress {
     }
 }
 
-/// Alive: a proposer to the acceptors, a learner to the learners; who campaigns or leads to the
-/// proposers, too, and who leads to learners and clients.
+/// Alive: a proposer to the acceptors, a learner to the learners; a proposer that campaigns or leads
+/// to the other proposers as well, and a leader to learners and clients.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Heartbeat {
     /// In which version of the wire format it is sent. A leader's says in which one all others
@@ -341,7 +341,7 @@ impl Heartbeat {
         Heartbeat { version, announcement, asks, full, progress, sessions }
     }
 
-    /// The same of a process that remembers so many sessions, where the version has a field.
+    /// The same of a process that remembers this many sessions, where the version has a field.
     pub fn remembering(self, sessions: usize) -> Self {
         let count = u32::try_from(sessions).unwrap_or(u32::MAX);
         let sessions = (self.version > Version::OLDEST).then_some(count);
@@ -449,7 +449,7 @@ pub enum Standing {
 /// Learner or proposer to the learners or to the proposers: send what is decided here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CatchUpRequest {
-    /// Who is asked; none means whoever leads.
+    /// Which process is asked; none means the leader.
     pub of: Option<NodeId>,
     /// It was asked before and not answered: everybody shall hear the answer, for the way to the
     /// sender alone may be lost.

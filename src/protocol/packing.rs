@@ -56,7 +56,7 @@ pub fn disjoint<T: Counted>(runs: &[Run<T>]) -> Cow<'_, [Run<T>]> {
     Cow::Owned(merge(runs.to_vec()))
 }
 
-/// Takes away what is beyond so many runs, and returns it.
+/// Takes away what is beyond this many runs, and returns it.
 pub fn rest<T>(runs: &mut Few<Run<T>>, most: usize) -> Few<Run<T>> {
     runs.drain(most.min(runs.len())..).collect()
 }

@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Role, Time};
 
-/// After so many pleas in a row they become rare.
+/// After this many pleas in a row they become rare.
 const OFTEN: u32 = 24;
 
 /// So long for each process that pleads: all of them together are not to plead more often. But what
@@ -89,7 +89,7 @@ impl Pleading {
         fx.set_timer(Timer::Plea, now + wait);
     }
 
-    /// A proposer heard the plea, and those of others: so many plead.
+    /// A proposer heard the plea, and those of others: this many plead.
     pub fn on_offer(&mut self, now: Time, proposer: u32, callers: u32) {
         self.callers = callers;
         if self.offers.len() < OFFERS_MAX || self.offers.contains_key(&proposer) {

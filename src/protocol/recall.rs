@@ -188,7 +188,7 @@ impl Default for Recalls {
 }
 
 impl Recalls {
-    /// Asks for `run`. Who sends the entries changes with each try.
+    /// Asks for `run`. The acceptor that sends entries changes with each try.
     pub fn ask(
         &mut self,
         me: NodeId,

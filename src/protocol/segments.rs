@@ -12,13 +12,13 @@ use self::ordered::Ordered;
 use super::entries::{Entries, EntriesBuilder, EntryRef};
 use super::types::{Counted, Instance, Piece, Run};
 
-/// Once so many instances are complete, their segments are joined if they are small.
+/// Once this many instances are complete, their segments are joined if they are small.
 const BLOCK_INSTANCES: u64 = 64;
 
 /// A block in fewer segments is left as it is: they are not small.
 const BLOCK_SEGMENTS_MIN: usize = 8;
 
-/// Blocks of small segments are joined to segments of at most so many bytes.
+/// Blocks of small segments are joined to segments of at most this many bytes.
 const BLOCK_BYTES: usize = 1 << 14;
 
 /// Entries of consecutive instances: what one Accept, Decide or CatchUpReply carries.

@@ -133,7 +133,7 @@ impl Settings {
         }
     }
 
-    /// A value longer than this travels in parts of so many bytes.
+    /// A value longer than this travels in parts of this many bytes.
     pub fn part_bytes(&self) -> usize {
         Self::value_bytes_for(self.datagram_bytes)
     }

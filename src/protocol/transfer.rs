@@ -21,7 +21,7 @@
 //!    file, so the file has no holes: one that is half there, also from an earlier life of the
 //!    process, is gone on with.
 //! 4. What is lost is asked for again, and answered to the group then. A learner that does not
-//!    answer for a while is given up, and so is the whole for want of any.
+//!    answer for a while is given up, and so is the whole if none is left.
 //! 5. While others decide, three quarters of the time are left to them.
 //! 6. Until it has a snapshot, and has caught up from there, it tells the proposers from where on
 //!    it needs the log, and they wait for it, within bounds (`proposer::fetchers`).
@@ -57,7 +57,7 @@ const PAUSE: u32 = 3;
 /// For how long a learner that has begun to answer may be silent.
 const SILENCE: Duration = Duration::from_secs(2);
 
-/// After so many times of asking all others in vain, the learner ends.
+/// After asking all others in vain this many times, the learner ends.
 const LOOKS_MAX: u32 = 40;
 
 /// So often a learner may have sent a file that is damaged: what was left of it from before a power

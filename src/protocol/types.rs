@@ -168,7 +168,7 @@ impl fmt::Display for To {
 /// Who sent a message: the node, and which life of it.
 ///
 /// `boot` is drawn from the operating system at every start, so two processes that use one id, or
-/// one that was started again, can be told apart.
+/// one that was started again, can be distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sender {
     /// The node.

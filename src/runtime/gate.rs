@@ -138,7 +138,7 @@ pub struct Gate<R> {
 
 /// What is to become of a datagram.
 enum Verdict {
-    /// It comes in without its seal, which leaves so many bytes.
+    /// It comes in without its seal, which leaves this many bytes.
     Message(usize),
     /// It was for the gate itself.
     Hello,

@@ -64,7 +64,7 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// The fate of so many is known: hands on how long they took.
+    /// The fate of this many is known: hands on how long they took.
     fn settle(&mut self, now: Time, count: u64, took: &mut Histogram<u64>) {
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.since.len());
         for since in self.since.drain(..count) {

@@ -291,8 +291,8 @@ impl Checker {
         Ok(())
     }
 
-    /// A leader names what is decided: everything below `until`, and `runs`. Whoever holds what it
-    /// has proposed there under `ballot`, or will have, takes that for decided.
+    /// A leader names what is decided: everything below `until`, and `runs`. A process that holds
+    /// what it has proposed there under `ballot`, or will have, takes that for decided.
     fn on_names(
         &mut self,
         sender: Sender,

@@ -58,7 +58,7 @@ pub struct Plan {
     pub no_timeouts: bool,
     /// Leaders run phase 1 for each instance.
     pub no_preexecution: bool,
-    /// The log of an acceptor goes on in a new segment after so many bytes.
+    /// The log of an acceptor goes on in a new segment after this many bytes.
     pub segment_bytes: u64,
     /// How much the log of an acceptor may take.
     pub quota: Quota,
@@ -938,7 +938,7 @@ pub fn values(client: u32, count: u64) -> Vec<Value> {
     (1..=count).map(|line| Value::new(format!("c{client}-{line}").as_bytes())).collect()
 }
 
-/// `count` values that name their client, of which every so many has so many bytes.
+/// `count` values that name their client; every so many-th has so many bytes.
 pub fn mixed_values(client: u32, count: u64, (every, bytes): (u64, usize)) -> Vec<Value> {
     let value = |line: u64| {
         let mut text = format!("c{client}-{line}");

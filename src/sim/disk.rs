@@ -174,7 +174,7 @@ impl SimDisk {
         self.state().is_broken = is_broken;
     }
 
-    /// After so many more steps every step fails, as if the process were dead; never for none.
+    /// After this many more steps every step fails, as if the process were dead; never for none.
     pub fn kill_after(&self, steps: Option<u64>) {
         self.state().fuse = steps;
     }

@@ -75,7 +75,7 @@ impl Cluster {
         }
         let disk = self.hosts.entry(id).or_default().disk.clone();
         let shop = shop(disk.clone());
-        // Whoever makes something of the values needs all of them.
+        // A learner that makes something of the values needs all of them.
         let learner = learner.beginning(Beginning::At(Instance::FIRST));
         let Some(checkpoint) = newest(disk) else {
             return (learner.with_snapshots(shop.kind), Some(shop));

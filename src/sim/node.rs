@@ -117,7 +117,7 @@ impl HostClock {
         Time(self.set_at.0 + (ahead * 1000).div_ceil(self.permille))
     }
 
-    /// From now on it runs at so many thousandths of its true speed.
+    /// From now on it runs at this many thousandths of its true speed.
     pub fn set_rate(&mut self, now: Time, permille: u64) {
         let (shown, permille) = (self.shows(now), permille.max(1));
         *self = HostClock { set_at: now, shown, permille, ..*self };

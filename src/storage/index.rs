@@ -30,7 +30,7 @@ use crate::protocol::types::{Instance, Run};
 /// How much of the log one entry of the index stands for, in bytes, but for longer frames.
 const BLOCK_BYTES: u64 = 1 << 18;
 
-/// A reading ends with one of the first blocks to end: one of so many, at most.
+/// A reading ends with one of the first blocks to end: one of this many, at most.
 const ENDS_MAX: usize = 32;
 
 /// Frames that follow each other in the log, with votes in them.

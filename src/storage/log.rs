@@ -87,7 +87,7 @@ impl Default for LogOptions {
     }
 }
 
-/// Of so many flushes one is tried, at least, while the disk is full.
+/// Of this many flushes one is tried, at least, while the disk is full.
 const FULL_PAUSE_MAX: u32 = 64;
 
 /// How many segments are removed at once, at most. A trim point moves past one segment or two at a
@@ -130,9 +130,9 @@ pub struct Log<D> {
 /// How often it was tried to write where there is no room.
 #[derive(Clone, Copy, Debug)]
 struct Lack {
-    /// After so many flushes it is tried again, ...
+    /// After this many flushes it is tried again, ...
     pause: u32,
-    /// ... and so many of them have passed.
+    /// ... and this many of them have passed.
     passed: u32,
 }
 

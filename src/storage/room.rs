@@ -35,7 +35,7 @@ impl Quota {
     pub const NONE: Quota = Quota { limit: None, reserve: 256 << 20 };
 }
 
-/// The file system is asked after so many bytes, and after so many turns.
+/// The file system is asked after this many bytes, and after this many turns.
 const ASKED_BYTES: u64 = 4 << 20;
 const ASKED_TURNS: u32 = 64;
 

@@ -53,7 +53,7 @@ impl History {
     /// How many points it has at most. So many take less than a datagram.
     pub const POINTS_MAX: usize = 32;
 
-    /// The same with every second point, or fewer, if it is longer than so many bytes; nothing if
+    /// The same with every second point, or fewer, if it is longer than this many bytes; nothing if
     /// one is too many.
     pub fn within(mut self, most: usize) -> Option<History> {
         while self.encode().len() > most {

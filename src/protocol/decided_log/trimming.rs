@@ -159,7 +159,7 @@ impl DecidedLog {
     ///
     /// A proposer has it from the log or from a quorum of acceptors. A learner is not believed: a
     /// process that runs on, of a cluster that is no more, would make everybody who has only
-    /// begun wait for a log that is not there. All that it can know here is known to a leader, too.
+    /// begun wait for a log that is not there. A leader knows all that it can know here.
     pub fn note_trimmed(&mut self, source: NodeId, progress: Progress) -> bool {
         is_known(source, progress) && self.note_first(progress.trimmed)
     }
@@ -295,8 +295,8 @@ impl DecidedLog {
     }
 }
 
-/// Whether `source` is believed what it says of what is not kept. Whoever has not passed its own
-/// beginning knows it by hearsay.
+/// Whether `source` is believed what it says of what is not kept. A process that has not passed its
+/// own beginning knows it by hearsay.
 fn is_known(source: NodeId, progress: Progress) -> bool {
     source.role == Role::Proposer && progress.first <= progress.watermark
 }

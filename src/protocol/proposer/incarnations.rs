@@ -2,8 +2,8 @@
 //!
 //! An acceptor that was started again without its data, or with an older copy of it, has forgotten
 //! what it promised, so it could help to choose a second value. This is a guard and no proof: a
-//! proposer that was started again, too, has nothing to compare with; votes that overtake the first
-//! echo count; and what was stored after the last echo is not missed.
+//! proposer that was started again as well has nothing to compare with; votes that overtake the
+//! first echo count; and what was stored after the last echo is not missed.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;

@@ -18,7 +18,7 @@ use crate::protocol::types::{Counted, Instance, Number, Origin, Part, Run, Sessi
 const BYTES_MAX: usize = 1 << 28;
 const EARLY_BYTES_MAX: usize = 1 << 26;
 
-/// What early values are charged beside their bytes, so that many small ones are bounded, too.
+/// What early values are charged beside their bytes, so that many small ones are bounded as well.
 const EARLY_BYTES: usize = 256;
 
 /// The leader-assigned values of every session that has any.
@@ -128,7 +128,7 @@ struct Queue {
 struct Limits {
     /// How far above the first that is not delivered.
     values: usize,
-    /// Once there are so many bytes there is no room.
+    /// Once there are this many bytes there is no room.
     bytes: Bytes,
     /// What others leave for values in parts.
     room: Begun,

@@ -2,8 +2,9 @@
 //!
 //! Where `keepers` are named, the log is only removed below what `snapshot_copies` of them have on
 //! stable storage, in snapshots of their own. So when a replica comes that has nothing, one that it
-//! can start from is on so many disks, even if all processes die. Who is not named never holds the
-//! log back, and nobody waits for all that are: one that is dead would fill every disk.
+//! can start from is on that many disks, even if all processes die. A learner that is not named
+//! never holds the log back, and nobody waits for all that are: one that is dead would fill every
+//! disk.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -14,7 +15,7 @@ use crate::protocol::message::Durable;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Sender};
 
-/// How many lives of a learner are told apart from its present one: as many as may still have
+/// How many lives of a learner are distinguished from its present one: as many as may still have
 /// datagrams under way.
 const LIVES: usize = 8;
 

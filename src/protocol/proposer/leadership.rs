@@ -36,7 +36,7 @@ use crate::protocol::types::{
 /// promise seldom needs a second page.
 const ATTEMPT_INSTANCES: u64 = 64;
 
-/// In so many places it is looked for holes, at most, before a checkpoint is written.
+/// In how many places holes are looked for, at most, before a checkpoint is written.
 const HOLES_LOOKED_AT: usize = 256;
 
 /// A leader's state; it dies with the leadership.
@@ -531,9 +531,9 @@ impl Leadership {
         false
     }
 
-    /// Proposes what there is room for. Whoever found no room is first in the next turn, or a
-    /// large page of the one would never go beside small pages of the other; and whoever had some
-    /// room, and not enough, is second.
+    /// Proposes what there is room for. A session that found no room is first in the next turn, or
+    /// a large page of the one would never go beside small pages of the other; and one that had
+    /// some room, and not enough, is second.
     fn propose_all(&mut self, now: Time, log: &DecidedLog) {
         let first = self.first;
         self.first = Supply::Placed;

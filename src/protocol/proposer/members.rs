@@ -28,7 +28,7 @@ use crate::protocol::versions::{Version, Versions};
 /// It costs nothing, and the next try may make that process wait for as long as a plea takes.
 const OLD_CALLER: Duration = Duration::from_secs(3600);
 
-/// An acceptor that has not answered for so many leader time-outs may have been replaced by the
+/// An acceptor that has not answered for this many leader time-outs may have been replaced by the
 /// release before.
 const SILENT_TIMEOUTS: u32 = 8;
 

@@ -72,7 +72,7 @@ impl Proposer {
     }
 
     /// When a quorum is heard and has answered nothing for too long, and there is somebody to give
-    /// way to. Who hears no quorum keeps its office: it blocks nobody.
+    /// way to. A leader that hears no quorum stays: it blocks nobody.
     pub(super) fn check_progress(&mut self, now: Time, fx: &mut Effects) {
         let since = match &self.phase {
             Phase::Standby => None,

@@ -14,7 +14,7 @@ use crate::sim::fault::Fault;
 use crate::sim::node::AnyRole;
 use crate::storage::room::Quota;
 
-/// How many bytes a log may take, in segments of so many.
+/// How many bytes a log may take, in segments of this many.
 const LIMIT: u64 = 64 << 10;
 const SEGMENT: u64 = 4 << 10;
 

@@ -25,7 +25,7 @@ use crate::wire::Codec;
 pub(super) const DATAGRAM_BYTES: usize = 512;
 const LONG_BYTES: usize = 30 * (DATAGRAM_BYTES - 160) - 7;
 
-/// A cluster with a leader, in which so many values in parts may be open.
+/// A cluster with a leader, in which this many values in parts may be open.
 pub(super) fn cluster(seed: u64, count: usize) -> Cluster {
     let assembly = AssemblyLimits { count, bytes: LONG_BYTES * count };
     let datagram_bytes = DATAGRAM_BYTES;
@@ -47,7 +47,7 @@ fn types(cluster: &mut Cluster, client: u32, count: u64) {
     cluster.start_typist(client, Assignment::Leader, values, MS);
 }
 
-/// Runs until so many instances are chosen.
+/// Runs until this many instances are chosen.
 fn decides(cluster: &mut Cluster, count: usize) -> Wrong {
     let has = |cluster: &Cluster| cluster.checker().chosen().len() >= count;
     match cluster
@@ -230,7 +230,7 @@ fn any_session(rng: &mut Rng, client: u32) -> Vec<Entry> {
     (1..).zip(parts).map(|(number, part)| entry(session, number, part)).collect()
 }
 
-/// A leader-assigned value, or a part of one, of so many bytes.
+/// A leader-assigned value, or a part of one, of this many bytes.
 fn entry(session: Session, number: u64, (part, length): (Option<Part>, usize)) -> Entry {
     let origin = Origin::new(session, Number(number), AssignedBy::Leader);
     let bytes = Value::new(&vec![b'a' + (number % 26) as u8; length]);

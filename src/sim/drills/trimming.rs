@@ -12,7 +12,7 @@ use crate::sim::node::AnyRole;
 use crate::sim::record::PassageId;
 use crate::wire::Codec;
 
-/// How many entries are kept, of how many values; every so many is a long one, in three parts.
+/// How many entries are kept, of how many values; every so many-th is a long one, in three parts.
 const KEPT: u64 = 40;
 const VALUES: u64 = 300;
 const LONG: (u64, usize) = (7, 800);

@@ -73,7 +73,7 @@ fn lived() -> SimDisk {
     disk
 }
 
-/// The acceptor is there that answered so many turns, whether summaries are taken or not.
+/// The acceptor is there that answered this many turns, whether summaries are taken or not.
 fn expect_all(disk: &SimDisk, answered: u64, when: &str) {
     let (_, found, _) = open(disk, TINY);
     let is_after = |turns| found.remembers_as(&acceptor((1..=turns).map(turn)));

@@ -71,7 +71,7 @@ fn numbers(disk: &mut impl Disk) -> Vec<u64> {
     disk.list().unwrap().iter().filter_map(|name| segment_number(name)).collect()
 }
 
-/// The acceptor is there that answered so many turns, nothing is left over, and it goes on.
+/// The acceptor is there that answered this many turns, nothing is left over, and it goes on.
 fn expect_all<D: Disk>(open_disk: impl Fn() -> D, answered: u64, when: &str) {
     let (log, found) = open(open_disk()).unwrap_or_else(|error| panic!("{when}: {error}"));
     drop(log);
@@ -150,7 +150,7 @@ fn in_a_real_directory_killed_at_steps_of_a_removal_it_starts_again() {
     }
 }
 
-/// A disk whose log has so many segments of one frame: votes for 10, 20 and so on.
+/// A disk whose log has this many segments of one frame: votes for 10, 20 and so on.
 fn voted(segments: u64) -> (SimDisk, Log<SimDisk>) {
     let disk = SimDisk::new();
     let options = LogOptions { segment_bytes: 1, ..TINY };

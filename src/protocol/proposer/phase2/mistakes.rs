@@ -30,7 +30,7 @@ impl DerefMut for Phase2 {
     }
 }
 
-/// A quorum of so many.
+/// A quorum of this many.
 fn quorum_of(needed: u32) -> Quorum {
     Quorum::majority_of(2 * needed - 1)
 }
