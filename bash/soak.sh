@@ -55,7 +55,8 @@ started_at=$EPOCHREALTIME
 
 # What each node is: up, killed or paused; and in which step it came up.
 declare -A state_of born_of
-# Of each process: descriptors, KiB and decided instances when it was looked at first.
+# Of each process: descriptors, KiB and decided instances when it was looked at first. By the name of its
+# node, for the system gives the number of a process that has ended to another.
 declare -A first_fds first_kib first_decided
 lives=0
 # With limits: the most that was seen.
@@ -106,7 +107,7 @@ decided() {
 # disk_bytes FOLDER...: what the acceptors with these folders keep. One may remove a segment meanwhile.
 disk_bytes() {
     local -a files=("${@/%//log-*}")
-    # shellcheck disable=SC2086 # these are patterns
+    # shellcheck disable=SC2048,SC2086 # these are patterns
     { cat ${files[*]} 2>/dev/null || true; } | wc -c
 }
 
@@ -144,13 +145,13 @@ look() {
         [ "${born_of[$name]}" -lt "$step" ] || continue
         if [ "$limits" -eq 1 ]; then look_at_limits "$name"; fi
         fds=$(fds_of "$pid")
-        if [ -z "${first_fds[$pid]:-}" ]; then
+        if [ -z "${first_fds[$name]:-}" ]; then
             [ "${state_of[$name]}" = up ] && [ $((born_of[$name] + STARTED_STEPS)) -lt "$step" ] || continue
-            first_fds[$pid]=$fds
-            first_kib[$pid]=$(kib_of "$pid")
-            first_decided[$pid]=$(decided)
-        elif [ "$fds" -gt $((first_fds[$pid] + FDS_MORE)) ]; then
-            fail "$name had ${first_fds[$pid]} descriptors and now has $fds"
+            first_fds[$name]=$fds
+            first_kib[$name]=$(kib_of "$pid")
+            first_decided[$name]=$(decided)
+        elif [ "$fds" -gt $((first_fds[$name] + FDS_MORE)) ]; then
+            fail "$name had ${first_fds[$name]} descriptors and now has $fds"
         fi
     done
 }
@@ -176,7 +177,7 @@ bring_up() {
         paused)
             resume_node "$name"
             # It may have been paused in the middle of its start.
-            [ -n "${first_fds[${pid_of[$name]}]:-}" ] || born_of[$name]=$step
+            [ -n "${first_fds[$name]:-}" ] || born_of[$name]=$step
             ;;
         killed)
             if [ -e "$file" ]; then
@@ -186,6 +187,7 @@ bring_up() {
             fi
             restart_node "$name"
             born_of[$name]=$step
+            unset "first_fds[$name]" "first_kib[$name]" "first_decided[$name]"
             ;;
     esac
     state_of[$name]=up
@@ -367,12 +369,11 @@ if [ "$limits" -eq 1 ]; then
 fi
 declare -A dearest
 for name in "${nodes[@]}"; do
-    pid=${pid_of[$name]}
-    [ -n "${first_decided[$pid]:-}" ] || continue
-    gained=$((total - first_decided[$pid]))
+    [ -n "${first_decided[$name]:-}" ] || continue
+    gained=$((total - first_decided[$name]))
     # Of few instances, the pages of the allocator would be all one sees.
     [ "$gained" -ge 5000 ] || continue
-    bytes=$(((kib[$name] - first_kib[$pid]) * 1024 / gained))
+    bytes=$(((kib[$name] - first_kib[$name]) * 1024 / gained))
     role=${name%[0-9]}
     if [ "$bytes" -gt "${dearest[$role]:--1}" ]; then dearest[$role]=$bytes; fi
 done

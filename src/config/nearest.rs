@@ -11,8 +11,8 @@ pub(super) fn unknown(key: &str) -> String {
         format!("unknown key {key}; did you mean {nearest}?")
     } else {
         format!(
-            "unknown key {key}; none is much like it (the nearest is {nearest}); conf/paxos.conf of \
-             the project has all of them"
+            "unknown key {key}; none is much like it (the nearest is {nearest}); conf/paxos.conf \
+             of the project has all of them"
         )
     }
 }

@@ -563,8 +563,8 @@ fn heartbeat(proposer: &Proposer) -> Message {
         stamp: NOW,
         reads: Versions::ALL,
     };
-    let (version, progress) = (Version::NEWEST, proposer.log().progress());
-    Message::Heartbeat(Heartbeat { version, announcement, asks: false, full: false, progress })
+    let progress = proposer.log().progress();
+    Message::Heartbeat(Heartbeat::new(Version::NEWEST, announcement, progress))
 }
 
 /// The judge counts for itself: it shares no code with those it judges.

@@ -113,8 +113,7 @@ pub fn beginnings() -> Wrong {
         end: FIRST.plus(1),
         name: 1,
     };
-    let (version, asks, full) = (Version::OLDEST, false, false);
-    let heartbeat = Heartbeat { version, announcement, asks, full, progress };
+    let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
     let mut fx = Effects::new();
     late.on_message(Time::ZERO, leader(), Message::Heartbeat(heartbeat), &mut fx);
     late.on_turn_end(Time::ZERO, &mut fx);
