@@ -13,7 +13,8 @@ mod log;
 
 use std::future::Future;
 use std::io::{self, Read};
-use std::pin::pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -22,7 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use multi_paxos::{
     Cluster, ClusterBuilder, Consistency, Fate, Frozen, NoEntry, Node, NodeError, Place, Position,
-    ReadError, Refused, Replica, Role, StartErrorKind, StateMachine,
+    ReadError, Refused, Replica, Role, StartErrorKind, StateMachine, Ticket,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -355,6 +356,49 @@ fn a_machine_that_panics_ends_its_replica_and_nobody_waits() {
     assert_eq!(replica.call("more").err(), Some(Refused::Closed));
     assert_eq!(replica.read(Consistency::Local, SOON, |_| ()), Err(ReadError::Ended));
     assert!(matches!(replica.stop(SOON), Err(NodeError::Panicked)));
+}
+
+/// A waker of a program that has a mistake.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("as the test asks");
+    }
+}
+
+fn poll_with_panics<T>(mut ticket: Ticket<T>) -> Ticket<T> {
+    let waker = Waker::from(Arc::new(Panics));
+    // It may be known already, and then nobody is woken.
+    assert!(!ticket.is_known());
+    assert!(Pin::new(&mut ticket).poll(&mut Context::from_waker(&waker)).is_pending());
+    ticket
+}
+
+/// One caller's tasks and reads panic; that is heard by that one alone.
+#[test]
+fn a_caller_that_panics_harms_no_other() {
+    let cluster = cluster();
+    let client = cluster.client(1).unwrap();
+    let replica = cluster.replica(1, History::default()).unwrap();
+    // Nobody decides anything before all of them wait.
+    let panics = poll_with_panics(client.propose("a").unwrap());
+    let calm = client.propose("b").unwrap();
+    let called = poll_with_panics(replica.call("c").unwrap());
+    let behind = replica.call("d").unwrap();
+    let _nodes = nodes(&cluster);
+    assert_eq!(calm.wait(SOON).unwrap().decided().unwrap().0, 2);
+    assert_eq!(panics.wait(SOON).unwrap().decided().unwrap().0, 1);
+    assert!(behind.wait(SOON).unwrap().decided().is_some());
+    assert!(called.wait(SOON).unwrap().decided().is_some());
+    for how in [Consistency::Linearizable, Consistency::Local] {
+        let look = |_: &History| -> usize { panic!("as the test asks") };
+        let panic = catch_unwind(AssertUnwindSafe(|| replica.read(how, SOON, look))).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"as the test asks"));
+        assert_eq!(replica.read(how, SOON, |machine| machine.0.len()), Ok(4));
+    }
+    client.stop(SOON).unwrap();
+    replica.stop(SOON).unwrap();
 }
 
 /// Wakes a thread.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::contained::contain;
 use super::ticket::Fate;
 use crate::clock::Clock;
 use crate::protocol::types::{Number, Time};
@@ -54,7 +55,8 @@ impl Waiting {
     fn wake(self) {
         match self {
             Waiting::Thread(thread) => thread.unpark(),
-            Waiting::Task(waker) => waker.wake(),
+            // Those that come after it are woken whatever it does.
+            Waiting::Task(waker) => contain(|| waker.wake()),
         }
     }
 }
@@ -401,6 +403,27 @@ mod tests {
         assert!(front.is_empty(), "who is gone waits for nothing");
         drop(waker);
         assert_eq!(Arc::strong_count(&counted), 1);
+    }
+
+    /// As a waker does whose task's runtime has gone, or has a mistake.
+    #[test]
+    fn a_waker_that_panics_takes_no_wake_up_from_others() {
+        let front = Front::new();
+        let (counted, calm) = task(|| {});
+        let (panicked, panics) = task(|| panic!("as the test asks"));
+        let mut tickets = [1, 2, 3, 4].map(|number| ticket_at(Arc::clone(&front), Number(number)));
+        for (ticket, waker) in tickets.iter_mut().zip([&panics, &calm, &panics, &calm]) {
+            assert!(poll(ticket, waker).is_pending());
+        }
+        front.advance(Number(3));
+        let counts = || [&panicked, &counted].map(|task| task.count.load(Ordering::Relaxed));
+        assert_eq!((counts(), front.least.load(Ordering::SeqCst)), ([1, 1], 3));
+        front.end(Number(0));
+        assert_eq!(counts(), [2, 2]);
+        let fates = tickets.map(|mut ticket| poll(&mut ticket, &calm));
+        let told = [1, 2].map(|number| Fate::Decided(Number(number)));
+        assert_eq!(fates[..2], told.map(Poll::Ready));
+        assert_eq!(fates[2..], [Poll::Ready(Fate::Unknown); 2]);
     }
 
     #[test]

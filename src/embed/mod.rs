@@ -13,6 +13,7 @@
 mod client;
 mod cluster;
 pub mod conformance;
+mod contained;
 mod descriptor;
 mod desk;
 mod feed;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::contained::contain;
 use super::desk::{Closed, Desk, Patience, Refused, VALUES_MAX};
 use super::replica::{Call, Look};
 use super::subscription::Position;
@@ -100,7 +101,7 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
     /// Lets those look that wait for the answer to a question up to number `last`.
     pub fn serve(&self, last: u64, machine: &M, at: Position) {
         for (_, look) in self.take(last) {
-            look(machine, at);
+            contain(|| look(machine, at));
         }
     }
 
@@ -118,7 +119,7 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         let unread = std::mem::take(&mut state.waiting);
         drop(state);
         // Without the lock: who is told may do anything.
-        drop(unread);
+        unread.into_iter().for_each(|look| contain(|| drop(look)));
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::contained::contain;
 use super::desk::{Closed, Desk, Patience, Refused};
 use super::feed::{Feed, Piece, Taken};
 use super::node::{Node, NodeError};
@@ -231,7 +233,8 @@ impl<M: StateMachine> Replica<M> {
     }
 
     /// Lets `look` see the state between two commands, and returns what it makes of it. Nothing is
-    /// applied meanwhile, so it should be quick.
+    /// applied meanwhile, so it should be quick. It runs on the replica's thread; if it panics, the
+    /// panic goes on in the thread that called this, and the replica as if nothing had been.
     ///
     /// # Errors
     ///
@@ -259,7 +262,9 @@ impl<M: StateMachine> Replica<M> {
         look: impl FnOnce(&M, Position) -> R + Send + 'static,
     ) -> Result<R, ReadError> {
         let (ticket, teller) = ticket();
-        let look = move |machine: &M, at: Position| teller.decided(look(machine, at));
+        let look = move |machine: &M, at: Position| {
+            teller.decided(catch_unwind(AssertUnwindSafe(|| look(machine, at))));
+        };
         match consistency {
             Consistency::Local => {
                 self.looks.push(Box::new(look))?;
@@ -271,7 +276,10 @@ impl<M: StateMachine> Replica<M> {
                 Err(_) => return Err(ReadError::Ended),
             },
         }
-        wait_for(ticket, within)
+        match wait_for(ticket, within)? {
+            Ok(seen) => Ok(seen),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     /// The digest of the state, and the position of the last command in it.
@@ -342,7 +350,7 @@ impl<M> Looks<M> {
         loop {
             let next = self.waiting.lock().as_mut().and_then(VecDeque::pop_front);
             let Some(look) = next else { return };
-            look(machine, at);
+            contain(|| look(machine, at));
         }
     }
 }
@@ -444,7 +452,8 @@ impl<M: StateMachine> Drop for Applying<M> {
     fn drop(&mut self) {
         self.inboxes.iter().for_each(InboxSender::stop);
         self.desk.close(Number(0), Closed::Stopped);
-        drop(self.looks.waiting.lock().take());
+        let unread = self.looks.waiting.lock().take();
+        unread.into_iter().flatten().for_each(|look| contain(|| drop(look)));
         self.reads.close(Closed::Stopped);
     }
 }

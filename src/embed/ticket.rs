@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::contained::contain;
 use super::front::Front;
 use crate::protocol::types::Number;
 
@@ -37,6 +38,9 @@ impl<T> Fate<T> {
 
 /// A value under way. It can be waited for, polled as a [`Future`] without any runtime, or dropped:
 /// the value is proposed all the same.
+///
+/// A task is woken on a thread of the library, so its waker should be quick. If it panics it is
+/// taken for called: that is logged, and nobody else notices.
 #[must_use = "a value may not be decided yet when its ticket is there"]
 pub struct Ticket<T> {
     of: Of<T>,
@@ -226,9 +230,9 @@ impl<T> Slot<T> {
         *state = State::Known(fate);
         drop(state);
         self.known.notify_all();
-        // Whatever it does, no lock of this library is held.
+        // Whatever it does, no lock of this library is held, and its panic goes no further.
         if let Some(waker) = waker {
-            waker.wake();
+            contain(|| waker.wake());
         }
     }
 }
