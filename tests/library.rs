@@ -307,6 +307,31 @@ fn a_replica_goes_on_from_a_snapshot_and_ends_where_the_others_do() {
     assert_eq!(fresh.read(Consistency::Local, SOON, |machine| machine.0.len()), Ok(12));
 }
 
+/// While nobody answers, callers that do not wait any more leave room for others, and those that
+/// do are bounded.
+#[test]
+fn reads_in_vain_do_not_pile_up() {
+    const MOST: usize = 4096;
+    let cluster = cluster();
+    let replica = cluster.replica(1, History::default()).unwrap();
+    let read = |within| replica.read(Consistency::Linearizable, within, |machine| machine.0.len());
+    for _ in 0..=MOST {
+        assert_eq!(read(Duration::ZERO), Err(ReadError::TimedOut));
+        drop(replica.try_barrier().unwrap());
+    }
+    let barriers: Vec<_> = (0..MOST).map(|_| replica.try_barrier().unwrap()).collect();
+    assert_eq!(replica.try_barrier().err(), Some(Refused::Full(Vec::new())));
+    assert_eq!(read(SOON), Err(ReadError::Full));
+    assert_eq!(replica.read(Consistency::Local, SOON, |machine| machine.0.len()), Ok(0));
+    drop(barriers);
+    // Now somebody answers, and what waits is served.
+    let waiting = replica.try_barrier().unwrap();
+    let _nodes = nodes(&cluster);
+    assert!(waiting.wait(SOON).unwrap().decided().is_some());
+    assert_eq!(read(SOON), Ok(0));
+    replica.stop(SOON).unwrap();
+}
+
 /// Three nodes that are everything, and barriers, which pass after everything that was decided
 /// before.
 #[test]

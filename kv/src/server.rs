@@ -101,6 +101,8 @@ pub struct Server {
     looked: Instant,
     /// A connection was not taken, and nobody will say so again.
     may_accept: bool,
+    /// A connection has gone while something of it was under way.
+    has_lost: bool,
     /// What is read of a socket at a time.
     piece: Vec<u8>,
 }
@@ -176,6 +178,7 @@ impl Server {
             fresh: Vec::new(),
             looked: Instant::now(),
             may_accept: false,
+            has_lost: false,
             piece: vec![0; READ_BYTES],
         })
     }
@@ -316,6 +319,13 @@ impl Server {
             }
             self.propose(now, &mut again);
             busy = again;
+        }
+        if std::mem::take(&mut self.has_lost) {
+            let is_there = |place: usize, id| {
+                self.connections.get(place).is_some_and(|other| other.session.id() == id)
+            };
+            self.waiting.let_go(is_there);
+            self.aside.let_go(is_there);
         }
     }
 
@@ -490,6 +500,7 @@ impl Server {
     fn close(&mut self, place: usize) {
         if let Some(mut connection) = self.connections.try_remove(place) {
             let _ = self.poll.registry().deregister(&mut connection.stream);
+            self.has_lost |= connection.in_flight;
         }
         self.about.clients = self.connections.len();
     }

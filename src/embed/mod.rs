@@ -18,6 +18,7 @@ mod descriptor;
 mod desk;
 mod feed;
 mod front;
+mod looks;
 mod node;
 mod reads;
 mod replica;

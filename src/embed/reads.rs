@@ -5,15 +5,18 @@
 //! applies, behind all values that the reads must see; there they are served. Reads that the
 //! learner gives up go through the log: an empty value of the replica's own session, which no
 //! machine sees, and behind which they are served.
+//!
+//! Reads whose callers have gone are not there any more, and reads that want what is applied
+//! already are served with the next turn of the thread that applies.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
 use super::contained::contain;
-use super::desk::{Closed, Desk, Patience, Refused, VALUES_MAX};
-use super::replica::{Call, Look};
+use super::desk::{Closed, Desk, Patience, Refused};
+use super::looks::{Look, Looks, Queue, Turn, Waits};
+use super::replica::Call;
 use super::subscription::Position;
 use crate::runtime::inbox::InboxSender;
 
@@ -54,7 +57,7 @@ impl Drop for Passing {
 
 /// The reads of one replica.
 pub(super) struct Reads<M, O> {
-    me: Weak<dyn Readers>,
+    me: Weak<Self>,
     state: Mutex<State<M>>,
     desk: Arc<Desk<Call<O>>>,
     /// The learner's.
@@ -62,64 +65,113 @@ pub(super) struct Reads<M, O> {
 }
 
 struct State<M> {
-    /// By the number of their question.
-    waiting: VecDeque<(u64, Look<M>)>,
+    /// Those that wait for a question, by its number.
+    asked: Looks<M>,
+    /// Those that want what is applied, whatever that is.
+    local: Looks<M>,
     /// The number of the next question.
     next: u64,
     /// Something waits for it.
     is_wanted: bool,
+    /// Nothing is asked any more, and why.
     closed: Option<Closed>,
+    /// Nothing is applied any more.
+    has_ended: bool,
 }
+
+/// What reads that wait for no question have in place of its number: those begin at 1.
+const NO_QUESTION: u64 = 0;
 
 impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
     /// None yet, of a replica whose calls are put on this desk.
     pub fn new(desk: Arc<Desk<Call<O>>>, inbox: InboxSender) -> Arc<Self> {
-        let state = State { waiting: VecDeque::new(), next: 1, is_wanted: false, closed: None };
+        let state = State {
+            asked: Looks::new(),
+            local: Looks::new(),
+            next: NO_QUESTION + 1,
+            is_wanted: false,
+            closed: None,
+            has_ended: false,
+        };
         let state = Mutex::new(state);
         Arc::new_cyclic(|me: &Weak<Self>| Reads { me: me.clone(), state, desk, inbox })
     }
 
-    /// Lets `look` see the state once it has everything that is decided by now.
-    pub fn push(&self, look: Look<M>) -> Result<(), Refused> {
+    /// Lets `look` see the state once it has everything that is decided by now, if the caller still
+    /// waits then.
+    pub fn push(&self, look: Look<M>) -> Result<Waits, Refused> {
         let mut state = self.state.lock();
         match state.closed {
             Some(Closed::Stopped) => return Err(Refused::Closed),
             Some(Closed::Ended) => return Err(Refused::Ended),
-            None if state.waiting.len() >= VALUES_MAX => return Err(Refused::Full(Vec::new())),
             None => {}
         }
-        let number = state.next;
-        state.waiting.push_back((number, look));
+        let question = state.next;
+        let turn = state.asked.push(question, look).ok_or(Refused::Full(Vec::new()))?;
         let was_wanted = std::mem::replace(&mut state.is_wanted, true);
         drop(state);
         if !was_wanted {
             self.inbox.wake();
         }
-        Ok(())
+        Ok(Waits::new(self.me.clone(), turn))
+    }
+
+    /// Lets `look` see the state as it is when the thread that applies has time for it, which must
+    /// be told.
+    pub fn push_local(&self, look: Look<M>) -> Result<Waits, Refused> {
+        let mut state = self.state.lock();
+        if state.has_ended {
+            return Err(Refused::Closed);
+        }
+        let turn = state.local.push(NO_QUESTION, look).ok_or(Refused::Full(Vec::new()))?;
+        drop(state);
+        Ok(Waits::new(self.me.clone(), turn))
     }
 
     /// Lets those look that wait for the answer to a question up to number `last`.
     pub fn serve(&self, last: u64, machine: &M, at: Position) {
-        for (_, look) in self.take(last) {
-            contain(|| look(machine, at));
-        }
+        let looks = self.state.lock().asked.take(last);
+        looks.for_each(|look| contain(|| look(machine, at)));
     }
 
-    fn take(&self, last: u64) -> VecDeque<(u64, Look<M>)> {
-        let mut state = self.state.lock();
-        let count = state.waiting.partition_point(|(number, _)| *number <= last);
-        let later = state.waiting.split_off(count);
-        std::mem::replace(&mut state.waiting, later)
+    /// Lets those look that wait for no question.
+    pub fn serve_local(&self, machine: &M, at: Position) {
+        let looks = self.state.lock().local.take_all();
+        looks.for_each(|look| contain(|| look(machine, at)));
     }
 
-    /// Nothing is served any more.
-    pub fn close(&self, why: Closed) {
+    /// Nothing that needs a question is served any more.
+    fn close(&self, why: Closed) {
         let mut state = self.state.lock();
         state.closed.get_or_insert(why);
-        let unread = std::mem::take(&mut state.waiting);
+        let unread = state.asked.take_all();
         drop(state);
         // Without the lock: who is told may do anything.
-        unread.into_iter().for_each(|look| contain(|| drop(look)));
+        unread.for_each(|look| contain(|| drop(look)));
+    }
+
+    /// Nothing is applied, and so nothing served any more.
+    pub fn end(&self) {
+        self.close(Closed::Stopped);
+        let mut state = self.state.lock();
+        state.has_ended = true;
+        let unread = state.local.take_all();
+        drop(state);
+        unread.for_each(|look| contain(|| drop(look)));
+    }
+}
+
+impl<M: Send + 'static, O: Send + 'static> Queue for Reads<M, O> {
+    fn leave(&self, turn: Turn) {
+        let mut state = self.state.lock();
+        let look = match turn.question {
+            NO_QUESTION => state.local.remove(turn),
+            _ => state.asked.remove(turn),
+        };
+        // What nobody waits for is not asked.
+        state.is_wanted &= !state.asked.is_empty();
+        drop(state);
+        drop(look);
     }
 }
 
@@ -134,6 +186,9 @@ impl<M: Send + 'static, O: Send + 'static> Readers for Reads<M, O> {
     }
 
     fn leave_to_log(&self, last: u64) {
+        if self.state.lock().asked.first().is_none_or(|first| first > last) {
+            return; // Their callers have gone.
+        }
         let passing = Passing { last, readers: Some(self.me.clone()) };
         match self.desk.put(&[], Patience::Tries, Some(Call::Passed(passing))) {
             // Of what is refused they are asked for anew.
@@ -149,7 +204,7 @@ impl<M: Send + 'static, O: Send + 'static> Readers for Reads<M, O> {
         let mut state = self.state.lock();
         // With the next turn of the learner, which comes soon: woken, it might only find once more
         // that there is no room.
-        state.is_wanted |= !state.waiting.is_empty();
+        state.is_wanted |= !state.asked.is_empty();
     }
 }
 
@@ -157,6 +212,7 @@ impl<M: Send + 'static, O: Send + 'static> Readers for Reads<M, O> {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::super::desk::VALUES_MAX;
     use super::*;
     use crate::protocol::settings::Settings;
     use crate::protocol::types::{Number, Session};
@@ -178,10 +234,11 @@ mod tests {
                 seen.fetch_add(at.0, Ordering::Relaxed);
             }))
         };
-        assert_eq!((push(), push()), (Ok(()), Ok(())));
+        let _shared = [push(), push()].map(Result::unwrap);
         assert_eq!(learner.poll(), Some(Event::Input(Vec::new())));
         assert_eq!((learner.poll(), reads.depart(), reads.depart()), (None, Some(1), None));
-        assert_eq!((push(), reads.depart()), (Ok(()), Some(2)));
+        let _later = push().unwrap();
+        assert_eq!(reads.depart(), Some(2));
         reads.serve(1, &(), Position(5));
         assert_eq!(seen.load(Ordering::Relaxed), 10);
         // The third goes through the log, by the first value of the session.
@@ -191,12 +248,55 @@ mod tests {
         reads.serve(2, &(), Position(100));
         assert_eq!(seen.load(Ordering::Relaxed), 110);
         // The session ends before the value comes: they are asked for once more.
-        assert_eq!((push(), reads.depart()), (Ok(()), Some(3)));
+        let _last = push().unwrap();
+        assert_eq!(reads.depart(), Some(3));
         reads.leave_to_log(3);
         assert_eq!(reads.depart(), None);
         desk.close(Number(0), Closed::Ended);
         assert_eq!(reads.depart(), Some(4));
         reads.leave_to_log(4);
-        assert_eq!(push(), Err(Refused::Ended));
+        assert_eq!(push().err(), Some(Refused::Ended));
+        // What needs no question goes on, until nothing is applied any more.
+        let local = || reads.push_local(Box::new(|(), _| ()));
+        assert!(local().is_ok());
+        reads.end();
+        assert_eq!((local().err(), push().err()), (Some(Refused::Closed), Some(Refused::Ended)));
+    }
+
+    /// As when callers wait for a moment, again and again, while nobody answers.
+    #[test]
+    fn nothing_is_kept_asked_or_proposed_for_callers_that_have_gone() {
+        let (of_client, _client) = inbox(4);
+        let (of_learner, _learner) = inbox(4);
+        let desk: Arc<Desk<Call<()>>> = Desk::new(SESSION, Settings::default(), of_client);
+        let reads: Arc<Reads<(), ()>> = Reads::new(Arc::clone(&desk), of_learner);
+        let held = Arc::new(());
+        let look = || {
+            let held = Arc::clone(&held);
+            Box::new(move |(): &(), _| drop(held))
+        };
+        for _ in 0..2 * VALUES_MAX {
+            drop((reads.push(look()).unwrap(), reads.push_local(look()).unwrap()));
+        }
+        assert_eq!((Arc::strong_count(&held), reads.depart()), (1, None));
+        // This one goes after it was asked for.
+        let gone = reads.push(look()).unwrap();
+        assert_eq!(reads.depart(), Some(1));
+        drop(gone);
+        reads.leave_to_log(1);
+        assert!(desk.take(Number(1)).is_none());
+
+        // Those that stay are bounded, and say so.
+        let stay: Vec<_> = (0..VALUES_MAX).map(|_| reads.push(look()).unwrap()).collect();
+        assert_eq!(reads.push(look()).err(), Some(Refused::Full(Vec::new())));
+        let local = reads.push_local(look()).unwrap();
+        assert_eq!((reads.depart(), reads.depart()), (Some(2), None));
+        drop(stay);
+        reads.ask_anew();
+        assert_eq!((reads.depart(), Arc::strong_count(&held)), (None, 2));
+        // One that is served has nothing to leave any more.
+        reads.serve_local(&(), Position(1));
+        assert_eq!(Arc::strong_count(&held), 1);
+        drop(local);
     }
 }

@@ -15,9 +15,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
-use super::contained::contain;
 use super::desk::{Closed, Desk, Patience, Refused};
 use super::feed::{Feed, Piece, Taken};
 use super::node::{Node, NodeError};
@@ -78,9 +75,6 @@ pub(super) enum Call<O> {
     Passed(Passing),
 }
 
-/// Something to be done with the machine between two commands.
-pub(super) type Look<M> = Box<dyn FnOnce(&M, Position) + Send>;
-
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -99,8 +93,10 @@ pub enum Consistency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// It was not there in time.
+    /// It was not there in time. Nothing of it waits any more.
     TimedOut,
+    /// Thousands of other reads wait already.
+    Full,
     /// The replica has ended.
     Ended,
 }
@@ -112,6 +108,10 @@ impl fmt::Display for ReadError {
                 "the replica has not answered in time: a majority of the acceptors may be down, or \
                  it has much to apply; read again"
             }
+            ReadError::Full => {
+                "too many reads wait for the replica already: a majority of the acceptors may be \
+                 down, or it has much to apply; read again later"
+            }
             ReadError::Ended => "the replica has ended: start another one",
         })
     }
@@ -122,17 +122,11 @@ impl std::error::Error for ReadError {}
 /// One copy of the state, which follows the log and takes commands for it.
 pub struct Replica<M: StateMachine> {
     desk: Arc<Desk<Call<M::Output>>>,
-    looks: Arc<Looks<M>>,
     feed: Arc<Feed>,
     reads: Arc<Reads<M, M::Output>>,
     applied: Arc<AtomicU64>,
     /// None once it has been stopped.
     running: Option<(Node, JoinHandle<Result<M, NodeError>>)>,
-}
-
-struct Looks<M> {
-    /// None once nobody looks any more.
-    waiting: Mutex<Option<VecDeque<Look<M>>>>,
 }
 
 /// Where a replica begins.
@@ -147,7 +141,6 @@ pub(super) struct Start<M> {
 struct Applying<M: StateMachine> {
     session: Session,
     desk: Arc<Desk<Call<M::Output>>>,
-    looks: Arc<Looks<M>>,
     feed: Arc<Feed>,
     reads: Arc<Reads<M, M::Output>>,
     applied: Arc<AtomicU64>,
@@ -166,12 +159,10 @@ impl<M: StateMachine> Replica<M> {
         start: Start<M>,
     ) -> Result<Self, StartError> {
         let Start { machine, after, keeper } = start;
-        let looks = Arc::new(Looks { waiting: Mutex::new(Some(VecDeque::new())) });
         let applied = Arc::new(AtomicU64::new(after.0));
         let applying = Applying {
             session: desk.session(),
             desk: Arc::clone(&desk),
-            looks: Arc::clone(&looks),
             feed: Arc::clone(&feed),
             reads: Arc::clone(&reads),
             applied: Arc::clone(&applied),
@@ -181,7 +172,7 @@ impl<M: StateMachine> Replica<M> {
         let apply = move || applying.run(machine);
         let thread = thread::Builder::new().name("apply".to_owned()).spawn(apply);
         let running = Some((node, thread.map_err(no_thread)?));
-        Ok(Replica { desk, looks, feed, reads, applied, running })
+        Ok(Replica { desk, feed, reads, applied, running })
     }
 
     /// Proposes a command, and waits while too many others wait for the cluster. The ticket tells
@@ -224,12 +215,12 @@ impl<M: StateMachine> Replica<M> {
     ///
     /// # Errors
     ///
-    /// With [`Refused::Full`], whose value is empty, when too many others wait for the cluster, and
-    /// when the replica has ended.
+    /// With [`Refused::Full`], whose value is empty, while thousands of others wait, and when the
+    /// replica has ended. A barrier whose ticket is dropped does not wait any more.
     pub fn try_barrier(&self) -> Result<Ticket<Position>, Refused> {
         let (ticket, teller) = ticket();
-        self.reads.push(Box::new(move |_, at| teller.decided(at)))?;
-        Ok(ticket)
+        let waits = self.reads.push(Box::new(move |_, at| teller.decided(at)))?;
+        Ok(ticket.waiting(waits))
     }
 
     /// Lets `look` see the state between two commands, and returns what it makes of it. Nothing is
@@ -238,7 +229,8 @@ impl<M: StateMachine> Replica<M> {
     ///
     /// # Errors
     ///
-    /// When it was not there within `within`, and when the replica has ended.
+    /// When it was not there within `within`, while thousands of others wait, and when the replica
+    /// has ended.
     pub fn read<R: Send + 'static>(
         &self,
         consistency: Consistency,
@@ -265,18 +257,18 @@ impl<M: StateMachine> Replica<M> {
         let look = move |machine: &M, at: Position| {
             teller.decided(catch_unwind(AssertUnwindSafe(|| look(machine, at))));
         };
-        match consistency {
-            Consistency::Local => {
-                self.looks.push(Box::new(look))?;
-                self.feed.nudge();
-            }
-            Consistency::Linearizable => match self.reads.push(Box::new(look)) {
-                Ok(()) => {}
-                Err(Refused::Full(_)) => return Err(ReadError::TimedOut),
-                Err(_) => return Err(ReadError::Ended),
-            },
+        let waits = match consistency {
+            Consistency::Local => self.reads.push_local(Box::new(look)),
+            Consistency::Linearizable => self.reads.push(Box::new(look)),
+        };
+        let waits = waits.map_err(|refused| match refused {
+            Refused::Full(_) => ReadError::Full,
+            _ => ReadError::Ended,
+        })?;
+        if consistency == Consistency::Local {
+            self.feed.nudge();
         }
-        match wait_for(ticket, within)? {
+        match wait_for(ticket.waiting(waits), within)? {
             Ok(seen) => Ok(seen),
             Err(panic) => resume_unwind(panic),
         }
@@ -339,22 +331,6 @@ fn wait_for<T>(ticket: Ticket<T>, within: Duration) -> Result<T, ReadError> {
     }
 }
 
-impl<M> Looks<M> {
-    fn push(&self, look: Look<M>) -> Result<(), ReadError> {
-        self.waiting.lock().as_mut().ok_or(ReadError::Ended)?.push_back(look);
-        Ok(())
-    }
-
-    /// Lets those look who wait.
-    fn serve(&self, machine: &M, at: Position) {
-        loop {
-            let next = self.waiting.lock().as_mut().and_then(VecDeque::pop_front);
-            let Some(look) = next else { return };
-            contain(|| look(machine, at));
-        }
-    }
-}
-
 impl<M: StateMachine> Applying<M> {
     /// Gives the machine back at the end.
     fn run(self, mut machine: M) -> Result<M, NodeError> {
@@ -373,9 +349,9 @@ impl<M: StateMachine> Applying<M> {
                 } else {
                     self.apply(&mut machine, &piece);
                 }
-                self.looks.serve(&machine, self.at());
+                self.reads.serve_local(&machine, self.at());
             }
-            self.looks.serve(&machine, self.at());
+            self.reads.serve_local(&machine, self.at());
             if taken == Taken::Ended {
                 return Ok(machine);
             }
@@ -452,8 +428,6 @@ impl<M: StateMachine> Drop for Applying<M> {
     fn drop(&mut self) {
         self.inboxes.iter().for_each(InboxSender::stop);
         self.desk.close(Number(0), Closed::Stopped);
-        let unread = self.looks.waiting.lock().take();
-        unread.into_iter().flatten().for_each(|look| contain(|| drop(look)));
-        self.reads.close(Closed::Stopped);
+        self.reads.end();
     }
 }

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::contained::contain;
 use super::front::Front;
+use super::looks::Waits;
 use crate::protocol::types::Number;
 
 /// What became of a proposed value.
@@ -44,12 +45,14 @@ impl<T> Fate<T> {
 #[must_use = "a value may not be decided yet when its ticket is there"]
 pub struct Ticket<T> {
     of: Of<T>,
+    /// Where somebody would look for its holder in vain. Dropped last: the holder is not told.
+    _waits: Option<Waits>,
 }
 
 /// Where its fate is told.
 enum Of<T> {
     /// In a place of its own.
-    Slot(Arc<Slot<T>>),
+    Slot(Held<T>),
     /// By how far the session is decided.
     Front(Mark<T>),
 }
@@ -115,6 +118,17 @@ struct Slot<T> {
     known: Condvar,
 }
 
+/// The ticket's end. Dropped, it leaves nobody to be told, and nothing that was said.
+struct Held<T>(Arc<Slot<T>>);
+
+impl<T> Drop for Held<T> {
+    fn drop(&mut self) {
+        let left = std::mem::replace(&mut *self.0.state.lock(), State::Taken);
+        // Without the lock: dropping a waker, or an outcome, may do anything.
+        drop(left);
+    }
+}
+
 enum State<T> {
     Open(Option<Waker>),
     Known(Fate<T>),
@@ -125,17 +139,24 @@ enum State<T> {
 /// A ticket and its teller.
 pub(super) fn ticket<T>() -> (Ticket<T>, Teller<T>) {
     let slot = Arc::new(Slot { state: Mutex::new(State::Open(None)), known: Condvar::new() });
-    (Ticket { of: Of::Slot(Arc::clone(&slot)) }, Teller { slot })
+    let of = Of::Slot(Held(Arc::clone(&slot)));
+    (Ticket { of, _waits: None }, Teller { slot })
 }
 
 /// The ticket of the value whose last number this is.
 pub(super) fn ticket_at(front: Arc<Front>, number: Number) -> Ticket<Number> {
     let (is_entered, is_taken) = (false, false);
     let outcome = |number| number;
-    Ticket { of: Of::Front(Mark { front, number, outcome, is_entered, is_taken }) }
+    let of = Of::Front(Mark { front, number, outcome, is_entered, is_taken });
+    Ticket { of, _waits: None }
 }
 
 impl<T> Ticket<T> {
+    /// The same, whose holder waits in a queue: it leaves that when the ticket is dropped.
+    pub(super) fn waiting(self, waits: Waits) -> Self {
+        Ticket { _waits: Some(waits), ..self }
+    }
+
     /// Waits until the fate of the value is known, for at most `within`.
     ///
     /// # Errors
@@ -144,7 +165,7 @@ impl<T> Ticket<T> {
     /// can be waited for again.
     pub fn wait(mut self, within: Duration) -> Result<Fate<T>, NotYet<T>> {
         let fate = match &mut self.of {
-            Of::Slot(slot) => slot.wait(within),
+            Of::Slot(Held(slot)) => slot.wait(within),
             Of::Front(mark) => mark.front.wait(mark.number, within).map(|fate| mark.tell(fate)),
         };
         fate.ok_or(NotYet(self))
@@ -153,7 +174,7 @@ impl<T> Ticket<T> {
     /// Whether [`Ticket::wait`] would return at once.
     pub fn is_known(&self) -> bool {
         match &self.of {
-            Of::Slot(slot) => !matches!(*slot.state.lock(), State::Open(_)),
+            Of::Slot(Held(slot)) => !matches!(*slot.state.lock(), State::Open(_)),
             Of::Front(mark) => mark.front.fate(mark.number).is_some(),
         }
     }
@@ -165,7 +186,7 @@ impl<T> Future for Ticket<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Fate<T>> {
         const AGAIN: &str = "a ticket was polled again after it was ready";
         match &mut self.of {
-            Of::Slot(slot) => {
+            Of::Slot(Held(slot)) => {
                 let mut state = slot.state.lock();
                 match std::mem::replace(&mut *state, State::Taken) {
                     State::Known(fate) => Poll::Ready(fate),
@@ -265,6 +286,18 @@ mod tests {
         let (ticket, teller) = super::ticket();
         teller.decided(1);
         assert_eq!(ticket.wait(Duration::ZERO).unwrap().decided(), Some(1));
+    }
+
+    #[test]
+    fn a_ticket_that_is_dropped_wakes_nobody_and_leaves_nothing() {
+        let count = Arc::new(Count(AtomicU32::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let (mut ticket, teller) = ticket();
+        assert!(Pin::new(&mut ticket).poll(&mut Context::from_waker(&waker)).is_pending());
+        drop((ticket, waker));
+        assert_eq!(Arc::strong_count(&count), 1);
+        teller.decided(Arc::clone(&count));
+        assert_eq!((count.0.load(Ordering::Relaxed), Arc::strong_count(&count)), (0, 1));
     }
 
     struct Count(AtomicU32);

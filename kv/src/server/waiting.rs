@@ -112,6 +112,28 @@ impl Waiting {
         self.pending.get(next).map(|pending| pending.deadline)
     }
 
+    /// Forgets reads whose connections have gone, and barriers that nobody waits for.
+    pub fn let_go(&mut self, is_there: impl Fn(usize, u64) -> bool) {
+        for pending in &mut self.pending {
+            pending.reads.retain(|(place, id, _)| is_there(*place, *id));
+        }
+        self.sweep();
+    }
+
+    /// Lets go of barriers that nobody waits for; but for the first, if it has been given up: it
+    /// tells when a majority answers again.
+    fn sweep(&mut self) {
+        let is_first_needed = self.is_stuck();
+        let mut place = 0;
+        self.pending.retain(|pending| {
+            place += 1;
+            let is_barrier = matches!(pending.awaited, Awaited::Passed(..));
+            !is_barrier || !pending.reads.is_empty() || place == 1 && is_first_needed
+        });
+        // Another one may be the first now, and nobody has asked for it yet.
+        self.waking_first();
+    }
+
     /// The flights that have waited for too long.
     pub fn give_up(&mut self, now: Instant) -> Parts {
         let mut parts = Vec::new();
@@ -123,6 +145,9 @@ impl Waiting {
             pending.is_given_up = true;
             parts.append(&mut pending.writes);
             parts.append(&mut pending.reads);
+        }
+        if !parts.is_empty() {
+            self.sweep();
         }
         parts
     }
@@ -161,5 +186,46 @@ impl Wake for Waking {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use multi_paxos::{Cluster, Refused};
+
+    use super::*;
+    use crate::machine::{Machine, Shared};
+
+    /// Clients come, read and go while no majority answers: no more is kept than of those that are
+    /// there.
+    #[test]
+    fn reads_of_clients_that_have_gone_are_not_kept() {
+        let name = format!("waiting-{}", std::process::id());
+        let group = "239.0.0.1".parse().unwrap();
+        let cluster = Cluster::builder(&name).multicast(group, 19_690).build().unwrap();
+        let replica = cluster.replica(1, Machine::new(Shared::default(), 1)).unwrap();
+        let poll = mio::Poll::new().unwrap();
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        let mut waiting = Waiting::new(&Waking::new(waker));
+        let now = Instant::now();
+        let come = |waiting: &mut Waiting, client: u64| {
+            let barrier = Awaited::Passed(replica.try_barrier()?, 0);
+            waiting.push(barrier, Vec::new(), vec![(0, client, Flight::default())], now);
+            Ok::<_, Refused>(())
+        };
+        for client in 0..10_000 {
+            come(&mut waiting, client).unwrap();
+            waiting.let_go(|_, id| id == 0);
+        }
+        assert!(waiting.pending.len() == 1 && !waiting.is_stuck());
+        // Those that are there are told, and the first goes on asking.
+        (1..10).for_each(|client| come(&mut waiting, client).unwrap());
+        assert_eq!(waiting.give_up(now + 2 * PATIENCE).len(), 10);
+        assert!(waiting.pending.len() == 1 && waiting.is_stuck());
+        waiting.let_go(|_, _| false);
+        assert!(waiting.is_stuck());
+        replica.stop(Duration::from_secs(20)).unwrap();
     }
 }

@@ -1,0 +1,97 @@
+//! Closures that want to look at a machine, until they have, or until their callers have gone.
+//!
+//! A caller holds a [`Waits`]. Dropped, as when the caller has waited for long enough, it takes the
+//! closure out of the queue: nothing is kept, asked or proposed for those who are not there.
+
+use std::collections::BTreeMap;
+use std::sync::Weak;
+
+use super::desk::VALUES_MAX;
+use super::subscription::Position;
+
+/// Something to be done with the machine between two commands.
+pub(super) type Look<M> = Box<dyn FnOnce(&M, Position) + Send>;
+
+/// The question that a look waits for, and how many came before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    pub question: u64,
+    count: u64,
+}
+
+/// Closures in the order of their questions, and a limit to how many they are.
+pub(super) struct Looks<M> {
+    waiting: BTreeMap<Turn, Look<M>>,
+    count: u64,
+}
+
+impl<M> Looks<M> {
+    /// None.
+    pub fn new() -> Self {
+        Looks { waiting: BTreeMap::new(), count: 0 }
+    }
+
+    /// Takes one more in. None: there are too many.
+    pub fn push(&mut self, question: u64, look: Look<M>) -> Option<Turn> {
+        if self.waiting.len() >= VALUES_MAX {
+            return None;
+        }
+        self.count += 1;
+        let turn = Turn { question, count: self.count };
+        self.waiting.insert(turn, look);
+        Some(turn)
+    }
+
+    /// Those that wait for a question up to number `last`.
+    pub fn take(&mut self, last: u64) -> impl Iterator<Item = Look<M>> + use<M> {
+        let later = self.waiting.split_off(&Turn { question: last + 1, count: 0 });
+        std::mem::replace(&mut self.waiting, later).into_values()
+    }
+
+    /// All of them.
+    pub fn take_all(&mut self) -> impl Iterator<Item = Look<M>> + use<M> {
+        std::mem::take(&mut self.waiting).into_values()
+    }
+
+    /// The one with this turn, if it still waits.
+    pub fn remove(&mut self, turn: Turn) -> Option<Look<M>> {
+        self.waiting.remove(&turn)
+    }
+
+    /// The number of the first question that one waits for.
+    pub fn first(&self) -> Option<u64> {
+        self.waiting.keys().next().map(|turn| turn.question)
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// Where looks wait.
+pub(super) trait Queue: Send + Sync {
+    /// Whoever waits for this turn has gone.
+    fn leave(&self, turn: Turn);
+}
+
+/// What a caller holds as long as it waits for its look.
+pub(super) struct Waits {
+    queue: Weak<dyn Queue>,
+    turn: Turn,
+}
+
+impl Waits {
+    /// For this turn in a queue.
+    pub fn new(queue: Weak<dyn Queue>, turn: Turn) -> Self {
+        Waits { queue, turn }
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.upgrade() {
+            queue.leave(self.turn);
+        }
+    }
+}
