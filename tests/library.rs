@@ -15,11 +15,12 @@ use std::future::Future;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use multi_paxos::{
     Cluster, ClusterBuilder, Consistency, Fate, Frozen, NoEntry, Node, NodeError, Place, Position,
@@ -226,6 +227,76 @@ fn a_replica_goes_on_from_its_snapshot() {
     let refused = cluster.replica(1, History::default()).unwrap_err();
     assert_eq!(refused.kind(), StartErrorKind::Data);
     assert!(refused.to_string().contains("cannot be restored"), "{refused}");
+}
+
+/// A sum whose snapshots take long: before they are written, or when all of it is.
+struct Slow {
+    sum: Sum,
+    writes_first: bool,
+    began: Sender<()>,
+    goes_on: Arc<Mutex<Receiver<()>>>,
+}
+
+impl StateMachine for Slow {
+    type Output = u64;
+
+    fn apply(&mut self, place: &Place, command: &[u8]) -> u64 {
+        self.sum.apply(place, command)
+    }
+
+    fn freeze(&self) -> Option<Frozen> {
+        let frozen = self.sum.freeze()?;
+        let (began, goes_on) = (self.began.clone(), Arc::clone(&self.goes_on));
+        let hang = move || {
+            let _ = began.send(());
+            let _ = goes_on.lock().unwrap().recv_timeout(SOON);
+        };
+        if self.writes_first {
+            return Some(Box::new(move |out| frozen(out).map(|()| hang())));
+        }
+        Some(Box::new(move |out| {
+            hang();
+            frozen(out)
+        }))
+    }
+}
+
+/// The disk of the snapshots hangs when a replica is stopped. The snapshot is given up, or becomes
+/// whole, when the disk goes on, and whatever was called is there again.
+#[test]
+fn a_replica_is_stopped_in_time_while_its_snapshot_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = cluster_with("snapshot_instances", "300").with_snapshots(folder.path());
+    let _nodes = nodes(&cluster);
+    let mut called = 0;
+    for (id, writes_first) in [(1, false), (2, true)] {
+        let ((began, has_begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+        let goes_on = Arc::new(Mutex::new(goes_on));
+        let slow = Slow { sum: Sum::default(), writes_first, began, goes_on };
+        let replica = cluster.replica(id, slow).unwrap();
+        while has_begun.try_recv().is_err() {
+            replica.call("c").unwrap().wait(SOON).unwrap().decided().unwrap();
+            called += 1;
+        }
+        let start = Instant::now();
+        let end = replica.stop(Duration::from_secs(2)).err();
+        assert!(matches!(end, Some(NodeError::Late)) && start.elapsed() < SOON / 2, "{end:?}");
+        let busy = cluster.replica(id, Sum::default()).unwrap_err();
+        assert!(busy.may_pass() && busy.to_string().contains("is in use"), "{busy}");
+
+        go_on.send(()).unwrap();
+        let replica = loop {
+            match cluster.replica(id, Sum::default()) {
+                Ok(replica) => break replica,
+                Err(busy) => assert!(busy.may_pass() && start.elapsed() < SOON, "{busy}"),
+            }
+            thread::sleep(Duration::from_millis(10));
+        };
+        let applied = |machine: &Sum| machine.applied;
+        let applied = replica.read(Consistency::Linearizable, SOON, applied).unwrap();
+        assert_eq!(applied < called, writes_first, "{applied} of {called}");
+        replica.stop(SOON).unwrap();
+    }
 }
 
 #[test]

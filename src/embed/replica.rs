@@ -15,14 +15,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
 use super::desk::{Closed, Desk, Patience, Refused};
 use super::feed::{Feed, Piece, Taken};
 use super::node::{Node, NodeError};
 use super::reads::{Passing, Reads};
 use super::subscription::{Place, Position, each_value};
 use super::ticket::{Fate, Teller, Ticket, ticket};
+use crate::clock::Clock;
 use crate::protocol::checkpoint::Checkpoint;
-use crate::protocol::types::{Number, Origin, Session};
+use crate::protocol::types::{Number, Origin, Session, Time};
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::start_error::{StartError, no_thread};
 use crate::snapshots::Frozen;
@@ -126,7 +129,16 @@ pub struct Replica<M: StateMachine> {
     reads: Arc<Reads<M, M::Output>>,
     applied: Arc<AtomicU64>,
     /// None once it has been stopped.
-    running: Option<(Node, JoinHandle<Result<M, NodeError>>)>,
+    running: Option<Running<M>>,
+}
+
+/// What ends with a replica.
+struct Running<M> {
+    node: Node,
+    /// The thread that applies. It takes the one that writes snapshots with it.
+    thread: JoinHandle<()>,
+    /// Tells what is left when it ends; closed without a word after a panic.
+    ended: Receiver<Result<M, NodeError>>,
 }
 
 /// Where a replica begins.
@@ -169,9 +181,15 @@ impl<M: StateMachine> Replica<M> {
             keeper,
             inboxes: node.inboxes(),
         };
-        let apply = move || applying.run(machine);
+        let (sender, ended) = bounded(1);
+        let apply = move || {
+            let end = applying.run(machine);
+            // Nobody waits any more for a replica that was late.
+            let _ = sender.send(end);
+        };
         let thread = thread::Builder::new().name("apply".to_owned()).spawn(apply);
-        let running = Some((node, thread.map_err(no_thread)?));
+        let thread = thread.map_err(no_thread)?;
+        let running = Some(Running { node, thread, ended });
         Ok(Replica { desk, feed, reads, applied, running })
     }
 
@@ -290,25 +308,41 @@ impl<M: StateMachine> Replica<M> {
 
     /// What runs it; none while it is being stopped.
     pub fn node(&self) -> Option<&Node> {
-        self.running.as_ref().map(|(node, _)| node)
+        self.running.as_ref().map(|running| &running.node)
     }
 
-    /// Ends it and gives the machine back, as far as it has come. Calls that are not known to be
-    /// applied are [`Fate::Unknown`].
+    /// Ends it and gives the machine back, as far as it has come; waits for at most `within`. Calls
+    /// that are not known to be applied are [`Fate::Unknown`].
+    ///
+    /// A snapshot that is being written is given up at its next write; one that is written, and
+    /// being synced, becomes whole. Until then the next start of this replica finds its directory
+    /// in use.
     ///
     /// # Errors
     ///
-    /// As [`Node::stop`] has them.
+    /// As [`Node::stop`] has them: with [`NodeError::Late`] also when the machine or the disk of
+    /// its snapshots is not done in time. Their threads are left alone then, end when they can, and
+    /// leave no snapshot that is not whole.
     pub fn stop(mut self, within: Duration) -> Result<M, NodeError> {
-        let Some((node, thread)) = self.running.take() else { return Err(NodeError::Late) };
+        let Some(Running { node, thread, ended }) = self.running.take() else {
+            return Err(NodeError::Late);
+        };
+        let clock = Clock::start();
         node.stop(within)?;
-        thread.join().map_err(|_| NodeError::Panicked)?
+        let left = within.saturating_sub(clock.now().since(Time::ZERO));
+        let end = match ended.recv_timeout(left) {
+            Err(RecvTimeoutError::Timeout) => return Err(NodeError::Late),
+            end => end.unwrap_or(Err(NodeError::Panicked)),
+        };
+        // It has nothing left to do.
+        thread.join().map_err(|_| NodeError::Panicked)?;
+        end
     }
 }
 
 impl<M: StateMachine> Drop for Replica<M> {
     fn drop(&mut self) {
-        if let Some((node, thread)) = self.running.take() {
+        if let Some(Running { node, thread, .. }) = self.running.take() {
             drop(node);
             if thread.join().is_err() {
                 log::error!("a state machine panicked, and its replica has ended");

@@ -200,6 +200,8 @@ impl<T: FnMut(Input) -> bool> Work<T> {
             };
             match job {
                 None | Some(Job::Stop) => return,
+                // What waited before that is not done any more.
+                Some(_) if self.shared.is_stopped.load(Ordering::Acquire) => return,
                 Some(Job::Write(checkpoint, frozen)) => {
                     // Dropped also when what was frozen panics: the next one says so.
                     let free = Free(Arc::clone(&self.shared));
