@@ -35,7 +35,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 59] = [
+pub const ALL: [Drill; 60] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -83,6 +83,7 @@ pub const ALL: [Drill; 59] = [
     ("copies of another log", snapshots::foreign_copies),
     ("half a checkpoint", snapshots::halves),
     ("reads without a leader", reading::leaderless),
+    ("reads behind a hole", reading::behind_a_hole),
     ("reads and an acceptor that forgets", reading::forgetful),
     ("disks that are full for a while", full_disks::ages),
     ("disks that keepers fill", full_disks::held_back),

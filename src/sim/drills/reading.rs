@@ -1,12 +1,13 @@
 //! Reads: what a learner waits for, and what it does not wait for.
 
-use super::{MS, Wrong, proposer};
+use super::{MS, NARROW_BYTES, Wrong, finishes, proposer};
 use crate::protocol::actor::{Actor, Delivery, Effects, Input};
 use crate::protocol::message::{Assignment, Kind, Message, ReadReply};
 use crate::protocol::parts::Learner;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, NodeId, Role, Sender, Time};
-use crate::sim::cluster::{Cluster, Plan, values};
+use crate::sim::cluster::{Cluster, Plan, long_values, values};
+use crate::sim::fault::Fault;
 use crate::sim::node::ReadOften;
 
 /// Reads decide nothing, and need no leader: they go on when every proposer is dead.
@@ -26,6 +27,33 @@ pub(super) fn leaderless() -> Wrong {
     }
     (!is_fine || chosen != 50 || left.is_some()).then(|| {
         format!("{before:?} and {after:?} were served, {chosen} are chosen, {left:?} waits")
+    })
+}
+
+/// A learner lacks one value and has those behind it, which it cannot hand out. It knows that they
+/// are decided, and that an answer of the acceptors reaches no further; and serves no read that
+/// began after they were. The checker looks; here such reads are certain.
+pub(super) fn behind_a_hole() -> Wrong {
+    let reads = Some(ReadOften { count: 1000, pause: MS });
+    let mut cluster = Cluster::new(Plan { reads, ..Plan::default() });
+    let begun = cluster.run_for(300 * MS);
+    let before = cluster.checker().reads();
+    cluster.inject(&Fault::Filter(Kind::CatchUpReply));
+    cluster.network.narrow(proposer(1), NodeId::new(Role::Learner, 2), NARROW_BYTES);
+    let mut typed = long_values(1, 1, cluster.now());
+    typed.extend(values(1, 5));
+    cluster.start_typist(1, Assignment::Leader, typed, 2 * MS);
+    let behind = cluster.run_for(150 * MS);
+    let (during, chosen) = (cluster.checker().reads(), cluster.checker().chosen().len());
+    cluster.inject(&Fault::Heal);
+    let wrong = begun.and(behind).err().or_else(|| finishes(&mut cluster, 1000 * MS));
+    // Reads that were left to the log rest for a while.
+    let wrong = wrong.or_else(|| cluster.run_for(1500 * MS).err());
+    let after = cluster.checker().reads();
+    let is_fine = before.1 == 0 && during.1 > 50 && chosen == 6 && after.0 > during.0 + 500;
+    wrong.or_else(|| {
+        let told = format!("{before:?}, {during:?} and {after:?} were served, {chosen} are chosen");
+        (!is_fine).then_some(told)
     })
 }
 
