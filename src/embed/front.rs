@@ -31,8 +31,8 @@ const NONE: u64 = u64::MAX;
 /// 2. A waiter writes `least`, and then reads `decided` and `ended`.
 /// 3. These are sequentially consistent, so one of the two sees what the other has written: the
 ///    waiter finds the fate and does not sleep, or the role finds the waiter.
-/// 4. `least` is written under the lock that guards `waiting`, so a role that finds it low finds the
-///    entry.
+/// 4. `least` is written under the lock that guards `waiting`, so a role that finds it low finds
+///    the entry.
 /// 5. A thread that was woken before it sleeps does not sleep: `unpark` is remembered.
 pub(super) struct Front {
     /// Values that end below it are decided.
