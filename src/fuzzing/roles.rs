@@ -19,6 +19,7 @@ use crate::protocol::timer::Timer;
 use crate::protocol::types::{
     AssignedBy, Ballot, Instance, LogTime, NodeId, Role, Sender, Session, Time, Value,
 };
+use crate::protocol::versions::Version;
 use crate::wire::Codec;
 
 /// More events than this find nothing new, and take long.
@@ -177,10 +178,17 @@ impl World {
         }
     }
 
-    /// A message, as it comes off the wire.
-    fn hear(&mut self, from: Sender, message: &Message) {
+    /// The codec of a process that sends: every second one in the version of the release before.
+    fn codec_of(&self, from: Sender) -> Codec {
         let Settings { acceptor_count, datagram_bytes, .. } = self.settings;
         let codec = Codec::new(CLUSTER, acceptor_count, from, datagram_bytes);
+        codec.speak([Version::OLDEST, Version::NEWEST][from.node.id as usize % 2]);
+        codec
+    }
+
+    /// A message, as it comes off the wire.
+    fn hear(&mut self, from: Sender, message: &Message) {
+        let codec = self.codec_of(from);
         let mut datagram = Vec::new();
         if codec.encode(message, &mut datagram).is_ok() {
             self.arrive(&codec, &datagram);
@@ -191,8 +199,7 @@ impl World {
     fn hear_raw(&mut self, bytes: &mut Bytes<'_>) {
         let kind = Kind::ALL[usize::from(bytes.byte()) % Kind::ALL.len()];
         let from = sender(bytes, kind);
-        let Settings { acceptor_count, datagram_bytes, .. } = self.settings;
-        let codec = Codec::new(CLUSTER, acceptor_count, from, datagram_bytes);
+        let codec = self.codec_of(from);
         let sample = message(&mut Bytes::new(&[]), from, kind, &Said::default());
         let mut datagram = Vec::new();
         if codec.encode(&sample, &mut datagram).is_ok() {
@@ -297,5 +304,45 @@ impl World {
         let mut again = Acceptor::new(self.me.node.id, BOOT, self.settings.clone());
         self.judge.stored.iter().for_each(|record| again.restore(record.clone()));
         assert!(again.remembers_as(acceptor), "{again:?} after {acceptor:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// A role, then an event for each kind of message, and the end of the turn.
+    fn told_every_kind(role: u8) -> Vec<u8> {
+        let mut told = vec![role, 2];
+        for (place, kind) in Kind::ALL.into_iter().enumerate() {
+            // What a message is made of: small numbers, of which each kind takes what it needs.
+            let choice = |at: usize| 1 + ((at * 7 + place * 3) % 5) as u8;
+            let choices: Vec<u8> = (0..200).map(choice).collect();
+            let mut bytes = Bytes::new(&choices);
+            let from = sender(&mut bytes, kind);
+            let _ = message(&mut bytes, from, kind, &Said::default());
+            told.extend([0, place as u8]);
+            told.extend(&choices[..choices.len() - bytes.rest().len()]);
+            told.push(15);
+        }
+        told
+    }
+
+    /// The fuzzer begins with every kind of message to each role. `REWRITE=1` writes the files
+    /// anew, as after a new kind.
+    #[test]
+    fn the_corpus_tells_each_role_every_kind() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/role_events");
+        for (place, role) in (0..).zip(Role::ALL) {
+            let (path, told) = (folder.join(format!("{role}-every-kind")), told_every_kind(place));
+            role_events(&told);
+            if std::env::var_os("REWRITE").is_some() {
+                fs::write(&path, &told).unwrap();
+            }
+            assert!(fs::read(&path).ok() == Some(told), "{path:?}: REWRITE=1 writes it");
+        }
     }
 }

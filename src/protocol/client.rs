@@ -830,7 +830,7 @@ mod tests {
         Heartbeat { version: Version::NEWEST, ..heartbeat }
     }
 
-    /// Nobody knows who won a removed instance, so a value is neither decided nor lost, nor waited for.
+    /// Nobody knows who won a removed instance: a value is not decided, nor lost, nor waited for.
     #[test]
     fn instances_that_are_removed_are_given_up_and_the_others_are_not() {
         let assignment = Assignment::Client { first: Instance(5) };

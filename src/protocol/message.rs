@@ -314,8 +314,8 @@ impl Progress {
     }
 }
 
-/// Alive: a proposer to the acceptors, a learner to the learners; a proposer that campaigns or leads
-/// to the other proposers as well, and a leader to learners and clients.
+/// Alive: a proposer to the acceptors, a learner to the learners; a proposer that campaigns or
+/// leads to the other proposers as well, and a leader to learners and clients.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Heartbeat {
     /// In which version of the wire format it is sent. A leader's says in which one all others

@@ -99,9 +99,7 @@ macro_rules! passes_on {
         }
     };
     (@ version) => {
-        fn version(&self, now: $crate::protocol::types::Time) -> $crate::protocol::versions::Version {
-            self.0.version(now)
-        }
+        passes_on!(@@@ version, versions::Version);
     };
     (@ interest) => {
         fn interest(&self) -> $crate::protocol::message::Interest {
@@ -114,8 +112,11 @@ macro_rules! passes_on {
         }
     };
     (@ figures) => {
-        fn figures(&self, now: $crate::protocol::types::Time) -> $crate::protocol::figures::Figures {
-            self.0.figures(now)
+        passes_on!(@@@ figures, figures::Figures);
+    };
+    (@@@ $call:ident, $file:ident::$type:ident) => {
+        fn $call(&self, now: $crate::protocol::types::Time) -> $crate::protocol::$file::$type {
+            self.0.$call(now)
         }
     };
     (@ is_finished) => {

@@ -67,8 +67,8 @@ fn memory_is_bounded_whatever_went_through() {
     }
 }
 
-/// Acceptors remove what is trimmed from their disks, and come back with the rest of it. Segments are
-/// of 4 MiB.
+/// Acceptors remove what is trimmed from their disks, and come back with the rest of it. Segments
+/// are of 4 MiB.
 #[test]
 fn disks_are_bounded_and_everything_comes_back_after_kill_9() {
     const COUNT: usize = 60_000;
@@ -84,7 +84,7 @@ fn disks_are_bounded_and_everything_comes_back_after_kill_9() {
     feed(&mut world, 1, &long_values(COUNT, 1000));
     world.await_lines(&[1], COUNT, SOON);
     for acceptor in 1..=3 {
-        // Half as much again as is kept, and two segments, with the room ahead of the last one's end.
+        // Half as much again as is kept, two segments, and the room ahead of the last one's end.
         let mib = disk_mib(&world, acceptor);
         assert!(mib < 16 + 8 + 2 * 4 + 4, "acceptor {acceptor} has {mib} MiB on its disk");
     }
