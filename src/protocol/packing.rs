@@ -58,7 +58,11 @@ pub fn disjoint<T: Counted>(runs: &[Run<T>]) -> Cow<'_, [Run<T>]> {
 
 /// Takes away what is beyond this many runs, and returns it.
 pub fn rest<T>(runs: &mut Few<Run<T>>, most: usize) -> Few<Run<T>> {
-    runs.drain(most.min(runs.len())..).collect()
+    // Mostly there is nothing.
+    if runs.len() <= most {
+        return Few::new();
+    }
+    runs.drain(most..).collect()
 }
 
 /// The same of a list that is mostly short.

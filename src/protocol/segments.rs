@@ -274,8 +274,15 @@ impl<T: Clone + PartialEq> Segments<T> {
 
     /// Takes the entries of `run` away, and hands each page to `taken`.
     pub fn take(&mut self, run: Run<Instance>, mut taken: impl FnMut(Page, T)) {
-        if run.is_empty() {
+        if run.is_empty() || self.is_empty() {
             return;
+        }
+        // Mostly it is a segment.
+        let is_it = |segment: &Segment<T>| segment.run(run.from) == run;
+        if let Some(Segment { entries, tag }) = self.segments.take_recent(run.from, is_it) {
+            self.len -= entries.len();
+            self.bytes -= entries.bytes();
+            return taken(Page { from: run.from, entries }, tag);
         }
         self.cut(run.from);
         self.cut(run.until);
@@ -293,8 +300,16 @@ impl<T: Clone + PartialEq> Segments<T> {
         run: Run<Instance>,
         mut change: impl FnMut(Run<Instance>, &Entries, &mut T),
     ) {
-        if run.is_empty() {
+        if run.is_empty() || self.is_empty() {
             return;
+        }
+        // Mostly it is a segment.
+        if let Some(segment) = self.segments.recent_mut(run.from)
+            && segment.run(run.from) == run
+        {
+            #[cfg(test)]
+            super::entries::steps::take();
+            return change(run, &segment.entries, &mut segment.tag);
         }
         self.cut(run.from);
         self.cut(run.until);

@@ -34,7 +34,7 @@
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use super::types::{Instance, Number, Origin, Session};
 
@@ -109,18 +109,19 @@ impl Sessions {
     /// its first one and the session may begin.
     pub fn begin(&mut self, instance: Instance, origin: Origin) -> Option<&mut Position> {
         let Origin { session, number, opened, .. } = origin;
-        if !self.positions.contains_key(&session) {
-            if number != Number::FIRST || opened < self.horizon {
-                return None;
+        match self.positions.entry(session) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(place) => {
+                if number != Number::FIRST || opened < self.horizon {
+                    return None;
+                }
+                // No stamp is honest that lies ahead of the session's values. It must not raise the
+                // horizon above those of all others.
+                let opened = opened.min(instance);
+                let next = Number::FIRST;
+                Some(place.insert(Position { next, has_ended: false, last: instance, opened }))
             }
-            // No stamp is honest that lies ahead of the session's values. It must not raise the
-            // horizon above those of all others.
-            let opened = opened.min(instance);
-            let next = Number::FIRST;
-            let begun = Position { next, has_ended: false, last: instance, opened };
-            self.positions.insert(session, begun);
         }
-        self.positions.get_mut(&session)
     }
 
     /// Forgets all sessions but `count`: those of which something was delivered last. Returns the

@@ -63,9 +63,13 @@ impl Hearing {
     /// What is to be echoed at the end of this turn, if anything: at most once in three quarters of
     /// an interval, unless somebody asks.
     pub fn take_echo(&mut self, now: Time, settings: &Settings) -> Option<Vec<Heard>> {
+        // Mostly there is nothing to be said.
+        if !self.owes {
+            return None;
+        }
         let pace = settings.heartbeat_interval * 3 / 4;
         let is_due = self.asked || self.echoed.is_none_or(|echoed| now.since(echoed) >= pace);
-        if !self.owes || !is_due {
+        if !is_due {
             return None;
         }
         (self.echoed, self.owes, self.asked) = (Some(now), false, false);

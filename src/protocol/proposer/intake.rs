@@ -7,6 +7,7 @@
 pub mod mistakes;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::hash::{Hash, Hasher};
 
 use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::segments::Page;
@@ -24,7 +25,7 @@ const EARLY_BYTES: usize = 256;
 /// The leader-assigned values of every session that has any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Queues {
-    queues: BTreeMap<Session, Queue>,
+    queues: BTreeMap<Session, Box<Queue>>,
     /// The sessions with values to propose, each once, in the order of their turns.
     ready: VecDeque<Session>,
     /// What the queues hold, together.
@@ -33,9 +34,24 @@ pub struct Queues {
     begun: Begun,
     /// How many of them have values without a gap.
     busy: usize,
-    /// The memory of the queue that was forgotten last, for the next one: a lone value fills and
-    /// empties one.
-    spare: Queue,
+    spare: Spare,
+}
+
+/// The memory of the queue that was forgotten last, for the next one: a lone value fills and
+/// empties one. It tells nothing of what is held.
+#[derive(Clone, Debug, Default)]
+struct Spare(Option<Box<Queue>>);
+
+impl PartialEq for Spare {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Spare {}
+
+impl Hash for Spare {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// Values that travel in parts, and of which the first part is there.
@@ -187,10 +203,10 @@ impl Queues {
         };
         let limits = Limits { values: settings.request_queue, bytes, room };
         let spare = &mut self.spare;
-        self.queues.entry(session).or_insert_with(|| Queue {
-            opened,
-            front,
-            ..std::mem::take(spare)
+        self.queues.entry(session).or_insert_with(|| {
+            let mut queue = spare.0.take().unwrap_or_default();
+            (queue.opened, queue.front) = (opened, front);
+            queue
         });
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
@@ -279,12 +295,8 @@ impl Queues {
             queue.is_ready = true;
             self.ready.push_back(session);
         }
-        if queue.held == 0
-            && queue.early.is_empty()
-            && !queue.is_ready
-            && let Some(empty) = self.queues.remove(&session)
-        {
-            self.spare = Queue { opened: Origin::UNSTAMPED, front: Number::FIRST, ..empty };
+        if queue.held == 0 && queue.early.is_empty() && !queue.is_ready {
+            self.spare = Spare(self.queues.remove(&session));
         }
     }
 }

@@ -358,7 +358,7 @@ impl Leadership {
     /// whether some of it was proposed, and is not what is decided.
     fn displace_others(&mut self, page: &Page) -> bool {
         let run = page.run();
-        let mut others = self.phase2.forget(run).into_vec();
+        let mut others = self.phase2.forget(run);
         let has_lost = others.iter().any(|proposed| {
             let place = (proposed.from.0 - page.from.0) as usize;
             let decided = page.entries.slice(place, place + proposed.entries.len());
@@ -367,6 +367,9 @@ impl Leadership {
         self.waiting.take(run, |other, ()| others.push(other));
         if let Preparation::PerInstance { unprepared, .. } = &mut self.preparation {
             unprepared.take(run, |other, ()| others.push(other));
+        }
+        if others.is_empty() {
+            return false; // Mostly it is this leader's own, which was taken out of flight.
         }
         // In order, so that the page is looked through once.
         others.sort_unstable_by_key(|other| other.from);

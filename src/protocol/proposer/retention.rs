@@ -124,8 +124,8 @@ impl Retention {
             // What was counted before is left of a checkpoint whose leader died.
             self.piece_bytes = if begins { bytes } else { self.piece_bytes + bytes };
         } else {
-            let here = Point::new(now, Distance::default(), self.passed);
-            self.fresh_since.get_or_insert(here);
+            let here = || Point::new(now, Distance::default(), self.passed);
+            self.fresh_since.get_or_insert_with(here);
             self.fresh += page.entries.len() as u64;
             self.fresh_bytes += bytes;
         }

@@ -54,6 +54,22 @@ impl<V> Ordered<V> {
         }
     }
 
+    /// What `instance` has, if that stands in the ring, to be changed.
+    pub fn recent_mut(&mut self, instance: Instance) -> Option<&mut V> {
+        let place = self.place(instance);
+        let (at, value) = self.recent.get_mut(place)?;
+        (*at == instance).then_some(value)
+    }
+
+    /// The same, taken away if `is_it` says so.
+    pub fn take_recent(&mut self, instance: Instance, is_it: impl FnOnce(&V) -> bool) -> Option<V> {
+        let place = self.place(instance);
+        let (at, value) = self.recent.get(place)?;
+        let is_it = *at == instance && is_it(value);
+        let (_, value) = is_it.then(|| self.recent.remove(place))??;
+        Some(value)
+    }
+
     /// All of it, in order.
     pub fn iter(&self) -> impl Iterator<Item = (Instance, &V)> {
         self.older.iter().map(of_tree).chain(self.recent.iter().map(of_ring))

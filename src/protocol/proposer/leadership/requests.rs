@@ -227,11 +227,13 @@ impl Leadership {
 
     /// The instances of `page` are decided: tells those who asked for them and lost.
     pub(super) fn tell_contenders(&mut self, page: &Page) {
+        if self.contenders.is_empty() {
+            return; // Mostly nobody else asked.
+        }
         let first_at = |instance| (instance, Session { client: 0, boot: 0 }, Number(0));
         let range = first_at(page.from)..first_at(page.run().until);
         let mut decided = page.from.numbering(&page.entries);
         let mut at = decided.next();
-        // Mostly nobody else asked.
         while let Some(contender) = self.contenders.range(range.clone()).next().copied() {
             self.contenders.remove(&contender);
             let (instance, session, number) = contender;
