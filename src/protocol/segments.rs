@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 
 use self::ordered::Ordered;
 use super::entries::{Entries, EntriesBuilder, EntryRef};
-use super::types::{Counted, Instance, Piece, Run};
+use super::types::{Counted, ENTRY_BYTES_MAX, Instance, Piece, Run};
 
 /// Once this many instances are complete, their segments are joined if they are small.
 const BLOCK_INSTANCES: u64 = 64;
@@ -109,6 +109,12 @@ impl<T> Segment<T> {
     fn run(&self, from: Instance) -> Run<Instance> {
         Run::new(from, from.plus(self.entries.len() as u64))
     }
+
+    /// The entries of `run`, which lies within the segment that begins at `from`.
+    fn part(&self, from: Instance, run: Run<Instance>) -> Page {
+        let whole = Page { from, entries: self.entries.clone() };
+        if whole.run() == run { whole } else { whole.part(run) }
+    }
 }
 
 impl<T> Default for Segments<T> {
@@ -197,20 +203,18 @@ impl<T> Segments<T> {
 
     /// The entries of `run`, in order, a page for each segment.
     pub fn pages(&self, run: Run<Instance>) -> impl Iterator<Item = (Page, &T)> {
-        self.within(run).map(|(span, from, segment)| {
-            let whole = Page { from, entries: segment.entries.clone() };
-            let page = if whole.run() == span { whole } else { whole.part(span) };
-            (page, &segment.tag)
-        })
+        self.within(run).map(|(span, from, segment)| (segment.part(from, span), &segment.tag))
     }
 
     /// What `run`, which is not empty, begins with.
     pub fn at(&self, run: Run<Instance>) -> Held {
-        match self.pages(run).next() {
-            Some((page, _)) if page.from == run.from => Held::Entries(page),
-            Some((page, _)) => Held::Nothing(page.from),
-            None => Held::Nothing(run.until),
-        }
+        let Some((from, segment)) = self.covering(run.from) else {
+            let next = self.segments.range(run).next();
+            return Held::Nothing(next.map_or(run.until, |(from, _)| from));
+        };
+        Held::Entries(
+            segment.part(from, Run::new(run.from, segment.run(from).until.min(run.until))),
+        )
     }
 
     /// The segment that `instance` belongs to, and where it begins.
@@ -363,7 +367,9 @@ impl<T: Clone + PartialEq> Segments<T> {
 
     /// Puts the segments of `run`, which are whole and neighbours, into one.
     fn replace_by_one(&mut self, run: Run<Instance>) {
-        let mut builder = EntriesBuilder::new();
+        let bytes: usize =
+            self.segments.range(run).map(|(_, segment)| segment.entries.bytes()).sum();
+        let mut builder = EntriesBuilder::with_capacity(bytes + ENTRY_BYTES_MAX);
         let mut kept = None;
         self.take(run, |page, tag| {
             builder.extend(&page.entries);

@@ -22,6 +22,11 @@ impl EntriesBuilder {
         Self::default()
     }
 
+    /// The same, with memory for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        EntriesBuilder { bytes: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.count as usize

@@ -225,22 +225,20 @@ impl Notes {
             };
             let delivered = merged(std::mem::take(&mut note.delivered));
             let lost = merged(std::mem::take(&mut note.lost));
-            let again = |runs: &Few<Run<Number>>, before: fn(&Earlier) -> &Few<Run<Number>>| {
-                let mut all = runs.clone();
-                // Mostly each goes on with what was told before.
-                note.told.iter().rev().flat_map(before).for_each(|run| precede(&mut all, *run));
-                merged(all)
-            };
-            let all_delivered = again(&delivered, |told| &told.delivered);
-            let all_lost = again(&lost, |told| &told.lost);
+            let (mut all_delivered, mut all_lost) = (delivered.clone(), lost.clone());
+            // Mostly each goes on with what was told before.
+            for told in note.told.iter().rev() {
+                told.delivered.iter().for_each(|run| precede(&mut all_delivered, *run));
+                told.lost.iter().for_each(|run| precede(&mut all_lost, *run));
+            }
             (note.is_owed, note.requested) = (false, false);
             let told = Told {
                 session,
                 requested: true,
                 is_forgotten: std::mem::take(&mut note.is_forgotten),
                 received,
-                delivered: all_delivered,
-                lost: all_lost,
+                delivered: merged(all_delivered),
+                lost: merged(all_lost),
             };
             pages.tell(note.to(session), told, fx);
             if note.told.len() == TOLD_AGAIN - 1 {
@@ -292,8 +290,8 @@ impl Note {
 
     /// Whether the session was told what became of this value, in one of the last acknowledgements.
     fn has_told(&self, number: Number) -> bool {
-        let told = self.told.iter().flat_map(|told| told.delivered.iter().chain(&told.lost));
-        told.into_iter().any(|run| run.contains(number))
+        let has = |runs: &Few<Run<Number>>| runs.iter().any(|run| run.contains(number));
+        self.told.iter().any(|told| has(&told.delivered) || has(&told.lost))
     }
 
     /// To whom what is told to the session goes: to its client, until that has asked for the same
@@ -343,24 +341,25 @@ impl Pages {
         // A third of a datagram for each list.
         let room = self.page_bytes.saturating_sub(TOLD_BYTES_MAX);
         let most = (runs_per_page(room) / 3).max(1);
-        loop {
+        while told.received.len().max(told.delivered.len()).max(told.lost.len()) > most {
             let [received, delivered, lost] =
                 [&mut told.received, &mut told.delivered, &mut told.lost]
                     .map(|runs| rest(runs, most));
             let rest =
                 Told { received, delivered, lost, ..Told::new(told.session, told.requested) };
-            let is_last = rest == Told::new(rest.session, rest.requested);
-            let bytes = told.wire_bytes_max();
-            if self.bytes + bytes > self.page_bytes {
-                self.send(fx);
-            }
-            self.bytes += bytes;
-            self.ack.told.push(told);
-            if is_last {
-                return;
-            }
+            self.add(told, fx);
             told = rest;
         }
+        self.add(told, fx);
+    }
+
+    fn add(&mut self, told: Told, fx: &mut Effects) {
+        let bytes = told.wire_bytes_max();
+        if self.bytes + bytes > self.page_bytes {
+            self.send(fx);
+        }
+        self.bytes += bytes;
+        self.ack.told.push(told);
     }
 
     fn send(&mut self, fx: &mut Effects) {

@@ -191,8 +191,10 @@ impl Phase2 {
         for ticket in tickets {
             // Some of a datagram may be accepted, and the rest not: it had been sent before.
             let Some(datagram) = self.flow.what(ticket) else { continue };
-            let mut rest = self.in_flight.spans(datagram);
-            if rest.any(|(_, flight)| flight.ticket == ticket) {
+            // Mostly there is no rest.
+            let has_rest = self.in_flight.overlaps(datagram)
+                && self.in_flight.spans(datagram).any(|(_, flight)| flight.ticket == ticket);
+            if has_rest {
                 continue;
             }
             match answered {
@@ -274,6 +276,9 @@ impl Phase2 {
         settings: &Settings,
         fx: &mut Effects,
     ) -> Vec<Run<Instance>> {
+        if runs.is_empty() {
+            return runs;
+        }
         let pieces = runs.len();
         runs = merge(runs);
         self.flow.wake(now);

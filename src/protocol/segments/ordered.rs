@@ -92,17 +92,15 @@ impl<V> Ordered<V> {
 
     /// Gives `instance`, which has nothing so far, this.
     pub fn insert(&mut self, instance: Instance, value: V) {
-        let is_recent = match self.recent.front() {
-            Some((first, _)) => *first < instance,
-            None => self.older.last_key_value().is_none_or(|(last, _)| *last < instance),
-        };
-        if !is_recent {
+        if self.last().is_none_or(|(last, _)| last < instance) {
+            self.recent.push_back((instance, value));
+        } else if self.recent.front().is_some_and(|(first, _)| *first < instance) {
+            let place = self.place(instance);
+            assert!(self.recent.get(place).is_none_or(|(at, _)| *at != instance));
+            self.recent.insert(place, (instance, value));
+        } else {
             self.older.insert(instance, value);
-            return;
         }
-        let place = self.place(instance);
-        assert!(self.recent.get(place).is_none_or(|(at, _)| *at != instance));
-        self.recent.insert(place, (instance, value));
         if self.recent.len() > RECENT_MAX
             && let Some((at, value)) = self.recent.pop_front()
         {
