@@ -280,18 +280,19 @@ impl Acceptor {
         // answered like one that is stored already.
         self.is_asked_again |= from < self.forgotten;
         let Some(page) = page.from_on(self.forgotten) else { return false };
-        let Page { from, entries } = page.clone();
-        if self.accepted.overlaps(page.run()) {
-            let held = self.accepted.spans(page.run()).filter(|(_, known)| **known == ballot);
+        let run = page.run();
+        if self.accepted.overlaps(run) {
+            let held = self.accepted.spans(run).filter(|(_, known)| **known == ballot);
             let held = held.map(|(span, _)| span.len()).sum::<u64>();
             self.is_asked_again |= held > 0;
-            if held == entries.len() as u64 {
+            if held == page.entries.len() as u64 {
                 return false;
             }
         }
         // A ballot proposes one entry an instance, so storing it again changes nothing.
+        let entries = page.entries.clone();
+        fx.persist.push(Record::Accepted { ballot, from: page.from, entries });
         self.keep(page, ballot);
-        fx.persist.push(Record::Accepted { ballot, from, entries });
         true
     }
 

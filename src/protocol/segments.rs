@@ -212,9 +212,8 @@ impl<T> Segments<T> {
             let next = self.segments.range(run).next();
             return Held::Nothing(next.map_or(run.until, |(from, _)| from));
         };
-        Held::Entries(
-            segment.part(from, Run::new(run.from, segment.run(from).until.min(run.until))),
-        )
+        let until = segment.run(from).until.min(run.until);
+        Held::Entries(segment.part(from, Run::new(run.from, until)))
     }
 
     /// The segment that `instance` belongs to, and where it begins.
@@ -367,8 +366,8 @@ impl<T: Clone + PartialEq> Segments<T> {
 
     /// Puts the segments of `run`, which are whole and neighbours, into one.
     fn replace_by_one(&mut self, run: Run<Instance>) {
-        let bytes: usize =
-            self.segments.range(run).map(|(_, segment)| segment.entries.bytes()).sum();
+        let segments = self.segments.range(run);
+        let bytes: usize = segments.map(|(_, segment)| segment.entries.bytes()).sum();
         let mut builder = EntriesBuilder::with_capacity(bytes + ENTRY_BYTES_MAX);
         let mut kept = None;
         self.take(run, |page, tag| {

@@ -117,7 +117,10 @@ fn behind_head(entries: &[u8]) -> Option<(u8, &[u8])> {
 
 /// Whether `origin` is that of the next value of the session of the entry before.
 pub(super) fn is_next(before: Option<Origin>, origin: Origin) -> bool {
-    before.and_then(Origin::next).is_some_and(|next| next.timed(origin.time) == origin)
+    let Some(before) = before else { return false };
+    before.number.0.checked_add(1) == Some(origin.number.0)
+        && before.session == origin.session
+        && before.at(origin.number).timed(origin.time) == origin
 }
 
 fn is_leaders(origin: Origin) -> bool {

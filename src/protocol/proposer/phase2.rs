@@ -282,6 +282,11 @@ impl Phase2 {
         let pieces = runs.len();
         runs = merge(runs);
         self.flow.wake(now);
+        if let Some(page) = self.lone_page(&runs, settings) {
+            runs.clear();
+            self.send_page(now, page, false, names, settings, fx);
+            return runs;
+        }
         let (mut leaving, mut bytes, mut rest) = (Few::new(), 0, None);
         let held = runs.iter().flat_map(|run| self.in_flight.pages(*run)).map(|(page, _)| page);
         for page in pages(held, settings.entries_bytes()) {
@@ -305,6 +310,16 @@ impl Phase2 {
         runs.retain(|run| run.until > rest);
         runs.iter_mut().for_each(|run| run.from = run.from.max(rest));
         runs
+    }
+
+    /// What leaves when it is one page, which came together and goes as it is: mostly, when values
+    /// come alone.
+    fn lone_page(&self, runs: &[Run<Instance>], settings: &Settings) -> Option<Page> {
+        let [run] = runs else { return None };
+        let Held::Entries(page) = self.in_flight.at(*run) else { return None };
+        let bytes = page.entries.bytes();
+        let is_all = page.run() == *run && bytes <= settings.entries_bytes();
+        (is_all && self.flow.has_room(bytes + OVERHEAD_BYTES, 0)).then_some(page)
     }
 
     fn send_page(

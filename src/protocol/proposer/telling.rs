@@ -77,7 +77,11 @@ impl News {
             self.recent = merge(std::mem::take(&mut self.recent));
         }
         self.recent.retain(|run| run.until > log.watermark());
-        self.names.runs = self.recent.iter().copied().collect();
+        self.names.runs.clear();
+        if self.recent.is_empty() {
+            return; // Mostly the watermark says it all.
+        }
+        self.names.runs.extend(self.recent.iter().copied());
         let most = self.recent.len().saturating_sub(RUNS_REPEATED);
         self.recent.drain(..most);
     }
