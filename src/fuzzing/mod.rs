@@ -20,7 +20,7 @@ pub use input::input_lines;
 pub use log::log_recovery;
 pub use roles::role_events;
 pub use seal::open_sealed;
-pub use wire::wire_decode;
+pub use wire::{CLUSTER, wire_decode};
 
 /// The body of a target.
 pub type Target = fn(&[u8]);

@@ -1,8 +1,13 @@
 //! Round trips, bounds, and every way a datagram can be broken.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::fuzzing::CLUSTER;
 use crate::protocol::entries::EntryRef;
 use crate::protocol::message::{
     AcceptedPage, CatchUpReply, CatchUpRequest, Chunk, Durable, Fetch, Prepare, Promise, ReadReply,
@@ -238,6 +243,50 @@ fn every_kind_makes_the_round_trip_in_every_version() {
         assert_eq!(old.is_err(), version > Version::OLDEST);
         assert!(old.is_ok() || old == Err(Refusal::OtherVersion));
     }
+}
+
+/// The fuzzer begins with a datagram of each kind in this release's version, and of each that had
+/// another form in the one before. `REWRITE=1` writes them.
+#[test]
+fn the_corpus_has_every_kind_in_every_form() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/wire_decode");
+    let bodies: BTreeMap<(Kind, Version), Vec<u8>> = samples()
+        .map(|(version, message)| {
+            let body = datagram_in(version, &message).split_off(HEADER_BYTES);
+            ((message.kind(), version), body)
+        })
+        .collect();
+    let mut expected = BTreeMap::new();
+    for (version, message) in samples() {
+        let kind = message.kind();
+        let [own, newest] = [version, Version::NEWEST].map(|version| &bodies[&(kind, version)]);
+        if version < Version::NEWEST && own == newest {
+            continue;
+        }
+        let codec = Codec::new(CLUSTER, 3, codec_of(kind).sender, 65507);
+        codec.speak(version);
+        let mut datagram = Vec::new();
+        codec.encode(&message, &mut datagram).unwrap();
+        expected.insert(format!("v{version}-{kind:?}").to_lowercase(), datagram);
+    }
+    assert!(expected.len() > Kind::ALL.len() + 2, "heartbeats, echoes and pleas have two forms");
+    let files = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap());
+    let of_version = |name: &str| name.strip_prefix('v').is_some_and(|it| it.as_bytes()[0] < b':');
+    let mut found = BTreeMap::new();
+    for file in files {
+        let name = file.file_name().into_string().unwrap();
+        if of_version(&name) {
+            found.insert(name, fs::read(file.path()).unwrap());
+        }
+    }
+    if std::env::var_os("REWRITE").is_some() {
+        found.keys().for_each(|name| fs::remove_file(folder.join(name)).unwrap());
+        expected.iter().for_each(|(name, bytes)| fs::write(folder.join(name), bytes).unwrap());
+        return;
+    }
+    let names = |all: &BTreeMap<String, Vec<u8>>| all.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&found), names(&expected), "REWRITE=1 writes them");
+    assert!(found == expected, "the forms have changed; REWRITE=1 writes them");
 }
 
 /// The forms of version 8 as the release before declares them, which it derived.
