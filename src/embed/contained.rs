@@ -9,7 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Runs `of_caller` to its end, or to its panic. Nothing of it is left in either case, so nobody
 /// can see a state that it left half way, but its own.
 pub(super) fn contain(of_caller: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(of_caller)).is_err() {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(of_caller)) {
+        // To drop it could panic anew.
+        std::mem::forget(payload);
         log::error!(
             "a waker or a closure that this program gave the library panicked: only who gave it is \
              affected"

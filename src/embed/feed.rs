@@ -362,7 +362,7 @@ impl Actor for Following {
         if self.learner.is_fetching() {
             self.forget();
         } else if let Err(first) = self.hand_over() {
-            fx.halt = Some(Halt::Trimmed(first));
+            fx.halt.get_or_insert(Halt::Trimmed(first));
         }
         self.pin();
     }

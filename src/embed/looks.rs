@@ -31,15 +31,15 @@ impl<M> Looks<M> {
         Looks { waiting: BTreeMap::new(), count: 0 }
     }
 
-    /// Takes one more in. None: there are too many.
-    pub fn push(&mut self, question: u64, look: Look<M>) -> Option<Turn> {
+    /// Takes one more in, or gives it back: there are too many.
+    pub fn push(&mut self, question: u64, look: Look<M>) -> Result<Turn, Look<M>> {
         if self.waiting.len() >= VALUES_MAX {
-            return None;
+            return Err(look);
         }
         self.count += 1;
         let turn = Turn { question, count: self.count };
         self.waiting.insert(turn, look);
-        Some(turn)
+        Ok(turn)
     }
 
     /// Those that wait for a question up to number `last`.

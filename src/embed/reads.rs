@@ -107,9 +107,11 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
             None => {}
         }
         let question = state.next;
-        let turn = state.asked.push(question, look).ok_or(Refused::Full(Vec::new()))?;
+        let pushed = state.asked.push(question, look);
         let was_wanted = std::mem::replace(&mut state.is_wanted, true);
         drop(state);
+        // Without the lock: what a closure owns may read the replica when it is dropped.
+        let turn = pushed.map_err(|_| Refused::Full(Vec::new()))?;
         if !was_wanted {
             self.inbox.wake();
         }
@@ -123,8 +125,9 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         if state.has_ended {
             return Err(Refused::Closed);
         }
-        let turn = state.local.push(NO_QUESTION, look).ok_or(Refused::Full(Vec::new()))?;
+        let pushed = state.local.push(NO_QUESTION, look);
         drop(state);
+        let turn = pushed.map_err(|_| Refused::Full(Vec::new()))?;
         Ok(Waits::new(self.me.clone(), turn))
     }
 

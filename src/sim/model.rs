@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::scopes::{LARGE, SMALL, Scope, TRIMMED, WIDE};
+pub use self::scopes::{LARGE, SMALL, Scope, WIDE};
 use self::seen::Seen;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
@@ -667,7 +667,7 @@ mod tests {
             [Bug::CheckpointLacksSessions, Bug::ReportsTrimmedAsEmpty, Bug::TakesLeastTrimmed]
         {
             switch_to(Some(bug));
-            let Checked { states, wrong } = wander(TRIMMED, 100_000);
+            let Checked { states, wrong } = wander(super::scopes::TRIMMED, 100_000);
             switch_to(None);
             assert!(wrong.is_some(), "nothing is seen of {bug:?} in {states} states");
         }

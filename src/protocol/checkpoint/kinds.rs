@@ -6,8 +6,8 @@
 //! * **Advice** has a kind from 128 to 255. A process that does not know it passes it as nothing.
 //! * Every other kind **must be understood**: where sessions stand, who takes part, or what is
 //!   delivered above may follow from it. A process that delivers the log, or takes it up, stops in
-//!   front of such an entry, and says which release it needs (`DecidedLog::stopped_by`). Acceptors,
-//!   which only keep entries, go on.
+//!   front of such an entry, and says which release it needs (`DecidedLog::stopped_by`). Acceptors
+//!   that run as processes of their own only keep entries, and go on; a node ends as a whole.
 //!
 //! All kinds have the rest of the form in common: the content begins with [`MARK`] and the kind,
 //! stands in consecutive pieces, and its hash is their series. So a process can tell a whole entry

@@ -231,7 +231,7 @@ impl DecidedLog {
         drop(usable);
         if found.is_none() {
             // What stands for the lost beginning may be just what is not understood.
-            let mut last = self.pieces.iter().filter(|(_, piece)| piece.is_last());
+            let mut last = self.pieces.range(beyond..).filter(|(_, piece)| piece.is_last());
             self.stopped_by = last.find_map(|(instance, piece)| self.unknown_at(*instance, *piece));
         }
         found.map(|checkpoint| self.resume(checkpoint))

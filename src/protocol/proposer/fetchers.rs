@@ -7,11 +7,13 @@
 //!
 //! 1. While it goes on saying so. It says so while it looks for a snapshot, while one is on its
 //!    way, and until it has caught up with the others.
-//! 2. For [`PATIENCE`] in all. After that it is not waited for until it has needed nothing for as
-//!    long: one that is never done, or begins anew for ever, fills no disks.
+//! 2. For [`PATIENCE`] from when it first needs something. After that it is not waited for until it
+//!    has needed nothing for as long: one that is never done, or begins anew for ever, fills no
+//!    disks.
 //! 3. For [`FETCHERS_MAX`] learners at a time, whoever says so.
-//! 4. Where acceptors keep the log on disks that are not full (`retention`): room for what is
-//!    decided comes first, and what is only in memory is bounded by that.
+//! 4. Up to [`KEPT`] times what is retained (`retention`), and where acceptors keep the log on
+//!    disks, none of which is full: room for what is decided comes first, and what is only in
+//!    memory is bounded by that.
 //!
 //! Nothing rests on it: a learner whose log was trimmed all the same looks for another snapshot.
 //! All proposers hear it, so the next leader waits as well.
@@ -28,11 +30,17 @@ use crate::protocol::message::Durable;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Sender, Time};
 
-/// How long the log is kept for a learner, in all.
+/// How long the log is kept for a learner.
 pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
+
+/// So many times what is retained is kept for learners, at most.
+pub const KEPT: u64 = 4;
 
 /// For so many learners it is kept at a time.
 const FETCHERS_MAX: usize = 8;
+
+/// So many are remembered, at most.
+const REMEMBERED_MAX: usize = 64;
 
 /// What a learner said counts for so many of the leader's time-outs; it repeats it after one.
 const MEMORY: u32 = 8;
@@ -64,10 +72,17 @@ impl Fetchers {
         if let Some(need) = self.needs.get_mut(&from.node.id) {
             let heard = if needs.is_some() { now } else { need.heard };
             (need.from, need.name, need.heard) = (needs, name, heard);
-        } else if needs.is_some() && self.needs.len() < FETCHERS_MAX {
+        } else if needs.is_some() && self.has_place() {
             let need = Need { from: needs, name, since: now, heard: now, is_told: false };
             self.needs.insert(from.node.id, need);
         }
+    }
+
+    /// Whether one more is waited for. Those that need nothing any more take no place, but are
+    /// remembered.
+    fn has_place(&self) -> bool {
+        let needing = self.needs.values().filter(|need| need.from.is_some()).count();
+        needing < FETCHERS_MAX && self.needs.len() < REMEMBERED_MAX
     }
 
     /// Below which instance the log of this name may be removed, as far as these learners are
@@ -82,8 +97,8 @@ impl Fetchers {
                 limit = limit.min(from);
             } else if !std::mem::replace(&mut need.is_told, true) {
                 warn!(
-                    "L{id} has been fetching a snapshot for {} minutes, and the log is not kept \
-                     for it any longer",
+                    "L{id} has fetched a snapshot, or one after the other, for {} minutes: the log \
+                     is not kept for it any longer",
                     PATIENCE.as_secs() / 60
                 );
             }

@@ -22,7 +22,8 @@ use std::time::Duration;
 use log::{debug, warn};
 
 use super::age::{Passed, Point};
-use super::{Phase, Proposer};
+use super::room::Fullness;
+use super::{Phase, Proposer, fetchers};
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::{Distance, Head, History, Limit, TrimPoint};
 use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
@@ -229,15 +230,15 @@ impl Retention {
         now: Time,
         log: &DecidedLog,
         settings: &Settings,
-        is_full: bool,
+        fullness: Fullness,
     ) -> Option<LetsGo> {
         if self.is_due(now, settings) {
-            return Some(self.lets_go(now, log, settings, is_full));
+            return Some(self.lets_go(now, log, settings, fullness));
         }
-        if !is_full || bugs::has(Bug::WaitsForMoreOnFullDisks) {
+        if fullness != Fullness::Most || bugs::has(Bug::WaitsForMoreOnFullDisks) {
             return None;
         }
-        let lets_go = self.lets_go(now, log, settings, is_full);
+        let lets_go = self.lets_go(now, log, settings, fullness);
         (lets_go.trim > log.trimmed() && self.has_values_below(lets_go.trim, log))
             .then_some(lets_go)
     }
@@ -283,16 +284,22 @@ impl Retention {
         now: Time,
         log: &DecidedLog,
         settings: &Settings,
-        is_full: bool,
+        fullness: Fullness,
     ) -> LetsGo {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
         let name = log.progress().name;
         let kept = self.keepers.limit(name, settings);
         // What all processes have in memory is bounded, and what full disks have.
-        let waits = hold.is_some() && !is_full;
+        let waits = hold.is_some() && fullness == Fullness::None;
         let needed = waits.then(|| self.fetchers.limit(now, name, settings));
-        let limit = needed.map_or(kept, |needed| needed.min(kept));
+        let needed = needed.unwrap_or(Instance(u64::MAX));
         let back = |(of, mark): (&Instance, &Mark)| self.back(now, log, *of, mark);
+        // However much a learner needs, disks are made for what is retained.
+        let is_far = |mark: (&Instance, &Mark)| {
+            amount(retain).is_some_and(|amount| {
+                back(mark).of(retain) >= amount.saturating_mul(fetchers::KEPT)
+            })
+        };
         let is_old = |mark: &(&Instance, &Mark)| {
             amount(retain).is_some_and(|amount| back(*mark).of(retain) >= amount)
         };
@@ -304,7 +311,9 @@ impl Retention {
         // What lies below something old is older, whatever is known of it.
         let old = self.marks.iter().rev().find(is_old);
         let below = old.map(|(of, _)| self.marks.range(..=*of).rev());
-        let trims = below.and_then(|mut marks| marks.find(|(_, mark)| mark.keep <= limit));
+        let trims = below.and_then(|mut marks| {
+            marks.find(|mark| mark.1.keep <= kept && (mark.1.keep <= needed || is_far(*mark)))
+        });
         let forgets = self.marks.iter().rev().find(is_beyond);
         let is_long = |mark: &(&Instance, &Mark)| {
             let is_held_back = mark.1.keep > kept;
@@ -337,7 +346,8 @@ impl Proposer {
         if !self.election.is_quorate() || !leadership.may_write(&self.log) {
             return None;
         }
-        let lets_go = self.retention.due(now, &self.log, &self.settings, leadership.is_full())?;
+        let fullness = self.fullness(now);
+        let lets_go = self.retention.due(now, &self.log, &self.settings, fullness)?;
         // Where all is retained, an instance stays open for the client that may ask for it.
         let stays_open = self.settings.retain == Retain::All && leadership.has_holes(&self.log);
         (!stays_open).then_some(lets_go)
@@ -433,7 +443,7 @@ mod tests {
         });
         decide(log, retention, now, values.collect());
         assert_eq!(log.next_number(session), Number(first.0 + count));
-        let lets_go = retention.due(now, log, &keeping(retain), false)?;
+        let lets_go = retention.due(now, log, &keeping(retain), Fullness::None)?;
         let pieces = log.checkpoint(lets_go).pieces(1000);
         decide(log, retention, now, pieces);
         Some(log.first().0)
@@ -477,7 +487,7 @@ mod tests {
         assert!(kept[300..].iter().all(|kept| (100..160).contains(kept)), "{kept:?}");
         // Nothing is passed: nothing is written, however long that lasts.
         pass(&mut log, &mut retention, 1, second(500), retain);
-        assert_eq!(retention.due(second(9000), &log, &keeping(retain), false), None);
+        assert_eq!(retention.due(second(9000), &log, &keeping(retain), Fullness::None), None);
     }
 
     /// What is left of a checkpoint whose leader died half way makes the next no longer.
@@ -512,7 +522,9 @@ mod tests {
         let mut written = 0;
         for round in 30..2000 {
             let now = second(round);
-            let Some(lets_go) = retention.due(now, &log, &settings, true) else { continue };
+            let Some(lets_go) = retention.due(now, &log, &settings, Fullness::Most) else {
+                continue;
+            };
             let pieces = log.checkpoint(lets_go).pieces(1000);
             decide(&mut log, &mut retention, now, pieces);
             written += 1;
@@ -534,20 +546,29 @@ mod tests {
             let pieces = log.checkpoint(LetsGo::NONE).pieces(1000);
             decide(&mut log, &mut retention, now, pieces);
         }
-        for (hold_bytes, is_full, waits) in
-            [(Some(1 << 20), false, true), (Some(1 << 20), true, false), (None, false, false)]
-        {
+        let held = Some(1 << 20);
+        for (hold_bytes, fullness, waits) in [
+            (held, Fullness::None, true),
+            (held, Fullness::Few, false),
+            (held, Fullness::Most, false),
+            (None, Fullness::None, false),
+        ] {
             let settings = Settings { hold_bytes, ..keeping(retain) };
             retention.on_durable(now, from, &durable, &settings);
-            let LetsGo { trim, .. } = retention.lets_go(now, &log, &settings, is_full);
-            assert_eq!(trim == Instance::FIRST, waits, "{hold_bytes:?}, {is_full}: {trim}");
+            let LetsGo { trim, .. } = retention.lets_go(now, &log, &settings, fullness);
+            assert_eq!(trim == Instance::FIRST, waits, "{hold_bytes:?}, {fullness:?}: {trim}");
         }
+        // Nor beyond so many times what is retained.
+        let settings = Settings { hold_bytes: held, ..keeping(Retain::Entries(50)) };
+        let LetsGo { trim, .. } = retention.lets_go(now, &log, &settings, Fullness::None);
+        let kept = log.watermark().0 - trim.0;
+        assert!((200..240).contains(&kept), "{kept} are kept");
         // Also of one that took up the log since.
         let settings = Settings { hold_bytes: Some(1 << 20), ..keeping(retain) };
         let marks = retention.marks.clone();
         retention.begin(Instance(1), LogTime::NONE);
         retention.marks = marks;
-        assert_eq!(retention.lets_go(now, &log, &settings, false).trim, Instance::FIRST);
+        assert_eq!(retention.lets_go(now, &log, &settings, Fullness::None).trim, Instance::FIRST);
     }
 
     /// What keepers have told counts, whoever leads next: a standby hears it as the leader does,
@@ -565,7 +586,9 @@ mod tests {
         let settings = Settings { keepers: vec![1, 2, 3], ..keeping(Retain::Entries(1)) };
         let keeps: Vec<Instance> = retention.marks.values().map(|mark| mark.keep).collect();
         let name = log.progress().name;
-        let trim = |retention: &mut Retention| retention.lets_go(now, &log, &settings, false).trim;
+        let trim = |retention: &mut Retention| {
+            retention.lets_go(now, &log, &settings, Fullness::None).trim
+        };
         let tell = |retention: &mut Retention, id, boot, below| {
             let from = Sender { node: NodeId::new(Role::Learner, id), boot };
             let durable = Durable { below, name, needs: None };
@@ -624,13 +647,20 @@ mod tests {
             let (now, settings) = (second(190), keeping(less));
             let history = retention.history(now, LogTime::NONE, &log, retain);
             assert!(history.points.len() > 3, "{history:?}");
-            let expected = retention.lets_go(now, &log, &settings, false);
+            let expected = retention.lets_go(now, &log, &settings, Fullness::None);
             assert!(expected.trim > log.trimmed(), "{retain:?}: {expected:?}");
             let mut late = restarted(&log, history.clone());
-            assert_eq!(late.lets_go(Time::ZERO, &log, &settings, false), expected, "{retain:?}");
+            assert_eq!(
+                late.lets_go(Time::ZERO, &log, &settings, Fullness::None),
+                expected,
+                "{retain:?}"
+            );
             // One that reads a checkpoint without history knows nothing below.
             let mut late = restarted(&log, History { points: Vec::new(), ..history.clone() });
-            assert_eq!(late.lets_go(Time::ZERO, &log, &settings, false).trim, log.trimmed());
+            assert_eq!(
+                late.lets_go(Time::ZERO, &log, &settings, Fullness::None).trim,
+                log.trimmed()
+            );
         }
     }
 
@@ -646,8 +676,9 @@ mod tests {
         let history = retention.history(second(60), LogTime::NONE, &log, settings.retain);
         let mut late = restarted(&log, history);
         let first = late.marks.values().next().map(|mark| mark.keep).expect("there is one");
-        let trims =
-            |late: &mut Retention, now| late.lets_go(second(now), &log, &settings, false).trim;
+        let trims = |late: &mut Retention, now| {
+            late.lets_go(second(now), &log, &settings, Fullness::None).trim
+        };
         // The first checkpoint was passed after 25 s, so it was 35 s old.
         assert_eq!(trims(&mut late, 60), Instance::FIRST);
         assert_eq!(trims(&mut late, 66), first);
@@ -672,7 +703,7 @@ mod tests {
                     retention.on_passed(second(round), &page, &occurrence, retain);
                 });
                 let now = second(round);
-                if let Some(lets_go) = retention.due(now, &log, &settings, false) {
+                if let Some(lets_go) = retention.due(now, &log, &settings, Fullness::None) {
                     let history = retention.history(now, LogTime::NONE, &log, retain);
                     let points = &history.points;
                     assert!(points.len() <= History::POINTS_MAX, "{} points", points.len());
@@ -703,9 +734,14 @@ mod tests {
         let mut retention =
             Retention { fresh: 9, fresh_bytes: 799, checkpoint_bytes: 100, ..Retention::default() };
         let log = DecidedLog::new();
-        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4)), false), None);
+        assert_eq!(
+            retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4)), Fullness::None),
+            None
+        );
         retention.fresh_bytes += 1;
-        assert!(retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4)), false).is_some());
-        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::All), false), None);
+        assert!(
+            retention.due(Time::ZERO, &log, &keeping(Retain::Entries(4)), Fullness::None).is_some()
+        );
+        assert_eq!(retention.due(Time::ZERO, &log, &keeping(Retain::All), Fullness::None), None);
     }
 }

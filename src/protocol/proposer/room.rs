@@ -28,6 +28,17 @@ use log::{info, warn};
 use super::{Phase, Proposer};
 use crate::protocol::types::Time;
 
+/// How many disks are full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fullness {
+    /// None.
+    None,
+    /// Some, and a majority of the acceptors has room.
+    Few,
+    /// So many that nothing new is taken.
+    Most,
+}
+
 /// Which acceptors said last that their disks are full.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rooms {
@@ -59,6 +70,18 @@ impl Proposer {
         }
         let with_room = self.rooms.count(self.election.vouching_now(now));
         with_room < self.quorum.needed() as usize
+    }
+
+    /// How many disks are full, of those acceptors that are heard.
+    pub(super) fn fullness(&self, now: Time) -> Fullness {
+        let is_full = |acceptor| self.rooms.full.contains(&acceptor);
+        if self.leads_full() {
+            Fullness::Most
+        } else if self.election.vouching_now(now).any(is_full) {
+            Fullness::Few
+        } else {
+            Fullness::None
+        }
     }
 
     /// Takes new values, or takes them no more.
