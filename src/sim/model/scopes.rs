@@ -44,10 +44,10 @@ pub const TRIMMED: Scope = trimmed(Scope { crashes: 1, ..scope(3, [2, 2]) }, 2);
 
 /// The scopes of random walks.
 pub const WIDE: [Scope; 6] = [
-    TRIMMED,
     Scope { crashes: 2, ..scope(2, [2, 2]) },
     scope(1, [3, 3]),
     Scope { crashes: 1, no_preexecution: true, ..scope(2, [2, 2]) },
     followed(Scope { crashes: 1, ..scope(2, [2, 2]) }),
     followed(scope(1, [2, 2])),
+    TRIMMED,
 ];
