@@ -1,6 +1,6 @@
 //! A disk that loses what was not synced, tears it, fails, or is full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -92,6 +92,12 @@ impl State {
         inode.and_then(|inode| self.files.get_mut(inode)).ok_or_else(missing)
     }
 
+    /// Frees what no name stands for any more.
+    fn keep_named(&mut self, names: &BTreeMap<String, u64>) {
+        let named: BTreeSet<u64> = names.values().copied().collect();
+        self.files.retain(|inode, _| named.contains(inode));
+    }
+
     /// One step of the process that writes, unless it is killed before it.
     fn step(&mut self) -> io::Result<()> {
         self.steps += 1;
@@ -159,7 +165,7 @@ impl SimDisk {
             }
         }
         state.files.values_mut().for_each(|file| file.crash(rng));
-        state.files.retain(|inode, _| names.values().any(|named| named == inode));
+        state.keep_named(&names);
         state.stable_names = names.clone();
         state.names = names;
     }
@@ -395,7 +401,7 @@ impl Disk for SimDisk {
         state.renamings.clear();
         state.stable_names = state.names.clone();
         let named = state.names.clone();
-        state.files.retain(|inode, _| named.values().any(|one| one == inode));
+        state.keep_named(&named);
         Ok(())
     }
 
