@@ -40,8 +40,8 @@ impl<T> Fate<T> {
 /// A value under way. It can be waited for, polled as a [`Future`] without any runtime, or dropped:
 /// the value is proposed all the same.
 ///
-/// A task is woken on a thread of the library, so its waker should be quick. If it panics it is
-/// taken for called: that is logged, and nobody else notices.
+/// A task is woken on a thread of the library, so its waker should be quick. If it panics it counts
+/// as called: that is logged, and nobody else notices.
 #[must_use = "a value may not be decided yet when its ticket is there"]
 pub struct Ticket<T> {
     of: Of<T>,

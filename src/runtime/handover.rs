@@ -51,8 +51,8 @@ impl Outcome {
         let within = within.as_secs_f64();
         match (self.leader, self.has_answered) {
             (None, false) => format!(
-                "P{proposer} does not lead after {within} s: no proposer is heard; `paxos doctor` \
-                 says whether the network is why"
+                "P{proposer} does not lead after {within} s: it does not answer, and no proposer \
+                 leads with a quorum; `paxos status` says who runs"
             ),
             (Some(ballot), false) => format!(
                 "P{proposer} does not lead after {within} s: it does not answer, and P{} leads; \
