@@ -51,8 +51,9 @@ impl Outcome {
         let within = within.as_secs_f64();
         match (self.leader, self.has_answered) {
             (None, false) => format!(
-                "P{proposer} does not lead after {within} s: it does not answer, and no proposer \
-                 leads with a quorum; `paxos status` says who runs"
+                "P{proposer} does not lead after {within} s: no proposer is heard that leads with \
+                 a quorum; `paxos status` says who runs, and `paxos doctor` whether the network is \
+                 why"
             ),
             (Some(ballot), false) => format!(
                 "P{proposer} does not lead after {within} s: it does not answer, and P{} leads; \
