@@ -32,6 +32,16 @@ fn comes_to(cluster: &mut Cluster, version: Version) -> Wrong {
     }
 }
 
+/// Complains if a leader sends in another version than `version` for a while.
+fn stays_at(cluster: &mut Cluster, version: Version) -> Wrong {
+    (0..40).find_map(|_| {
+        let wrong = cluster.run_for(50 * MS).err();
+        let other = cluster.leader().and_then(|leader| cluster.version(leader));
+        let other = other.filter(|other| *other != version);
+        wrong.or_else(|| other.map(|other| format!("the leader sends in version {other} again")))
+    })
+}
+
 /// A cluster of the last release is upgraded one process after the other, under load, and the newer
 /// version is used once that is over.
 pub fn upgraded() -> Wrong {
@@ -64,7 +74,8 @@ pub fn acceptors_go_back() -> Wrong {
     install(&mut cluster, acceptor(2), Versions::BEFORE);
     types(&mut cluster, 10);
     let wrong = finishes(&mut cluster, 5000 * MS);
-    wrong.or_else(|| comes_to(&mut cluster, Version::OLDEST))
+    let wrong = wrong.or_else(|| comes_to(&mut cluster, Version::OLDEST));
+    wrong.or_else(|| stays_at(&mut cluster, Version::OLDEST))
 }
 
 /// A standby proposer goes back, and then the leader dies.
