@@ -128,8 +128,8 @@ expect_quiet() {
 }
 
 # An acceptor may have so many more descriptors than when it was looked at first, for a moment: its log, a
-# segment that begins, one that is read, and their directory.
-readonly FDS_MORE=4
+# segment that begins, and one that is read.
+readonly FDS_MORE=3
 
 # look: every process that should live does, and holds no more descriptors than when it had been up for a
 # while, but for those of the moment.

@@ -40,7 +40,7 @@ use crate::protocol::types::{
     AssignedBy, Ballot, Entry, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
     To, Value,
 };
-use crate::protocol::versions::{Version, Versions};
+use crate::protocol::versions::Version;
 use crate::rng::Rng;
 
 const ACCEPTORS: u32 = 3;
@@ -556,13 +556,7 @@ fn is_asked(instance: Instance, entry: &Entry) -> bool {
 
 /// What a proposer says to acceptors about how far it has come.
 fn heartbeat(proposer: &Proposer) -> Message {
-    let announcement = Announcement {
-        standing: Standing::Stands,
-        quorate: false,
-        ballot: Ballot::ZERO,
-        stamp: NOW,
-        reads: Versions::ALL,
-    };
+    let announcement = Announcement::new(Standing::Stands, Ballot::ZERO);
     let progress = proposer.log().progress();
     Message::Heartbeat(Heartbeat::new(Version::NEWEST, announcement, progress))
 }

@@ -115,15 +115,16 @@ impl Learner {
             return Some(fetching.needs());
         }
         // Nobody has named the log since: how much others hold is not known yet.
-        self.follows_up &= self.may_be_foreign || self.catch_up.lag(&self.log) > 0;
+        self.follows_up =
+            self.follows_up && (self.may_be_foreign || self.catch_up.lag(&self.log) > 0);
         self.follows_up.then(|| self.log.decided_below())
     }
 
     /// Tells the proposers what is kept here, and what is needed, when that is due.
     pub(super) fn report_snapshots(&mut self, now: Time, fx: &mut Effects) {
-        let told = (self.log.progress().name, self.needs());
+        let (name, needs) = (self.log.progress().name, self.needs());
         if let Some(snapshots) = &mut self.snapshots {
-            snapshots.report(now, told, &self.settings, fx);
+            snapshots.report(now, name, needs, &self.settings, fx);
         }
     }
 }

@@ -82,7 +82,8 @@ impl Snapshots {
     pub fn report(
         &mut self,
         now: Time,
-        (name, needs): (u64, Option<Instance>),
+        name: u64,
+        needs: Option<Instance>,
         settings: &Settings,
         fx: &mut Effects,
     ) {

@@ -294,26 +294,22 @@ impl Retention {
         let needed = waits.then(|| self.fetchers.limit(now, name, settings));
         let needed = needed.unwrap_or(Instance(u64::MAX));
         let back = |(of, mark): (&Instance, &Mark)| self.back(now, log, *of, mark);
+        let lies_beyond = |mark: (&Instance, &Mark), times: u64| {
+            amount(retain)
+                .is_some_and(|amount| back(mark).of(retain) >= amount.saturating_mul(times))
+        };
+        let is_old = |mark: &(&Instance, &Mark)| lies_beyond(*mark, 1);
         // However much a learner needs, disks are made for what is retained.
-        let is_far = |mark: (&Instance, &Mark)| {
-            amount(retain).is_some_and(|amount| {
-                back(mark).of(retain) >= amount.saturating_mul(fetchers::KEPT)
-            })
-        };
-        let is_old = |mark: &(&Instance, &Mark)| {
-            amount(retain).is_some_and(|amount| back(*mark).of(retain) >= amount)
-        };
+        let is_wanted =
+            |mark: (&Instance, &Mark)| mark.1.keep > needed && !lies_beyond(mark, fetchers::KEPT);
         let is_beyond = |mark: &(&Instance, &Mark)| {
             hold.is_some_and(|bytes| back(*mark).distance.bytes >= bytes)
         };
-        // What is open keeps the log from being trimmed and forgotten, unless nobody has continued
-        // it for as long as anything is retained, or held.
         // What lies below something old is older, whatever is known of it.
         let old = self.marks.iter().rev().find(is_old);
         let below = old.map(|(of, _)| self.marks.range(..=*of).rev());
-        let trims = below.and_then(|mut marks| {
-            marks.find(|mark| mark.1.keep <= kept && (mark.1.keep <= needed || is_far(*mark)))
-        });
+        let trims =
+            below.and_then(|mut marks| marks.find(|mark| mark.1.keep <= kept && !is_wanted(*mark)));
         let forgets = self.marks.iter().rev().find(is_beyond);
         let is_long = |mark: &(&Instance, &Mark)| {
             let is_held_back = mark.1.keep > kept;
@@ -325,6 +321,8 @@ impl Retention {
             |mark: Option<(&Instance, &Mark)>| mark.map_or(Instance::FIRST, |(_, mark)| mark.keep);
         let trim = keep(trims).max(log.trimmed());
         let forget = keep(forgets).max(log.forgotten()).max(trim);
+        // What is open keeps the log from being trimmed and forgotten, unless nobody has continued
+        // it for as long as anything is retained, or held.
         let lets_go = LetsGo { trim, forget, idle_below: of(trims).max(of(forgets)) };
         if let Some(below) = held_back
             && self.warned.is_none_or(|when| now.since(when) > HELD_BACK)

@@ -77,6 +77,9 @@ impl Proposer {
         let is_full = |acceptor| self.rooms.full.contains(&acceptor);
         if self.leads_full() {
             Fullness::Most
+        } else if self.rooms.full.is_empty() {
+            // Mostly, and this is asked in every turn.
+            Fullness::None
         } else if self.election.vouching_now(now).any(is_full) {
             Fullness::Few
         } else {

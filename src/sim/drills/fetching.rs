@@ -196,14 +196,3 @@ pub fn patience() -> Wrong {
     }
     None
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_waits_for_a_learner_that_fetches_and_not_for_ever() {
-        assert_eq!(slow(), None);
-        assert_eq!(patience(), None);
-    }
-}
