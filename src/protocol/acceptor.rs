@@ -1,7 +1,8 @@
-//! The acceptor: promises, accepts, and remembers.
+//! The acceptor: it promises, accepts, and remembers.
 //!
-//! It holds one promise for the whole log, so that one Prepare covers every instance. All that its
-//! answers rest on is in [`Effects::persist`] of the same turn: the driver stores before it sends.
+//! It holds one promise for the whole log, so that one Prepare covers every instance. Everything
+//! its answers rest on is in [`Effects::persist`] of the same turn, and the driver stores before it
+//! sends.
 
 mod hearing;
 #[cfg(all(test, feature = "bugs"))]
@@ -41,28 +42,28 @@ const READINGS_MAX: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Acceptor {
     id: u32,
-    /// Which life of this id it is: the same as long as its data live.
+    /// Its incarnation: the same for as long as its data survive.
     incarnation: u64,
     settings: Settings,
     /// The highest ballot answered: nothing below it is promised or accepted any more.
     promised: Ballot,
     /// What was accepted last in each instance, and in which ballot.
     accepted: Segments<Ballot>,
-    /// Votes below it are removed: those instances are decided, and a checkpoint above stands for
+    /// Votes below it are removed: those instances are decided, and a checkpoint above replaces
     /// them.
     trimmed: Instance,
     /// Votes below it are not in memory. Those instances are decided as well, and a checkpoint
-    /// above stands for them; down to `trimmed` the votes are on the disk.
+    /// above replaces them; down to `trimmed` the votes are on the disk.
     forgotten: Instance,
     /// Where first pieces of checkpoints were accepted, which may have been replaced since.
     checkpoints: BTreeSet<Instance>,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Few<Run<Instance>>,
-    /// Some of it was stored before this turn: the answer to it was lost.
+    /// Some of it was stored before this turn, so the earlier answer was lost.
     is_asked_again: bool,
     /// The question that the last promise answered.
     last_asked: Option<(Ballot, Instance, Option<Instance>)>,
-    /// The proposers that are heard. It has nothing to do with what is stored.
+    /// The proposers that it hears. This is independent of what is stored.
     hearing: Hearing,
     /// In which version of the wire format the leader sends.
     followed: Followed,
@@ -91,7 +92,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes back a record that was stored in an earlier life, in the order of storing.
+    /// Takes back a record that an earlier process stored; call it in the order of storing.
     pub fn restore(&mut self, record: Record) {
         match record {
             Record::Promised(ballot) => self.promised = self.promised.max(ballot),
@@ -109,7 +110,7 @@ impl Acceptor {
         }
     }
 
-    /// Which life of this id it is.
+    /// Its incarnation, for as long as its data survive.
     pub fn incarnation(&self) -> u64 {
         self.incarnation
     }
@@ -179,7 +180,7 @@ impl Acceptor {
 
     /// Sends the pages of what was accepted from `prepare.from` on, as many as come at a time.
     fn promise(&self, prepare: &Prepare, owner: To, fx: &mut Effects) {
-        // Somebody who owns no ballot only looks (`status`, `doctor`).
+        // A sender that owns no ballot only looks (`status`, `doctor`).
         let is_owned = prepare.ballot > Ballot::ZERO;
         let mut pages = if is_owned { self.settings.promise_pages() } else { 1 };
         let mut from = Some(prepare.from);
@@ -246,7 +247,7 @@ impl Acceptor {
         if pages.iter().map(|page| page.entries.len()).sum::<usize>() < accept.entries.len() {
             fx.ignore(Ignored::DiskFull);
         }
-        // Without any it is as if it had been lost, promise and all.
+        // If no page is voted for, the Accept counts as lost, with the promise in it.
         if !pages.is_empty() {
             self.vote(accept.ballot, pages, fx);
         }
@@ -272,8 +273,8 @@ impl Acceptor {
         }
     }
 
-    /// Remembers the entries of `page`; those that are stored already are not stored again. Returns
-    /// whether there was any other.
+    /// Remembers the entries of `page`, and stores those that are not stored already. Returns
+    /// whether there were any.
     fn store(&mut self, ballot: Ballot, page: Page, fx: &mut Effects) -> bool {
         let from = page.from;
         // Forgotten instances are decided, so an Accept can only repeat the decision: it is
@@ -298,9 +299,9 @@ impl Acceptor {
 
     /// A process with this `progress` has passed checkpoints that trim the log at one instance, and
     /// let it be forgotten below another. So everything below is decided, in whichever ballot. But
-    /// removed votes are gone for good, and forgotten ones are reported to no leader any more, so
-    /// the claim alone is not believed: both happen only where a checkpoint says so of which this
-    /// acceptor has accepted the first piece. If it missed that one, the next will do.
+    /// removed votes are gone for good, and forgotten ones are no longer reported to any leader, so
+    /// the claim alone is not enough: both happen only where a checkpoint says so whose first piece
+    /// this acceptor has accepted. If it missed that one, the next will do.
     fn let_go(&mut self, progress: Progress, fx: &mut Effects) {
         if progress.first > progress.watermark {
             return;
@@ -324,7 +325,7 @@ impl Acceptor {
         }
     }
 
-    /// The highest instance that `point` takes from a checkpoint.
+    /// The highest instance that `point` finds in a checkpoint.
     fn said_of(&self, point: impl Fn(Head) -> Option<Instance>) -> Instance {
         let firsts = self.checkpoints.iter().filter_map(|instance| self.accepted.get(*instance));
         let points = firsts.filter_map(|(entry, _)| point(checkpoint::head(entry)?));
@@ -346,7 +347,7 @@ impl Acceptor {
             fx.read.push(Reading { asker, again, run, known, trimmed, has_entries });
             return;
         }
-        // There is nothing to be read: the learner goes on behind it.
+        // There is nothing to read: the learner goes on behind it.
         let from = run.from;
         let (run, votes) = (Run::new(from, trimmed.min(run.until)), Vec::new());
         let entries = Vec::new().into();
@@ -356,8 +357,8 @@ impl Acceptor {
         fx.send(to, Message::Recalled(told));
     }
 
-    /// A learner asks where that ends what was accepted. What was accepted in this turn is among
-    /// it: the answer leaves after the sync.
+    /// A learner asks where the accepted part of the log ends. Entries accepted in this turn count,
+    /// since the answer leaves after the sync.
     fn on_read_request(&self, from: Sender, request: ReadRequest, fx: &mut Effects) {
         let ReadRequest { count, again } = request;
         let reply = ReadReply { boot: from.boot, count, end: self.end() };
@@ -365,8 +366,8 @@ impl Acceptor {
         fx.send(to, Message::ReadReply(reply));
     }
 
-    /// Above everything that was accepted here. What is forgotten lies below something that is not,
-    /// and that was accepted.
+    /// The instance above everything accepted here. Forgotten instances lie below one that was
+    /// accepted and is not forgotten.
     fn end(&self) -> Instance {
         let last = self.accepted.last_run();
         last.map_or(self.forgotten, |run| run.until.max(self.forgotten))
@@ -381,7 +382,7 @@ impl Acceptor {
         self.accepted.keep(page, ballot);
     }
 
-    /// Holds nothing of what was accepted below `below` in memory.
+    /// Drops what was accepted below `below` from memory.
     fn forget(&mut self, below: Instance) {
         self.forgotten = self.forgotten.max(below);
         self.accepted.take(Run::new(Instance::FIRST, self.forgotten), |_, _| {});
@@ -406,7 +407,7 @@ impl Acceptor {
         if ballot < self.promised {
             debug!("refused {ballot}; {} is promised", self.promised);
             let nack = Nack { rejected: ballot, promised: self.promised };
-            // If it is lost, the echoes tell every proposer what is promised.
+            // If it is lost, every proposer learns from the echoes what is promised.
             fx.send(owner_of(ballot, false), Message::Nack(nack));
             return false;
         }
@@ -414,7 +415,7 @@ impl Acceptor {
     }
 
     /// Tells the proposers which of them it hears. The echo leaves with the answers of this turn,
-    /// after their sync, so that it speaks for an acceptor that can vote.
+    /// after their sync, so it proves that this acceptor can vote.
     fn echo(&mut self, now: Time, fx: &mut Effects) {
         let Some(heard) = self.hearing.take_echo(now, &self.settings) else { return };
         let (promised, accepted) = (self.promised, self.accepted_len());
@@ -443,8 +444,8 @@ impl Acceptor {
     }
 }
 
-/// Where an answer to `ballot` goes: to its proposer; to the whole group when it was asked again,
-/// for then the address of that proposer may be wrong.
+/// Where an answer to `ballot` goes: to its proposer, or to the entire group if the question was
+/// repeated, for then the address of that proposer may be wrong.
 fn owner_of(ballot: Ballot, again: bool) -> To {
     if ballot == Ballot::ZERO || again {
         return To::Group(Role::Proposer);
@@ -548,7 +549,8 @@ mod tests {
     use super::*;
     use crate::protocol::types::Entry;
 
-    /// What is trimmed is answered like what is stored; the promise in it is stored even so.
+    /// A trimmed instance is answered like a stored one; the promise in the Accept is stored even
+    /// so.
     #[test]
     fn an_accept_of_what_is_trimmed_is_answered_and_its_promise_stored() {
         let mut acceptor = Acceptor::new(1, 1, Settings::default());
@@ -646,7 +648,7 @@ mod tests {
         assert!(restored.remembers_as(&acceptor));
     }
 
-    /// What is asked again may have been answered to a place where its proposer is not.
+    /// The answer to a repeated question may have gone to a wrong address.
     #[test]
     fn the_owner_of_a_ballot_is_answered_alone_and_everybody_when_it_asks_again() {
         let mut acceptor = acceptor();
@@ -730,7 +732,7 @@ mod tests {
         assert!(fx.persist.is_empty() && fx.send.is_empty());
     }
 
-    /// A forged watermark lets entries reach the end of the numbers, and nothing breaks there.
+    /// A forged watermark lets entries reach the highest instance number, and nothing breaks there.
     #[test]
     fn entries_at_the_end_of_the_numbers_are_survived() {
         let mut acceptor = acceptor();
@@ -745,7 +747,7 @@ mod tests {
         turn(&mut acceptor, [prepare(ballot(2, 1))]);
     }
 
-    /// Only its own incarnation, echoed, convinces it that it has forgotten something.
+    /// Only a message that names its own incarnation convinces it that it has lost data.
     #[test]
     fn it_ends_when_it_is_disowned_by_its_incarnation() {
         let disown = |acceptor, incarnation| Message::Disown(Disown { acceptor, incarnation });

@@ -1,9 +1,9 @@
-//! What a role is to whoever runs it: events in, effects out.
+//! The interface between a role and its driver: events in, effects out.
 //!
 //! A role never waits, reads a clock, opens a file or sends: it fills [`Effects`]. The driver (the
 //! runtime, the simulator, a model checker) hands it every event of a turn, then calls
 //! [`Actor::on_turn_end`] once, then applies the effects of the whole turn in one order: persist,
-//! flush, send, timers, deliver. So nothing is answered that was not stored before.
+//! flush, send, timers, deliver. So everything is stored before it is answered.
 
 use std::sync::Arc;
 
@@ -30,28 +30,28 @@ pub trait Actor {
     /// A timer that was set is due.
     fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects);
 
-    /// Standard input or the disk has something. Called only while [`Actor::input_room`] is above
-    /// zero, and for clients and learners alone.
+    /// Standard input or the disk has something. Called for clients and learners only, and only
+    /// while [`Actor::input_room`] is above zero.
     fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects);
 
-    /// What the host's calendar says. Called before [`Actor::on_turn_end`], in every turn. It may
-    /// go back, and be wrong: it is for what applications are told, and nothing else goes by it.
+    /// The host's calendar. Called before [`Actor::on_turn_end`], in every turn. It may go back,
+    /// and be wrong: it is passed on to applications, and nothing else relies on it.
     fn on_calendar(&mut self, _time: LogTime) {}
 
-    /// How much room the disk has for what is to be persisted. Called before
-    /// [`Actor::on_turn_end`], in every turn; only acceptors have such a disk.
+    /// How much room the disk has for records. Called before [`Actor::on_turn_end`], in every turn;
+    /// only acceptors have such a disk.
     fn on_room(&mut self, _room: Room) {}
 
-    /// Every event of the turn was handed over: what has gathered goes out now, as runs.
+    /// Every event of the turn was handed over: what has gathered leaves now, as runs.
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects);
 
-    /// The process is about to end in order, after this turn: what others should know.
+    /// The process is about to end in good order after this turn: says what others should know.
     fn on_stop(&mut self, _now: Time, _fx: &mut Effects) {}
 
-    /// What kinds of message the role has a use for right now.
+    /// Which kinds of message the role can use right now.
     fn interest(&self) -> Interest;
 
-    /// The version of the wire format in which the role sends at the moment.
+    /// The version of the wire format in which the role sends at present.
     fn version(&self, now: Time) -> Version;
 
     /// How many more values the role has room for.
@@ -59,7 +59,7 @@ pub trait Actor {
         0
     }
 
-    /// What the role is at the moment, for those who watch it.
+    /// The role's present figures, for status and metrics.
     fn figures(&self, _now: Time) -> Figures {
         Figures::default()
     }
@@ -70,8 +70,7 @@ pub trait Actor {
     }
 }
 
-/// What comes from outside the network: from standard input for a client, from the disk for a
-/// learner.
+/// Input from outside the network: from standard input for a client, from the disk for a learner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A client's next value.
@@ -80,35 +79,36 @@ pub enum Input {
     End,
     /// A snapshot is on stable storage that was taken at this checkpoint's place, and read back.
     Kept(Head),
-    /// A learner's reads up to this number, which grows, want to see everything that was decided
+    /// A learner's reads up to this number, which grows, must see everything that was decided
     /// before they began.
     Read(u64),
-    /// What has come of an errand of a learner.
+    /// The outcome of a learner's errand.
     Done(Outcome),
 }
 
 /// What a role wants done. The lists are applied in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// Must be on stable storage before anything of `send` leaves.
+    /// Records that must be on stable storage before anything in `send` leaves.
     pub persist: Vec<Record>,
-    /// Votes to be read from the disk, and to be answered with (`recall::answer`) once they are.
-    /// Nothing waits for it, and it need not be done.
+    /// Votes to read from the disk and then answer with (`recall::answer`). Nothing waits for it,
+    /// and the driver may skip it.
     pub read: Vec<Reading>,
-    /// What is to be done with a learner's snapshots. Nothing waits for it, and it need not be
-    /// done; the outcome is an [`Input::Done`].
+    /// Work on a learner's snapshots. Nothing waits for it, and the driver may skip it; the outcome
+    /// is an [`Input::Done`].
     pub errands: Vec<Errand>,
     /// Messages, each to a group or to one process, in order.
     pub send: Vec<(To, Message)>,
     /// Timers to set (with their deadline) or to cancel. The last word on a timer counts.
     pub timers: Vec<(Timer, Option<Time>)>,
-    /// Values for the world outside.
+    /// Values for the application.
     pub deliver: Vec<Delivery>,
-    /// What was not acted on, and why. For counters and logs only.
+    /// Why events were not acted on. For counters and logs only.
     pub ignored: Vec<Ignored>,
-    /// How many of the messages in `send` ask once more because no answer came. For counters only.
+    /// How many of the messages in `send` repeat a question that was not answered. For counters
+    /// only.
     pub sent_again: u64,
-    /// The process must end at the end of this turn, and not be started again as it is.
+    /// The process must end at the end of this turn, and must not be restarted unchanged.
     pub halt: Option<Halt>,
 }
 
@@ -165,12 +165,12 @@ impl Effects {
     }
 }
 
-/// What an acceptor must never forget.
+/// A record that an acceptor must never forget.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Record {
     /// No ballot below this one will be answered.
     Promised(Ballot),
-    /// These entries were accepted in this ballot, which is thereby promised too.
+    /// These entries were accepted in this ballot, which is thereby promised.
     Accepted {
         /// The ballot.
         ballot: Ballot,
@@ -179,10 +179,10 @@ pub enum Record {
         /// The entries.
         entries: Entries,
     },
-    /// Everything below this instance is decided, and what was accepted there may be forgotten: the
-    /// entries that stand for it are stored, and decided, from this instance on.
+    /// Everything below this instance is decided, and votes there may be removed: the entries that
+    /// replace them are stored, and decided, from this instance on.
     Trimmed(Instance),
-    /// The same, but that what was accepted there stays on the disk: it need not be in memory.
+    /// The same, except that the votes there stay on the disk and only leave memory.
     Forgotten(Instance),
 }
 
@@ -192,41 +192,39 @@ pub enum Room {
     /// Enough.
     #[default]
     Ample,
-    /// A reserve. It is for values that were under way when the leader heard of it, so that all
+    /// A reserve, for values that were under way when the leader heard of it, so that everything
     /// below the next checkpoint is decided, ...
     Short,
-    /// ... and the last of it is for what makes room: checkpoints, limits and no-ops.
+    /// The last of the reserve, for entries that make room: checkpoints, limits and no-ops.
     Scarce,
-    /// None. What is stored now may fail, and the acceptor would have to end.
+    /// None. Storing may fail now, and then the acceptor would have to end.
     Exhausted,
 }
 
-/// Values on their way out of a learner. There are only whole values among the entries.
+/// Values on their way out of a learner. Entries here hold complete values only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// For the results file: client-assigned values when decided, leader-assigned ones when
     /// delivered.
     Decided(Page),
     /// For standard output: every value in instance order, without a gap. The time is that of the
-    /// log before them; an entry that says an earlier one has that.
+    /// log before them; an entry with an earlier time counts as having that one.
     Delivered(Page, LogTime),
     /// For both: a leader-assigned value that came in parts. Its origin has the time of the log.
     Assembled(Assembled),
-    /// Everything below this instance is decided, and what there is to hand out of it was handed
-    /// out.
+    /// Everything below this instance is decided, and was handed out if it had to be.
     Passed(Instance),
-    /// What lies below this instance was trimmed before it was learned: it is not handed out.
+    /// Entries below this instance were trimmed before they were learned, and are not handed out.
     Begins(Instance),
-    /// The state of delivery here, for a snapshot: everything below it was handed out, and nothing
-    /// above.
+    /// The state of delivery for a snapshot at this point: everything below was handed out, and
+    /// nothing above.
     Checkpoint(Arc<Checkpoint>),
     /// Everything that was decided before the reads up to this number began was handed out.
     Readable(u64),
-    /// That is not known of the reads up to this number, and will not be: they must go through the
-    /// log.
+    /// For the reads up to this number that will not become known: they must go through the log.
     Unreadable(u64),
-    /// The learner goes on from the snapshot of this place, which it has fetched and keeps: it
-    /// stands for everything below. What was handed out before is in it.
+    /// The learner goes on from the snapshot of this place, which it has fetched and stored. It
+    /// replaces everything below, including what was handed out before.
     Restored(Arc<Checkpoint>),
 }
 
@@ -235,16 +233,15 @@ pub enum Delivery {
 pub enum Halt {
     /// An acceptor came back under its id without what it had promised.
     Forgotten,
-    /// A learner was told to hand out something that was trimmed before it was learned: what lies
-    /// below this instance.
+    /// Entries below this instance, which a learner had to hand out, were trimmed before it learned
+    /// them.
     Trimmed(Instance),
-    /// The same of a learner that keeps snapshots, when no other has one to go on from.
+    /// The same for a learner that keeps snapshots, when no other learner has one to go on from.
     NoSnapshot(Instance),
-    /// The same of a learner that hands out whatever is kept: it was late, and started again it
-    /// goes on here.
+    /// The same for a learner that hands out whatever is kept: it was late, and a restart continues
+    /// here.
     CutOff(Instance),
-    /// A learner went on from a snapshot that was taken of another log: of an earlier life of the
-    /// cluster.
+    /// A learner went on from a snapshot of another log, from before the cluster lost its data.
     Foreign,
     /// A later release has written something into the log that must be understood, and this one
     /// does not know it: a learner would deliver something else, a proposer assign by other rules.
@@ -254,13 +251,13 @@ pub enum Halt {
 /// Why an event was not acted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Ignored {
-    /// A message of a kind this role never acts on.
+    /// The message is of a kind this role never acts on.
     Misdirected,
-    /// From another ballot than the current one.
+    /// It is of another ballot than the current one.
     StaleBallot,
-    /// An answer to nothing that is being asked now.
+    /// It answers nothing that is being asked now.
     NotAsked,
-    /// From a process that cannot have sent this: wrong role, or an id out of range.
+    /// Its sender cannot have sent this: wrong role, or an id out of range.
     ImpossibleSender,
     /// Only the leader acts on it.
     NotLeading,
@@ -270,14 +267,14 @@ pub enum Ignored {
     DiskFull,
     /// Instance zero, a run that ends before it begins, or a message that contradicts itself.
     Malformed,
-    /// An instance too far ahead of everything decided.
+    /// The instance is too far ahead of everything decided.
     TooFarAhead,
-    /// A request for an instance that was trimmed.
+    /// The requested instance was trimmed.
     Trimmed,
     /// Another process uses this node's id.
     SameId,
-    /// From an acceptor that has lost what it promised in an earlier incarnation.
+    /// Its sender is an acceptor that has lost what it promised in an earlier incarnation.
     OtherIncarnation,
-    /// A decided instance was claimed to hold something else. Somebody is broken or hostile.
+    /// A decided instance was claimed to hold something else. Some process is broken or hostile.
     Contradiction,
 }

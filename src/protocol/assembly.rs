@@ -1,19 +1,19 @@
-//! Values that are longer than a datagram, on their way from parts to whole.
+//! How values longer than a datagram are put together from their parts.
 //!
-//! Such a value is a series: consecutive numbers of one session, of which the first part says how
-//! long the whole is. Delivery hands over each number of a session once and in order, so parts need
-//! no order of their own. What becomes of them is a function of the log alone, and every process
-//! that holds the same prefix agrees on it:
+//! Such a value is a series: consecutive numbers of one session, the first of which says how long
+//! the value is. Delivery hands over each number of a session once and in order, so parts need no
+//! order of their own. The fate of a series is a function of the log alone, and every process that
+//! holds the same prefix agrees on it:
 //!
 //! 1. A first part opens a value. The parts that follow in its session continue it, and the last
 //!    one completes it: it is delivered as a whole, at the instance of its last part.
 //! 2. A series that contradicts itself ends its session: another value before the last part, a part
 //!    without a first one, more or fewer bytes than were announced.
-//! 3. What is open is bounded, in values and in bytes announced. When one more would exceed that,
-//!    the value whose last part lies lowest in the log is given up, and its session ends: mostly
+//! 3. Open values are bounded, in number and in bytes announced. When one more would exceed that,
+//!    the value whose last part lies lowest in the log is given up, and its session ends: usually
 //!    its client died half way.
 //!
-//! Of a session that has ended nothing more is delivered. So a client's values are delivered
+//! Nothing more is delivered of a session that has ended. So a client's values are delivered
 //! without a gap, and any later leader can tell which were: those below the number at which it
 //! ended.
 
@@ -27,7 +27,7 @@ use super::checkpoint::OpenValue;
 use super::entries::{Entries, EntryRef};
 use super::types::{Instance, Number, Origin, Part, Session, Value};
 
-/// How much may be open. All processes must agree on it, so nobody can set it but the simulator.
+/// How much may be open. All processes must agree on it, so only the simulator can set it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AssemblyLimits {
     /// How many values.
@@ -37,17 +37,17 @@ pub struct AssemblyLimits {
 }
 
 impl AssemblyLimits {
-    /// What every process of every cluster has: room for four of the longest values.
+    /// The limits of every process of every cluster: room for four of the longest values.
     pub const FORMAT: AssemblyLimits = AssemblyLimits { count: 4096, bytes: 4 * Value::BYTES_MAX };
 
-    /// How much a leader lets in. Less than there is room for, so that values whose clients have
-    /// fallen silent are given up, and not those that others are sending meanwhile.
+    /// How much a leader admits: less than there is room for, so that values of silent clients are
+    /// given up, and not those that others are sending meanwhile.
     #[must_use]
     pub fn admitted(self) -> AssemblyLimits {
         AssemblyLimits { count: self.count.div_ceil(2), bytes: self.bytes / 2 }
     }
 
-    /// Whether so much is within the limits.
+    /// Whether this much is within the limits.
     pub fn allow(self, count: usize, bytes: usize) -> bool {
         count <= self.count && bytes <= self.bytes
     }
@@ -59,7 +59,7 @@ impl Default for AssemblyLimits {
     }
 }
 
-/// A value that came in parts, and is whole. Cheap to clone.
+/// A value that came in parts and is complete. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assembled {
     /// The instance of the last part: that of the value.
@@ -132,7 +132,7 @@ pub enum Taken {
     Held,
     /// It was the last one.
     Whole(Assembled),
-    /// It does not belong where it is: its session ends.
+    /// It does not belong there: its session ends.
     Broken,
 }
 
@@ -152,7 +152,7 @@ impl Assemblies {
         !self.open.is_empty() && self.open.contains_key(&session)
     }
 
-    /// How many bytes the value of `session` announces that is open, if one is.
+    /// How many bytes the open value of `session` announces, if there is one.
     pub fn announced_by(&self, session: Session) -> Option<usize> {
         self.open.get(&session).map(|open| open.value_bytes)
     }
@@ -164,8 +164,8 @@ impl Assemblies {
         idle.map(|(_, session)| (*session, self.open.get(session).map_or(0, |one| one.value_bytes)))
     }
 
-    /// Gives a value up whose last part lies below `instance`, if there is one. Call it until it
-    /// returns nothing.
+    /// Gives up a value whose last part lies below `instance`, if there is one. Call it until it
+    /// returns none.
     pub fn give_up_below(&mut self, instance: Instance) -> Option<(Session, Number)> {
         let (last, session) = self.order.first_key_value()?;
         let session = (*last < instance).then_some(*session)?;
@@ -188,7 +188,7 @@ impl Assemblies {
         Assemblies::new(self.limits)
     }
 
-    /// Gives a value up, if one of `session` is open. Returns the number of its first part.
+    /// Gives up the open value of `session`, if there is one. Returns the number of its first part.
     pub fn drop_open(&mut self, session: Session) -> Option<Number> {
         let open = self.open.remove(&session)?;
         self.order.remove(&open.last());
@@ -196,8 +196,8 @@ impl Assemblies {
         Some(open.first)
     }
 
-    /// Makes room for a value that announces `value_bytes`: gives up the one that was continued
-    /// longest ago, if there is none. Call it until it returns nothing.
+    /// Makes room for a value that announces `value_bytes`: if there is none, gives up the one that
+    /// was continued longest ago. Call it until it returns none.
     pub fn make_room(&mut self, value_bytes: usize) -> Option<(Session, Number)> {
         let has_room = self.limits.allow(self.open.len() + 1, self.announced + value_bytes);
         if has_room || !self.limits.allow(1, value_bytes) {
@@ -207,8 +207,8 @@ impl Assemblies {
         Some((session, self.drop_open(session)?))
     }
 
-    /// Takes a part in, the only one of `entries`, which is next in its session and stands at
-    /// `instance`. There is room for it.
+    /// Takes in a part, the only entry of `entries`, which is next in its session and stands at
+    /// `instance`. There must be room for it.
     pub fn take(&mut self, instance: Instance, entries: Entries) -> Taken {
         let Some(EntryRef::Part { origin, part, bytes }) = entries.first() else {
             unreachable!("the caller hands over parts, one at a time")
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(fates(&mut log, &entries), "vshvhsh.swswssv");
         assert_eq!(log.assemblies().held(), (0, 0));
         assert_eq!(log.next_number(session(1)), Number(6));
-        // However it is cut.
+        // The same however the page is cut.
         let mut single = self::log();
         let each: String =
             entries.iter().map(|one| fates(&mut single, std::slice::from_ref(one))).collect();
@@ -357,7 +357,7 @@ mod tests {
         let last = |number, bytes| part(1, number, Part::Last, bytes);
         let middle = |number, bytes| part(1, number, Part::Middle, bytes);
         for (entries, expected, end) in [
-            // Too long, too short, and as long before its last part.
+            // Too long, too short, and complete before its last part.
             (vec![first(1, 1, 50), last(2, 11), whole(1, 3)], "hee", 1),
             (vec![whole(1, 1), first(1, 2, 50), last(3, 9), whole(1, 4)], "vhee", 2),
             (vec![first(1, 1, 80), middle(2, 40), last(3, 1)], "hee", 1),
@@ -367,7 +367,7 @@ mod tests {
             // No first part.
             (vec![whole(1, 1), last(2, 5), whole(1, 2), whole(1, 3), whole(1, 1)], "veees", 2),
             (vec![middle(1, 40), last(2, 5)], "ee", 1),
-            // Announced to be longer than all that may be open.
+            // Announced to be longer than everything that may be open.
             (vec![first(1, 1, 401), middle(2, 40)], "ee", 1),
         ] {
             let mut log = log();
@@ -396,7 +396,8 @@ mod tests {
         }
     }
 
-    /// A part keeps no more memory than a small multiple of its own, whatever it came with.
+    /// A part keeps no more memory than a small multiple of its own, however large its datagram
+    /// was.
     #[test]
     fn a_small_part_of_a_large_datagram_keeps_only_itself() {
         let long = Entry::Value { origin: origin(2, 1), value: Value::new(&[0; 60_000]) };

@@ -1,15 +1,15 @@
-//! Fetching decided entries that were missed, and handing them to those who missed them.
+//! How a process fetches decided entries that it missed, and how others serve them.
 //!
-//! Learners and standby proposers ask, and the process that they name answers: of all that were
-//! heard to hold more, one after the other, for any of them may be cut off. A request names what is
-//! missing, by runs; an answer is a burst of datagrams whose last one says so, and what is still
-//! missing then is asked for at once. A lost answer is asked for again after a time-out, from the
-//! next source. Entries are final, so answers may come twice, late or in any order.
+//! Learners and standby proposers ask, and the process that they name answers. They ask all
+//! processes that were heard to hold more, one after the other, for any of them may be cut off. A
+//! request names the missing runs; an answer is a burst of datagrams, the last of which says so,
+//! and anything still missing then is requested at once. If an answer is lost, the next source is
+//! asked after a time-out. Entries are final, so answers may come twice, late or in any order.
 //!
-//! A learner reads entries that nobody holds in memory any more back from the acceptors (`recall`),
-//! in the same bursts and with the same pauses.
+//! Entries that nobody holds in memory any more are read back from the acceptors by learners
+//! (`recall`), in the same bursts and with the same pauses.
 //!
-//! A process that has much to fetch while others decide leaves them time between two requests.
+//! A process that has much to fetch while others decide leaves them time between its requests.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -36,7 +36,7 @@ const RUNS_MAX: usize = 64;
 /// How many sources are remembered, at most.
 const SOURCES_MAX: usize = 128;
 
-/// Between two requests others have this many times as long for deciding as the answer took.
+/// The pause between two requests, as a multiple of the time the last answer took.
 const PAUSE: u32 = 16;
 
 /// While others are heard to hold more, a request waits for its answer at most this many times as
@@ -50,23 +50,24 @@ pub struct CatchUp {
     heard: Progress,
     /// What each source was heard to hold, and when.
     sources: BTreeMap<NodeId, (Progress, Time)>,
-    /// Everything below it was said to be decided, ...
+    /// A leader said that everything below it is decided, ...
     named_until: Instance,
-    /// ... and so were these, if they are missing still.
+    /// ... and so are these; those that are held are dropped.
     named: Vec<Run<Instance>>,
-    /// Holes below it were asked about, and may be open for good.
+    /// Holes below it were requested once, and may stay open for good.
     asked_until: Instance,
     /// Where the next request begins: nobody may be able to fill the holes below.
     next: Instance,
     /// Whether the timer is set.
     waiting: bool,
-    /// Requests in a row without anything new.
+    /// Consecutive requests that brought nothing new.
     tries: u32,
     /// The request whose answer is not complete yet.
     asked: Option<Asked>,
-    /// Whom to ask after a pause: it has answered.
+    /// The source to ask after a pause, because it has answered.
     proven: Option<NodeId>,
-    /// What is read back from acceptors. A proposer has no use for what others have forgotten.
+    /// What is read back from acceptors. None for a proposer, which does not need forgotten
+    /// entries.
     recalls: Option<Recalling>,
 }
 
@@ -104,7 +105,7 @@ impl Default for CatchUp {
 }
 
 impl CatchUp {
-    /// What learner `id` has to fetch, who wants all there is.
+    /// For learner `id`, which wants the entire log.
     pub fn of_learner(id: u32) -> Self {
         let (me, recalls) = (NodeId::new(Role::Learner, id), Recalls::default());
         CatchUp { recalls: Some(Recalling { me, recalls }), ..CatchUp::default() }
@@ -119,7 +120,8 @@ impl CatchUp {
         self.heard.decided = self.heard.decided.max(heard.decided);
     }
 
-    /// A leader names what is decided. Returns what of it `proposals` holds and `log` lacks.
+    /// A leader names what is decided. Returns the decisions that `proposals` holds and `log`
+    /// lacks.
     pub fn on_chosen(
         &mut self,
         chosen: Chosen,
@@ -134,7 +136,7 @@ impl CatchUp {
         decided
     }
 
-    /// These are decided, whether their values are held or not.
+    /// Notes these decisions, whether or not their values are held.
     fn on_named(&mut self, chosen: &Chosen, log: &DecidedLog) {
         self.named_until = self.named_until.max(chosen.until);
         if chosen.runs.is_empty() {
@@ -142,10 +144,10 @@ impl CatchUp {
         }
         let mut named = std::mem::take(&mut self.named);
         named.extend_from_slice(&chosen.runs);
-        // What is held must not crowd out what is missing.
+        // Runs that are held must not crowd out missing ones.
         named.retain(|run| log.lacks(*run));
         self.named = merge(named);
-        // Of more the heartbeats tell, if they stay missing.
+        // If more stay missing, heartbeats tell of them.
         self.named.truncate(RUNS_MAX);
     }
 
@@ -156,7 +158,7 @@ impl CatchUp {
         }
     }
 
-    /// Starts the timer when `log` lacks something. To be called once a turn.
+    /// Starts the timer if `log` lacks something. Call it once a turn.
     pub fn on_turn_end(
         &mut self,
         now: Time,
@@ -165,8 +167,7 @@ impl CatchUp {
         fx: &mut Effects,
     ) {
         self.named.retain(|run| log.lacks(*run));
-        // A short wait lets datagrams arrive that are under way: what is named has mostly arrived
-        // before its name.
+        // A short wait lets datagrams under way arrive: a value has mostly arrived before its name.
         let delay = if self.lacks_named(log) {
             settings.catch_up_delay.min(settings.retry_least)
         } else {
@@ -180,7 +181,7 @@ impl CatchUp {
 
     /// Whether something was named that `log` lacks.
     fn lacks_named(&self, log: &DecidedLog) -> bool {
-        // What was trimmed is missing, and nobody can be asked for it.
+        // Trimmed entries are missing as well, but nobody can be asked for them.
         log.decided_below() < self.named_until || self.named.iter().any(|run| log.lacks(*run))
     }
 
@@ -194,7 +195,8 @@ impl CatchUp {
         missing
     }
 
-    /// The timer is due: asks for what is missing, `first` first, then the other sources in turn.
+    /// The timer is due: requests what is missing, from `first` first, then from the other sources
+    /// in turn.
     pub fn on_timer(
         &mut self,
         now: Time,
@@ -212,7 +214,7 @@ impl CatchUp {
         self.ask(now, log, source, settings, fx);
     }
 
-    /// An answer was taken into `log`; `gained` tells whether it held anything new.
+    /// An answer was taken into `log`; `gained` says whether it held anything new.
     pub fn on_reply(
         &mut self,
         now: Time,
@@ -223,7 +225,7 @@ impl CatchUp {
         fx: &mut Effects,
     ) {
         let (gained, last) = answer;
-        // Acceptors are asked for what others have forgotten, and for nothing else.
+        // Acceptors are asked only for what others have forgotten.
         let next = Some(from).filter(|from| from.role != Role::Acceptor);
         if gained {
             self.tries = 0;
@@ -234,7 +236,8 @@ impl CatchUp {
         }
         let asked = if last { self.asked.take() } else { None };
         if self.waiting && !self.is_behind(log) {
-            // Nothing is waited for: what is missed next is asked for as soon as this was.
+            // Nothing is under way now: the next missing entry is requested as promptly as this one
+            // was.
             self.waiting = false;
             self.tries = 0;
             fx.cancel_timer(Timer::CatchUp);
@@ -251,8 +254,8 @@ impl CatchUp {
         }
     }
 
-    /// An acceptor has read back some of its votes. Returns what is thereby known to be decided,
-    /// and whether no more will come.
+    /// An acceptor has read back some of its votes. Returns the entries that this proves decided,
+    /// and whether the answer is complete.
     pub fn on_recalled(
         &mut self,
         acceptor: u32,
@@ -265,8 +268,8 @@ impl CatchUp {
         }
     }
 
-    /// The beginning of `run`, which is missing, if those that were heard of late have forgotten it
-    /// and nobody else has it: it is on the disks of acceptors.
+    /// The beginning of the missing `run`, if processes heard from recently have forgotten it and
+    /// nobody else has it: it is on the disks of acceptors.
     fn forgotten(
         &self,
         now: Time,
@@ -277,7 +280,7 @@ impl CatchUp {
         let is_fresh = |when: Time| now.since(when) <= settings.progress_timeout;
         let fresh = || self.sources.values().filter(|(_, when)| is_fresh(*when));
         let holds = |held: &Progress| held.first <= run.from && run.from < held.watermark;
-        // Every second try is with the acceptors even so: others may not hear this process.
+        // Every second try goes to the acceptors even so: the others may not hear this process.
         if fresh().any(|(held, _)| holds(held)) && self.tries.is_multiple_of(2) {
             return None;
         }
@@ -286,8 +289,8 @@ impl CatchUp {
         Some(Run::new(run.from, firsts.min()?.min(run.until)))
     }
 
-    /// Who is asked at this try: of those heard of late that hold more than `log`, or else of all.
-    /// None when nobody is known.
+    /// The source to ask at this try, among those heard from recently that hold more than `log`, or
+    /// else among all. None when no source is known.
     fn next_source(
         &self,
         now: Time,
@@ -300,14 +303,14 @@ impl CatchUp {
         let fresh = || self.sources.iter().filter(|(_, (_, when))| is_fresh(*when));
         let mut able: Vec<NodeId> =
             fresh().filter(|(_, (held, _))| held.decided > decided).map(|(id, _)| *id).collect();
-        // What is missing first, some may have forgotten.
+        // Some sources may have forgotten the first missing entry.
         let has_first =
             |id: &NodeId| self.sources.get(id).is_some_and(|(held, _)| held.first <= wanted);
         if able.iter().any(has_first) {
             able.retain(has_first);
         }
         if able.is_empty() {
-            // What is missing may be a hole that only few can fill, or its owner has just died.
+            // The missing part may be a hole that only few can fill, or its holder has just died.
             able = fresh().map(|(id, _)| *id).collect();
         }
         // Learners before proposers: a leader has more to do.
@@ -315,9 +318,9 @@ impl CatchUp {
         able.get((self.tries as usize).checked_rem(able.len())?).copied()
     }
 
-    /// How long to leave the machine to others. Nothing when nobody else needs it, when the last
+    /// How long to leave the machine to others. No pause when nobody else needs it, when the last
     /// answer brought most of what was missing, or when the others have decided more than it
-    /// brought: who falls behind must not rest.
+    /// brought: a process that falls behind must not pause.
     fn pause(&self, now: Time, asked: Asked, log: &DecidedLog, settings: &Settings) -> Duration {
         let gains = (asked.missing / 2..asked.missing).contains(&self.lag(log));
         if !asked.others_decide || !gains {
@@ -326,7 +329,7 @@ impl CatchUp {
         (now.since(asked.when) * PAUSE).min(settings.retry_catch_up)
     }
 
-    /// Whether somebody who was heard of late holds something that `log` lacks.
+    /// Whether a process heard from recently holds something that `log` lacks.
     pub fn lacks(&self, now: Time, log: &DecidedLog, settings: &Settings) -> bool {
         let decided = log.progress().decided;
         let memory = settings.progress_timeout * 2;
@@ -335,12 +338,12 @@ impl CatchUp {
         self.sources.values().any(holds_more)
     }
 
-    /// How much somebody was heard to hold that `log` lacks.
+    /// How many decided instances `log` lacks, of those that any process was heard to hold.
     pub fn lag(&self, log: &DecidedLog) -> u64 {
         self.heard.decided.saturating_sub(log.progress().decided)
     }
 
-    /// Forgets what was heard: its owner has another way to learn, or starts over.
+    /// Forgets everything heard, because its owner learns in another way or starts over.
     pub fn stop(&mut self, fx: &mut Effects) {
         if self.waiting {
             fx.cancel_timer(Timer::CatchUp);
@@ -348,10 +351,11 @@ impl CatchUp {
         *self = CatchUp::default();
     }
 
-    /// Whether `log` lacks something that somebody holds, or has a hole nobody was asked about.
+    /// Whether `log` lacks something that another process holds, or has a hole that was never
+    /// requested.
     ///
-    /// A hole between client-assigned values may be open for ever, so holes alone are asked about
-    /// once; after that only the number of decided entries tells.
+    /// A hole between client-assigned values may stay open for ever, so a hole by itself is
+    /// requested once; after that only the number of decided entries counts.
     fn is_behind(&self, log: &DecidedLog) -> bool {
         let held = log.progress();
         self.lag(log) > 0
@@ -369,8 +373,8 @@ impl CatchUp {
     ) {
         let end = self.heard.end.max(log.end());
         let limit = RUNS_MAX.min(runs_per_page(settings.page_bytes()));
-        // What is known to be decided is asked for in one request, however scattered it is; what
-        // may be open for good is asked for once round the log, and then from the start again.
+        // Instances known to be decided go into one request, however scattered; holes that may stay
+        // open for good are requested once around the log, and then from the start again.
         let mut missing = self.missing_named(log, limit);
         if missing.is_empty() {
             missing = log.missing(self.next, end, limit);
@@ -390,8 +394,8 @@ impl CatchUp {
             recalls.ask(*me, self.tries, run, settings, fx);
             return self.await_answer(now, log, settings, fx);
         }
-        // Without a source, whoever leads is asked. What is asked again goes to everybody, and is
-        // answered to everybody.
+        // Without a source, the leader is asked. A repeated request goes to the group, and so does
+        // its answer.
         let again = self.tries > 0;
         let to = match source {
             Some(source) if again => To::Group(source.role),
@@ -405,12 +409,13 @@ impl CatchUp {
         self.await_answer(now, log, settings, fx);
     }
 
-    /// Something was asked for; if no answer comes, it is asked again.
+    /// A request has left; if no answer comes, it is repeated.
     fn await_answer(&mut self, now: Time, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        // Of many sources one may be all there is: each gets its turn within the longest wait.
+        // Only one of many sources may be reachable: each gets its turn within the longest wait.
         let known = u32::try_from(self.sources.len()).unwrap_or(u32::MAX).max(1);
         let longest = settings.retry_catch_up.max(settings.retry_max / known);
-        // Who is heard to hold more is there: requests and answers are lost, and not in vain.
+        // A process that is heard to hold more is there: only requests or answers get lost, so
+        // trying again soon is worth it.
         let longest = if self.lacks(now, log, settings) {
             longest.min(settings.retry_catch_up * LONGEST_WAIT)
         } else {
@@ -424,7 +429,7 @@ impl CatchUp {
     }
 }
 
-/// Whether `me`, which leads its group or does not, is to answer `request`.
+/// Whether `me` must answer `request`; `leads` says whether it leads its group.
 pub fn is_asked(request: &CatchUpRequest, me: NodeId, leads: bool) -> bool {
     request.of.map_or(leads, |of| of == me)
 }
@@ -443,7 +448,7 @@ pub fn answer(
     let held = missing.iter().take(RUNS_MAX).flat_map(|run| log.pages(*run));
     let held = held.map_while(|page| {
         let rest = settings.catch_up_bytes.checked_sub(bytes)?;
-        // The first entry always goes, however long: or nobody could ever fetch it.
+        // The first entry always goes, however long, or nobody could ever fetch it.
         let count = page.entries.prefix(usize::MAX, rest).len().max(usize::from(bytes == 0));
         let (page, left) = page.split(count);
         bytes += if left.is_none() { page.entries.bytes() } else { settings.catch_up_bytes + 1 };
@@ -467,7 +472,8 @@ mod tests {
         log.decide(page, &mut Vec::new()).expect("it is new");
     }
 
-    /// The whole log is fetched in bursts; between them the machine belongs to those who decide.
+    /// The entire log is fetched in bursts; between them the machine belongs to the processes that
+    /// decide.
     #[test]
     fn who_fetches_much_leaves_time_to_those_who_decide() {
         let (mut log, settings) = (DecidedLog::new(), Settings::default());
@@ -482,8 +488,8 @@ mod tests {
             name: 0,
         };
         catch_up.on_progress(Time::ZERO, source, heard);
-        // What is set when an answer brings `until` at `now`: when the next request is due, or
-        // that it went out at once.
+        // Returns when the next request is due after an answer up to `until` at `now`, or that it
+        // left at once.
         let mut answer = |catch_up: &mut CatchUp, now, until| {
             for instance in log.progress().decided + 1..=until {
                 decide(&mut log, instance);
@@ -519,8 +525,8 @@ mod tests {
         assert_eq!(answer(&mut catch_up, 990_000, 71), (0, settings.retry_catch_up));
     }
 
-    /// What is named exists, and what was proposed has mostly arrived before: there is no reason to
-    /// wait long, and all of it is asked for at once.
+    /// A named decision exists, and proposals mostly arrive before their names: there is no reason
+    /// to wait long, and everything missing is requested at once.
     #[test]
     fn what_is_named_and_missing_is_asked_for_soon_and_in_one_request() {
         let (mut log, settings) = (DecidedLog::new(), Settings::default());
@@ -537,7 +543,8 @@ mod tests {
         assert_eq!(request.missing, [run(1, 2), run(3, 4), run(7, 8), run(11, 12)]);
     }
 
-    /// A log that waits for the checkpoint behind what was trimmed is not behind on what is gone.
+    /// A log that waits for the checkpoint behind the trimmed part does not lag by the part that is
+    /// gone.
     #[test]
     fn what_is_trimmed_is_not_asked_for_again_and_again() {
         let (mut log, settings) = (DecidedLog::new(), Settings::default());
@@ -554,7 +561,7 @@ mod tests {
     }
 
     /// Found by the simulator: with more holes that nobody can fill than a request has room for,
-    /// what lies behind them was never asked for.
+    /// entries behind them were never requested.
     #[test]
     fn holes_that_stay_open_do_not_hide_what_lies_behind_them() {
         let mut log = DecidedLog::new();
@@ -614,7 +621,7 @@ mod tests {
         assert_eq!(longest(false), Some(settings.retry_max), "nobody is there any more");
     }
 
-    /// Any source may be cut off, also the one that others prefer.
+    /// Any source may be cut off, even the preferred one.
     #[test]
     fn every_source_that_holds_more_is_asked_in_turn() {
         let (log, settings) = (DecidedLog::new(), Settings::default());

@@ -1,40 +1,42 @@
-//! Checkpoints: what a process must know to take up the log at an instance instead of the first.
+//! Checkpoints: what must a process know to take up the log at a later instance than the first?
 //!
-//! A log that is trimmed needs something in the place of what was removed. Entries are delivered by
-//! a rule that looks back: number n of a session right after n - 1, and a value in parts at its
-//! last part. So whoever begins in the middle must know where each session stands, and which parts
-//! of values are open. A leader writes that into the log itself, as entries:
+//! A trimmed log needs something in the place of the removed entries. Entries are delivered by a
+//! rule that looks back: number n of a session right after n - 1, and a value in parts at its last
+//! part. So a process that begins in the middle must know where each session stands, and which
+//! parts of values are open. A leader writes that into the log itself, as entries:
 //!
 //! 1. A checkpoint *of* instance p holds the state of delivery below p. It is a function of the log
-//!    below p, whichever leader writes it, and it is decided like everything else: a quorum of the
-//!    acceptors holds it, a new leader finds it in phase 1, and it is fetched like any entry.
-//! 2. It stands in consecutive instances above p, a piece in each. If a piece is missing, because
-//!    its leader died, or is another checkpoint's, it is none, and nobody takes it for one.
+//!    below p, whichever leader writes it, and it is decided like any entry: a quorum of the
+//!    acceptors holds it, a new leader finds it in phase 1, and others fetch it.
+//! 2. It stands in consecutive instances above p, a piece in each. If a piece is missing because
+//!    the leader died, or belongs to another checkpoint, the rest is no checkpoint, and nobody
+//!    takes it for one.
 //! 3. Parts of open values are not copied. The checkpoint names their instances, and `keep` is the
-//!    lowest of them, or p. So what lies below `keep` can be removed once the checkpoint is
-//!    decided, and whoever holds everything from `keep` on can take up the log at p.
-//! 4. A checkpoint says also below which instance the log is trimmed (`trim`): at the `keep` of an
+//!    lowest of them, or p. So everything below `keep` can be removed once the checkpoint is
+//!    decided, and a process that holds everything from `keep` on can take up the log at p.
+//! 4. A checkpoint also says below which instance the log is trimmed (`trim`): at the `keep` of an
 //!    earlier one, which every process has passed that passes this one. So trimming is a decision,
-//!    and the same for all; the acceptors, which deliver nothing, are told by who has passed it.
+//!    and the same for all; the acceptors, which deliver nothing, hear it from processes that have
+//!    passed it.
 //! 5. In the same way it says below which instance the log may be *forgotten* (`forget`): from all
 //!    memories, while the acceptors' disks keep it down to `trim`. A proposer takes up the log
 //!    there as if it were trimmed there; a learner that wants more reads it back (`recall`). Since
 //!    the log says it, all processes hold the same, and the leader's `memory_bytes` counts.
-//! 6. It holds the sessions that are remembered, and the horizon below which no other is begun
+//! 6. It holds the sessions that are remembered, and the horizon below which no other begins
 //!    (`sessions`).
 //! 7. It ends the sessions of values in parts that were not continued since `idle_below`: their
-//!    clients have died half way, and would hold `keep` back for ever.
+//!    clients have died half way, and their parts would hold `keep` back for ever.
 //! 8. Behind it stands where the log may be trimmed (`history`), for leaders that come later. That
-//!    alone is no function of the log, and nothing but a leader's next choice of `trim` goes by it.
+//!    alone is no function of the log, and only a leader's next choice of `trim` depends on it.
 //!
-//! This is what other systems call a snapshot of the library's own state; it has nothing of the
+//! Other systems would call this a snapshot of the library's own state; it holds nothing of the
 //! application's state.
 //!
 //! A [`Limit`] stands in the log in the same way, as a checkpoint of one piece, and says how many
 //! sessions are remembered. It is not part of a checkpoint, which has tens of bytes for each
 //! session: where many clients come and go, limits are frequent, and checkpoints need not be.
 //!
-//! What a process does that meets a kind which it does not know, `kinds` says.
+//! `kinds` says what a process does that meets a kind it does not know.
 
 mod history;
 mod kinds;
@@ -46,20 +48,20 @@ use super::entries::{EntryRef, put_number, read_number};
 use super::sessions::Position;
 use super::types::{Entry, Instance, LogTime, Number, Origin, Piece, Run, Session, Value};
 
-/// A piece is no shorter than this, in bytes, unless it is the last one: so the first holds the
+/// The least length of a piece, in bytes, unless it is the last one: so the first holds the
 /// [`Head`].
 const PIECE_BYTES_MIN: usize = 64;
 
-/// What the content begins with, so that it is not taken for that of an earlier version, which
-/// begins with an instance; and what it is, which comes next (see `kinds` for new ones). An untimed
-/// checkpoint was written when entries had no times.
+/// The content begins with this mark, so that it is not taken for that of an earlier version, which
+/// begins with an instance. The kind comes next (see `kinds` for new ones). An untimed checkpoint
+/// was written when entries had no times.
 const MARK: u64 = 0;
 const UNTIMED: u64 = 1;
 const LIMIT: u64 = 2;
 const CHECKPOINT: u64 = 3;
 const HISTORY: u64 = 4;
 
-/// What a checkpoint says of the log.
+/// What a checkpoint says about the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Head {
     /// It is the state of delivery when everything below this instance was delivered.
@@ -70,7 +72,7 @@ pub struct Head {
     pub trim: Instance,
     /// Everything below it may be forgotten: it is on the acceptors' disks, down to `trim`.
     pub forget: Instance,
-    /// Values in parts are given up whose last part lies below it.
+    /// Values in parts whose last part lies below it are given up.
     pub idle_below: Instance,
     /// The time of the log at `of`: the highest that an entry below says.
     pub time: LogTime,
@@ -79,9 +81,9 @@ pub struct Head {
 /// A value of which parts are missing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OpenValue {
-    /// Whose it is.
+    /// Its session.
     pub session: Session,
-    /// Where the parts stand that were passed, in order.
+    /// The instances of the parts that were passed, in order.
     pub instances: Vec<Instance>,
 }
 
@@ -90,19 +92,20 @@ pub struct OpenValue {
 pub struct Checkpoint {
     /// What it says of the log.
     pub head: Head,
-    /// What tells the log from that of another life of the cluster; 0 if nothing does yet.
+    /// The name of the log, which distinguishes it from the one the cluster had before it lost its
+    /// data; 0 while it has none.
     pub name: u64,
     /// Every session that is remembered, in order.
     pub sessions: Vec<(Session, Position)>,
-    /// A session that is not among them and was opened below it is never begun.
+    /// A session that is not among them and was opened below it never begins.
     pub horizon: Instance,
     /// The values that are open, in the order of their sessions.
     pub open: Vec<OpenValue>,
 }
 
 impl Checkpoint {
-    /// The checkpoint in entries of at most `piece_bytes` each, as far as that is enough for the
-    /// shortest piece.
+    /// The checkpoint in entries of at most `piece_bytes` each, or of the shortest piece if that is
+    /// longer.
     pub fn pieces(&self, piece_bytes: usize) -> Vec<Entry> {
         let bytes = self.encode();
         let chunks: Vec<&[u8]> = bytes.chunks(piece_bytes.max(PIECE_BYTES_MIN)).collect();
@@ -148,7 +151,7 @@ impl Checkpoint {
         bytes
     }
 
-    /// Reads the content; nothing if it is none. It takes no more memory than a small multiple of
+    /// Reads the content; none if it is not one. It takes no more memory than a small multiple of
     /// the bytes.
     pub fn decode(mut bytes: &[u8]) -> Option<Checkpoint> {
         let bytes = &mut bytes;
@@ -185,7 +188,7 @@ impl Checkpoint {
     }
 }
 
-/// How many sessions are remembered from here on: what a leader writes when there are more. See
+/// How many sessions are remembered from here on; a leader writes it when there are more. See
 /// `sessions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limit {
@@ -215,7 +218,7 @@ fn single(bytes: &[u8]) -> Entry {
     Entry::Checkpoint { piece, bytes: Value::new(bytes) }
 }
 
-/// What an entry in one piece says, behind its kind; nothing if it is of another.
+/// The content of an entry in one piece, behind its kind; none if it is of another kind.
 fn alone(entry: EntryRef<'_>, kind: u64) -> Option<&[u8]> {
     let EntryRef::Checkpoint { piece: Piece { place: 0, count: 1, series }, mut bytes } = entry
     else {
@@ -226,13 +229,13 @@ fn alone(entry: EntryRef<'_>, kind: u64) -> Option<&[u8]> {
     (is_itself && is_it).then_some(bytes)
 }
 
-/// The name of a checkpoint with this content (FNV-1a, 64 bits).
+/// The hash that names a checkpoint with this content (FNV-1a, 64 bits).
 pub fn series_of(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-/// What a checkpoint says of the log whose first piece is `entry`; nothing if that is none, or is
+/// What a checkpoint says of the log whose first piece is `entry`; none if it is not one, or is
 /// impossible.
 pub fn head(entry: EntryRef<'_>) -> Option<Head> {
     match entry {
@@ -246,8 +249,8 @@ pub fn head(entry: EntryRef<'_>) -> Option<Head> {
     }
 }
 
-/// Reads a head, and of which kind its checkpoint is: the content of an earlier version has no
-/// kind, says nothing of forgetting, and has no name and no horizon.
+/// Reads a head and the kind of its checkpoint: the content of an earlier version has no kind, no
+/// point to forget below, no name and no horizon.
 fn read_head(bytes: &mut &[u8]) -> Option<(Head, Option<u64>)> {
     let mut first = take(bytes)?;
     let mut kind = None;
@@ -283,7 +286,7 @@ fn take(bytes: &mut &[u8]) -> Option<u64> {
     Some(number)
 }
 
-/// Where the checkpoint stands whose last piece `piece` is at `last`, if it is whole as far as
+/// The run of the checkpoint whose last piece `piece` is at `last`, if it is complete as far as
 /// `get` knows: its pieces are in their places, and of one series.
 pub fn whole<'a>(
     last: Instance,
@@ -359,7 +362,7 @@ mod tests {
                 assert_ne!(Checkpoint::decode(&other), Some(checkpoint()));
             }
         }
-        // What an earlier version has written: no mark, no name, no horizon, no stamps.
+        // A checkpoint of an earlier version: no mark, no name, no horizon, no stamps.
         let mut before = Vec::new();
         [900, 700, 600, 650, 1, 7, 5, 3, 0, 0]
             .iter()
@@ -374,7 +377,7 @@ mod tests {
             open: vec![],
         };
         assert_eq!(Checkpoint::decode(&before), Some(expected));
-        // What the version before has written: no time.
+        // A checkpoint of the previous version: no time.
         let timed = checkpoint().encode();
         let time = timed.windows(9).position(|bytes| bytes[0] == 253 && bytes[7] == 0);
         let time = time.expect("it is a large number");
@@ -383,7 +386,7 @@ mod tests {
         let expected =
             Checkpoint { head: Head { time: LogTime::NONE, ..checkpoint().head }, ..checkpoint() };
         assert_eq!(Checkpoint::decode(&untimed), Some(expected));
-        // What is claimed and not there takes no memory.
+        // Lengths that are claimed but not there take no memory.
         let mut claims = Vec::new();
         [MARK, CHECKPOINT, 9, 9, 1, 1, 1, 2, 7, u64::MAX]
             .iter()

@@ -1,7 +1,7 @@
-//! The client: numbers its inputs, and asks for each until it knows what became of it.
+//! The client: it numbers its inputs, and requests each until it knows its fate.
 //!
-//! It keeps a bounded window in flight and has room for no more input than that, so standard
-//! input waits for the cluster and not the other way round.
+//! It keeps a bounded window in flight and takes no more input than that, so standard input waits
+//! for the cluster and not the other way round.
 
 mod ending;
 #[cfg(all(test, feature = "bugs"))]
@@ -35,12 +35,12 @@ use super::types::{
 };
 use super::versions::{Followed, Version};
 
-/// For how long a leader that only answers pleas is taken to serve: many requests in a row may be
+/// How long a leader that only answers pleas is believed to serve: many requests in a row may be
 /// lost by bad luck.
 const UNASKED_MAX: Duration = Duration::from_secs(8);
 
-/// However little room the leader has, a client sends this many values: what is refused now and
-/// then costs less than a lost datagram that holds up all the others.
+/// A client sends at least this many values, however little room the leader has: an occasional
+/// refusal costs less than a lost datagram that holds up all the others.
 const REACH_MIN: usize = 64;
 
 /// One client session's state.
@@ -59,10 +59,10 @@ pub struct Client {
     bytes: usize,
     /// The last value, while not all of it is in the window.
     rest: Option<Cutting>,
-    /// A first part that the leader has not taken in when asked: nothing behind it is sent.
+    /// A first part that the leader has refused for now: nothing behind it is sent.
     held_up: Option<Number>,
     ended: bool,
-    /// Nobody remembers the session: what is not known of it by now never will be.
+    /// Whether the cluster has forgotten the session: any fate unknown by now stays unknown.
     is_forgotten: bool,
     tally: ClientTally,
     /// The ballot of the last leader heard of.
@@ -70,8 +70,8 @@ pub struct Client {
     /// In which version of the wire format it sends.
     followed: Followed,
     round_trip: RoundTrip,
-    /// What is asked for and not final: about as much as the leader allows to wait, and what the
-    /// path holds.
+    /// What is requested and not final: about as much as the leader lets wait, plus what the path
+    /// holds.
     flow: Flow<()>,
     deadlines: Deadlines<Number>,
     /// When the timer is due, if it is set.
@@ -81,19 +81,19 @@ pub struct Client {
     /// How far from the front of the window values are sent: less than the window where the leader
     /// has less room.
     reach: usize,
-    /// Above every value that the leader has answered, and when it last did.
+    /// The number above every value that the leader has answered, and when it last did.
     answered: Number,
     heard: Option<Time>,
-    /// When it was said that the leader takes no request for the front yet.
+    /// When it was last logged that the leader takes no request for the front yet.
     told_far: Option<Time>,
     /// A leader holds nothing below it.
     begins: Instance,
-    /// Whether the leader takes no new values, and when that was said.
+    /// Whether the leader takes no new values, and when that was logged.
     is_full: bool,
     told_full: Option<Time>,
     /// When a quorate leader answered last, or when there was nothing to be answered.
     served: Time,
-    /// When a leader answered a request last, and not only a plea.
+    /// When a leader last answered a request rather than a plea.
     asked: Time,
     pleading: Pleading,
 }
@@ -101,20 +101,20 @@ pub struct Client {
 /// What became of a client's values.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ClientTally {
-    /// How many values standard input held so far.
+    /// How many values came from the input so far.
     pub asked: u64,
-    /// How many are decided where they were asked for, or delivered. A value in parts counts once.
+    /// How many are decided in the instance requested, or delivered. A value in parts counts once.
     pub delivered: u64,
     /// How many lost their instance to another session, or were not delivered before their session
     /// ended.
     pub lost: u64,
-    /// How many asked for instances of which the leader does not hold any more what is decided
-    /// there: they may have won or lost, and nobody tells.
+    /// How many asked for instances whose decision the leader no longer holds: they may have won or
+    /// lost, and nobody can tell.
     pub trimmed: u64,
 }
 
 impl ClientTally {
-    /// How many are still asked for: of those that are trimmed, no answer will come.
+    /// How many are still requested; for the trimmed ones no answer will come.
     pub fn undecided(&self) -> u64 {
         self.asked - self.delivered - self.lost - self.trimmed
     }
@@ -182,21 +182,21 @@ impl Client {
     }
 
     /// The same for a session that cuts long values into parts of `part_bytes`, which fit a
-    /// datagram: a number must mean the same bytes in each life of the session.
+    /// datagram: a number must mean the same bytes whenever the session is resumed.
     #[must_use]
     pub fn cutting_at(self, part_bytes: usize) -> Self {
         assert!(part_bytes <= self.settings.part_bytes(), "a part must fit a datagram");
         Client { part_bytes, ..self }
     }
 
-    /// The same for a session that was opened in an earlier life.
+    /// The same for a session that an earlier process opened at `opened`.
     #[must_use]
     pub fn opened_at(self, opened: Instance) -> Self {
         Client { opening: Opening::at(opened), ..self }
     }
 
-    /// Where the log was when the session was opened, which it is when the first value is asked
-    /// for.
+    /// Where the log was when the session was opened, if it was. It is opened before the first
+    /// value is requested.
     pub fn opened(&self) -> Option<Instance> {
         self.opening.opened()
     }
@@ -214,8 +214,7 @@ impl Client {
         }
     }
 
-    /// Whether the cluster has forgotten the session: what is not known to be decided by now never
-    /// will be.
+    /// Whether the cluster has forgotten the session: any fate unknown by now stays unknown.
     pub fn is_forgotten(&self) -> bool {
         self.is_forgotten
     }
@@ -225,8 +224,8 @@ impl Client {
         self.tally
     }
 
-    /// Whether the leader takes no new values, because the disks of too many acceptors are full.
-    /// What is asked for waits until they are not.
+    /// Whether the leader takes no new values because the disks of too many acceptors are full.
+    /// Requests wait until there is room.
     pub fn is_full(&self) -> bool {
         self.is_full
     }
@@ -236,11 +235,11 @@ impl Client {
         self.leader
     }
 
-    /// Takes a value, as [`Input::Value`] does, that is this range of `memory`: values that come
-    /// together need no memory each.
+    /// Takes the value in this range of `memory`, like [`Input::Value`]: values that arrive
+    /// together share their memory.
     pub fn on_value(&mut self, now: Time, memory: &Value, range: Range<usize>) {
         if self.window.is_empty() {
-            // Nobody owed it an answer before.
+            // Before this, no answer was due.
             (self.served, self.asked) = (now, now);
         }
         self.tally.asked += 1;
@@ -253,7 +252,7 @@ impl Client {
     }
 
     fn on_request_ack(&mut self, now: Time, ack: RequestAck) {
-        // The rest is other clients', on the same group.
+        // The rest is for other clients of the group.
         let mut mine = ack.told.into_iter().filter(|told| told.session == self.session);
         let Some(mut told) = mine.next() else { return };
         for more in mine {
@@ -266,7 +265,7 @@ impl Client {
         if told.requested {
             self.asked = now;
         }
-        // A leader that hears pleas may still hear no requests, which are longer.
+        // A leader that hears pleas may still not hear requests, which are longer.
         let is_asked = now.since(self.asked) <= UNASKED_MAX;
         if ack.quorate {
             self.opening.hear(now, ack.decided_below);
@@ -276,7 +275,7 @@ impl Client {
             self.served = now;
         }
         if self.opening.opened().is_some() {
-            // Before the first request a leader knows nothing of how much there is to send.
+            // Before the first request a leader does not know how much there is to send.
             self.flow.allow(ack.grant as usize);
         }
         for run in disjoint(&told.delivered).as_ref() {
@@ -291,7 +290,7 @@ impl Client {
         if told.is_forgotten {
             self.give_up();
         }
-        // What a leader without a quorum holds is not on its way.
+        // Values held by a leader without a quorum are not on their way.
         let held = if ack.quorate { &told.received[..] } else { &[] };
         let received = disjoint(held);
         for run in received.as_ref() {
@@ -311,11 +310,11 @@ impl Client {
         }
     }
 
-    /// The value at `position` of the window is to be sent again.
+    /// Queues the value at `position` of the window to be sent again.
     fn send_again(&mut self, position: usize, retries: u32) {
         let asked = &mut self.window[position];
         asked.state = State::Unsent { retries };
-        // Whatever answers it from now on answers nothing of that sending.
+        // An answer from now on says nothing about that transmission.
         self.flow.forget(std::mem::take(&mut asked.ticket));
         self.unsent = self.unsent.min(self.front.plus(position as u64));
     }
@@ -330,8 +329,8 @@ impl Client {
         from..position(run.until).max(from)
     }
 
-    /// The fate of these values is known. Returns for how many that is news; of a value in parts,
-    /// its last part tells.
+    /// The fate of these values is known. Returns for how many that is news; a value in parts
+    /// counts with its last part.
     fn settle(&mut self, now: Time, run: Run<Number>) -> u64 {
         let (mut settled, mut values, mut answered) = (0_u64, 0, Ticket::default());
         for position in self.positions(run) {
@@ -357,7 +356,7 @@ impl Client {
             self.release(run);
             self.answer(now, run.until);
         }
-        // As TCP does it: there may be more room than there was.
+        // As in TCP: there may be more room than before.
         let reach = self.reach.saturating_add(settled as usize);
         self.reach = reach.min(self.settings.client_window);
         values
@@ -370,7 +369,7 @@ impl Client {
         }
     }
 
-    /// The leader holds these. It may have waited before it said so, which tells nothing of the
+    /// The leader holds these. It may have waited before it said so, so this is no measure of the
     /// round trip.
     fn note_received(&mut self, now: Time, run: Run<Number>) {
         let positions = self.positions(run);
@@ -397,9 +396,9 @@ impl Client {
         self.heard = Some(now);
     }
 
-    /// What was sent before something that arrived, and did not arrive, was lost.
+    /// Values sent before one that arrived, and missing themselves, were lost.
     fn resend_before(&mut self, now: Time, number: Number) {
-        // Unless it was sent a moment ago, and was overtaken.
+        // Unless it was sent a moment ago, and was only overtaken.
         let settle_down = self.settings.retry_least / 4;
         for position in self.positions(Run::new(self.front, number)) {
             if let State::Sent { at, retries } = self.window[position].state
@@ -429,7 +428,7 @@ impl Client {
             return;
         }
         self.leader = ballot;
-        // The way to another leader is another way.
+        // The path to another leader is another path.
         self.flow = Flow::new(&self.settings);
         (self.reach, self.answered) = (self.settings.client_window, self.front);
         self.held_up = None;
@@ -440,7 +439,7 @@ impl Client {
         }
     }
 
-    /// To whom requests go at first: to the leader, as soon as one is known.
+    /// Where first requests go: to the leader, as soon as one is known.
     fn leader_or_all(&self) -> To {
         if self.leader == Ballot::ZERO {
             return To::Group(Role::Proposer);
@@ -464,7 +463,7 @@ impl Client {
         }
     }
 
-    /// When something is to be sent again, if nothing happens before.
+    /// When something must be sent again, if nothing happens before.
     fn deadline(&self) -> Option<Time> {
         let asks = self.opening.opened().is_none();
         let opening = self.opening.deadline(self.timeout(), self.settings.retry_max);
@@ -706,7 +705,7 @@ mod tests {
         Told::new(SESSION, true)
     }
 
-    /// What the leader with this ballot says, which a quorum hears.
+    /// A heartbeat of the quorate leader with this ballot.
     fn leads(ballot: Ballot, progress: Progress) -> Heartbeat {
         let announcement = Announcement::new(Standing::Leads, ballot);
         let announcement = Announcement { quorate: true, ..announcement };
@@ -767,8 +766,8 @@ mod tests {
         );
     }
 
-    /// Nothing is asked for before the session is opened, where a leader says the log is; and it
-    /// stays where it was opened.
+    /// Nothing is requested before the session is opened, at the place where a leader says the log
+    /// is; and that place never changes.
     #[test]
     fn a_session_is_opened_before_its_first_value() {
         let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
@@ -786,7 +785,8 @@ mod tests {
         assert_eq!(client.opened(), Some(Instance(70)));
     }
 
-    /// A client that was idle from the start asks again: others may have passed what it heard.
+    /// A client that was idle from the start asks where the log is again: other sessions may have
+    /// moved the horizon past the old answer.
     #[test]
     fn an_old_word_opens_no_session() {
         let mut client = Client::new(SESSION, Assignment::Leader, Settings::default());
@@ -795,14 +795,15 @@ mod tests {
         assert_eq!(opens(&mut client, 9_000_000, &["a"]), [(0, 0)]);
         hears(&mut client, 9_000_100, true, 80);
         assert_eq!(opens(&mut client, 9_000_200, &[]), [(80, 1)]);
-        // The instances that a client asks for itself need no session.
+        // Instances that a client chooses itself need no session.
         let assignment = Assignment::Client { first: Instance(5) };
         let mut client = Client::new(SESSION, assignment, Settings::default());
         client.on_start(Time::ZERO, &mut Effects::new());
         assert_eq!(opens(&mut client, 10, &["a"]), [(0, 1)]);
     }
 
-    /// What is not known when the session is forgotten is neither decided nor lost.
+    /// Values whose fate is unknown when the session is forgotten count neither as decided nor as
+    /// lost.
     #[test]
     fn a_forgotten_session_ends_and_leaves_the_rest_unknown() {
         let (mut client, _) = client(5);
@@ -830,7 +831,8 @@ mod tests {
         Heartbeat { version: Version::NEWEST, ..heartbeat }
     }
 
-    /// Nobody knows who won a removed instance: a value is not decided, nor lost, nor waited for.
+    /// Nobody knows who won a removed instance: its value counts as neither decided nor lost, and
+    /// is not waited for.
     #[test]
     fn instances_that_are_removed_are_given_up_and_the_others_are_not() {
         let assignment = Assignment::Client { first: Instance(5) };
@@ -854,7 +856,7 @@ mod tests {
             assert_eq!((client.tally(), client.front()), (tally, Number(4)));
         }
         assert_eq!((client.tally().undecided(), client.is_finished()), (2, false));
-        // It is too late for an answer, and none counts twice.
+        // An answer now is too late, and none counts twice.
         let late = Told { delivered: runs(&[(1, 4)]), lost: runs(&[(4, 6)]), ..ack() };
         acknowledge(&mut client, Time::ZERO, late);
         assert_eq!((client.tally().trimmed, client.tally().lost), (2, 2));
@@ -888,7 +890,7 @@ mod tests {
         assert_eq!(acknowledge(&mut client, now, ack), [(2, 2)]);
     }
 
-    /// What the leader holds waits for what it lacks, so that must not wait for room.
+    /// Values the leader holds wait for those it lacks, so the missing ones must not wait for room.
     #[test]
     fn what_is_missing_is_sent_again_however_little_the_leader_allows() {
         let mut client = open(Settings::default());
@@ -1003,7 +1005,7 @@ mod tests {
         assert_eq!(client.input_room(), 1);
     }
 
-    /// A leader with little room is not sent a whole window again and again.
+    /// A leader with little room is not sent an entire window again and again.
     #[test]
     fn no_more_is_sent_than_the_leader_has_room_for() {
         const ROOM: u64 = 100;
@@ -1012,7 +1014,7 @@ mod tests {
         let mut arrived: Vec<(u64, usize)> = sent(&fx);
         for _ in 0..12_000 {
             sent_all += arrived.iter().map(|(_, count)| count).sum::<usize>();
-            // It takes what comes in order, as much as it has room for, and has it decided.
+            // It takes what comes in order, as far as it has room, and gets it decided.
             let room = taken + ROOM;
             for (from, count) in std::mem::take(&mut arrived) {
                 if from <= taken + 1 {
@@ -1046,7 +1048,8 @@ mod tests {
         assert_eq!(client.reach, Settings::default().client_window);
     }
 
-    /// A client that asks for what no leader takes yet says what it waits for, now and then.
+    /// A client that asks for an instance no leader accepts yet logs now and then what it waits
+    /// for.
     #[test]
     fn an_instance_too_far_ahead_is_spoken_of() {
         let assignment = Assignment::Client { first: Instance(2_000_000) };

@@ -5,13 +5,13 @@ use std::ops::Range;
 use super::entries::EntryRef;
 use super::types::{Origin, Part, Value};
 
-/// What one number of a session asks for: a value, or part of one. It shares the value's memory.
+/// What one number of a session requests: a value, or part of one. It shares the value's memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Piece {
     memory: Value,
     from: usize,
     until: usize,
-    /// Which part it is; none of a whole value.
+    /// Which part it is; none for a complete value.
     part: Option<Part>,
 }
 
@@ -35,7 +35,7 @@ impl Piece {
         matches!(self.part, Some(Part::First { .. }))
     }
 
-    /// The entry that it is to be.
+    /// Its entry.
     pub fn entry(&self, origin: Origin) -> EntryRef<'_> {
         match self.part {
             None => EntryRef::Value { origin, value: self.bytes() },
@@ -44,10 +44,10 @@ impl Piece {
     }
 }
 
-/// A value of which some is cut off already.
+/// A value, some of which may be cut off already.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cutting {
-    /// The memory that has it, from `from` to `until`; others may stand beside it.
+    /// The memory that holds it, from `from` to `until`; other values may stand beside it.
     memory: Value,
     from: usize,
     until: usize,

@@ -1,14 +1,14 @@
-//! What is decided, as far as one process knows, and in which order it is delivered.
+//! What is decided, as far as one process knows, and in what order is it delivered?
 //!
 //! Learners and proposers hold one each. A decided entry never changes. Delivery is in instance
 //! order without a gap, and a leader-assigned value is delivered exactly once and in its client's
 //! order: number n of a session only right after n - 1; every other occurrence is skipped. Values
-//! that came in parts are put together (`assembly`), and of the sessions so many are remembered as
-//! the log says (`sessions`). All this is a function of the log alone, so
-//! every process that holds the same prefix delivers the same.
+//! that came in parts are put together (`assembly`), and as many sessions are remembered as the log
+//! says (`sessions`). All this is a function of the log alone, so every process that holds the same
+//! prefix delivers the same.
 //!
-//! A log can be trimmed: entries below [`DecidedLog::first`] are not kept. A process that knows
-//! nothing of them takes the log up at a checkpoint, which stands in the log (`trimming`).
+//! A log can be trimmed: entries below [`DecidedLog::first`] are not kept. A process that never had
+//! them takes the log up at a checkpoint, which stands in the log (`trimming`).
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -34,13 +34,13 @@ use super::types::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DecidedLog {
     entries: Segments<()>,
-    /// What lies below it is decided, and not held here. It lies above the watermark only while
-    /// this process has still to take up the log there.
+    /// Entries below it are decided, and not held here. It lies above the watermark only while this
+    /// process has yet to take up the log there.
     first: Instance,
-    /// What lies below it is not kept by anybody, as far as checkpoints were passed that say so.
+    /// Nobody keeps entries below it, as checkpoints passed here say.
     trimmed: Instance,
-    /// What lies below it need not be held here, as such checkpoints say; but it is down to
-    /// `pinned`.
+    /// Entries below it need not be held here, as such checkpoints say; those from `pinned` on are
+    /// held all the same.
     forgotten: Instance,
     pinned: Instance,
     /// Every instance below it is decided and was delivered or skipped.
@@ -49,7 +49,7 @@ pub struct DecidedLog {
     end: Instance,
     /// Above every decided leader-assigned value.
     leader_assigned_end: Instance,
-    /// How many bytes of entries lie above the watermark, about.
+    /// About how many bytes of entries lie above the watermark.
     ahead: usize,
     /// Where each session with leader-assigned values stands.
     sessions: Sessions,
@@ -60,16 +60,16 @@ pub struct DecidedLog {
     trim_points: BTreeSet<Instance>,
     /// The highest time of what was delivered or skipped: that of the log at the watermark.
     time: LogTime,
-    /// What tells this log from that of another life of the cluster: the boot number of the first
-    /// session that has a value in it. 0 until that is known.
+    /// What distinguishes this log from the one the cluster had before it lost its data: the boot
+    /// number of the first session that has a value in it. 0 until that is known.
     name: u64,
     /// A snapshot's checkpoint, while parts of values that were open then are still missing.
     restored: Option<Checkpoint>,
-    /// What it must not go on behind.
+    /// An entry that delivery must not pass.
     stopped_by: Option<UnknownKind>,
 }
 
-/// An instance is known to hold something else than was claimed. What is known stays.
+/// An instance is known to hold something other than was claimed. The known entry stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contradiction(pub Instance);
 
@@ -78,12 +78,11 @@ pub struct Contradiction(pub Instance);
 pub enum Occurrence {
     /// The values are delivered here.
     Delivered,
-    /// A part of a value is in its place, and the value is not whole yet.
+    /// A part in its place, of a value that is not complete yet.
     Held,
     /// The last part of a value, which is delivered here.
     Completed(Assembled),
-    /// They are leader-assigned values out of their order, or such that were delivered before, or
-    /// of a session that was forgotten.
+    /// They are leader-assigned values out of order, delivered before, or of a forgotten session.
     Skipped,
     /// They are of a session that has ended: they are never delivered.
     Ended,
@@ -91,9 +90,9 @@ pub enum Occurrence {
     Noop,
     /// The last piece of a checkpoint.
     Checkpoint(Head),
-    /// Where the log may be trimmed, says the leader that wrote the checkpoint before it.
+    /// Where the log may be trimmed, according to the leader that wrote the checkpoint before it.
     History(History),
-    /// So many sessions are remembered, and others may have been forgotten.
+    /// The number of sessions that are remembered; others may have been forgotten.
     Limit(Limit),
 }
 
@@ -131,10 +130,10 @@ impl DecidedLog {
     ///
     /// # Errors
     ///
-    /// The first instance that is known to hold something else; the others are taken in.
+    /// The first instance that is known to hold something else; all others are taken in.
     pub fn decide(&mut self, page: Page, news: &mut Vec<Page>) -> Result<(), Contradiction> {
         assert!(page.from >= Instance::FIRST, "instances count from 1");
-        // What was trimmed was known, or is not needed any more.
+        // Trimmed entries were known, or are not needed any more.
         let Some(page) = page.from_on(self.first) else { return Ok(()) };
         let run = page.run();
         if run.is_empty() {
@@ -147,7 +146,7 @@ impl DecidedLog {
         let mut outcome = Ok(());
         // Cut from the front, so that a page is looked through once, however much of it is known.
         let mut rest = Some(page);
-        // What is claimed of the very last number has no run.
+        // The very last number fits in no run.
         while let Some(page) = rest.filter(|page| !page.run().is_empty()) {
             let held = self.entries.at(page.run());
             let until = match &held {
@@ -171,7 +170,7 @@ impl DecidedLog {
         outcome
     }
 
-    /// Takes in what was not known.
+    /// Adds what was not known.
     fn add(&mut self, page: Page, news: &mut Vec<Page>) {
         assert!(page.from >= self.watermark, "below the watermark everything is decided");
         self.end = self.end.max(page.run().until);
@@ -185,9 +184,9 @@ impl DecidedLog {
     }
 
     /// Moves delivery on as far as everything is decided, and understood here
-    /// ([`DecidedLog::stopped_by`]). Hands out what is passed, in parts of
-    /// which all entries share their fate: no-ops, or consecutive numbers of a session. Parts of
-    /// values are handed out one by one.
+    /// ([`DecidedLog::stopped_by`]). Calls `passed` for everything that it passes, in parts whose
+    /// entries share one fate: no-ops, or consecutive numbers of a session. Parts of values are
+    /// handed out one by one.
     pub fn deliver(&mut self, mut passed: impl FnMut(Page, Occurrence)) {
         while let Some(page) = self.next_page() {
             for (place, entries) in page.entries.runs() {
@@ -208,10 +207,10 @@ impl DecidedLog {
         }
     }
 
-    /// What is decided at the watermark, of one segment.
+    /// The decided entries at the watermark, as far as one segment goes.
     fn next_page(&mut self) -> Option<Page> {
         if self.watermark >= self.end {
-            // What is cut takes other bytes than its pieces, so they do not add up.
+            // A cut page has another length than its pieces together, so the sum may drift.
             self.ahead = 0;
             return None;
         }
@@ -222,7 +221,7 @@ impl DecidedLog {
     }
 
     /// How many of the entries, which are no-ops alone or one session's consecutive numbers, share
-    /// the fate of the first, and which; nothing if delivery must not pass it.
+    /// the fate of the first, and that fate; none if delivery must not pass it.
     fn fate(&mut self, page: &Page) -> Option<(usize, Occurrence)> {
         let entries = &page.entries;
         let Some((origin, numbers)) = entries.numbers() else {
@@ -251,7 +250,7 @@ impl DecidedLog {
         };
         let Position { next, has_ended, .. } = *position;
         if numbers.from < next {
-            // They were delivered; the next may be among those that follow.
+            // They were delivered before; the next one may be among those that follow.
             return ((next.0 - numbers.from.0).min(numbers.len()) as usize, Occurrence::Skipped);
         }
         if has_ended {
@@ -262,7 +261,7 @@ impl DecidedLog {
         }
         match values_before_parts(entries) {
             0 => self.take_part(page.from, origin, entries.slice(0, 1)),
-            // Nothing but its parts comes between the parts of a value.
+            // Between the parts of a value the session has nothing else.
             _ if self.assemblies.is_open(origin.session) => self.end_session(origin.session, next),
             count => {
                 let until = next.plus(count as u64);
@@ -272,7 +271,7 @@ impl DecidedLog {
         }
     }
 
-    /// Of `session` everything below `next` is delivered, the last of it at `last`.
+    /// Everything of `session` below `next` is delivered, the last of it at `last`.
     fn move_on(&mut self, session: Session, next: Number, last: Instance) {
         if let Some(position) = self.sessions.get_mut(session) {
             position.next = position.next.max(next);
@@ -324,7 +323,7 @@ impl DecidedLog {
         self.entries.contains(instance)
     }
 
-    /// What of `run`, which is not empty, is decided at its beginning.
+    /// How much of `run`, which is not empty, is decided from its beginning on.
     pub fn at(&self, run: Run<Instance>) -> Held {
         self.entries.at(run)
     }
@@ -354,7 +353,8 @@ impl DecidedLog {
         self.leader_assigned_end
     }
 
-    /// The number of `session` to be delivered next. When it has ended: the first that never is.
+    /// The number of `session` to deliver next. When it has ended: the first that is never
+    /// delivered.
     pub fn next_number(&self, session: Session) -> Number {
         self.sessions.get(session).map_or(Number::FIRST, |position| position.next)
     }
@@ -375,7 +375,7 @@ impl DecidedLog {
         self.sessions.len()
     }
 
-    /// What those who watch a process see of it.
+    /// The figures of the log, for status and metrics.
     pub fn figures(&self) -> Figures {
         let (progress, sessions) = (Some(self.progress()), Some(self.session_count() as u64));
         Figures { progress, sessions, ..Figures::default() }
@@ -386,12 +386,12 @@ impl DecidedLog {
         &self.assemblies
     }
 
-    /// How many bytes of entries are held above the watermark, about.
+    /// About how many bytes of entries are held above the watermark.
     pub fn ahead(&self) -> usize {
         self.ahead
     }
 
-    /// The lowest instance of which the entry is held.
+    /// The lowest instance whose entry is held.
     pub fn first(&self) -> Instance {
         self.first
     }
@@ -539,8 +539,8 @@ mod tests {
         assert_eq!(log.next_number(Session { client: 7, boot: 0 }), Number(4));
     }
 
-    /// A run may be delivered in part before, or not yet; what it does to the session is the same
-    /// as number by number.
+    /// Part of a run may have been delivered before; its effect on the session is the same as
+    /// number by number.
     #[test]
     fn a_run_is_cut_where_its_fate_changes() {
         let run = |from, until| (from..until).map(|number| entry(7, number, AssignedBy::Leader));
@@ -595,7 +595,7 @@ mod tests {
         assert!(long <= short * 11, "{long} steps, and {short} for a tenth");
     }
 
-    /// The same where much of a page is known: every second instance of it.
+    /// The same where much of a page is known, here every second instance.
     #[test]
     fn a_page_is_looked_through_once_however_much_of_it_is_known() {
         let cost = |count: u32| {

@@ -1,9 +1,9 @@
-//! Who leads the proposers: an oracle made of announcements, echoes and time-outs.
+//! Who leads the proposers? An oracle made of announcements, echoes and time-outs.
 //!
-//! It only has to be right in the end: two leaders at once cost time, never agreement, for all that
+//! It only has to be right eventually: two leaders at once cost time, never agreement, for all that
 //! is decided here is *which proposer sends a Prepare, and when*. The aim is that one leads
-//! whenever some proposer and a majority of the acceptors hear each other both ways, whatever else
-//! is cut, in either direction, for ever; and that a leader in that position is left alone.
+//! whenever some proposer and a majority of the acceptors hear each other, even if all other links
+//! are cut, in either direction, for ever; and that a leader in that position is left alone.
 //!
 //! Every proposer announces itself to the acceptors, with a stamp. Acceptors repeat to all
 //! proposers which of them they heard ([`Echo`]), so the acceptors are the detour around every link
@@ -13,17 +13,16 @@
 //!     as these come (`vouches`). A heartbeat that arrives proves one direction; only a stamp that
 //!     comes back proves both. (OmniPaxos, EuroSys 2023, asks for the same, of servers.)
 //!  2. A peer *works* while it leads or campaigns, says that it is quorate, and keeps saying so. A
-//!     leader that lost its quorum keeps its office, and blocks nobody.
+//!     leader that has lost its quorum stays in office, but blocks nobody.
 //!  3. A proposer campaigns only if no peer works, if it has been quorate without a gap for longer
-//!     than its own words last, and if a majority has answered an announcement that it made *after*
-//!     it began to suspect. So one that has just gone deaf raises no ballot ("pre-vote": Ongaro,
-//!     thesis, 9.6).
+//!     than its own announcements last, and if a majority has answered an announcement that it made
+//!     *after* it began to suspect. So one that has just gone deaf raises no ballot ("pre-vote":
+//!     Ongaro, thesis, 9.6).
 //!  4. Of several that may campaign, the smallest id goes first; the others wait a time-out each.
-//!  5. A proposer that leads or campaigns steps down when too many acceptors have promised a higher
-//!     ballot for its own to win, or when a peer works with a higher ballot. One refusal is not
-//!     enough.
-//!  6. A leader needs more than a quorum: clients and learners that no leader serves say so, and a
-//!     proposer that is proven to reach one of them takes over (`callers`).
+//!  5. A proposer that leads or campaigns steps down when so few acceptors are left for its ballot
+//!     that it cannot win, or when a peer works with a higher ballot. One refusal is not enough.
+//!  6. A quorum is not enough for a leader: clients and learners that no leader serves say so, and
+//!     a proposer that is proven to reach one of them takes over (`callers`).
 
 mod callers;
 #[cfg(all(test, feature = "bugs"))]
@@ -40,10 +39,11 @@ use super::settings::Settings;
 use super::types::{Ballot, NodeId, Time};
 use super::versions::Versions;
 
-/// How many lives of proposers are remembered, at most: a forger must not fill the memory.
+/// How many incarnations of proposers are remembered, at most, so that a forger cannot fill the
+/// memory.
 const PEERS_MAX: usize = 128;
 
-/// For how long changes of leader are remembered, and how many.
+/// How long changes of leader are remembered, and how many.
 const CHANGES_MEMORY: Duration = Duration::from_secs(60);
 const CHANGES_MAX: usize = 8;
 
@@ -54,22 +54,22 @@ pub struct Election {
     boot: u64,
     quorum: Quorum,
     pace: Pace,
-    /// The last stamp of an own announcement.
+    /// The stamp of its last announcement.
     stamp: Time,
-    /// Which acceptors repeat own stamps.
+    /// Which acceptors repeat its stamps.
     vouches: Vouches,
     /// The highest ballot that each acceptor is known to have promised.
     promised: BTreeMap<u32, Ballot>,
-    /// The lives of other proposers, and the last word of each.
+    /// The other proposers by id and boot number, and the last announcement of each.
     peers: BTreeMap<(u32, u64), Peer>,
     /// Since when a majority vouches, without a gap.
     quorate_since: Option<Time>,
     /// Since when no peer works, and when the others were last asked about it.
     suspicion: Option<Suspicion>,
-    /// The ballot that leads and works, or did so last.
+    /// The ballot that works, or the last one that did.
     works: Option<Works>,
     callers: Callers,
-    /// When leaders followed each other, within the last minute.
+    /// When the leader changed within the last minute.
     changes: VecDeque<Time>,
     is_in_office: bool,
 }
@@ -94,7 +94,7 @@ struct Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Works {
     ballot: Ballot,
-    /// Since when it works, but for gaps that are shorter than words last.
+    /// Since when it works, apart from gaps that are shorter than announcements last.
     since: Time,
     /// When it was last seen to work, and whether it does now.
     last: Time,
@@ -132,7 +132,7 @@ pub enum Loss {
 }
 
 impl Election {
-    /// The view of proposer `me` in its life `boot`, at its start.
+    /// The view of proposer `me` with boot number `boot`, at its start.
     pub fn new(me: u32, boot: u64, settings: &Settings) -> Self {
         Election {
             me,
@@ -156,7 +156,8 @@ impl Election {
         }
     }
 
-    /// The stamp of the next announcement: above all before, or acceptors would take it for old.
+    /// The stamp of the next announcement: above all earlier ones, or acceptors would take it for
+    /// old.
     pub fn next_stamp(&mut self, now: Time) -> Time {
         self.stamp = now.max(self.stamp + Duration::from_micros(1));
         self.stamp
@@ -167,7 +168,7 @@ impl Election {
         self.stamp
     }
 
-    /// It campaigns or leads from now on, or does so no more.
+    /// It campaigns or leads from now on, or has stopped.
     pub fn set_office(&mut self, now: Time, is_in_office: bool) {
         self.is_in_office = is_in_office;
         self.suspicion = None;
@@ -177,14 +178,14 @@ impl Election {
     /// An acceptor repeats which proposers it heard. Returns whether another process runs under
     /// this id.
     pub fn on_echo(&mut self, now: Time, acceptor: u32, echo: &Echo) -> bool {
-        // Before it counts: or a gap that it ends would not be noticed.
+        // Before the echo counts, or a gap that it ends would go unnoticed.
         self.look(now);
         self.on_promised(acceptor, echo.promised);
         let mut is_doubled = false;
         for heard in &echo.heard {
             let stamp = heard.announcement.stamp;
             if (heard.proposer, heard.boot) == (self.me, self.boot) {
-                // Nobody repeats what was never said, but a forger may.
+                // Only a forger repeats a stamp that was never sent.
                 if stamp <= self.stamp {
                     self.vouches.vouch(now, acceptor, stamp);
                 }
@@ -192,7 +193,7 @@ impl Election {
             }
             self.on_word(now, heard.proposer, heard.boot, heard.announcement);
             if heard.proposer == self.me {
-                // An earlier life of this process is silent, and echoed for a while.
+                // An earlier incarnation of this process is silent, but is echoed for a while.
                 let memory = self.pace.timeout * 3;
                 let is_alive = |peer: &Peer| peer.advanced == now && now.since(peer.first) > memory;
                 is_doubled |= self.peers.get(&(heard.proposer, heard.boot)).is_some_and(is_alive);
@@ -208,11 +209,11 @@ impl Election {
         *promised = ballot.max(*promised);
     }
 
-    /// Another proposer says this of itself, heard from it or from an acceptor.
+    /// Another proposer announces this, heard from it or from an acceptor.
     pub fn on_word(&mut self, now: Time, id: u32, boot: u64, announcement: Announcement) {
         let known = self.peers.get(&(id, boot));
         let first = match known {
-            // A repetition is no sign of life: otherwise acceptors would keep the dead alive.
+            // A repetition is no sign of life, or acceptors would keep dead proposers alive.
             Some(known) if announcement.stamp <= known.announcement.stamp => return,
             Some(known) => known.first,
             None => now,
@@ -225,7 +226,7 @@ impl Election {
         self.peers.insert((id, boot), Peer { announcement, advanced: now, first });
     }
 
-    /// What the other proposers read that are heard, or were a moment ago.
+    /// The versions read by the other proposers that are heard, or were a moment ago.
     pub fn others_read(&self) -> impl Iterator<Item = Versions> {
         self.peers.values().map(|peer| peer.announcement.reads)
     }
@@ -235,7 +236,7 @@ impl Election {
         self.callers.on_plea(now, from, plea);
     }
 
-    /// The acceptors that repeat what it says, these days.
+    /// The acceptors that repeat its announcements at present.
     pub fn vouching_now(&self, now: Time) -> impl Iterator<Item = u32> {
         self.vouching(now)
     }
@@ -245,7 +246,7 @@ impl Election {
         self.callers.count(now, self.pace.offer_memory)
     }
 
-    /// Whether a majority of the acceptors repeats what this proposer says.
+    /// Whether a majority of the acceptors repeats this proposer's announcements.
     pub fn is_quorate(&self) -> bool {
         self.quorate_since.is_some()
     }
@@ -284,8 +285,8 @@ impl Election {
         said.chain(self.promised.values().copied()).max().unwrap_or(Ballot::ZERO)
     }
 
-    /// What to do while standing by; `willing` tells whether it would lead. The caller asks after
-    /// every echo and heartbeat, and a few times in a time-out.
+    /// What to do while standing by; `willing` says whether it would lead. The caller asks after
+    /// every echo and heartbeat, and a few times per time-out.
     pub fn check(&mut self, now: Time, willing: bool) -> Verdict {
         self.look(now);
         if self.peers.values().any(|peer| self.does_work(now, peer)) {
@@ -300,7 +301,7 @@ impl Election {
         let answered = self.vouches.answered(since);
         let is_answered = answered >= self.needed();
         let has_better = !willing && self.has_successor(now);
-        // If a word of the leader was lost, others follow soon.
+        // If an announcement of the leader was lost, others follow soon.
         let is_over = self.is_fresh(now) || now.since(since) >= self.pace.interval * 2;
         let is_ready = self.is_steady(now) && is_answered && is_over && !has_better;
         let rank = self.willing_peers(now).filter(|id| *id < self.me).count() as u32;
@@ -334,13 +335,14 @@ impl Election {
         is_outbid.then_some(Loss::Outbid)
     }
 
-    /// Brings up to date what follows from the time.
+    /// Updates everything that depends on the time.
     fn look(&mut self, now: Time) {
         self.vouches.look(now);
         let is_quorate = self.vouching(now).count() >= self.needed();
         self.quorate_since = self.quorate_since.or(Some(now)).filter(|_| is_quorate);
         let ballot = self.leader(now);
-        // After such a silence acceptors echo a peer no more, and its last word would look new.
+        // After this long a silence acceptors stop echoing a peer, and its last announcement would
+        // look new.
         let memory = self.pace.timeout * 4;
         self.peers.retain(|_, peer| now.since(peer.advanced) <= memory);
         let gap = self.word_lasts(now);
@@ -349,7 +351,7 @@ impl Election {
                 Some(Works { last: now, is_on: true, ..works })
             }
             (known, Some(ballot)) => {
-                // One that follows a leader that was gone makes nobody wait.
+                // A successor of a leader that had gone makes nobody wait.
                 if known.is_some_and(|works| works.is_on) {
                     self.changes.truncate(CHANGES_MAX - 1);
                     self.changes.push_front(now);
@@ -360,18 +362,18 @@ impl Election {
         };
     }
 
-    /// The acceptors that repeated an own stamp of late.
+    /// The acceptors that repeated one of its stamps recently.
     fn vouching(&self, now: Time) -> impl Iterator<Item = u32> {
         self.vouches.now(now, self.is_in_office.then_some(self.pace.interval * 4))
     }
 
-    /// How long the words of a majority last.
+    /// How long the echoes of a majority count.
     pub fn word_lasts(&self, now: Time) -> Duration {
         self.vouches.longest_of(now, self.needed())
     }
 
-    /// Whether this proposer has been quorate for longer than any word of its lasts. When disks
-    /// become slow nobody is, and nobody replaces a leader that waits for the same disks.
+    /// Whether this proposer has been quorate for longer than any of its announcements lasts. When
+    /// disks become slow nobody is, so nobody replaces a leader that waits for the same disks.
     fn is_steady(&self, now: Time) -> bool {
         let Pace { interval, timeout, .. } = self.pace;
         let long = if !self.is_fresh(now) {
@@ -403,7 +405,8 @@ impl Election {
         if campaigns_above {
             return false;
         }
-        // A caller that no leader serves calls for the next one at once: the present one gets time.
+        // A caller that no leader can serve calls for the next one at once: the present one gets
+        // time.
         let mut able: Vec<u32> =
             self.willing_peers(now).chain(willing.then_some(self.me)).collect();
         let quorate = self.quorate_peers(now).map(|(id, _)| id).chain([self.me]);

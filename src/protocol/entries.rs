@@ -1,8 +1,8 @@
-//! Entries of consecutive instances, in the very bytes in which they travel.
+//! Entries of consecutive instances, in the same bytes in which they travel.
 //!
-//! A batch of values is encoded once, where it is put together. From then on whoever keeps it,
-//! sends it or stores it shares or copies its bytes as a whole: nothing is built for a single
-//! entry. The form of an entry on the wire and in an acceptor's log is known here alone.
+//! A batch of values is encoded once, where it is put together. From then on, code that keeps,
+//! sends or stores it shares or copies its bytes as a whole: nothing is built for a single entry.
+//! Only this module knows the form of an entry on the wire and in an acceptor's log.
 //!
 //! ```text
 //!   no-op:            0
@@ -25,12 +25,12 @@
 //! ```
 //!
 //! Every value and part that a leader has placed has a time. It is written, in six bytes, where it
-//! differs from that of the entry before; all other entries have none.
+//! differs from that of the entry before. All other entries have no time.
 //!
 //! Numbers below 251 are one byte; larger ones are 251, 252 or 253 and 2, 4 or 8 bytes, the least
 //! significant first. Reading never panics, whatever the bytes. A process refuses a form that it
-//! does not know, in a datagram as in a log: entries outlive releases, and what one of them means
-//! is no guess.
+//! does not know, in a datagram as in a log: entries outlive releases, and their meaning must not
+//! be guessed.
 
 mod builder;
 mod form;
@@ -51,8 +51,8 @@ use super::types::{
 
 /// Consecutive entries. Cheap to clone; parts of them share their memory.
 ///
-/// In return a part keeps all of that memory; what is kept for long are entries that came together.
-/// Two are equal when they hold the same entries, whatever bytes stand for them.
+/// In return a part keeps all of that memory alive, so long-lived ones hold entries that arrived
+/// together. Two are equal when they hold the same entries, even if their bytes differ.
 #[derive(Clone)]
 pub struct Entries {
     shared: Arc<[u8]>,
@@ -60,7 +60,7 @@ pub struct Entries {
     until: u32,
     count: u32,
     makeup: Makeup,
-    /// The origin of the first entry, which may refer to one that is not here.
+    /// The origin of the first entry, whose bytes may refer to an entry that is not here.
     origin: Option<Origin>,
 }
 
@@ -94,7 +94,7 @@ pub enum EntryRef<'a> {
     },
 }
 
-/// Why bytes are no entries.
+/// Why bytes cannot be read as entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
     /// They do not have the form.
@@ -104,7 +104,7 @@ pub enum Unreadable {
 }
 
 impl EntryRef<'_> {
-    /// Where the entry comes from, if a client did ask for it.
+    /// Where the entry comes from, if a client asked for it.
     pub fn origin(self) -> Option<Origin> {
         match self {
             EntryRef::Noop | EntryRef::Checkpoint { .. } => None,
@@ -120,12 +120,12 @@ impl EntryRef<'_> {
         self.origin().is_some_and(|origin| origin.assigned_by == AssignedBy::Leader)
     }
 
-    /// When a leader gave it its place, if one did.
+    /// When a leader placed it, if one did.
     pub fn time(self) -> LogTime {
         time_of(self.origin())
     }
 
-    /// The same with this time, if a leader gave it its place.
+    /// The same with this time, if a leader placed it.
     #[must_use]
     pub fn timed(mut self, time: LogTime) -> Self {
         if let EntryRef::Value { origin, .. } | EntryRef::Part { origin, .. } = &mut self {
@@ -134,7 +134,7 @@ impl EntryRef<'_> {
         self
     }
 
-    /// Appends the entry in its form, as one that stands for itself.
+    /// Appends the entry in its form, without reference to an entry before it.
     pub fn write(self, buffer: &mut Vec<u8>) {
         put(self, None, buffer);
     }
@@ -182,7 +182,7 @@ impl Entries {
         Self::read_after(bytes, count, None)
     }
 
-    /// The same of entries that follow one of origin `before`.
+    /// The same for entries that follow one of origin `before`.
     pub fn read_after(
         bytes: &[u8],
         count: u32,
@@ -191,7 +191,7 @@ impl Entries {
         let (mut rest, mut origin, mut makeup) = (bytes, None, Makeup::default());
         for place in 0..count {
             let (entry, behind) = read(rest, before)?;
-            // A time is said where it differs: so what looks untimed is.
+            // A time is written only where it differs, so entries that look untimed are untimed.
             if rest.first() == Some(&TIME) && entry.time() == time_of(before) {
                 return Err(Unreadable::Impossible);
             }
@@ -213,19 +213,19 @@ impl Entries {
 
     /// Appends the entries in their form.
     pub fn write(&self, buffer: &mut Vec<u8>) {
-        // Its reader knows nothing of the entry before it.
+        // The reader does not know the entry before it.
         self.write_after(None, buffer);
     }
 
-    /// The same for a reader who knows that they follow one of origin `before`.
+    /// The same for a reader that knows the origin `before` of the entry in front.
     pub fn write_after(&self, before: Option<Origin>, buffer: &mut Vec<u8>) {
-        // Of an empty slice the origin is that of the entry behind it.
+        // The origin of an empty slice is that of the entry behind it.
         if !self.is_empty() {
             put_all(self.as_bytes(), self.origin, before, buffer);
         }
     }
 
-    /// The form of all of them; that of the first may refer to an entry that is not here.
+    /// All of them in their form; the first may refer to an entry that is not here.
     fn as_bytes(&self) -> &[u8] {
         &self.shared[self.from as usize..self.until as usize]
     }
@@ -248,7 +248,7 @@ impl Entries {
     /// Each of them, in order.
     pub fn iter(&self) -> Iter<'_> {
         let before = self.origin.map(|first| {
-            // Only if there is one before does the first refer to it.
+            // The first refers to an entry before it only if there is one.
             first.at(Number(first.number.0.saturating_sub(1)))
         });
         Iter { rest: self.as_bytes(), left: self.count, before }
@@ -277,7 +277,7 @@ impl Entries {
         self.makeup.has_checkpoints
     }
 
-    /// Tells the time of each of them, in order, or once if all have the same.
+    /// Calls `told` with the time of each of them in order, or once if all have the same.
     pub fn each_time(&self, mut told: impl FnMut(LogTime)) {
         if self.makeup.times_differ {
             return self.iter().for_each(|entry| told(entry.time()));
@@ -285,7 +285,7 @@ impl Entries {
         told(time_of(self.origin));
     }
 
-    /// The highest time of them.
+    /// The highest time among them.
     pub fn last_time(&self) -> LogTime {
         let mut last = LogTime::NONE;
         self.each_time(|time| last = last.max(time));
@@ -297,16 +297,16 @@ impl Entries {
         self.makeup.times_differ || time_of(self.origin) != LogTime::NONE
     }
 
-    /// The same, all of this time; they have none so far.
+    /// The same with this time on all of them; they have none so far.
     #[must_use]
     pub fn timed(mut self, time: LogTime) -> Entries {
         assert!(!self.are_timed(), "a leader gives times to what clients have asked for");
-        // All the others say nothing else.
+        // None of the others says another time.
         self.origin = self.origin.map(|origin| origin.timed(time));
         self
     }
 
-    /// The same, without the memory of what they came with, if that is much more than theirs.
+    /// The same without the memory of the batch they came in, if that is much more than theirs.
     #[must_use]
     pub fn compact(self) -> Entries {
         if self.shared.len() <= 2 * self.bytes() + ENTRY_BYTES_MAX {
@@ -327,13 +327,13 @@ impl Entries {
         self.origin
     }
 
-    /// Whose numbers they are, and which; none unless they are one session's consecutive numbers.
+    /// The first origin and the run of numbers, if they are consecutive numbers of one session.
     pub fn numbers(&self) -> Option<(Origin, Run<Number>)> {
         let origin = self.origin.filter(|_| self.makeup.is_run)?;
         Some((origin, Run::new(origin.number, origin.number.plus(self.count.into()))))
     }
 
-    /// Up to and with the last leader-assigned one: how many there are.
+    /// How many there are up to and including the last leader-assigned one.
     pub fn leader_assigned_len(&self) -> usize {
         let is_leader_assigned = |(_, entry): &(usize, EntryRef<'_>)| entry.is_leader_assigned();
         if self.makeup.is_run && !self.makeup.has_checkpoints {
@@ -380,7 +380,7 @@ impl Entries {
         self.slice(0, fitting)
     }
 
-    /// The same of the last.
+    /// The same for the last.
     fn last_origin(&self) -> Option<Origin> {
         if self.makeup.is_run && !self.makeup.times_differ {
             return self.origin.map(|first| first.at(first.number.plus(u64::from(self.count) - 1)));
@@ -388,7 +388,7 @@ impl Entries {
         self.iter().last().and_then(EntryRef::origin)
     }
 
-    /// Whether the first of them goes on with what one of origin `before` began.
+    /// Whether the first of them continues the run that one of origin `before` began.
     fn follow(&self, before: Option<Origin>) -> bool {
         match self.origin {
             Some(origin) => is_next(before, origin),
@@ -396,7 +396,7 @@ impl Entries {
         }
     }
 
-    /// How many of them, from the first, are no-ops alone or one session's consecutive numbers.
+    /// How many of them, from the first on, are all no-ops or consecutive numbers of one session.
     fn run_len(&self) -> usize {
         if self.makeup.is_run {
             return self.len();
@@ -413,8 +413,8 @@ impl Entries {
             .count()
     }
 
-    /// Their parts that are no-ops alone or one session's consecutive numbers, as long as they can
-    /// be; each with the place at which it begins. They are read once for all of them.
+    /// Splits them into the longest parts that are all no-ops or consecutive numbers of one
+    /// session, each with the place at which it begins. The entries are read once for all parts.
     pub fn runs(&self) -> impl Iterator<Item = (usize, Entries)> {
         let (mut entries, mut place) = (self.iter(), 0);
         std::iter::from_fn(move || {
@@ -534,8 +534,8 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// Whether `entry` goes on with what one of origin `before` began: no-ops, or a session's numbers.
-/// A piece of a checkpoint begins a run.
+/// Whether `entry` continues the run that one of origin `before` began: no-ops, or a session's
+/// numbers. A piece of a checkpoint always begins a run.
 fn follows(before: Option<Origin>, entry: EntryRef<'_>) -> bool {
     match (before, entry.origin()) {
         (None, None) => !matches!(entry, EntryRef::Checkpoint { .. }),
@@ -544,8 +544,8 @@ fn follows(before: Option<Origin>, entry: EntryRef<'_>) -> bool {
     }
 }
 
-/// How many entries are read, and segments looked at: what something costs, for tests, the same on
-/// every machine.
+/// Counts entries read and segments examined: a measure of cost for tests that is the same on every
+/// machine.
 #[cfg(test)]
 pub mod steps {
     use std::cell::Cell;
@@ -554,7 +554,7 @@ pub mod steps {
         static TAKEN: Cell<u64> = const { Cell::new(0) };
     }
 
-    /// One more.
+    /// Counts one step.
     pub fn take() {
         TAKEN.set(TAKEN.get() + 1);
     }
@@ -590,7 +590,7 @@ mod tests {
         entries.iter().map(EntryRef::to_entry).collect()
     }
 
-    /// Logs on disks and other processes have these bytes; changing them takes new versions.
+    /// Logs on disks and other processes hold these bytes; a change takes new versions.
     #[test]
     fn the_form_is_this() {
         use AssignedBy::{Client, Leader};
@@ -633,14 +633,14 @@ mod tests {
         ];
         assert_eq!(written(&entries), expected.concat());
         assert!(entries.are_timed() && !Entries::from(vec![leaders(4)]).are_timed());
-        // What has none gets one, and it costs no copy.
+        // Entries without a time get one, without a copy.
         let asked: Entries = vec![leaders(1), leaders(2)].into();
         assert_eq!(asked.clone().timed(LogTime(0x0102_0304_0506)), entries.slice(0, 2));
         assert_eq!(
             asked.clone().timed(LogTime(9)).slice(1, 2),
             asked.slice(1, 2).timed(LogTime(9))
         );
-        // Only what a leader has placed has a time.
+        // Only entries that a leader has placed have a time.
         let read = |bytes: &[u8]| Entries::read(bytes, 1).map(|(all, _)| all.len());
         let time = [15, 1, 0, 0, 0, 0, 0];
         for other in [&[0][..], &[1, 1, 1, 1, 0], &[10, 0, 1, 0, 0]] {
@@ -648,7 +648,7 @@ mod tests {
             assert_eq!(read(&[&time, other].concat()), Err(Unreadable::Impossible));
         }
         assert_eq!(read(&[&time, &time[..]].concat()), Err(Unreadable::Malformed));
-        // It is said only where it differs, so no client can hide one in what it asks for.
+        // A time is written only where it differs, so no client can hide one in its request.
         let none = [15, 0, 0, 0, 0, 0, 0];
         let (first, next) = (&[2, 2, 7, 1, 0][..], &[3, 0][..]);
         assert_eq!(read(&[&none, first].concat()), Err(Unreadable::Impossible));
@@ -692,8 +692,8 @@ mod tests {
         assert_eq!(written(&entries), expected.concat());
         assert!(entries.has_parts() && entries.slice(1, 2).has_parts());
         assert_eq!(owned(&entries.slice(3, 4).compact()), [part(4, first, &long)]);
-        // What is refused: too short, longer than its value or than any value, of a client-assigned
-        // value, and a number that has no entry before it.
+        // Refused: a part that is too short, longer than its value or than any value, or of a
+        // client-assigned value, and a number that has no entry before it.
         let read = |bytes: &[&[u8]]| Entries::read(&bytes.concat(), 1).map(|(all, _)| all.len());
         assert_eq!(read(&[&[4, 1, 7, 1, 33, 32], &long]), Ok(1));
         assert_eq!(read(&[&[4, 1, 7, 1, 32, 32], &long]), Err(Unreadable::Impossible));
@@ -795,7 +795,7 @@ mod tests {
     }
 
     proptest! {
-        /// However they are cut and put together, they are the same entries.
+        /// Cutting and joining never changes the entries.
         #[test]
         fn they_behave_like_a_list(list in drawn(), cuts in (0..=40usize, 0..=40usize)) {
             let entries: Entries = list.clone().into();

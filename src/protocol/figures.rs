@@ -1,4 +1,4 @@
-//! What a role is at the moment, in numbers, for those who watch it. No decision of a role rests on
+//! The present state of a role in numbers, for status and metrics. No decision of a role depends on
 //! them, and taking them changes nothing.
 
 use super::client::ClientTally;
@@ -6,7 +6,7 @@ use super::message::Progress;
 use super::types::{Ballot, Time};
 use super::versions::Version;
 
-/// One look at a role. What a role does not have is left at nothing.
+/// One look at a role. Fields that a role does not have are left at none, false or zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Whether it leads its group: the proposers, or the learners.
@@ -16,15 +16,15 @@ pub struct Figures {
     /// The ballot of the leader that a quorum of the acceptors answers, if this role knows one: it
     /// leads itself, or has heard of that proposer lately.
     pub leader: Option<Ballot>,
-    /// When the latest of its announcements was made that a quorum of the acceptors has repeated
+    /// When it sent the latest announcement that a quorum of the acceptors has repeated
     /// (proposers).
     pub quorum_heard: Option<Time>,
     /// What it holds of the log (proposers and learners).
     pub progress: Option<Progress>,
-    /// How many decided instances others were heard to hold and this role lacks.
+    /// How many decided instances this role lacks that others were heard to hold.
     pub missing: u64,
-    /// Instances that a leader has proposed, or values that a client has asked for, that are not
-    /// decided yet.
+    /// How many instances that a leader has proposed, or values that a client has requested, are
+    /// not decided yet.
     pub in_flight: u64,
     /// Whether an acceptor's disk is full; of a leader, whether too few acceptors have room.
     pub full: bool,

@@ -1,4 +1,4 @@
-//! How much a sender keeps in the network: as many bytes as are answered in good time.
+//! How much may a sender keep in the network? As many bytes as are answered in good time.
 //!
 //! # The rule
 //!
@@ -8,53 +8,55 @@
 //!   window x (base + PATIENCE) / (least round trip of the round) + LEAST     at most twice itself
 //! ```
 //!
-//! where `base` is the least round trip of the last ten seconds. What is sent beyond what the path
-//! carries waits in its queues and makes round trips longer, so the window settles where about
-//! `PATIENCE` of data waits: enough that the path is never idle, little enough that heartbeats,
-//! and the senders beside this one, are not held up. What is added makes senders on one link equal.
-//! While nothing waits for room, the window is left as it is. A receiver may say how much may wait
-//! (`Flow::allow`): then that is added, and the rest is `window x base / round trip`.
+//! where `base` is the least round trip of the last ten seconds. Data beyond what the path carries
+//! waits in its queues and makes round trips longer, so the window settles where about `PATIENCE`
+//! of data waits: enough that the path is never idle, little enough that heartbeats and other
+//! senders are not held up. The added constant makes senders on one link equal. While nothing waits
+//! for room, the window is left as it is. A receiver may say how much may wait (`Flow::allow`):
+//! then that is the added part, and the other is `window x base / round trip`.
 //!
 //! * **The start**: `START_DATAGRAMS`, and twice as many after each round, until half of
 //!   `PATIENCE` is used.
-//! * **What is answered at once** by the third of the window did not wait for its turn in a queue,
-//!   but for a disk or a processor that takes all there is at a time: more in the network is more
-//!   answered, so the window grows.
-//! * **Loss** alone is no sign of a full queue: some networks lose a hundredth whatever is sent.
-//!   Only more loss than with less in the network (`losses`) sets a ceiling, at what got through;
-//!   it is lifted by an eighth after every eight good rounds. Three ceilings in a row that changed
-//!   nothing are taken off: it was not the window.
-//! * **What is lost leaves the count at once**: when something that was sent three datagrams later
-//!   is answered, or nothing comes within a time-out. So what is lost never keeps the window shut.
+//! * **Answers in bulk**: when a third of the window is answered at once, it did not wait in a
+//!   queue, but for a disk or a processor that takes everything at a time. With more in the network
+//!   more is answered, so the window grows.
+//! * **Loss** alone is no sign of a full queue: some networks lose one in a hundred under any load.
+//!   Only more loss than with less in the network (`losses`) sets a ceiling, at the amount that got
+//!   through; it is raised by an eighth after every eight good rounds. Three consecutive ceilings
+//!   that changed nothing are removed: the window was not the cause.
+//! * **Lost datagrams leave the count at once**: when one sent three datagrams later is answered,
+//!   or nothing comes within a time-out. So losses never keep the window shut.
 //! * **Never less than `LEAST_DATAGRAMS`**, and with nothing in the network one datagram always
 //!   has room, however long: there is always something to measure.
 //! * **A base that is no longer true**: when the window has been small for a second and round trips
-//!   stay long, the path has become longer, or somebody else fills its queue. Then what is measured
-//!   is the new base.
-//! * **A base that was never seen**: with a standing queue of one's own there is none to measure.
+//!   stay long, the path has become longer, or another sender fills its queue. Then the measured
+//!   round trip becomes the new base.
+//! * **A base that was never seen**: behind a standing queue of its own a sender cannot measure it.
 //!   When no round trip came near it for five seconds, the window is nearly shut for a moment.
-//! * **Silence** halves the window at each time-out, down to twice the least, and begins anew.
+//! * **Silence** halves the window at each time-out, down to twice the least, and starts over.
 //!
 //! # Who answers
 //!
-//! The sender says what an answer is. For a leader it is a *quorum* of votes, so a minority of slow
-//! acceptors changes nothing: neither round trips, nor losses, nor what is in the network. For a
-//! client it is a value's fate, so that what waits at the leader counts like what waits on the way.
+//! The sender defines what an answer is. For a leader it is a *quorum* of votes, so a minority of
+//! slow acceptors changes nothing: neither round trips, nor losses, nor what is in the network. For
+//! a client it is a value's fate, so values that wait at the leader count like those on the way.
 //!
 //! # What others do
 //!
-//! * Aeron bounds what is sent by the least window of its receivers, or of those with a tag: that
-//!   protects receivers, not the network. Here only those gate that are waited for, as well. Its
-//!   option for the network, CUBIC, takes each loss for a full queue.
+//! * Aeron bounds what is sent by the smallest window of its receivers, or of tagged ones: that
+//!   protects receivers, not the network. As there, only receivers that are waited for limit the
+//!   sender here. Its option for the network, CUBIC, takes each loss for a full queue.
 //! * pgmcc (OpenPGM) runs a TCP window against the worst receiver. For a leader that would be the
-//!   slowest acceptor, which it need not wait for. Taken: answers as the clock, three later ones as
-//!   the sign of a loss.
-//! * LEDBAT keeps its queue constant, as this does, and halves at each loss. Taken (from LEDBAT++):
-//!   a short pause now and then to see the base, which otherwise drifts up with one's own queue.
+//!   slowest acceptor, which it need not wait for. Adopted: answers as the clock, three later ones
+//!   as the sign of a loss.
+//! * LEDBAT keeps its queue constant, as this does, and halves at each loss. Adopted (from
+//!   LEDBAT++): a short pause now and then to see the base, which otherwise drifts up with the
+//!   sender's own queue.
 //! * BBR multiplies the highest rate seen by the base. Answers that come in batches (one vote for a
 //!   turn, a sync of a disk) make it over-estimate rates, and it must probe in phases; dividing the
-//!   window by the round trip needs neither. It ignores losses below a share as well.
-//! * FAST TCP has this rule for large windows: no phases, no rate, and fair with what is added.
+//!   window by the round trip needs neither. Like this, it ignores losses below a share.
+//! * FAST TCP has this rule for large windows: no phases, no rate, and fair because of the added
+//!   constant.
 //!
 //! It was tried over virtual links first (`flow/tests.rs`): 10 Mbit/s to 1 Gbit/s, round trips of
 //! 0.2 to 200 ms, queues of 25 to 312 kB, losses of up to a tenth, rates and paths that change,
@@ -85,20 +87,20 @@ const PATIENCE: Duration = Duration::from_millis(4);
 /// What is in the network at the start, and after a second of silence.
 const START_DATAGRAMS: usize = 16;
 
-/// The least window: one datagram that is lost, and three that show it.
+/// The least window: one datagram that is lost, and three that reveal it.
 const LEAST_DATAGRAMS: usize = 4;
 
-/// So many datagrams later something must have been answered before an unanswered one counts as
-/// lost (RFC 9002, 6.1.1).
+/// An unanswered datagram counts as lost once one sent this many later is answered (RFC 9002,
+/// 6.1.1).
 const OVERTAKEN: u64 = 3;
 
-/// So often something that is lost is sent again at once.
+/// How often a lost item is sent again at once.
 const SOON: u32 = 3;
 
-/// For how long a sender says nothing before it begins anew.
+/// After how long a pause a sender starts over.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How long the least round trip is believed in. Memory is one to two times as long.
+/// How long the least round trip is believed. Memory is one to two times as long.
 const BASE_MEMORY: Duration = Duration::from_secs(10);
 
 /// For how many rounds in a row, and how long, a queue stays although the window is small before
@@ -107,18 +109,18 @@ const BASE_MEMORY: Duration = Duration::from_secs(10);
 const STUCK_ROUNDS: u32 = 6;
 const STUCK: Duration = Duration::from_secs(1);
 
-/// After so long without a round trip near the base the queue is let drain, and after the start so
-/// soon.
+/// How long without a round trip near the base before the queue is drained, and how soon after the
+/// start.
 const BASE_AGE: Duration = Duration::from_secs(5);
 const BASE_SOON: Duration = Duration::from_millis(300);
 
 /// How long the window is nearly shut to measure the base, at most; or two round trips.
 const DRAIN: Duration = Duration::from_millis(10);
 
-/// What a datagram takes on the wire beside its entries: header, message, UDP, IP and Ethernet.
+/// What a datagram takes on the wire besides its entries: header, message, UDP, IP and Ethernet.
 pub const OVERHEAD_BYTES: usize = 100;
 
-/// Names one sending of something.
+/// Names one transmission.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
@@ -127,34 +129,34 @@ pub struct Ticket(u64);
 pub struct Flow<T> {
     least: usize,
     most: usize,
-    /// What was sent, from the oldest that is out; none where it is not out any more.
+    /// Transmissions from the oldest that is out; none for those that are not out any more.
     sends: VecDeque<Option<Sent<T>>>,
     /// The ticket of the front of `sends`.
     front: u64,
     /// How many bytes are out.
     in_network: usize,
-    /// What was lost again and again, and when it is to be sent once more.
+    /// Items that were lost repeatedly, and when to send them once more.
     later: BTreeMap<Time, Vec<T>>,
     round_trip: RoundTrip,
-    /// The newest that was answered, when it was sent, and when something was answered last.
+    /// The newest answered transmission and when it was sent; and when anything was last answered.
     newest: (u64, Time),
     heard: Time,
-    /// Until then, silence was counted.
+    /// Silence is accounted for until then.
     silent_until: Time,
     allowance: Option<usize>,
-    /// How many bytes were answered when something was heard last.
+    /// How many bytes were answered at the last moment of an answer.
     bulk: usize,
     window: usize,
     is_starting: bool,
     ceiling: Option<usize>,
     base: Least,
-    /// When the base is to be looked for, and until when the window is shut to see it.
+    /// When to look for the base, and until when the window is shut for that.
     drains_at: Time,
     drains_until: Option<Time>,
     queue: Queue,
     losses: Losses,
     round: Round,
-    /// By how much an answer may be overtaken in time.
+    /// By how much time an answer may be overtaken.
     reordering: Duration,
     /// Bytes a second, of rounds in which something waited for room.
     rate: u64,
@@ -169,10 +171,10 @@ struct Sent<T> {
     retries: u32,
 }
 
-/// What happened in this round: from a sending to the answer of something sent after it.
+/// What happened in this round: from a transmission to the answer to something sent after it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Round {
-    /// It ends with the answer to this, or to something later.
+    /// It ends with the answer to this ticket, or to a later one.
     end: u64,
     began: Time,
     least: Option<Duration>,
@@ -181,14 +183,14 @@ struct Round {
     peak: usize,
     /// Something had to wait for room.
     was_full: bool,
-    /// What was measured in it is not what the window leads to.
+    /// Its measurements do not show the effect of the window.
     is_odd: bool,
     /// The most that was answered at once.
     bulk: usize,
 }
 
-/// Since when, and for how many rounds, there was too much queue although the window was small, and
-/// how much there was at first.
+/// Since when, and for how many rounds, the queue was too long although the window was small, and
+/// how long it was at first.
 #[derive(Clone, Copy, Debug, Default)]
 struct Queue {
     since: Option<(Time, Duration)>,
@@ -196,8 +198,8 @@ struct Queue {
 }
 
 impl<T> PartialEq for Flow<T> {
-    /// What was measured is no part of what its owner is: it decides when something is sent, and
-    /// never what.
+    /// Measurements are not part of the owner's state: they decide when something is sent, never
+    /// what.
     fn eq(&self, _: &Self) -> bool {
         true
     }
@@ -241,7 +243,7 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    /// For a sender that never sends again: what is lost must not shut its window.
+    /// For a sender that never retransmits: losses must not shut its window.
     pub fn unbounded(settings: &Settings) -> Self {
         let mut flow = Self::new(settings);
         (flow.least, flow.most) = (usize::MAX / 4, usize::MAX / 4);
@@ -258,12 +260,12 @@ impl<T: Copy> Flow<T> {
         self.get(ticket).map(|sent| sent.what)
     }
 
-    /// What was lost often, and waits until it is sent again.
+    /// Items that were lost often and wait to be sent again.
     pub fn later(&self) -> impl Iterator<Item = T> {
         self.later.values().flatten().copied()
     }
 
-    /// How many bytes are out: sent, not answered, and not taken for lost.
+    /// How many bytes are out: sent, not answered, and not considered lost.
     pub fn in_network(&self) -> usize {
         self.in_network
     }
@@ -275,17 +277,17 @@ impl<T: Copy> Flow<T> {
         window.min(most).max(self.least)
     }
 
-    /// Bytes answered a second while the window was in use; 0 until it was.
+    /// Bytes answered per second while the window was in use; 0 before that.
     pub fn rate(&self) -> u64 {
         self.rate
     }
 
-    /// How many more bytes may leave now: what is larger may leave only when nothing is out.
+    /// How many more bytes may leave now; a larger datagram may leave only when nothing is out.
     pub fn room(&self) -> usize {
         self.window().saturating_sub(self.in_network)
     }
 
-    /// Whether something of `bytes` may leave now, beside `more` that is about to.
+    /// Whether `bytes` may leave now, besides `more` that are about to.
     pub fn has_room(&self, bytes: usize, more: usize) -> bool {
         let out = self.in_network + more;
         out == 0 || out + bytes <= self.window()
@@ -310,8 +312,8 @@ impl<T: Copy> Flow<T> {
         self.send_anyway(now, what, bytes, retries)
     }
 
-    /// The same whether there is room for it or not: something that is out cannot be answered
-    /// before this has arrived.
+    /// The same even without room: something that is out cannot be answered before this has
+    /// arrived.
     pub fn send_anyway(&mut self, now: Time, what: T, bytes: usize, retries: u32) -> Ticket {
         self.wake(now);
         let Ticket(ticket) = self.next_ticket();
@@ -336,7 +338,7 @@ impl<T: Copy> Flow<T> {
         if sent.retries == 0 {
             self.measure(now, sent.at, trip);
         } else if trip < self.base.get().unwrap_or_default() * 3 / 4 {
-            // This answers what was taken for lost.
+            // This answers a transmission that was taken for lost.
             self.reordering = (self.reordering * 2).max(trip).min(self.patience());
         }
         if sent.retries == 0 && ticket.0 > self.newest.0 {
@@ -347,12 +349,13 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    /// What was sent with `ticket` is not waited for any more.
+    /// The transmission `ticket` is not waited for any more.
     pub fn forget(&mut self, ticket: Ticket) {
         self.take(ticket);
     }
 
-    /// What is lost, by what was answered: it is not out any more, and is to be sent again.
+    /// Moves into `lost` what the answers show to be lost: it is not out any more, and must be sent
+    /// again.
     pub fn take_lost(&mut self, settings: &Settings, lost: &mut Vec<T>) {
         let (newest, at) = self.newest;
         while self.front + OVERTAKEN <= newest
@@ -372,7 +375,7 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    /// When something is to be done unless something is answered before.
+    /// When to act unless something is answered before.
     pub fn deadline(&self, settings: &Settings) -> Option<Time> {
         let silence = || {
             self.sends
@@ -389,8 +392,8 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    /// What was lost often and may be sent once more: after all else, or with little room it would
-    /// keep everything else out.
+    /// Items that were lost often and may be sent once more: after everything else, or with little
+    /// room they would keep everything else out.
     pub fn take_later(&mut self, now: Time) -> Vec<T> {
         let mut due = Vec::new();
         while let Some(entry) = self.later.first_entry().filter(|entry| *entry.key() <= now) {
@@ -399,7 +402,7 @@ impl<T: Copy> Flow<T> {
         due
     }
 
-    /// The deadline has come: what should have been answered by now is lost, and is to be sent
+    /// The deadline has come: what should have been answered by now is lost, and must be sent
     /// again.
     pub fn take_due(&mut self, now: Time, settings: &Settings, lost: &mut Vec<T>) {
         let timeout = self.timeout(settings);
@@ -423,20 +426,21 @@ impl<T: Copy> Flow<T> {
     pub fn on_silence(&mut self, now: Time, timeout: Duration) {
         if now >= self.silent_until {
             self.silent_until = now + timeout;
-            // So much floods no path, and answers may only be slow: a disk of seconds.
+            // This little floods no path, and answers may only be slow, as from a disk that takes
+            // seconds.
             let enough = self.window.min(self.least * 2);
             self.window = (self.window / 2).max(enough);
             self.is_starting = true;
         }
     }
 
-    /// `bytes` may wait, wherever: the receiver says so. Without that, as much as comes in
+    /// The receiver says that `bytes` may wait, at any place. Without this, as much as arrives in
     /// `PATIENCE`.
     pub fn allow(&mut self, bytes: usize) {
         self.allowance = Some(bytes.max(self.least / LEAST_DATAGRAMS));
     }
 
-    /// Everything that is out counts as lost: there is a reason to believe that it will not be
+    /// Counts everything that is out as lost, when there is reason to believe that it will not be
     /// answered.
     pub fn take_all(&mut self) -> Vec<T> {
         self.front += self.sends.len() as u64;
@@ -450,7 +454,7 @@ impl<T: Copy> Flow<T> {
         self.round_trip.timeout(settings.retry_accept, settings.retry_least, settings.retry_max)
     }
 
-    /// Whether the counts are what they count. For the simulator.
+    /// Checks the counts against what is out. For the simulator.
     pub fn check(&self) -> Result<(), String> {
         let out: usize = self.sends.iter().flatten().map(|sent| sent.bytes).sum();
         let window = self.window();
@@ -480,8 +484,8 @@ impl<T: Copy> Flow<T> {
         Some(sent)
     }
 
-    /// `sent` is lost. What always is may be too long for the path: it is sent less and less often,
-    /// so that it does not burden the rest.
+    /// `sent` is lost. A datagram that is lost every time may be too long for the path: it is sent
+    /// less and less often, so that it does not burden the rest.
     fn lose(&mut self, ticket: Ticket, sent: Sent<T>, settings: &Settings, lost: &mut Vec<T>) {
         self.take(ticket);
         if sent.retries < SOON {
@@ -501,7 +505,7 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    /// Opens the window again. The round in which the queues fill tells nothing of them.
+    /// Opens the window again. The round in which the queues fill says nothing about them.
     fn end_drain(&mut self, now: Time) {
         if self.drains_until.take().is_some() {
             self.drains_at = now + BASE_AGE;
@@ -510,7 +514,7 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    /// For how long data may wait in queues.
+    /// How long data may wait in queues.
     fn patience(&self) -> Duration {
         PATIENCE.max(self.base.get().unwrap_or_default() / 8)
     }
@@ -540,7 +544,7 @@ impl<T: Copy> Flow<T> {
         let rate = round.answered_bytes as u64 * 1_000_000 / elapsed;
         let base = self.base.get().unwrap_or(least);
         let queued = least.saturating_sub(base);
-        // What has grown beyond what is asked for is cut all the same when it is too much.
+        // A window that has grown beyond the demand is still cut when the queue is too long.
         let is_used = round.was_full || queued > self.patience() && round.peak >= self.window / 2;
         if !is_used {
             self.drains_at = now + BASE_AGE;
@@ -562,8 +566,8 @@ impl<T: Copy> Flow<T> {
         self.look_for_base(now);
     }
 
-    /// What is answered at once has waited for a disk or a processor that takes all there is at a
-    /// time, and not for its turn in a queue: with more of it, more is answered.
+    /// Bytes that are answered at once have waited for a disk or a processor that takes everything
+    /// at a time, and not in a queue: with more out, more is answered.
     fn grow(&mut self, round: &Round) {
         self.window = (self.window + round.answered_bytes.min(self.window)).min(self.most);
         self.queue.since = None;
@@ -573,7 +577,7 @@ impl<T: Copy> Flow<T> {
     fn follow_queue(&mut self, now: Time, least: Duration, queued: Duration, round: &Round) {
         let patience = self.patience();
         if self.allowance.is_none() && self.is_stuck(now, queued) {
-            // It is not this sender's queue, or the path has become longer.
+            // The queue is not this sender's, or the path has become longer.
             self.base.reset(least);
             (self.is_starting, self.ceiling) = (true, None);
             return;
@@ -582,7 +586,7 @@ impl<T: Copy> Flow<T> {
             return self.grow(round);
         }
         if std::mem::take(&mut self.is_starting) {
-            // The first base may be somebody else's queue.
+            // The first base may include another sender's queue.
             self.drains_at = now + BASE_SOON;
         }
         let took = least.as_micros().max(1) as u64;
@@ -593,7 +597,7 @@ impl<T: Copy> Flow<T> {
             return;
         }
         let allowed = base + patience.as_micros() as u64;
-        // And a few datagrams more: of two senders on a link, that with less gains more by it.
+        // Plus a few datagrams: of two senders on a link, the one with less gains more.
         let window = ((self.window as u64).saturating_mul(allowed) / took) as usize;
         let window = window.saturating_add(self.least);
         self.window = window.min(self.window * 2).min(self.most);
@@ -637,7 +641,8 @@ impl<T: Copy> Flow<T> {
         }
     }
 
-    /// A base that was not seen for long may be one's own queue: lets it drain for a moment.
+    /// If the base was not seen for long, round trips may include this sender's own queue: drains
+    /// it for a moment.
     fn look_for_base(&mut self, now: Time) {
         if now >= self.drains_at {
             let trips = self.base.get().unwrap_or_default() * 2;

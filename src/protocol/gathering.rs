@@ -1,14 +1,14 @@
-//! Acknowledgements to clients of which nobody knows where they are.
+//! Acknowledgements to clients whose address is not known.
 //!
-//! Each goes to the whole group of the clients then, so one for each client of a turn would cost
-//! the square of the clients: they are joined before they leave. A role does not know of whom the
-//! address is known; its driver does, and calls this.
+//! Each of them goes to the group of all clients, so one for each client of a turn would cost the
+//! square of their number: they are joined before they leave. A role does not know which addresses
+//! are known; its driver does, and calls this.
 
 use super::message::{Message, RequestAck, Told};
 use super::types::{NodeId, Role, To};
 
-/// Joins those acknowledgements among `messages` that are for single clients which are not known,
-/// as many as `bytes` of a datagram hold. They come last.
+/// Joins those acknowledgements among `messages` that are for single clients of unknown address, as
+/// many as `bytes` of a datagram hold. They come last.
 pub fn gather_acks(
     messages: &mut Vec<(To, Message)>,
     bytes: usize,
@@ -44,7 +44,7 @@ pub fn gather_acks(
     messages.extend(gathered.into_iter().map(|(ack, _)| (group, Message::RequestAck(ack))));
 }
 
-/// Whether two acknowledgements tell the same of the leader.
+/// Whether two acknowledgements say the same of the leader.
 fn is_alike(one: &RequestAck, other: &RequestAck) -> bool {
     let said = |ack: &RequestAck| (ack.quorate, ack.full, ack.grant, ack.decided_below);
     said(one) == said(other)

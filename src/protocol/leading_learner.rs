@@ -1,10 +1,9 @@
 //! Who leads the learners: an oracle made of heartbeats and a time-out.
 //!
-//! It only spares traffic: one learner says for all how far they are, and two that do so cost
-//! nothing but a few datagrams. So it is much simpler than the election of proposers. The rule:
-//! learner 1 first, by convention; when the leader falls silent, the smallest id that is alive,
-//! without the one that fell silent until it is heard again. A leader that works is never displaced
-//! by a smaller id that returns.
+//! It only saves traffic: one learner acknowledges for all, and if two do, that costs a few
+//! datagrams. So it is much simpler than the election of proposers. The rule: learner 1 first, by
+//! convention; when the leader falls silent, the smallest live id, except the one that fell silent
+//! until it is heard again. A working leader is never displaced by a smaller id that returns.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,7 +29,7 @@ pub struct LeadingLearner {
     deadline: Time,
     /// The last leader that was given up, until it is heard again.
     silent: Option<u32>,
-    /// When the deadline was looked at last.
+    /// When the deadline was last checked.
     checked: Time,
 }
 
@@ -74,14 +73,13 @@ impl LeadingLearner {
             self.confirmed = true;
             self.deadline = now + self.timeout;
         } else if self.leader == Some(id) && self.confirmed {
-            // It led, and does so no more: there is nothing to wait for.
+            // It has stopped leading: there is nothing to wait for.
             self.confirmed = false;
             self.deadline = now;
         }
     }
 
-    /// Looks at the deadline. To be called a few times per time-out by a learner that does not
-    /// lead.
+    /// Checks the deadline. A learner that does not lead calls it a few times per time-out.
     pub fn check(&mut self, now: Time) -> Verdict {
         let paused = now.since(self.checked) > self.timeout / 2;
         self.checked = now;
@@ -110,7 +108,7 @@ impl LeadingLearner {
         self.checked = now;
     }
 
-    /// Who leads as far as this learner knows.
+    /// Who leads, as far as this learner knows.
     pub fn leader(&self) -> Option<u32> {
         self.leader.filter(|_| self.confirmed)
     }

@@ -1,10 +1,11 @@
-//! The learner: takes decisions in, hands values out, and helps others who missed some.
+//! The learner: it takes decisions in, hands values out, and helps others that missed some.
 //!
 //! Learners elect a leader of their own by heartbeats. Only the leading learner acknowledges to
-//! the proposers, so ten learners are no louder than one. Catch-up answers who is asked.
+//! the proposers, so ten learners cause no more traffic than one. Any learner may be asked to help
+//! another catch up (`catch_up`).
 //!
-//! A learner takes in all of the log, even when it hands out only what follows some instance: which
-//! occurrence of a leader-assigned value is delivered follows from all that came before it.
+//! A learner takes in all of the log, even when it hands out only a later part: which occurrence of
+//! a leader-assigned value is delivered depends on everything before it.
 
 mod fetching;
 #[cfg(all(test, feature = "bugs"))]
@@ -40,7 +41,7 @@ use super::versions::{Followed, Version};
 /// From which instance on a learner hands values out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Beginning {
-    /// The oldest that is kept.
+    /// The oldest one that is kept.
     Oldest,
     /// This one. The learner ends if it is not kept any more.
     At(Instance),
@@ -59,10 +60,10 @@ pub struct Learner {
     begins: Option<Instance>,
     /// It may begin later, as long as nothing was delivered.
     begins_anywhere: bool,
-    /// Something that it was to hand out was trimmed: it ends with this turn.
+    /// Something that it had yet to hand out was trimmed: it ends with this turn.
     is_cut_off: bool,
-    /// It went on from a snapshot, and no leader has named this log yet: it may be that of an
-    /// earlier life of the cluster, and then nobody must read what was made of it.
+    /// It went on from a snapshot, and no leader has named this log yet: the snapshot may be from
+    /// before the cluster lost its data, and until that is ruled out nobody may read its state.
     may_be_foreign: bool,
     election: LeadingLearner,
     leads: bool,
@@ -70,7 +71,7 @@ pub struct Learner {
     /// What may be decided already.
     proposals: Proposals,
     catch_up: CatchUp,
-    /// Whether the proposers are to be told how much is held here.
+    /// Whether the proposers are owed a report of how much is held here.
     owes_ack: bool,
     ack_armed: bool,
     /// The quorate leader that this learner hears itself, and when it did last.
@@ -79,21 +80,21 @@ pub struct Learner {
     followed: Followed,
     /// When such a leader was heard last, by this learner or by another that it hears.
     informed: Time,
-    /// When something decided was learned last, or when there was nothing to be learned.
+    /// When a decision was last learned, or when there was nothing to learn.
     gained: Time,
     pleading: Pleading,
-    /// None if nobody takes any.
+    /// None if no snapshots are taken.
     snapshots: Option<Snapshots>,
-    /// Who wants to read what is decided.
+    /// The reads that wait.
     reads: Reads,
-    /// The snapshot that it cannot go on without.
+    /// The snapshot that it needs to go on.
     fetching: Option<Fetching>,
-    /// It has fetched one, and has not caught up with the others since.
+    /// It has fetched one, and has not caught up with the others yet.
     follows_up: bool,
 }
 
 impl Learner {
-    /// Learner `id` in its life `boot`, which knows nothing yet.
+    /// Learner `id` with boot number `boot`, which knows nothing yet.
     pub fn new(id: u32, boot: u64, settings: Settings, now: Time) -> Self {
         let listen = settings.heartbeat_interval * 2;
         Learner {
@@ -134,13 +135,13 @@ impl Learner {
         Learner { begins, begins_anywhere, ..self }
     }
 
-    /// The same for somebody who takes snapshots of what is made of the values.
+    /// The same for an application that takes snapshots of its state.
     #[must_use]
     pub fn with_snapshots(self, kind: StateKind) -> Self {
         Learner { snapshots: Some(Snapshots::new(kind)), ..self }
     }
 
-    /// The same, going on where a snapshot was taken: it hands out what lies above.
+    /// The same, going on from a snapshot: it hands out what lies above.
     #[must_use]
     pub fn restored(mut self, kind: StateKind, checkpoint: Checkpoint) -> Self {
         (self.begins, self.begins_anywhere) = (Some(checkpoint.head.of), false);
@@ -161,8 +162,8 @@ impl Learner {
         &self.log
     }
 
-    /// Whether it fetches a snapshot that it cannot go on without. What it has handed out will be
-    /// in that.
+    /// Whether it is fetching a snapshot that it needs to go on. That will include what it has
+    /// handed out.
     pub fn is_fetching(&self) -> bool {
         self.fetching.is_some()
     }
@@ -193,13 +194,13 @@ impl Learner {
         !news.is_empty()
     }
 
-    /// Whether `page` may be taken in. A learner that lacks much of the log would hold all that is
+    /// Whether `page` may be taken in. A learner that lacks much of the log would hold everything
     /// decided meanwhile: once that is too much, it takes in only what comes next in order, and
-    /// fetches the rest when it is next.
+    /// fetches the rest when its turn comes.
     fn has_room(&self, page: &Page) -> bool {
         let is_full =
             self.settings.hold_bytes.is_some_and(|bytes| self.log.ahead() as u64 > bytes / 2);
-        // One that waits to take up the log needs all that is held anywhere, to find where.
+        // One that waits to take up the log needs everything held anywhere, to find the place.
         let waits = self.log.watermark() < self.log.first();
         !is_full || waits || page.from <= self.log.decided_below()
     }
@@ -212,8 +213,8 @@ impl Learner {
         self.catch_up.on_progress(now, source, progress);
     }
 
-    /// Hands out what can be handed out in order. If what comes next was trimmed, goes on behind
-    /// that.
+    /// Hands out what can be handed out in order. If the next entries were trimmed, goes on behind
+    /// them.
     fn deliver(&mut self, fx: &mut Effects) {
         if self.is_cut_off {
             return;
@@ -270,8 +271,8 @@ impl Learner {
         if self.log.watermark() > before {
             fx.deliver.push(Delivery::Passed(self.log.watermark()));
         }
-        // In the middle of a checkpoint there is none to be taken: whoever goes on from there would
-        // not have the first half of it.
+        // None can be taken in the middle of a checkpoint: a learner that goes on from there would
+        // lack the first half of it.
         if let Some(snapshots) = &mut self.snapshots
             && !self.log.is_within_checkpoint()
             && snapshots.are_due(self.log.watermark(), has_passed_checkpoint, &self.settings)
@@ -281,8 +282,8 @@ impl Learner {
         }
     }
 
-    /// Hands values out from `instance` on, which is not below the watermark. Client-assigned
-    /// values that are decided above it were not recorded yet.
+    /// Hands values out from `instance` on, which is not below the watermark. Records the
+    /// client-assigned values decided above it, which were not recorded yet.
     fn begin_at(&mut self, instance: Instance, fx: &mut Effects) {
         assert!(self.begins.is_none() && instance >= self.log.watermark(), "it begins once");
         info!(target: "paxos::report", "begins with instance {instance}");
@@ -293,7 +294,7 @@ impl Learner {
         }
     }
 
-    /// A leader proposes something. It may be decided already, and tells what else is.
+    /// A leader proposes something. It may be decided already, and the message says what else is.
     fn on_accept(&mut self, now: Time, from: Sender, accept: Accept, fx: &mut Effects) {
         let Accept { ballot, watermark: until, chosen: runs, from: first, entries, .. } = accept;
         if !ballot.belongs_to(from) {
@@ -319,7 +320,7 @@ impl Learner {
     fn on_decide(&mut self, now: Time, decide: Decide, fx: &mut Effects) {
         self.catch_up.on_decide();
         self.learn(now, Page { from: decide.from, entries: decide.entries }, fx);
-        // Also when nothing was new: the leader would not ask if it had heard the last answer.
+        // Even if nothing was new: the leader would not ask if it had heard the last answer.
         self.owes_ack = true;
     }
 
@@ -364,7 +365,7 @@ impl Learner {
         catch_up::answer(&self.log, request, asker, &self.settings, fx);
     }
 
-    /// An acceptor has looked into its files.
+    /// An acceptor has read votes from its disk.
     fn on_recalled(&mut self, now: Time, from: NodeId, recalled: Recalled, fx: &mut Effects) {
         if !(1..=self.settings.acceptor_count).contains(&from.id) {
             return fx.ignore(Ignored::ImpossibleSender);
@@ -381,7 +382,7 @@ impl Learner {
         self.catch_up.on_reply(now, &self.log, from, (gained, last), &self.settings, fx);
     }
 
-    /// The log of this learner is wanted from `instance` on, though it may be forgotten.
+    /// Keeps this learner's log from `instance` on, even if it may be forgotten.
     pub fn pin(&mut self, instance: Instance) {
         self.log.pin(instance);
     }
@@ -443,14 +444,14 @@ fn record(page: &Page, begins: Option<Instance>, fx: &mut Effects) {
     }
 }
 
-/// What of `page` lies at `begins` or above; nothing while that is not known.
+/// The part of `page` at `begins` or above; none while that is not known.
 fn from_on(begins: Option<Instance>, page: Page) -> Option<Page> {
     page.from_on(begins?)
 }
 
 impl Learner {
-    /// Since when no leader serves this learner: neither it nor any learner it hears has heard of
-    /// one, or it lacks something and cannot get it.
+    /// Since when no leader serves this learner: neither it nor any learner it hears has heard a
+    /// leader, or it lacks something and cannot get it.
     fn need(&mut self, now: Time) -> Option<Time> {
         if self.fetching.is_some() {
             // It is busy with something that no leader can help with.
@@ -492,7 +493,7 @@ impl Actor for Learner {
                 self.on_accept(now, from, accept, fx);
             }
             Message::Chosen(chosen) if role == Role::Proposer => {
-                // Also when nothing is new: the leader would not ask if it had heard the answer.
+                // Even if nothing is new: the leader would not ask if it had heard the answer.
                 self.owes_ack = true;
                 self.on_chosen(now, from, chosen, fx);
             }
@@ -542,10 +543,10 @@ impl Actor for Learner {
             }
             Timer::Election => self.on_election(now, fx),
             Timer::Fetch => self.on_fetch_timer(now, fx),
-            // Nothing is to be caught up with before there is a snapshot.
+            // There is nothing to catch up with before the snapshot is here.
             Timer::CatchUp if self.fetching.is_some() => {}
             Timer::CatchUp => {
-                // Who leads the learners asks the leader, for it has all there is.
+                // The leading learner asks the leader, which has everything.
                 let first = if self.leads {
                     self.follows.map(|(ballot, _)| NodeId::new(Role::Proposer, ballot.proposer))
                 } else {
@@ -606,7 +607,7 @@ impl Actor for Learner {
         let need = self.need(now);
         self.pleading.on_turn_end(now, need, &self.settings, fx);
         let handed_out = if self.is_cut_off || self.may_be_foreign {
-            // What lies below was not handed out, or may be of another log.
+            // The part below was not handed out, or may be of another log.
             Instance::FIRST
         } else {
             self.log.watermark()
@@ -662,8 +663,8 @@ mod tests {
         hear(learner, Message::Decide(Decide { ballot: Ballot::ZERO, from, entries }))
     }
 
-    /// A learner of an earlier life, or of a cluster that is no more, is no reason to let go of a
-    /// log that has only begun.
+    /// A learner left over from a cluster that is gone is no reason to drop a log that has only
+    /// begun.
     #[test]
     fn that_the_log_is_trimmed_is_not_believed_of_a_learner() {
         let progress = Progress {
@@ -685,7 +686,8 @@ mod tests {
         }
     }
 
-    /// What was skipped, or came before a learner began, counts for the time of what follows.
+    /// Entries that were skipped, or came before a learner began, count for the time of what
+    /// follows.
     #[test]
     fn what_is_handed_out_comes_with_the_time_of_the_log_before_it() {
         let entry = |client, time| {
@@ -743,7 +745,7 @@ mod tests {
         Learner::new(1, 1, Settings::default(), Time::ZERO)
     }
 
-    /// A forged Decide may reach the end of the numbers; nothing breaks there.
+    /// A forged Decide may reach the highest instance number; nothing breaks there.
     #[test]
     fn entries_at_the_end_of_the_numbers_are_survived() {
         let mut learner = learner();
@@ -797,7 +799,7 @@ mod tests {
         assert_eq!(decide(&mut learner, 1, vec![Entry::Noop]), [told]);
     }
 
-    /// Which occurrence of a value counts depends on entries that are not handed out as well.
+    /// Which occurrence of a value counts depends also on entries that are not handed out.
     #[test]
     fn what_lies_below_the_beginning_is_taken_in_and_not_handed_out() {
         let auto = |text, number| entry(text, number, AssignedBy::Leader);
@@ -811,7 +813,7 @@ mod tests {
         assert_eq!(decide(&mut learner, 1, vec![mine("a", 1)]), ["out 3 \"c\""]);
     }
 
-    /// What a resumed learner prints continues what another one has printed, wherever that ended.
+    /// The output of a resumed learner continues that of another one, wherever that ended.
     #[test]
     fn every_beginning_gives_the_rest() {
         let session = Session { client: 1, boot: 1 };
@@ -854,13 +856,13 @@ mod tests {
         let mut learner = learner().beginning(Beginning::Now);
         assert!(decide(&mut learner, 1, vec![mine("a", 1)]).is_empty());
         assert!(hear(&mut learner, leads(9, false)).is_empty());
-        // Recorded by others when it was decided; printed by all when 2 is there.
+        // Recorded by others when it was decided; printed by all once 2 is there.
         assert!(decide(&mut learner, 3, vec![mine("c", 3), mine("d", 4)]).is_empty());
         assert_eq!(hear(&mut learner, leads(4, true)), ["file 4 \"d\""]);
         assert_eq!(decide(&mut learner, 2, vec![mine("b", 2)]), ["out 4 \"d\""]);
         let told = ["file 5 \"e\"", "out 5 \"e\""];
         assert_eq!(decide(&mut learner, 5, vec![mine("e", 5)]), told);
-        // A leader that lags does not bring back what was delivered here before.
+        // A leader that lags does not bring back what was already delivered here.
         let mut learner = self::learner().beginning(Beginning::Now);
         assert!(decide(&mut learner, 1, vec![mine("a", 1), mine("b", 2)]).is_empty());
         assert!(hear(&mut learner, leads(2, true)).is_empty());

@@ -1,14 +1,14 @@
 //! The messages, and how they follow each other.
 //!
-//! A message goes to a whole group, and members that have no use for it drop it; or, where it
-//! concerns one process alone, to that one ([`To`]). A question that is repeated, and the answer to
-//! it, goes to the group, so that nothing rests on knowing where anybody is. Any message may be
-//! lost, repeated, delayed or overtaken: no handler relies on order, and every answer can be asked
-//! for again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
+//! A message goes to an entire group, and members that have no use for it drop it; or, where it
+//! concerns one process alone, to that one ([`To`]). A repeated question goes to the group, and so
+//! does its answer, so that nothing depends on knowing anybody's address. Any message may be lost,
+//! repeated, delayed or overtaken: no handler relies on order, and every answer can be asked for
+//! again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
 //!
 //! To one process go: Request (the leader), RequestAck, Promise, Accepted and Nack (the owner of
-//! the ballot), CatchUpRequest, CatchUpReply, Recalled, ReadReply and Disown. DecideAck does not,
-//! for standbys learn from it what a leader that died told nobody else.
+//! the ballot), CatchUpRequest, CatchUpReply, Recalled, ReadReply and Disown. DecideAck does not:
+//! standbys learn from it what a dead leader told nobody else.
 //!
 //! Taking over (phase 1, once for the whole log; "Paxos Made Simple", section 3):
 //!
@@ -35,10 +35,10 @@
 //!   |         |<-- DecideAck (the leading learner, now and then)
 //! ```
 //!
-//! What was decided otherwise than by the leader's own Accepts has no such name, and is told with
-//! its values, by Decide.
+//! Entries that were not decided by the leader's own Accepts have no such name, and are sent with
+//! their values, by Decide.
 //!
-//! Opening a session (`sessions`), before the first value is asked for:
+//! Opening a session (`sessions`), before the first value is requested:
 //!
 //! ```text
 //!   C1 --- Request (no values) ---> P1 --- RequestAck (everything below this is decided) ---> C1
@@ -127,18 +127,18 @@ pub struct Request {
     pub assignment: Assignment,
     /// The number of the first value; the others follow it.
     pub from: Number,
-    /// The first number whose fate the client does not know, at most `from`. A leader that lacks
-    /// what comes before it has missed another leader.
+    /// The first number whose fate the client does not know, at most `from`. A leader that lacks a
+    /// number below it has missed something that another leader decided.
     pub front: Number,
     /// Where the log was when the session was opened; [`Origin::UNSTAMPED`](super::types::Origin)
-    /// if it is not, or asks for instances.
+    /// if it was not opened yet, or asks for instances.
     pub opened: Instance,
-    /// The values, as the entries that they are to be: consecutive numbers of the session, from
-    /// `from`, with its way of assignment.
+    /// The values in the form of entries: consecutive numbers of the session, from `from`, with its
+    /// way of assignment.
     pub entries: Entries,
 }
 
-/// How a client wants its values placed; the same for its whole session.
+/// How a client wants its values placed; the same for its entire session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Assignment {
     /// Value number n asks for instance `first + n - 1`.
@@ -160,21 +160,21 @@ impl Assignment {
     }
 }
 
-/// Leader to a client: what became of its values; or to all clients, to those that asked for it
+/// Leader to a client: what became of its values. Sent to all clients for a client that has asked
 /// again and again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestAck {
-    /// Whether the leader is quorate. What another one answers tells how values fared, but not
-    /// that anybody serves these clients.
+    /// Whether the leader is quorate. An answer from one that is not tells how values fared, but
+    /// not that anybody serves these clients.
     pub quorate: bool,
     /// Whether the leader takes no new values: too few acceptors have room on their disks
-    /// ([`Echo::full`]). What it has received before stays received.
+    /// ([`Echo::full`]). Values received before stay received.
     pub full: bool,
-    /// How many bytes of each of these sessions may be waiting for a decision, about.
+    /// About how many bytes of each of these sessions may wait for a decision.
     pub grant: u32,
     /// Everything below it is decided: where a session may be opened.
     pub decided_below: Instance,
-    /// What each session is told.
+    /// The answer to each session.
     pub told: Vec<Told>,
 }
 
@@ -183,8 +183,8 @@ pub struct RequestAck {
 pub struct Told {
     /// The client's session.
     pub session: Session,
-    /// Whether a request of the session came since it was told something last. Else it is told
-    /// that its plea was heard, and a link that carries pleas need not carry requests.
+    /// Whether a request of the session came since the last answer. If not, this answers a plea,
+    /// and a link that carries pleas need not carry requests.
     pub requested: bool,
     /// Nothing is known of the session any more, and nothing more of it is ever delivered. Final.
     pub is_forgotten: bool,
@@ -249,23 +249,23 @@ pub struct Nack {
     pub promised: Ballot,
 }
 
-/// Leader to learners: what is decided, by name. The same stands in every Accept, and, for the
-/// prefix alone, in a leader's heartbeats.
+/// Leader to learners: what is decided, by name. Every Accept says the same, and a leader's
+/// heartbeats say it of the prefix alone.
 ///
 /// The name of a decision is the ballot and the instance: a process that holds the entry which this
-/// very ballot proposed there holds what is decided. Any other knows only that something is.
-/// `proposals` has the argument.
+/// very ballot proposed there holds what is decided. Any other process knows only that something is
+/// decided. `proposals` has the argument.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Chosen {
     /// The leader's ballot.
     pub ballot: Ballot,
     /// Everything below it is decided.
     pub until: Instance,
-    /// What else is decided, as far as it was decided of late.
+    /// Runs above it that were decided recently.
     pub runs: Few<Run<Instance>>,
 }
 
-/// Leader to learners and to standby proposers: these entries are decided, otherwise than by the
+/// Leader to learners and to standby proposers: these entries are decided, though not by the
 /// leader's own Accepts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Decide {
@@ -284,30 +284,30 @@ pub struct DecideAck {
     pub progress: Progress,
 }
 
-/// How much of the log somebody holds.
+/// How much of the log a process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Progress {
-    /// The lowest instance of which the entry is kept by anybody; the entries below it were
-    /// trimmed.
+    /// The lowest instance whose entry any process keeps; the entries below were trimmed.
     pub trimmed: Instance,
-    /// The lowest instance of which the sender holds the entry. What lies between `trimmed` and
-    /// this is on the acceptors' disks.
+    /// The lowest instance whose entry the sender holds. Entries from `trimmed` up to this one are
+    /// on the acceptors' disks.
     pub first: Instance,
     /// Every instance below it is decided.
     pub watermark: Instance,
-    /// How many instances are decided, also above the watermark, those that were trimmed among
-    /// them. A process that counts fewer misses some.
+    /// How many instances are decided, including those above the watermark and those that were
+    /// trimmed. A process that counts fewer misses some.
     pub decided: u64,
     /// Above every decided instance.
     pub end: Instance,
-    /// What tells the log from that of another life of the cluster, which has lost its acceptors'
+    /// What distinguishes the log from the one that the cluster had before its acceptors lost their
     /// data: the boot number of the first session that has a value in it. 0 while that is not
     /// known.
     pub name: u64,
 }
 
 impl Progress {
-    /// All of a log without a name is held that ends before `end`, and nothing else is decided.
+    /// The progress of a process that holds all of a log without a name that ends before `end`,
+    /// where nothing else is decided.
     pub fn until(end: Instance) -> Self {
         let (first, decided) = (Instance::FIRST, end.0.saturating_sub(1));
         Progress { trimmed: first, first, watermark: end, decided, end, name: 0 }
@@ -321,21 +321,21 @@ pub struct Heartbeat {
     /// In which version of the wire format it is sent. A leader's says in which one all others
     /// send from now on.
     pub version: Version,
-    /// What the sender is.
+    /// What the sender announces of itself.
     pub announcement: Announcement,
     /// Whether acceptors should echo it at once.
     pub asks: bool,
     /// Of a leader: as [`RequestAck::full`]. Clients that ask for nothing hear when it ends.
     pub full: bool,
-    /// What the sender holds, so that a lost last value is noticed.
+    /// What the sender holds, so that the loss of the last value is noticed.
     pub progress: Progress,
-    /// How many sessions of clients it remembers, for those who watch. Version 8 has no field for
-    /// it.
+    /// How many sessions of clients it remembers, for `status` and metrics. Version 8 has no field
+    /// for it.
     pub sessions: Option<u32>,
 }
 
 impl Heartbeat {
-    /// One that asks for nothing and says nothing of sessions.
+    /// A heartbeat that asks for no echo and says nothing of sessions.
     pub fn new(version: Version, announcement: Announcement, progress: Progress) -> Self {
         let (asks, full, sessions) = (false, false, None);
         Heartbeat { version, announcement, asks, full, progress, sessions }
@@ -352,37 +352,37 @@ impl Heartbeat {
 /// What a process says of itself. A proposer's is repeated by the acceptors that hear it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Announcement {
-    /// What it is to its group.
+    /// Its standing in its group.
     pub standing: Standing,
     /// Of a proposer: whether it hears its own stamps from a majority of the acceptors.
     pub quorate: bool,
     /// The ballot of a proposer that leads or campaigns. Of a learner: that of the quorate leader
-    /// which it hears itself. Else [`Ballot::ZERO`].
+    /// that it hears itself. Else [`Ballot::ZERO`].
     pub ballot: Ballot,
-    /// When it was said, by the sender's clock. It means nothing to others, but grows.
+    /// When it was sent, by the sender's clock. It means nothing to others, but it grows.
     pub stamp: Time,
     /// Which versions of the wire format it reads.
     pub reads: Versions,
 }
 
 impl Announcement {
-    /// That of a process of this release that hears no quorum and has no clock.
+    /// The announcement of a process of this release that hears no quorum and has no clock.
     pub fn new(standing: Standing, ballot: Ballot) -> Self {
         let (quorate, stamp, reads) = (false, Time::ZERO, Versions::ALL);
         Announcement { standing, quorate, ballot, stamp, reads }
     }
 }
 
-/// Acceptor to proposers: whom it heard of late, and what they said.
+/// Acceptor to proposers: which of them it heard recently, and what they announced.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Echo {
     /// The ballot it promised.
     pub promised: Ballot,
-    /// In how many instances it has accepted something. While its data lives, neither this nor
-    /// what it promised ever shrinks.
+    /// In how many instances it has accepted something. While its data survive, neither this nor
+    /// its promise ever shrinks.
     pub accepted: u64,
     /// Whether its disk is full: it votes for clients' values only where the leader says that it
-    /// takes no others ([`Accept::full`]), and goes on voting for what the leader writes itself.
+    /// takes no new ones ([`Accept::full`]), and goes on voting for what the leader writes itself.
     pub full: bool,
     /// Which versions of the wire format it reads.
     pub reads: Versions,
@@ -395,9 +395,9 @@ pub struct Echo {
 pub struct Heard {
     /// The proposer.
     pub proposer: u32,
-    /// Which life of it.
+    /// Its boot number.
     pub boot: u64,
-    /// What it said.
+    /// The announcement.
     pub announcement: Announcement,
 }
 
@@ -417,12 +417,12 @@ pub struct Plea {
     pub reads: Versions,
 }
 
-/// Proposer to the group of those who plead: heard.
+/// Proposer to the group of the processes that plead: their pleas were heard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offer {
-    /// The members of the group that pleaded since the last one.
+    /// The members of the group that pleaded since the last offer.
     pub to: Vec<u32>,
-    /// How many processes plead these days: who is one of many pleads less often.
+    /// How many processes plead at present: the more there are, the less often each pleads.
     pub callers: u32,
     /// What the proposer holds: a learner may fetch it.
     pub progress: Progress,
@@ -438,11 +438,11 @@ impl Offer {
 pub enum Standing {
     /// Leads.
     Leads,
-    /// Is gathering promises, and would like to be left to it.
+    /// Gathers promises, and asks the others to let it.
     Campaigns,
-    /// Would lead.
+    /// Stands by to lead.
     Stands,
-    /// Gave way a moment ago, and would rather not lead.
+    /// Stepped down a moment ago, and would rather not lead.
     Abstains,
 }
 
@@ -451,14 +451,14 @@ pub enum Standing {
 pub struct CatchUpRequest {
     /// Which process is asked; none means the leader.
     pub of: Option<NodeId>,
-    /// It was asked before and not answered: everybody shall hear the answer, for the way to the
-    /// sender alone may be lost.
+    /// Whether an earlier request went unanswered: then the answer goes to the group, for the
+    /// sender's own address may not work.
     pub again: bool,
     /// What the sender misses, in order.
     pub missing: Vec<Run<Instance>>,
 }
 
-/// Learner or proposer to who asked: decided entries.
+/// Learner or proposer to the process that asked: decided entries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CatchUpReply {
     /// The instance of the first entry; the others follow it.
@@ -479,7 +479,7 @@ pub struct Disown {
     pub incarnation: u64,
 }
 
-/// The kind of a message: what stands in a datagram's header.
+/// The kind of a message, as it stands in a datagram's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // As the messages.
 pub enum Kind {
@@ -538,8 +538,8 @@ impl Kind {
         Kind::Chunk,
     ];
 
-    /// Whether processes of `role` take it from `group`: everything from their own, and from the
-    /// acceptors' the values alone.
+    /// Whether processes of `role` take it from `group`: everything from their own, and only the
+    /// values from the acceptors'.
     pub fn is_taken(self, role: Role, group: Role) -> bool {
         role == group || (group == Role::Acceptor && self == Kind::Accept)
     }

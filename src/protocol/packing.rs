@@ -1,4 +1,4 @@
-//! Packing entries and runs into what one datagram carries.
+//! How entries and runs are packed into datagrams.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use super::segments::Page;
 use super::types::Few;
 use super::types::{Counted, RUN_BYTES_MAX, Run};
 
-/// Cuts and joins what comes in instance order to pages of consecutive instances with at most
-/// `bytes_max` bytes of entries.
+/// Cuts and joins entries, which come in instance order, into pages of consecutive instances with
+/// at most `bytes_max` bytes of entries.
 ///
-/// A page holds at least one entry, so one that is too large alone still gets a page of its own.
+/// A page holds at least one entry, so an entry that is too large still gets a page of its own.
 pub fn pages(held: impl IntoIterator<Item = Page>, bytes_max: usize) -> impl Iterator<Item = Page> {
     let mut held = held.into_iter().peekable();
     let mut rest: Option<Page> = None;
@@ -22,7 +22,7 @@ pub fn pages(held: impl IntoIterator<Item = Page>, bytes_max: usize) -> impl Ite
             rest = tail;
             return Some(head);
         }
-        // Mostly a page goes out as it came.
+        // Mostly a page leaves as it came.
         let (mut builder, mut until) = (EntriesBuilder::new(), page.run().until);
         while let Some(next) = held.next_if(|next| {
             let bytes = builder.bytes().max(page.entries.bytes());
@@ -46,8 +46,8 @@ pub fn runs_per_page(page_bytes: usize) -> usize {
     (page_bytes / RUN_BYTES_MAX).max(1)
 }
 
-/// What `runs` name, each once and in order. A datagram may name the same a thousand times, and
-/// costs no more for that.
+/// The instances or numbers that `runs` name, each once and in order. A datagram may name the same
+/// a thousand times, at no extra cost.
 pub fn disjoint<T: Counted>(runs: &[Run<T>]) -> Cow<'_, [Run<T>]> {
     // Mostly they are.
     if runs.windows(2).all(|pair| pair[0].until < pair[1].from) {
@@ -56,7 +56,7 @@ pub fn disjoint<T: Counted>(runs: &[Run<T>]) -> Cow<'_, [Run<T>]> {
     Cow::Owned(merge(runs.to_vec()))
 }
 
-/// Takes away what is beyond this many runs, and returns it.
+/// Removes the runs beyond the first `most`, and returns them.
 pub fn rest<T>(runs: &mut Few<Run<T>>, most: usize) -> Few<Run<T>> {
     // Mostly there is nothing.
     if runs.len() <= most {
@@ -65,7 +65,7 @@ pub fn rest<T>(runs: &mut Few<Run<T>>, most: usize) -> Few<Run<T>> {
     runs.drain(most..).collect()
 }
 
-/// The same of a list that is mostly short.
+/// The same for a list that is mostly short.
 pub fn merged<T: Counted>(runs: Few<Run<T>>) -> Few<Run<T>> {
     if runs.len() < 2 { runs } else { merge(runs.into_vec()).into() }
 }

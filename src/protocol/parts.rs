@@ -1,15 +1,15 @@
 //! The parts of the protocol that deliberate bugs can be switched on in. Code that uses one of them
 //! takes it from here.
 //!
-//! The roles are written without any bug: what their files say is the algorithm. The mistakes in
-//! them stand in files beside them, `mistakes.rs`, which the library's own tests compile, and only
-//! with the feature `bugs`. There a type of the same name wraps the right one, behaves like it, and
-//! makes the mistake that is switched on before or after a call of the right handler: it changes
-//! what the handler is told, what it returns, what it wants done, or the state that it leaves.
+//! The roles are written without any bug: what their files say is the algorithm. The mistakes stand
+//! beside them in files named `mistakes.rs`, which only the library's own tests compile, and only
+//! with the feature `bugs`. There a type of the same name wraps the correct one and makes the
+//! mistake that is switched on, before or after a call of the correct handler: it changes the
+//! handler's input, its return value, its effects, or the state that it leaves.
 //!
-//! A wrapper sees the calls from outside, and not those of the right type to itself. Code that
-//! holds one of these types takes it from here; code that only borrows one may name either, for a
-//! wrapper dereferences to the right type.
+//! A wrapper sees calls from outside, but not the calls that the correct type makes to itself. Code
+//! that holds one of these types takes it from here; code that only borrows one may name either,
+//! for a wrapper dereferences to the correct type.
 
 #[cfg(not(all(test, feature = "bugs")))]
 pub use super::{
@@ -58,7 +58,7 @@ pub use super::{
     transfer::mistakes::Fetching,
 };
 
-/// Of a wrapper of a role, the calls that it passes on as they are.
+/// The calls that a role's wrapper passes on unchanged.
 #[cfg(all(test, feature = "bugs"))]
 macro_rules! passes_on {
     ($($call:ident),+) => {

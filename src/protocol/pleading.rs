@@ -1,8 +1,8 @@
-//! Saying that no leader serves this process, and hearing which proposers answer.
+//! How a process says that no leader serves it, and learns which proposers hear it.
 //!
 //! A client or a learner may be cut off from a leader that has its quorum. It says so to all
-//! proposers; those that do not lead answer, and the next plea names them. So they know of each
-//! pair that it hears each other both ways, and one of them may take over (`election`).
+//! proposers; those that do not lead answer, and the next plea names them. So each of them knows
+//! that the two hear each other, and one of them may take over (`election`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Role, Time};
 
-/// After this many pleas in a row they become rare.
+/// After this many consecutive pleas they become rare.
 const OFTEN: u32 = 24;
 
-/// So long for each process that pleads: all of them together are not to plead more often. But what
-/// was offered must not be forgotten before it is named.
+/// The pause per pleading process, so that all of them together do not plead more often than this.
+/// But an offer must not be forgotten before it is named.
 const CROWDED: Duration = Duration::from_millis(10);
 const CALLERS_MAX: u32 = 10_000;
 
@@ -27,7 +27,7 @@ const OFFERS_MAX: usize = 64;
 /// One process's pleas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Pleading {
-    /// Since when this process is in need.
+    /// Since when no leader has served this process.
     in_need: Option<Time>,
     /// Pleas in a row, and when the first was.
     pleas: u32,
@@ -40,8 +40,8 @@ pub struct Pleading {
 }
 
 impl Pleading {
-    /// To be told once a turn since when this process is in need, if it is. It pleads once that has
-    /// lasted for longer than a change of leader takes.
+    /// Call it once a turn with the time since when no leader has served this process, if so. It
+    /// pleads once that has lasted for longer than a change of leader takes.
     pub fn on_turn_end(
         &mut self,
         now: Time,
@@ -80,7 +80,8 @@ impl Pleading {
         let reads = settings.versions;
         fx.send(Role::Proposer, Message::Plea(Plea { pleaded_us, offered, reads }));
         self.pleas = self.pleas.saturating_add(1);
-        // Where datagrams are lost, one answer of so many arrives from a leader that is there.
+        // Even where datagrams are lost, one of this many answers arrives from a leader that is
+        // there.
         let often = settings.leader_timeout / 4;
         let usual = if self.pleas < OFTEN { often } else { often.max(settings.retry_max) };
         let crowded = CROWDED * self.callers.min(CALLERS_MAX);
@@ -89,7 +90,7 @@ impl Pleading {
         fx.set_timer(Timer::Plea, now + wait);
     }
 
-    /// A proposer heard the plea, and those of others: this many plead.
+    /// A proposer heard this plea and those of others; this many processes plead.
     pub fn on_offer(&mut self, now: Time, proposer: u32, callers: u32) {
         self.callers = callers;
         if self.offers.len() < OFFERS_MAX || self.offers.contains_key(&proposer) {
@@ -98,7 +99,7 @@ impl Pleading {
     }
 }
 
-/// How long a need lasts before it is said: a change of leader, or a few lost datagrams, are none.
+/// How long to wait before pleading: a change of leader, or a few lost datagrams, are no reason.
 fn patience(settings: &Settings) -> Duration {
     settings.progress_timeout.max(settings.retry_max * 2)
 }

@@ -1,10 +1,10 @@
-//! The values that were proposed and are not known to be decided: what learners and standby
-//! proposers make of the Accepts that they hear, until a decision names one.
+//! What do learners and standby proposers keep of the Accepts that they hear, until a decision
+//! names one? Entries that were proposed and are not known to be decided.
 //!
-//! A value crosses a link once, in its Accept. What is decided is told by name: a ballot and
-//! instances. Why the name is enough, whatever is lost, repeated or overtaken:
+//! A value crosses a link once, in its Accept. A decision is sent as a name: a ballot and
+//! instances. Why the name is enough, even if datagrams are lost, repeated or overtaken:
 //!
-//!  1. A ballot belongs to one life of one proposer (`Ballot`), and it proposes one entry an
+//!  1. A ballot belongs to one incarnation of one proposer (`Ballot`), and it proposes one entry an
 //!     instance, however often it sends it (`proposer::phase2`, `Phase2::propose`). So a ballot and
 //!     an instance name one entry, whichever datagram brought it.
 //!  2. That proposer alone names entries by its ballot, and only instances that it knows to be
@@ -14,7 +14,7 @@
 //!     and does not any more, for a leader proposes nothing where it knows the decision.
 //!  3. Hence the entry that this very ballot proposed in a named instance is what is decided there.
 //!     An entry of another ballot may be another one, and does not count: neither that of a lower
-//!     round nor that of another life of the same proposer.
+//!     round nor that of another incarnation of the same proposer.
 //!
 //! A process that hears a name and does not hold the entry knows that it misses it, and fetches it.
 
@@ -29,12 +29,11 @@ use super::types::Few;
 use super::types::{Ballot, Instance, Run};
 
 /// The proposed entries that one process holds: in each instance at most one, that of the highest
-/// ballot heard. All of it may be lost; it only saves fetching.
+/// ballot heard. Losing any of it is harmless; it only saves fetching.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Proposals {
     held: Segments<Ballot>,
-    /// The highest ballot that was heard, and what it has named last: a name may overtake its
-    /// entry.
+    /// The highest ballot heard, and what it named last: a name may overtake its entry.
     named: Chosen,
 }
 
@@ -51,14 +50,14 @@ impl Proposals {
         self.held.len()
     }
 
-    /// Whether none has.
+    /// Whether none is held.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// Holds the entries of `page`, which were proposed in `ballot`, as far as `log` lacks them.
+    /// Keeps the entries of `page`, which were proposed in `ballot`, as far as `log` lacks them.
     pub fn hear(&mut self, ballot: Ballot, page: Page, log: &DecidedLog, settings: &Settings) {
-        // What is claimed of the very last number has no run.
+        // The very last number fits in no run.
         let count = page.run().len() as usize;
         let (page, _) = page.split(count);
         if page.run().is_empty() {
@@ -75,7 +74,7 @@ impl Proposals {
         self.limit(ballot, settings);
     }
 
-    /// Holds `page` but for the instances that have an entry of the same or a higher ballot.
+    /// Keeps `page`, except for instances that have an entry of the same or a higher ballot.
     fn hold(&mut self, ballot: Ballot, page: Page) {
         let mut from = page.from;
         let higher: Vec<Run<Instance>> = self
@@ -93,9 +92,9 @@ impl Proposals {
         }
     }
 
-    /// Drops what there is no room for: first the entries of lower ballots, which are hardly
-    /// decided any more, then those of the highest instances. What is dropped is fetched if it is
-    /// decided.
+    /// Drops entries for which there is no room: first those of lower ballots, which are unlikely
+    /// to be decided any more, then those of the highest instances. A dropped entry is fetched if
+    /// it is decided.
     fn limit(&mut self, ballot: Ballot, settings: &Settings) {
         let (bytes_max, len_max) = (settings.window_bytes * 2, settings.leader_window * 2);
         let is_full = |held: &Segments<Ballot>| held.bytes() > bytes_max || held.len() > len_max;
@@ -113,15 +112,15 @@ impl Proposals {
         }
     }
 
-    /// The instances of `run` are decided, or given up.
+    /// Drops the instances of `run`, which are decided or given up.
     pub fn forget(&mut self, run: Run<Instance>) {
         if self.held.overlaps(run) {
             self.held.take(run, |_, _| {});
         }
     }
 
-    /// The owner of its ballot has sent `chosen`, whose runs may overlap: returns what is thereby
-    /// known to be decided, as far as `log` lacks it.
+    /// The owner of its ballot has sent `chosen`, whose runs may overlap: returns the entries that
+    /// this proves decided and `log` lacks.
     pub fn choose(&mut self, mut chosen: Chosen, log: &DecidedLog) -> Vec<Page> {
         if chosen.ballot == self.named.ballot {
             chosen.until = chosen.until.max(self.named.until);
@@ -194,7 +193,7 @@ mod tests {
             self.proposals.hear(ballot, page(ballot, from, count), &self.log, &self.settings);
         }
 
-        /// What is decided by that, as ballots with instances.
+        /// What that decides, as ballots with instances.
         fn choose(&mut self, ballot: Ballot, until: u64, runs: &[(u64, u64)]) -> Vec<(u64, u64)> {
             let run = |run: &(u64, u64)| Run::new(Instance(run.0), Instance(run.1));
             let runs = runs.iter().map(run).collect();
@@ -254,7 +253,7 @@ mod tests {
         assert_eq!(follower.choose(LOW, 6, &[]), [(1, 7), (4, 7), (5, 7)]);
     }
 
-    /// What there is no room for is dropped, and only that: lower ballots before higher instances.
+    /// Only entries that find no room are dropped: lower ballots before higher instances.
     #[test]
     fn what_is_held_is_bounded() {
         let mut follower = Follower::new();
@@ -273,7 +272,7 @@ mod tests {
         assert_eq!(follower.proposals.len(), 1);
     }
 
-    /// A forged Accept may reach the end of the numbers; nothing breaks there.
+    /// A forged Accept may reach the highest instance number; nothing breaks there.
     #[test]
     fn proposals_at_the_end_of_the_numbers_are_survived() {
         let mut follower = Follower::new();

@@ -1,26 +1,26 @@
-//! Where a read must wait, to see everything that was decided before it began: without a leader, a
-//! clock, or a decision of its own (Charapko, Ailijiang and Demirbas, "Linearizable Quorum Reads in
-//! Paxos", `HotStorage` 2019).
+//! How far must a read wait, to see everything that was decided before it began? The answer needs
+//! no leader, no clock, and no decision of its own (Charapko, Ailijiang and Demirbas, "Linearizable
+//! Quorum Reads in Paxos", `HotStorage` 2019).
 //!
-//! A learner asks the acceptors where that ends what each has accepted, and waits until it has
-//! handed out everything below the answer of a majority:
+//! A learner asks each acceptor where the part of the log ends that it has accepted, and waits
+//! until it has handed out everything below the answers of a majority:
 //!
 //! 1. What was decided when the read began had been accepted, and stored, by a majority before.
-//! 2. The question leaves after the read began. Two majorities share an acceptor, and what that one
-//!    answers lies above all that it had accepted: its end never goes back, whether its log is
-//!    trimmed or it is started again. One that lost what it stored is not counted.
-//! 3. So the highest answer of a majority lies above all that was decided when the read began.
-//!    Whichever majority answers: of several the lowest may be taken.
-//! 4. What the read sees there is decided, so it lies below the answers to every later question,
-//!    and no later read sees less.
+//! 2. The question leaves after the read began. Two majorities share an acceptor, and its answer
+//!    lies above everything it had accepted: its end never goes back, even if its log is trimmed or
+//!    it is restarted. One that lost its data is not counted.
+//! 3. So the highest answer of a majority lies above everything that was decided when the read
+//!    began. That holds for any majority: of several, the lowest such answer will do.
+//! 4. Everything the read sees there is decided, so it lies below the answers to every later
+//!    question, and no later read sees less.
 //!
-//! A read that comes while a question is under way waits for the next, or 2 would not hold. Each
-//! try has a count of its own, and only answers to the last one count. What the answer to a later
-//! question allows, it allows to earlier reads as well.
+//! A read that comes while a question is under way waits for the next one, or 2 would not hold.
+//! Each try has a count of its own, and only answers to the last one count. An answer that suffices
+//! for a later question suffices for earlier reads as well.
 //!
-//! What a minority has accepted may never be decided, or not soon: the entries of a leader that
-//! died. Nor do learners hand out what lies above holes between client-assigned instances. So a
-//! read is given up after a while, and for a while no other one is asked for: they must go through
+//! Entries that only a minority has accepted, those of a dead leader, may be decided late or never.
+//! Nor do learners hand out entries above holes between client-assigned instances. So a read is
+//! given up after a while, and for a while no other question is asked: reads must then go through
 //! the log, each by an entry that is decided after it began.
 
 #[cfg(all(test, feature = "bugs"))]
@@ -39,11 +39,10 @@ use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Instance, Role, Sender, Time};
 
-/// So many answers may wait for the log to come up to them, at most: further ones take the place of
-/// the last.
+/// How many answers may wait for the log to reach them: further ones take the place of the last.
 const PLACED_MAX: usize = 64;
 
-/// The reads of one learner that are not served yet. They have numbers that grow.
+/// The reads of one learner that are not served yet. Their numbers grow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reads {
     boot: u64,
@@ -53,12 +52,12 @@ pub struct Reads {
     waiting: Option<u64>,
     /// The last question, until the reads it was asked for are served.
     question: Option<Question>,
-    /// What came of earlier questions, in their order, which is that of the instances as well.
+    /// The results of earlier questions, in their order, which is also that of their instances.
     placed: VecDeque<Placed>,
     /// What was heard of each acceptor.
     lives: BTreeMap<u32, Life>,
     round_trip: RoundTrip,
-    /// Until then nothing is asked, for it would be in vain.
+    /// Nothing is asked until then, for it would be in vain.
     rests_until: Time,
     /// What the timer is set to.
     armed: Option<Time>,
@@ -86,16 +85,16 @@ struct Placed {
     since: Time,
 }
 
-/// What was heard of an acceptor.
+/// What was heard from an acceptor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Life {
     incarnation: u64,
-    /// The highest end that it has told.
+    /// The highest end that it has reported.
     end: Instance,
 }
 
 impl Reads {
-    /// Those of a learner in its life `boot`: none.
+    /// No reads yet, of a learner with boot number `boot`.
     pub fn new(boot: u64) -> Self {
         Reads {
             boot,
@@ -115,7 +114,7 @@ impl Reads {
         self.waiting = Some(last);
     }
 
-    /// An acceptor says where that ends what it has accepted.
+    /// An acceptor says where the part of the log ends that it has accepted.
     pub fn on_reply(
         &mut self,
         now: Time,
@@ -150,7 +149,7 @@ impl Reads {
         }
     }
 
-    /// Asks, serves and gives up what it is time for. Everything below `watermark` was handed out.
+    /// Asks, serves or gives up reads, as is due. Everything below `watermark` was handed out.
     pub fn on_turn_end(
         &mut self,
         now: Time,
@@ -174,7 +173,7 @@ impl Reads {
         }
     }
 
-    /// The timer is due. What there is to do is done at the end of the turn.
+    /// The timer is due. The work is done at the end of the turn.
     pub fn on_timer(&mut self) {
         self.armed = None;
     }
@@ -195,7 +194,8 @@ impl Reads {
         self.waiting.take_if(|waiting| *waiting <= last);
     }
 
-    /// Leaves to the log what has waited for too long, and while that was so lately, everything.
+    /// Leaves to the log the reads that have waited for too long; for a while after that, all
+    /// reads.
     fn give_up(&mut self, now: Time, settings: &Settings, fx: &mut Effects) {
         let patience = self.patience(settings);
         let placed = self.placed.iter().rev().find(|placed| now >= placed.since + patience);
@@ -213,7 +213,7 @@ impl Reads {
         self.forget(last);
     }
 
-    /// How long the log may take to come up to what was answered.
+    /// How long the log may take to reach the answer.
     fn patience(&self, settings: &Settings) -> Duration {
         settings.hole_delay + self.timeout(settings) * 2
     }
@@ -223,7 +223,8 @@ impl Reads {
         self.round_trip.timeout(first, first, most)
     }
 
-    /// Whether the last question is answered, and others wait; or is not answered in time.
+    /// Whether to ask: reads wait and the last question is answered, or it was not answered in
+    /// time.
     fn needs_question(&mut self, now: Time, settings: &Settings) -> bool {
         let timeout = self.timeout(settings);
         match &self.question {
@@ -238,7 +239,8 @@ impl Reads {
         }
     }
 
-    /// Asks for all that wait. A question that was not answered is asked anew, for them as well.
+    /// Asks for all waiting reads. A question that was not answered is asked anew, and covers them
+    /// as well.
     fn ask(&mut self, now: Time, quorum: Quorum, fx: &mut Effects) {
         let (mut last, mut tries) = (self.waiting.take(), 0);
         if let Some(before) = self.question.take() {
@@ -257,7 +259,7 @@ impl Reads {
         fx.sent_again += u64::from(again);
     }
 
-    /// These reads wait. Those before them that wait for as much, or more, wait with them.
+    /// Adds reads that wait for the log. Earlier ones that wait for as much, or more, join them.
     fn place(&mut self, mut placed: Placed) {
         while let Some(before) = self.placed.back()
             && (before.barrier >= placed.barrier || self.placed.len() >= PLACED_MAX)
@@ -268,7 +270,7 @@ impl Reads {
         self.placed.push_back(placed);
     }
 
-    /// When there is something to do if nothing else happens.
+    /// When to act if nothing else happens.
     fn deadline(&self, settings: &Settings) -> Option<Time> {
         let (patience, timeout) = (self.patience(settings), self.timeout(settings));
         let placed = self.placed.front().map(|placed| placed.since + patience);
@@ -290,8 +292,8 @@ impl Question {
     }
 }
 
-/// Whether this acceptor is the one that was heard first under its id, and has all that it has told
-/// of. As in `proposer/incarnations.rs` this is a guard and no proof.
+/// Whether this acceptor is the one heard first under its id, and still has everything it has
+/// reported. As in `proposer/incarnations.rs`, this is a guard and no proof.
 fn admit(lives: &mut BTreeMap<u32, Life>, from: Sender, end: Instance) -> bool {
     let (incarnation, acceptor) = (from.boot, from.node.id);
     let life = lives.entry(acceptor).or_insert(Life { incarnation, end });

@@ -1,11 +1,12 @@
-//! Reading back what only the acceptors' disks hold.
+//! Reading back entries that only the acceptors' disks hold, and why the result is what was
+//! decided.
 //!
 //! Proposers and learners forget the old part of the log, and so do the memories of the acceptors.
-//! What is left of it are votes on disks. A learner that lacks an old instance asks the acceptors
-//! for their last votes there, and concludes what is decided:
+//! What is left of it is votes on disks. A learner that lacks an old instance asks the acceptors
+//! for their last votes there, and infers what is decided:
 //!
-//! 1. It is *known* that every instance below some point is decided: an acceptor says so that has
-//!    accepted a checkpoint which says so, and has heard of a process that has passed it
+//! 1. It is *known* that every instance below some point is decided: an acceptor says so which has
+//!    accepted a checkpoint that says so, and has heard of a process that passed it
 //!    (`Acceptor::forget`). So let v be chosen in instance i, below that point, and b the lowest
 //!    ballot in which it was.
 //! 2. A quorum had voted for v in b when that became known, and none of these votes is ever lost.
@@ -19,9 +20,9 @@
 //! This is phase 1 without a promise: that i is decided already takes its place. It does not rest
 //! on any acceptor knowing which of its votes were for what was decided, and works with any quorum.
 //!
-//! "Afterwards" in step 3 is what [`Recall::known`] is for. An answer counts for what lies below
-//! the point that its acceptor knew, or that the question told it: so it was given when the
-//! instance was decided. An old answer, from before, has a lower point, and does not count.
+//! [`Recall::known`] ensures the "afterwards" of step 3. An answer counts only below the point that
+//! its acceptor knew, or that the question told it: so the instance was decided when the answer was
+//! given. An older answer has a lower point, and does not count.
 //!
 //! A ballot proposes one entry an instance, so a ballot alone stands for the entry. Only one
 //! acceptor, which the question names, sends entries; the others send ballots.
@@ -39,21 +40,21 @@ use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::types::{Ballot, Instance, NodeId, Role, Run, To};
 
-/// Of how many runs of votes one acceptor's answer is remembered, at most.
+/// How many runs of votes are remembered of one acceptor's answer, at most.
 const VOTES_MAX: usize = 1 << 14;
 
-/// What an acceptor is to read from its disk, and for whom.
+/// What an acceptor must read from its disk, and for which learner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reading {
     /// Who asked.
     pub asker: NodeId,
-    /// All learners shall hear the answer.
+    /// Whether the answer goes to all learners.
     pub again: bool,
     /// The instances.
     pub run: Run<Instance>,
     /// Everything below it is decided.
     pub known: Instance,
-    /// The acceptor has removed what lies below it.
+    /// The acceptor has removed its votes below it.
     pub trimmed: Instance,
     /// Whether entries are wanted, or ballots alone.
     pub has_entries: bool,
@@ -64,7 +65,7 @@ pub struct Reading {
 pub struct Found {
     /// The instances: what was asked for, or the beginning of it.
     pub run: Run<Instance>,
-    /// The votes; it has none where nothing stands.
+    /// The votes; gaps mean that it has none there.
     pub votes: Segments<Ballot>,
 }
 
@@ -73,8 +74,7 @@ pub fn bytes_read(settings: &Settings) -> u64 {
     (settings.catch_up_bytes * 2) as u64
 }
 
-/// Answers `reading` with what was found: about as much as answers any other request for what was
-/// missed.
+/// Answers `reading` with what was found: about as much as in any other catch-up reply.
 pub fn answer(reading: &Reading, found: &Found, settings: &Settings, fx: &mut Effects) {
     let Reading { asker, again, known, trimmed, has_entries, .. } = *reading;
     let to = if again { To::Group(Role::Learner) } else { To::Node(asker) };
@@ -145,30 +145,29 @@ fn add(votes: &mut Vec<Voted>, voted: Voted) {
     }
 }
 
-/// What a learner has heard of acceptors about old instances.
+/// What a learner has heard from acceptors about old instances.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recalls {
     /// Everything below it is decided: some acceptor said so.
     known: Instance,
-    /// The entries that came in answer to the last question, and the ballots they were voted for
-    /// in.
+    /// The entries that answered the last question, and the ballots in which they were accepted.
     entries: Segments<Ballot>,
     answers: BTreeMap<u32, Answer>,
-    /// The last datagram of the acceptor that sends entries was there.
+    /// The last datagram of the acceptor that sends entries has arrived.
     is_last: bool,
 }
 
-/// One acceptor's votes, as far as it has told them.
+/// One acceptor's votes, as far as it has reported them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Answer {
-    /// The instances that it has spoken of.
+    /// The instances that its report covers.
     told: Vec<Run<Instance>>,
     /// Its votes there.
     votes: Vec<Voted>,
 }
 
 impl Answer {
-    /// Its vote at `instance`, if it has one; nothing if it has not spoken of it.
+    /// Its vote at `instance`, if it has one; none if its report does not cover it.
     fn at(&self, instance: Instance) -> Option<Option<Ballot>> {
         let is_told = self.told.iter().any(|run| run.contains(instance));
         let votes = self.votes.iter().filter(|voted| voted.run.contains(instance));
@@ -198,16 +197,16 @@ impl Recalls {
         fx: &mut Effects,
     ) {
         *self = Recalls { known: self.known, ..Recalls::default() };
-        // Learners that start together ask different acceptors.
-        // Those that try this every second time only get round to all of them as well.
+        // Learners that start together ask different acceptors. One that comes here only every
+        // second try reaches all of them as well.
         let count = settings.acceptor_count;
         let of = me.id.wrapping_add(tries).wrapping_add(tries / count) % count + 1;
         let again = tries > 0;
         fx.send(Role::Acceptor, Message::Recall(Recall { of, again, known: self.known, run }));
     }
 
-    /// An answer of `acceptor`. Returns what is thereby known to be decided, and whether no more
-    /// will come.
+    /// An answer of `acceptor`. Returns the entries that this proves decided, and whether the
+    /// answer is complete.
     pub fn on_recalled(
         &mut self,
         acceptor: u32,
@@ -249,7 +248,7 @@ impl Recalls {
         }
     }
 
-    /// Takes out what is decided: a quorum has answered, and this is the highest of its votes.
+    /// Takes out the decided entries: where a quorum has answered, the highest of its votes.
     fn conclude(&mut self, quorum: Quorum) -> Vec<Page> {
         let everything = Run::new(Instance::FIRST, Instance(u64::MAX));
         let mut decided = Vec::new();
@@ -299,7 +298,7 @@ mod tests {
         Settings { datagram_bytes: 512, catch_up_bytes: 4000, ..Settings::default() }
     }
 
-    /// Votes for values that name their ballots: in these runs, in ballots of these rounds.
+    /// Votes in these runs, in ballots of these rounds, for values that name their ballots.
     fn found(run: (u64, u64), votes: &[(u64, u64, u64)]) -> Found {
         let mut segments = Segments::new();
         for (from, until, round) in votes {
@@ -329,8 +328,8 @@ mod tests {
         recalled.collect()
     }
 
-    /// What a learner concludes from these answers of acceptors 1, 2 and so on: runs, and the round
-    /// of the ballot of each.
+    /// What a learner concludes from these answers of acceptors 1, 2 and so on: runs, each with the
+    /// round of its ballot.
     fn concluded(answers: &[Vec<Recalled>]) -> Vec<(u64, u64, u64)> {
         let (mut recalls, mut decided) = (Recalls::default(), Vec::new());
         for (acceptor, answer) in (1..).zip(answers) {
@@ -387,7 +386,7 @@ mod tests {
         let expected = [(1, 5, 1), (10, 20, 2)];
         assert_eq!(concluded(&[one(20), other(20)]), expected, "a later vote was for 5 to 10");
         assert_eq!(concluded(&[other(20), one(20)]), expected);
-        // What an acceptor told before it was known that all is decided does not count.
+        // An answer from before it was known that everything is decided does not count.
         assert_eq!(concluded(&[one(20), other(3)]), [(1, 3, 1)]);
         assert_eq!(concluded(&[one(3), other(20)]), [(1, 3, 1)]);
         // An acceptor counts once, however often it answers.

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use super::types::{Counted, Run, Time};
 
-/// The wait after `tries` tries in a row without an answer: `first` doubled each time, at most
+/// The wait after `tries` consecutive tries without an answer: `first`, doubled each time, at most
 /// `longest`.
 pub fn backoff(first: Duration, tries: u32, longest: Duration) -> Duration {
     let factor = 1u32 << tries.min(16);
     first.saturating_mul(factor).min(longest).max(first)
 }
 
-/// So many answers to what was sent twice, one after the other, make time-outs shorter again.
+/// This many consecutive answers to retransmissions make time-outs shorter again.
 const UNMEASURED_MAX: u32 = 4;
 
-/// Smoothed round-trip times, so that what is lost is sent again soon and load is not taken for
-/// loss (RFC 6298, section 2).
+/// Smoothed round-trip times, so that losses are retransmitted soon and load is not taken for loss
+/// (RFC 6298, section 2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoundTrip {
     smoothed: Duration,
@@ -25,7 +25,7 @@ pub struct RoundTrip {
     tries: u32,
     /// Answers since then that could not be measured.
     unmeasured: u32,
-    /// Until then, what is missed was missed by the same time-out.
+    /// Misses before this moment belong to the same time-out.
     counted_until: Time,
 }
 
@@ -38,8 +38,8 @@ impl Default for RoundTrip {
 }
 
 impl RoundTrip {
-    /// Takes a measurement into account. Only of what was sent once: the answer to something sent
-    /// twice tells nothing (Karn's rule, RFC 6298 section 3).
+    /// Takes a measurement of something sent once: the answer to a retransmission measures nothing
+    /// (Karn's rule, RFC 6298 section 3).
     pub fn measure(&mut self, sent: Time, answered: Time) {
         let sample = answered.since(sent);
         (self.tries, self.unmeasured) = (0, 0);
@@ -54,7 +54,8 @@ impl RoundTrip {
     }
 
     /// Something was not answered within `timeout`. The next time-outs are longer until an answer
-    /// can be measured again (RFC 6298, 5.5): or a network slower than the time-out would never be.
+    /// can be measured again (RFC 6298, 5.5), or a network slower than the time-out would never be
+    /// measured.
     pub fn miss(&mut self, now: Time, timeout: Duration) {
         if now >= self.counted_until {
             self.tries = self.tries.saturating_add(1);
@@ -62,8 +63,8 @@ impl RoundTrip {
         }
     }
 
-    /// Something that was sent twice is answered. When that happens again and again although the
-    /// time-outs are long, what was missed was not late but lost, or refused.
+    /// A retransmission is answered. When that happens repeatedly although the time-outs are long,
+    /// the misses were not late but lost, or refused.
     pub fn answer(&mut self) {
         self.unmeasured += 1;
         if self.unmeasured >= UNMEASURED_MAX {
@@ -71,9 +72,9 @@ impl RoundTrip {
         }
     }
 
-    /// How long an answer may take before it is missed: `first` until there is a measurement, then
-    /// at least `least`, and at most `most`, for the longest samples are those of a process that
-    /// slept.
+    /// How long an answer may take before it counts as missed: `first` until there is a
+    /// measurement, then at least `least` and at most `most`, for the longest samples come from a
+    /// process that slept.
     pub fn timeout(&self, first: Duration, least: Duration, most: Duration) -> Duration {
         let usual = if self.smoothed.is_zero() {
             first
@@ -84,13 +85,13 @@ impl RoundTrip {
     }
 }
 
-/// The wait for something that was sent again `retries` times, of a time-out: longer each time, so
-/// that one thing which nobody can answer does not burden the rest.
+/// The wait for something retransmitted `retries` times, given a time-out: longer each time, so
+/// that one item that nobody can answer does not burden the rest.
 pub fn stretch(timeout: Duration, retries: u32, longest: Duration) -> Duration {
     timeout.saturating_mul(retries.saturating_add(1)).min(longest.max(timeout))
 }
 
-/// When what was sent together should be answered.
+/// Deadlines for the answers to runs that were sent together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Deadlines<T> {
     due: BTreeMap<Time, Vec<Run<T>>>,
@@ -103,7 +104,7 @@ impl<T> Default for Deadlines<T> {
 }
 
 impl<T: Counted> Deadlines<T> {
-    /// These should be answered by then.
+    /// These runs should be answered by `deadline`.
     pub fn add(&mut self, deadline: Time, runs: impl IntoIterator<Item = Run<T>>) {
         let runs = runs.into_iter().filter(|run| !run.is_empty());
         self.due.entry(deadline).or_default().extend(runs);
@@ -121,7 +122,7 @@ impl<T: Counted> Deadlines<T> {
         due.into_values().flatten()
     }
 
-    /// Nothing is waited for any more.
+    /// Clears all deadlines.
     pub fn clear(&mut self) {
         self.due.clear();
     }

@@ -1,8 +1,8 @@
-//! A map from instances to entries, held in segments: consecutive instances that came together.
+//! A map from instances to entries, held in segments: consecutive instances that arrived together.
 //!
-//! What arrives as one datagram is kept, voted on, decided and taken away as a whole. Whatever
-//! cannot be treated as a whole is cut first. Neither equality nor the hash of a map tells how it
-//! is cut. Iteration is in instance order.
+//! The entries of one datagram are kept, voted on, decided and removed as a whole. A segment that
+//! cannot be treated as a whole is cut first. Neither equality nor the hash of a map depends on how
+//! it is cut. Iteration is in instance order.
 
 mod ordered;
 
@@ -15,10 +15,10 @@ use super::types::{Counted, ENTRY_BYTES_MAX, Instance, Piece, Run};
 /// Once this many instances are complete, their segments are joined if they are small.
 const BLOCK_INSTANCES: u64 = 64;
 
-/// A block in fewer segments is left as it is: they are not small.
+/// A block in fewer segments than this is left as it is: they are not small.
 const BLOCK_SEGMENTS_MIN: usize = 8;
 
-/// Blocks of small segments are joined to segments of at most this many bytes.
+/// Blocks of small segments are joined into segments of at most this many bytes.
 const BLOCK_BYTES: usize = 1 << 14;
 
 /// Entries of consecutive instances: what one Accept, Decide or CatchUpReply carries.
@@ -36,8 +36,8 @@ impl Page {
         Run::new(self.from, self.from.plus(self.entries.len() as u64))
     }
 
-    /// Above the last of them whose instance a leader has chosen; the first instance there is if
-    /// there is none.
+    /// The instance above the last leader-assigned one; the first of all instances if there is
+    /// none.
     pub fn leader_assigned_end(&self) -> Instance {
         match self.entries.leader_assigned_len() {
             0 => Instance::FIRST,
@@ -64,7 +64,7 @@ impl Page {
         (head, Some(tail))
     }
 
-    /// What of it lies at `instance` or above.
+    /// The part of it at `instance` or above.
     pub fn from_on(self, instance: Instance) -> Option<Page> {
         let below = instance.0.saturating_sub(self.from.0);
         match usize::try_from(below).unwrap_or(usize::MAX) {
@@ -80,7 +80,7 @@ impl Page {
     }
 }
 
-/// What a run of instances begins with.
+/// The beginning of a run of instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Held {
     /// These entries, of one segment.
@@ -154,7 +154,7 @@ impl<T> Segments<T> {
         self.bytes
     }
 
-    /// Whether none has.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -180,7 +180,7 @@ impl<T> Segments<T> {
         self.covering(instance).is_some()
     }
 
-    /// The entry of `instance`, and what its segment has.
+    /// The entry of `instance`, and the tag of its segment.
     pub fn get(&self, instance: Instance) -> Option<(EntryRef<'_>, &T)> {
         let (from, segment) = self.covering(instance)?;
         let entry = segment.entries.get((instance.0 - from.0) as usize)?;
@@ -206,7 +206,7 @@ impl<T> Segments<T> {
         self.within(run).map(|(span, from, segment)| (segment.part(from, span), &segment.tag))
     }
 
-    /// What `run`, which is not empty, begins with.
+    /// The beginning of `run`, which must not be empty.
     pub fn at(&self, run: Run<Instance>) -> Held {
         let Some((from, segment)) = self.covering(run.from) else {
             let next = self.segments.range(run).next();
@@ -247,7 +247,7 @@ impl<T> Segments<T> {
 }
 
 impl<T: Clone + PartialEq> Segments<T> {
-    /// Gives instances their entries, in the place of those they had.
+    /// Inserts the entries of `page`, replacing those that were there.
     pub fn insert(&mut self, page: Page, tag: T) {
         let Page { from, entries } = page;
         assert!(!entries.is_empty(), "a page has entries");
@@ -260,7 +260,7 @@ impl<T: Clone + PartialEq> Segments<T> {
         self.segments.insert(from, Segment { entries, tag });
     }
 
-    /// The same for what is kept for long: small segments are joined now and then.
+    /// The same for entries that are kept for long: small segments are joined now and then.
     pub fn keep(&mut self, page: Page, tag: T) {
         let run = page.run();
         self.insert(page, tag);
@@ -275,12 +275,12 @@ impl<T: Clone + PartialEq> Segments<T> {
         }
     }
 
-    /// Takes the entries of `run` away, and hands each page to `taken`.
+    /// Removes the entries of `run`, and calls `taken` with each page.
     pub fn take(&mut self, run: Run<Instance>, mut taken: impl FnMut(Page, T)) {
         if run.is_empty() || self.is_empty() {
             return;
         }
-        // Mostly it is a segment.
+        // Mostly it is one segment.
         let is_it = |segment: &Segment<T>| segment.run(run.from) == run;
         if let Some(Segment { entries, tag }) = self.segments.take_recent(run.from, is_it) {
             self.len -= entries.len();
@@ -297,7 +297,7 @@ impl<T: Clone + PartialEq> Segments<T> {
         });
     }
 
-    /// Hands what the segments of `run` have to `change`, with the pages they have it for.
+    /// Calls `change` with the page and the tag of each segment of `run`.
     pub fn change(
         &mut self,
         run: Run<Instance>,
@@ -306,7 +306,7 @@ impl<T: Clone + PartialEq> Segments<T> {
         if run.is_empty() || self.is_empty() {
             return;
         }
-        // Mostly it is a segment.
+        // Mostly it is one segment.
         if let Some(segment) = self.segments.recent_mut(run.from)
             && segment.run(run.from) == run
         {
@@ -341,8 +341,7 @@ impl<T: Clone + PartialEq> Segments<T> {
         self.segments.insert(instance, Segment { entries, tag });
     }
 
-    /// Joins neighbours that have the same, of those that begin in `run`, to segments of at most
-    /// `bytes_max`.
+    /// Joins neighbours with equal tags that begin in `run` into segments of at most `bytes_max`.
     pub fn join(&mut self, run: Run<Instance>, bytes_max: usize) {
         let mut from = run.from;
         while from < run.until {
@@ -398,7 +397,7 @@ mod tests {
         Page { from: Instance(from), entries: (from..from + count).map(entry).collect() }
     }
 
-    /// What the model has for an instance: a page's entry names it, so the tag is enough.
+    /// The map as the model has it: a page's entries name their instances, so the tag is enough.
     fn held(map: &Segments<u8>) -> Vec<(u64, u8)> {
         let entry = |(instance, entry, tag): (Instance, EntryRef<'_>, &u8)| {
             assert_eq!(entry.origin().map(|origin| origin.number.0), Some(instance.0));
@@ -408,7 +407,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is done to it, it answers as an ordered map of single instances does.
+        /// After any operations it answers as an ordered map of single instances does.
         #[test]
         fn it_behaves_like_an_ordered_map(
             steps in prop::collection::vec((0..5u8, 1..200u64, 1..30u64, 0..2u8), 0..80),

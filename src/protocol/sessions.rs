@@ -1,32 +1,32 @@
-//! The sessions that delivery knows, and how they are forgotten.
+//! Which sessions delivery remembers, and how they are forgotten for good.
 //!
 //! Number n of a session is delivered right after n - 1, so a process must know how far each
-//! session has come. Sessions are many in the long run: each start of a client is one. Only so
-//! many are remembered, and a forgotten one must never begin anew, or its values would be
-//! delivered a second time: a request may be late by hours, and an entry may be decided again by
-//! a later leader.
+//! session has come. In the long run there are many: each start of a client is one. Only a limited
+//! number are remembered, and a forgotten one must never begin again, or its values would be
+//! delivered a second time: a request may be late by hours, and an entry may be decided again by a
+//! later leader.
 //!
-//! 1. A session is opened before its first value is asked for: a client asks where the log is,
-//!    and a leader says up to where everything is decided. That is the session's stamp `opened`.
-//!    It stands in the entry of its number 1, and the client says it with each request. What the
-//!    client asks for later can only be decided at `opened` or above.
-//! 2. Which session is forgotten is a function of the log. Each position remembers the instance
-//!    of the last number that was delivered, `last`. A [`Limit`](super::checkpoint::Limit), which
-//!    a leader writes into the log when there are a quarter more sessions than its setting
-//!    allows, says how many stay. Every process that passes it keeps those with the highest
-//!    `last`; no two have the same. So settings that differ make no two processes differ.
-//! 3. With a session that is forgotten the `horizon` rises above its stamp. A session is begun,
-//!    at number 1, if it is not known and its stamp is at the horizon or above. So a forgotten
-//!    session is never begun again, and a session that is begun was never forgotten.
-//! 4. A session that was opened and is not begun when the horizon passes its stamp is never begun
-//!    either. That takes a client which says nothing while as many others as the limit allows ask
-//!    for something: the horizon is at most one above the lowest `last` that is remembered.
+//! 1. A session is opened before its first value is requested: a client asks where the log is, and
+//!    a leader says up to where everything is decided. That is the session's stamp, `opened`. It
+//!    stands in the entry of its number 1, and in each of the client's requests. Values that the
+//!    client requests later can only be decided at `opened` or above.
+//! 2. Which sessions are forgotten is a function of the log. Each position remembers the instance
+//!    of the last number that was delivered, `last`. A [`Limit`](super::checkpoint::Limit), which a
+//!    leader writes into the log when there are a quarter more sessions than its setting allows,
+//!    says how many stay. Every process that passes it keeps those with the highest `last`; no two
+//!    have the same. So processes with different settings still agree.
+//! 3. When a session is forgotten, the `horizon` rises above its stamp. A session begins, at number
+//!    1, if it is not known and its stamp is at the horizon or above. So a forgotten session never
+//!    begins again, and a session that begins was never forgotten.
+//! 4. A session that was opened and has not begun when the horizon passes its stamp never begins
+//!    either. That takes a client that sends nothing while as many others as the limit allows
+//!    request something: the horizon is at most one above the lowest `last` that is remembered.
 //! 5. Nobody can tell how far a forgotten session had come, so its client is told that nothing
-//!    more is known, and not that anything was lost. To be told so is final: an unknown session
+//!    more is known, rather than that anything was lost. That answer is final: an unknown session
 //!    with a stamp below the horizon stays unknown (3), for every process that has passed the
 //!    limit.
 //! 6. The table and the horizon are part of every checkpoint, so a process that takes up the log
-//!    there forgets, and refuses, as all others do.
+//!    there forgets and refuses the same sessions as all others.
 //!
 //! Entries of earlier versions have no stamp, which is below every stamp: such sessions begin as
 //! long as nothing was forgotten.
@@ -41,7 +41,7 @@ use super::types::{Instance, Number, Origin, Session};
 /// Where delivery is in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Position {
-    /// The number to be delivered next. When the session has ended: the first that never is.
+    /// The number to deliver next. When the session has ended: the first that is never delivered.
     pub next: Number,
     /// Whether nothing more of it is delivered.
     pub has_ended: bool,
@@ -51,11 +51,11 @@ pub struct Position {
     pub opened: Instance,
 }
 
-/// Every session that is remembered, and which others are never begun.
+/// Every session that is remembered, and the horizon below which others never begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sessions {
     positions: BTreeMap<Session, Position>,
-    /// A session that is not known and was opened below it is never begun.
+    /// A session that is not known and was opened below it never begins.
     horizon: Instance,
 }
 
@@ -65,7 +65,7 @@ impl Sessions {
         Sessions { positions: BTreeMap::new(), horizon: Origin::UNSTAMPED }
     }
 
-    /// As a checkpoint says.
+    /// The sessions that a checkpoint says are remembered.
     pub fn restored(positions: Vec<(Session, Position)>, horizon: Instance) -> Self {
         Sessions { positions: positions.into_iter().collect(), horizon }
     }
@@ -85,7 +85,7 @@ impl Sessions {
         self.positions.iter().map(|(session, position)| (*session, *position))
     }
 
-    /// A session that is not known and was opened below it is never begun.
+    /// A session that is not known and was opened below it never begins.
     pub fn horizon(&self) -> Instance {
         self.horizon
     }
@@ -105,8 +105,8 @@ impl Sessions {
         opened < self.horizon && !self.positions.contains_key(&session)
     }
 
-    /// The position of the session of a value of this origin at `instance`, which is begun if it is
-    /// its first one and the session may begin.
+    /// The position of the session of a value of this origin at `instance`. Begins the session if
+    /// this is its first value and the session may begin.
     pub fn begin(&mut self, instance: Instance, origin: Origin) -> Option<&mut Position> {
         let Origin { session, number, opened, .. } = origin;
         match self.positions.entry(session) {
@@ -115,8 +115,8 @@ impl Sessions {
                 if number != Number::FIRST || opened < self.horizon {
                     return None;
                 }
-                // No stamp is honest that lies ahead of the session's values. It must not raise the
-                // horizon above those of all others.
+                // A stamp ahead of the session's values is forged. It must not raise the horizon
+                // above the stamps of all others.
                 let opened = opened.min(instance);
                 let next = Number::FIRST;
                 Some(place.insert(Position { next, has_ended: false, last: instance, opened }))
@@ -124,7 +124,7 @@ impl Sessions {
         }
     }
 
-    /// Forgets all sessions but `count`: those of which something was delivered last. Returns the
+    /// Forgets all sessions but the `count` that had something delivered last. Returns the
     /// forgotten ones.
     pub fn forget_all_but(&mut self, count: usize) -> Vec<Session> {
         let Some(surplus) = self.positions.len().checked_sub(count).filter(|more| *more > 0) else {
@@ -188,7 +188,7 @@ mod tests {
         Limit { sessions }.entry()
     }
 
-    /// Four sessions, of which the second to begin was active last, and two stay.
+    /// Four sessions, the second of which was active last; two are kept.
     fn limited() -> DecidedLog {
         let mut log = DecidedLog::new();
         let entries = vec![
@@ -207,7 +207,7 @@ mod tests {
     fn those_that_were_active_last_stay() {
         let mut log = limited();
         assert_eq!(log.session_count(), 2);
-        // The rest of the sessions that stay, and of those that do not.
+        // More values of the sessions that stay, and of those that do not.
         let entries = vec![value(2, 3, 0), value(4, 2, 0), value(1, 2, 0), value(3, 2, 0)];
         assert_eq!(fates(&mut log, entries), "ddss");
     }
@@ -257,7 +257,7 @@ mod tests {
         }
     }
 
-    /// However many come, few stay, and the work is that of those that go.
+    /// However many come, few stay, and the work depends only on those that go.
     #[test]
     fn the_table_stays_small() {
         let mut log = DecidedLog::new();

@@ -1,4 +1,4 @@
-//! What the protocol can be told: intervals, time-outs and limits, each with its default.
+//! The settings of the protocol: intervals, time-outs and limits, each with its default.
 //!
 //! Defaults suit a LAN, where an answer takes well under a millisecond.
 
@@ -8,50 +8,51 @@ use super::assembly::AssemblyLimits;
 use super::types::{AssignedBy, ENTRY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use super::versions::Versions;
 
-/// How much of the log is kept at least. What is older is removed, everywhere.
+/// How much of the log is kept at least. Older entries are removed by all processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Retain {
     /// All of it.
     All,
-    /// So many entries.
+    /// This many entries.
     Entries(u64),
-    /// So many bytes of entries, in the form in which they travel.
+    /// This many bytes of entries, in the form in which they travel.
     Bytes(u64),
-    /// What was decided during this time.
+    /// Everything decided during this time.
     Age(Duration),
 }
 
 /// Settings of the protocol; all processes of a cluster should agree on them.
 ///
-/// A cluster is safe also when they do not agree: on `acceptor_count`, on which safety rests, every
-/// datagram says what its sender counts, and others are not heard.
+/// A cluster is safe even when they do not agree: safety depends on `acceptor_count` alone, so
+/// every datagram carries its sender's count, and others are not heard.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Settings {
     /// How many acceptors there are, 1 to 64. A quorum is a majority of them.
     pub acceptor_count: u32,
-    /// Between two heartbeats. Proposers that stand by leave out two of three.
+    /// The time between two heartbeats. Proposers that stand by leave out two of three.
     pub heartbeat_interval: Duration,
     /// A leader that was not heard for this long is replaced.
     pub leader_timeout: Duration,
     /// A client or learner that no leader serves for this long, and for two of `retry_max`, calls
-    /// for another. A leader that hears a quorum gives way when nothing of what it asks is answered
+    /// for another. A leader that hears a quorum steps down when none of its requests is answered
     /// for this long, and for eight of `retry_max`.
     pub progress_timeout: Duration,
-    /// Before an unanswered Prepare is sent again. Doubles up to `retry_max`, as all retries do.
+    /// The wait before an unanswered Prepare is sent again. Doubles up to `retry_max`, as all
+    /// retries do.
     pub retry_prepare: Duration,
-    /// Before an unanswered Accept is sent again, until round trips are measured.
+    /// The wait before an unanswered Accept is sent again, until round trips are measured.
     pub retry_accept: Duration,
-    /// Before an unacknowledged decision is named again.
+    /// The wait before an unacknowledged decision is named again.
     pub retry_decide: Duration,
-    /// Before a client sends a request again, until round trips are measured.
+    /// The wait before a client sends a request again, until round trips are measured.
     pub retry_request: Duration,
     /// The shortest wait for an answer where round trips are measured.
     pub retry_least: Duration,
-    /// Before a learner asks again for what it misses.
+    /// The wait before a learner requests missing entries again.
     pub retry_catch_up: Duration,
     /// The longest wait between two tries.
     pub retry_max: Duration,
-    /// How long a hole is given to fill by itself before it is asked about.
+    /// How long a hole is given to fill by itself before it is requested.
     pub catch_up_delay: Duration,
     /// How long a hole below a leader-assigned value is left open.
     pub hole_delay: Duration,
@@ -61,14 +62,14 @@ pub struct Settings {
     pub decide_ack_delay: Duration,
     /// The largest datagram, in bytes of UDP payload.
     pub datagram_bytes: usize,
-    /// The longest value, in bytes, whatever fits a datagram: if the leader gives it its instance,
-    /// it travels in parts. See [`Settings::value_bytes`].
+    /// The longest value, in bytes. A leader-assigned value that does not fit a datagram travels in
+    /// parts. See [`Settings::value_bytes`].
     pub value_bytes: usize,
     /// How many values a client keeps in flight.
     pub client_window: usize,
     /// How many instances a leader keeps in flight.
     pub leader_window: usize,
-    /// How many bytes of values a client, and a leader, keep in flight at most: less where the
+    /// How many bytes of values a client, or a leader, keeps in flight at most: less where the
     /// network carries less.
     pub window_bytes: usize,
     /// How many requested values a leader holds that are not in flight yet.
@@ -77,25 +78,26 @@ pub struct Settings {
     pub instances_ahead: u64,
     /// How many bytes answer one catch-up request.
     pub catch_up_bytes: usize,
-    /// How many values that travel in parts may be under way: part of the log's form, and smaller
-    /// in the simulator alone.
+    /// How many values that travel in parts may be under way: part of the log's form; smaller only
+    /// in the simulator.
     pub assembly: AssemblyLimits,
     /// How many bytes of the log every process holds in memory at least, where acceptors keep what
     /// `retain` says on their disks. Without such disks everything that is kept is in memory.
     pub hold_bytes: Option<u64>,
-    /// How much of the log is kept. Clients should ask for instances only where all of it is: of
-    /// one that was trimmed nobody knows any more who has won it, so they are told nothing.
+    /// How much of the log is kept. Clients should ask for instances only where all of it is kept:
+    /// nobody knows any more who won a trimmed instance, so they get no answer.
     pub retain: Retain,
-    /// Learners whose snapshots stand for what is removed: nothing is removed that fewer than
-    /// `snapshot_copies` of them keep. None of them: nobody is asked.
+    /// Learners whose snapshots must replace removed entries: nothing is removed unless at least
+    /// `snapshot_copies` of them have it in a snapshot. If the list is empty, no snapshot is
+    /// needed.
     pub keepers: Vec<u32>,
-    /// How many of the keepers must have a snapshot; none means a majority.
+    /// How many of the keepers must have a snapshot; `None` means a majority.
     pub snapshot_copies: Option<usize>,
     /// After how many instances a learner that takes snapshots takes one, if the log has no
     /// checkpoint before.
     pub snapshot_instances: u64,
-    /// How many sessions are remembered, 1 or more: when there are a quarter more, the others are
-    /// forgotten.
+    /// How many sessions are remembered, 1 or more: when there are a quarter more than that, the
+    /// excess is forgotten.
     pub sessions: usize,
     /// Which versions of the wire format this process reads, and may send in.
     pub versions: Versions,
@@ -107,25 +109,24 @@ impl Settings {
         self.datagram_bytes.saturating_sub(MESSAGE_BYTES_MAX)
     }
 
-    /// How many bytes of entries fit into one datagram, wherever a page of them begins: its first
-    /// entry may take more there than in the page it is cut from.
+    /// The same for a page that may be cut from another: its first entry may take more bytes than
+    /// it did there.
     pub fn entries_bytes(&self) -> usize {
         self.page_bytes().saturating_sub(ENTRY_BYTES_MAX)
     }
 
-    /// How many pages of a promise come at a time: a quarter of what catching up takes in at once,
-    /// for all acceptors answer together.
+    /// How many pages of a promise come at a time: a quarter of a catch-up reply, for all acceptors
+    /// answer together.
     pub fn promise_pages(&self) -> usize {
         (self.catch_up_bytes / 4 / self.datagram_bytes).max(1)
     }
 
-    /// How long a plea, and the offers that it names, are taken to last: three tries of either.
+    /// How long a plea, and the offers that it names, count: three tries of either.
     pub fn offer_memory(&self) -> Duration {
         self.leader_timeout.max(self.retry_max) * 3
     }
 
-    /// The longest value that a client may ask for. One for which it asks for an instance must fit
-    /// a datagram.
+    /// The longest value that a client may request. A client-assigned value must fit a datagram.
     pub fn value_bytes(&self, assigned_by: AssignedBy) -> usize {
         match assigned_by {
             AssignedBy::Leader => self.value_bytes,

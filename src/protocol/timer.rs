@@ -5,9 +5,9 @@
 /// A timer's name. "When to ..." completes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
-    /// When to say "alive" to the own group.
+    /// When to send a heartbeat to its own group.
     Heartbeat,
-    /// When to look whether the leader of the own group is still there.
+    /// When to check whether the leader of its own group is still there.
     Election,
     /// When to ask for a promise again (proposer).
     RetryPrepare,
@@ -17,9 +17,9 @@ pub enum Timer {
     RetryDecide,
     /// When to close holes below leader-assigned values (proposer).
     CloseHoles,
-    /// When to tell clients what was received and is not decided yet (proposer).
+    /// When to acknowledge what was received and is not decided yet to clients (proposer).
     RequestAck,
-    /// When to tell proposers what the learners hold (leading learner).
+    /// When to acknowledge what the learners hold to the proposers (leading learner).
     DecideAck,
     /// When to ask for decided values that are missing (learner, standby proposer).
     CatchUp,

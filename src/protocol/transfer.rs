@@ -1,6 +1,6 @@
-//! Snapshots on their way from one learner to another.
+//! How does a snapshot get from one learner to another?
 //!
-//! A learner whose log begins above what it has made of it cannot go on by itself. If it keeps
+//! A learner whose log begins above what it has applied cannot go on by itself. If it keeps
 //! snapshots, it asks the other learners for one of theirs, puts that among its own, and goes on
 //! from there ([`Fetching`]):
 //!
@@ -15,19 +15,19 @@
 //!    below where the log begins. If the log is trimmed beyond that meanwhile, another is fetched.
 //! 2. A chunk counts if it is of the snapshot that is being fetched, whichever learner sends it:
 //!    two snapshots of one name are the same bytes, unless one is damaged. The file's own checksums
-//!    are looked at once all of it is there, before anything is made of it: what is damaged is
-//!    thrown away, and fetched from another learner.
-//! 3. Chunks are fetched in groups of 64. A group is asked for once the one before it is in the
-//!    file, so the file has no holes: one that is half there, also from an earlier life of the
-//!    process, is gone on with.
-//! 4. What is lost is asked for again, and answered to the group then. A learner that does not
-//!    answer for a while is given up, and so is the whole if none is left.
-//! 5. While others decide, three quarters of the time are left to them.
+//!    are verified once all of it is here, before it is used: a damaged file is thrown away, and
+//!    fetched from another learner.
+//! 3. Chunks are fetched in groups of 64. A group is requested once the one before it is in the
+//!    file, so the file has no holes, and a partial file is continued, even one of an earlier
+//!    process.
+//! 4. Lost chunks are requested again, and then answered to the group. A learner that does not
+//!    answer for a while is given up, and so is the transfer if no learner is left.
+//! 5. While others decide, they get three quarters of the time.
 //! 6. Until it has a snapshot, and has caught up from there, it tells the proposers from where on
 //!    it needs the log, and they wait for it, within bounds (`proposer::fetchers`).
 //!
-//! Nothing of this touches a disk: what is to be done there is an [`Errand`], whose outcome comes
-//! back as an input.
+//! None of this touches a disk: work on files is an [`Errand`], whose outcome comes back as an
+//! input.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -45,39 +45,40 @@ use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{Instance, MESSAGE_BYTES_MAX, NodeId, Role, Time, To};
 
-/// A chunk is no longer than this, whatever fits a datagram: so 64 of them fit a socket's buffer.
+/// A chunk is no longer than this even if more fits a datagram, so that 64 of them fit a socket's
+/// buffer.
 const CHUNK_BYTES_MAX: usize = 1024;
 
-/// How many chunks are asked for at once.
+/// How many chunks are requested at once.
 const GROUP_CHUNKS: u64 = 64;
 
-/// How many times as long as a group took is left to others.
+/// The pause after a group, as a multiple of the time it took.
 const PAUSE: u32 = 3;
 
-/// For how long a learner that has begun to answer may be silent.
+/// How long a learner that has begun to answer may be silent.
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// After asking all others in vain this many times, the learner ends.
 const LOOKS_MAX: u32 = 40;
 
-/// So often a learner may have sent a file that is damaged: what was left of it from before a power
-/// failure is fetched anew.
+/// How often a learner may have sent a damaged file: the part left from before a power failure is
+/// fetched anew.
 const STRIKES: usize = 2;
 
-/// How long the disk may take before it is told again: it may have had too much to do to listen.
+/// How long the disk may take before the errand is repeated: it may have been too busy to take it.
 const DISK: Duration = Duration::from_secs(1);
 
-/// What is to be done with the files of snapshots, beside the role. It need not be done.
+/// Work on the files of snapshots, outside the role. The driver may skip it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Errand {
-    /// Read what `asker` wants.
+    /// Read what `asker` requests.
     Lend {
         /// The learner.
         asker: NodeId,
-        /// What it wants.
+        /// Its request.
         fetch: Fetch,
     },
-    /// Put this into the file of a snapshot that is being fetched, unless it is there.
+    /// Put this into the file of a snapshot that is being fetched, unless it is there already.
     Put {
         /// The snapshot.
         snapshot: SnapshotName,
@@ -88,7 +89,7 @@ pub enum Errand {
     },
 }
 
-/// What has come of an [`Errand`].
+/// The outcome of an [`Errand`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// These were read.
@@ -100,21 +101,21 @@ pub enum Outcome {
         /// In order.
         chunks: Vec<Chunk>,
     },
-    /// So many bytes of the file are there, from its beginning.
+    /// This many bytes of the file are stored, from its beginning.
     Stored {
         /// The snapshot.
         snapshot: SnapshotName,
         /// How many.
         bytes: u64,
     },
-    /// All of it is there, is whole, and is on stable storage.
+    /// All of the file is on stable storage, and undamaged.
     Fetched {
         /// The snapshot.
         snapshot: SnapshotName,
-        /// The state of delivery that it has.
+        /// The state of delivery in it.
         checkpoint: Arc<Checkpoint>,
     },
-    /// All of it is there, and it is not whole, or not what this learner can use. It is removed.
+    /// All of the file arrived, but it is damaged, or of no use to this learner. It is removed.
     Spoiled(SnapshotName),
 }
 
@@ -158,17 +159,17 @@ fn timeout(round_trip: &RoundTrip, settings: &Settings) -> Duration {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fetching {
     kind: StateKind,
-    /// The log begins here.
+    /// Where the log begins.
     first: Instance,
-    /// What tells the log from others; 0 while that is not known.
+    /// The name of the log; 0 while that is not known.
     log: u64,
-    /// How often it has asked all others since it got further than ever.
+    /// How often it has asked all others since it last got further than before.
     looks: u32,
-    /// How much of a file it had, at most.
+    /// The most of a file that it has had.
     most: u64,
-    /// What it fetches; none while it looks for somebody who has one.
+    /// What it fetches; none while it looks for a learner that has one.
     source: Option<Source>,
-    /// What was damaged, and which learner sent it.
+    /// Which learner sent a damaged file, and which one it was.
     spoiled: Vec<(u32, SnapshotName)>,
     /// Learners that began to send and did not go on. They are asked again when no other answers.
     silent: Vec<u32>,
@@ -189,11 +190,11 @@ struct Source {
     bytes: Vec<u8>,
     /// A bit for each chunk of the group that is missing.
     wanted: u64,
-    /// When the group was asked for first, and last; none before.
+    /// When the group was first and last requested; none before.
     asked: Option<(Time, Time)>,
-    /// How often.
+    /// How often it was requested.
     tries: u32,
-    /// When something came of it last.
+    /// When something of it last arrived.
     heard: Time,
     /// Something was decided since then.
     others_decide: bool,
@@ -210,7 +211,7 @@ impl Source {
         source
     }
 
-    /// The group that begins at `offset` is next.
+    /// Goes to the group that begins at `offset`.
     fn go_to(&mut self, offset: u64) {
         let (chunk, group) = (self.chunk, GROUP_CHUNKS as usize * self.chunk);
         let rest = usize::try_from(self.name.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
@@ -221,7 +222,7 @@ impl Source {
         (self.offset, self.asked, self.tries, self.others_decide) = (offset, None, 0, false);
     }
 
-    /// Takes a chunk in. Returns whether it was missing.
+    /// Takes a chunk. Returns whether it was missing.
     fn take(&mut self, chunk: &Chunk) -> bool {
         let chunk_bytes = self.chunk;
         let Some(place) = chunk.offset.checked_sub(self.offset) else { return false };
@@ -266,14 +267,14 @@ impl Fetching {
         self.source.as_ref().map_or(self.first, |source| source.name.keep)
     }
 
-    /// Something was decided: others have use for the network.
+    /// Something was decided: others need the network.
     pub fn on_decide(&mut self) {
         if let Some(source) = &mut self.source {
             source.others_decide = true;
         }
     }
 
-    /// The log begins at `first` by now. Begins to fetch.
+    /// The log begins at `first` by now. Starts to fetch.
     pub fn on_turn_end(
         &mut self,
         now: Time,
@@ -368,7 +369,7 @@ impl Fetching {
         if self.source.is_none() && chunk.offset == 0 && self.is_of_use(from.id, &chunk.snapshot) {
             let SnapshotName { of, bytes, .. } = chunk.snapshot;
             info!("fetches the snapshot of {of} from {from}: {bytes} bytes");
-            // The other one may have a path that carries less.
+            // The sender's path may carry less.
             let length = match chunk.bytes.as_bytes().len() {
                 0 => return,
                 sent if (sent as u64) < bytes => sent.min(chunk_bytes(settings)),
@@ -402,7 +403,7 @@ impl Fetching {
         is_of_log && reaches && is_sound
     }
 
-    /// So much of the file is on the disk.
+    /// This much of the file is on the disk.
     pub fn on_stored(
         &mut self,
         now: Time,
@@ -420,7 +421,7 @@ impl Fetching {
         let group = GROUP_CHUNKS * source.chunk as u64;
         let took = source.asked.map_or(Duration::ZERO, |(first, _)| now.since(first));
         let pause = if source.others_decide { took * PAUSE } else { Duration::ZERO };
-        // What of a group is there from an earlier life is fetched again.
+        // A group that an earlier process left incomplete is fetched again.
         source.go_to(bytes / group * group);
         if pause.is_zero() {
             return self.ask(now, settings, fx);
@@ -428,7 +429,7 @@ impl Fetching {
         fx.set_timer(Timer::Fetch, now + pause.min(settings.retry_max));
     }
 
-    /// The file is damaged, or of something else.
+    /// The file is damaged, or of no use.
     pub fn on_spoiled(
         &mut self,
         now: Time,
@@ -443,7 +444,7 @@ impl Fetching {
         self.look(fx, now, settings);
     }
 
-    /// Whether all of this one was fetched, and it is still of use.
+    /// Whether all of this snapshot was fetched and it is still of use.
     pub fn is_at_end_of(&self, snapshot: &SnapshotName) -> bool {
         self.source.as_ref().is_some_and(|source| source.name == *snapshot)
     }

@@ -12,8 +12,8 @@ use smallvec::SmallVec;
 
 use super::entries::EntryRef;
 
-/// A list that mostly holds one thing: what a lone value makes of a vote, an acknowledgement, a
-/// turn. Only a second one takes memory of its own.
+/// A list that mostly holds one item, as votes, acknowledgements and turns do when values come
+/// alone. Only a second item takes memory of its own.
 pub type Few<T> = SmallVec<[T; 1]>;
 
 /// What a process does. Each role has a multicast group of its own.
@@ -23,7 +23,7 @@ pub enum Role {
     Client,
     /// Runs the ballots; one proposer leads at a time.
     Proposer,
-    /// Votes, and remembers.
+    /// Votes on values, and remembers its votes.
     Acceptor,
     /// Learns what was decided and hands it out in order.
     Learner,
@@ -45,7 +45,7 @@ impl Role {
 }
 
 impl Role {
-    /// The groups that a process of this role listens to, its own first. What is sent to a group
+    /// The groups that a process of this role listens to, its own first. A message to a group
     /// reaches every process whose role hears it, wherever its members are: the runtime opens a
     /// socket for each group heard, and the simulator delivers by the same table.
     pub const fn hears(self) -> &'static [Role] {
@@ -95,7 +95,7 @@ impl fmt::Display for NodeId {
 impl FromStr for NodeId {
     type Err = String;
 
-    /// Understands `P1` and the like.
+    /// Reads `P1` and the like.
     fn from_str(word: &str) -> Result<Self, String> {
         let refusal = || format!("{word} is not a node such as P1, A2, L1 or C1");
         let letter = word.chars().next().ok_or_else(refusal)?;
@@ -113,14 +113,14 @@ impl FromStr for NodeId {
     }
 }
 
-/// To whom a message goes: a group, or one process.
+/// The destination of a message: a group, or one process.
 ///
-/// A role decides when an answer goes to one process, and when it is repeated to everybody. Where
-/// a process is, only the runtime knows; a process that it does not know is sent for by its group,
-/// so a wrong or a missing address costs one retry and never the answer.
+/// A role decides when an answer goes to one process, and when it is repeated to everybody. Only
+/// the runtime knows addresses; a process whose address it lacks is reached by its group, so a
+/// wrong or missing address costs one retry and never the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum To {
-    /// Everybody who hears the group of this role.
+    /// Every process that hears the group of this role.
     Group(Role),
     /// One process.
     Node(NodeId),
@@ -135,7 +135,7 @@ impl To {
         }
     }
 
-    /// Whether `node` is among those whom this reaches.
+    /// Whether this reaches `node`.
     pub fn reaches(self, node: NodeId) -> bool {
         match self {
             To::Group(group) => node.role.hears().contains(&group),
@@ -165,10 +165,10 @@ impl fmt::Display for To {
     }
 }
 
-/// Who sent a message: the node, and which life of it.
+/// The sender of a message: the node, and which incarnation of it.
 ///
-/// `boot` is drawn from the operating system at every start, so two processes that use one id, or
-/// one that was started again, can be distinguished.
+/// `boot` is drawn from the operating system at every start, so two processes with one id, or a
+/// process and its restart, can be distinguished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sender {
     /// The node.
@@ -292,10 +292,10 @@ impl<T: Counted> fmt::Display for Run<T> {
 
 /// An attempt's number, in a total order. Prints as `3.P1`.
 ///
-/// Two proposers never share a ballot because it carries the proposer, and two lives of one
+/// Two proposers never share a ballot because it carries the proposer, and two incarnations of one
 /// proposer never share one because it carries the boot number ("Paxos Made Simple", section 2.4:
-/// proposers choose their numbers from disjoint sets). So a ballot is never used again, also not
-/// by a proposer that crashed and came back without a disk.
+/// proposers choose their numbers from disjoint sets). So a ballot is never used again, not even by
+/// a proposer that crashed and came back without a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ballot {
     /// Raised above every round heard of, for each new attempt.
@@ -310,7 +310,8 @@ impl Ballot {
     /// Below every ballot that is ever used.
     pub const ZERO: Ballot = Ballot { round: 0, proposer: 0, boot: 0 };
 
-    /// Whether `sender` is the one process that may use it: its proposer, in the life that made it.
+    /// Whether `sender` is the one process that may use it: its proposer, in the incarnation that
+    /// made it.
     pub fn belongs_to(self, sender: Sender) -> bool {
         let owner = NodeId { role: Role::Proposer, id: self.proposer };
         sender == Sender { node: owner, boot: self.boot }
@@ -323,7 +324,8 @@ impl fmt::Display for Ballot {
     }
 }
 
-/// One run of one client process. A client that is started again is a new session.
+/// One run of one client process. A client that is restarted is a new session, unless it resumes
+/// its old one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Session {
     /// The client's id.
@@ -338,7 +340,7 @@ impl fmt::Display for Session {
     }
 }
 
-/// The bytes of one line. Opaque: any bytes, also none. Cheap to clone.
+/// The bytes of one line. Opaque: any byte string, even an empty one. Cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value {
     bytes: Arc<[u8]>,
@@ -351,8 +353,8 @@ impl Value {
         Value { bytes: bytes.into() }
     }
 
-    /// No value is longer than this, in bytes: 64 MiB. Every process of every cluster counts on it,
-    /// so it is part of the form of entries and no setting.
+    /// No value is longer than this, in bytes: 64 MiB. Every process of every cluster relies on it,
+    /// so it is part of the form of entries and not a setting.
     pub const BYTES_MAX: usize = 1 << 26;
 
     /// The bytes.
@@ -383,7 +385,7 @@ impl fmt::Display for Value {
 /// Who gives a value its instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AssignedBy {
-    /// The client asked for this very instance. Another client may ask for it too; one wins.
+    /// The client asked for this very instance. Another client may ask for the same; one wins.
     Client,
     /// The leader chose an instance above all others. The value is delivered exactly once.
     Leader,
@@ -406,20 +408,20 @@ pub struct Origin {
     pub time: LogTime,
 }
 
-/// The time that an entry says: milliseconds since 1970, as the leader's calendar had it. The time
-/// of the log is the highest up to an instance (`decided_log`).
+/// The time that an entry carries: milliseconds since 1970, as the leader's calendar had it. The
+/// time of the log is the highest up to an instance (`decided_log`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogTime(pub u64);
 
 impl LogTime {
-    /// No time: that of entries of which no leader has said one.
+    /// No time: that of entries to which no leader has given one.
     pub const NONE: LogTime = LogTime(0);
     /// The last one that an entry can have, in some 8,900 years.
     pub const MAX: LogTime = LogTime((1 << 48) - 1);
 }
 
 impl Origin {
-    /// No stamp: what all values have but the first of a session. Below every stamp.
+    /// No stamp: that of all values but the first of a session. Below every stamp.
     pub const UNSTAMPED: Instance = Instance(0);
 
     /// The origin of a value without a stamp.
@@ -441,7 +443,7 @@ impl Origin {
         Origin { opened: if is_first { opened } else { Self::UNSTAMPED }, ..self }
     }
 
-    /// The origin of another value of the session, of the same time; without a stamp.
+    /// The origin of another value of the session, with the same time and without a stamp.
     #[must_use]
     pub fn at(self, number: Number) -> Self {
         Origin { number, opened: Self::UNSTAMPED, ..self }
@@ -481,8 +483,8 @@ pub enum Part {
 }
 
 impl Part {
-    /// A part that others follow is no shorter than this, in bytes: so the longest value has a
-    /// bounded number of them.
+    /// The least length, in bytes, of a part that others follow, so that the longest value has a
+    /// bounded number of parts.
     pub const BYTES_MIN: usize = 32;
 }
 
@@ -496,7 +498,7 @@ impl fmt::Display for Part {
     }
 }
 
-/// What an instance can hold.
+/// The entry of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Entry {
     /// Nothing: a leader closed a hole below a leader-assigned value.
@@ -533,8 +535,8 @@ pub struct Piece {
     pub place: u32,
     /// How many pieces there are.
     pub count: u32,
-    /// What tells this checkpoint from others: a hash of all of it. After two leaders have died
-    /// while they wrote, pieces of both may stand side by side.
+    /// A hash of the entire checkpoint, which distinguishes it from others. After two leaders have
+    /// died while they wrote, pieces of both may stand side by side.
     pub series: u64,
 }
 
@@ -552,7 +554,7 @@ impl fmt::Display for Piece {
 }
 
 impl Entry {
-    /// Where the entry comes from, if a client did ask for it.
+    /// Where the entry comes from, if a client asked for it.
     pub fn origin(&self) -> Option<Origin> {
         match self {
             Entry::Noop | Entry::Checkpoint { .. } => None,
@@ -565,7 +567,7 @@ impl Entry {
         self.borrowed().is_leader_assigned()
     }
 
-    /// The same, without its memory.
+    /// The same, borrowed.
     pub fn borrowed(&self) -> EntryRef<'_> {
         match self {
             Entry::Noop => EntryRef::Noop,
@@ -605,16 +607,16 @@ impl fmt::Display for Entry {
     }
 }
 
-/// No entry costs more bytes in a datagram than its value and this; tested in `entries`.
+/// No entry takes more bytes in a datagram than its value plus this; tested in `entries`.
 pub const ENTRY_BYTES_MAX: usize = 39;
 
 /// Everything in a datagram but its entries, values and runs fits this; tested in `wire`.
 pub const MESSAGE_BYTES_MAX: usize = 121;
 
-/// No [`Run`] costs more bytes in a datagram than this; tested in `wire`.
+/// No [`Run`] takes more bytes in a datagram than this; tested in `wire`.
 pub const RUN_BYTES_MAX: usize = 18;
 
-/// The same of what one session is told, besides its runs.
+/// The same for the answer to one session, besides its runs.
 pub const TOLD_BYTES_MAX: usize = 5 + 9 + 1 + 1 + 3 * 5;
 
 /// A moment, in microseconds since a start that the runtime chose. Never the wall clock.
@@ -649,8 +651,8 @@ impl fmt::Display for Time {
 mod tests {
     use super::*;
 
-    /// "Paxos Made Simple", 2.4: ballots of different proposers, and of different lives of one
-    /// proposer, differ and are ordered.
+    /// "Paxos Made Simple", 2.4: ballots of different proposers, and of different incarnations of
+    /// one proposer, differ and are ordered.
     #[test]
     fn ballots_order_by_round_first_and_never_tie() {
         let low = Ballot { round: 1, proposer: 9, boot: 9 };

@@ -1,13 +1,12 @@
 //! Versions of the wire format: which ones a process reads, and in which one it sends.
 //!
 //! A release reads two: its own and the one before. It sends in its own only where nobody would be
-//! left out. The leader judges that, by what the members say that they read (`proposer::members`),
-//! and its heartbeat tells the others, by the version in which it comes ([`Followed`]). A process
-//! that hears no leader sends in the older version, which everybody reads. Nothing that agreement
-//! rests on depends on a version.
+//! left out. The leader judges that, by what the members say they read (`proposer::members`), and
+//! the version of its heartbeat tells the others ([`Followed`]). A process that hears no leader
+//! sends in the older version, which everybody reads. Agreement does not depend on a version.
 //!
-//! `wire` has the forms, and what each version has that the one before had not. `docs/upgrades.md`
-//! says what people do.
+//! `wire` has the forms, and what each version adds. `docs/upgrades.md` has the steps for
+//! operators.
 
 use std::fmt;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use super::types::{Ballot, Time};
 pub struct Version(pub u8);
 
 impl Version {
-    /// The one before this release's: what is sent while anybody may know no later one.
+    /// The previous release's: sent while any process may know no later one.
     pub const OLDEST: Version = Version(8);
     /// This release's.
     pub const NEWEST: Version = Version(9);
@@ -33,7 +32,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// The versions that a process reads: these two, and what lies between.
+/// The versions that a process reads: these two, and those between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Versions {
     /// The oldest.
@@ -45,7 +44,7 @@ pub struct Versions {
 impl Versions {
     /// What this release reads.
     pub const ALL: Versions = Versions { oldest: Version::OLDEST, newest: Version::NEWEST };
-    /// What the release before this one reads, of which nothing says what it reads.
+    /// What the previous release reads, whose messages do not say it.
     pub const BEFORE: Versions = Versions { oldest: Version::OLDEST, newest: Version::OLDEST };
 
     /// Whether it reads `version`.

@@ -1,8 +1,8 @@
-//! Whom an acceptor hears among the proposers, to be repeated to all of them.
+//! Which proposers an acceptor hears, so that it can repeat their announcements to all of them.
 //!
-//! An acceptor that repeats a proposer's stamp proves to it that the way there and back is open,
-//! through the same loop and the same disk that votes pass; and it tells the other proposers what
-//! they may not hear themselves. Nothing of it is stored, and nothing of it bears on agreement.
+//! An acceptor that repeats a proposer's stamp proves to it that the path there and back is open,
+//! through the same loop and the same disk as votes; and it tells the other proposers what they may
+//! not hear themselves. None of this is stored, and none of it affects agreement.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::protocol::message::{Announcement, Heard, Heartbeat, Standing};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Sender, Time};
 
-/// How many proposers are echoed, at most: a forger shall not fill the memory.
+/// How many proposers are echoed, at most, so that a forger cannot fill the memory.
 const PROPOSERS_MAX: usize = 64;
 
-/// The proposers that were heard of late, and whether they are to be echoed.
+/// The proposers heard recently, and whether an echo is due.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Hearing {
     heard: BTreeMap<u32, (Heard, Time)>,
@@ -26,14 +26,14 @@ pub struct Hearing {
 }
 
 impl Hearing {
-    /// A proposer said this.
+    /// A proposer's heartbeat came.
     pub fn hear(&mut self, now: Time, from: Sender, heartbeat: &Heartbeat, settings: &Settings) {
         let (proposer, boot) = (from.node.id, from.boot);
         let announcement = heartbeat.announcement;
         let memory = settings.leader_timeout * 2;
         let is_old = self.heard.get(&proposer).is_some_and(|(known, when)| {
             let is_later = known.announcement.stamp >= announcement.stamp;
-            // Unless it is a forged one, which would silence the true ones for ever.
+            // Unless the known one may be forged, which would silence the true ones for ever.
             known.boot == boot && is_later && now.since(*when) <= memory
         });
         let is_full = self.heard.len() >= PROPOSERS_MAX && !self.heard.contains_key(&proposer);
@@ -55,15 +55,15 @@ impl Hearing {
         said.filter(leads).map(|it| it.ballot).max()
     }
 
-    /// There is something to be said at once, to whoever was heard.
+    /// Makes the next echo leave at once, for there is news.
     pub fn hurry(&mut self) {
         (self.owes, self.asked) = (!self.heard.is_empty(), true);
     }
 
-    /// What is to be echoed at the end of this turn, if anything: at most once in three quarters of
-    /// an interval, unless somebody asks.
+    /// The echo for the end of this turn, if one is due: at most one in three quarters of an
+    /// interval, unless a proposer asks.
     pub fn take_echo(&mut self, now: Time, settings: &Settings) -> Option<Vec<Heard>> {
-        // Mostly there is nothing to be said.
+        // Mostly there is nothing to echo.
         if !self.owes {
             return None;
         }

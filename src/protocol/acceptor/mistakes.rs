@@ -76,7 +76,7 @@ impl Acceptor {
         }
     }
 
-    /// Has a question in this ballot answered.
+    /// Handles a question in this ballot.
     fn handle(
         &mut self,
         ballot: Ballot,
@@ -94,7 +94,7 @@ impl Acceptor {
         self.0.promised = promised;
     }
 
-    /// A heartbeat was heard that says this.
+    /// A heartbeat with this progress was heard.
     fn believe(&mut self, progress: Progress, fx: &mut Effects) {
         let Progress { trimmed, first, watermark, .. } = progress;
         if first > watermark {
@@ -113,7 +113,7 @@ impl Acceptor {
     }
 }
 
-/// Whom the answers of a turn go to.
+/// Sends the answers of a turn elsewhere.
 fn misdirect(fx: &mut Effects) {
     for (to, message) in &mut fx.send {
         let ballot = match message {

@@ -1,8 +1,8 @@
 //! What an acceptor does when its disk is full.
 //!
-//! It votes no more for clients' values, as if their Accepts had been lost, so nothing of it bears
-//! on agreement. It says so in its echoes, and the leader takes no new values once fewer acceptors
-//! than a majority have room. Two things it goes on voting for, from a reserve on its disk:
+//! It stops voting for clients' values, as if their Accepts had been lost, so agreement is not
+//! affected. It says so in its echoes, and the leader takes no new values once fewer acceptors than
+//! a majority have room. It goes on voting for two things, from a reserve on its disk:
 //!
 //! 1. What the leader writes itself: checkpoints, which make room, and the no-ops and limits that
 //!    come with them.
@@ -10,7 +10,8 @@
 //!    is of use once everything below it is decided. While the others have room their votes
 //!    suffice, and the reserve is kept.
 //!
-//! What costs nothing is answered as ever: what it holds already, and what is forgotten.
+//! Accepts that need no room are answered as ever: those of entries that it holds already, or that
+//! are forgotten.
 
 use log::{info, warn};
 
@@ -22,7 +23,7 @@ use crate::protocol::segments::Page;
 use crate::protocol::types::{Counted, Instance};
 
 impl Acceptor {
-    /// The disk has so much room.
+    /// Notes how much room the disk has.
     pub(super) fn note_room(&mut self, room: Room) {
         let (was_full, is_full) = (self.room > Room::Ample, room > Room::Ample);
         self.room = room;
@@ -41,7 +42,7 @@ impl Acceptor {
         }
     }
 
-    /// What there is room for of an Accept, now that the disk is full.
+    /// The part of an Accept for which there is room, now that the disk is full.
     pub(super) fn with_room(&self, accept: &Accept) -> Vec<Page> {
         let whole = Page { from: accept.from, entries: accept.entries.clone() };
         let may_take_values = match self.room {
@@ -92,8 +93,8 @@ mod tests {
         Entry::Value { origin, value: Value::new(b"v") }
     }
 
-    /// What is answered, and how much is stored, of a value, a limit and a value from instance 1
-    /// on.
+    /// What is answered, and how much is stored, of a value, a limit and another value, from
+    /// instance 1 on.
     fn hear(acceptor: &mut Acceptor, round: u64, full: bool) -> (String, usize, Vec<Ignored>) {
         let entries = vec![value(1), Limit { sessions: 9 }.entry(), value(2)].into();
         let (watermark, chosen, from) = (Instance(1), Vec::new().into(), Instance(1));
@@ -116,7 +117,7 @@ mod tests {
         acceptor.on_room(Room::Short);
         assert_eq!(hear(&mut acceptor, 1, false), (accepted(1, "2..3"), 1, full.clone()));
         assert_eq!(hear(&mut acceptor, 1, true), (accepted(1, "1..4"), 1, vec![]));
-        // What it holds costs nothing, in this ballot.
+        // Entries it holds in this ballot need no room.
         acceptor.on_room(Room::Exhausted);
         assert_eq!(hear(&mut acceptor, 1, false), (accepted(1, "1..4"), 0, vec![]));
         assert_eq!(hear(&mut acceptor, 2, true), (String::new(), 0, full.clone()));

@@ -71,7 +71,7 @@ impl Assemblies {
         taken
     }
 
-    /// Whatever is open is of `session`.
+    /// Makes every open value one of `session`.
     fn mix(&mut self, session: Session) {
         if bugs::has(Bug::MixesSessions)
             && let Some((_, open)) = self.open.pop_first()
@@ -81,7 +81,8 @@ impl Assemblies {
         }
     }
 
-    /// Makes the open value of `session` as long as it is with one more part of `length` bytes.
+    /// Declares the open value of `session` to be as long as its parts here plus one more of
+    /// `length` bytes.
     fn announce_what_is_here(&mut self, session: Session, length: usize) {
         let Some(open) = self.0.open.get_mut(&session) else { return };
         let value_bytes = open.bytes + length;

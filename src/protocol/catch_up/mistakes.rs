@@ -87,7 +87,7 @@ impl CatchUp {
         self.spoil(now, before, settings, fx);
     }
 
-    /// What is asked for since this many messages were sent, and this many timers were set.
+    /// Spoils requests made since this many messages were sent and this many timers were set.
     fn spoil(
         &self,
         now: Time,

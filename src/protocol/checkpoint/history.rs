@@ -1,27 +1,27 @@
-//! Where the log may be trimmed, as its leader has measured it.
+//! Where may the log be trimmed, according to the measurements of its leaders?
 //!
 //! A log is trimmed at a checkpoint that lies far enough back. Where acceptors have disks it is no
-//! longer in memory then, so a proposer that was started again never passes it. So behind each
-//! checkpoint its leader writes at which earlier ones the log may be trimmed, and how far back they
-//! lie: a leader that has read one history knows all of them.
+//! longer in memory by then, so a restarted proposer never passes it. So behind each checkpoint its
+//! leader writes at which earlier ones the log may be trimmed, and how far back they lie: a leader
+//! that has read one history knows all of them.
 //!
-//! All points in it are decided checkpoints, by induction: whoever writes one has passed the
-//! checkpoint itself, or a history that has it. How far back they lie is what one leader has
-//! measured, and no function of the log: only the choice of the next `trim` may depend on it, which
-//! is one leader's, and decided then. So it is an entry of its own, and no part of the checkpoint:
-//! a process of an earlier version takes it for nothing, and does all that the checkpoint says.
+//! All points in it are decided checkpoints, by induction: the writer has passed the checkpoint
+//! itself, or a history that has it. How far back they lie is one leader's measurement, and no
+//! function of the log: only the choice of the next `trim` may depend on it, which is one leader's
+//! choice, and is then decided. So it is an entry of its own, and not part of the checkpoint: a
+//! process of an earlier version ignores it, and does everything that the checkpoint says.
 
 use super::{HISTORY, Instance, LogTime, MARK, alone, single, take};
 use crate::protocol::entries::{EntryRef, put_number};
 use crate::protocol::types::Entry;
 
-/// Where the log may be trimmed at checkpoints before the one behind which it stands.
+/// At which earlier checkpoints the log may be trimmed. It stands behind a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct History {
-    /// Of which instance that checkpoint is.
+    /// The instance that this checkpoint is of.
     pub of: Instance,
-    /// When it was written, in the time of the log: no earlier than the time of any entry that its
-    /// writer had placed. Ages are as they were then.
+    /// When it was written, in the time of the log: no earlier than any entry that its writer had
+    /// placed. Ages are as of that moment.
     pub written: LogTime,
     /// Some of the earlier checkpoints, in order: at most [`History::POINTS_MAX`].
     pub points: Vec<TrimPoint>,
@@ -38,23 +38,23 @@ pub struct TrimPoint {
     pub back: Distance,
 }
 
-/// How far back a place of the log lies.
+/// How far back a point of the log lies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Distance {
-    /// Its age in milliseconds, at least: it may be older than anybody could tell.
+    /// A lower bound of its age, in milliseconds.
     pub age_ms: u64,
-    /// How many bytes of entries were passed since, about.
+    /// About how many bytes of entries were passed since.
     pub bytes: u64,
-    /// How many entries that are no pieces of checkpoints were passed since, about.
+    /// About how many entries other than pieces of checkpoints were passed since.
     pub values: u64,
 }
 
 impl History {
-    /// How many points it has at most. So many take less than a datagram.
+    /// How many points it has at most. They take less than a datagram.
     pub const POINTS_MAX: usize = 32;
 
-    /// The same with every second point, or fewer, if it is longer than this many bytes; nothing if
-    /// one is too many.
+    /// The same with every second point, or fewer, if it is longer than `most` bytes; none if even
+    /// one point is too many.
     pub fn within(mut self, most: usize) -> Option<History> {
         while self.encode().len() > most {
             if self.points.len() < 2 {
@@ -117,7 +117,8 @@ mod tests {
     use super::*;
     use crate::protocol::settings::Settings;
 
-    /// As long as it gets, of a log of 2^40 entries and 64 TiB that is a hundred years old.
+    /// The longest possible history: of a log of 2^40 entries and 64 TiB that is a hundred years
+    /// old.
     fn longest() -> History {
         let point = |place: u64| TrimPoint {
             of: Instance((1 << 40) + (place << 31)),
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(whole.within(20), None);
     }
 
-    /// What versions without histories read of it.
+    /// Versions without histories read it as neither.
     #[test]
     fn it_is_neither_a_checkpoint_nor_a_limit() {
         let entry = longest().entry();

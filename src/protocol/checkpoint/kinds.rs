@@ -1,23 +1,24 @@
-//! What becomes of a control entry whose kind a process does not know.
+//! What does a process do with a control entry whose kind it does not know?
 //!
-//! Logs outlive releases, so a process may meet what a later release has written. What it does then
-//! is said by the number of the kind, as in the chunks of a PNG file:
+//! Logs outlive releases, so a process may meet entries that a later release has written. The
+//! number of the kind says what it must do then, as in the chunks of a PNG file:
 //!
-//! * **Advice** has a kind from 128 to 255. A process that does not know it passes it as nothing.
+//! * **Advice** has a kind from 128 to 255. A process that does not know it ignores it.
 //! * Every other kind **must be understood**: where sessions stand, who takes part, or what is
-//!   delivered above may follow from it. A process that delivers the log, or takes it up, stops in
+//!   delivered above may depend on it. A process that delivers the log, or takes it up, stops in
 //!   front of such an entry, and says which release it needs (`DecidedLog::stopped_by`). Acceptors
 //!   that run as processes of their own only keep entries, and go on; a node ends as a whole.
 //!
 //! All kinds have the rest of the form in common: the content begins with [`MARK`] and the kind,
-//! stands in consecutive pieces, and its hash is their series. So a process can tell a whole entry
-//! of an unknown kind from what a leader left that died half way, which is nothing to anybody.
+//! stands in consecutive pieces, and its hash is their series. So a process can distinguish a
+//! complete entry of an unknown kind from the remains of a leader that died half way, which nobody
+//! heeds.
 //!
-//! What a kind means never changes, and nothing is added to it: that is a new kind. A release whose
-//! new kind has lasting effects writes its checkpoints in a new kind that must be understood as
-//! well, for whoever begins there has not passed the entries below.
+//! The meaning of a kind never changes, and nothing is added to it: that is a new kind. A release
+//! whose new kind has lasting effects writes its checkpoints in a new kind that must be understood
+//! as well, for a process that begins there has not passed the entries below.
 //!
-//! Only decided entries count: what is proposed, and never decided, stops nobody.
+//! Only decided entries count: an entry that is proposed and never decided stops nobody.
 
 use std::ops::RangeInclusive;
 
@@ -35,8 +36,8 @@ pub struct UnknownKind {
     pub at: Instance,
 }
 
-/// The kind of a control entry whose content begins like this, unless this release knows it. What
-/// has no kind is of the oldest version, or nothing.
+/// The kind of a control entry whose content begins like this, unless this release knows it.
+/// Content without a kind is of the oldest version, or meaningless.
 pub fn unknown_kind(mut content: &[u8]) -> Option<u64> {
     let content = &mut content;
     let kind = if take(content)? == MARK { take(content)? } else { return None };

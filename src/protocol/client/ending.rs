@@ -1,4 +1,4 @@
-//! How a client ends, or gives values up, before it knows what became of all that it asked for.
+//! How a client ends, or gives values up, before it knows the fate of all its requests.
 
 use log::warn;
 
@@ -8,7 +8,7 @@ use crate::protocol::message::Assignment;
 use crate::protocol::types::{Counted, Number, Run};
 
 impl Client {
-    /// The session ends: no value of it from `number` on is delivered, and no other is asked for.
+    /// The session ends: no value of it from `number` on is delivered, and no other is requested.
     pub(super) fn end_session(&mut self, number: Number) {
         let from = self.positions(Run::new(number, number)).start;
         for asked in self.window.drain(from..) {
@@ -22,8 +22,8 @@ impl Client {
         (self.ended, self.held_up) = (true, None);
     }
 
-    /// Nothing more of the session is delivered, and nobody knows how much was: what is not known
-    /// to be decided never will be.
+    /// Nothing more of the session is delivered, and nobody knows how much was: any fate unknown by
+    /// now stays unknown.
     pub(super) fn give_up(&mut self) {
         let last = self.window.iter().rposition(|asked| asked.state == State::Final);
         for (place, asked) in self.window.drain(..).enumerate() {
@@ -38,10 +38,10 @@ impl Client {
 
     /// A leader with a quorum holds nothing below `begins`, where everything is decided: it cannot
     /// tell who won these instances, and does not answer requests for them. The values may be
-    /// decided, so they are not lost. What lies above is asked for on.
+    /// decided, so they are not lost. Instances above are still requested.
     ///
-    /// Another leader may hold more of the log. It is not waited for: nobody knows whether there
-    /// is one, and that nobody told what became of the values is true in any case.
+    /// Another leader may hold more of the log, but it is not waited for: nobody knows whether
+    /// there is one, and it stays true that nobody could tell the fate of these values.
     pub(super) fn give_up_trimmed(&mut self) {
         let first = self.begins;
         let Assignment::Client { first: begin } = self.assignment else { return };

@@ -1,9 +1,9 @@
-//! How a client opens its session: it learns where the log is, before it asks for anything
+//! How a client opens its session: it learns where the log is before it requests anything
 //! (`sessions`).
 //!
-//! It asks when it starts, so that the answer is mostly there with the first value. Until something
-//! was asked for in the session it may still be opened anywhere, so a client that says nothing for
-//! long asks again before its first value: a stamp that is old may have been passed by the horizon.
+//! It asks when it starts, so the answer is usually here when the first value comes. Until the
+//! first request the session may still be opened at any place, so a client that was idle for long
+//! asks again before its first value: the horizon may have passed an old stamp.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ use crate::protocol::types::{Instance, Origin, Role, Time, To};
 /// Where a session is opened, or how far the client has come with finding that out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Opening {
-    /// Set once, before the first value is asked for.
+    /// Set once, before the first value is requested.
     opened: Option<Instance>,
-    /// Below what everything was decided when somebody said so last.
+    /// The last answer: below which instance everything was decided, and when it was heard.
     heard: Option<(Instance, Time)>,
-    /// When it was asked last, and how often without an answer.
+    /// When it last asked, and how often without an answer.
     asked: Option<Time>,
     tries: u32,
 }
@@ -44,7 +44,7 @@ impl Opening {
         (self.asked, self.tries) = (None, 0);
     }
 
-    /// A value is about to be asked for: opens the session, unless what was heard is older than
+    /// A value is about to be requested: opens the session, unless the last answer is older than
     /// `fresh`.
     pub fn open(&mut self, now: Time, fresh: Duration) -> Option<Instance> {
         let heard = self.heard.filter(|(_, when)| now.since(*when) <= fresh);
@@ -57,25 +57,25 @@ impl Opening {
         self.deadline(timeout, retry_max).is_none_or(|deadline| deadline <= now)
     }
 
-    /// It was asked now.
+    /// The client has asked now.
     pub fn ask(&mut self, now: Time) {
         self.tries = self.tries.saturating_add(u32::from(self.asked.is_some()));
         self.asked = Some(now);
     }
 
-    /// Whether it was asked more than once.
+    /// Whether the client has asked more than once.
     pub fn is_asked_again(&self) -> bool {
         self.tries > 0
     }
 
-    /// When to ask again, if it was asked.
+    /// When to ask again, if the client has asked.
     pub fn deadline(&self, timeout: Duration, retry_max: Duration) -> Option<Time> {
         self.asked.map(|asked| asked + stretch(timeout, self.tries, retry_max))
     }
 }
 
 impl Client {
-    /// Asks where the log is, unless that was asked a moment ago.
+    /// Asks where the log is, unless it asked a moment ago.
     pub(super) fn ask_to_open(&mut self, now: Time, fx: &mut Effects) {
         if self.opening.is_due(now, self.timeout(), self.settings.retry_max) {
             self.opening.ask(now);

@@ -1,4 +1,4 @@
-//! When a client asks again for what was not answered.
+//! When does a client repeat requests that were not answered?
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ impl Client {
         self.round_trip.timeout(retry_request, retry_least, retry_max)
     }
 
-    /// How long to wait for an answer: what the leader has needs less urgency.
+    /// How long to wait for an answer: values that the leader has are less urgent.
     pub(super) fn patience(&self, state: State) -> Duration {
         let (timeout, retry_max) = (self.timeout(), self.settings.retry_max);
         match state {
@@ -23,7 +23,7 @@ impl Client {
         }
     }
 
-    /// Asks again for what was not answered in time.
+    /// Repeats requests that were not answered in time.
     pub(super) fn on_retry_request(&mut self, now: Time) {
         self.armed = None;
         let (mut has_missed, mut lacks_room, mut is_silent) = (false, false, false);
@@ -40,9 +40,9 @@ impl Client {
                     self.deadlines.add(deadline, [Run::new(number, number.next())]);
                     continue;
                 }
-                // The leader says soon what it has received. If it has answered what came before
-                // this, and not this, it has no room for it, or it was lost: that says nothing of
-                // how long answers take.
+                // The leader says soon what it has received. If it has answered earlier values but
+                // not this one, it has no room for it, or the value was lost: that says nothing
+                // about how long answers take.
                 let is_late = now.since(at) > self.settings.request_ack_delay * 2;
                 if self.window[position].piece.is_first() && matches!(state, State::Sent { .. }) {
                     // There may be more long values under way than the leader lets in.

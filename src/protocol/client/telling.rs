@@ -1,4 +1,4 @@
-//! What a client says to a person that it waits for.
+//! What a client logs about what it waits for.
 
 use std::time::Duration;
 
@@ -8,15 +8,16 @@ use super::Client;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Counted, Instance, Time};
 
-/// How often a client says that it waits for room on the acceptors' disks.
+/// How often a client logs that it waits for room on the acceptors' disks.
 const TELL_FULL: Duration = Duration::from_secs(60);
 
-/// How often a client says that it waits for others before the leader takes what it asks for.
+/// How often a client logs that it waits for others before the leader accepts the instance it asks
+/// for.
 const TELL_FAR: Duration = Duration::from_secs(10);
 
 impl Client {
-    /// Says what the client waits for, when it asks for an instance that the leader does not take
-    /// requests for yet: now and then, as long as it lasts.
+    /// Logs now and then what the client waits for, while it asks for an instance that the leader
+    /// does not take requests for yet.
     pub(super) fn tell_far(&mut self, now: Time, watermark: Instance) {
         let Assignment::Client { first } = self.assignment else { return };
         let instance = first.plus(self.front.0 - 1);
@@ -35,8 +36,7 @@ impl Client {
         }
     }
 
-    /// Says that the client waits for room on the acceptors' disks: now and then, as long as that
-    /// lasts.
+    /// Logs now and then that the client waits for room on the acceptors' disks, while it does.
     pub(super) fn tell_full(&mut self, now: Time) {
         if !self.is_full {
             self.told_full = None;

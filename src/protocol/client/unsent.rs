@@ -16,14 +16,15 @@ pub struct Unsent {
     pub from: Option<Number>,
     pub retries: u32,
     pub entries: EntriesBuilder,
-    /// How many bytes it takes in the network, about.
+    /// About how many bytes it takes in the network.
     pub bytes: usize,
     /// Whether it leaves even when there is no room for it.
     pub is_missed: bool,
 }
 
 impl Unsent {
-    /// Of a client with this way of assignment, whose session was opened at this instance.
+    /// An empty request of a client with this assignment, whose session was opened at this
+    /// instance.
     pub fn new(
         now: Time,
         to: To,
@@ -35,8 +36,8 @@ impl Unsent {
         Unsent { now, to, assignment, opened, front, from, retries, entries, bytes, is_missed }
     }
 
-    /// Sends it, if there is anything in it: what is asked again to everybody, for whoever was
-    /// asked first may lead no more, or may not be where it was.
+    /// Sends it, unless it is empty. Repeated requests go to everybody, for the process asked first
+    /// may have stopped leading, or may have another address.
     pub fn send(&mut self, flow: &mut Flow<()>, fx: &mut Effects) {
         if let Some(from) = self.from.take() {
             let entries = self.entries.finish();

@@ -63,7 +63,7 @@ impl DecidedLog {
         }
     }
 
-    /// Moves delivery on up to the last part that is there, and takes in its place each part that
+    /// Moves delivery on up to the last part that is here, and accepts in its place each part that
     /// is not the next of its session.
     fn deliver_parts(&mut self, passed: &mut impl FnMut(Page, Occurrence)) {
         let decided = self.entries.pages(Run::new(self.watermark, self.end));
@@ -97,7 +97,7 @@ impl DecidedLog {
         self.end = end;
     }
 
-    /// The part of this origin is made the next one of its session. Returns which was.
+    /// Makes the part of this origin the next one of its session. Returns the number that was next.
     fn let_in(&mut self, origin: Origin) -> Option<Number> {
         let position = self.sessions.get_mut(origin.session)?;
         let next = position.next;
@@ -109,7 +109,7 @@ impl DecidedLog {
         Some(next)
     }
 
-    /// Passes over what is missing at the watermark. Returns whether anything lies behind it.
+    /// Skips the missing instances at the watermark. Returns whether anything lies behind it.
     fn skip_gap(&mut self) -> bool {
         let above = Run::new(self.watermark, self.end);
         let next = self.entries.spans(above).next().map(|(span, ())| span.from);

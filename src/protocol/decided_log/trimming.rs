@@ -1,4 +1,5 @@
-//! Checkpoints that delivery passes, trimming, and taking up a log of which the beginning is gone.
+//! What happens when delivery passes a checkpoint, how the log is trimmed, and how a process takes
+//! up a log whose beginning is gone.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::protocol::parts::Sessions;
 use crate::protocol::segments::Held;
 use crate::protocol::types::{Counted, Instance, NodeId, Piece, Role, Run};
 
-/// What a checkpoint says of what lies below it.
+/// What a checkpoint lets go of below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetsGo {
     /// See [`Head::trim`].
@@ -28,8 +29,8 @@ impl LetsGo {
 }
 
 impl DecidedLog {
-    /// The entry at `instance` ends something that must be understood, of a kind that this release
-    /// does not know: delivery stops in front of it.
+    /// Whether the entry at `instance` ends something that must be understood, of a kind that this
+    /// release does not know: delivery stops in front of it.
     pub(super) fn must_stop_at(&mut self, instance: Instance, piece: Piece) -> bool {
         self.stopped_by = self.unknown_at(instance, piece);
         self.stopped_by.is_some()
@@ -44,8 +45,8 @@ impl DecidedLog {
         self.bytes_of(run).map(|_| UnknownKind { kind, at })
     }
 
-    /// What delivery, or taking up the log, has stopped at for good: an entry that must be
-    /// understood, of a kind that this release does not know. Its owner must end.
+    /// Where delivery, or taking up the log, has stopped for good: at an entry that must be
+    /// understood, of a kind that this release does not know. The process must end.
     pub fn stopped_by(&self) -> Option<UnknownKind> {
         self.stopped_by
     }
@@ -62,14 +63,14 @@ impl DecidedLog {
             return if is_possible { Occurrence::History(history) } else { Occurrence::Noop };
         }
         let whole = checkpoint::whole(instance, piece, |instance| self.get(instance));
-        // A checkpoint is of something that was delivered before it.
+        // A checkpoint is of a place that was delivered before it.
         let checkpoint = whole.and_then(|run| self.content(run));
         let checkpoint = checkpoint.filter(|checkpoint| checkpoint.head.of <= instance);
         let Some(Checkpoint { head, .. }) = checkpoint else { return Occurrence::Noop };
         while let Some((session, first)) = self.assemblies.give_up_below(head.idle_below) {
             self.end_session(session, first);
         }
-        // Whoever took up the log later does not know the points from before.
+        // A process that took up the log later does not know the points from before.
         let is_point = |points: &BTreeSet<Instance>, point| {
             points.contains(&point) || points.first().is_none_or(|first| point < *first)
         };
@@ -84,7 +85,7 @@ impl DecidedLog {
         Occurrence::Checkpoint(head)
     }
 
-    /// From here on as many sessions are remembered as `limit` says, until there are more.
+    /// From here on only as many sessions are remembered as `limit` says.
     fn pass_limit(&mut self, limit: Limit) -> Occurrence {
         self.limit_sessions(usize::try_from(limit.sessions).unwrap_or(usize::MAX));
         Occurrence::Limit(limit)
@@ -97,29 +98,30 @@ impl DecidedLog {
         }
     }
 
-    /// Holds nothing any more that need not be held.
+    /// Drops everything that need not be held any more.
     fn let_go(&mut self) {
         let first = self.trimmed.max(self.forgotten.min(self.pinned));
         self.begin_at(first);
     }
 
-    /// What lies from `instance` on is wanted here, and held for that, though it may be forgotten.
+    /// Keeps entries from `instance` on because they are needed here, even if they may be
+    /// forgotten.
     pub fn pin(&mut self, instance: Instance) {
         self.pinned = instance;
         self.let_go();
     }
 
-    /// Below it nothing need be held, as the checkpoints say that were passed here.
+    /// Entries below it need not be held, as checkpoints passed here say.
     pub fn forgotten(&self) -> Instance {
         self.forgotten.max(self.trimmed)
     }
 
-    /// What lies below it is not kept by anybody, as the checkpoints say that were passed here.
+    /// Nobody keeps entries below it, as checkpoints passed here say.
     pub fn trimmed(&self) -> Instance {
         self.trimmed
     }
 
-    /// Holds nothing below `first`, where everything is decided.
+    /// Drops everything below `first`, all of which is decided.
     pub(in crate::protocol) fn begin_at(&mut self, first: Instance) {
         if first <= self.first {
             return;
@@ -153,23 +155,24 @@ impl DecidedLog {
         Checkpoint { head, name: self.name, sessions, horizon, open }
     }
 
-    /// `source` holds `progress` and says that nobody keeps what lies below some point: what is not
-    /// known here of that cannot be had. Returns whether that is news, and there is something to
-    /// take up.
+    /// `source` holds `progress` and says that nobody keeps entries below some point: those that
+    /// are not known here cannot be had. Returns whether that is news and the log must be taken up
+    /// further on.
     ///
-    /// A proposer has it from the log or from a quorum of acceptors. A learner is not believed: a
-    /// process that runs on, of a cluster that is no more, would make everybody who has only
-    /// begun wait for a log that is not there. A leader knows all that it can know here.
+    /// A proposer has it from the log or from a quorum of acceptors. A learner is not believed: one
+    /// left over from a cluster that is gone would make every new process wait for a log that does
+    /// not exist. A leader knows everything that can be known here.
     pub fn note_trimmed(&mut self, source: NodeId, progress: Progress) -> bool {
         is_known(source, progress) && self.note_first(progress.trimmed)
     }
 
-    /// The same of what the other does not hold, though acceptors may: it is not wanted here.
+    /// The same for entries that `source` does not hold, though acceptors may: this process does
+    /// not need them.
     pub fn note_forgotten(&mut self, source: NodeId, progress: Progress) -> bool {
         is_known(source, progress) && self.note_first(progress.first)
     }
 
-    /// The same of an acceptor, which does not hold what lies below `first`.
+    /// The same for an acceptor, which does not hold entries below `first`.
     pub fn note_first(&mut self, first: Instance) -> bool {
         let is_news = first > self.decided_below();
         if is_news {
@@ -178,32 +181,32 @@ impl DecidedLog {
         is_news
     }
 
-    /// Whether delivery has passed a piece of a checkpoint, and not the last one.
+    /// Whether delivery has passed a piece of a checkpoint but not its last one.
     pub fn is_within_checkpoint(&self) -> bool {
         let last = self.pieces.range(..self.watermark).next_back();
         last.is_some_and(|(at, piece)| at.next() == self.watermark && !piece.is_last())
     }
 
-    /// Goes on where a snapshot was taken, in a log of which nothing is known yet. The parts of the
-    /// values that were open then are not in the snapshot: they are learned first, from what is
-    /// kept. See [`DecidedLog::take_up`].
+    /// Goes on from a snapshot, in a log of which nothing is known yet. The parts of values that
+    /// were open then are not in the snapshot: they are learned first, from the kept part of the
+    /// log. See [`DecidedLog::take_up`].
     pub fn restore(&mut self, checkpoint: Checkpoint) {
         self.begin_at(checkpoint.head.keep);
         self.name = checkpoint.name;
         self.restored = Some(checkpoint);
     }
 
-    /// Takes the log up at the checkpoint that keeps what is kept, if what comes next in order
-    /// cannot be had and everything that it needs is there; or at a snapshot's. Returns where:
-    /// everything below was delivered, by others or in an earlier life. Call
+    /// Takes the log up at the checkpoint of the kept part, or at a snapshot's, if the next entries
+    /// in order cannot be had and everything the checkpoint needs is here. Returns where:
+    /// everything below was delivered, by others or by an earlier process. Call
     /// [`DecidedLog::deliver`] afterwards.
     pub fn take_up(&mut self) -> Option<Instance> {
-        // Where nothing was trimmed, delivery may have come as far by itself.
+        // Where nothing was trimmed, delivery may have come that far by itself.
         let restored = self.restored.take().filter(|one| self.watermark < one.head.of);
         if let Some(restored) = restored {
             if self.has_parts_of(&restored) {
                 let of = self.resume(restored);
-                // Of what lies below only these parts were learned.
+                // Below it only these parts were learned.
                 self.begin_at(of);
                 return Some(of);
             }
@@ -217,7 +220,7 @@ impl DecidedLog {
         let whole = last.filter_map(|(instance, piece)| {
             checkpoint::whole(*instance, *piece, |instance| self.get(instance))
         });
-        // As long as a snapshot may be gone on from, nothing below its place is of use.
+        // While the process may still go on from a snapshot, nothing below its place is of use.
         let beyond = self.restored.as_ref().map_or(self.watermark, |restored| restored.head.of);
         let mut usable = whole.filter_map(|run| {
             let head = checkpoint::head(self.get(run.from)?)?;
@@ -230,7 +233,8 @@ impl DecidedLog {
         let found = usable.find(|checkpoint| self.has_parts_of(checkpoint));
         drop(usable);
         if found.is_none() {
-            // What stands for the lost beginning may be just what is not understood.
+            // The checkpoint that replaces the lost beginning may be the very entry that is not
+            // understood.
             let mut last = self.pieces.range(beyond..).filter(|(_, piece)| piece.is_last());
             self.stopped_by = last.find_map(|(instance, piece)| self.unknown_at(*instance, *piece));
         }
@@ -271,7 +275,7 @@ impl DecidedLog {
         })
     }
 
-    /// Puts `checkpoint` in the place of what was delivered here.
+    /// Replaces the state of delivery by `checkpoint`.
     fn resume(&mut self, checkpoint: Checkpoint) -> Instance {
         let Checkpoint { head, name, sessions, horizon, open } = checkpoint;
         self.name = name;
@@ -295,8 +299,8 @@ impl DecidedLog {
     }
 }
 
-/// Whether `source` is believed what it says of what is not kept. A process that has not passed its
-/// own beginning knows it by hearsay.
+/// Whether `source` is believed about what is not kept. A process that has not passed its own
+/// beginning knows it by hearsay only.
 fn is_known(source: NodeId, progress: Progress) -> bool {
     source.role == Role::Proposer && progress.first <= progress.watermark
 }
@@ -346,7 +350,7 @@ mod tests {
             (progress.decided, log.pages(Run::new(Instance(1), Instance(9))).count()),
             (8, 4)
         );
-        // Nobody trims at what no checkpoint keeps.
+        // Nobody trims where no checkpoint keeps the state.
         for trim in [4, 6, 9] {
             let mut log = trimmed();
             let trim = Instance(trim);
@@ -356,7 +360,7 @@ mod tests {
             assert_eq!(delivered(&mut log).len(), 1);
             assert_eq!(log.first(), Instance(5), "not at {trim}");
         }
-        // What lies below is neither taken in again nor contradicted.
+        // Entries below are neither taken in again nor contradicted.
         let mut log = trimmed();
         let noops = Page { from: Instance(1), entries: Entries::noops(4) };
         let mut news = Vec::new();
@@ -416,7 +420,7 @@ mod tests {
         decide(&mut late, 5, last.clone()).expect("it is new");
         let whole = |(at, fate)| matches!(fate, Occurrence::Completed(_)).then_some(at);
         assert_eq!(delivered(&mut late).into_iter().find_map(whole), Some(5));
-        // A checkpoint that was written when it had not been continued for long ends its session.
+        // A checkpoint written after the value was idle for long ends its session.
         let mut idle = log.clone();
         delivered(&mut idle);
         let lets_go = LetsGo { idle_below: Instance(3), ..LetsGo::NONE };

@@ -1,10 +1,10 @@
-//! Who calls for another leader: clients and learners that the present one does not serve.
+//! Which proposer should take over for clients and learners that the present leader does not serve?
 //!
 //! Only they can tell that a leader which has its quorum is cut off from them. A plea names the
-//! proposers that answered earlier ones, so that both directions are proven, pair by pair. Of
-//! those, one takes over: the one that most of those reach who have called of late, so that two
-//! callers which reach different proposers find one that serves both, if there is any; of several,
-//! the smallest.
+//! proposers that answered earlier ones, so both directions are proven for each pair. Of those
+//! proposers one takes over: the one that most recent callers reach, so that two callers which
+//! reach different proposers find one that serves both, if there is any; of several, the smallest
+//! id.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ const CALLERS_MAX: usize = 256;
 /// How many proposers of a plea are believed, at most.
 const OFFERED_MAX: usize = 64;
 
-/// For how long it is remembered whom a caller reached.
+/// How long it is remembered which proposers a caller reached.
 const MEMORY: Duration = Duration::from_secs(60);
 
-/// The pleas of late.
+/// The recent pleas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Callers {
     pleas: BTreeMap<NodeId, Pleas>,
@@ -33,7 +33,7 @@ struct Pleas {
     /// Since when it pleads, by the clock here.
     since: Time,
     last: Time,
-    /// Whom the caller reaches.
+    /// The proposers that the caller reaches.
     offered: Vec<u32>,
 }
 
@@ -52,14 +52,14 @@ impl Callers {
         self.pleas.insert(from, Pleas { since, last: now, offered });
     }
 
-    /// How many processes plead these days.
+    /// How many processes plead at present.
     pub fn count(&self, now: Time, patience: Duration) -> u32 {
         let lasts = |pleas: &&Pleas| now.since(pleas.last) <= patience;
         self.pleas.values().filter(lasts).count() as u32
     }
 
-    /// Whether somebody has called for `span`, under a leader that works since then, and `me` is
-    /// who should serve it. `able` would lead, and the `unwilling` could.
+    /// Whether a process has called for `span`, under a leader that has worked since then, and `me`
+    /// should serve it. `able` are willing to lead; the `unwilling` could.
     pub fn call(
         &self,
         now: Time,
@@ -78,7 +78,7 @@ impl Callers {
         })
     }
 
-    /// Who of `able` should serve this caller.
+    /// Which of `able` should serve this caller.
     fn successor(&self, pleas: &Pleas, able: &[u32]) -> Option<u32> {
         let reached = able.iter().copied().filter(|id| pleas.offered.contains(id));
         let callers = |id: u32| self.pleas.values().filter(|one| one.offered.contains(&id)).count();

@@ -61,7 +61,7 @@ impl Election {
         self.0.on_word(now, id, boot, announcement);
     }
 
-    /// What is made of a proposer's word about itself.
+    /// Misunderstands a proposer's announcement.
     fn mishear(&mut self, mut announcement: Announcement) -> Announcement {
         if bugs::has(Bug::FollowsUselessLeader) {
             let is_in_office =

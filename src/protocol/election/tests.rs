@@ -29,7 +29,7 @@ fn word(standing: Standing, quorate: bool, ballot: Ballot, stamp: Time) -> Annou
     Announcement { standing, quorate, ballot, stamp, reads: Versions::ALL }
 }
 
-/// Proposer `me` among three acceptors that repeat all it says at once, for as long as they hear
+/// Proposer `me` among three acceptors that repeat everything it says at once, as long as they hear
 /// it, and what the others say to them.
 struct Stage {
     election: Election,
@@ -45,7 +45,8 @@ impl Stage {
         Stage { election, me, promised, acceptors: vec![1, 2, 3] }
     }
 
-    /// Announces itself, is echoed with these words of others, and says what to do.
+    /// Announces itself, is echoed along with these announcements of others, and returns the
+    /// verdict.
     fn turn(&mut self, now: Time, others: &[(u32, Announcement)]) -> Verdict {
         let stamp = self.election.next_stamp(now);
         let own = word(Standing::Stands, false, Ballot::ZERO, stamp);
@@ -64,7 +65,7 @@ impl Stage {
         self.election.check(now, true)
     }
 
-    /// Takes a turn every 10 ms from `from` on, for at most 2 s, and tells when it is to lead.
+    /// Takes a turn every 10 ms from `from` on, for at most 2 s, and returns when it should lead.
     fn leads_at(
         &mut self,
         from: u64,
@@ -82,7 +83,7 @@ fn where_nobody_has_led_proposer_1_does_so_soon_and_the_others_wait() {
     let leads_at = |me| Stage::new(me, Ballot::ZERO).leads_at(0, |_| vec![]).map(|(ms, _)| ms);
     assert_eq!(leads_at(1), Some(20));
     assert_eq!(leads_at(2), Some(100));
-    // Behind one that is there and willing, a time-out later.
+    // Behind one that is present and willing, a time-out later.
     let first = |now| vec![(1, word(Standing::Stands, true, Ballot::ZERO, now))];
     assert_eq!(Stage::new(2, Ballot::ZERO).leads_at(0, first).map(|(ms, _)| ms), Some(200));
 }
@@ -102,7 +103,7 @@ fn a_leader_that_works_is_left_alone_and_a_useless_one_is_not() {
     assert_eq!(late, Some((210, Verdict::Campaign)));
 }
 
-/// What a dead leader said last is repeated by acceptors for a while.
+/// Acceptors repeat the last announcement of a dead leader for a while.
 #[test]
 fn the_same_word_again_is_no_sign_of_life() {
     let mut stage = Stage::new(1, ballot(3, 2));
@@ -156,7 +157,7 @@ fn a_ballot_is_given_up_when_no_quorum_can_accept_it() {
     assert_eq!(stage.election.has_lost(at(1), ballot(3, 1)), None, "two of three are left");
     stage.election.on_promised(2, ballot(4, 2));
     assert_eq!(stage.election.has_lost(at(1), ballot(3, 1)), Some(Loss::Outbid));
-    // With one promised away and one silent the last one is no quorum.
+    // With one promised to another and one silent, the last one is no quorum.
     let mut stage = Stage::new(1, ballot(3, 1));
     stage.turn(at(0), &[]);
     stage.election.set_office(at(0), true);
@@ -235,7 +236,7 @@ fn who_is_proven_to_reach_a_caller_takes_over_in_time() {
     assert_eq!(call(&mut late, 900, 3000, &[(1, &[3])], false), Some(1200));
 }
 
-/// What `paxos lead` says: one plea of somebody who claims to have pleaded for ever.
+/// What `paxos lead` sends: one plea that claims to have pleaded for ever.
 #[test]
 fn one_plea_hands_leadership_over_and_not_twice() {
     let hand_over = |leads_since: u64, me: u32, pleads_for: u32| {
@@ -252,7 +253,7 @@ fn one_plea_hands_leadership_over_and_not_twice() {
     };
     let (mut stage, plea, verdict) = hand_over(0, 2, 2);
     assert_eq!(verdict, Verdict::TakeOver);
-    // The new leader, another one say, is left alone for a while, whoever goes on asking.
+    // The new leader is left alone for a while, even if callers go on asking.
     for ms in (1010..1300).step_by(10) {
         stage.election.on_plea(at(ms), NodeId::new(Role::Client, u32::MAX), plea.clone());
         let others = vec![(3, word(Standing::Leads, true, ballot(4, 3), at(ms)))];
@@ -263,8 +264,8 @@ fn one_plea_hands_leadership_over_and_not_twice() {
 }
 
 proptest! {
-    /// Whatever is heard: no campaign without a majority that answered since the suspicion, none
-    /// while somebody works, and none out of stamps that were never said.
+    /// Under any input: no campaign without a majority that answered since the suspicion, none
+    /// while a peer works, and none because of stamps that were never sent.
     #[test]
     fn no_campaign_without_a_majority_that_hears(
         events in prop::collection::vec((0..5u8, 1..4u32, 0..60u64, any::<bool>()), 1..120),
@@ -272,7 +273,7 @@ proptest! {
         let mut election = Election::new(2, BOOT, &settings());
         let mut now = Time::ZERO;
         let mut said = Vec::new();
-        // The last own stamp that each acceptor truly repeated.
+        // The last stamp of this proposer that each acceptor truly repeated.
         let mut answered: BTreeMap<u32, Time> = BTreeMap::new();
         let mut works_until = Time::ZERO;
         let mut suspects = None;
@@ -281,7 +282,7 @@ proptest! {
             match event {
                 0 => said.push(election.next_stamp(now)),
                 1 | 2 => {
-                    // A forged stamp, or one that was said.
+                    // A forged stamp, or one that was sent.
                     let future = now + Duration::from_secs(number + 1);
                     let stamp = if flag { said.last().copied() } else { Some(future) };
                     let Some(stamp) = stamp else { continue };

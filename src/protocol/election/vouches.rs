@@ -1,8 +1,9 @@
-//! Which acceptors repeat what a proposer says, and how long their word lasts.
+//! Which acceptors repeat a proposer's announcements, and how long does each echo count?
 //!
 //! An acceptor whose disk is slow echoes late, for an echo leaves after the turn's sync, and it
-//! says nothing in between. So its word lasts twice as long as its slowest echo of late: a proposer
-//! that waits for such disks is quorate without a gap, and can be told from one that is cut off.
+//! says nothing in between. So an echo counts for twice as long as the acceptor's slowest recent
+//! one took: a proposer that waits for such disks is quorate without a gap, and can be
+//! distinguished from one that is cut off.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -12,43 +13,44 @@ use std::time::Duration;
 
 use crate::protocol::types::Time;
 
-/// For how long the slowest echo is remembered at least, and at most twice as long.
+/// How long the slowest echo is remembered: at least this long, and at most twice as long.
 const MEMORY: Duration = Duration::from_secs(30);
 
-/// No echo takes longer: it waits for one sync, and another.
+/// No echo takes longer: it waits for two syncs at most.
 const SLOWEST_MAX: Duration = Duration::from_secs(60);
 
-/// The acceptors that repeat own stamps.
+/// The acceptors that repeat this proposer's stamps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Vouches {
-    /// How long a word lasts at least.
+    /// How long an echo counts at least.
     least: Duration,
     last: BTreeMap<u32, Vouch>,
-    /// When the time was looked at last, and since when that was never long ago.
+    /// When `look` was last called, and since when it was called without a long pause.
     looked: Time,
     awake_since: Time,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Vouch {
-    /// The own stamp that came back.
+    /// The stamp that came back.
     stamp: Time,
     arrived: Time,
     /// How long that took.
     took: Duration,
-    /// The slowest echo since then, and in the time before.
+    /// The slowest echo since then, and in the span before.
     since: Time,
     slowest: Duration,
     slowest_before: Duration,
 }
 
 impl Vouches {
-    /// Nobody vouches yet. A word lasts for `least`, if echoes are fast.
+    /// Nobody vouches yet. An echo counts for `least` if echoes are fast.
     pub fn new(least: Duration) -> Self {
         Vouches { least, last: BTreeMap::new(), looked: Time::ZERO, awake_since: Time::ZERO }
     }
 
-    /// To be told the time often. After a pause nothing can be learned from stamps from before it.
+    /// Call it often with the time. After a pause nothing can be learned from stamps from before
+    /// it.
     pub fn look(&mut self, now: Time) {
         if now.since(self.looked) > self.least {
             self.awake_since = now;
@@ -56,7 +58,7 @@ impl Vouches {
         self.looked = now;
     }
 
-    /// An own stamp came back.
+    /// A stamp of this proposer came back.
     pub fn vouch(&mut self, now: Time, acceptor: u32, stamp: Time) {
         let known = self.last.get(&acceptor);
         if known.is_some_and(|known| stamp <= known.stamp) {
@@ -79,8 +81,8 @@ impl Vouches {
         self.last.insert(acceptor, vouch);
     }
 
-    /// The acceptors that vouch now. In office words last a little longer by `slack`, and by a
-    /// quarter, so that a leader does not notice a gap before those who would replace it.
+    /// The acceptors that vouch now. In office echoes count for longer, by `slack` and a quarter,
+    /// so that a leader does not notice a gap before its would-be successors do.
     pub fn now(&self, now: Time, slack: Option<Duration>) -> impl Iterator<Item = u32> {
         let lasts = move |vouch: &Vouch| {
             let usual = self.lasts(vouch);
@@ -91,25 +93,25 @@ impl Vouches {
         vouches.map(|(acceptor, _)| *acceptor)
     }
 
-    /// How many acceptors repeated something that was said at `since` or later.
+    /// How many acceptors repeated a stamp of `since` or later.
     pub fn answered(&self, since: Time) -> usize {
         self.last.values().filter(|vouch| vouch.stamp >= since).count()
     }
 
-    /// The latest own stamp that `needed` acceptors have repeated, or a later one.
+    /// The latest stamp for which `needed` acceptors have repeated it or a later one.
     pub fn heard_by(&self, needed: usize) -> Option<Time> {
         let mut stamps: Vec<Time> = self.last.values().map(|vouch| vouch.stamp).collect();
         stamps.sort_unstable_by(|one, other| other.cmp(one));
         stamps.get(needed.saturating_sub(1)).copied()
     }
 
-    /// For how long the words of `needed` acceptors last, of those that vouch now.
+    /// How long the echoes of `needed` acceptors count, of those that vouch now.
     pub fn longest_of(&self, now: Time, needed: usize) -> Duration {
         self.of_majority(now, needed, |vouch| self.lasts(vouch))
     }
 
-    /// How long after a gap such acceptors are known to echo well: by their last echoes alone, for
-    /// one that was late once, or replayed, makes nobody wait.
+    /// How long after a gap such acceptors are known to echo well. Only their last echoes count, so
+    /// that an acceptor which was late once, or replayed, makes nobody wait.
     pub fn settled_after(&self, now: Time, needed: usize) -> Duration {
         self.of_majority(now, needed, |vouch| self.least.max(vouch.took * 2))
     }
@@ -136,7 +138,7 @@ mod tests {
         Time(ms * 1000)
     }
 
-    /// Looks at the time every 20 ms until `ms`.
+    /// Calls `look` every 20 ms until `until`.
     fn wait(vouches: &mut Vouches, from: u64, until: u64) {
         (from..=until).step_by(20).for_each(|ms| vouches.look(at(ms)));
     }

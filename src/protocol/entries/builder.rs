@@ -5,7 +5,7 @@ use super::makeup::Makeup;
 use super::{Entries, EntryRef};
 use crate::protocol::types::{ENTRY_BYTES_MAX, Origin, Part};
 
-/// Puts entries together. It can be used again, and keeps its memory for that.
+/// Puts entries together. It can be used again, and reuses its memory.
 #[derive(Clone, Debug, Default)]
 pub struct EntriesBuilder {
     bytes: Vec<u8>,
@@ -22,7 +22,7 @@ impl EntriesBuilder {
         Self::default()
     }
 
-    /// The same, with memory for so many bytes.
+    /// The same, with memory for this many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
         EntriesBuilder { bytes: Vec::with_capacity(bytes), ..Self::default() }
     }

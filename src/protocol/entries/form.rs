@@ -25,7 +25,7 @@ pub(super) const TIME: u8 = 15;
 /// How many bytes a time takes.
 const TIME_BYTES: usize = 6;
 
-/// What stands before a number of 2, 4 or 8 bytes. Smaller numbers stand for themselves.
+/// The bytes that announce a number of 2, 4 or 8 bytes. Smaller numbers stand for themselves.
 const BYTES_2: u8 = 251;
 const BYTES_4: u8 = 252;
 const BYTES_8: u8 = 253;
@@ -54,8 +54,7 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
 }
 
 /// Appends entries that are in their form, the first of this `origin`, behind one of origin
-/// `before`. Only what the first says of its origin depends on the entry before it, so nothing else
-/// is read.
+/// `before`. Only the origin of the first depends on the entry before it, so nothing else is read.
 pub(super) fn put_all(
     entries: &[u8],
     origin: Option<Origin>,
@@ -71,7 +70,7 @@ pub(super) fn put_all(
     buffer.extend_from_slice(rest);
 }
 
-/// Appends what stands before the bytes of a value or a part, which is of the kind of `form`.
+/// Appends the head of a value or a part, which stands before its bytes; `form` is its kind.
 fn put_head(form: u8, origin: Origin, before: Option<Origin>, buffer: &mut Vec<u8>) {
     if is_leaders(origin) && origin.time != time_of(before) {
         buffer.push(TIME);
@@ -100,8 +99,8 @@ fn put_head(form: u8, origin: Origin, before: Option<Origin>, buffer: &mut Vec<u
     put_number(if is_stamped { origin.opened.0 } else { origin.number.0 }, buffer);
 }
 
-/// The form of the first of `entries`, which is a value or a part, and what follows what
-/// [`put_head`] has written.
+/// The form of the first of `entries`, which is a value or a part, and what follows its head
+/// ([`put_head`]).
 fn behind_head(entries: &[u8]) -> Option<(u8, &[u8])> {
     let (mut form, mut rest) = entries.split_first()?;
     if *form == TIME {
@@ -127,7 +126,7 @@ fn is_leaders(origin: Origin) -> bool {
     origin.assigned_by == AssignedBy::Leader
 }
 
-/// The time of an entry of this origin, which the next one has as well unless it says another.
+/// The time of an entry of this origin, which the next one shares unless it says another.
 pub(super) fn time_of(before: Option<Origin>) -> LogTime {
     before.map_or(LogTime::NONE, |before| before.time)
 }
@@ -229,8 +228,8 @@ pub(super) fn read(
     Ok((EntryRef::Part { origin, part, bytes }, rest))
 }
 
-/// Whether a part may have this many bytes. What this refuses is in no log, so what is in one is
-/// bounded for all who read it.
+/// Whether a part may have this many bytes. Parts that this refuses are in no log, so every reader
+/// can rely on the bound.
 fn is_possible(part: Part, bytes: usize) -> bool {
     match part {
         Part::First { value_bytes } => {
@@ -254,7 +253,7 @@ fn read_origin(assigned_by: AssignedBy, bytes: &[u8]) -> Result<(Origin, &[u8]),
 /// The origin of the first value of a session, with its stamp.
 fn read_opening(bytes: &[u8]) -> Result<(Origin, &[u8]), Unreadable> {
     let (unstamped, rest) = read_origin(AssignedBy::Leader, bytes)?;
-    // What stands in the place of the number.
+    // The stamp stands in the place of the number.
     let opened = Instance(unstamped.number.0);
     if opened == Origin::UNSTAMPED {
         return Err(Unreadable::Impossible);
@@ -279,7 +278,7 @@ pub(in crate::protocol) fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Unr
     read.ok_or(Unreadable::Malformed)
 }
 
-/// How many bytes a number takes that begins with this one.
+/// How many bytes a number takes that begins with this byte.
 fn number_bytes(first: u8) -> usize {
     match first {
         BYTES_2 => 3,

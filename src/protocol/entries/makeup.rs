@@ -11,21 +11,21 @@ pub(super) struct Makeup {
     pub is_run: bool,
     /// Whether there may be parts of values among them.
     pub has_parts: bool,
-    /// The same of checkpoints.
+    /// The same for pieces of checkpoints.
     pub has_checkpoints: bool,
     /// Whether their times may differ.
     pub times_differ: bool,
 }
 
 impl Default for Makeup {
-    /// That of no entries, or of no-ops alone.
+    /// The makeup of no entries, or of no-ops alone.
     fn default() -> Self {
         Makeup { is_run: true, has_parts: false, has_checkpoints: false, times_differ: false }
     }
 }
 
 impl Makeup {
-    /// An entry comes behind one of origin `last`, or is the first.
+    /// Adds an entry behind one of origin `last`, or as the first.
     pub fn add(&mut self, is_first: bool, last: Option<Origin>, entry: EntryRef<'_>) {
         if !is_first {
             self.is_run &= follows(last, entry);
@@ -35,7 +35,7 @@ impl Makeup {
         self.has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
     }
 
-    /// The same of at least one entry, which need not be read.
+    /// The same for one entry or more, which need not be read.
     pub fn join(&mut self, is_first: bool, last: Option<Origin>, entries: &Entries) {
         let more = entries.makeup;
         if !is_first {

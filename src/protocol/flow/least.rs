@@ -1,10 +1,10 @@
-//! The least of what was measured lately.
+//! The least value that was measured recently.
 
 use std::time::Duration;
 
 use crate::protocol::types::Time;
 
-/// The least of what was measured within a while.
+/// The least value measured within a sliding span of time.
 #[derive(Clone, Copy, Debug)]
 pub struct Least {
     memory: Duration,
@@ -14,7 +14,7 @@ pub struct Least {
 }
 
 impl Least {
-    /// Nothing yet; what is measured counts for `memory`, and at most twice that.
+    /// No value yet; a measured one counts for at least `memory`, and at most twice that.
     pub fn new(memory: Duration) -> Self {
         Least { memory, current: None, previous: None, turned: Time::ZERO }
     }
@@ -36,7 +36,7 @@ impl Least {
         }
     }
 
-    /// It is `value`, whatever was measured before.
+    /// Sets it to `value`, whatever was measured before.
     pub fn reset(&mut self, value: Duration) {
         (self.current, self.previous) = (Some(value), None);
     }

@@ -1,32 +1,32 @@
-//! Losses that come of too much in the network, and those that come anyway.
+//! Which losses come from too much in the network, and which would happen anyway?
 
 use std::time::Duration;
 
 use crate::protocol::types::Time;
 
-/// Shares are counted in these.
+/// Shares are counted in 1/1024.
 pub const UNIT: u64 = 1024;
 
-/// From so many datagrams on a share of losses says something.
+/// How many datagrams a share of losses needs to mean something.
 const SAMPLE: u64 = 32;
 
 /// For how long a share of losses that was seen counts as usual, at least.
 const USUAL_MEMORY: Duration = Duration::from_secs(2);
 
-/// What is lost, and what was usual. Shares are in [`UNIT`].
+/// How much is lost, and how much is usual. Shares are in [`UNIT`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Losses {
     /// How many were answered since the last judgement.
     pub answered: u64,
     /// How many were lost.
     pub lost: u64,
-    /// The least share of late, and of the while before.
+    /// The least share of the present span, and of the one before.
     usual: [Option<u64>; 2],
     turned: Time,
-    /// Samples in a row with more than that; rounds in a row without.
+    /// Consecutive samples with more than that; consecutive rounds without.
     excess: u32,
     pub good_rounds: u32,
-    /// Ceilings in a row, and the share at the first.
+    /// Consecutive ceilings, and the share at the first.
     cuts: u32,
     first: u64,
 }
@@ -35,9 +35,9 @@ pub struct Losses {
 pub enum Verdict {
     /// Too little was sent.
     Unknown,
-    /// No more is lost than there was with less.
+    /// No more is lost than with less in the network.
     Usual,
-    /// More is lost, and this share gets through.
+    /// More is lost, and only this share gets through.
     Excess {
         /// The share.
         passed: u64,
@@ -89,8 +89,7 @@ impl Losses {
         Verdict::Excess { passed: UNIT - (share - usual) }
     }
 
-    /// The share that is usual, of which `share` is the latest. Until it was shown otherwise none
-    /// is.
+    /// The usual share; `share` is the latest one. Until shown otherwise, no loss is usual.
     fn usual(&mut self, now: Time, share: u64) -> u64 {
         if self.turned == Time::ZERO {
             (self.turned, self.usual) = (now, [None, Some(0)]);

@@ -1,5 +1,5 @@
-//! A learner that cannot go on without somebody else's snapshot, and one that gives its own away.
-//! `protocol/transfer.rs` has the rules.
+//! How a learner that was cut off fetches another learner's snapshot, and how the other one serves
+//! it. `protocol/transfer.rs` has the rules.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::protocol::transfer::{self, Errand, Outcome};
 use crate::protocol::types::{Instance, NodeId, Time};
 
 impl Learner {
-    /// What was to be handed out below `instance` was removed. A learner that keeps snapshots
-    /// fetches one, and takes in nothing meanwhile; any other ends.
+    /// Entries below `instance` were removed before they were handed out. A learner that keeps
+    /// snapshots fetches one, and takes in nothing meanwhile; any other ends.
     pub(super) fn be_cut_off(&mut self, instance: Instance, fx: &mut Effects) {
         self.is_cut_off = true;
         match &self.snapshots {
@@ -54,7 +54,7 @@ impl Learner {
         }
     }
 
-    /// The disk has done something.
+    /// The disk has finished an operation.
     pub(super) fn on_done(&mut self, now: Time, outcome: Outcome, fx: &mut Effects) {
         match (outcome, &mut self.fetching) {
             (Outcome::Lent { asker, again, chunks }, _) => {
@@ -76,7 +76,7 @@ impl Learner {
         }
     }
 
-    /// Goes on from a snapshot that is kept here, in a log of which nothing is known.
+    /// Goes on from a snapshot that is stored here, in a log of which nothing is known.
     fn go_on_from(&mut self, now: Time, checkpoint: Arc<Checkpoint>, fx: &mut Effects) {
         let Some(Snapshots { kind, .. }) = self.snapshots else { return };
         let head = checkpoint.head;
@@ -97,7 +97,7 @@ impl Learner {
         self.report_snapshots(now, fx);
     }
 
-    /// A leader holds `progress`. A snapshot that is of another log must not be added to.
+    /// A leader holds `progress`. Nothing may be added to a snapshot of another log.
     pub(super) fn expect_same_log(&mut self, progress: Progress, fx: &mut Effects) {
         let (own, other) = (self.log.progress().name, progress.name);
         self.may_be_foreign &= own == 0 || own != other;
@@ -108,19 +108,19 @@ impl Learner {
         }
     }
 
-    /// From where on the log must be kept for it, to go on from the snapshot that it fetches or has
-    /// fetched.
+    /// From which instance on the log must be kept for it to go on from the snapshot that it
+    /// fetches or has fetched.
     fn needs(&mut self) -> Option<Instance> {
         if let Some(fetching) = &self.fetching {
             return Some(fetching.needs());
         }
-        // Nobody has named the log since: how much others hold is not known yet.
+        // No leader has named the log since: how much others hold is not known yet.
         self.follows_up =
             self.follows_up && (self.may_be_foreign || self.catch_up.lag(&self.log) > 0);
         self.follows_up.then(|| self.log.decided_below())
     }
 
-    /// Tells the proposers what is kept here, and what is needed, when that is due.
+    /// Tells the proposers what is stored here, and what is needed, when that is due.
     pub(super) fn report_snapshots(&mut self, now: Time, fx: &mut Effects) {
         let (name, needs) = (self.log.progress().name, self.needs());
         if let Some(snapshots) = &mut self.snapshots {

@@ -55,7 +55,7 @@ impl Learner {
         Learner(learner)
     }
 
-    /// What is made of a message about a log of another name.
+    /// Misunderstands a message about a log of another name.
     fn mishear(&self, mut message: Message) -> Message {
         if let Message::Heartbeat(heartbeat) = &mut message
             && heartbeat.progress.name != self.log.progress().name

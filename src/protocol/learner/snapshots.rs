@@ -1,10 +1,10 @@
-//! When a learner's state is to be kept, and who hears that it is.
+//! When can a snapshot of a learner's state be taken, and who hears that one is stored?
 //!
-//! A snapshot is of one place in the log: what was made of all values below it, and the state of
-//! delivery there ([`Checkpoint`](crate::protocol::checkpoint::Checkpoint)). The learner says where
-//! one could be taken. Whoever applies the values takes it there or lets it be, and tells when it
-//! is on stable storage. Then the learner tells the proposers, again and again, for they let go of
-//! the log only below what enough learners keep (`proposer/keepers.rs`).
+//! A snapshot is of one place in the log: the application's state after all values below it, and
+//! the state of delivery there ([`Checkpoint`](crate::protocol::checkpoint::Checkpoint)). The
+//! learner says where one could be taken. The application takes it there or not, and reports when
+//! it is on stable storage. Then the learner tells the proposers, repeatedly, for they trim the log
+//! only below what enough learners keep (`proposer/keepers.rs`).
 
 use crate::protocol::actor::Effects;
 use crate::protocol::checkpoint::Head;
@@ -12,16 +12,16 @@ use crate::protocol::message::{Durable, Message, StateKind};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Role, Time};
 
-/// Where snapshots can be taken, and what is kept.
+/// Where snapshots can be taken, and which one is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshots {
-    /// Whose state they have.
+    /// Which application's state they hold.
     pub kind: StateKind,
-    /// Where one could be taken last.
+    /// The last place where one could be taken.
     last: Instance,
-    /// What lies below it is not needed any more, with what is kept here.
+    /// With what is stored here, entries below it are not needed any more.
     durable: Instance,
-    /// When that was told last, and what.
+    /// What the proposers were told last, and when.
     told: Option<Said>,
 }
 
@@ -34,7 +34,7 @@ struct Said {
 }
 
 impl Said {
-    /// Whether it does for what is to be told now. What is needed becomes less from turn to turn.
+    /// Whether it covers what must be said now. What is needed shrinks from turn to turn.
     fn includes(&self, durable: Instance, needs: Option<Instance>) -> bool {
         let includes_needs = match (self.needs, needs) {
             (Some(told), Some(needs)) => told <= needs,
@@ -45,18 +45,18 @@ impl Said {
 }
 
 impl Snapshots {
-    /// Those of a learner that has none yet.
+    /// For a learner that has no snapshot yet.
     pub fn new(kind: StateKind) -> Self {
         Snapshots { kind, last: Instance::FIRST, durable: Instance::FIRST, told: None }
     }
 
-    /// Those of a learner that has gone on at one.
+    /// For a learner that has gone on from one.
     pub fn of(kind: StateKind, head: Head) -> Self {
         Snapshots { last: head.of, durable: head.keep, ..Self::new(kind) }
     }
 
     /// Whether one can be taken at `watermark`: wherever the log has a checkpoint, for that is how
-    /// often something can be removed, and after so many instances in any case.
+    /// often something can be removed, and in any case after a number of instances.
     pub fn are_due(
         &mut self,
         watermark: Instance,
@@ -73,12 +73,12 @@ impl Snapshots {
 
     /// A snapshot is on stable storage.
     pub fn on_kept(&mut self, head: Head) {
-        // The parts of values that were open then are needed besides.
+        // The parts of values that were open then are needed as well.
         self.durable = self.durable.max(head.keep);
     }
 
-    /// Tells the proposers what is kept of the log of this name, and what of it is needed: at once
-    /// when it is news, and now and then.
+    /// Tells the proposers which snapshot is stored of the log of this name, and which part of the
+    /// log is needed: at once when it is news, and repeatedly.
     pub fn report(
         &mut self,
         now: Time,
@@ -91,7 +91,7 @@ impl Snapshots {
         let is_known = |said: Said| {
             said.includes(durable, needs) && now.since(said.when) < settings.leader_timeout
         };
-        // That nothing is kept is told as well: more may have been, in an earlier life.
+        // That nothing is stored is sent as well: an earlier process may have had more.
         if self.told.is_some_and(is_known) {
             return;
         }

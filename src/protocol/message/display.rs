@@ -1,4 +1,4 @@
-//! How messages are told in traces and logs: one line each.
+//! How messages appear in traces and logs: one line each.
 
 use std::fmt;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn numbered(from: Instance, entries: &Entries) -> String {
     list(&numbered.map(|(instance, entry)| format!("{instance} {entry}")).collect::<Vec<_>>())
 }
 
-/// What is said where disks are full.
+/// The word for full disks.
 fn fullness(full: bool) -> &'static str {
     if full { ", full" } else { "" }
 }
@@ -45,7 +45,7 @@ impl fmt::Display for Message {
                 let values: Vec<Value> = entries.values().map(Value::new).collect();
                 write!(f, ": {}", list(&values))
             }
-            // The grant follows what is measured, and says nothing of what was asked.
+            // The grant follows from measurements, and says nothing about the request.
             Message::RequestAck(RequestAck { quorate, told, full, grant: _, decided_below: _ }) => {
                 let told = told.iter().map(Told::to_string).collect::<Vec<_>>().join("; ");
                 let quorate = if *quorate { "" } else { ", without a quorum" };

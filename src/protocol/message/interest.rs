@@ -1,8 +1,8 @@
-//! Which kinds of message a role has a use for.
+//! Which kinds of message a role can use.
 
 use super::{Kind, Role};
 
-/// A set of kinds: what a role has a use for right now. The rest is dropped undecoded.
+/// A set of kinds: those that a role can use right now. All others are dropped undecoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Interest(u32);
 
@@ -18,7 +18,7 @@ impl Interest {
         Interest(bits)
     }
 
-    /// What processes of `role` take from `group`, whatever they do.
+    /// What processes of `role` take from `group`, in any state.
     pub fn of_group(role: Role, group: Role) -> Self {
         let taken = Kind::ALL.into_iter().filter(|kind| kind.is_taken(role, group));
         taken.fold(Interest(0), Interest::with)
@@ -39,7 +39,7 @@ impl Interest {
         self.0 & (1 << kind as u32) != 0
     }
 
-    /// The set as bits, one a kind, to be shared between threads.
+    /// The set as bits, one for each kind, so that threads can share it.
     pub fn bits(self) -> u32 {
         self.0
     }

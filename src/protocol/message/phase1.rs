@@ -10,7 +10,7 @@ pub struct Prepare {
     pub ballot: Ballot,
     /// The first instance asked about.
     pub from: Instance,
-    /// The end of what is asked about; none means the whole rest of the log.
+    /// The end of what is asked about; none means the entire rest of the log.
     pub until: Option<Instance>,
     /// The one acceptor whose next page is wanted; none means all of them.
     pub acceptor: Option<u32>,
@@ -18,7 +18,7 @@ pub struct Prepare {
 
 /// Phase 1b, acceptor to proposers: promised, and here is a page of what was accepted.
 ///
-/// A promise counts once its last page is there. Pages are asked for, and come a few at a time.
+/// A promise counts once its last page is there. Pages are requested, and come a few at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Promise {
     /// The promised ballot.
@@ -47,7 +47,7 @@ pub struct AcceptedPage {
 }
 
 impl AcceptedPage {
-    /// What it takes on the wire besides its entries, at most, in bytes: a ballot, an instance, a
-    /// count, and what writing entries may add.
+    /// The most bytes it takes on the wire besides its entries: a ballot, an instance, a count, and
+    /// what writing entries may add.
     pub const BYTES_MAX: usize = (9 + 5 + 9) + 9 + 5 + ENTRY_BYTES_MAX;
 }

@@ -3,8 +3,8 @@
 use crate::protocol::entries::Entries;
 use crate::protocol::types::{Ballot, Instance, RUN_BYTES_MAX, Run};
 
-/// Learner to acceptors: how did you vote in these old instances? The memories of the others do not
-/// reach back so far. `recall` has the argument.
+/// Learner to acceptors: how did you vote in these old instances? No process holds them in memory
+/// any more. `recall` has the argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Recall {
     /// The acceptor that sends entries; the others send ballots alone.
@@ -17,14 +17,14 @@ pub struct Recall {
     pub run: Run<Instance>,
 }
 
-/// Acceptor to who asked: its last votes in some of the instances.
+/// Acceptor to the learner that asked: its last votes in some of the instances.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Recalled {
     /// Everything below it is decided, and was when this acceptor looked.
     pub known: Instance,
     /// The acceptor has removed its votes below it.
     pub trimmed: Instance,
-    /// What the answer is about: where no vote is told of it, the acceptor has none.
+    /// The instances that the answer covers: where it reports no vote, the acceptor has none.
     pub run: Run<Instance>,
     /// The votes.
     pub votes: Vec<Voted>,

@@ -1,11 +1,11 @@
-//! What is said of snapshots, and what moves one from one learner to another (`protocol::transfer`
-//! has the rules).
+//! Messages that announce snapshots, and that move one from one learner to another
+//! (`protocol::transfer` has the rules).
 
 use std::fmt;
 
 use crate::protocol::types::{Instance, Value};
 
-/// Whose state a snapshot has.
+/// Which application's state a snapshot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StateKind {
     /// That of `paxos learner --apply digest`.
@@ -34,7 +34,7 @@ pub struct SnapshotName {
     pub keep: Instance,
     /// How long its file is.
     pub bytes: u64,
-    /// The last bytes of its file, which are of a hash of the state.
+    /// The last bytes of its file, which are part of a hash of the state.
     pub tail: u64,
 }
 
@@ -42,11 +42,11 @@ pub struct SnapshotName {
 /// that you have. `transfer` has the rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fetch {
-    /// The learner that is asked; none asks all.
+    /// The learner that is asked; none means all.
     pub of: Option<u32>,
     /// As [`CatchUpRequest::again`](super::CatchUpRequest::again).
     pub again: bool,
-    /// Whose state the asker can use.
+    /// Which application's state the asker can use.
     pub kind: StateKind,
     /// The snapshot; none asks for the newest.
     pub snapshot: Option<SnapshotName>,
@@ -69,14 +69,14 @@ pub struct Chunk {
     pub bytes: Value,
 }
 
-/// Learner to proposers: this learner has a snapshot, on stable storage, that stands for everything
-/// below an instance; and it fetches another's, and then needs the log, or it does not.
+/// Learner to proposers: this learner has a snapshot, on stable storage, that replaces everything
+/// below an instance; and it says from where on it needs the log, if it fetches another's.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Durable {
-    /// What lies below it is not needed for going on from that snapshot.
+    /// Entries below it are not needed to go on from that snapshot.
     pub below: Instance,
     /// Of which log it is: [`Progress::name`](super::Progress::name).
     pub name: u64,
-    /// What lies from here on must be kept for it. Version 8 of the wire cannot say so.
+    /// The log must be kept for it from here on. Version 8 of the wire format cannot say so.
     pub needs: Option<Instance>,
 }

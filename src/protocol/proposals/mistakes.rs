@@ -1,4 +1,4 @@
-//! What is proposed and not decided, with deliberate bugs; see `protocol::parts`.
+//! Entries proposed but not decided, with deliberate bugs; see `protocol::parts`.
 
 use std::iter;
 use std::ops::{Deref, DerefMut};

@@ -1,15 +1,16 @@
-//! How far back a place of the log lies: how old it is, and how much was passed since.
+//! How far back a point of the log lies: how old it is, and how much was delivered since.
 //!
-//! The age is what two clocks say, whichever says more:
+//! The age is the larger of what two clocks say:
 //!
-//! 1. The monotonic clock says how long this proposer has known the place. It begins anew when the
-//!    proposer is started again.
-//! 2. The time of the log says how long ago the place was, whoever reads it. Leaders write it as
-//!    their calendars say, and a calendar may be years ahead. So of each step of that time counts a
-//!    hundredth of what is retained at most: a calendar that jumps makes everything older by that
-//!    and no more. While nothing is decided for longer than that, age is counted too low.
+//! 1. The monotonic clock says how long this proposer has known the point. It starts from zero when
+//!    the proposer is restarted.
+//! 2. The time of the log says how long ago the point was written, and says the same to every
+//!    reader. Leaders write it from their calendars, and a calendar may be years ahead. So each
+//!    step of that time counts for at most a hundredth of the retained span: a calendar that jumps
+//!    makes everything older by that much and no more. If nothing is decided for longer than that,
+//!    the age comes out too low.
 //!
-//! What an earlier leader has measured counts as the base of both (`checkpoint::History`).
+//! The age that an earlier leader measured is the base of both (`checkpoint::History`).
 
 use std::time::Duration;
 
@@ -18,18 +19,18 @@ use crate::protocol::entries::Entries;
 use crate::protocol::settings::Retain;
 use crate::protocol::types::{LogTime, Time};
 
-/// A step of the log's time counts so much of what is retained at most.
+/// A step of the log's time counts for at most the retained span divided by this.
 const STEPS: u32 = 100;
 
-/// The same where what is retained is no time.
+/// The longest step that counts where retention is not given as a time.
 const STEP: Duration = Duration::from_secs(60);
 
-/// What a proposer has passed since it took up the log.
+/// What a proposer has delivered since it took up the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Passed {
     /// How many bytes of entries.
     bytes: u64,
-    /// How many entries that are no pieces of checkpoints.
+    /// How many entries, not counting pieces of checkpoints.
     values: u64,
     /// How far the time of the log has moved, in milliseconds, as far as it counts.
     moved_ms: u64,
@@ -38,19 +39,19 @@ pub struct Passed {
 }
 
 impl Passed {
-    /// Nothing, where the time of the log is `time`.
+    /// Nothing passed yet, at a point where the time of the log is `time`.
     pub fn beginning(time: LogTime) -> Self {
         Passed { time, ..Passed::default() }
     }
 
-    /// These entries are passed, which are pieces of checkpoints or none of them is.
+    /// Counts `entries`, which are all pieces of checkpoints (`are_pieces`) or none of them is.
     pub fn pass(&mut self, entries: &Entries, are_pieces: bool, retain: Retain) {
         self.bytes += entries.bytes() as u64;
         self.values += if are_pieces { 0 } else { entries.len() as u64 };
         entries.each_time(|time| self.move_on(time, retain));
     }
 
-    /// The time of the log is `time`, unless it is later already.
+    /// Moves the time of the log on to `time`, unless it is later already.
     pub fn move_on(&mut self, time: LogTime, retain: Retain) {
         let step = time.0.saturating_sub(self.time.0);
         if self.time != LogTime::NONE {
@@ -74,7 +75,7 @@ fn longest_step(retain: Retain) -> u64 {
     (step.as_millis() as u64).max(1)
 }
 
-/// A place of the log.
+/// A point of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Point {
     /// How far back it lay when it became known here.
@@ -85,12 +86,12 @@ pub struct Point {
 }
 
 impl Point {
-    /// A place that lies so far back, when `at` was passed.
+    /// A point that lay `base` back when `at` had been passed.
     pub fn new(now: Time, base: Distance, at: Passed) -> Self {
         Point { base, at, known: now }
     }
 
-    /// How far back it lies now that `passed` was passed.
+    /// How far back it lies once `passed` has been passed.
     pub fn back(&self, now: Time, passed: &Passed) -> Distance {
         let Distance { age_ms, bytes, values } = self.base;
         let here_ms = now.since(self.known).as_millis() as u64;
@@ -102,7 +103,7 @@ impl Point {
         }
     }
 
-    /// Another has measured that it is so old: older than it seems here, maybe.
+    /// Another process has measured its age, which may be higher than it seems here.
     pub fn is_as_old_as(&mut self, age_ms: u64, now: Time, passed: &Passed) {
         let seems_ms = self.back(now, passed).age_ms;
         let more_ms = age_ms.saturating_sub(seems_ms);
@@ -129,7 +130,7 @@ mod tests {
         let mut passed = Passed::beginning(LogTime(50_000));
         let point = Point::new(second(7), Distance { age_ms: 3000, bytes: 5, values: 1 }, passed);
         assert_eq!(age(&point, 7, &passed), 3000);
-        // It is read in no time, in steps that a day makes.
+        // The log is read in no time, in the steps that a day makes.
         (1..=20).for_each(|step| passed.move_on(LogTime(50_000 + 800 * step), RETAIN));
         assert_eq!(age(&point, 7, &passed), 19_000);
         assert_eq!(age(&point, 17, &passed), 19_000);
@@ -146,7 +147,7 @@ mod tests {
         assert_eq!(age(&point, 0, &passed), 0, "before that there was no time");
         passed.move_on(LogTime(1 << 41), RETAIN);
         assert_eq!(age(&point, 0, &passed), 1000);
-        // What says an earlier time says nothing.
+        // An earlier time changes nothing.
         passed.move_on(LogTime(1 << 40), RETAIN);
         passed.move_on(LogTime(1 << 41), RETAIN);
         assert_eq!(age(&point, 0, &passed), 1000);

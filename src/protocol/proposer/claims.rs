@@ -1,9 +1,9 @@
-//! What others claim to be decided and no campaign brought up: they are of an earlier life of the
-//! cluster, from before its acceptors lost or were given new data.
+//! Processes that claim decisions which no campaign brought up: they remember the cluster from
+//! before its acceptors lost their data or were given new data.
 //!
 //! A leader that is quorate knows of every decision: each was made by a quorum, which told its
-//! campaign, or by a later leader, of which a quorum tells it soon. So whoever goes on claiming
-//! more is wrong, and is told of, once.
+//! campaign, or by a later leader, of which a quorum tells it soon. So a process that goes on
+//! claiming more is wrong, and is logged once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const CLAIMANTS_MAX: usize = 256;
 /// Who has claimed too much.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Claims {
-    /// When each first did, and whether that was told.
+    /// When each first did, and whether that was logged.
     claimed: BTreeMap<Sender, (Time, bool)>,
 }
 

@@ -1,19 +1,19 @@
-//! Learners for which the log is kept while they fetch a snapshot.
+//! For which learners is the log kept while they fetch a snapshot, and for how long?
 //!
-//! A learner that lacks what was removed fetches another's snapshot, and then what follows it in
-//! the log (`transfer`). Both take time. If the log were trimmed beyond that meanwhile, it would
-//! begin anew; and where the log is trimmed faster than a snapshot travels, again and again. So it
-//! says from where on it needs the log, and a leader trims nothing above that:
+//! A learner that lacks trimmed entries fetches another's snapshot, and then what follows it in the
+//! log (`transfer`). Both take time. If the log were trimmed past that point meanwhile, the learner
+//! would start over; and where the log is trimmed faster than a snapshot travels, it would do so
+//! for ever. So it says from where on it needs the log, and a leader trims nothing above that:
 //!
-//! 1. While it goes on saying so. It says so while it looks for a snapshot, while one is on its
-//!    way, and until it has caught up with the others.
-//! 2. For [`PATIENCE`] from when it first needs something. After that it is not waited for until it
-//!    has needed nothing for as long: one that is never done, or begins anew for ever, fills no
-//!    disks.
-//! 3. For [`FETCHERS_MAX`] learners at a time, whoever says so.
-//! 4. Up to [`KEPT`] times what is retained (`retention`), and where acceptors keep the log on
-//!    disks, none of which is full: room for what is decided comes first, and what is only in
-//!    memory is bounded by that.
+//! 1. While it goes on saying so: while it looks for a snapshot, while one is on its way, and until
+//!    it has caught up with the others.
+//! 2. For [`PATIENCE`] from when it first needs something. After that nobody waits for it until it
+//!    has needed nothing for as long: a learner that never finishes, or starts over for ever, fills
+//!    no disks.
+//! 3. For at most [`FETCHERS_MAX`] learners at a time.
+//! 4. Up to [`KEPT`] times the retained amount (`retention`), and only where acceptors keep the log
+//!    on disks, none of which is full: room for new decisions comes first, and memory is bounded by
+//!    what is retained.
 //!
 //! Nothing rests on it: a learner whose log was trimmed all the same looks for another snapshot.
 //! All proposers hear it, so the next leader waits as well.
@@ -33,16 +33,17 @@ use crate::protocol::types::{Instance, Sender, Time};
 /// How long the log is kept for a learner.
 pub const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
-/// So many times what is retained is kept for learners, at most.
+/// How many times the retained amount is kept for learners, at most.
 pub const KEPT: u64 = 4;
 
-/// For so many learners it is kept at a time.
+/// For how many learners it is kept at a time.
 const FETCHERS_MAX: usize = 8;
 
-/// So many are remembered, at most.
+/// How many learners are remembered, at most.
 const REMEMBERED_MAX: usize = 64;
 
-/// What a learner said counts for so many of the leader's time-outs; it repeats it after one.
+/// For how many of the leader's time-outs a learner's word counts; the learner repeats it after
+/// one.
 const MEMORY: u32 = 8;
 
 /// What learners need.
@@ -53,19 +54,19 @@ pub struct Fetchers {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Need {
-    /// What lies from here on; nothing any more, if the learner has said so since.
+    /// The log from here on; none once the learner has said that it needs nothing any more.
     from: Option<Instance>,
     /// In the log of this name, or in the present one if it knows none: 0.
     name: u64,
     /// When it said first, and last, that it needs something.
     since: Time,
     heard: Time,
-    /// Somebody was told that it is not waited for any longer.
+    /// Whether it was logged that nobody waits for it any longer.
     is_told: bool,
 }
 
 impl Fetchers {
-    /// A learner tells what it needs, if it needs anything.
+    /// A learner says what it needs, if anything.
     pub fn on_durable(&mut self, now: Time, from: Sender, durable: &Durable) {
         let Durable { name, needs, .. } = *durable;
         self.needs.retain(|_, need| now.since(need.heard) < PATIENCE);
@@ -78,15 +79,15 @@ impl Fetchers {
         }
     }
 
-    /// Whether one more is waited for. Those that need nothing any more take no place, but are
-    /// remembered.
+    /// Whether one more learner may be waited for. Those that need nothing any more take no place,
+    /// but are remembered.
     fn has_place(&self) -> bool {
         let needing = self.needs.values().filter(|need| need.from.is_some()).count();
         needing < FETCHERS_MAX && self.needs.len() < REMEMBERED_MAX
     }
 
     /// Below which instance the log of this name may be removed, as far as these learners are
-    /// concerned. A leader asks.
+    /// concerned. For a leader.
     pub fn limit(&mut self, now: Time, name: u64, settings: &Settings) -> Instance {
         let mut limit = Instance(u64::MAX);
         for (id, need) in &mut self.needs {
@@ -149,13 +150,13 @@ mod tests {
         let patience = PATIENCE.as_secs();
         let mut waited = 0;
         for now in 0..3 * patience {
-            // It is done now and then, and begins anew.
+            // It finishes now and then, and starts over.
             let needs = (now % 10 > 0).then_some(50);
             tell(&mut fetchers, second(now), 1, NAME, needs);
             waited += u64::from(fetchers.limit(second(now), NAME, &settings) < NOBODY);
         }
         assert!((patience / 2..patience).contains(&waited), "for {waited} s");
-        // Long after that it is as any other.
+        // Long after that it is treated like any other.
         let later = 4 * patience + 9;
         tell(&mut fetchers, second(later), 1, NAME, Some(80));
         assert_eq!(fetchers.limit(second(later), NAME, &settings), Instance(80));

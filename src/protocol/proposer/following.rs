@@ -1,4 +1,4 @@
-//! What a proposer learns from other leaders, and from those who hold what it missed.
+//! What a proposer learns from other leaders, and from processes that hold what it missed.
 
 use super::{Phase, Proposer, ROUND_JUMP_MAX};
 use crate::protocol::actor::{Effects, Ignored};
@@ -26,8 +26,8 @@ impl Proposer {
     ) {
         if self.log.note_forgotten(source, progress) {
             if self.is_leading() {
-                // Others have decided what it has not: its ballot is over, and its watermark must
-                // not bless what it has proposed there.
+                // Others have decided something else: this ballot is over, and its watermark must
+                // not vouch for what it proposed there.
                 self.step_down(now, fx);
             }
             self.deliver(now);
@@ -44,7 +44,7 @@ impl Proposer {
         is_sane
     }
 
-    /// A leader uses `ballot`, which is its own. Returns whether that can be believed.
+    /// Another leader uses its ballot `ballot`. Returns whether that is credible.
     fn follow(&mut self, ballot: Ballot) -> bool {
         let is_sane = self.hear_ballot(ballot);
         if is_sane && ballot >= self.followed && !self.is_leading() {
@@ -53,7 +53,8 @@ impl Proposer {
         is_sane
     }
 
-    /// Another leader proposes something. It may be decided already, and tells what else is.
+    /// Another leader proposes something. It may be decided already, and the message says what else
+    /// is.
     pub(super) fn on_accept(&mut self, now: Time, from: Sender, accept: Accept, fx: &mut Effects) {
         let Accept { ballot, watermark: until, chosen: runs, from: first, entries, .. } = accept;
         if !ballot.belongs_to(from) || !self.follow(ballot) {

@@ -1,9 +1,9 @@
-//! Which life of each acceptor a proposer has heard: the votes of another one do not count.
+//! Which incarnation of each acceptor counts: the votes of another one do not.
 //!
-//! An acceptor that was started again without its data, or with an older copy of it, has forgotten
-//! what it promised, so it could help to choose a second value. This is a guard and no proof: a
-//! proposer that was started again as well has nothing to compare with; votes that overtake the
-//! first echo count; and what was stored after the last echo is not missed.
+//! An acceptor that was restarted without its data, or with an older copy of it, has forgotten what
+//! it promised, so it could help to choose a second value. This is a guard and no proof: a proposer
+//! that was restarted as well has nothing to compare with; votes that overtake the first echo
+//! count; and the loss of what was stored after the last echo goes unnoticed.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -17,7 +17,7 @@ use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::message::{Disown, Echo, Message};
 use crate::protocol::types::{Ballot, Role, Sender, Time, To};
 
-/// An acceptor that is not believed is told so again after so long, however much it says.
+/// How long to wait before a refused acceptor is told so again, however much it sends.
 const TELL_AGAIN: Duration = Duration::from_millis(200);
 
 /// What is known of each acceptor.
@@ -30,20 +30,20 @@ pub struct Incarnations {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Life {
     incarnation: u64,
-    /// What it was heard to have promised and accepted at most so far, and the last stamp that had
-    /// been said here by then.
+    /// The most it has said that it promised and accepted, and the last stamp sent from here by
+    /// then.
     had: Option<(Time, Ballot, u64)>,
-    /// It came back with less.
+    /// Whether it came back with less.
     is_rolled_back: bool,
     /// The last incarnation that was refused.
     refused: Option<u64>,
-    /// When it was told so last.
+    /// When it was last told so.
     told: Option<Time>,
 }
 
 impl Incarnations {
-    /// Whether this acceptor is the one that was heard first under its id, with all that it had
-    /// stored. Another one has lost its data, or two processes share an id; it is told so.
+    /// Whether this acceptor is the one heard first under its id, with everything it had stored.
+    /// Any other has lost its data, or two processes share an id; it is told so.
     pub fn admit(&mut self, now: Time, from: Sender, fx: &mut Effects) -> bool {
         let (acceptor, incarnation) = (from.node.id, from.boot);
         let life = self.heard.entry(acceptor).or_insert(Life {
@@ -62,7 +62,7 @@ impl Incarnations {
         }
         fx.ignore(Ignored::OtherIncarnation);
         if life.told.is_none_or(|told| now.since(told) >= TELL_AGAIN) {
-            // Alone at first, and then by its group, in case it is not where it was.
+            // Directly at first, and then by its group, in case its address has changed.
             let is_first = life.told.is_none();
             let to = if is_first { To::Node(from.node) } else { To::Group(Role::Acceptor) };
             life.told = Some(now);
@@ -72,10 +72,10 @@ impl Incarnations {
     }
 
     /// An acceptor repeats `stamp` of this proposer, and says how much it has promised and
-    /// accepted; the last stamp that was said here is `said`. What is said after an echo has
+    /// accepted; `said` is the last stamp sent from here. A stamp that is sent after an echo has
     /// arrived is repeated by an acceptor that has no less than in that echo, however datagrams
-    /// overtake each other. One that had less is believed again once it has all that it had: it was
-    /// given its last state back.
+    /// overtake each other. An acceptor that had less is believed again once it has everything
+    /// back: its last state was restored.
     pub fn on_echo(&mut self, said: Time, from: Sender, stamp: Option<Time>, echo: &Echo) {
         let life = self.heard.get_mut(&from.node.id);
         let (Some(life), Some(stamp)) = (life, stamp) else { return };
@@ -105,7 +105,7 @@ mod tests {
             Echo { promised, accepted, full: false, reads: Versions::ALL, heard: Vec::new() };
         let now = Time(stamp);
         assert!(incarnations.admit(now, from, &mut Effects::new()), "it was good so far");
-        // It arrives when one more stamp has been said.
+        // It arrives when one more stamp has been sent.
         incarnations.on_echo(Time(stamp + 1), from, Some(Time(stamp)), &echo);
         incarnations.admit(now, from, &mut Effects::new())
     }

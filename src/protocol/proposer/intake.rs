@@ -1,7 +1,8 @@
-//! What clients have left to the leader to place and is not in flight yet.
+//! Which values wait for an instance: those that clients left to the leader to place and that are
+//! not in flight yet.
 //!
-//! One turn costs what it proposes, not what was ever asked for: the sessions that have something
-//! to propose stand in a ring, and a session of which nothing is held is forgotten.
+//! The cost of a turn depends on what it proposes, not on everything ever requested: sessions with
+//! something to propose stand in a ring, and a session of which nothing is held is forgotten.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -14,12 +15,12 @@ use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Counted, Instance, Number, Origin, Part, Run, Session};
 
-/// How many bytes all sessions' values may take, and those among them that came before one that is
-/// still missing. More are refused, and asked for again.
+/// How many bytes the values of all sessions may take, and how many those that arrived ahead of a
+/// missing one. More are refused, and requested again.
 const BYTES_MAX: usize = 1 << 28;
 const EARLY_BYTES_MAX: usize = 1 << 26;
 
-/// What early values are charged beside their bytes, so that many small ones are bounded as well.
+/// What an early value is charged on top of its bytes, so that many small ones are bounded as well.
 const EARLY_BYTES: usize = 256;
 
 /// The leader-assigned values of every session that has any.
@@ -37,8 +38,8 @@ pub struct Queues {
     spare: Spare,
 }
 
-/// The memory of the queue that was forgotten last, for the next one: a lone value fills and
-/// empties one. It tells nothing of what is held.
+/// The memory of the queue that was forgotten last, kept for the next one: a lone value fills and
+/// empties one. It says nothing about what is held.
 #[derive(Clone, Debug, Default)]
 struct Spare(Option<Box<Queue>>);
 
@@ -54,7 +55,7 @@ impl Hash for Spare {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
-/// Values that travel in parts, and of which the first part is there.
+/// Values that travel in parts and whose first part is here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Begun {
     /// How many.
@@ -77,7 +78,7 @@ impl Begun {
         (self.count, self.bytes) = (self.count + 1, self.bytes + bytes);
     }
 
-    /// What is left of it once `other` is taken away.
+    /// What is left after subtracting `other`.
     #[must_use]
     pub fn less(self, other: Begun) -> Begun {
         let count = self.count.saturating_sub(other.count);
@@ -85,7 +86,7 @@ impl Begun {
     }
 }
 
-/// How long a value is that begins with this entry, if more follows.
+/// The length of the value that begins with this entry, if more parts follow.
 fn announced(entry: EntryRef<'_>) -> Option<usize> {
     match entry {
         EntryRef::Part { part: Part::First { value_bytes }, .. } => Some(value_bytes as usize),
@@ -96,8 +97,8 @@ fn announced(entry: EntryRef<'_>) -> Option<usize> {
     }
 }
 
-/// How many of `entries`, from the first on, there is room for, when `room` is what others leave
-/// for this session. Of its values one is open at a time, so they need no room beside each other.
+/// How many of `entries`, from the first on, there is room for, where `room` is what other sessions
+/// leave. A session has one open value at a time, so its values need no room beside each other.
 fn let_in(entries: &Entries, room: Begun) -> usize {
     if !entries.has_parts() {
         return entries.len();
@@ -113,7 +114,7 @@ fn let_in(entries: &Entries, room: Begun) -> usize {
 struct Bytes {
     /// Those without a gap.
     in_order: usize,
-    /// Those behind one.
+    /// Those behind a gap.
     early: usize,
 }
 
@@ -139,18 +140,18 @@ struct Queue {
     is_ready: bool,
 }
 
-/// How much of a session's values is held.
+/// How much of a session's values may be held.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// How far above the first that is not delivered.
+    /// How far above the first undelivered one.
     values: usize,
-    /// Once there are this many bytes there is no room.
+    /// At this many bytes there is no room left.
     bytes: Bytes,
-    /// What others leave for values in parts.
+    /// What other sessions leave for values in parts.
     room: Begun,
 }
 
-/// A session, as its request and the log tell of it.
+/// A session, as its request and the log describe it.
 #[derive(Clone, Copy, Debug)]
 pub struct Mine {
     /// Whose values they are.
@@ -173,19 +174,19 @@ pub enum Fate {
 }
 
 impl Queues {
-    /// What of values in parts is held of all sessions but `session`, from their first part on.
+    /// The values in parts that are held, from their first part on, of all sessions but `session`.
     pub fn begun_by_others(&self, session: Session) -> Begun {
         let own = self.queues.get(&session).map_or(Begun::default(), |queue| queue.begun);
         self.begun.less(own)
     }
 
-    /// Whether anything of `session` is held and waits for nothing that is missing.
+    /// Whether any value of `session` is held without a gap in front of it.
     pub fn has(&self, session: Session) -> bool {
         self.queues.get(&session).is_some_and(|queue| queue.held > 0)
     }
 
     /// Takes in consecutive values of a session, of which those below its front are delivered, and
-    /// tells what becomes of which. Others leave so much `room` for values in parts.
+    /// reports the fate of each. `room` is what other sessions leave for values in parts.
     pub fn push(
         &mut self,
         Mine { session, opened, front }: Mine,
@@ -211,14 +212,13 @@ impl Queues {
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
 
-    /// How many sessions have something that can be delivered and is not. One that waits for a
-    /// value in between may be that of a client that is gone, and takes no room from the others.
+    /// How many sessions have something that can be delivered but was not yet. A session that waits
+    /// for a missing value may belong to a client that is gone, and takes no room from the others.
     pub fn sessions(&self) -> usize {
         self.busy
     }
 
-    /// The values to be proposed next, of the session whose turn it is: some of them, and no more
-    /// than came together.
+    /// The values to propose next, of the session whose turn it is: no more than arrived together.
     pub fn next(&mut self) -> Option<&Entries> {
         // Another leader's decision may have taken away what a session had.
         while let Some(session) = self.ready.front().copied()
@@ -259,7 +259,8 @@ impl Queues {
         }
     }
 
-    /// The same of every session that `is_over` tells. Returns those of which something was held.
+    /// The same for every session for which `is_over` holds. Returns those of which something was
+    /// held.
     pub fn forget_if(&mut self, is_over: impl Fn(Session, Instance) -> bool) -> Vec<Session> {
         let queues = self.queues.iter();
         let over = queues.filter(|(session, queue)| is_over(**session, queue.opened));
@@ -326,8 +327,8 @@ impl Queue {
 
     /// Takes in consecutive values of the session, and tells what becomes of which.
     ///
-    /// How many are held is counted from the front, not from how many there are: or early ones
-    /// could take the place of the one that all of them wait for.
+    /// The limit counts from the front, not the values present: otherwise early ones could take the
+    /// place of the one that they all wait for.
     fn push(&mut self, entries: &Entries, limits: Limits, mut tell: impl FnMut(Run<Number>, Fate)) {
         let Some((_, numbers)) = entries.numbers() else { return };
         let end = self.end();
@@ -374,7 +375,7 @@ impl Queue {
         self.waiting.push_back(entries);
     }
 
-    /// Keeps what is not kept yet of `entries`, which begin with number `from`.
+    /// Keeps those of `entries`, which begin with number `from`, that are not kept yet.
     fn keep_early(&mut self, mut from: Number, mut entries: Entries) {
         let end_of =
             |(from, entries): (&Number, &Entries)| (*from, from.plus(entries.len() as u64));
@@ -400,7 +401,7 @@ impl Queue {
         }
     }
 
-    /// The first `count` of the values that wait are proposed from `instance` on. Returns them.
+    /// The first `count` waiting values are proposed from `instance` on. Returns them.
     fn propose_next(&mut self, count: usize, instance: Instance) -> Option<Page> {
         let next = Page { from: instance, entries: self.waiting.pop_front()? };
         let (proposed, rest) = next.split(count);
@@ -433,7 +434,7 @@ impl Queue {
             self.begun = self.begun.less(Begun::among(&passed));
             self.front = self.front.plus(passed.len() as u64);
         }
-        // Whether another value in parts may begin is looked at when its client asks again.
+        // Whether another value in parts may begin is decided when its client asks again.
         self.join_early(Begun::default());
     }
 
@@ -463,7 +464,7 @@ impl Queue {
         }
     }
 
-    /// Takes in what came early and is due now, if there is `room` for it.
+    /// Takes in early values whose turn has come, if there is `room` for them.
     fn join_early(&mut self, room: Begun) {
         while let Some((from, _)) = self.early.first_key_value()
             && *from <= self.end()
@@ -573,7 +574,7 @@ mod tests {
         // The one before them comes, and there is room: for one after the other.
         assert_eq!(push(&mut queue, 3, 4, 1, 40), "#3..#4 Received ");
         assert_eq!((queue.begun.count, queue.end(), queue.bytes.early), (4, Number(8), 0));
-        // What came early waits for room, and is there when its client asks again.
+        // An early value waits for room, and is still here when its client asks again.
         assert_eq!(push(&mut queue, 9, 11, 1, 40), "#9..#11 Received ");
         assert_eq!(push(&mut queue, 8, 9, 0, 0), "#8..#9 Received ");
         assert_eq!((queue.end(), queue.early.len()), (Number(9), 1));
@@ -598,7 +599,7 @@ mod tests {
     fn what_was_skipped_is_proposed_again_once() {
         let mut queue = queue(1..=3);
         propose_all(&mut queue, 10);
-        // Number 1 did not make it at instance 10: 2 and 3 are skipped at 11 and 12.
+        // Number 1 did not get instance 10: 2 and 3 are skipped at 11 and 12.
         queue.on_skipped(Instance(11));
         assert_eq!(propose_all(&mut queue, 13), [1, 2, 3]);
         queue.on_skipped(Instance(12));
@@ -617,7 +618,7 @@ mod tests {
         assert_eq!((queue.held, queue.waiting.front()), (4, Some(&values(5, 7))));
         queue.propose_again_from(Number(4));
         assert_eq!(propose_all(&mut queue, 20), [4, 5, 6]);
-        // What another leader had decided is delivered, proposed here or not.
+        // Decisions of another leader are delivered, whether they were proposed here or not.
         push(&mut queue, 7, 9);
         push(&mut queue, 10, 14);
         queue.on_delivered(Number(12));
@@ -682,7 +683,7 @@ mod tests {
         assert_eq!(queues.sessions(), 2);
     }
 
-    /// Whatever is held of a session that ends, in order or early, nothing of it stays.
+    /// When a session ends, nothing of it stays, whether it was in order or early.
     #[test]
     fn a_session_that_ends_leaves_nothing_behind() {
         let mut queues = Queues::default();
@@ -711,10 +712,10 @@ mod tests {
             queues.propose_next(1, Instance(turns.len() as u64));
         }
         assert_eq!(turns, [1, 2, 3, 1, 3, 1]);
-        // What was proposed and has to be proposed again is.
+        // Values that must be proposed again are.
         queues.on_skipped(session(3), Instance(9));
         assert_eq!(queues.propose_next(9, Instance(10)).map(|page| page.entries.len()), Some(1));
-        // What another leader has decided meanwhile is not proposed.
+        // Values that another leader decided meanwhile are not proposed.
         queues.on_delivered(session(3), Number(3));
         assert_eq!(queues.next(), None);
         assert!(queues.ready.is_empty());
@@ -747,7 +748,7 @@ mod tests {
         assert_eq!((queue.bytes.in_order, queue.held), (0, 0));
     }
 
-    /// Whatever comes early, in whatever pieces, is held once and counted once.
+    /// Early values are held once and counted once, in whatever pieces they arrive.
     #[test]
     fn early_values_are_held_once() {
         let mut rng = crate::rng::Rng::new(7);

@@ -1,10 +1,10 @@
-//! Whose snapshots stand for what is removed from the log.
+//! Whose snapshots must replace entries before they are removed from the log?
 //!
 //! Where `keepers` are named, the log is only removed below what `snapshot_copies` of them have on
-//! stable storage, in snapshots of their own. So when a replica comes that has nothing, one that it
-//! can start from is on that many disks, even if all processes die. A learner that is not named
-//! never holds the log back, and nobody waits for all that are: one that is dead would fill every
-//! disk.
+//! stable storage, in snapshots of their own. So a replica that starts with nothing finds a
+//! snapshot to start from on that many disks, even if all processes died. A learner that is not
+//! named never holds the log back, and not all that are named are waited for: a dead one would fill
+//! every disk.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -15,11 +15,11 @@ use crate::protocol::message::Durable;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Sender};
 
-/// How many lives of a learner are distinguished from its present one: as many as may still have
-/// datagrams under way.
+/// How many earlier incarnations of a learner are remembered: as many as may still have datagrams
+/// under way.
 const LIVES: usize = 8;
 
-/// What the keepers are known to have.
+/// What the keepers are known to have stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Keepers {
     kept: BTreeMap<u32, Kept>,
@@ -27,18 +27,18 @@ pub struct Keepers {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Kept {
-    /// In which life the learner said so. In a later one it may have lost its disk.
+    /// In which incarnation the learner said so. In a later one it may have lost its disk.
     boot: u64,
-    /// Its snapshot stands for what lies below.
+    /// Its snapshot replaces everything below this instance.
     below: Instance,
     /// In the log of this name.
     name: u64,
-    /// Its lives before that.
+    /// Its earlier incarnations.
     earlier: VecDeque<u64>,
 }
 
 impl Keepers {
-    /// A learner tells that its snapshot stands for everything below `below`.
+    /// A learner reports that its snapshot replaces everything below `below`.
     pub fn on_durable(&mut self, from: Sender, durable: &Durable, settings: &Settings) {
         let Durable { below, name, .. } = *durable;
         let Sender { node, boot } = from;
@@ -63,7 +63,7 @@ impl Keepers {
     }
 
     /// Below which instance the log of this name may be removed, as far as the keepers are
-    /// concerned. Snapshots of an earlier life of the cluster stand for nothing of it.
+    /// concerned. Snapshots of the cluster before it lost its data replace nothing of it.
     pub fn limit(&self, name: u64, settings: &Settings) -> Instance {
         let keepers = &settings.keepers;
         if keepers.is_empty() {
@@ -101,7 +101,7 @@ mod tests {
         let (mut keepers, majority) = (Keepers::default(), settings(&[1, 2, 3], None));
         assert_eq!(keepers.limit(NAME, &majority), Instance::FIRST);
         assert_eq!(told(&mut keepers, 1, 1, 50, &majority), 1);
-        // Said twice, it is still one copy; and nobody asked learner 9.
+        // Reported twice, it is still one copy; and learner 9 is no keeper.
         assert_eq!(told(&mut keepers, 1, 1, 60, &majority), 1);
         assert_eq!(told(&mut keepers, 9, 1, 90, &majority), 1);
         assert_eq!(told(&mut keepers, 3, 1, 40, &majority), 40);
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(told(&mut keepers, 1, 8, 1, &settings), 1);
         assert_eq!(told(&mut keepers, 1, 7, 60, &settings), 1);
         assert_eq!(told(&mut keepers, 1, 8, 20, &settings), 20);
-        // What it has of another log stands for nothing of this one.
+        // A snapshot of another log replaces nothing of this one.
         assert_eq!(keepers.limit(NAME + 1, &settings), Instance::FIRST);
     }
 }

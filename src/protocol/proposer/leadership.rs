@@ -1,4 +1,5 @@
-//! What a proposer holds while it leads: requests, phase 1 per instance when asked for, phase 2.
+//! What does a proposer hold while it leads? Requests, phase 1 per instance if so configured, and
+//! phase 2.
 
 mod holes;
 mod idle;
@@ -46,7 +47,7 @@ pub struct Leadership {
     quorum: Quorum,
     settings: Settings,
     no_timeouts: bool,
-    /// How instances come to be proposed.
+    /// How instances are prepared before anything is proposed in them.
     preparation: Preparation,
     phase2: Phase2,
     /// Entries whose instance is known and that wait for room in flight.
@@ -60,18 +61,18 @@ pub struct Leadership {
     notes: Notes,
     /// Above every instance proposed, reported or asked for.
     top: Instance,
-    /// Above every leader-assigned value, also those under way. Holes below are closed.
+    /// Above every leader-assigned value, pending ones included. Holes below are closed.
     leader_assigned_end: Instance,
     /// Above the leader-assigned values that earlier leaders left behind: until they are
     /// delivered, the session table is not complete and nothing new is assigned.
     inherited_end: Instance,
-    /// Which time it gives to what it places.
+    /// Which time it gives to the values it places.
     pub(super) times: Times,
     /// Above the last checkpoint that this leader wrote.
     written_end: Instance,
     /// Holes below it are left open until the timer comes.
     holes_until: Instance,
-    /// Where there are holes that have been open for a while, and are not closed yet.
+    /// Where holes have been open for a while and are not closed yet.
     closing: Run<Instance>,
     timers: Armed,
     idle: Idle,
@@ -108,7 +109,7 @@ struct Armed {
 /// Where phase 1 stands.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Preparation {
-    /// It was executed for the whole rest of the log when the leader took over.
+    /// It was executed for the entire rest of the log when the leader took over.
     Done,
     /// It is executed for each run of instances as values arrive for them, as a study of what
     /// pre-execution saves.
@@ -119,7 +120,7 @@ enum Preparation {
         fresh: Vec<Run<Instance>>,
         /// The attempts under way; no two of them share an instance.
         attempts: Vec<Attempt>,
-        /// Prepares in a row without an answer.
+        /// Consecutive Prepares without an answer.
         tries: u32,
         /// When a quorum answered last.
         progressed: Time,
@@ -293,7 +294,7 @@ impl Leadership {
         decided
     }
 
-    /// `entry` cannot have `instance`: another one may be chosen there.
+    /// `entry` cannot have `instance`, for another one may be chosen there.
     fn displace(&mut self, instance: Instance, entry: EntryRef<'_>) {
         let Some(origin) = entry.origin() else { return };
         match origin.assigned_by {
@@ -354,8 +355,8 @@ impl Leadership {
         has_lost
     }
 
-    /// Gives up what was to be proposed for the instances of `page`, which are decided. Returns
-    /// whether some of it was proposed, and is not what is decided.
+    /// Gives up everything meant for the instances of `page`, which are decided. Returns whether
+    /// this leader had proposed something else than is decided.
     fn displace_others(&mut self, page: &Page) -> bool {
         let run = page.run();
         let mut others = self.phase2.forget(run);
@@ -396,13 +397,13 @@ impl Leadership {
             return;
         }
         match occurrence {
-            // Parts are settled one by one; the client knows with which its value is whole.
+            // Parts are settled one by one; the client knows which one completes its value.
             Occurrence::Delivered | Occurrence::Held | Occurrence::Completed(_) => {
                 self.queues.on_delivered(origin.session, numbers.until);
                 self.notes.delivered(origin.session, numbers);
             }
             Occurrence::Skipped => {
-                // Whatever comes after the last of them comes after all of them.
+                // What comes after the last of them comes after all of them.
                 self.queues.on_skipped(origin.session, instance.plus(numbers.len() - 1));
             }
             Occurrence::Ended => {
@@ -418,24 +419,24 @@ impl Leadership {
         }
     }
 
-    /// What acceptors have not answered is sent again at the end of the turn.
+    /// Queues what acceptors have not answered, to be sent again at the end of the turn.
     pub fn on_retry_accept(&mut self, now: Time) {
         assert!(!self.no_timeouts, "without time-outs nothing is sent again");
         self.timers.retry_accept = None;
         self.phase2.on_deadline(now, &self.settings);
     }
 
-    /// A quorum is heard again: what waited for it need not wait longer.
+    /// A quorum is heard again: what waited for it may leave now.
     pub fn on_quorate(&mut self) {
         self.phase2.expedite();
     }
 
-    /// How many instances this leader has something for that is not decided.
+    /// For how many undecided instances this leader has something.
     pub fn open(&self) -> usize {
         self.under_way() + self.waiting.len()
     }
 
-    /// Since when nothing has moved although something should.
+    /// Since when nothing has moved although something is pending.
     pub fn stalled_since(&self) -> Option<Time> {
         let phase1 = match &self.preparation {
             Preparation::PerInstance { attempts, progressed, .. } if !attempts.is_empty() => {
@@ -477,8 +478,8 @@ impl Leadership {
         self.arm_timers(now, log, fx);
     }
 
-    /// Whether clients may yet ask for instances below those that are under way. A checkpoint would
-    /// close them.
+    /// Whether clients may still ask for instances below the pending ones. A checkpoint would close
+    /// those.
     pub fn has_holes(&self, log: &DecidedLog) -> bool {
         let missing = log.missing(log.decided_below(), self.top, HOLES_LOOKED_AT);
         let is_open = |run: &Run<Instance>| {
@@ -494,7 +495,7 @@ impl Leadership {
         missing.len() == HOLES_LOOKED_AT || missing.iter().any(is_open)
     }
 
-    /// Proposes what has its instance. Returns whether there was no room for some of it.
+    /// Proposes entries whose instance is known. Returns whether there was no room for some of it.
     fn propose_waiting(&mut self, now: Time) -> bool {
         while let Some(page) = self.waiting.first_page() {
             let room = self.room_for(&page.entries);
@@ -534,9 +535,9 @@ impl Leadership {
         false
     }
 
-    /// Proposes what there is room for. A session that found no room is first in the next turn, or
-    /// a large page of the one would never go beside small pages of the other; and one that had
-    /// some room, and not enough, is second.
+    /// Proposes what there is room for. A source that found no room goes first in the next turn:
+    /// otherwise a large page of one would never leave beside small pages of the other. A source
+    /// that had some room, but not enough, goes second.
     fn propose_all(&mut self, now: Time, log: &DecidedLog) {
         let first = self.first;
         self.first = Supply::Placed;
@@ -617,7 +618,7 @@ impl Leadership {
         }
     }
 
-    /// Says in the log what this leader took over.
+    /// Logs what this leader took over.
     pub fn announce(&self) {
         info!(
             target: "paxos::report",
@@ -644,7 +645,8 @@ mod tests {
     use crate::protocol::sessions::Position;
     use crate::protocol::types::{Entry, LogTime, Value};
 
-    /// Whatever else is in flight, and however long a checkpoint is: what there is room for leaves.
+    /// However much is in flight and however long a checkpoint is, as much of it leaves as there is
+    /// room for.
     #[test]
     fn a_checkpoint_longer_than_the_window_is_proposed_piece_by_piece() {
         let (log, settings) = (DecidedLog::new(), Settings::default());

@@ -1,15 +1,15 @@
-//! What the members of the cluster read, and so in which version of the wire format this proposer
-//! sends while it leads.
+//! Which versions of the wire format the members read, and so which one this proposer sends while
+//! it leads.
 //!
 //! Members are the configured acceptors and every proposer that is heard. Every proposer keeps
-//! account, so that a new leader goes on as the last one did.
+//! track, so that a new leader goes on where the last one left off.
 //!
-//! 1. An acceptor counts as what it last said that it reads, and, before it said anything, as one
-//!    that knows the older version alone.
+//! 1. An acceptor counts as reading what it last said it reads; before it has said anything, as
+//!    reading the older version alone.
 //! 2. Nothing is sent that a member does not read ([`Members::common`]).
 //! 3. Datagrams are sent in the newer version only while every acceptor answers
-//!    ([`Members::version`]): one that was started again in the release before cannot say so, for
-//!    it does not read what would make it answer.
+//!    ([`Members::version`]): one that was restarted in the previous release cannot say so, for it
+//!    cannot read what would make it answer.
 //! 4. Clients and learners are no members, and should read the newer version before the members
 //!    do. One that does not, and that therefore hears no leader, pleads; then the older version is
 //!    used for a long while, so that it is served after all.
@@ -24,19 +24,19 @@ use crate::protocol::settings::Settings;
 use crate::protocol::types::Time;
 use crate::protocol::versions::{Version, Versions};
 
-/// For so long the older version is used after a client or learner that knows no other has pleaded.
-/// It costs nothing, and the next try may make that process wait for as long as a plea takes.
+/// How long the older version is used after a plea of a client or learner that knows no other. It
+/// costs nothing, and the next try may make that process wait for as long as a plea takes.
 const OLD_CALLER: Duration = Duration::from_secs(3600);
 
-/// An acceptor that has not answered for this many leader time-outs may have been replaced by the
-/// release before.
+/// An acceptor that has not answered for this many leader time-outs may have been replaced by one
+/// of the previous release.
 const SILENT_TIMEOUTS: u32 = 8;
 
-/// What acceptors, and those who plead, have said that they read.
+/// What acceptors, and processes that plead, have said they read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Members {
     acceptors: BTreeMap<u32, (Versions, Time)>,
-    /// When a client or learner pleaded last that knows the older version alone.
+    /// When a client or learner that knows the older version alone last pleaded.
     old_caller: Option<Time>,
 }
 
@@ -46,7 +46,7 @@ impl Members {
         self.acceptors.insert(acceptor, (reads, now));
     }
 
-    /// A client or learner pleads that reads these.
+    /// A client or learner that reads these versions pleads.
     pub fn on_plea(&mut self, now: Time, reads: Versions) {
         if reads.newest < Version::NEWEST {
             self.old_caller = Some(now);
@@ -69,7 +69,7 @@ impl Members {
         newest.map_or(Version::OLDEST, |newest| newest.min(settings.versions.newest))
     }
 
-    /// The version to send in while leading. Words of acceptors may take `word` to come.
+    /// The version to send in while leading. An acceptor's answer may take `word` to arrive.
     pub fn version(
         &self,
         now: Time,
@@ -97,7 +97,7 @@ mod tests {
         Time(ms * 1000)
     }
 
-    /// What a leader sends in, and what it may use, when these other proposers are heard.
+    /// Which version a leader sends, and which it may use, when these other proposers are heard.
     fn judge(members: &Members, ms: u64, others: &[Versions]) -> (u8, u8) {
         let (now, settings) = (at(ms), Settings::default());
         let version = members.version(now, others.iter().copied(), WORD, &settings);

@@ -41,7 +41,7 @@ impl Proposer {
         self.reuse_ballots(fx);
     }
 
-    /// A campaign has begun, maybe: its ballot is that of an earlier life.
+    /// If a campaign has begun, its ballot is that of an earlier incarnation.
     fn reuse_ballots(&mut self, fx: &mut Effects) {
         let Phase::Campaign { ballot, attempt, .. } = &mut self.0.phase else { return };
         if ballot.boot == 0 || !bugs::has(Bug::ReusesBallots) {

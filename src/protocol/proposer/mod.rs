@@ -1,9 +1,9 @@
-//! The proposer: stands by, campaigns, or leads.
+//! The proposer: it stands by, campaigns, or leads.
 //!
 //! Read it in this order: `phase1` (what may be proposed), `phase2` (what is in flight),
 //! `intake` (what clients asked for), `notes` (what they are told), `leadership` (all of it, while
-//! leading), `telling` (who hears what is decided), `standing` (what it is to the others), and this
-//! file: campaigning, following, and who gets which message.
+//! leading), `telling` (who hears what is decided), `standing` (what it announces to the others),
+//! and this file: campaigning, following, and which part handles which message.
 
 mod age;
 mod claims;
@@ -61,7 +61,7 @@ pub struct ProposerOptions {
     pub id: u32,
     /// Its boot number, from the operating system.
     pub boot: u64,
-    /// Never send an Accept or a Decide twice.
+    /// Never retransmit an Accept or a Decide.
     pub no_timeouts: bool,
     /// Run phase 1 for each instance as values arrive, not once for the whole log.
     pub no_preexecution: bool,
@@ -74,19 +74,19 @@ pub struct Proposer {
     settings: Settings,
     quorum: Quorum,
     election: Election,
-    /// What it said of itself last, and how often since that has changed.
+    /// What it announced last, and how many heartbeats ago that changed.
     announced: Option<Said>,
     said: u32,
     phase: Phase,
     /// The highest round heard of.
     round: u64,
-    /// The ballot of the leader that is followed.
+    /// The ballot of the leader that it follows.
     followed: Ballot,
     /// In which version of the wire format that leader sends.
     version: Followed,
     /// What the others read.
     members: Members,
-    /// Would rather not lead until then.
+    /// It abstains from leading until then.
     abstains_until: Time,
     log: DecidedLog,
     /// What the host's calendar said last.
@@ -102,7 +102,7 @@ pub struct Proposer {
     claims: Claims,
     /// Who pleaded since the last offers.
     pleaded: BTreeSet<NodeId>,
-    /// Decided by this leader in this turn, to be told at its end.
+    /// What this leader decided in this turn, sent at its end.
     news: News,
 }
 
@@ -177,8 +177,8 @@ impl Proposer {
         self.election.set_office(now, true);
     }
 
-    /// Leads no more, and forgets everything that only a leader needs. Clients ask the next one.
-    /// What was decided and not told yet, others have heard by then, or find out.
+    /// Stops leading, and forgets everything that only a leader needs. Clients ask the next one.
+    /// Decisions that were not sent yet are known to others by then, or they find out.
     fn step_down(&mut self, now: Time, fx: &mut Effects) {
         self.phase = Phase::Standby;
         self.news = News::default();
@@ -195,7 +195,7 @@ impl Proposer {
         }
     }
 
-    /// Campaigns now, whatever this proposer is and whoever leads: for models of what may happen.
+    /// Campaigns now, even if this proposer or another one leads. For the model checker.
     pub fn take_over(&mut self, now: Time, fx: &mut Effects) {
         self.step_down(now, fx);
         self.campaign(now, fx);
@@ -234,12 +234,12 @@ impl Proposer {
         self.check_election(now, fx);
     }
 
-    /// Takes in decisions, and adds those that are new to `news`.
+    /// Takes decisions in, and adds the new ones to `news`.
     ///
     /// A leader that has proposed something else in one of these instances steps down in this turn,
-    /// and says nothing more under its ballot b: its watermark would pass the instance, and bless
-    /// what it had proposed there (`proposals` relies on it). It could not go on anyway: what is
-    /// decided against it was chosen in a higher ballot, which a quorum has promised.
+    /// and says nothing more under its ballot b: its watermark would pass the instance, and vouch
+    /// for what it had proposed there (`proposals` relies on this). It could not go on anyway: the
+    /// other entry was chosen in a higher ballot, which a quorum has promised.
     fn decide(&mut self, now: Time, page: Page, news: &mut Vec<Page>, fx: &mut Effects) {
         let known = news.len();
         if let Err(Contradiction(instance)) = self.log.decide(page, news) {
@@ -296,12 +296,12 @@ impl Proposer {
         let session = Session { client: from.node.id, boot: from.boot };
         leadership.owe_ack(session, true);
         if self.log.watermark() < self.log.first() {
-            // Nobody knows yet where the session stands.
+            // It is not known yet where the session stands.
             return fx.ignore(Ignored::QueueFull);
         }
         let is_over =
             self.log.has_ended(session) || self.log.has_forgotten(session, request.opened);
-        // With nothing open, all that was delivered when this leadership began is delivered here.
+        // With nothing open, everything delivered before this leadership began is delivered here.
         let has_missed = request.assignment == Assignment::Leader
             && request.front > self.log.next_number(session)
             && !is_over
@@ -342,7 +342,7 @@ impl Proposer {
         }
     }
 
-    /// A quorum has promised: leads, beginning with what earlier leaders left behind.
+    /// A quorum has promised: starts to lead, beginning with what earlier leaders left behind.
     fn win_campaign(&mut self, now: Time, fx: &mut Effects) {
         let Phase::Campaign { ballot, attempt, .. } =
             std::mem::replace(&mut self.phase, Phase::Standby)
@@ -382,7 +382,7 @@ impl Proposer {
     }
 
     /// Phase 1 has found that a quorum had accepted these in an earlier ballot. This leader never
-    /// proposes them, so they have no name: they are told with their values.
+    /// proposes them, so they have no name and are sent with their values.
     fn on_found(&mut self, now: Time, found: Vec<Page>, fx: &mut Effects) {
         let mut decided = std::mem::take(&mut self.news.found);
         for page in found {
@@ -392,8 +392,8 @@ impl Proposer {
         self.deliver(now);
     }
 
-    /// One acceptor has promised a higher ballot. That alone is no reason to give up: a quorum of
-    /// the others may do.
+    /// One acceptor has promised a higher ballot. That alone is no reason to give up: the others
+    /// may still be a quorum.
     fn on_nack(&mut self, now: Time, acceptor: u32, nack: Nack, fx: &mut Effects) {
         if self.own_ballot() != Some(nack.rejected) || nack.promised <= nack.rejected {
             return fx.ignore(Ignored::StaleBallot);
@@ -502,7 +502,7 @@ impl Actor for Proposer {
             return;
         }
         if let Message::Echo(echo) = &message {
-            // Before it is judged: it may have come back with all that it had.
+            // Before the acceptor is judged: it may have come back with everything it had.
             let me = (self.options.id, self.options.boot);
             let mine = echo.heard.iter().find(|heard| (heard.proposer, heard.boot) == me);
             let stamp = mine.map(|heard| heard.announcement.stamp);
@@ -560,7 +560,7 @@ impl Actor for Proposer {
             (Timer::RequestAck, Phase::Leading(leadership)) => {
                 leadership.on_request_ack(&self.log, self.election.is_quorate(), fx);
             }
-            // Set by a leader that stepped down in the turn in which it was due.
+            // Set by a leader that stepped down in the turn in which the timer was due.
             (
                 Timer::CatchUp | Timer::RetryAccept | Timer::CloseHoles | Timer::RequestAck,
                 Phase::Standby | Phase::Campaign { .. } | Phase::Leading(_),
@@ -630,7 +630,7 @@ impl Actor for Proposer {
         match &self.phase {
             Phase::Standby => STANDBY,
             Phase::Campaign { .. } => CAMPAIGN,
-            // Who has the promises of a quorum does not need those of the rest.
+            // With a quorum of promises, the rest are not needed.
             Phase::Leading(_) if !self.options.no_preexecution => LEADING,
             Phase::Leading(_) => LEADING_UNPREPARED,
         }

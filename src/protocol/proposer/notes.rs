@@ -1,4 +1,5 @@
-//! What clients are told: what was received, what is final, and what has to be sent again.
+//! What does a leader acknowledge to clients: which values it received, which are final, and which
+//! must be sent again?
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -15,15 +16,15 @@ use crate::protocol::types::{
     Counted, Instance, NodeId, Number, Role, Run, Session, TOLD_BYTES_MAX, To,
 };
 
-/// What has to be told to the clients.
+/// The acknowledgements that clients are due.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Notes {
     sessions: Sessions,
-    /// Who is to be told something at the end of this turn.
+    /// The sessions to answer at the end of this turn.
     urgent: Vec<Session>,
-    /// Who is to be told what was received, when the timer comes.
+    /// The sessions to tell, when the timer comes, what was received.
     waiting: Vec<Session>,
-    /// Whether the leader that tells it is quorate.
+    /// Whether the leader is quorate.
     quorate: bool,
     /// Whether it takes no new values.
     full: bool,
@@ -39,52 +40,52 @@ struct Note {
     lost: Few<Run<Number>>,
     /// Above every number that was received, if there was any.
     end: Option<Number>,
-    /// Something before what was received in this turn is missing.
+    /// Something is missing before what was received in this turn.
     has_gap: bool,
     /// Whether `urgent` has the session, and whether `waiting` has it.
     is_urgent: bool,
     is_waiting: bool,
-    /// Whether it is to be told something, whatever it is, since it asked.
+    /// Whether it is owed an answer, even an empty one, because it asked.
     is_owed: bool,
-    /// Whether it requested something since it was told something.
+    /// Whether a request came since its last answer.
     requested: bool,
-    /// Whether it is to be told that it is forgotten.
+    /// Whether it must be told that it is forgotten.
     is_forgotten: bool,
-    /// How often it has asked again, in a row, for what it had been told.
+    /// How often in a row it has asked again for what it had been told.
     asked_again: u32,
-    /// What the last acknowledgements told.
+    /// The contents of the last acknowledgements.
     told: VecDeque<Earlier>,
 }
 
-/// What an acknowledgement told before.
+/// The contents of an earlier acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Earlier {
     delivered: Few<Run<Number>>,
     lost: Few<Run<Number>>,
 }
 
-/// In how many acknowledgements a client finds what became of a value, as long as others follow: so
-/// one that is lost is seldom missed.
+/// In how many acknowledgements the fate of a value is repeated, as long as others follow: so a
+/// lost one is seldom missed.
 const TOLD_AGAIN: usize = 4;
 
-/// How often a client that asks again is answered alone before it is answered by its group.
+/// How often a client that asks again is answered directly before it is answered by its group.
 const PATIENCE: u32 = 2;
 
-/// How many sessions are remembered at least, once nothing is to be told to them.
+/// How many sessions are remembered at least after their last answer.
 const SESSIONS_KEPT: usize = 4096;
 
-/// The sessions that were heard of lately.
+/// The sessions heard from recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Sessions {
     recent: BTreeMap<Session, Note>,
-    /// Those that were heard of before, and are forgotten next. Nothing is to be told to them.
+    /// The sessions heard from before those, which are forgotten next. No answer is owed to them.
     older: BTreeMap<Session, Note>,
-    /// How many were to be told something when the others became the older ones.
+    /// How many were owed an answer when the others became the older ones.
     busy: usize,
 }
 
 impl Sessions {
-    /// The note of `session`, which was heard of just now.
+    /// The note of `session`, which was heard from just now.
     fn note(&mut self, session: Session) -> &mut Note {
         if self.recent.len() >= SESSIONS_KEPT.max(self.busy * 2)
             && !self.recent.contains_key(&session)
@@ -99,8 +100,8 @@ impl Sessions {
 }
 
 impl Notes {
-    /// `session` is to be answered, if only to say that a leader is there: it `requested`
-    /// something, or it pleaded.
+    /// Owes `session` an answer, if only to say that a leader is there: it `requested` something,
+    /// or it pleaded.
     pub fn owe(&mut self, session: Session, requested: bool) {
         let note = self.sessions.note(session);
         note.is_owed = true;
@@ -110,7 +111,7 @@ impl Notes {
         }
     }
 
-    /// `session` has heard from no leader for long: it is answered by its group.
+    /// Answers `session` by its group, for it has heard from no leader for long.
     pub fn owe_widely(&mut self, session: Session) {
         self.owe(session, false);
         self.sessions.note(session).asked_again = PATIENCE;
@@ -171,7 +172,7 @@ impl Notes {
         extend(&mut self.urgent(session).delivered, numbers);
     }
 
-    /// `session` asks where the log is: it is told at the end of this turn.
+    /// `session` asks where the log is, and is told at the end of this turn.
     pub fn greeted(&mut self, session: Session) {
         self.urgent(session);
     }
@@ -186,7 +187,7 @@ impl Notes {
         extend(&mut self.urgent(session).lost, numbers);
     }
 
-    /// The note of a session that is to be told something at the end of this turn.
+    /// The note of a session that must be answered at the end of this turn.
     fn urgent(&mut self, session: Session) -> &mut Note {
         let note = self.sessions.note(session);
         if !std::mem::replace(&mut note.is_urgent, true) {
@@ -195,7 +196,7 @@ impl Notes {
         note
     }
 
-    /// Whether nothing was received that is not told yet.
+    /// Whether everything received has been acknowledged.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -211,7 +212,7 @@ impl Notes {
         }
     }
 
-    /// Tells what is final, and what is here where something is missing. What was merely received
+    /// Sends what is final and, where there is a gap, what has arrived. What was merely received
     /// can wait: mostly it is final soon.
     pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
         let mut pages = self.pages(log, settings);
@@ -226,7 +227,7 @@ impl Notes {
             let delivered = merged(std::mem::take(&mut note.delivered));
             let lost = merged(std::mem::take(&mut note.lost));
             let (mut all_delivered, mut all_lost) = (delivered.clone(), lost.clone());
-            // Mostly each goes on with what was told before.
+            // Mostly each continues the one before.
             for told in note.told.iter().rev() {
                 told.delivered.iter().for_each(|run| precede(&mut all_delivered, *run));
                 told.lost.iter().for_each(|run| precede(&mut all_lost, *run));
@@ -249,7 +250,7 @@ impl Notes {
         pages.send(fx);
     }
 
-    /// Tells what was received and is still not final, so that clients need not ask again soon.
+    /// Sends what was received and is still not final, so that clients need not ask again soon.
     pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
         let mut pages = self.pages(log, settings);
         for session in self.waiting.drain(..) {
@@ -283,20 +284,20 @@ fn precede(runs: &mut Few<Run<Number>>, numbers: Run<Number>) {
 }
 
 impl Note {
-    /// Whether the session is to be told something.
+    /// Whether the session is owed an answer.
     fn is_busy(&self) -> bool {
         self.is_urgent || self.is_waiting
     }
 
-    /// Whether the session was told what became of this value, in one of the last acknowledgements.
+    /// Whether one of the last acknowledgements told the session what became of this value.
     fn has_told(&self, number: Number) -> bool {
         let has = |runs: &Few<Run<Number>>| runs.iter().any(|run| run.contains(number));
         self.told.iter().any(|told| has(&told.delivered) || has(&told.lost))
     }
 
-    /// To whom what is told to the session goes: to its client, until that has asked for the same
-    /// often enough. Once may be a loss as any other, and a group of a thousand clients should not
-    /// hear of each.
+    /// Where answers to the session go: to its client, until that has asked for the same thing
+    /// often enough. A single repetition may be an ordinary loss, and a group of a thousand clients
+    /// should not hear of each.
     fn to(&self, session: Session) -> To {
         if self.asked_again >= PATIENCE {
             return To::Group(Role::Client);
@@ -332,7 +333,7 @@ struct Pages {
 }
 
 impl Pages {
-    /// Tells a session something. What is too long for a datagram goes out in parts.
+    /// Sends a session its acknowledgement, in several datagrams if it is too long for one.
     fn tell(&mut self, to: To, mut told: Told, fx: &mut Effects) {
         if to != self.to {
             self.send(fx);
@@ -421,8 +422,8 @@ mod tests {
         assert_eq!(told, ["#1..#2", "#1..#3", "#1..#4", "#1..#5", "#2..#6", "#3..#7"]);
     }
 
-    /// What is remembered of sessions does not grow with them, and nobody who is to be told
-    /// something is forgotten.
+    /// The memory of sessions does not grow with their number, and no session that is owed an
+    /// answer is forgotten.
     #[test]
     fn sessions_that_are_heard_of_no_more_are_forgotten() {
         let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
@@ -445,7 +446,7 @@ mod tests {
         assert!(notes.sessions.recent.len() + notes.sessions.older.len() <= 4 * 5000);
     }
 
-    /// A client that is told, and asks again and again, may not be where it was.
+    /// A client that was answered, and asks again and again, may have another address now.
     #[test]
     fn a_client_that_asks_again_and_again_is_answered_by_its_group() {
         let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
@@ -463,7 +464,7 @@ mod tests {
         assert_eq!(fx.send[0].0, all);
     }
 
-    /// What a client sent before something that has arrived is asked for at once.
+    /// A request that is missing before one that arrived is asked for at once.
     #[test]
     fn a_gap_is_told_at_once() {
         let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());

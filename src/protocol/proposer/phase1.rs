@@ -1,4 +1,4 @@
-//! Phase 1: gathering promises, and choosing what may be proposed.
+//! Phase 1: which entry is safe to propose? Gathering promises, and choosing from what they report.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -17,19 +17,19 @@ pub struct Attempt {
     ballot: Ballot,
     from: Instance,
     until: Option<Instance>,
-    /// What each acceptor's pages have told about, in order.
+    /// The instances that each acceptor's pages cover, in order.
     told: BTreeMap<u32, Vec<Run<Instance>>>,
     complete: Tally,
     /// What the acceptors have trimmed: everything below is decided.
     trimmed: Instance,
-    /// What was accepted in the highest ballot reported, and by whom.
+    /// What was accepted in the highest ballot reported, and by which acceptors.
     reports: Segments<Report>,
 }
 
 /// In which ballot the acceptors have accepted an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Report {
-    /// The highest in which any of them accepted in that instance.
+    /// The highest ballot in which any of them accepted in that instance.
     pub ballot: Ballot,
     /// Which of them reported that ballot.
     pub voters: Tally,
@@ -38,11 +38,11 @@ pub struct Report {
 /// What a promise did to the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageOutcome {
-    /// It is no answer to what was asked, or is known.
+    /// It does not answer this attempt, or repeats a page.
     NotAsked,
-    /// The acceptor has more to tell; ask for the pages from here on.
+    /// The acceptor has more pages; ask for those from here on.
     NextPage(Instance),
-    /// It has more to tell, and does so without being asked.
+    /// The acceptor has more pages, and sends them without being asked.
     IsFollowed,
     /// The acceptor's promise is complete.
     Complete,
@@ -90,7 +90,7 @@ impl Attempt {
         (self.from, self.until)
     }
 
-    /// The first instance that these pages, of one acceptor, do not tell about.
+    /// The first instance that these pages of one acceptor do not cover.
     fn first_missing(&self, told: &[Run<Instance>]) -> Option<Instance> {
         let first = told.first().filter(|run| run.from == self.from);
         let missing = first.map_or(self.from, |run| run.until);
@@ -106,7 +106,8 @@ impl Attempt {
     /// It counts only for this attempt's ballot and instances: an older promise does not cover what
     /// was accepted since. Pages may come in any order. An acceptor that has promised the ballot
     /// accepts nothing below it any more, and nothing in it before the attempt is won; so each page
-    /// says for its instances, from when it was sent on, what all of them say together.
+    /// stays true for its instances from the moment it was sent, and all pages together are one
+    /// promise.
     pub fn on_promise(&mut self, acceptor: u32, promise: Promise) -> PageOutcome {
         let until = promise.next.unwrap_or(self.end());
         let is_asked = promise.ballot == self.ballot
@@ -122,8 +123,8 @@ impl Attempt {
         }
         told.push(page);
         *told = merge(std::mem::take(told));
-        // Of several the highest counts: what one acceptor has trimmed is decided, and the others
-        // may not have voted there.
+        // The highest counts: what one acceptor has trimmed is decided, and the others may not have
+        // voted there.
         self.trimmed = self.trimmed.max(promise.trimmed);
         for accepted in promise.accepted {
             self.report(acceptor, accepted);
@@ -160,7 +161,7 @@ impl Attempt {
         let report = Report { ballot, voters };
         let mut rest = Some(page);
         while let Some(whole) = rest {
-            // As far as one segment, or none, reaches.
+            // Up to the end of one segment, or of the gap between two.
             let until = match self.reports.at(whole.run()) {
                 Held::Entries(known) => known.run().until,
                 Held::Nothing(until) => until,

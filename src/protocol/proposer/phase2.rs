@@ -1,4 +1,4 @@
-//! Phase 2: what is in flight under the leader's ballot, until a quorum has accepted it.
+//! Phase 2: which values are in flight under the leader's ballot, until a quorum has accepted them.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -23,18 +23,18 @@ pub struct Phase2 {
     ballot: Ballot,
     quorum: Quorum,
     in_flight: Segments<InFlight>,
-    /// Proposed and not sent yet, and to be sent again: as soon as there is room in the network.
+    /// Not sent yet, or to be sent again, as soon as there is room in the network.
     fresh: Vec<Run<Instance>>,
     again: Vec<Run<Instance>>,
-    /// What was lost often, to be sent once more when nothing else waits.
+    /// Lost several times: sent once more when nothing else waits.
     late: Vec<Run<Instance>>,
-    /// How many bytes of entries these are, at most.
+    /// An upper bound of the bytes of entries in these two.
     unsent_bytes: usize,
     /// What is in the network.
     flow: Flow<Run<Instance>>,
     /// Whether anything is ever sent again.
     sends_again: bool,
-    /// Whether what is in flight is the last for now: acceptors are told.
+    /// Whether no new values are taken for now; Accepts say so.
     is_full: bool,
 }
 
@@ -50,7 +50,7 @@ struct InFlight {
 }
 
 impl InFlight {
-    /// All but the ticket, which says in what order things were sent, and not what was.
+    /// Everything but the ticket, which says in what order things were sent, not what was sent.
     fn told(&self) -> (Tally, Time, u32) {
         (self.accepted, self.since, self.retries)
     }
@@ -71,8 +71,8 @@ impl Hash for InFlight {
 }
 
 impl Phase2 {
-    /// Nothing in flight under `ballot`, which a quorum has promised or is being asked to. What is
-    /// lost is sent again, or never.
+    /// Nothing in flight under `ballot`, which a quorum has promised or is being asked to promise.
+    /// Lost Accepts are sent again if `sends_again`.
     pub fn new(ballot: Ballot, quorum: Quorum, sends_again: bool, settings: &Settings) -> Self {
         let flow = if sends_again { Flow::new(settings) } else { Flow::unbounded(settings) };
         Phase2 {
@@ -99,7 +99,8 @@ impl Phase2 {
         self.in_flight.len()
     }
 
-    /// Whether there is room for `bytes` more in the network, beside all that waits for room.
+    /// Whether there is room for `bytes` more in the network, besides everything that waits for
+    /// room.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.flow.has_room(bytes + OVERHEAD_BYTES, self.unsent_bytes)
     }
@@ -114,15 +115,15 @@ impl Phase2 {
         self.flow.note_full();
     }
 
-    /// What of `run` is in flight, at its beginning.
+    /// How much of `run`, from its beginning, is in flight.
     pub fn at(&self, run: Run<Instance>) -> Held {
         self.in_flight.at(run)
     }
 
     /// Proposes the entries of `page`; they go out at the end of the turn.
     ///
-    /// One ballot never proposes two entries for an instance: that is what makes an acceptance of
-    /// (instance, ballot) speak for one entry, and the name of a decision name it.
+    /// One ballot never proposes two entries for an instance: so an acceptance of (instance,
+    /// ballot) stands for one entry, and so does the name of a decision.
     pub fn propose(&mut self, now: Time, page: Page) {
         let run = page.run();
         assert!(!self.in_flight.overlaps(run), "{run} is proposed once in a ballot");
@@ -133,8 +134,8 @@ impl Phase2 {
         self.in_flight.insert(page, flight);
     }
 
-    /// Counts what `acceptor` accepted in this ballot; returns what is chosen by that, in order
-    /// of the message's runs. A vote in another ballot is not for what this one proposed.
+    /// Counts what `acceptor` accepted in this ballot; returns what that chooses, in the order of
+    /// the message's runs. A vote in another ballot is not a vote for what this one proposed.
     pub fn on_accepted(
         &mut self,
         now: Time,
@@ -149,7 +150,7 @@ impl Phase2 {
             return chosen;
         }
         for run in disjoint(&accepted.runs).as_ref() {
-            // Over what is in flight, not over the run: a forged run may be endless.
+            // Iterates over what is in flight, not over the run: a forged run may be endless.
             let mut won = Few::new();
             self.in_flight.change(*run, |run, _, flight| {
                 flight.accepted.vote(acceptor);
@@ -167,7 +168,7 @@ impl Phase2 {
         chosen
     }
 
-    /// Takes `run` out of flight: it is decided by other means. Returns what was proposed.
+    /// Takes `run` out of flight because it was decided by other means. Returns what was proposed.
     pub fn forget(&mut self, run: Run<Instance>) -> Few<Page> {
         let mut forgotten = Few::new();
         if self.in_flight.overlaps(run) {
@@ -176,8 +177,8 @@ impl Phase2 {
         forgotten
     }
 
-    /// Takes `run` out of flight. It was answered by a quorum, if at all: a minority that is slow
-    /// keeps nothing in the network.
+    /// Takes `run` out of flight. If it was answered, a quorum did: a slow minority keeps nothing
+    /// in the network.
     fn take(&mut self, answered: Option<Time>, run: Run<Instance>, taken: &mut Few<Page>) {
         let mut last = Ticket::default();
         let mut tickets = Few::new();
@@ -189,7 +190,7 @@ impl Phase2 {
             taken.push(page);
         });
         for ticket in tickets {
-            // Some of a datagram may be accepted, and the rest not: it had been sent before.
+            // Part of a datagram may be accepted, and the rest not: it had been sent before.
             let Some(datagram) = self.flow.what(ticket) else { continue };
             // Mostly there is no rest.
             let has_rest = self.in_flight.overlaps(datagram)
@@ -204,7 +205,7 @@ impl Phase2 {
         }
     }
 
-    /// What was overtaken is sent again.
+    /// Queues what was overtaken, to be sent again.
     fn find_lost(&mut self, settings: &Settings) {
         let mut lost = Vec::new();
         self.flow.take_lost(settings, &mut lost);
@@ -228,18 +229,18 @@ impl Phase2 {
         self.unsent_bytes = unsent.map(|(page, _)| page.entries.bytes()).sum();
     }
 
-    /// When something should be answered.
+    /// When the next answer is due.
     pub fn next_deadline(&self, settings: &Settings) -> Option<Time> {
         self.flow.deadline(settings)
     }
 
-    /// Whatever is in flight is overdue.
+    /// Treats everything in flight as overdue.
     pub fn expedite(&mut self) {
         let lost = self.flow.take_all();
         self.send_again(lost);
     }
 
-    /// What was not answered in time is sent again.
+    /// Queues what was not answered in time, to be sent again.
     pub fn on_deadline(&mut self, now: Time, settings: &Settings) {
         let mut lost = Vec::new();
         self.flow.take_due(now, settings, &mut lost);
@@ -247,8 +248,8 @@ impl Phase2 {
         self.late.extend(self.flow.take_later(now));
     }
 
-    /// Sends what there is room for: first what is sent again. `names` ride on the first Accept
-    /// that has room for them.
+    /// Sends what there is room for, retransmissions first. `names` ride on the first Accept that
+    /// has room for them.
     pub fn send(&mut self, now: Time, names: &mut Names, settings: &Settings, fx: &mut Effects) {
         if self.again.is_empty() && self.fresh.is_empty() && self.late.is_empty() {
             return;
@@ -312,8 +313,8 @@ impl Phase2 {
         runs
     }
 
-    /// What leaves when it is one page, which came together and goes as it is: mostly, when values
-    /// come alone.
+    /// The next datagram if it is one page that arrived together and leaves unchanged: the usual
+    /// case when values come alone.
     fn lone_page(&self, runs: &[Run<Instance>], settings: &Settings) -> Option<Page> {
         let [run] = runs else { return None };
         let Held::Entries(page) = self.in_flight.at(*run) else { return None };
@@ -342,7 +343,7 @@ impl Phase2 {
         });
         self.flow.send(now, run, page.entries.bytes() + OVERHEAD_BYTES, retries);
         if is_joined {
-            // What goes out in one datagram is voted on as a whole.
+            // The entries of one datagram are voted on as a whole.
             self.in_flight.join(run, settings.entries_bytes());
         }
         let Page { from, entries } = page;
@@ -357,7 +358,7 @@ impl Phase2 {
         fx.send(Role::Acceptor, Message::Accept(accept));
     }
 
-    /// Whether all that is in flight is in the network, or about to be. For the simulator.
+    /// Checks that everything in flight is in the network, or about to be. For the simulator.
     pub fn check(&self) -> Result<(), String> {
         self.flow.check()?;
         if !self.sends_again {
@@ -378,8 +379,8 @@ impl Phase2 {
         Ok(())
     }
 
-    /// Since when the first instance in flight waits for a quorum. That others are answered
-    /// meanwhile is no comfort: it may be too long for the way.
+    /// Since when the first instance in flight waits for a quorum. Answers to others prove nothing
+    /// for it: its datagram may be too large for the path.
     pub fn stalled_since(&self) -> Option<Time> {
         let everything = Run::new(Instance::FIRST, Instance(u64::MAX));
         self.in_flight.pages(everything).next().map(|(_, flight)| flight.since)
@@ -428,7 +429,8 @@ mod tests {
         assert_eq!(phase2.len(), 2);
     }
 
-    /// A forged datagram is bounded by what it carries: not by that times what is in flight.
+    /// The work for a forged datagram is bounded by what it carries, not by that times what is in
+    /// flight.
     #[test]
     fn instances_that_are_named_again_cost_nothing() {
         let endless = || Run::new(Instance(1), Instance(u64::MAX));
@@ -460,7 +462,7 @@ mod tests {
         assert_eq!(look(&mut phase2, deadline, &mut fx), 2, "it was sent a moment ago");
     }
 
-    /// What is lost where answers take half a millisecond is not waited for long.
+    /// Where answers take half a millisecond, a lost one is not waited for long.
     #[test]
     fn the_wait_follows_the_answers() {
         let settings = Settings::default();

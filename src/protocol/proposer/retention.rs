@@ -1,18 +1,18 @@
-//! When a leader writes a checkpoint, and how far it lets go of the log.
+//! When does a leader write a checkpoint, and how much of the log does it trim?
 //!
-//! A checkpoint is written whenever a quarter of what is retained was passed since the last one.
-//! The log is trimmed at the newest checkpoint that leaves as much as is to be retained. So between
-//! one and one and a half times as much is kept, and a little more while a checkpoint is under way.
-//! In the same way memories forget what is beyond `hold_bytes`, where the disks of acceptors keep
-//! what is retained.
+//! A checkpoint is written whenever a quarter of the retained amount was delivered since the last
+//! one. The log is trimmed at the newest checkpoint that leaves the retained amount. So between one
+//! and one and a half times that amount is kept, and a little more while a checkpoint is under way.
+//! In the same way processes drop from memory what lies beyond `hold_bytes`, where the acceptors'
+//! disks keep the retained amount.
 //!
 //! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`). Where a
 //! learner fetches a snapshot, the log waits for it, unless disks are full (`fetchers`).
 //!
-//! A proposer that was started again passes no checkpoint that is only on disks. So behind each
-//! stands where the log may be trimmed below it, and how far that lies back
-//! (`checkpoint::History`); how old it is by now, `age` has. What is not known for certain counts
-//! as less than it may be, but for a hundredth of what is retained when a calendar jumps.
+//! A restarted proposer does not see checkpoints that are only on disks. So behind each checkpoint
+//! stands where the log may be trimmed below it, and how far back that lies
+//! (`checkpoint::History`); `age` computes how old it is by now. Whatever is not known for certain
+//! is counted low, except that a calendar that jumps may add a hundredth of the retained span.
 //!
 //! It also writes a limit when there are too many sessions (`sessions`).
 
@@ -33,38 +33,39 @@ use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Instance, LogTime, Sender, Time};
 
-/// Of what is retained, so much is passed between two checkpoints.
+/// The part of the retained amount between two checkpoints: one in this many.
 const CHECKPOINTS: u64 = 4;
 
-/// Of what is retained, so much lies between two checkpoints that another repeats, at least.
+/// The least part of the retained amount between two checkpoints that a later one repeats: one in
+/// this many.
 const REPEATED: u64 = 2 * CHECKPOINTS;
 
-/// A checkpoint is written once so many times as many bytes were passed as the last one had: where
-/// there are many sessions, checkpoints are long, and must not be most of the log.
+/// A checkpoint is written only after this many times the bytes of the last one: with many sessions
+/// checkpoints are long, and must not make up most of the log.
 const BYTES_BETWEEN: u64 = 8;
 
-/// How long the keepers may hold the log back before that is said, and before it is said again.
+/// How long the keepers may hold the log back before that is logged, and before it is logged again.
 const HELD_BACK: Duration = Duration::from_secs(60);
 
 /// What a proposer has passed, and where it may trim.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Retention {
-    /// The checkpoints that it knows, by what they are of.
+    /// The checkpoints that it knows, by the instance they are of.
     marks: BTreeMap<Instance, Mark>,
     passed: Passed,
     /// It took up the log at the checkpoint of this instance, if it did not begin with the first.
     begun: Option<Instance>,
-    /// How many entries that are no pieces were passed since the last checkpoint, and their bytes.
+    /// How many entries other than pieces were passed since the last checkpoint.
     fresh: u64,
     fresh_bytes: u64,
     /// The first of them.
     fresh_since: Option<Point>,
-    /// How many bytes of pieces were passed since the last checkpoint, and of how many it was.
+    /// How many bytes of pieces were passed since the last checkpoint, and how many that one had.
     piece_bytes: u64,
     checkpoint_bytes: u64,
     keepers: Keepers,
     fetchers: Fetchers,
-    /// When it was said last that they hold the log back.
+    /// When it was last logged that they hold the log back.
     warned: Option<Time>,
 }
 
@@ -84,7 +85,7 @@ struct Back {
 }
 
 impl Back {
-    /// In the unit of what is retained.
+    /// The distance in the unit of `retain`.
     fn of(self, retain: Retain) -> u64 {
         match retain {
             Retain::All | Retain::Bytes(_) => self.distance.bytes,
@@ -94,7 +95,7 @@ impl Back {
     }
 }
 
-/// How much is retained, in its unit; none if all is.
+/// How much is retained, in the unit of `retain`; none if everything is.
 fn amount(retain: Retain) -> Option<u64> {
     match retain {
         Retain::All => None,
@@ -105,8 +106,8 @@ fn amount(retain: Retain) -> Option<u64> {
 }
 
 impl Retention {
-    /// The log is taken up at the checkpoint of `of`, where its time is `time`. What learners have,
-    /// and need, is known from them, and not from the log.
+    /// Takes the log up at the checkpoint of `of`, where its time is `time`. What learners have and
+    /// need stays: that is known from them, not from the log.
     pub fn begin(&mut self, of: Instance, time: LogTime) {
         let Retention { keepers, fetchers, .. } = std::mem::take(self);
         let (begun, passed) = (Some(of), Passed::beginning(time));
@@ -122,7 +123,7 @@ impl Retention {
         self.passed.pass(&page.entries, are_pieces, counted);
         if are_pieces {
             let begins = page.pieces().any(|(_, piece)| piece.place == 0);
-            // What was counted before is left of a checkpoint whose leader died.
+            // Pieces counted before belong to a checkpoint whose leader died.
             self.piece_bytes = if begins { bytes } else { self.piece_bytes + bytes };
         } else {
             let here = || Point::new(now, Distance::default(), self.passed);
@@ -148,15 +149,15 @@ impl Retention {
         }
     }
 
-    /// What was passed when the checkpoint of `of` was written: what lies between it and its pieces
-    /// is above it.
+    /// What was passed when the checkpoint of `of` was written: entries between `of` and its pieces
+    /// lie above it.
     fn passed_at(&self, of: Instance) -> Passed {
         let is_first = self.begun == Some(of);
         let began = if is_first { Passed::default() } else { self.passed };
         self.passed.with_entries_of(began)
     }
 
-    /// The log may be trimmed at `point`, which lay so far back when `at` was passed.
+    /// The log may be trimmed at `point`, which says how far back it lay when `at` was passed.
     fn recall(&mut self, now: Time, point: TrimPoint, at: Passed) {
         let TrimPoint { of, keep, mut back } = point;
         if bugs::has(Bug::CountsAgeAnew) {
@@ -167,8 +168,8 @@ impl Retention {
         mark.point.is_as_old_as(back.age_ms, now, &self.passed);
     }
 
-    /// Of the checkpoints that keep what is trimmed the last alone is of use; and of many that are
-    /// not in memory any more a few are enough.
+    /// Drops useless checkpoints: of those at or below the trimmed part only the last is of use,
+    /// and of those no longer in memory a few are enough.
     pub fn let_go(&mut self, now: Time, log: &DecidedLog, retain: Retain) {
         let (trimmed, forgotten) = (log.trimmed(), log.forgotten());
         while self.marks.values().nth(1).is_some_and(|mark| mark.keep <= trimmed) {
@@ -188,8 +189,8 @@ impl Retention {
         Back { distance, instances: log.watermark().0.saturating_sub(of.0) }
     }
 
-    /// The checkpoints that the next one repeats: the oldest that is of use, and those that lie far
-    /// enough from each other.
+    /// The checkpoints that the next one repeats: the oldest useful one, and others that lie far
+    /// enough apart.
     fn spaced(&self, now: Time, log: &DecidedLog, retain: Retain) -> Vec<TrimPoint> {
         let of_use = self.marks.iter().filter(|(_, mark)| mark.keep > log.trimmed());
         let all = of_use.map(|(of, mark)| {
@@ -198,7 +199,7 @@ impl Retention {
         });
         let all: Vec<(TrimPoint, u64)> = all.collect();
         let farthest = all.first().map_or(0, |(_, back)| *back);
-        // So there are no more than may be.
+        // This keeps their number within the limit.
         let least = farthest.div_ceil(History::POINTS_MAX as u64 - 1).max(1);
         let apart = amount(retain).map_or(0, |amount| amount / REPEATED).max(least);
         let mut points: Vec<TrimPoint> = Vec::new();
@@ -212,19 +213,19 @@ impl Retention {
         points
     }
 
-    /// What stands behind a checkpoint that is written now. The time of the log is `time` by then.
+    /// The history behind a checkpoint that is written now, when the time of the log is `time`.
     fn history(&self, now: Time, time: LogTime, log: &DecidedLog, retain: Retain) -> History {
         History { of: log.watermark(), written: time, points: self.spaced(now, log, retain) }
     }
 
-    /// A learner tells what its snapshot stands for, and what it needs of the log.
+    /// A learner says what its snapshot stands for, and what it needs of the log.
     pub fn on_durable(&mut self, now: Time, from: Sender, durable: &Durable, settings: &Settings) {
         self.keepers.on_durable(from, durable, settings);
         self.fetchers.on_durable(now, from, durable);
     }
 
-    /// Whether a checkpoint is due, and what it shall say. Where disks are full, one is due as soon
-    /// as it trims any values: no others come that would make it due.
+    /// The checkpoint to write, if one is due. Where disks are full, one is due as soon as it trims
+    /// any values: no new values come that would make it due.
     pub fn due(
         &mut self,
         now: Time,
@@ -243,8 +244,8 @@ impl Retention {
             .then_some(lets_go)
     }
 
-    /// Whether a checkpoint that trims the log below `trim` removes any values, as far as it is
-    /// known here. One that trimmed no more than the one before would be followed by others.
+    /// Whether a checkpoint that trims the log below `trim` removes any values, as far as is known
+    /// here. One that trimmed no more than the one before would be followed by endless others.
     fn has_values_below(&self, trim: Instance, log: &DecidedLog) -> bool {
         let values = |mark: &Mark| mark.point.back(Time::ZERO, &self.passed).values;
         let last = |below: Instance| {
@@ -253,13 +254,13 @@ impl Retention {
         };
         match (last(log.trimmed()), last(trim)) {
             (Some(before), Some(then)) => then < before,
-            // Nothing is known of what the last one trimmed.
+            // It is not known what the last one trimmed.
             (None, Some(_)) => true,
             (_, None) => false,
         }
     }
 
-    /// Whether so much was passed that a checkpoint is due.
+    /// Whether enough was passed for a checkpoint.
     fn is_due(&self, now: Time, settings: &Settings) -> bool {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
         let is_old = |age: Duration| {
@@ -289,7 +290,7 @@ impl Retention {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
         let name = log.progress().name;
         let kept = self.keepers.limit(name, settings);
-        // What all processes have in memory is bounded, and what full disks have.
+        // Memory is bounded, and so are full disks: neither waits for a learner.
         let waits = hold.is_some() && fullness == Fullness::None;
         let needed = waits.then(|| self.fetchers.limit(now, name, settings));
         let needed = needed.unwrap_or(Instance(u64::MAX));
@@ -299,13 +300,13 @@ impl Retention {
                 .is_some_and(|amount| back(mark).of(retain) >= amount.saturating_mul(times))
         };
         let is_old = |mark: &(&Instance, &Mark)| lies_beyond(*mark, 1);
-        // However much a learner needs, disks are made for what is retained.
+        // However much a learner needs, disks are sized for the retained amount.
         let is_wanted =
             |mark: (&Instance, &Mark)| mark.1.keep > needed && !lies_beyond(mark, fetchers::KEPT);
         let is_beyond = |mark: &(&Instance, &Mark)| {
             hold.is_some_and(|bytes| back(*mark).distance.bytes >= bytes)
         };
-        // What lies below something old is older, whatever is known of it.
+        // A point below an old one is older still, whatever is known of it.
         let old = self.marks.iter().rev().find(is_old);
         let below = old.map(|(of, _)| self.marks.range(..=*of).rev());
         let trims =
@@ -321,8 +322,8 @@ impl Retention {
             |mark: Option<(&Instance, &Mark)>| mark.map_or(Instance::FIRST, |(_, mark)| mark.keep);
         let trim = keep(trims).max(log.trimmed());
         let forget = keep(forgets).max(log.forgotten()).max(trim);
-        // What is open keeps the log from being trimmed and forgotten, unless nobody has continued
-        // it for as long as anything is retained, or held.
+        // An open value keeps the log from being trimmed and forgotten, unless nobody has continued
+        // it for as long as anything is retained or held.
         let lets_go = LetsGo { trim, forget, idle_below: of(trims).max(of(forgets)) };
         if let Some(below) = held_back
             && self.warned.is_none_or(|when| now.since(when) > HELD_BACK)
@@ -346,7 +347,7 @@ impl Proposer {
         }
         let fullness = self.fullness(now);
         let lets_go = self.retention.due(now, &self.log, &self.settings, fullness)?;
-        // Where all is retained, an instance stays open for the client that may ask for it.
+        // Where everything is retained, an instance stays open for a client that may ask for it.
         let stays_open = self.settings.retain == Retain::All && leadership.has_holes(&self.log);
         (!stays_open).then_some(lets_go)
     }
@@ -358,8 +359,8 @@ impl Proposer {
         }
     }
 
-    /// Writes a checkpoint now that trims the log at the newest one that was passed, whatever is
-    /// retained, if it leads and may write any: for models of what may happen.
+    /// Writes a checkpoint now that trims the log at the newest one that was passed, whatever
+    /// `retain` says, if it leads and may write one. For the model checker.
     pub fn trim(&mut self, now: Time) {
         let Phase::Leading(leadership) = &self.phase else { return };
         if leadership.may_write(&self.log) {
@@ -385,7 +386,8 @@ impl Proposer {
 }
 
 impl Proposer {
-    /// Writes how many sessions are remembered, if it leads and there are a quarter more than that.
+    /// Writes a limit of how many sessions are remembered, if it leads and there are a quarter more
+    /// than that.
     pub(super) fn write_limit(&mut self) {
         let Phase::Leading(leadership) = &mut self.phase else { return };
         let (count, most) = (self.log.session_count(), self.settings.sessions);
@@ -483,12 +485,12 @@ mod tests {
             })
             .collect();
         assert!(kept[300..].iter().all(|kept| (100..160).contains(kept)), "{kept:?}");
-        // Nothing is passed: nothing is written, however long that lasts.
+        // While nothing is passed, nothing is written, however long that lasts.
         pass(&mut log, &mut retention, 1, second(500), retain);
         assert_eq!(retention.due(second(9000), &log, &keeping(retain), Fullness::None), None);
     }
 
-    /// What is left of a checkpoint whose leader died half way makes the next no longer.
+    /// The remains of a checkpoint whose leader died half way do not lengthen the next one.
     #[test]
     fn pieces_of_a_checkpoint_that_was_not_finished_do_not_count() {
         let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
@@ -507,7 +509,7 @@ mod tests {
         assert!(retention.checkpoint_bytes < bytes as u64 + 64, "{retention:?} of {bytes}");
     }
 
-    /// Nothing new comes while disks are full: what has become old is trimmed all the same, and a
+    /// Nothing new comes while disks are full: old entries are trimmed all the same, and a
     /// checkpoint is no reason for another one.
     #[test]
     fn while_disks_are_full_a_checkpoint_is_due_when_it_trims_values() {
@@ -556,12 +558,12 @@ mod tests {
             let LetsGo { trim, .. } = retention.lets_go(now, &log, &settings, fullness);
             assert_eq!(trim == Instance::FIRST, waits, "{hold_bytes:?}, {fullness:?}: {trim}");
         }
-        // Nor beyond so many times what is retained.
+        // Nor beyond a multiple of the retained amount.
         let settings = Settings { hold_bytes: held, ..keeping(Retain::Entries(50)) };
         let LetsGo { trim, .. } = retention.lets_go(now, &log, &settings, Fullness::None);
         let kept = log.watermark().0 - trim.0;
         assert!((200..240).contains(&kept), "{kept} are kept");
-        // Also of one that took up the log since.
+        // The same holds for one that took up the log since.
         let settings = Settings { hold_bytes: Some(1 << 20), ..keeping(retain) };
         let marks = retention.marks.clone();
         retention.begin(Instance(1), LogTime::NONE);
@@ -569,9 +571,9 @@ mod tests {
         assert_eq!(retention.lets_go(now, &log, &settings, Fullness::None).trim, Instance::FIRST);
     }
 
-    /// What keepers have told counts, whoever leads next: a standby hears it as the leader does,
-    /// and forgets nothing of it when it takes up a log of which the beginning is gone. One that
-    /// has heard nothing yet trims nothing.
+    /// The word of keepers counts under the next leader as well: a standby hears it as the leader
+    /// does, and keeps it when it takes up a log whose beginning is gone. A proposer that has heard
+    /// nothing yet trims nothing.
     #[test]
     fn a_new_leader_trims_nothing_that_keepers_have_not_told_it_of() {
         let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
@@ -605,8 +607,8 @@ mod tests {
         tell(&mut retention, 2, 1, keeps[4]);
         take_up(&mut retention);
         assert_eq!(trim(&mut retention), keeps[4]);
-        // What was told late, or by a life that is over, is no reason to trim more; and a keeper
-        // that lost its disk takes back what it said.
+        // A late message, or one from an earlier incarnation, is no reason to trim more; and a
+        // keeper that lost its disk takes back what it said.
         tell(&mut retention, 2, 1, keeps[2]);
         assert_eq!(trim(&mut retention), keeps[4]);
         tell(&mut retention, 2, 2, Instance::FIRST);
@@ -706,7 +708,8 @@ mod tests {
                     let points = &history.points;
                     assert!(points.len() <= History::POINTS_MAX, "{} points", points.len());
                     assert!(points.first().is_none_or(|first| first.of < Instance(40)));
-                    // The newest that it leaves out is no further from its end than a part of all.
+                    // The newest one left out lies no further from the end than a fraction of the
+                    // whole.
                     let end = log.watermark().0;
                     let last = points.last().map_or(end, |last| last.of.0);
                     assert!(end - last < 40 + end / 8, "{last} of {end}");

@@ -2,24 +2,24 @@
 //!
 //! An acceptor says in its echoes when its disk is full (`acceptor::room`). While fewer of those
 //! that are heard than a majority have room, a leader takes no new values and tells the clients. It
-//! goes on with what is under way, and with what it writes itself: so the log below the next
-//! checkpoint becomes decided, and what that trims makes room. Then the echoes say so.
+//! goes on with values that are under way, and with what it writes itself: so the log below the
+//! next checkpoint becomes decided, and trimming it makes room. Then the echoes say so.
 //!
-//! A new leader knows nothing of full disks, and may have more to propose again than any reserve:
-//! the votes of one acceptor, while the others of its quorum were full for long. That cannot use up
-//! what checkpoints need:
+//! A new leader knows nothing of full disks, and may have more to propose again than any reserve
+//! holds: the votes of one acceptor, while the others of its quorum were full for long. That cannot
+//! use up the room that checkpoints need:
 //!
-//! 1. Before it has heard an echo its Accepts do not say that nothing new is taken, and acceptors
+//! 1. Until it has heard an echo, its Accepts do not say that nothing new is taken, and acceptors
 //!    whose disks are full vote for no value in them.
-//! 2. Then they vote from their reserve, and look at it in every turn while it is short. The last
-//!    quarter is for checkpoints and no-ops alone, whatever a leader says.
+//! 2. After that they vote from their reserve, and check it in every turn while it is short. The
+//!    last quarter is for checkpoints and no-ops alone, whatever a leader says.
 //! 3. What it proposes again leaves in slices: no more than the window, in bytes, is in flight, and
-//!    what is not voted for stays in flight. So between two looks no more than that is stored, and
+//!    what is not voted for stays in flight. So between two checks no more than that is stored, and
 //!    the reserve is four windows or more, or a quarter of a small disk, whose last bytes may be
 //!    passed: a write that finds no room is harmless (`storage::log`).
 //!
-//! What is left over waits until there is room: nothing is lost, and only the operator can help, as
-//! when the reserve was used up by one leader.
+//! Values that find no room wait: nothing is lost, and only the operator can help, as when one
+//! leader has used up the reserve.
 
 use std::collections::BTreeSet;
 
@@ -33,9 +33,9 @@ use crate::protocol::types::Time;
 pub enum Fullness {
     /// None.
     None,
-    /// Some, and a majority of the acceptors has room.
+    /// Some, but a majority of the acceptors has room.
     Few,
-    /// So many that nothing new is taken.
+    /// Enough that nothing new is taken.
     Most,
 }
 
@@ -64,7 +64,7 @@ impl Rooms {
 impl Proposer {
     /// Whether full disks are why nothing new can be decided. Without a quorum they are not.
     pub(super) fn is_full(&self, now: Time) -> bool {
-        // Mostly no disk is full, and there is nothing to count.
+        // Usually no disk is full, and there is nothing to count.
         if self.rooms.full.is_empty() || !self.election.is_quorate() {
             return false;
         }
@@ -78,7 +78,7 @@ impl Proposer {
         if self.leads_full() {
             Fullness::Most
         } else if self.rooms.full.is_empty() {
-            // Mostly, and this is asked in every turn.
+            // The usual case, and this is asked in every turn.
             Fullness::None
         } else if self.election.vouching_now(now).any(is_full) {
             Fullness::Few
@@ -87,7 +87,7 @@ impl Proposer {
         }
     }
 
-    /// Takes new values, or takes them no more.
+    /// Decides whether new values are taken.
     pub(super) fn look_for_room(&mut self, now: Time) {
         let is_full = self.is_full(now);
         let Phase::Leading(leadership) = &mut self.phase else { return };

@@ -1,6 +1,7 @@
-//! What a proposer is to the others: what it says of itself, and when it changes that.
+//! What does a proposer announce of itself, and when does that change: standby, candidate, leader,
+//! or stepping down?
 //!
-//! `election` has the rules; here they are followed.
+//! `election` has the rules; this file carries them out.
 
 use log::{info, warn};
 
@@ -13,13 +14,13 @@ use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Role, Sender, Session, Time};
 use crate::protocol::versions::Version;
 
-/// How many heartbeats in a row tell clients what is news.
+/// In how many consecutive heartbeats clients are told news.
 const NEWS_REPEATED: u32 = 5;
 
 /// How many times as long a leader waits for answers while disks are full.
 const FULL_PATIENCE: u32 = 16;
 
-/// Clients hear every so many-th of the heartbeats that follow.
+/// Of the heartbeats that follow, one in this many goes to clients.
 const CLIENTS_EVERY: u32 = 10;
 
 /// How many pleas are answered in a heartbeat's interval, at most.
@@ -36,8 +37,8 @@ pub(super) struct Said {
 }
 
 impl Proposer {
-    /// The version of the wire format in which it sends: while it leads, what it told in its last
-    /// heartbeat; else that of the leader.
+    /// The version of the wire format in which it sends: while it leads, the one announced in its
+    /// last heartbeat; else the leader's.
     pub(super) fn version_now(&self, now: Time) -> Version {
         match self.announced {
             Some(said) if self.is_leading() => said.version,
@@ -45,8 +46,8 @@ impl Proposer {
         }
     }
 
-    /// The version that the next heartbeat tells. It is judged then and at no other time, for that
-    /// costs more than a value.
+    /// The version that the next heartbeat announces. It is computed only then, for that costs more
+    /// than handling a value.
     fn judge_version(&self, now: Time) -> Version {
         if !self.is_leading() {
             return self.version_now(now);
@@ -55,7 +56,7 @@ impl Proposer {
         self.members.version(now, self.election.others_read(), word, &self.settings)
     }
 
-    /// Whether everything that is to be sent is in the network, or will be. For the simulator.
+    /// Checks that everything that must be sent is in the network, or will be. For the simulator.
     pub fn check(&self) -> Result<(), String> {
         match &self.phase {
             Phase::Leading(leadership) => leadership.check(),
@@ -63,16 +64,16 @@ impl Proposer {
         }
     }
 
-    /// Acceptors answer, but not to what matters: lets somebody else try, who may be better
-    /// connected. Links that carry small datagrams only are like that.
+    /// Steps down when acceptors answer, but not to what matters: another proposer may be better
+    /// connected. Links that carry small datagrams only behave like that.
     pub(super) fn give_way(&mut self, now: Time, fx: &mut Effects) {
         warn!("steps down: acceptors are heard, but no quorum of them answers what it asks");
         self.step_down(now, fx);
         self.abstains_until = now + self.settings.progress_timeout * 4;
     }
 
-    /// When a quorum is heard and has answered nothing for too long, and there is somebody to give
-    /// way to. A leader that hears no quorum stays: it blocks nobody.
+    /// Steps down when a quorum is heard but has answered nothing for too long, and there is
+    /// another proposer to take over. A leader that hears no quorum stays: it blocks nobody.
     pub(super) fn check_progress(&mut self, now: Time, fx: &mut Effects) {
         let since = match &self.phase {
             Phase::Standby => None,
@@ -82,9 +83,10 @@ impl Proposer {
         let (Some(since), Some(quorate)) = (since, self.election.quorate_since()) else { return };
         // A few tries, each of which may be lost.
         let patience = self.settings.progress_timeout.max(self.settings.retry_max * 8);
-        // Slow disks are slow for whoever leads.
+        // Slow disks are slow under any leader.
         let patience = patience.max(self.election.word_lasts(now) * 2);
-        // So are full ones, and each leader would store anew what the last left behind.
+        // Full disks are full under any leader, and each new one would store again what the last
+        // left behind.
         let patience = if self.leads_full() { patience * FULL_PATIENCE } else { patience };
         let is_stalled = now.since(since.max(quorate)) >= patience;
         if is_stalled && self.election.has_successor(now) {
@@ -92,7 +94,7 @@ impl Proposer {
         }
     }
 
-    /// Whether somebody else leads, or this ballot can win no more.
+    /// Steps down if somebody else leads, or if this ballot cannot win any more.
     pub(super) fn check_office(&mut self, now: Time, fx: &mut Effects) {
         let Some(ballot) = self.own_ballot() else { return };
         match self.election.has_lost(now, ballot) {
@@ -108,7 +110,7 @@ impl Proposer {
         }
     }
 
-    /// Whether it is this proposer's turn to lead.
+    /// Campaigns if it is this proposer's turn to lead.
     pub(super) fn check_election(&mut self, now: Time, fx: &mut Effects) {
         self.check_office(now, fx);
         if !matches!(self.phase, Phase::Standby) {
@@ -142,7 +144,7 @@ impl Proposer {
         self.own_ballot().unwrap_or(self.followed)
     }
 
-    /// What it is at the moment, for those who watch it.
+    /// Its present figures, for status and metrics.
     pub(super) fn look_at(&self, now: Time) -> Figures {
         let own = self.own_ballot();
         let leader = match &self.phase {
@@ -165,8 +167,8 @@ impl Proposer {
         }
     }
 
-    /// Says what it is: to the acceptors, which repeat it; if it leads or wants to, also to the
-    /// other proposers; and if it leads, to learners and clients.
+    /// Announces its standing: to the acceptors, which repeat it; if it leads or wants to, to the
+    /// other proposers as well; and if it leads, to learners and clients.
     pub(super) fn announce(&mut self, now: Time, asks: bool, fx: &mut Effects) {
         let (standing, quorate) = (self.standing(now), self.election.is_quorate());
         let full = self.leads_full();
@@ -187,17 +189,17 @@ impl Proposer {
             }
             Standing::Leads => (&[Role::Acceptor, Role::Proposer, Role::Learner], 1),
             Standing::Campaigns => (&[Role::Acceptor, Role::Proposer], 1),
-            // Nobody leads: whoever runs under the same id should hear of it.
+            // Nobody leads: a second process under the same id should hear of it.
             Standing::Stands | Standing::Abstains if asks => (&[Role::Acceptor, Role::Proposer], 3),
-            // It only has to be known to be there.
+            // The others only need to know that it is there.
             Standing::Stands | Standing::Abstains => (&[Role::Acceptor], 3),
         };
         to.iter().for_each(|role| fx.send(*role, heartbeat.clone()));
         fx.set_timer(Timer::Heartbeat, now + self.settings.heartbeat_interval * interval);
     }
 
-    /// Somebody is not served by the leader. The leader answers that it is there, the others soon
-    /// that they hear it.
+    /// A process is not served by the leader. The leader answers that it is there, and the others
+    /// soon answer that they hear the plea.
     pub(super) fn on_plea(&mut self, now: Time, from: Sender, plea: Plea, fx: &mut Effects) {
         self.members.on_plea(now, plea.reads);
         self.election.on_plea(now, from.node, plea);
@@ -215,7 +217,7 @@ impl Proposer {
     }
 
     /// Answers the pleas since the last time, those of a group in one datagram or a few: each
-    /// reaches the whole group, so one for each plea would cost the square of those who plead.
+    /// reaches the whole group, so one for each plea would cost the square of their number.
     pub(super) fn send_offers(&mut self, now: Time, fx: &mut Effects) {
         let pleaded = std::mem::take(&mut self.pleaded);
         let most = (self.settings.page_bytes() / Offer::CALLER_BYTES_MAX).max(1);
@@ -229,13 +231,13 @@ impl Proposer {
         }
     }
 
-    /// Whether clients hear of it, too: a few times when it is news, and then seldom, for there may
-    /// be a thousand of them, and each is woken up.
+    /// Whether clients hear this heartbeat: a few times when it is news, and then seldom, for there
+    /// may be a thousand of them, and each one is woken up.
     fn tells_clients(&self) -> bool {
         self.said <= NEWS_REPEATED || self.said.is_multiple_of(CLIENTS_EVERY)
     }
 
-    /// What others must know at once does not wait for the next heartbeat.
+    /// Announces at once what others must know before the next heartbeat.
     pub(super) fn announce_changes(&mut self, now: Time, fx: &mut Effects) {
         let quorate = self.election.is_quorate();
         let Some(said) = self.announced else { return };

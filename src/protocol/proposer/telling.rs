@@ -1,8 +1,8 @@
-//! Telling learners and standbys what is decided, until a learner says that it holds it.
+//! Which process is told which decisions: learners and standbys, until a learner acknowledges them.
 //!
-//! What this leader's own Accepts decided is named, for its values have been heard; the rest is
-//! told with its values. Names ride on an Accept of the same turn when there is one, and never wait
-//! for one.
+//! Decisions made by this leader's own Accepts are sent as names, for the values have been heard;
+//! all others are sent with their values. Names ride on an Accept of the same turn if there is one,
+//! and never wait for one.
 
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
@@ -18,7 +18,7 @@ use crate::protocol::timer::Timer;
 use crate::protocol::types::Few;
 use crate::protocol::types::{Ballot, Instance, Role, Run, Time};
 
-/// How many runs above the watermark are named again with the next ones: a name may be lost.
+/// How many runs above the watermark are named again with the next ones, since names may be lost.
 const RUNS_REPEATED: usize = 8;
 
 /// What the leader knows of the learners: when to name decisions again.
@@ -26,9 +26,9 @@ const RUNS_REPEATED: usize = 8;
 pub struct Learners {
     /// What the leading learner said last.
     pub acknowledged: Option<Progress>,
-    /// How much was decided when it was looked at last: it should be acknowledged by now.
+    /// How many instances were decided at the last look; they should be acknowledged by now.
     pub due: u64,
-    /// Looks in a row at which nothing had moved.
+    /// Consecutive looks at which nothing had moved.
     pub tries: u32,
     /// Whether the timer is set.
     pub armed: bool,
@@ -37,26 +37,26 @@ pub struct Learners {
 /// What was decided in this turn.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct News {
-    /// By this leader's own Accepts: to be named.
+    /// Decided by this leader's own Accepts: sent as names.
     pub named: Vec<Run<Instance>>,
-    /// By those of earlier leaders, as phase 1 found: to be told with its values.
+    /// Decided by Accepts of earlier leaders, as phase 1 found: sent with their values.
     pub found: Vec<Page>,
-    /// What is named now.
+    /// The names to send now.
     pub names: Names,
-    /// The last that was named above the watermark.
+    /// The runs named last above the watermark.
     recent: Vec<Run<Instance>>,
-    /// Whether there is any.
+    /// Whether anything was decided in this turn.
     is_news: bool,
 }
 
-/// Names on their way out.
+/// Names of decisions, on their way out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Names {
     /// Everything below it is decided: the watermark.
     pub until: Instance,
     /// What else is decided.
     pub runs: Few<Run<Instance>>,
-    /// Whether it is news, and not said yet.
+    /// Whether it is news that was not sent yet.
     pub is_due: bool,
 }
 
@@ -67,7 +67,7 @@ impl Default for Names {
 }
 
 impl News {
-    /// Makes up the names of this turn, when all of it is decided.
+    /// Puts the names of this turn together, once everything it decides is known.
     pub fn name(&mut self, log: &DecidedLog) {
         self.names.until = log.decided_below();
         self.names.is_due = !self.named.is_empty();
@@ -88,8 +88,8 @@ impl News {
 }
 
 impl Proposer {
-    /// Names again what is decided, unless the learners have moved since the last look. It backs
-    /// off, for there may be no learner.
+    /// Sends the names again unless the learners have moved since the last look. It backs off, for
+    /// there may be no learner.
     pub(super) fn on_retry_decide(&mut self, now: Time, fx: &mut Effects) {
         self.learners.armed = false;
         let Some(ballot) = self.own_ballot().filter(|_| self.is_leading()) else { return };
@@ -121,9 +121,9 @@ impl Proposer {
         fx.set_timer(Timer::RetryDecide, now + wait);
     }
 
-    /// Tells what was decided in this turn, as far as no Accept has told it.
+    /// Sends the decisions of this turn that no Accept has carried.
     ///
-    /// Standbys are told names by Accepts and heartbeats alone: nobody waits for them.
+    /// Standbys get names from Accepts and heartbeats alone: nobody waits for them.
     pub(super) fn tell(&mut self, now: Time, fx: &mut Effects) {
         let Some(ballot) = self.own_ballot().filter(|_| self.is_leading()) else { return };
         if self.news.names.is_due {
@@ -145,8 +145,8 @@ impl Proposer {
         }
     }
 
-    /// Tells values that have no name. Of more than answers a catch-up request the others hear by
-    /// the watermark, and fetch it.
+    /// Sends decided values that have no name. If there are more than one catch-up reply holds, the
+    /// others learn of the rest from the watermark, and fetch it.
     fn send_found(&mut self, now: Time, ballot: Ballot, fx: &mut Effects) {
         let mut found = std::mem::take(&mut self.news.found);
         found.sort_unstable_by_key(|page| page.from);

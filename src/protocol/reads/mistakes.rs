@@ -1,4 +1,4 @@
-//! Where a read must wait, with deliberate bugs; see `protocol::parts`.
+//! How far a read must wait, with deliberate bugs; see `protocol::parts`.
 
 use std::ops::{Deref, DerefMut};
 

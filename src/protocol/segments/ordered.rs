@@ -1,14 +1,14 @@
-//! A map in the order of instances that is quick at its end.
+//! A map in the order of instances that is fast at its end.
 //!
-//! What is new nearly always belongs behind everything, and what is looked at, changed or taken
-//! away is nearly always among the last. So the last entries stand in a ring, where that is one
-//! step, and those before them in a tree, where nothing is slow.
+//! New entries nearly always go to the end, and lookups, changes and removals are nearly always
+//! near the end. So the last entries stand in a ring, where each of these is one step, and those
+//! before them in a tree, where nothing is slow.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::protocol::types::{Instance, Run};
 
-/// How many entries the ring has at most: two blocks of single values.
+/// How many entries the ring holds at most: two blocks of single values.
 const RECENT_MAX: usize = 128;
 
 /// A map from [`Instance`] to a `V`.
@@ -54,14 +54,14 @@ impl<V> Ordered<V> {
         }
     }
 
-    /// What `instance` has, if that stands in the ring, to be changed.
+    /// The value of `instance`, mutable, if it stands in the ring.
     pub fn recent_mut(&mut self, instance: Instance) -> Option<&mut V> {
         let place = self.place(instance);
         let (at, value) = self.recent.get_mut(place)?;
         (*at == instance).then_some(value)
     }
 
-    /// The same, taken away if `is_it` says so.
+    /// Removes and returns the same if `is_it` holds for it.
     pub fn take_recent(&mut self, instance: Instance, is_it: impl FnOnce(&V) -> bool) -> Option<V> {
         let place = self.place(instance);
         let (at, value) = self.recent.get(place)?;
@@ -82,7 +82,7 @@ impl<V> Ordered<V> {
         older.chain(self.recent.range(self.places(run)).map(of_ring))
     }
 
-    /// The same, to be changed.
+    /// The same, mutable.
     pub fn range_mut(&mut self, run: Run<Instance>) -> impl Iterator<Item = (Instance, &mut V)> {
         let (places, reaches_older) = (self.places(run), self.reaches_older(run));
         let older = reaches_older.then(|| self.older.range_mut(run.from..run.until));
@@ -90,7 +90,7 @@ impl<V> Ordered<V> {
         older.chain(self.recent.range_mut(places).map(|(at, value)| (*at, value)))
     }
 
-    /// Gives `instance`, which has nothing so far, this.
+    /// Inserts `value` at `instance`, which has none so far.
     pub fn insert(&mut self, instance: Instance, value: V) {
         if self.last().is_none_or(|(last, _)| last < instance) {
             self.recent.push_back((instance, value));
@@ -108,7 +108,7 @@ impl<V> Ordered<V> {
         }
     }
 
-    /// Takes away what lies in `run`, in order.
+    /// Removes what lies in `run`, in order.
     pub fn take(&mut self, run: Run<Instance>, mut taken: impl FnMut(Instance, V)) {
         if self.reaches_older(run) {
             while let Some(at) = self.older.range(run.from..run.until).next().map(|(at, _)| *at)
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// However much of it stands in the ring, it answers as a tree alone does.
+        /// It answers as a tree alone does, however much of it stands in the ring.
         #[test]
         fn it_behaves_like_a_tree(
             rising in 0..400u64,

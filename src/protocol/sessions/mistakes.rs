@@ -51,7 +51,7 @@ impl Sessions {
         forgotten
     }
 
-    /// Makes the session that was active last the one that was active first, and back.
+    /// Reverses the order in which sessions were last active.
     fn turn_round(&mut self) {
         if bugs::has(Bug::ForgetsNewest) {
             for position in self.positions.values_mut() {

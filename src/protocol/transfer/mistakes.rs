@@ -63,7 +63,7 @@ impl Fetching {
     }
 }
 
-/// Where a log is taken to begin that begins at `first`.
+/// Where it believes that a log begins which begins at `first`.
 fn begin(first: Instance) -> Instance {
     if bugs::has(Bug::FetchesWhatIsTrimmed) { Instance::FIRST } else { first }
 }

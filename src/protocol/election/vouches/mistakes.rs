@@ -1,4 +1,4 @@
-//! Echoes of own words with deliberate bugs; see `protocol::parts`.
+//! Echoes of a proposer's stamps with deliberate bugs; see `protocol::parts`.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;

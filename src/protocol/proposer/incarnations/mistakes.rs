@@ -1,4 +1,4 @@
-//! Which life of each acceptor was heard, with deliberate bugs; see `protocol::parts`.
+//! Which incarnation of each acceptor was heard, with deliberate bugs; see `protocol::parts`.
 
 use std::ops::{Deref, DerefMut};
 

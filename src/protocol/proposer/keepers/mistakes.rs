@@ -1,4 +1,5 @@
-//! Whose snapshots stand for what is removed, with deliberate bugs; see `protocol::parts`.
+//! The learners whose snapshots replace removed entries, with deliberate bugs; see
+//! `protocol::parts`.
 
 use std::ops::{Deref, DerefMut};
 

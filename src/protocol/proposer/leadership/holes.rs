@@ -8,8 +8,8 @@ use crate::protocol::entries::Entries;
 use crate::protocol::segments::{Held, Page};
 use crate::protocol::types::{Instance, Run};
 
-/// At how many places between what is decided or under way one turn looks for holes to close:
-/// bounded work for one event.
+/// How many gaps between decided or pending runs one turn examines for holes to close: bounded work
+/// for one event.
 const HOLES_MAX: usize = 16384;
 
 /// How many holes are closed by one page: few enough that it finds room in flight soon.
@@ -20,13 +20,13 @@ impl Leadership {
     /// end of this turn on.
     pub fn on_close_holes(&mut self, log: &DecidedLog) {
         self.timers.close_holes = false;
-        // Whatever was under way at the last look is decided since, or under way still.
+        // Everything pending at the last look is decided by now, or still pending.
         let from = if self.closing.is_empty() { log.decided_below() } else { self.closing.from };
         self.closing = Run::new(from, self.closing.until.max(self.holes_until));
     }
 
-    /// Closes holes, as whole runs, in order: about a window of instances at a time, and no more
-    /// before those are in flight.
+    /// Closes holes in order, as whole runs: about a window of instances at a time, and no more
+    /// until those are in flight.
     pub(super) fn close_holes(&mut self, log: &DecidedLog) {
         let is_waiting = |first: Instance| first < self.closing.from;
         if self.closing.is_empty() || self.waiting.first().is_some_and(is_waiting) {

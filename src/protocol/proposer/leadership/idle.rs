@@ -1,13 +1,13 @@
-//! Which values in parts their clients have left alone.
+//! Which values in parts have been abandoned by their clients.
 
 use crate::protocol::types::Instance;
 
-/// A value in parts that was not continued for so many intervals between heartbeats, or up to twice
-/// as many, may have to give way: its client is dead or asleep.
+/// A value in parts that was not continued for this many heartbeat intervals, or up to twice as
+/// many, may have to give way: its client is dead or asleep.
 const IDLE_TICKS: u32 = 250;
 
-/// Since where in the log nothing has happened for long. It counts turns of a timer and no time: a
-/// leader that slept has not seen others be idle.
+/// From which instance on something has happened of late. It counts turns of a timer rather than
+/// time: a leader that slept has not seen that others were idle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Idle {
     ticks: u32,
@@ -16,8 +16,8 @@ pub struct Idle {
 }
 
 impl Idle {
-    /// Another interval has passed, and delivery is at `watermark`. Returns whether other values
-    /// may be idle than before.
+    /// Another interval has passed, and delivery is at `watermark`. Returns whether the set of idle
+    /// values may have changed.
     pub fn tick(&mut self, watermark: Instance) -> bool {
         self.ticks += 1;
         let is_over = self.ticks == IDLE_TICKS;
@@ -27,7 +27,7 @@ impl Idle {
         is_over
     }
 
-    /// What was not touched since below this instance is idle.
+    /// A value last touched below this instance is idle.
     pub fn below(self) -> Instance {
         self.marks[0]
     }

@@ -75,7 +75,7 @@ impl Leadership {
         self.is_full = is_full;
     }
 
-    /// Closes what is not decided, whatever is under way there.
+    /// Closes every undecided instance, even if something is pending there.
     fn close_blindly(&mut self, log: &DecidedLog) {
         for hole in log.missing(self.closing.from, self.closing.until, usize::MAX) {
             let entries = Entries::noops(hole.len() as u32);

@@ -1,5 +1,5 @@
-//! What a leader does with a client's request: which values it takes in, and what it tells of the
-//! others.
+//! What a leader does with a client's request: which values it takes in, and what it answers for
+//! the others.
 
 use super::{Leadership, Preparation};
 use crate::protocol::actor::{Effects, Ignored};
@@ -11,12 +11,12 @@ use crate::protocol::segments::{Held, Page};
 use crate::protocol::types::{Counted, Instance, Number, Origin, Run, Session};
 
 impl Leadership {
-    /// A client is to hear that a leader is there, and whether a request of its was heard.
+    /// Owes the client an answer: that a leader is there, and whether its request was heard.
     pub fn owe_ack(&mut self, session: Session, requested: bool) {
         self.notes.owe(session, requested);
     }
 
-    /// A client that heard of no leader for long is to hear that one is there.
+    /// The same for a client that has heard of no leader for long.
     pub fn owe_ack_widely(&mut self, session: Session) {
         self.notes.owe_widely(session);
     }
@@ -51,10 +51,10 @@ impl Leadership {
         }
     }
 
-    /// A client asks for the instances of `page`; the first of its entries is of `origin`.
+    /// A client asks for the instances of `page`, whose first entry has this `origin`.
     fn ask_for(&mut self, page: Page, origin: Origin, log: &DecidedLog, fx: &mut Effects) {
         let asked = page.run();
-        // What was decided in a trimmed instance is not known any more, so neither is who won.
+        // The decision of a trimmed instance is not known any more, so neither is the winner.
         if asked.from < log.first() {
             fx.ignore(Ignored::Trimmed);
         }
@@ -110,7 +110,8 @@ impl Leadership {
         }
     }
 
-    /// Tells whoever asked for decided instances, a value of origin `mine` for each, who has won.
+    /// Tells a client that asked for decided instances, with a value of origin `mine` for each, who
+    /// has won.
     fn tell_decided(&mut self, decided: &Page, mine: impl Fn(Instance) -> Origin) {
         for (instance, entry) in decided.from.numbering(&decided.entries) {
             let Origin { session, number, .. } = mine(instance);
@@ -162,12 +163,12 @@ impl Leadership {
         }
     }
 
-    /// What others leave for values of `session` that travel in parts. Values that are open and
-    /// were not continued for long do not count, from the one that delivery would give up first
-    /// on.
+    /// What other sessions leave for values of `session` that travel in parts. Open values that
+    /// were not continued for long do not count, starting with the one that delivery would give up
+    /// first.
     fn room_for_parts(&self, session: Session, log: &DecidedLog) -> Begun {
         if log.watermark() < self.inherited_end {
-            // Nobody knows yet what earlier leaders have let in.
+            // It is not known yet what earlier leaders have let in.
             return Begun::default();
         }
         let (assemblies, admitted) = (log.assemblies(), self.settings.assembly.admitted());
@@ -182,8 +183,8 @@ impl Leadership {
         admitted.less(open).less(self.queues.begun_by_others(session))
     }
 
-    /// Drops what waits of sessions of which nothing is delivered any more, and tells those of
-    /// which nobody knows how far they had come.
+    /// Drops the waiting values of sessions of which nothing is delivered any more, and tells those
+    /// sessions whose position nobody knows any more.
     pub fn forget_ended(&mut self, log: &DecidedLog) {
         let over = self.queues.forget_if(|session, opened| {
             log.has_ended(session) || log.has_forgotten(session, opened)
@@ -201,7 +202,7 @@ impl Leadership {
         }
     }
 
-    /// What of `run` is proposed, or about to be proposed, at its beginning.
+    /// How much of `run`, from its beginning, is proposed or about to be proposed.
     pub(super) fn under_way_at(&self, run: Run<Instance>) -> Held {
         let unprepared = match &self.preparation {
             Preparation::Done => None,
@@ -217,8 +218,8 @@ impl Leadership {
         Held::Nothing(end)
     }
 
-    /// Remembers who else asked for `instance`, to tell them who won. With too many of them a
-    /// client hears it when it asks again.
+    /// Remembers another session that asked for `instance`, to tell it who won. When there are too
+    /// many, a client hears it when it asks again.
     pub(super) fn contend(&mut self, instance: Instance, session: Session, number: Number) {
         if self.contenders.len() < self.settings.request_queue {
             self.contenders.insert((instance, session, number));

@@ -3,14 +3,14 @@
 use super::Leadership;
 use crate::protocol::entries::Entries;
 
-/// How many windows of values wait for a decision, beside those on the way.
+/// How many windows of values may wait for a decision, besides those on the way.
 const GRANT_WINDOWS: usize = 2;
 
 impl Leadership {
-    /// Takes nothing new from now on, or does so again. Returns whether that is a change.
+    /// Stops taking new values, or starts again. Returns whether that is a change.
     pub fn set_full(&mut self, is_full: bool) -> bool {
         if is_full && !self.is_full {
-            // Acceptors whose disks are full vote for it once they are told that it is the last.
+            // Acceptors whose disks are full vote for it once they hear that it is the last.
             self.phase2.expedite();
         }
         self.phase2.set_full(is_full);
@@ -41,7 +41,7 @@ impl Leadership {
         }
     }
 
-    /// Whether everything that is to be sent is out or will be. For the simulator.
+    /// Checks that everything that must be sent has left or will leave. For the simulator.
     pub fn check(&self) -> Result<(), String> {
         let is_waited_for = self.no_timeouts || self.timers.retry_accept.is_some();
         if self.phase2.next_deadline(&self.settings).is_some() && !is_waited_for {

@@ -1,16 +1,17 @@
-//! Which time a leader gives to what it places.
+//! Which time a leader gives to the values it places.
 //!
-//! The time of the log never goes back, because an entry that says an earlier one has that of the
-//! log before it (`decided_log`). A leader sees to it that this is seldom needed: it gives no time
-//! that is lower than one which was delivered, or than its own last one, whatever the host's clock
-//! says. It cannot always know better: what one acceptor alone has accepted may be proposed again
-//! above values that other leaders have placed since, and what may be chosen must not be changed.
+//! The time of the log never goes back, because an entry that says an earlier time counts as having
+//! the time of the log before it (`decided_log`). A leader sees to it that this is seldom needed:
+//! it gives no time lower than one that was delivered, or than its own last one, whatever the
+//! host's clock says. It cannot always avoid it: an entry that one acceptor alone has accepted may
+//! be proposed again above values that other leaders have placed since, and an entry that may be
+//! chosen must not be changed.
 
 use log::warn;
 
 use crate::protocol::types::LogTime;
 
-/// A calendar that is so far behind the log is a reason to look at the hosts' clocks.
+/// A calendar this far behind the log is a reason to check the hosts' clocks.
 const FAR_BEHIND_MS: u64 = 3_600_000;
 
 /// What the host's calendar says, and the time that was given last.
@@ -18,12 +19,12 @@ const FAR_BEHIND_MS: u64 = 3_600_000;
 pub struct Times {
     calendar: LogTime,
     last: LogTime,
-    /// Whether it was said that the calendar is far behind.
+    /// Whether it was logged that the calendar is far behind.
     warned: bool,
 }
 
 impl Times {
-    /// The host's calendar says this, where the time of the log is `delivered`.
+    /// The host's calendar says `calendar`; the time of the log is `delivered`.
     pub fn on_calendar(&mut self, calendar: LogTime, delivered: LogTime) {
         self.calendar = calendar;
         let behind_ms = delivered.0.saturating_sub(calendar.0);
@@ -38,7 +39,8 @@ impl Times {
         }
     }
 
-    /// The time of what is placed now. That of the log, as far as it is delivered, is `delivered`.
+    /// The time for values placed now; `delivered` is the time of the log as far as it is
+    /// delivered.
     pub fn next(&mut self, delivered: LogTime) -> LogTime {
         self.last = self.last.max(delivered).max(self.calendar);
         self.last

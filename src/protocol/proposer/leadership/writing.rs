@@ -14,9 +14,9 @@ impl Leadership {
         log.watermark() >= self.inherited_end.max(self.written_end)
     }
 
-    /// Has `checkpoint` proposed, above everything else: a datagram's worth at a time, or a long
-    /// one would have to wait until nothing else is in flight. Behind it comes `history`, if any,
-    /// as far as a datagram holds it.
+    /// Proposes `checkpoint` above everything else, a datagram's worth at a time: a longer page
+    /// would have to wait until nothing else is in flight. Behind it comes `history`, if any, as
+    /// far as a datagram holds it.
     pub fn write(&mut self, checkpoint: &Checkpoint, history: Option<History>) {
         let most = self.settings.part_bytes();
         let mut entries = checkpoint.pieces(most);
@@ -25,7 +25,7 @@ impl Leadership {
         self.write_pieces(entries);
     }
 
-    /// The same of a limit.
+    /// Proposes a limit.
     pub fn write_limit(&mut self, limit: Limit) {
         self.write_pieces(vec![limit.entry()]);
     }

@@ -67,7 +67,7 @@ impl Notes {
     }
 }
 
-/// Whom these acknowledgements go to.
+/// Sends these acknowledgements elsewhere.
 fn misdirect(acks: &mut [(To, Message)]) {
     for (to, _) in acks {
         if let To::Node(client) = to
