@@ -1,21 +1,21 @@
-//! Where the other processes are: the address that each one's datagrams come from. Pure.
+//! The addresses of the other processes: the source of each one's datagrams. Pure.
 //!
-//! Nothing that agreement or its progress rests on depends on this. A role that is not answered by
-//! a process asks its group, so an address that is wrong costs a retry; the rules below are there
-//! to make it seldom, and to give a forger no more than the group gives him.
+//! Neither agreement nor its progress depends on this. A role that is not answered by a process
+//! asks its group, so a wrong address costs a retry; the rules below make that rare, and give a
+//! forger no more than the group gives.
 //!
 //! 1. An address is a claim until it has answered: a *knock* is sent there with a random number
-//!    that is sent nowhere else, and whoever answers with that number can be reached there. Until
-//!    then, and where a firewall drops the knock, the group is used. So nobody can have a third
-//!    party sent anything but knocks.
+//!    that is sent nowhere else, and a process that answers with that number can be reached there.
+//!    Until then, and where a firewall drops the knock, the group is used. So nobody can make this
+//!    process send anything but knocks to a third party.
 //! 2. Without a key, only addresses of the interface's own networks are believed.
 //! 3. An address changes once a second, at most, and the new one must answer first. Until then the
-//!    group is used for a process that was started anew: the one before it may be gone. An address
-//!    that comes back after it was replaced has two owners (one id in two processes, or a forger):
-//!    then the group is used, until it has been quiet for a while.
-//! 4. What answered a while ago is asked again while it is used.
+//!    group is used for a process that was restarted: its old address may be dead. An address that
+//!    comes back after it was replaced has two owners (one id in two processes, or a forger): then
+//!    the group is used until there was no such change for a while.
+//! 4. An address that answered a while ago is asked again while it is used.
 //!
-//! Memory is bounded: who was not heard of for longest is forgotten first.
+//! Memory is bounded: processes not heard from for longest are forgotten first.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -27,25 +27,25 @@ use crate::protocol::types::{NodeId, Sender, Time};
 /// How many processes are known at least; twice as many at most.
 const KNOWN: usize = 4096;
 
-/// An address changes after so long, at the earliest.
+/// The least time between two changes of an address.
 const CHANGE_AFTER: Duration = Duration::from_secs(1);
 
-/// One that comes back within this time has two owners, and is not used for as long.
+/// An address that comes back within this time has two owners, and is not used for as long.
 const CONTESTED: Duration = Duration::from_secs(10);
 
-/// An address that has answered is used for so long, ...
+/// An address that has answered is used for this long, ...
 const PROVEN: Duration = Duration::from_secs(6);
 /// ... and asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// The first wait for an answer; the next are twice as long each, up to the longest.
+/// The first wait for an answer; each further one is twice as long, up to the longest.
 const PATIENCE: Duration = Duration::from_millis(10);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which addresses are believed to be those of members.
 #[derive(Clone, Debug)]
 pub enum Belief {
-    /// Any: whoever claims it holds the key.
+    /// Any: its sender holds the key.
     Any,
     /// Those in one of these networks, each an address and the length of its prefix in bits.
     Near(Vec<(IpAddr, u8)>),
@@ -62,12 +62,12 @@ impl Belief {
     }
 }
 
-/// What is known of where others are.
+/// The known addresses of other processes.
 #[derive(Debug)]
 pub struct Addresses {
     belief: Belief,
     recent: BTreeMap<NodeId, Known>,
-    /// Those that were heard of before, and are forgotten next.
+    /// Processes heard from before those in the newer map; they are forgotten next.
     older: BTreeMap<NodeId, Known>,
 }
 
@@ -76,7 +76,7 @@ pub struct Addresses {
 struct Known {
     claim: Claim,
     since: Time,
-    /// What it was before, and when that was replaced.
+    /// The address before, and when it was replaced.
     before: Option<(Claim, Time)>,
     /// It has two owners, and is not used until then.
     contested: Option<Time>,
@@ -85,14 +85,14 @@ struct Known {
     knock: Option<Knock>,
 }
 
-/// Who says to be where.
+/// A process's claim to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Claim {
     boot: u64,
     address: SocketAddr,
 }
 
-/// A question that is not answered yet.
+/// A question that was not answered yet.
 #[derive(Clone, Copy, Debug)]
 struct Knock {
     token: u64,
@@ -100,28 +100,28 @@ struct Knock {
     patience: Duration,
 }
 
-/// Where a process is, and what is to be asked there.
+/// Where a process is, and the knock to send there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Whereabouts {
-    /// Where to send; none means to its group.
+    /// Where to send; `None` means to its group.
     pub address: Option<SocketAddr>,
-    /// A knock that is due now: where, and with which number.
+    /// A knock that is due now: its address and its number.
     pub knock: Option<(SocketAddr, u64)>,
 }
 
-/// What hearing somebody has changed.
+/// What a received datagram has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum News {
     /// Nothing.
     None,
-    /// Two processes, or a forger, use one id in turns.
+    /// Two processes, or a process and a forger, use one id in turns.
     Contested,
-    /// The address is another one, and may change only later.
+    /// The address has changed too soon after the last time.
     TooEarly,
 }
 
 impl Addresses {
-    /// Nobody is known yet.
+    /// No address is known yet.
     pub fn new(belief: Belief) -> Self {
         Addresses { belief, recent: BTreeMap::new(), older: BTreeMap::new() }
     }
@@ -152,7 +152,7 @@ impl Addresses {
         if returns && !was_contested { News::Contested } else { News::None }
     }
 
-    /// Where `node` is. A knock with a number from `random` is due when it should answer.
+    /// Where `node` is, with a knock if it must prove its address; its number comes from `random`.
     pub fn whereabouts(
         &mut self,
         now: Time,
@@ -189,7 +189,7 @@ impl Addresses {
         }
     }
 
-    /// What is known of `node`, which is spoken to or heard of just now.
+    /// What is known of `node`, which is sent to or heard from just now.
     fn recall(&mut self, node: NodeId) -> Option<&mut Known> {
         if let Some(known) = self.older.remove(&node) {
             self.make_room();
@@ -237,7 +237,7 @@ mod tests {
         Addresses::new(Belief::Near(vec![([10, 0, 0, 9].into(), 24)]))
     }
 
-    /// Where the process is used at, when it answers every knock.
+    /// The address that is used for the process, if it answers every knock.
     fn found(addresses: &mut Addresses, now: Time, boot: u64) -> Option<SocketAddr> {
         let whereabouts = addresses.whereabouts(now, node(1), || now.0 + 1);
         if let Some((_, token)) = whereabouts.knock {
@@ -266,7 +266,7 @@ mod tests {
         addresses.answered(millis(13), sender(1), 7);
         let known = Whereabouts { address: Some(at(1)), knock: None };
         assert_eq!(addresses.whereabouts(millis(14), node(1), || 9), known);
-        // It is asked again while it is used, and given up when it does not answer.
+        // The address is asked again while it is used, and given up when it does not answer.
         let again = Whereabouts { address: Some(at(1)), knock: Some((at(1), 9)) };
         assert_eq!(addresses.whereabouts(millis(2_500), node(1), || 9), again);
         assert_eq!(addresses.whereabouts(millis(6_100), node(1), || 10).address, None);
@@ -318,7 +318,7 @@ mod tests {
         let mut addresses = near();
         for id in 1..=50_000 {
             addresses.heard(millis(0), Sender { node: node(id), boot: 1 }, at(1));
-            // Who is spoken to is remembered.
+            // A process that is sent to is remembered.
             addresses.whereabouts(millis(0), node(1), || 1);
         }
         assert!(addresses.recent.len() + addresses.older.len() <= 2 * KNOWN);

@@ -1,16 +1,16 @@
-//! How long a loop polls before it sleeps.
+//! How long should a loop poll before it sleeps?
 //!
-//! Waking a sleeper costs tens of microseconds, so whoever sleeps a moment too early makes its
-//! peers wait longer, and then they fall asleep, too: a cluster would be fast or slow by chance. So
-//! the loop polls longer for as long as that would have spared it the sleep, as halt polling of
+//! Waking a sleeper costs tens of microseconds, so a loop that sleeps a moment too early makes its
+//! peers wait longer, and then they fall asleep as well: a cluster would be fast or slow by chance.
+//! So the loop polls longer as long as that would have avoided the sleep, as halt polling of
 //! virtual machines does. It knows no event and reads no clock.
 
 use std::time::Duration;
 
-/// The longest polling is so many times the usual one.
+/// The longest window, as a multiple of the usual one.
 const LONGEST: u32 = 8;
 
-/// How long to poll, learned from how long the waits were.
+/// How long to poll, learned from the lengths of the waits.
 #[derive(Clone, Copy, Debug)]
 pub struct BusyPoll {
     usual: Duration,
@@ -28,7 +28,7 @@ impl BusyPoll {
         self.window
     }
 
-    /// Polling was not enough: from its beginning until something came it took so long.
+    /// Polling ended in a sleep; `waited` is the time from its start to the next event.
     pub fn slept(&mut self, waited: Duration) {
         let longest = self.usual * LONGEST;
         self.window = if waited <= longest { (self.window * 2).min(longest) } else { self.usual };

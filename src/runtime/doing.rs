@@ -1,15 +1,15 @@
-//! What the role loop does at the moment: for the sentence about one that does not end.
+//! What the role loop is doing at the moment: for the message about a loop that does not end.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// One thing at a time. Written by the loop, read by who waits for its end.
+/// One thing at a time. Written by the loop, read by the thread that waits for its end.
 #[derive(Debug, Default)]
 pub struct Doing(AtomicU8);
 
-/// The things.
+/// The kinds of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// It waits, or the role works, or it sends.
+    /// It waits, runs the role, or sends.
     Turn,
     /// The store takes records.
     Storing,
@@ -18,7 +18,7 @@ pub enum Work {
 }
 
 impl Doing {
-    /// The loop begins with this.
+    /// The loop begins this.
     pub fn begin(&self, work: Work) {
         let number = match work {
             Work::Turn => 0,

@@ -1,5 +1,4 @@
-//! How a process ends: by itself, at its lifetime, or by a signal, and never later than a second
-//! after one.
+//! How a process ends: by itself, at its lifetime, or by a signal, and then within a second.
 
 use std::io;
 use std::process;
@@ -30,23 +29,23 @@ use crate::storage::watch::Watch;
 /// How long the role loop may take to end at its lifetime.
 const LAST_TURN: Duration = Duration::from_secs(2);
 
-/// The same once somebody wants the process to end.
+/// The same after a signal.
 const HURRIED_TURN: Duration = Duration::from_millis(600);
 
-/// Then a process that was told to end is gone, whatever it waits for.
+/// When a process that got a signal is gone, no matter what it waits for.
 const GONE: Duration = Duration::from_millis(950);
 
 /// How often progress is shown.
 const GLANCE: Duration = Duration::from_millis(100);
 
-/// An acceptor's data is looked for every so many of these.
+/// An acceptor's data is checked once in this many glances.
 const WATCH_EVERY: u32 = 3;
 
-/// The results file is looked for every so many of these.
+/// The results file is checked once in this many glances.
 const LOOK_EVERY: u32 = 10;
 
-/// Says what a loop did that was not waited for any longer. What is stored or sent late was never
-/// answered, so a process that ends in the middle of it is one that crashed, and harmless.
+/// Logs what a loop was doing when the wait for it was given up. Work that is cut off was never
+/// answered for, so ending in the middle of it is a crash like any other, and harmless.
 pub(super) fn not_awaited(work: Work) -> Exit {
     match work {
         Work::Storing => {
@@ -74,9 +73,9 @@ pub(super) fn not_awaited(work: Work) -> Exit {
 pub(super) enum End {
     /// By itself, or because it was asked to.
     Of(Result<Ended, Failure>),
-    /// It was asked to, and did not in time.
+    /// It was asked to end, and did not in time.
     Unawaited,
-    /// Its thread is gone without a word.
+    /// Its thread is gone without a message.
     Panicked,
 }
 
@@ -93,7 +92,7 @@ pub(super) struct Ending {
     pub results: Option<Presence>,
     /// Whether an acceptor's data is still there.
     pub watch: Option<Watch>,
-    /// SIGUSR1 came: somebody wants to know what was counted so far.
+    /// SIGUSR1 came: the counters are to be logged.
     is_asked: Arc<AtomicBool>,
     clock: Clock,
 }
@@ -115,8 +114,8 @@ impl Ending {
                 let Some(signal) = signals.forever().next() else { return };
                 // There is room for one.
                 let _ = sender.try_send(signal);
-                // Nobody who wants it to end waits for a terminal that was stopped, or for a reader
-                // who reads a little now and then.
+                // A process that must end does not wait for a stopped terminal, or for a reader
+                // that reads only a little now and then.
                 thread::sleep(GONE);
                 process::exit(1);
             })
@@ -168,7 +167,7 @@ impl Ending {
                 && let Some(Err(vanished)) = self.watch.as_ref().map(Watch::look)
             {
                 self.inbox.stop();
-                // Whether it ends or not, it must not go on.
+                // It must not go on, whether it ends in time or not.
                 let _ = ended.recv_timeout(LAST_TURN);
                 return End::Of(Err(Failure::Vanished(vanished)));
             }

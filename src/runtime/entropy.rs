@@ -1,5 +1,5 @@
-//! Random numbers from the operating system, for what must never repeat: boot numbers, and the
-//! seeds of runs that were given none. Roles never come here; they are handed what they need.
+//! Random numbers from the operating system, for numbers that must never repeat: boot numbers, and
+//! the seeds of runs that were given none. Roles never call this; they are handed what they need.
 //!
 //! The kernel is asked by getrandom(2), which waits until its pool is seeded. A file such as
 //! /dev/urandom does not: two copies of one machine image that boot at the same time could read

@@ -1,10 +1,11 @@
-//! The gate between a process that has a key and the network: seals what goes out, and lets in
-//! only what is sealed, new, and from a session that has proven to be alive. `auth` has the rules.
+//! The gate between a process that has a key and the network: it seals outgoing datagrams, and lets
+//! in only those that are sealed, new, and from a session that has proven to be alive. `auth` has
+//! the rules.
 //!
-//! Wraps the sender and the receiver, so that neither the role loop nor reception knows of it.
-//! What nobody needs is dropped before its tag is computed; what has no good tag is dropped before
-//! anything of it is kept. No look at the network takes more than a bounded number of datagrams,
-//! so a flood cannot hold the caller.
+//! Wraps the sender and the receiver, so that neither the role loop nor reception knows of it. A
+//! datagram that nobody needs is dropped before its tag is computed; one without a good tag is
+//! dropped before anything of it is kept. Each call takes a bounded number of datagrams, so a flood
+//! cannot hold the caller.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,9 +27,9 @@ use crate::protocol::message::{Interest, Kind};
 use crate::protocol::types::{NodeId, Role, Sender, Time, To};
 use crate::wire::{Codec, Envelope, Refusal};
 
-/// How many datagrams are turned away in one look, at most.
+/// How many datagrams are turned away in one call, at most.
 const TURNED_AWAY_MAX: u32 = 64;
-/// Before it is tried again to say what too much was said for.
+/// How long to wait before retrying a hello that the rate limit held back.
 const QUIET: Duration = Duration::from_millis(1);
 /// The longest hello: one that every network carries.
 const HELLO_BYTES_MAX: usize = 1200;
@@ -91,7 +92,7 @@ impl<N: AddressedSender> AddressedSender for SealingSender<N> {
     }
 }
 
-/// What a gate works with.
+/// Everything around a gate.
 pub struct Surroundings {
     /// Reads headers, and knows who this process is.
     pub codec: Arc<Codec>,
@@ -109,19 +110,19 @@ pub struct Surroundings {
     pub clock: Clock,
 }
 
-/// What the gates of a process share, one gate a socket: who was introduced at one of them is known
-/// at all, and nothing is taken once at each.
+/// What the gates of a process share (there is one for each socket): a peer introduced at one of
+/// them is known at all, and no datagram is accepted at two of them.
 pub struct Keeper {
     around: Surroundings,
     watch: Mutex<Watch>,
 }
 
-/// What a keeper knows.
+/// A keeper's knowledge of its peers.
 struct Watch {
     speaker: Box<dyn DatagramSender>,
     door: Door,
     has_announced: bool,
-    /// Enough was said until then.
+    /// No hello leaves before then.
     quiet_until: Time,
     /// The hello being built, reused.
     hello: Vec<u8>,
@@ -131,14 +132,14 @@ struct Watch {
 /// Receives what may come in at one socket.
 pub struct Gate<R> {
     network: R,
-    /// What is sent to these arrives here.
+    /// Messages to these arrive here.
     addressees: Vec<To>,
     keeper: Arc<Keeper>,
 }
 
-/// What is to become of a datagram.
+/// The verdict on a datagram.
 enum Verdict {
-    /// It comes in without its seal, which leaves this many bytes.
+    /// It comes in without its seal, which leaves this many bytes of it.
     Message(usize),
     /// It was for the gate itself.
     Hello,
@@ -148,8 +149,8 @@ enum Verdict {
 }
 
 impl Keeper {
-    /// The keeper of a process that knows nobody yet. It asks, and answers who asks, by `speaker`,
-    /// which seals.
+    /// The keeper of a process that knows no peer yet. It asks, and answers questions, by
+    /// `speaker`, which seals.
     pub fn new(around: Surroundings, speaker: Box<dyn DatagramSender>) -> Arc<Self> {
         let watch = Watch {
             speaker,
@@ -163,7 +164,7 @@ impl Keeper {
     }
 
     /// Judges a datagram to one of `addressees`, the cheap checks first. Nothing is kept before the
-    /// tag was found good.
+    /// tag was verified.
     fn judge(&self, addressees: &[To], datagram: &[u8]) -> Verdict {
         let Surroundings { codec, me, seal, interest, clock, .. } = &self.around;
         let envelope = match codec.envelope(datagram) {
@@ -208,13 +209,13 @@ impl Keeper {
             (_, Heard::Replayed) => Verdict::Refused(Refusal::Replayed),
             (false, Heard::Unproven) => Verdict::Refused(Refusal::Unproven),
             (false, Heard::Taken) => Verdict::Message(content.len()),
-            // Who asks or answers needs no proof: the answer is all there is to it.
+            // A question or an answer needs no earlier proof: it is part of the handshake itself.
             (true, Heard::Taken | Heard::Unproven) => Verdict::Hello,
         }
     }
 
-    /// Tells everybody who may talk to this process that it is there, so that they ask it before
-    /// it says anything that matters. Once; if it is lost, they ask later.
+    /// Announces this process to everybody that may talk to it, so that they ask it before it sends
+    /// anything that matters. Once; if that is lost, they ask later.
     fn announce(&self) {
         let mut watch = self.watch.lock();
         if std::mem::replace(&mut watch.has_announced, true) {
@@ -227,7 +228,7 @@ impl Keeper {
         }
     }
 
-    /// Asks and answers, as far as there is something to say.
+    /// Sends questions and answers, if any are due.
     fn speak(&self) {
         let watch = &mut *self.watch.lock();
         if !watch.door.has_to_say() {
@@ -247,7 +248,7 @@ impl Keeper {
         }
     }
 
-    /// Counts what was refused, and says so at a bounded rate.
+    /// Counts a refused datagram, and logs it at a bounded rate.
     fn refuse(&self, addressees: &[To], reason: Refusal) {
         let Surroundings { stats, clock, .. } = &self.around;
         stats.refused.increment(reason);
@@ -259,7 +260,7 @@ impl Keeper {
             | Refusal::Sealed
             | Refusal::OtherVersion
             | Refusal::OtherAcceptorCount { .. } => log::Level::Warn,
-            // A process that has just started, or the recording of one that is gone.
+            // A process that has just started, or a recording of one that is gone.
             Refusal::Unproven => log::Level::Info,
             _ => log::Level::Debug,
         };
@@ -271,7 +272,7 @@ impl Keeper {
     }
 }
 
-/// Checks the tag, which covers whom the datagram was sent to.
+/// Verifies the tag, which covers the addressee of the datagram.
 fn open_for(seal: &Seal, addressees: &[To], datagram: &[u8]) -> Result<Opened, Broken> {
     let mut outcome = Err(Broken::Forged);
     for to in addressees {
@@ -296,12 +297,12 @@ impl Watch {
 }
 
 impl<R: DatagramReceiver> Gate<R> {
-    /// A gate before `network`, where what is sent to these arrives.
+    /// A gate in front of `network`, where messages to these addressees arrive.
     pub fn new(network: R, addressees: Vec<To>, keeper: Arc<Keeper>) -> Self {
         Gate { network, addressees, keeper }
     }
 
-    /// Takes from the network by `receive` until something may come in.
+    /// Takes datagrams from the network by `receive` until one may come in.
     fn next(
         &mut self,
         buffer: &mut [u8],
@@ -315,7 +316,7 @@ impl<R: DatagramReceiver> Gate<R> {
             keeper.speak();
             let stats = &keeper.around.stats;
             match verdict {
-                // It is counted by who gets it.
+                // The recipient counts it.
                 Verdict::Message(bytes) => return Ok(Some(bytes)),
                 Verdict::Hello => stats.hellos.increment(),
                 Verdict::Own => stats.own.increment(),

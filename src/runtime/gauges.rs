@@ -1,8 +1,8 @@
-//! What a role loop publishes for those who watch it, beside what it counts ([`Stats`]).
+//! What a role loop publishes for metrics and status, besides its counters ([`Stats`]).
 //!
 //! A loop that nobody watches has no gauges and pays nothing. One that is watched reads the clock
-//! once more a turn, counts how long its turns and syncs take, and ten times a second copies the
-//! role's figures. It never waits for a reader: a copy that would have to wait is left out.
+//! once more per turn, counts how long its turns and syncs take, and copies the role's figures ten
+//! times a second. It never waits for a reader: a copy that would have to wait is left out.
 //!
 //! [`Stats`]: super::stats::Stats
 
@@ -27,7 +27,7 @@ pub const IDLE_MAX: Duration = Duration::from_secs(1);
 pub struct Gauges {
     clock: Clock,
     figures: Mutex<Figures>,
-    /// When the figures are to be copied next, in microseconds.
+    /// When to copy the figures next, in microseconds.
     due: AtomicU64,
     /// The leader in the last copy that had one.
     leader: Mutex<Option<Ballot>>,
@@ -35,7 +35,7 @@ pub struct Gauges {
     turned: AtomicU64,
     /// Since when the store is at work, in microseconds; 0 when it is not.
     storing: AtomicU64,
-    /// How often another leader followed one.
+    /// How often the leader changed.
     pub leader_changes: Counter,
     /// How long turns take, from the end of the wait.
     pub turns: Durations,
@@ -44,7 +44,7 @@ pub struct Gauges {
 }
 
 impl Gauges {
-    /// Nothing yet; the loop is taken to have turned now.
+    /// Nothing yet; the loop counts as having turned now.
     pub fn new(clock: Clock) -> Self {
         Gauges {
             clock,
@@ -67,7 +67,7 @@ impl Gauges {
         if now.0 < self.due.load(Ordering::Relaxed) {
             return;
         }
-        // The reader copies a few words; the next turn is soon enough.
+        // A reader is copying a few words; the next turn is soon enough.
         let Some(mut published) = self.figures.try_lock() else { return };
         self.due.store((now + INTERVAL).0, Ordering::Relaxed);
         *published = figures(now);
@@ -96,7 +96,7 @@ impl Gauges {
         }
     }
 
-    /// The last turn ended then, and the store is at work since then; zero if it is not.
+    /// Sets when the last turn ended, and since when the store is at work; zero if it is not.
     #[cfg(test)]
     pub fn pretend(&self, turned: Time, storing: Time) {
         self.turned.store(turned.0, Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Gauges {
         self.clock.now().since(Time(self.turned.load(Ordering::Relaxed)))
     }
 
-    /// For how long the store has been at work without a pause.
+    /// How long the store has been at work without a pause.
     pub fn storing(&self) -> Duration {
         match self.storing.load(Ordering::Relaxed) {
             0 => Duration::ZERO,
@@ -132,9 +132,9 @@ pub struct Durations {
 /// A copy of [`Durations`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Counted {
-    /// How many took no longer than each bound, and all of them.
+    /// How many took no longer than each bound, and how many there are in all.
     pub up_to: [u64; Durations::BOUNDS.len() + 1],
-    /// How long all of them took, in seconds.
+    /// How long they took together, in seconds.
     pub seconds: f64,
 }
 

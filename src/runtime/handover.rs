@@ -1,8 +1,8 @@
 //! Asking a proposer to lead: `paxos lead`.
 //!
-//! It needs no message of its own. A plea names the proposers that serve who pleads, and one of
-//! those takes over (`protocol::election`); this process says that none but one does. So agreement
-//! does not depend on it, with a key it is authenticated as every process is, and a leader that was
+//! It needs no message of its own. A plea names the proposers that serve the process that pleads,
+//! and one of those takes over (`protocol::election`); this process names only one. So agreement
+//! does not depend on it, with a key it is authenticated like every process, and a leader that was
 //! only just elected is left alone for a moment.
 
 use std::sync::Arc;
@@ -28,10 +28,10 @@ use crate::results::output::NoOutput;
 /// How often it asks.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// For how long it says that it has asked: longer than any leader is left alone.
+/// How long it claims to have pleaded: longer than any leader is left alone.
 const ASKED: u64 = u64::MAX;
 
-/// What was heard of the proposers.
+/// What was heard from the proposers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// The quorate leader with the highest ballot.
@@ -74,7 +74,7 @@ impl Outcome {
     }
 }
 
-/// Asks `proposer` to lead, for as long as the options' lifetime says or until it does.
+/// Asks `proposer` to lead, until it does or the lifetime in the options is over.
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ impl Actor for Caller {
         self.ask(now, fx);
     }
 
-    /// One that everybody reads.
+    /// A version that everybody reads.
     fn version(&self, _now: Time) -> Version {
         Version::OLDEST
     }

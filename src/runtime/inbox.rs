@@ -1,12 +1,12 @@
 //! The one bounded queue into the role loop.
 //!
-//! A full inbox never makes a receive thread wait: the socket would fill up behind it, and then
-//! the kernel would drop what nobody counts. Everything is dropped here or nowhere, and counted.
+//! A full inbox never makes a receive thread wait: the socket would fill up behind it, and the
+//! kernel would drop datagrams uncounted. So they are dropped here, and counted.
 //!
-//! A loop that polls before it sleeps would poll the queue while the receive thread polls the
-//! socket, and each datagram would cross two threads that take turns on a core. So such a loop
-//! looks at the sockets itself while the receive threads rest ([`Direct`]); each thread watches its
-//! socket while the loop sleeps. A loop that never polls is fed by the threads alone.
+//! If a loop polled the queue while the receive thread polls the socket, each datagram would cross
+//! two threads that take turns on a core. So a loop that polls before it sleeps looks at the
+//! sockets itself while the receive threads pause ([`Direct`]); each thread watches its socket
+//! while the loop sleeps. A loop that never polls is fed by the threads alone.
 
 use std::fmt;
 use std::ops::Deref;
@@ -18,17 +18,17 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 
 use crate::protocol::actor::Input;
 
-/// So many datagrams of one socket are taken in a row, at most, while others may have some.
+/// How many consecutive datagrams are taken from one socket, at most, while others may have some.
 const STREAK_MAX: u32 = 16;
 
-/// What a role loop can be told.
+/// An event for a role loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A datagram of interest from another process, not decoded yet.
     Datagram(Datagram),
-    /// What one look at standard input gave. Costs the credit it was read against.
+    /// What one read of standard input gave. Costs the credit it was read against.
     Input(Vec<Input>),
-    /// The process is to end. Only wakes the loop up, see [`Inbox::is_stopped`].
+    /// The process must end. Only wakes the loop, see [`Inbox::is_stopped`].
     Stop,
 }
 
@@ -40,10 +40,10 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    /// Room for every datagram there can be: one that is cut off would be misread.
+    /// Room for the longest datagram: one that is cut off would be misread.
     const ROOM_BYTES: usize = 1 << 16;
 
-    /// None yet, and room for any.
+    /// Empty, with room for any datagram.
     pub fn with_room() -> Self {
         Datagram { room: vec![0; Self::ROOM_BYTES].into(), length: 0 }
     }
@@ -135,7 +135,7 @@ impl InboxSender {
         }
     }
 
-    /// Puts something into the inbox, if there is room at the moment. Never waits.
+    /// Puts an input into the inbox, if there is room at the moment. Never waits.
     pub fn try_input(&self, input: Input) -> Offered {
         match self.events.try_send(Event::Input(vec![input])) {
             Ok(()) => Offered::Taken,
@@ -144,8 +144,8 @@ impl InboxSender {
         }
     }
 
-    /// Puts values into the inbox, and waits while there is no room. Gives false when the role
-    /// loop has ended. There is no more input in an inbox than there are credits.
+    /// Puts values into the inbox, and waits while there is no room. Returns false when the role
+    /// loop has ended. An inbox never holds more input than there are credits.
     pub fn input(&self, batch: Vec<Input>) -> bool {
         self.events.send(Event::Input(batch)).is_ok()
     }
@@ -156,24 +156,24 @@ impl InboxSender {
         let _ = self.events.try_send(Event::Input(Vec::new()));
     }
 
-    /// Ends the role loop, whatever is queued before it. Never waits.
+    /// Ends the role loop, even before events that are queued already. Never waits.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
-        // No need to wake up a loop whose inbox is full, and none that has ended.
+        // A loop whose inbox is full is awake, and one that has ended needs no waking.
         let _ = self.events.try_send(Event::Stop);
     }
 }
 
-/// The socket behind a receive thread, as a loop sees it that looks for itself.
+/// The socket behind a receive thread, as seen by a loop that reads it itself.
 pub trait Direct: fmt::Debug + Send + Sync {
     /// Puts a datagram of interest that has arrived into `datagram`. Never waits. False when there
     /// is none, and while the thread has the socket.
     fn look(&self, datagram: &mut Datagram) -> bool;
 
-    /// The loop is about to sleep: the thread is to watch the socket.
+    /// The loop is about to sleep: the thread must watch the socket.
     fn watch(&self);
 
-    /// The loop is awake: the thread is to rest once it has handed over what it waits for.
+    /// The loop is awake: the thread pauses once it has handed over the datagram it waits for.
     fn rest(&self);
 }
 
@@ -181,10 +181,10 @@ pub trait Direct: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct Inbox {
     events: Receiver<Event>,
-    /// The sockets that the loop looks at itself, and which comes first.
+    /// The sockets that the loop reads itself; the first is tried first.
     sockets: Vec<Arc<dyn Direct>>,
     first: usize,
-    /// How many datagrams in a row the first has given.
+    /// How many consecutive datagrams the first has given.
     streak: u32,
     /// Room for the next datagram, so that none needs memory of its own.
     spare: Option<Datagram>,
@@ -200,7 +200,7 @@ impl Inbox {
 
     /// Takes back a datagram that is not needed any more.
     pub fn recycle(&mut self, datagram: Datagram) {
-        // Those of the queue have no room for any other.
+        // Datagrams from the queue have no spare room.
         if datagram.room.len() == Datagram::ROOM_BYTES {
             self.spare = Some(datagram);
         }
@@ -208,7 +208,7 @@ impl Inbox {
 
     /// The next event, if there is one.
     pub fn poll(&mut self) -> Option<Event> {
-        // That nobody is left to say anything is for the next wait to find out.
+        // A disconnected channel is reported by the next `wait`.
         self.events.try_recv().ok().or_else(|| self.look().map(Event::Datagram))
     }
 
@@ -228,8 +228,8 @@ impl Inbox {
         None
     }
 
-    /// The socket that has given something comes first at the next look, for an empty one costs a
-    /// system call; but not for ever, or a flood at one would keep the loop from the others.
+    /// The socket that gave a datagram is tried first next time, for an empty one costs a system
+    /// call; but not for ever, or a flood at one would keep the loop from the others.
     fn found_at(&mut self, place: usize) {
         self.streak = if place == self.first { self.streak + 1 } else { 1 };
         self.first = place;
@@ -238,10 +238,10 @@ impl Inbox {
         }
     }
 
-    /// The next event, waited for until `deadline`; for ever when there is none.
+    /// Waits for the next event until `deadline`; for ever if that is none.
     ///
-    /// Once every sender is gone there is nobody left to say anything, not even [`Event::Stop`]:
-    /// the answer is [`Event::Stop`] then.
+    /// Once every sender is gone nobody is left to send even [`Event::Stop`], so the answer is
+    /// [`Event::Stop`] then.
     pub fn wait(&self, deadline: Option<Instant>) -> Option<Event> {
         self.sockets.iter().for_each(|socket| socket.watch());
         let event = self.sleep(deadline);
@@ -260,7 +260,7 @@ impl Inbox {
         }
     }
 
-    /// Whether the process is to end, also when [`Event::Stop`] still waits behind other events.
+    /// Whether the process must end, even if [`Event::Stop`] still waits behind other events.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
     }

@@ -1,7 +1,7 @@
-//! Laps: how long so many decisions take while a load goes on.
+//! Laps: how long a given number of decisions takes while a load goes on.
 //!
-//! Whoever measures by samples asks for one after the other on standard input, and the load never
-//! pauses in between: its session, sockets and window are those of all samples.
+//! A measuring program asks for one sample after the other on standard input, and the load never
+//! pauses in between: all samples share its session, sockets and window.
 
 use std::io::{self, BufRead, Write};
 use std::thread;
@@ -12,10 +12,10 @@ use log::error;
 
 use crate::protocol::types::Time;
 
-/// A load's side of it.
+/// The load's end.
 #[derive(Debug)]
 pub struct Laps {
-    /// How many decisions the next lap has. Disconnected when there will be no more.
+    /// How many decisions the next lap has. Disconnected when there will be no more laps.
     asked: Receiver<u64>,
     /// How long each lap took.
     took: Sender<Duration>,
@@ -23,7 +23,7 @@ pub struct Laps {
     is_over: bool,
 }
 
-/// A lap from a decision to another.
+/// A lap from one decision to another.
 #[derive(Debug)]
 struct Lap {
     decisions: u64,
@@ -32,7 +32,7 @@ struct Lap {
 }
 
 impl Laps {
-    /// Laps, and the other ends: what is asked, and what it took.
+    /// Laps, and the other ends: for the requested decisions, and for the times they took.
     pub fn new() -> (Self, Sender<u64>, Receiver<Duration>) {
         let ((ask, asked), (took, taken)) = (bounded(1), bounded(1));
         (Laps { asked, took, running: None, is_over: false }, ask, taken)
@@ -70,8 +70,8 @@ impl Laps {
         Ok(laps)
     }
 
-    /// So many values were decided together. A lap that ends between two such turns has the share
-    /// of the time that its decisions are of those that it lasted for. No lap takes no time at all.
+    /// `values` values were decided together. A lap that ends within such a turn gets a share of
+    /// the time, in proportion to its decisions. No lap takes zero time.
     pub fn on_decided(&mut self, now: Time, values: u64) {
         if let Some(lap) = &mut self.running {
             lap.decided += values;
@@ -91,7 +91,7 @@ impl Laps {
         }
     }
 
-    /// Whether nobody will ask for another.
+    /// Whether there will be no more laps.
     pub fn are_over(&self) -> bool {
         self.is_over
     }

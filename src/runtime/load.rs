@@ -1,6 +1,6 @@
-//! A client that measures: it keeps values in flight and takes the time of each.
+//! A client that measures: it keeps values in flight and times each of them.
 //!
-//! It reads the same acknowledgements as the client inside, from the outside.
+//! It reads the same acknowledgements as the client that it wraps.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::protocol::versions::Version;
 /// How long the histogram reaches, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
 
-/// What load one client makes.
+/// The load that one client makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadOptions {
     /// How many bytes a value has.
@@ -29,13 +29,13 @@ pub struct LoadOptions {
     pub outstanding: usize,
     /// How many values a datagram may carry; 0 means as many as fit.
     pub values_per_datagram: usize,
-    /// How long nothing is measured, while the cluster finds its leader and its pace.
+    /// How long nothing is measured, while the cluster elects its leader and finds its pace.
     pub warm_up: Duration,
-    /// How long it is measured then.
+    /// How long to measure after that.
     pub duration: Duration,
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// How long each value took from being submitted until it was known to be decided, in
@@ -92,7 +92,7 @@ pub struct Load {
     outstanding: usize,
     /// The first submission.
     start: Option<Time>,
-    /// When something was decided last.
+    /// When something was last decided.
     heard: Option<Time>,
     measured: Measured,
     report: Arc<Mutex<Measured>>,
@@ -100,7 +100,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Load through `client`, which is that of `session`. The result is in `report` at the end.
+    /// Load through `client`, which has this `session`. The result is in `report` at the end.
     pub fn new(
         session: Session,
         client: Client,
@@ -124,7 +124,7 @@ impl Load {
         }
     }
 
-    /// The same, which times laps as well, and ends when they are over.
+    /// The same, but it times laps as well, and ends when they are over.
     pub fn with_laps(self, laps: Option<Laps>) -> Self {
         Load { laps, ..self }
     }
@@ -135,7 +135,7 @@ impl Load {
         Some((begin, begin + self.options.duration))
     }
 
-    /// Takes the time of what is acknowledged for the first time.
+    /// Times the values that are acknowledged for the first time.
     fn settle(&mut self, now: Time, told: &Told) {
         let Some((begin, end)) = self.bounds().filter(|_| told.session == self.session) else {
             return;
@@ -172,7 +172,7 @@ impl Load {
         }
     }
 
-    /// Submits as much as may be in flight.
+    /// Submits as many values as may be in flight.
     fn submit(&mut self, now: Time, fx: &mut Effects) {
         let start = *self.start.get_or_insert(now);
         let end = start + self.options.warm_up + self.options.duration;
@@ -197,7 +197,7 @@ fn split(fx: &mut Effects, most: usize) {
             continue;
         };
         if entries.is_empty() {
-            // It asks where the log is.
+            // A request without values asks where the log is.
             let request = Request { assignment, from, front, opened, entries };
             fx.send.push((to, Message::Request(request)));
             continue;
@@ -251,8 +251,8 @@ impl Actor for Load {
         self.client.interest()
     }
 
-    /// Finished when nothing is in flight: something always is, until the time is over. With more
-    /// clients than sessions are remembered, what is in flight may never be known.
+    /// Finished when nothing is in flight, which happens only once the time is over. With more
+    /// clients than remembered sessions, the fate of values in flight may never be known.
     fn is_finished(&self) -> bool {
         self.outstanding == 0 || self.client.is_forgotten()
     }

@@ -1,4 +1,4 @@
-//! Measuring clients: many in one process, each with a loop and sockets of its own.
+//! Clients that measure: many in one process, each with a loop and sockets of its own.
 
 use std::sync::Arc;
 use std::thread;
@@ -72,7 +72,7 @@ pub fn measure(
     Ok((sum, exit))
 }
 
-/// Where each of so many measuring clients is, from id `first` on.
+/// The addresses of `count` measuring clients, from id `first` on.
 fn bench_places(
     config: &Config,
     first: u32,

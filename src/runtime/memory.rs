@@ -1,4 +1,4 @@
-//! What a process brings from an earlier life: an acceptor its log, and nobody else anything.
+//! What a process takes over from an earlier one: an acceptor its log, other roles nothing.
 
 use log::{info, warn};
 
@@ -15,14 +15,14 @@ use crate::storage::log::{Log, Recovered};
 use crate::storage::memory::MemoryStore;
 use crate::storage::watch::Watch;
 
-/// What a process brings from an earlier life.
+/// What a process takes over from an earlier one.
 pub(super) struct Memory {
     /// Its boot number. An acceptor with data keeps its incarnation instead.
     pub boot: u64,
-    /// An acceptor with data, and with what it stored.
+    /// An acceptor with its stored data.
     pub acceptor: Option<Acceptor>,
     pub store: Box<dyn AcceptorStore>,
-    /// Whether what it stores is still there.
+    /// Watches whether the stored data is still there.
     pub watch: Option<Watch>,
 }
 
@@ -32,7 +32,7 @@ impl Memory {
         Memory { boot, acceptor: None, store: Box::new(MemoryStore), watch: None }
     }
 
-    /// What the acceptor has stored, if the configuration says where.
+    /// Opens what the acceptor has stored, if the configuration says where.
     pub fn open(
         config: &Config,
         settings: &Settings,

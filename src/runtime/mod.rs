@@ -11,15 +11,15 @@
 //! Each thread blocks in one place. Receive threads and standard input block on what they read and
 //! feed one bounded inbox; the role loop alone touches the role, and sleeps until the inbox or the
 //! timer wheel has something. No async, no `select!`: one queue and one deadline need neither.
-//! While the loop polls, before it sleeps, it looks at the socket itself, and the receive thread
-//! rests.
+//! While the loop polls, before it sleeps, it reads the socket itself, and the receive thread
+//! pauses.
 //!
-//! A process may run several roles (`paxos node`): each has threads of its own, and what one says
-//! to another goes from loop to inbox (`neighbours`).
+//! A process may run several roles (`paxos node`): each has threads of its own, and messages from
+//! one to another go from loop to inbox (`neighbours`).
 //!
 //! Nothing in here knows what a message means. Time is read once a turn; randomness comes from
-//! `entropy`, once a start and once a question that must not be guessed. `process` is a role with
-//! its sockets and threads, `node` what runs in one process.
+//! `entropy`, once per start and once for each question that must not be guessed. `process` is a
+//! role with its sockets and threads, `node` everything that runs in one process.
 
 pub mod addresses;
 pub mod busy_poll;

@@ -1,13 +1,13 @@
-//! The other roles of the same process, when it runs several.
+//! How the roles of one process talk to each other, when it runs several.
 //!
-//! Each role has a loop, an inbox and sockets of its own, as if it were alone. What one says to
-//! another goes from its loop straight into the other's inbox, as the bytes of the datagram: no
-//! socket, no system call, no seal, and no loss. What a group is told goes to the network as well,
-//! for the others in it, and comes back from there to this host; whoever is of the same process
-//! drops it unread ([`Codec::is_own`]).
+//! Each role has a loop, an inbox and sockets of its own, as if it were alone. A message from one
+//! to another goes straight from its loop into the other's inbox, as the bytes of the datagram: no
+//! socket, no system call, no seal, and no loss. A message to a group goes to the network as well,
+//! for the other members, and comes back from there to this host, where the roles of the same
+//! process drop it unread ([`Codec::is_own`]).
 //!
-//! It is sent at the same moment as everything else of the turn, after the store: a vote that never
-//! leaves the process still waits for its disk.
+//! It is sent together with everything else of the turn, after the store: a vote that never leaves
+//! the process still waits for its disk.
 //!
 //! [`Codec::is_own`]: crate::wire::Codec::is_own
 
@@ -24,7 +24,7 @@ use crate::protocol::types::{Sender, To};
 pub struct Neighbour {
     /// Who it is.
     pub sender: Sender,
-    /// Where it hears.
+    /// Its inbox.
     pub inbox: InboxSender,
     /// [`Interest::bits`] of the role.
     pub interest: Arc<AtomicU32>,
@@ -38,12 +38,12 @@ pub struct Neighbours {
     others: Vec<Neighbour>,
 }
 
-/// Whom a message has reached without the network.
+/// Which addressees a message has reached without the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Everybody it is for.
+    /// All of them.
     All,
-    /// Those of this process; there may be others.
+    /// Those in this process; there may be others.
     Own,
 }
 
@@ -53,8 +53,8 @@ impl Neighbours {
         Neighbours { others }
     }
 
-    /// Puts `datagram` into the inboxes of those here whom `to` reaches. Never waits: where there
-    /// is no room it is dropped and counted, as at a socket.
+    /// Puts `datagram` into the inboxes of the roles here that `to` reaches. Never waits: where
+    /// there is no room it is dropped and counted, as at a socket.
     pub fn tell(&self, to: To, kind: Kind, datagram: &[u8]) -> Reach {
         let mut reach = Reach::Own;
         for other in self.others.iter().filter(|other| kind.reaches(to, other.sender.node)) {
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(neighbours.tell(other, Kind::Accept, b"two"), Reach::Own);
         assert_eq!(neighbours.tell(To::Group(Role::Acceptor), Kind::Nack, b"three"), Reach::Own);
         assert_eq!((heard.poll(), unheard.poll()), (None, None));
-        // A group has others, too.
+        // A group has other members as well.
         assert_eq!(neighbours.tell(To::Group(Role::Acceptor), Kind::Accept, b"four"), Reach::Own);
         assert_eq!(neighbours.tell(To::Group(Role::Acceptor), Kind::Accept, b"five"), Reach::Own);
         assert_eq!(heard.poll(), Some(Event::Datagram(b"four"[..].into())));

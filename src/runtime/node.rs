@@ -1,7 +1,7 @@
-//! What runs in one process: a role, or several with one id. Opens what they need, runs them to
-//! the end, and reports.
+//! Running one process of the program: a role, or several with one id. It opens what they need,
+//! runs them to the end, and reports.
 //!
-//! Everything that can be wrong with the configuration is found before a socket is opened.
+//! Every error of the configuration is found before a socket is opened.
 
 use std::io;
 use std::path::PathBuf;
@@ -51,13 +51,13 @@ pub struct NodeOptions {
     pub conf: String,
     /// The role and the id, from 1.
     pub node: NodeId,
-    /// How likely each received datagram is dropped, in [0, 1).
+    /// The probability that a received datagram is dropped, in [0, 1).
     pub loss: f64,
     /// How long to run; none means until killed.
     pub lifetime: Option<Duration>,
     /// The seed of loss and jitter; none means one from the operating system.
     pub seed: Option<u64>,
-    /// Never send an Accept or a Decide twice (proposers).
+    /// Never retransmit an Accept or a Decide (proposers).
     pub no_timeouts: bool,
     /// Run phase 1 for each instance as values arrive (proposers).
     pub no_preexecution: bool,
@@ -73,12 +73,12 @@ pub struct NodeOptions {
     pub printed: Printed,
     /// The data is a copy that the operator vouches for (acceptors).
     pub adopt_copy: bool,
-    /// Where to serve metrics, if not where the configuration says.
+    /// Where to serve metrics, if it differs from the configuration.
     pub metrics: Option<MetricsChoice>,
 }
 
 impl NodeOptions {
-    /// `node` in the cluster of this configuration, as it runs when nothing else is said.
+    /// `node` in the cluster of this configuration, with the default options.
     pub fn of(conf: String, node: NodeId) -> Self {
         NodeOptions {
             conf,
@@ -105,24 +105,24 @@ impl NodeOptions {
     }
 }
 
-/// How a process ended; its exit status. What ends several roles of a process is the last of these.
+/// How a process ended; its exit status. If several roles end, the last of these variants counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// Its work is done, or it was asked to end: 0.
     Well,
-    /// It cannot go on, or, of a client, values are undecided: 1.
+    /// It cannot go on, or a client's values are undecided: 1.
     Undone,
-    /// It cannot go on as it is, and can if it is started again in the same way: 75.
+    /// It cannot go on, but can after a restart with the same options: 75.
     TryAgain,
     /// Standard input could not be used to its end: 2.
     BadInput,
-    /// What it stored is not there any more, so it must not be started again as it is: 2.
+    /// Its stored data is gone, so it must not be restarted unchanged: 2.
     Vanished,
 }
 
 /// Runs these roles in this process, to the end of the first of them; there is at least one.
 ///
-/// Everything that can be wrong with any of them is found before one of them does anything.
+/// Configuration errors of all of them are found before any of them does anything.
 ///
 /// # Errors
 ///
@@ -142,7 +142,7 @@ pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
         let (name, inboxes) = (role.opened.node.to_string(), inboxes.clone());
         let run_with_others = move || {
             let exit = role.run();
-            // What is left of a node would look alive.
+            // The rest of the node would look alive.
             inboxes.iter().for_each(InboxSender::stop);
             exit
         };
@@ -170,7 +170,7 @@ fn watch(roles: &mut [Ready], options: &NodeOptions, clock: Clock) -> Result<(),
     metrics::serve(listener, Shown { cluster, clock, roles })
 }
 
-/// A role that has all that it needs, and has not begun.
+/// A role that has everything it needs and has not started.
 struct Ready {
     opened: Opened,
     cluster: String,
@@ -189,7 +189,7 @@ impl Ready {
     fn new(options: &NodeOptions, clock: Clock) -> Result<Self, StartError> {
         let config = config::load(&options.conf)?;
         let (mut session, mut form) = (None, Form::new(options.printed));
-        // What is sent in a session is sent under its boot number, in each life of it.
+        // Every run of a session sends under the session's boot number.
         let boot = |settings: &Settings, fresh| {
             session = open_session(options, &config, settings, fresh)?;
             Ok(session.as_ref().map_or(fresh, |session| session.boot()))
@@ -250,7 +250,7 @@ impl Ready {
     }
 }
 
-/// Runs `actor` until its end, or until `ending` wants it to end.
+/// Runs `actor` until it ends, or until `ending` stops it.
 pub(super) fn drive(
     process: Process,
     actor: impl Actor + Send + 'static,
@@ -301,8 +301,8 @@ fn run_learner(
     exit
 }
 
-/// A learner that goes on where its last snapshot of the digests was taken, if the configuration
-/// says where they are, and what it prints.
+/// A learner that goes on from its last snapshot of the digests, if the configuration says where
+/// they are; and what it prints.
 fn open_digests(
     config: &Config,
     learner: Learner,
@@ -374,7 +374,7 @@ fn run_client(
     Ok(report_client(progress.tally(), assignment, stdin.failure(), exit))
 }
 
-/// Says what is known of the values of a client that the cluster has forgotten.
+/// Logs what is known about the values of a client that the cluster has forgotten.
 fn report_forgotten(ClientTally { asked, delivered, .. }: ClientTally) -> Exit {
     error!(
         target: "paxos::report",
@@ -386,7 +386,7 @@ fn report_forgotten(ClientTally { asked, delivered, .. }: ClientTally) -> Exit {
     Exit::Undone
 }
 
-/// Says what became of a client's values.
+/// Logs the fate of a client's values.
 fn report_client(
     tally: ClientTally,
     assignment: Assignment,

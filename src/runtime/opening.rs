@@ -1,6 +1,7 @@
-//! A role with all that it needs, before it runs: in the program, or in somebody else's.
+//! Opening everything that a role needs before it runs, in this program or in one that embeds the
+//! library.
 //!
-//! Everything that can be wrong with the configuration is found before a socket is opened.
+//! Every error of the configuration is found before a socket is opened.
 
 use log::info;
 
@@ -24,10 +25,11 @@ use crate::storage::watch::Watch;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RoleOptions {
     pub node: NodeId,
-    /// How likely each received datagram is dropped, in [0, 1), and the seed that says which.
+    /// The probability that a received datagram is dropped, in [0, 1), and the seed that decides
+    /// which.
     pub loss: f64,
     pub seed: Option<u64>,
-    /// Never send an Accept or a Decide twice (proposers).
+    /// Never retransmit an Accept or a Decide (proposers).
     pub no_timeouts: bool,
     /// Run phase 1 for each instance as values arrive (proposers).
     pub no_preexecution: bool,
@@ -38,7 +40,7 @@ pub(crate) struct RoleOptions {
 }
 
 impl RoleOptions {
-    /// `node`, as it runs when nothing is to be studied.
+    /// `node` with the usual options: nothing is lost on purpose, and nothing is left out.
     pub fn of(node: NodeId) -> Self {
         RoleOptions {
             node,
@@ -52,17 +54,17 @@ impl RoleOptions {
     }
 }
 
-/// A role that has all that it needs, and has not begun.
+/// A role that has everything it needs and has not started.
 pub(crate) struct Opened {
     pub node: NodeId,
     pub part: Part,
     pub process: Process,
-    /// Whether an acceptor's data is still there.
+    /// Watches whether an acceptor's data is still there.
     pub watch: Option<Watch>,
     pub settings: Settings,
 }
 
-/// What it will do.
+/// What the process will do.
 pub(crate) enum Part {
     Client(Session, Box<Client>),
     Proposer(Box<Proposer>),
@@ -76,8 +78,8 @@ impl Opened {
         Self::booting(config, options, clock, |_, fresh| Ok(fresh))
     }
 
-    /// The same, with the boot number that `boot` makes of the settings and of a fresh one. An
-    /// acceptor has that of its data instead.
+    /// The same, with the boot number that `boot` makes from the settings and a fresh one. An
+    /// acceptor uses the one of its data instead.
     pub fn booting(
         config: &Config,
         options: RoleOptions,

@@ -1,7 +1,7 @@
-//! A process that a script has started ends with the script, however that ends.
+//! A process that a script has started ends with the script, even if that is killed.
 //!
-//! A script that is killed outright cannot end what it has started, and eleven processes would go
-//! on for ever on groups that somebody uses next. So bash/lib.sh names itself in the environment,
+//! A script that is killed cannot end the processes it has started, and eleven of them would go on
+//! for ever on groups that another run uses next. So bash/lib.sh names itself in the environment,
 //! and the process asks the system for its own end.
 
 use std::thread;
@@ -18,8 +18,8 @@ pub const VARIABLE: &str = "PAXOS_PARENT";
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Ends this process as soon as the one that the environment names has ended; does nothing when it
-/// names none. The end is a kill: there is nobody left for whom anything would be finished, and a
-/// process that was stopped takes no other signal.
+/// names none. It is killed: nobody is left who needs an orderly end, and a stopped process takes
+/// no other signal.
 ///
 /// # Errors
 ///
@@ -32,12 +32,12 @@ pub fn follow() -> Result<(), String> {
     let Some(parent) = number.filter(|number| *number > 1).and_then(Pid::from_raw) else {
         return Err(format!("{VARIABLE}={named:?} is not the number of a process; unset it"));
     };
-    // Asked for before the look, so that an end in between is seen by one of the two.
+    // Requested before the check, so that an end in between is seen by one of the two.
     if getppid() == Some(parent) {
         set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(|error| format!("cannot be told of the end of process {parent}: {error}"))?;
     } else {
-        // The system tells children alone.
+        // The system notifies only children.
         thread::Builder::new()
             .name("parent".to_owned())
             .spawn(move || end_after(parent))

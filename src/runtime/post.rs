@@ -1,7 +1,8 @@
-//! Sends to groups and to single processes, and learns where those are from what is heard.
+//! Sends to groups and to single processes, and learns the addresses of these from what it
+//! receives.
 //!
-//! `addresses` has the rules. This is what they cost: a knock now and then to whom something is
-//! sent, and a look at the source of what arrives.
+//! `addresses` has the rules. Their cost is an occasional knock to the processes sent to, and a
+//! look at the source of some datagrams.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,20 +20,20 @@ use crate::net::{AddressedSender, DatagramReceiver, DatagramSender, Group, Group
 use crate::protocol::types::{NodeId, Role, Sender};
 use crate::wire::{Codec, Envelope};
 
-/// What a knock is: a question, or the answer to one.
+/// The first byte of a knock: a question, or the answer to one.
 const ASKS: u8 = 0;
 const ANSWERS: u8 = 1;
 
-/// So many datagrams of one process pass before its source is looked at again.
+/// How many datagrams of one process pass before its source is checked again.
 const LOOK_EVERY: u32 = 64;
 
-/// How many processes' sources are remembered beside the table that is shared.
+/// How many sources are remembered besides the shared table.
 const SEEN: usize = 64;
 
 /// How many knocks one look at a socket passes over, at most.
 const KNOCKS_MAX: usize = 64;
 
-/// Sends for one process, whose receivers tell it whom they hear.
+/// Sends for one process, whose receivers report the sources they hear.
 pub struct Post {
     network: Arc<dyn AddressedSender + Sync>,
     codec: Arc<Codec>,
@@ -46,7 +47,7 @@ pub struct Post {
 }
 
 impl Post {
-    /// Sends by `network`, which seals if there is a key; nobody's address is known yet.
+    /// Sends by `network`, which seals if there is a key; no address is known yet.
     pub fn new(
         network: Arc<dyn AddressedSender + Sync>,
         codec: Arc<Codec>,
@@ -60,12 +61,12 @@ impl Post {
         Post { network, codec, groups, addresses, knock, contest_pace, stats, clock }
     }
 
-    /// Where `node` is, if it is known. Knocks there, if that is due.
+    /// The address of `node`, if it is known. Knocks there if that is due.
     fn find(&self, node: NodeId) -> Option<SocketAddr> {
         if let Group::Unicast(_) = self.groups.of(node.role) {
             return self.groups.of(node.role).member(node.id);
         }
-        // A number that nobody can guess; without one, nobody is asked.
+        // A number that nobody can guess; without one, no address is asked.
         let random = || entropy::random_u64().unwrap_or(0);
         let found = self.addresses.lock().whereabouts(self.clock.now(), node, random);
         if let Some((address, token)) = found.knock.filter(|(_, token)| *token != 0) {
@@ -121,7 +122,7 @@ impl DatagramSender for Post {
         let sent = self.find(node).map(|address| self.network.send_at(node, address, datagrams));
         match sent {
             Some(Ok(())) => Ok(()),
-            // What cannot be reached alone may be reached with its group.
+            // A process without an address is reached through its group.
             Some(Err(_)) | None => self.network.send(node.role, datagrams),
         }
     }
@@ -131,19 +132,19 @@ impl DatagramSender for Post {
     }
 }
 
-/// A receiver that tells the post whom it hears from where, and keeps knocks to itself.
+/// A receiver that reports sources to the post, and keeps knocks to itself.
 pub struct Attentive<R> {
     network: R,
     post: Arc<Post>,
-    /// What is sent to a list of members leaves by a socket at which nobody listens.
+    /// Datagrams to a list of members leave by a socket at which nobody listens.
     is_listed: bool,
-    /// Sources that were looked at lately, by the process, and how often since.
+    /// The sources checked recently, by process, and how many datagrams came since.
     seen: Vec<Option<(Sender, SocketAddr, u32)>>,
 }
 
 impl<R: DatagramReceiver> Attentive<R> {
-    /// Listens to what `network` receives, which is opened if it was sealed. Where `is_listed`, at
-    /// an address of a list of members, sources say nothing of where their owners are.
+    /// Listens to what `network` receives, which is opened if it was sealed. If `is_listed`, at an
+    /// address of a list of members, sources say nothing about their owners' addresses.
     pub fn new(network: R, post: Arc<Post>, is_listed: bool) -> Self {
         Attentive { network, post, is_listed, seen: vec![None; SEEN] }
     }
@@ -176,7 +177,7 @@ impl<R: DatagramReceiver> Attentive<R> {
         Ok(None)
     }
 
-    /// Tells the post, unless it was told the same a moment ago.
+    /// Reports to the post, unless it did so a moment ago.
     fn note(&mut self, from: Sender, source: SocketAddr) {
         if self.is_listed || self.post.codec.is_own(from) {
             return;
@@ -218,7 +219,7 @@ mod tests {
     use crate::protocol::message::{Message, Nack};
     use crate::protocol::types::Ballot;
 
-    /// Keeps what is sent to single processes.
+    /// Records what is sent to single processes.
     #[derive(Default)]
     struct Sent(Mutex<Vec<SocketAddr>>);
 

@@ -1,13 +1,13 @@
-//! Standard output of a learner: the values, one a line, in the form that was asked for.
+//! Standard output of a learner: the values, one a line, in the requested form.
 //!
-//! A thread of its own writes, so that a reader that does not read never blocks the role loop.
-//! What was not written yet waits as the pages of the learner's log, which keeps them anyway, and
-//! not as a second copy of them in text: dropping a value would break the order that readers rely
-//! on. A reader that went away is said once; nothing is printed from then on, and the learner goes
-//! on learning.
+//! A separate thread writes, so that a reader that does not read never blocks the role loop. Values
+//! that were not written yet wait as pages of the learner's log, which keeps them anyway, rather
+//! than as a second copy in text; none is dropped, for that would break the order that readers rely
+//! on. If the reader goes away, that is logged once; nothing is printed from then on, and the
+//! learner goes on learning.
 //!
-//! A file has no reader that could keep it waiting, so the loop itself writes there: waking a
-//! thread for every value would cost the cluster more than the write.
+//! A write to a file does not wait for a reader, so there the loop itself writes: waking a thread
+//! for every value would cost the cluster more than the write.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -28,11 +28,11 @@ use crate::protocol::types::Instance;
 use crate::results::form::Form;
 use crate::results::output::{Output, write_line};
 
-/// The most bytes of one write: small enough to see progress of a slow reader.
+/// The most bytes of one write: small enough to see the progress of a slow reader.
 const WRITE_BYTES: usize = 64 * 1024;
-/// The most pages that the thread takes at a time; between two times it holds no lock.
+/// The most pages that the thread takes at a time; it holds no lock in between.
 const PAGES_AT_A_TIME: usize = 256;
-/// A buffer that grew beyond this is given back after it was written.
+/// A buffer that grew beyond this is freed after it was written.
 const KEPT_BYTES: usize = 1 << 20;
 
 /// Standard output that never waits for a reader: a regular file, or the null device.
@@ -136,7 +136,7 @@ pub struct PrinterOutput {
     follows_positions: bool,
 }
 
-/// What one step of the log prints.
+/// What one step of the log puts out.
 #[derive(Debug)]
 enum ToPrint {
     Values(Page),
@@ -198,7 +198,7 @@ impl Printer {
         Ok((Printer { shared }, output))
     }
 
-    /// Prints what is left, and gives up once nothing could be written for `patience`. Says
+    /// Prints what is left, and gives up once nothing could be written for `patience`. Returns
     /// whether everything was printed.
     pub fn finish(self, patience: Duration) -> bool {
         let mut state = self.shared.state.lock();
@@ -263,8 +263,8 @@ impl Output for PrinterOutput {
     }
 }
 
-/// What the thread does: take pages out of the backlog, write their lines, until there will be no
-/// more. It holds the lines of one write, and of one page.
+/// The thread: takes pages out of the backlog and writes their lines, until there will be no more.
+/// It holds the lines of one write, and of one page.
 fn print_all(shared: &Shared, mut form: Form, output: impl Write) -> io::Result<()> {
     let mut output = Outlet { output: Some(output), goes_on: form.follows_positions() };
     let mut lines = Vec::new();
@@ -417,7 +417,7 @@ mod tests {
             deliver(&mut output, value);
         }
         assert_eq!(fs::read(&path).unwrap(), b"a\n\0\r\n");
-        // A file that takes nothing more: said once, and nothing fails.
+        // A file that takes nothing more is logged once, and nothing fails.
         let mut output = FileOutput::new(File::open(&path).unwrap(), Form::new(Printed::Values));
         deliver(&mut output, b"b");
         assert!(output.file.is_none() && output.lines.is_empty());
@@ -438,7 +438,7 @@ mod tests {
         assert_eq!(seen.iter().collect::<Vec<_>>().concat(), b"a\n\n\0\r\n");
     }
 
-    /// Whether there is a thread or not.
+    /// With a thread and without.
     #[test]
     fn a_digest_is_printed_at_the_end() {
         let folder = tempfile::tempdir().unwrap();

@@ -59,31 +59,31 @@ pub(crate) struct Process {
     gauges: Option<Arc<Gauges>>,
     clock: Clock,
     busy_poll: Duration,
-    /// What standard input may read; a client's.
+    /// Credits for a client's standard input.
     pub credits: Option<Credits>,
-    /// What an acceptor must not forget.
+    /// An acceptor's store.
     pub store: Box<dyn AcceptorStore>,
-    /// Does what a learner wants done with its snapshots, if it keeps any.
+    /// Works on a learner's snapshots, if it keeps any.
     pub errands: Option<Errands>,
     settings: Settings,
     listening: Vec<Listening>,
-    /// Only processes of this host reach it.
+    /// Whether only processes of this host reach it.
     is_within_host: bool,
     loss: (f64, u64),
 }
 
-/// A socket that a process hears others at.
+/// A socket at which a process hears others.
 struct Listening {
     socket: Box<dyn DatagramReceiver>,
-    /// What is sent to these arrives there.
+    /// Messages to these arrive there.
     addressees: Vec<To>,
-    /// The address is that of a member of a list.
+    /// Whether the address is that of a member of a list.
     is_listed: bool,
 }
 
 impl Listening {
-    /// All of a process: one at `place`, one for each other group that its role hears, and, where
-    /// that is not in the list of its group, one of its own.
+    /// Opens all sockets of a process: one at `place`, one for each other group that its role
+    /// hears, and one of its own if its role has no list of members.
     fn open(
         groups: &Groups,
         node: NodeId,
@@ -122,7 +122,7 @@ impl Listening {
     }
 }
 
-/// Whose addresses a process may learn.
+/// Which addresses a process may believe.
 fn belief(has_key: bool, interface: Interface) -> Belief {
     if has_key {
         return Belief::Any;
@@ -134,7 +134,7 @@ fn belief(has_key: bool, interface: Interface) -> Belief {
     Belief::Near(here.flat_map(|one| one.addresses).collect())
 }
 
-/// What a process with a key has beside the others.
+/// What a process has only if there is a key.
 struct Lock {
     me: Sender,
     seal: Arc<Seal>,
@@ -143,7 +143,7 @@ struct Lock {
 }
 
 impl Lock {
-    /// Who keeps the gates of all sockets.
+    /// The keeper that the gates of all sockets share.
     fn keeper(self, reception: &Reception) -> Arc<Keeper> {
         let Lock { me, seal, speaker, datagram_bytes } = self;
         let Reception { codec, interest, stats, clock, .. } = reception.clone();
@@ -229,7 +229,7 @@ impl Process {
         }
     }
 
-    /// From now on its role publishes how it is, and this shows it.
+    /// Makes its role publish its figures from now on, and returns what shows them.
     #[cfg(feature = "cli")]
     pub fn watch(&mut self) -> Watched {
         let gauges = Arc::new(Gauges::new(self.clock));
@@ -237,7 +237,7 @@ impl Process {
         Watched { node: self.codec.sender().node, stats: Arc::clone(&self.stats), gauges }
     }
 
-    /// These run in the same process.
+    /// Introduces the other roles of the same process.
     pub fn meet(&mut self, others: Vec<Neighbour>) {
         self.codec.share_process(others.iter().map(|other| other.sender));
         self.neighbours = Neighbours::new(others);
@@ -338,7 +338,7 @@ impl Process {
             let run = move || {
                 logging::speak_as(node);
                 let (_, end) = role_loop.run();
-                // Nobody waits any more when the process is ending anyway.
+                // When the process is ending anyway, nobody waits any more.
                 let _ = ended_sender.send(end);
             };
             thread::Builder::new().name("role-loop".to_owned()).spawn(run).map_err(no_thread)
@@ -356,10 +356,10 @@ impl Process {
     }
 }
 
-/// A role that runs.
+/// A running role.
 pub(crate) struct Running {
     pub inbox: InboxSender,
-    /// Tells how the role loop has ended; closed without a word if its thread is gone.
+    /// Says how the role loop has ended; closed without a message if its thread is gone.
     pub ended: Channel<Result<Ended, Failure>>,
     pub stats: Arc<Stats>,
     role_loop: JoinHandle<()>,
@@ -392,7 +392,7 @@ impl Running {
     }
 }
 
-/// The interfaces of this host; none where the system does not tell them.
+/// The interfaces of this host; none where the system does not list them.
 pub(super) fn own_interfaces() -> Vec<HostInterface> {
     host_interfaces().unwrap_or_else(|error| {
         warn!("the system does not list its interfaces: {error}");
@@ -400,7 +400,7 @@ pub(super) fn own_interfaces() -> Vec<HostInterface> {
     })
 }
 
-/// Whether no other host reaches these groups, whose multicast is at this interface.
+/// Whether no other host reaches these groups, whose multicast uses this interface.
 fn is_within_host(groups: &Groups, interface: Interface) -> bool {
     groups.addresses().all(|address| match address.ip() {
         group if group.is_multicast() => interface.is_loopback(),
@@ -408,8 +408,8 @@ fn is_within_host(groups: &Groups, interface: Interface) -> bool {
     })
 }
 
-/// Says once that there is no key: to everybody where other hosts can take part, else to those who
-/// ask for more than warnings.
+/// Logs once that there is no key: by default where other hosts can take part, else only at level
+/// `info`.
 fn say_open(is_within_host: bool) {
     static SAID: Once = Once::new();
     SAID.call_once(|| {

@@ -1,5 +1,5 @@
-//! How far a client is: a bar on a terminal, a line now and then elsewhere. And how long its values
-//! took, at its end.
+//! A client's progress: a bar on a terminal, an occasional line elsewhere; and at the end, how long
+//! its values took.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
@@ -21,13 +21,13 @@ use crate::protocol::timer::Timer;
 use crate::protocol::types::{Ballot, Sender, Time};
 use crate::protocol::versions::Version;
 
-/// Between two lines where there is no terminal.
+/// The time between two lines where there is no terminal.
 const REPORT: Duration = Duration::from_secs(2);
 
-/// A client of whose values none was decided for this long knows no leader that is of use to it.
+/// A client that has had no value decided for this long has no leader that serves it.
 const UNSERVED_MAX: Duration = Duration::from_secs(2);
 
-/// What the role loop tells the thread that shows it.
+/// What the role loop tells the thread that shows progress.
 #[derive(Clone)]
 pub struct ClientProgress {
     shared: Arc<Shared>,
@@ -43,28 +43,27 @@ struct Shared {
     is_forgotten: AtomicBool,
     /// When the last line was logged, in seconds.
     reported: AtomicU64,
-    /// How long values took whose fate is known, in microseconds.
+    /// How long the values took whose fate is known, in microseconds.
     took: Mutex<Option<Histogram<u64>>>,
 }
 
 /// How long the histogram reaches, in microseconds: an hour.
 const LONGEST_MICROS: u64 = 3_600_000_000;
 
-/// The percentiles that are told.
+/// The percentiles that are reported.
 const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 
-/// When the values were given of which the fate is not known, in their order.
+/// When the values whose fate is not known were submitted, in their order.
 ///
-/// Which of them an answer is about is not looked at: the oldest is taken. Answers come in the
-/// order of the values but for what was lost, so this tells the same of all of them together, and
-/// nearly the same of each.
+/// An answer is always attributed to the oldest. Answers come in the order of the values except
+/// after losses, so the sum over all values is exact, and the time of each nearly so.
 #[derive(Debug, Default)]
 struct Waiting {
     since: VecDeque<Time>,
 }
 
 impl Waiting {
-    /// The fate of this many is known: hands on how long they took.
+    /// The fate of this many is known: records how long they took.
     fn settle(&mut self, now: Time, count: u64, took: &mut Histogram<u64>) {
         let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.since.len());
         for since in self.since.drain(..count) {
@@ -96,7 +95,7 @@ impl ClientProgress {
         ClientProgress { shared: Arc::new(Shared::default()), bar }
     }
 
-    /// What became of the values so far.
+    /// The fates of the values so far.
     pub fn tally(&self) -> ClientTally {
         ClientTally {
             asked: self.shared.asked.load(Ordering::Relaxed),
@@ -118,7 +117,7 @@ impl ClientProgress {
         self.shared.trimmed.store(tally.trimmed, Ordering::Relaxed);
     }
 
-    /// Shows it, `lived` after the start.
+    /// Shows progress, `lived` after the start.
     pub fn show(&self, lived: Duration) {
         let tally = self.tally();
         if let Some(bar) = &self.bar {
@@ -134,7 +133,7 @@ impl ClientProgress {
         }
     }
 
-    /// Takes the bar away, and says how long the values took.
+    /// Removes the bar, and says how long the values took.
     pub fn finish(&self) {
         if let Some(took) = self.shared.took.lock().as_ref().filter(|took| !took.is_empty()) {
             info!("{}", describe(took));
@@ -158,29 +157,29 @@ pub struct Counted {
     /// When something was decided last, or nothing was waited for.
     moved: Time,
     waiting: Waiting,
-    /// Of a session that may be resumed.
+    /// The input, for a session that may be resumed.
     track: Option<Track>,
     session: Option<Arc<SessionFile>>,
-    /// The input is not what it was, or the session cannot be kept: nothing more is asked for, and
-    /// nothing waited for.
+    /// The input is not what it was, or the session cannot be stored: nothing more is requested,
+    /// and nothing waited for.
     is_refused: bool,
 }
 
 impl Counted {
-    /// `client`, publishing to `progress`. If its session has a file its input is followed.
+    /// `client`, publishing to `progress`. If its session has a file, its input is followed.
     pub fn new(
         client: Client,
         progress: ClientProgress,
         session: Option<Arc<SessionFile>>,
     ) -> Self {
         let track = session.as_ref().map(|session| session.track());
-        // It cannot fail with these bounds; without it a client says less, and works.
+        // It cannot fail with these bounds; without it a client says less, but works.
         *progress.shared.took.lock() = Histogram::new_with_max(LONGEST_MICROS, 2).ok();
         let (moved, waiting) = (Time::ZERO, Waiting::default());
         Counted { client, progress, moved, waiting, track, session, is_refused: false }
     }
 
-    /// Stores where the session was opened. This is before anything of the turn is sent.
+    /// Stores where the session was opened, before anything of the turn is sent.
     fn store_opening(&mut self, fx: &mut Effects) {
         let (Some(session), Some(opened)) = (&self.session, self.client.opened()) else { return };
         if !session.open_at(opened) {

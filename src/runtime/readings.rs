@@ -1,4 +1,4 @@
-//! Reads an acceptor's old votes from its disk, in a thread beside the role loop.
+//! How an acceptor's old votes are read from its disk, in a thread beside the role loop.
 //!
 //! The loop hands over which votes it wants and goes on; this thread reads them, and sends the
 //! answers. So no vote waits for a reading, however slow the disk is. A reading that fails is not
@@ -26,14 +26,14 @@ use crate::wire::Codec;
 /// How many readings wait, at most. Learners ask again.
 const WAITING_MAX: usize = 8;
 
-/// Where the role loop puts its readings.
+/// The role loop's handle of the thread.
 #[derive(Clone, Debug)]
 pub struct Readings {
     sender: Sender<Reading>,
 }
 
 impl Readings {
-    /// Has `reading` done and answered, unless too many others wait.
+    /// Queues `reading` to be done and answered, unless too many others wait.
     pub fn begin(&self, reading: Reading) {
         if self.sender.try_send(reading).is_err() {
             log::debug!("drops what {} asks for: too much is being read", reading.asker);
@@ -41,7 +41,7 @@ impl Readings {
     }
 }
 
-/// What the thread has to do with.
+/// Everything the thread works with.
 pub struct Desk {
     /// The files.
     pub reader: VoteReader,
@@ -96,7 +96,7 @@ impl Desk {
         }
     }
 
-    /// What cannot be sent is lost, as any datagram may be.
+    /// A datagram that cannot be sent is lost, as any may be.
     fn send(&self, to: To, message: &Message, datagram: &mut Vec<u8>) {
         log::trace!("to {to}: {message}");
         if self.codec.encode(message, datagram).is_err() {
@@ -127,7 +127,7 @@ mod tests {
     use crate::storage::identity::Identity;
     use crate::storage::log::{Log, LogOptions};
 
-    /// Hands on what is sent.
+    /// Passes on what is sent.
     struct Wire(mpsc::Sender<(Option<NodeId>, Vec<u8>)>);
 
     impl DatagramSender for Wire {
@@ -140,8 +140,8 @@ mod tests {
         }
     }
 
-    /// Votes that were stored in a real directory are read and sent by the thread, those that are
-    /// stored after it began among them; and it ends with the loop.
+    /// The thread reads and sends votes that were stored in a real directory, including those
+    /// stored after it began; and it ends with the loop.
     #[test]
     fn what_is_stored_is_read_back_and_sent() {
         let folder = tempfile::tempdir().unwrap();

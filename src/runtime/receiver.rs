@@ -1,8 +1,8 @@
 //! Reception from one group: drops early what nobody needs, and queues the rest.
 //!
-//! A thread waits for datagrams and feeds the inbox. While a role loop polls, the thread rests and
-//! the loop looks at the socket itself, so that no datagram has to cross two threads: whoever
-//! holds the lock has the socket.
+//! A thread waits for datagrams and feeds the inbox. While a role loop polls, the thread pauses and
+//! the loop reads the socket itself, so that no datagram has to cross two threads: the holder of
+//! the lock has the socket.
 //!
 //! It looks at headers only. It never decodes a body, touches the role, or waits for the role
 //! loop, and no datagram and no error of the network can end it.
@@ -24,13 +24,13 @@ use crate::protocol::message::Interest;
 use crate::protocol::types::To;
 use crate::wire::{Codec, Header, Refusal};
 
-/// After a failure, so that one that stays does not burn a core.
+/// The pause after a failure, so that a lasting one does not burn a core.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How many datagrams may pass before it is time to think of what the kernel dropped. The look
-/// itself costs a system call or more, and happens once a second at most.
+/// How many datagrams may pass before the kernel's drops are considered again. The check costs a
+/// system call or more, and happens at most once a second.
 const LOOK_EVERY: u32 = 256;
 
-/// How many datagrams of no interest one look passes over, at most.
+/// How many datagrams of no interest one call skips, at most.
 const PASSED_OVER_MAX: usize = 64;
 
 /// A thread that receives.
@@ -40,7 +40,7 @@ pub struct Receiver {
     duty: Arc<Duty>,
 }
 
-/// What all receive threads of a process have in common.
+/// What all receive threads of a process share.
 #[derive(Clone)]
 pub struct Reception {
     /// Reads headers, and knows who this process is.
@@ -56,7 +56,7 @@ pub struct Reception {
 }
 
 impl Receiver {
-    /// Starts to receive what is sent to `at`, a group or this process alone.
+    /// Starts to receive datagrams to `at`, a group or this process alone.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Receiver {
         Self::start(at.into(), network, reception, true).map(|(receiver, _)| receiver)
     }
 
-    /// The same for a loop that polls: the thread rests until the loop sleeps.
+    /// The same for a loop that polls: the thread pauses until the loop sleeps.
     ///
     /// # Errors
     ///
@@ -114,14 +114,14 @@ impl Receiver {
     }
 }
 
-/// What the thread has to do.
+/// The state of the thread's work.
 #[derive(Debug)]
 struct Duty {
-    /// It watches the socket all the time: the loop never looks.
+    /// It watches the socket all the time: the loop never reads it.
     always: bool,
-    /// It is to watch the socket until something has arrived.
+    /// It must watch the socket until something has arrived.
     is_wanted: AtomicBool,
-    /// It is to end.
+    /// It must end.
     is_over: AtomicBool,
 }
 
@@ -157,7 +157,7 @@ fn run<N: DatagramReceiver>(reading: &Mutex<Reading<N>>, duty: &Duty) {
     reading.lock().look_for_drops();
 }
 
-/// What the loop has of a thread that rests while it polls.
+/// The loop's handle of a thread that pauses while the loop polls.
 struct Shared<N> {
     reading: Arc<Mutex<Reading<N>>>,
     duty: Arc<Duty>,
@@ -185,15 +185,15 @@ impl<N> fmt::Debug for Shared<N> {
     }
 }
 
-/// The state of reception: the socket, and what has to do with it.
+/// The state of reception: the socket and everything around it.
 struct Reading<N> {
     at: To,
     network: N,
     reception: Reception,
-    /// For the thread; a loop that looks brings its own.
+    /// The thread's buffer; a loop that reads brings its own.
     buffer: Option<Datagram>,
     since_look: u32,
-    /// What was counted already.
+    /// How many of the kernel's drops were counted already.
     kernel_dropped: u64,
     look_pace: Pace,
     error_pace: Pace,
@@ -221,11 +221,11 @@ impl<N: DatagramReceiver> Reading<N> {
         let received = buffer.fill(|room| self.network.receive(room));
         self.consider_looking(!matches!(received, Ok(true)));
         if received.is_err() {
-            // Here and not in the loop, which has timers to look after.
+            // Here and not in the loop, which has timers to serve.
             thread::sleep(PAUSE);
         }
         let offered = if self.has_received(received) && self.is_wanted(&buffer) {
-            // Before the loop wakes up: it may want the thread again right afterwards.
+            // Before the loop wakes: it may need the thread again right afterwards.
             duty.is_wanted.store(false, Ordering::Release);
             self.reception.inbox.offer(&buffer)
         } else {
@@ -238,8 +238,8 @@ impl<N: DatagramReceiver> Reading<N> {
         offered
     }
 
-    /// The next datagram of interest that has arrived. Bounded work: a flood of what nobody needs
-    /// must not keep the loop from its timers.
+    /// The next datagram of interest that has arrived. Bounded work: a flood of datagrams that
+    /// nobody needs must not keep the loop from its timers.
     fn look(&mut self, datagram: &mut Datagram) -> bool {
         for _ in 0..PASSED_OVER_MAX {
             let received = datagram.fill(|room| self.network.try_receive(room));
@@ -265,7 +265,7 @@ impl<N: DatagramReceiver> Reading<N> {
         }
     }
 
-    /// Counts what has passed, and looks for drops now and then; more often at `leisure`.
+    /// Counts a datagram, and checks for drops now and then; more often at `leisure`.
     fn consider_looking(&mut self, leisure: bool) {
         self.since_look += 1;
         if self.since_look >= LOOK_EVERY || leisure {
@@ -287,7 +287,7 @@ impl<N: DatagramReceiver> Reading<N> {
             Verdict::Refused(reason) => {
                 stats.refused.increment(reason);
                 log::debug!("{}: refused a datagram: {reason}", self.at);
-                // Once: it is no fault, but somebody may not know of it.
+                // Logged once: it is no error, but the operator may not know of it.
                 if reason == Refusal::OtherCluster && stats.refused.count(reason) == 1 {
                     log::info!(
                         target: "paxos::report",
@@ -296,7 +296,7 @@ impl<N: DatagramReceiver> Reading<N> {
                         self.at
                     );
                 }
-                // A mistake in the configuration, and nothing works because of it.
+                // An error in the configuration that keeps everything from working.
                 let is_mistake = matches!(
                     reason,
                     Refusal::Sealed | Refusal::OtherAcceptorCount { .. } | Refusal::OtherVersion
@@ -352,7 +352,7 @@ impl<N: DatagramReceiver> Reading<N> {
     }
 }
 
-/// What is to become of a datagram.
+/// The verdict on a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Wanted,
@@ -375,7 +375,7 @@ mod tests {
     const OWN: Sender = Sender { node: NodeId { role: Role::Acceptor, id: 1 }, boot: 7 };
     const DATAGRAM_BYTES: usize = 1472;
 
-    /// Gives these, then stops the thread that asks.
+    /// A network that gives these datagrams, then stops the thread.
     struct Network {
         datagrams: VecDeque<io::Result<Vec<u8>>>,
         duty: Arc<Duty>,

@@ -1,11 +1,11 @@
 //! The one thread that runs a role.
 //!
-//! A turn waits for the inbox or the next timer, hands everything that gathered to the role, and
-//! then applies the effects of the whole turn in one order: persist, one flush, send, timers,
-//! deliver. So nothing is answered that was not stored before, and what gathered while the last
-//! turn ran shares one flush and few datagrams. Every turn does a bounded amount of work.
+//! A turn waits for the inbox or the next timer, hands every waiting event to the role, and then
+//! applies the effects of the whole turn in one order: persist, one flush, send, timers, deliver.
+//! So everything is stored before it is answered, and events that gathered during the last turn
+//! share one flush and few datagrams. Every turn does a bounded amount of work.
 //!
-//! The loop knows no protocol. Nothing in here may block but the wait, the store and the output.
+//! The loop knows no protocol. Only the wait, the store and the output may block.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -43,10 +43,10 @@ use crate::wire::Codec;
 
 /// The most events of one turn.
 const EVENTS_PER_TURN: usize = 256;
-/// The most timers of one turn; what is left over fires in the next.
+/// The most timers of one turn; the others fire in the next.
 const TIMERS_PER_TURN: usize = 64;
 
-/// What a role loop has to do with.
+/// Everything around a role loop.
 pub struct Surroundings {
     /// Where events come from.
     pub inbox: Inbox,
@@ -56,26 +56,26 @@ pub struct Surroundings {
     pub codec: Arc<Codec>,
     /// Where datagrams go.
     pub network: Box<dyn DatagramSender>,
-    /// What an acceptor must not forget.
+    /// An acceptor's store.
     pub store: Box<dyn AcceptorStore>,
-    /// What reads that, beside the loop; none when nothing is kept.
+    /// Reads the store, beside the loop; none if nothing is stored.
     pub readings: Option<Readings>,
-    /// Does what a learner wants done with its snapshots; none if it keeps none.
+    /// Works on a learner's snapshots; none if it keeps none.
     pub errands: Option<Errands>,
     /// Where values go.
     pub output: Box<dyn Output>,
-    /// What standard input may read; a client's.
+    /// Credits for a client's standard input.
     pub credits: Option<Credits>,
     /// Where the role's interest is published for the receive threads.
     pub interest: Arc<AtomicU32>,
     /// Counts.
     pub stats: Arc<Stats>,
-    /// What is published for those who watch; none when nobody does.
+    /// Figures for metrics and status; none when nobody watches.
     pub gauges: Option<Arc<Gauges>>,
     /// The time.
     pub clock: Clock,
-    /// How long to look for events before going to sleep, usually. Trades a core for a wake-up's
-    /// latency.
+    /// How long to poll for events before going to sleep, usually. Trades a core for the latency of
+    /// a wake-up.
     pub busy_poll: Duration,
 }
 
@@ -84,7 +84,7 @@ pub struct Surroundings {
 pub enum Ended {
     /// The role's work is done.
     Finished,
-    /// It was asked to.
+    /// It was asked to stop.
     Stopped,
 }
 
@@ -97,7 +97,7 @@ pub enum Failure {
     Output(io::Error),
     /// The role itself must not go on.
     Halted(Halt),
-    /// What was stored was taken away. Seen from outside the loop, which goes on without it.
+    /// The stored data was taken away. Noticed outside the loop, which would go on without it.
     Vanished(Vanished),
 }
 
@@ -159,13 +159,13 @@ pub struct RoleLoop<A> {
     around: Surroundings,
     wheel: TimerWheel<Timer>,
     fx: Effects,
-    /// Values the role had no room for yet; as many as two credits bring.
+    /// Values for which the role had no room yet; at most what two credits bring.
     input: VecDeque<Input>,
-    /// Something is not stored yet, because the disk is full: nothing is said until it is.
+    /// Records are not stored yet because the disk is full: nothing is sent until they are.
     owes: bool,
     /// The datagram being built, reused.
     datagram: Vec<u8>,
-    /// Datagrams that leave together, and where they are bound for.
+    /// Datagrams that leave together, and their destination.
     train: Train,
     bound_for: To,
     send_pace: Pace,
@@ -174,8 +174,8 @@ pub struct RoleLoop<A> {
 }
 
 impl<A: Actor> RoleLoop<A> {
-    /// A loop that has not started. Publishes the role's interest, so that receive threads may
-    /// start before the loop does.
+    /// A loop that has not started. Publishes the role's interest already, so that receive threads
+    /// may start before the loop does.
     pub fn new(actor: A, around: Surroundings) -> Self {
         let role_loop = RoleLoop {
             wheel: TimerWheel::new(around.clock.now()),
@@ -195,13 +195,13 @@ impl<A: Actor> RoleLoop<A> {
         role_loop
     }
 
-    /// Lets the loop look at a socket itself while it polls; to be called for each.
+    /// Lets the loop look at a socket itself while it polls; call it for each socket.
     pub fn look_at(&mut self, direct: Arc<dyn Direct>) {
         self.around.inbox.look_at(direct);
     }
 
-    /// Runs the role until its work is done, or it is stopped, or it cannot go on. The role comes
-    /// back for a last report. The effects of a turn that was begun are applied in any case but a
+    /// Runs the role until its work is done, it is stopped, or it cannot go on. Returns the role
+    /// for a last report. The effects of a turn that has begun are applied unless there is a
     /// failure.
     pub fn run(mut self) -> (A, Result<Ended, Failure>) {
         let ended = self.run_turns();
@@ -238,7 +238,7 @@ impl<A: Actor> RoleLoop<A> {
             self.drain(now, event);
             self.feed(now);
             // After the messages: a process that was paused hears what waited for it before it
-            // concludes that nobody has spoken.
+            // concludes that others were silent.
             self.expire(now);
         }
     }
@@ -265,7 +265,8 @@ impl<A: Actor> RoleLoop<A> {
         loop {
             let now = clock.now();
             if deadline.is_some_and(|deadline| now >= deadline) {
-                // A timer is due: no need to wake up the thread that watches for sleepers.
+                // A timer is due: no need to wake the thread that watches the socket for a sleeping
+                // loop.
                 return None;
             }
             if now >= start + window {
@@ -281,7 +282,7 @@ impl<A: Actor> RoleLoop<A> {
         Some(event)
     }
 
-    /// Hands the role what has gathered in the inbox.
+    /// Hands the role the events in the inbox.
     fn drain(&mut self, now: Time, first: Option<Event>) {
         let mut next = first;
         for taken in 1..=EVENTS_PER_TURN {
@@ -302,7 +303,7 @@ impl<A: Actor> RoleLoop<A> {
                     return;
                 }
             }
-            // What lies beyond the bound stays where it is.
+            // Events beyond the bound stay where they are.
             next = if taken < EVENTS_PER_TURN { self.around.inbox.poll() } else { None };
         }
     }
@@ -323,7 +324,7 @@ impl<A: Actor> RoleLoop<A> {
             self.around.stats.ignored.increment(reason);
             log::debug!("ignored {kind:?} from {}: {reason:?}", from.node);
             if (kind, reason) == (Kind::Accept, Ignored::TooFarAhead) {
-                // With different files nothing is decided, and nothing else tells why.
+                // With different files nothing is decided, and no other message says why.
                 log::warn!(
                     "{} proposes further ahead than this acceptor follows: give every host the \
                      same `instances_ahead`",
@@ -333,7 +334,7 @@ impl<A: Actor> RoleLoop<A> {
         }
     }
 
-    /// Hands the role what standard input gave, as far as it has room.
+    /// Hands the role values from standard input, as far as it has room.
     fn feed(&mut self, now: Time) {
         while self.actor.input_room() > 0 {
             let Some(input) = self.input.pop_front() else { return };
@@ -341,7 +342,7 @@ impl<A: Actor> RoleLoop<A> {
         }
     }
 
-    /// Fires the timers that are due and that nothing in this turn has cancelled or moved.
+    /// Fires due timers, except those that this turn has cancelled or moved.
     fn expire(&mut self, now: Time) {
         self.apply_timers();
         for _ in 0..TIMERS_PER_TURN {
@@ -353,19 +354,18 @@ impl<A: Actor> RoleLoop<A> {
         }
     }
 
-    /// Applies the effects of the whole turn, in the one order there is, and opens the doors for
-    /// the next.
+    /// Applies the effects of the whole turn, in their fixed order, and makes ready for the next.
     fn end_turn(&mut self, now: Time) -> Result<(), Failure> {
         self.actor.on_calendar(LogTime(Moment::now().millis));
         let room = self.around.store.room();
         self.actor.on_room(room);
         self.actor.on_turn_end(now, &mut self.fx);
-        // 1. What must not be forgotten is stored before anything can be known outside.
+        // 1. Records are stored before anything can be known outside.
         let has_stored = !self.fx.persist.is_empty();
         if has_stored || self.owes {
             match self.persist() {
-                // Whatever would be answered may rest on what is not stored. It is as if all of
-                // it had been lost.
+                // Any answer may depend on what is not stored, so it is as if the whole turn had
+                // been lost.
                 Err(error) if is_full(&error) => {
                     self.fx.send.clear();
                     self.owes = true;
@@ -386,8 +386,8 @@ impl<A: Actor> RoleLoop<A> {
                 errands.run(errand);
             }
         }
-        // 2. Only then it is said; and before that, what answers are of interest. An answer can be
-        //    here sooner than the next line runs.
+        // 2. Only then are messages sent. The interest in answers is published first: an answer can
+        //    be here before the next line runs.
         self.publish_interest();
         self.around.codec.speak(self.actor.version(now));
         let mut messages = std::mem::take(&mut self.fx.send);
@@ -413,8 +413,8 @@ impl<A: Actor> RoleLoop<A> {
             return Err(Failure::Halted(halt));
         }
         debug_assert!(self.fx.is_empty(), "every effect of a turn is applied in that turn");
-        // 5. Room on the disk is given back when nobody waits for this turn any more, a piece in
-        //    each: also in turns that store nothing, where that is because the disk is full.
+        // 5. Disk space is freed when nobody waits for this turn any more, a piece in each turn:
+        //    even in turns that store nothing, if that is because the disk is full.
         if has_stored || room > Room::Ample {
             self.around.store.reclaim().map_err(Failure::Store)?;
         }
@@ -436,7 +436,7 @@ impl<A: Actor> RoleLoop<A> {
         flushed
     }
 
-    /// Puts a message on the train, which departs first if it is bound for elsewhere or is full.
+    /// Puts a message on the train, which departs first if it has another destination or is full.
     fn send(&mut self, now: Time, to: To, message: &Message) {
         let Surroundings { codec, neighbours, stats, .. } = &self.around;
         log::trace!("to {to}: {message}");
@@ -458,8 +458,8 @@ impl<A: Actor> RoleLoop<A> {
         self.train.add(&mut self.datagram);
     }
 
-    /// Sends what is on the train. A datagram that cannot be sent is a datagram that was lost: the
-    /// roles live with it.
+    /// Sends what is on the train. A datagram that cannot be sent counts as lost: the roles can
+    /// handle that.
     fn depart(&mut self, now: Time) {
         if self.train.is_empty() {
             return;
@@ -478,8 +478,8 @@ impl<A: Actor> RoleLoop<A> {
         self.train.clear();
     }
 
-    /// Sets, moves and cancels timers. Earlier in a turn than its end too: nobody outside can
-    /// tell, and a timer that was cancelled must not fire.
+    /// Sets, moves and cancels timers. This may happen before the end of a turn: it has no effect
+    /// outside, and a cancelled timer must not fire.
     fn apply_timers(&mut self) {
         for (timer, deadline) in self.fx.timers.drain(..) {
             match deadline {
@@ -500,11 +500,11 @@ impl<A: Actor> RoleLoop<A> {
     }
 
     fn publish_interest(&self) {
-        // Late by a moment is as good: the interest spares work and decides nothing.
+        // A moment's delay is harmless: the interest saves work and decides nothing.
         self.around.interest.store(self.actor.interest().bits(), Ordering::Relaxed);
     }
 
-    /// Lets standard input go on once everything it gave is used up and the role has room.
+    /// Lets standard input go on once the role has taken everything and has room.
     fn give_credits(&mut self) {
         let Some(credits) = &mut self.around.credits else { return };
         if self.input.is_empty() && self.actor.input_room() > 0 {

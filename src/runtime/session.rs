@@ -1,23 +1,23 @@
-//! A client's session in a file, so that a client that is started again goes on with it.
+//! How a restarted client resumes its session, from a file.
 //!
-//! What a client asks for is named by its session and by a number, and the log delivers each number
-//! of a session once. So a client that takes up its old session and asks for the same values again,
-//! from number 1, has nothing decided twice: the leader acknowledges what was delivered, proposes
-//! the rest, and learners skip what a dead leader has left in the log a second time. That rests on
-//! four things, for which this file stands:
+//! A value is named by its session and a number, and the log delivers each number of a session
+//! once. So if a client resumes its old session and requests the same values again, from number 1,
+//! nothing is decided twice: the leader acknowledges what was delivered, proposes the rest, and
+//! learners skip what a dead leader has left in the log a second time. That depends on four
+//! conditions, which this file ensures:
 //!
-//! 1. The session is on stable storage, name and all, before anything is asked for in it. Else a
-//!    process that is killed would come back with another, and its values would be new ones. The
-//!    same holds of where the log was when it was opened (`protocol::sessions`), which is known a
-//!    little later.
-//! 2. A number means the same value in each life. The input is the same, or it is the user's
-//!    mistake; and a long value is cut into the same parts, though datagrams may carry more now.
+//! 1. The session is on stable storage, with the file's name, before anything is requested in it.
+//!    Otherwise a killed process would come back with another session, and its values would be new
+//!    ones. The same holds for where the log was when it was opened (`protocol::sessions`), which
+//!    is known a little later.
+//! 2. A number means the same value in each run. The input must be the same, which is up to the
+//!    user; and a long value is cut into the same parts, though datagrams may carry more now.
 //! 3. No two processes use it at a time: the file is locked.
-//! 4. It is of this cluster and of this client.
+//! 4. It belongs to this cluster and this client.
 //!
-//! The log says what is decided, and not the file. What the file says of it (how many lines are
-//! known to be decided, and a digest of them) is written now and then, without a sync, and serves
-//! to find out that the input is not the same.
+//! The log says what is decided, not the file. The file's own record (how many lines are known to
+//! be decided, and a digest of them) is written now and then, without a sync, and serves to detect
+//! that the input has changed.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -44,22 +44,22 @@ const MAGIC_UNSTAMPED: &str = "paxos-session-1";
 /// No session file is longer.
 const FILE_BYTES_MAX: u64 = 4096;
 
-/// What the name of a session file ends in before it is finished.
+/// The suffix of a session file's name before it is finished.
 const UNFINISHED: &str = ".new";
 
-/// How often it is tried to open a file that others make or remove meanwhile.
+/// How often to try to open a file that others create or remove meanwhile.
 const TRIES: u32 = 10;
 
-/// Whose session it is, and how its values travel.
+/// The identity of a session, and how its values travel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The cluster's name.
     pub cluster: String,
     /// The client.
     pub client: u32,
-    /// The boot number of the session's first life, which all lives of it have.
+    /// The boot number of the session's first run, which all its runs use.
     pub boot: u64,
-    /// Longer values travel in parts of so many bytes.
+    /// Longer values travel in parts of this many bytes.
     pub part_bytes: usize,
 }
 
@@ -70,24 +70,24 @@ pub struct Reached {
     lines: u64,
     /// How many numbers of the session they take.
     numbers: u64,
-    /// Over the lines.
+    /// A digest of the lines.
     digest: Digest,
 }
 
-/// The file of a session that this process has.
+/// The file of the session that this process uses.
 #[derive(Debug)]
 pub struct SessionFile {
     /// Locked.
     file: File,
     path: PathBuf,
     head: Head,
-    /// How long the head is in the file: a stamp comes next, if there is one.
+    /// The length of the head in the file: the stamp comes next, if there is one.
     head_bytes: u64,
-    /// How long the stamp is.
+    /// The length of the stamp.
     stamp_bytes: u64,
     /// Where the session was opened, once it is.
     opened: Mutex<Option<Instance>>,
-    /// What an earlier life knew to be decided.
+    /// What an earlier run knew to be decided.
     found: Reached,
     /// What is known now.
     shared: Arc<Shared>,
@@ -100,7 +100,7 @@ struct Shared {
     mismatch: OnceLock<Mismatch>,
 }
 
-/// What was written last, and where not to write next.
+/// What was written last, and which slot not to write next.
 #[derive(Debug)]
 struct Noted {
     reached: Reached,
@@ -108,7 +108,7 @@ struct Noted {
     has_failed: bool,
 }
 
-/// The input is not what it was.
+/// How the input differs from what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mismatch {
     /// One of the lines up to this one is not what it was.
@@ -159,7 +159,7 @@ impl Head {
         )
     }
 
-    /// Understands the beginning of a session file that begins with this word.
+    /// Parses the beginning of a session file that begins with this word.
     fn parse(text: &str, magic: &str) -> Option<Head> {
         let mut words = lines(text).map(|(_, words)| words);
         if words.next()? != [magic] {
@@ -179,27 +179,27 @@ impl Head {
     }
 }
 
-/// Where a session was opened, as a line of always the same length: at no instance until it is.
+/// Where a session was opened, as a line of fixed length: instance 0 until it is.
 fn stamp_text(opened: Instance) -> String {
     let what = format!("opened {:020}", opened.0);
     format!("{what} {:08x}\n", crc32fast::hash(what.as_bytes()))
 }
 
-/// Understands such a line; none if it is damaged.
+/// Parses such a line; none if it is damaged.
 fn parse_stamp(line: &str) -> Option<Instance> {
     let opened = Instance(line.split(' ').nth(1)?.parse().ok()?);
     (line == stamp_text(opened)).then_some(opened)
 }
 
 impl Reached {
-    /// A line of always the same length.
+    /// A line of fixed length.
     fn text(&self) -> String {
         let Reached { lines, numbers, digest } = self;
         let what = format!("decided {lines:020} {numbers:020} {digest}");
         format!("{what} {:08x}\n", crc32fast::hash(what.as_bytes()))
     }
 
-    /// Understands such a line; none if it is torn.
+    /// Parses such a line; none if it is torn.
     fn parse(line: &str) -> Option<Reached> {
         let (what, sum) = line.trim_end().rsplit_once(' ')?;
         let [word, lines, numbers, digest] = what.split(' ').collect::<Vec<_>>()[..] else {
@@ -214,12 +214,12 @@ impl Reached {
 }
 
 impl SessionFile {
-    /// The session in the file at `path`, for the client that `mine` names. If there is none it is
-    /// that of `mine`, which is on stable storage when this returns.
+    /// Opens the session in the file at `path`, for the client that `mine` names. If there is no
+    /// file, it is created with the session of `mine`, and is on stable storage when this returns.
     ///
     /// # Errors
     ///
-    /// When it is another client's, or in use, or no session, or cannot be kept.
+    /// When the file is another client's, is in use, is no session, or cannot be written.
     pub fn open(path: &Path, mine: &Head) -> Result<Self, StartError> {
         let name = path.display();
         must_be_regular(path).map_err(unusable)?;
@@ -245,7 +245,7 @@ impl SessionFile {
         Err(unusable(format!("{name}: it is made and removed again and again")))
     }
 
-    /// `stamp` is what the file says of where the session was opened, if it says that.
+    /// `stamp` is where the session was opened, if the file says that.
     fn new(file: File, path: &Path, head: Head, stamp: Option<Instance>, found: Reached) -> Self {
         let shared = Arc::new(Shared::default());
         *shared.reached.lock() = found;
@@ -255,7 +255,7 @@ impl SessionFile {
             None => (MAGIC_UNSTAMPED, 0),
         };
         let head_bytes = head.text(magic).len() as u64;
-        // A session of an earlier version asks without a stamp, as it always did.
+        // A session of an earlier version has no stamp, as before.
         let opened = match stamp {
             Some(Origin::UNSTAMPED) => None,
             Some(stamp) => Some(stamp),
@@ -265,11 +265,11 @@ impl SessionFile {
         SessionFile { file, path, head, head_bytes, stamp_bytes, opened, found, shared, noted }
     }
 
-    /// What an earlier life has left in `file`.
+    /// Reads what an earlier run has left in `file`.
     fn read(mut file: File, path: &Path, mine: &Head) -> Result<Self, StartError> {
         let name = path.display();
         let mut bytes = Vec::new();
-        // Whoever made it may have died before the name was stable.
+        // The process that made it may have died before the name was stable.
         let read = (&mut file).take(FILE_BYTES_MAX).read_to_end(&mut bytes);
         read.and_then(|_| sync_name(path))
             .map_err(|error| unusable(format!("{name}: cannot read this session: {error}")))?;
@@ -334,7 +334,7 @@ impl SessionFile {
     }
 
     /// The session is opened at `opened`. Returns whether that is on stable storage: only then may
-    /// anything be asked for in it.
+    /// anything be requested in it.
     #[must_use]
     pub fn open_at(&self, opened: Instance) -> bool {
         let mut known = self.opened.lock();
@@ -353,12 +353,12 @@ impl SessionFile {
         true
     }
 
-    /// In parts of how many bytes the session's long values travel.
+    /// The size in bytes of the parts in which the session's long values travel.
     pub fn part_bytes(&self) -> usize {
         self.head.part_bytes
     }
 
-    /// Follows what is asked for in this session, from its first line on.
+    /// Follows what is requested in this session, from its first line on.
     pub fn track(&self) -> Track {
         Track {
             asked: Reached::default(),
@@ -368,13 +368,13 @@ impl SessionFile {
         }
     }
 
-    /// How the input differs from what it was, if that was found.
+    /// How the input differs from what it was, if a difference was found.
     pub fn mismatch(&self) -> Option<Mismatch> {
         self.shared.mismatch.get().copied()
     }
 
-    /// Writes down how far the input is decided, if that is news. Failing that does no harm but
-    /// that a later mistake with the input may not be found.
+    /// Writes down how far the input is decided, if that is news. If that fails, the only harm is
+    /// that a later change of the input may go unnoticed.
     pub fn note(&self) {
         let reached = *self.shared.reached.lock();
         let mut noted = self.noted.lock();
@@ -382,7 +382,7 @@ impl SessionFile {
             return;
         }
         let text = reached.text();
-        // The two take turns, so that one of them is whole whenever this process dies.
+        // The two slots take turns, so that one of them is intact whenever this process dies.
         let place = self.head_bytes + self.stamp_bytes + noted.slot * text.len() as u64;
         if let Err(error) = self.file.write_all_at(text.as_bytes(), place) {
             warn!("{}: cannot note what is decided: {error}", self.path.display());
@@ -392,12 +392,12 @@ impl SessionFile {
     }
 }
 
-/// A session file that cannot be used, in a sentence.
+/// The error for a session file that cannot be used.
 fn unusable(sentence: String) -> StartError {
     StartError::new(StartErrorKind::Data, sentence)
 }
 
-/// Makes the file of the session `mine`, locked, and puts it and its name on stable storage. None
+/// Creates the file of the session `mine`, locked, and puts it and its name on stable storage. None
 /// if there is one by now.
 fn create(path: &Path, mine: &Head) -> Result<Option<File>, StartError> {
     let name = path.display();
@@ -407,12 +407,13 @@ fn create(path: &Path, mine: &Head) -> Result<Option<File>, StartError> {
     unfinished.push(UNFINISHED);
     let unfinished = PathBuf::from(unfinished);
     must_be_regular(&unfinished).map_err(unusable)?;
-    // Whoever has locked it finishes it; emptied is what a process left that died before it did.
+    // The process that holds the lock finishes the file; what a dead process has left of it is
+    // emptied first.
     let mut options = File::options();
     let options = options.write(true).read(true).create(true).truncate(false).mode(0o600);
     let mut file = options.open(&unfinished).map_err(failed)?;
     lock(&file, path)?;
-    // Who held the lock before may have finished it: this is the file itself then.
+    // The previous holder of the lock may have finished it: then this is the file itself.
     if fs::symlink_metadata(path).is_ok() {
         return Ok(None);
     }
@@ -436,7 +437,7 @@ fn sync_name(path: &Path) -> io::Result<()> {
 fn lock(file: &File, path: &Path) -> Result<(), StartError> {
     let name = path.display();
     file.try_lock().map_err(|error| match error {
-        // It may be ending.
+        // The other process may be ending.
         TryLockError::WouldBlock => StartError::passing(StartErrorKind::Data, format!(
             "{name}: another process uses this session; give each client a session file of its own"
         )),
@@ -446,25 +447,25 @@ fn lock(file: &File, path: &Path) -> Result<(), StartError> {
     })
 }
 
-/// Follows the input of a session: whether it is the same as in its earlier lives, and how much of
-/// it is decided.
+/// Follows the input of a session: whether it is the same as in earlier runs, and how much of it is
+/// decided.
 #[derive(Debug)]
 pub struct Track {
-    /// All that was asked for in this life.
+    /// All that was requested in this run.
     asked: Reached,
-    /// What an earlier life knew to be decided, until the input has come so far.
+    /// What an earlier run knew to be decided, until the input has come that far.
     expected: Option<Reached>,
-    /// How far the input is decided when each of the lines is that are not yet.
+    /// For each undecided line, how far the input is decided once that line is.
     open: VecDeque<Reached>,
     shared: Arc<Shared>,
 }
 
 impl Track {
-    /// The next line, which takes `parts` numbers, is about to be asked for. Returns whether it may
-    /// be: not when the input is not the same.
+    /// The next line, which takes `parts` numbers, is about to be requested. Returns whether it may
+    /// be: not if the input has changed.
     ///
-    /// Nothing but what was decided under its number is asked for before the digest is compared:
-    /// the lines up to there take no other numbers than they did.
+    /// Before the digest is compared, only values that were decided under their numbers are
+    /// requested: the lines up to there take the same numbers as before.
     pub fn on_value(&mut self, value: &Value, parts: u64) -> bool {
         let bytes = value.as_bytes();
         self.asked.lines += 1;
@@ -472,7 +473,7 @@ impl Track {
         self.asked.digest.add(self.asked.lines, bytes.len(), [bytes]);
         self.open.push_back(self.asked);
         let Some(expected) = self.expected else { return true };
-        // Each line that is to come takes a number.
+        // Each line that is still to come takes a number.
         let missing = expected.lines - self.asked.lines;
         let is_same = match missing {
             0 => self.asked == expected,
@@ -489,7 +490,7 @@ impl Track {
         is_same
     }
 
-    /// There are no more lines. Returns whether that may be.
+    /// There are no more lines. Returns whether the input may end here.
     pub fn on_end(&mut self) -> bool {
         let Some(expected) = self.expected else { return true };
         let (line, decided) = (self.asked.lines, expected.lines);
@@ -526,7 +527,7 @@ mod tests {
         Value::new(text.as_bytes())
     }
 
-    /// Asks for these lines in a life of the session at `path`, of which `decided` are decided.
+    /// Requests these lines in a run of the session at `path`, of which `decided` are decided.
     fn live(path: &Path, fed: &[&str], decided: u64) -> Option<Mismatch> {
         let session = open(path, 1, 9).unwrap();
         let mut track = session.track();
@@ -557,7 +558,7 @@ mod tests {
         assert_eq!(names.len(), 1, "nothing else is left there");
     }
 
-    /// A session has numbers of its own for as many parts as its values took.
+    /// A session has as many numbers as its values have parts.
     #[test]
     fn values_are_cut_as_they_were_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
@@ -592,8 +593,8 @@ mod tests {
         assert!(open(&nowhere, 1, 8).unwrap_err().contains("cannot make a session file"));
     }
 
-    /// Wherever a process dies that makes a session, the next one makes it anew: nothing was asked
-    /// for in it.
+    /// Wherever a process dies while it creates a session, the next one creates it anew: nothing
+    /// was requested in it.
     #[test]
     fn what_was_not_finished_is_made_anew() {
         let folder = tempfile::tempdir().unwrap();
@@ -605,7 +606,7 @@ mod tests {
             assert!(!unfinished.exists());
             fs::remove_file(&path).unwrap();
         }
-        // Another process is making it.
+        // Another process is creating it.
         let file = File::create(&unfinished).unwrap();
         file.lock().unwrap();
         assert!(open(&path, 1, 7).unwrap_err().contains("another process"));
@@ -630,8 +631,8 @@ mod tests {
         assert_eq!(live(&path, &fed[..3], 3), Some(Mismatch::Ends { line: 3, decided: 4 }));
     }
 
-    /// Where a session was opened is known in all its lives, and a session of an earlier version
-    /// goes on without that.
+    /// All runs of a session know where it was opened, and a session of an earlier version goes on
+    /// without that.
     #[test]
     fn a_session_stays_where_it_was_opened() {
         let folder = tempfile::tempdir().unwrap();
@@ -656,7 +657,7 @@ mod tests {
         assert_eq!(open(&path, 1, 8).unwrap().found.lines, 3);
     }
 
-    /// A line that takes more numbers than it may is seen before it takes those of others.
+    /// A line that takes too many numbers is noticed before it takes those of others.
     #[test]
     fn a_longer_line_takes_no_new_number() {
         let folder = tempfile::tempdir().unwrap();
@@ -674,7 +675,7 @@ mod tests {
         assert_eq!(session.mismatch(), Some(Mismatch::Differs { line: 1, decided: 2 }));
     }
 
-    /// Whichever of the two was being written when the process died, the other one counts.
+    /// If the process died while it wrote one of the two, the other one counts.
     #[test]
     fn a_torn_note_is_not_believed() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Where a process keeps its snapshots, and who hears of them.
+//! Where a process keeps its snapshots, and how the learner hears of them.
 
 use log::info;
 
@@ -15,8 +15,8 @@ use crate::snapshots::keeper::{Keeper, Shop};
 use crate::snapshots::shelf::{Found, Shelf};
 use crate::storage::directory::Directory;
 
-/// The snapshots of learner `id`, if the configuration says where they are. No other process can
-/// use them meanwhile.
+/// Opens the snapshots of learner `id`, if the configuration says where they are. No other process
+/// can use them meanwhile.
 ///
 /// # Errors
 ///
@@ -32,7 +32,7 @@ pub(crate) fn open(
     Ok(Some(Shop { shelf: Shelf::new(directory), cluster: config.cluster.clone(), kind }))
 }
 
-/// The newest snapshot that is whole, if there are any.
+/// The newest undamaged snapshot, if there are any.
 ///
 /// # Errors
 ///
@@ -50,7 +50,7 @@ pub(crate) fn newest(shop: &mut Shop<Directory>) -> Result<Option<Found>, StartE
     Ok(found)
 }
 
-/// Starts the thread that writes snapshots, and does what else `process` wants done with them.
+/// Starts the thread that writes snapshots and does all other work on them for `process`.
 ///
 /// # Errors
 ///
@@ -62,7 +62,7 @@ pub(crate) fn keep(
     clock: Clock,
 ) -> Result<Keeper, StartError> {
     let inbox = process.inbox_sender.clone();
-    // Of a role that has ended nobody needs to hear: what is kept is found at the next start.
+    // A role that has ended need not hear of it: the next start finds what is stored.
     let tell = move |input| inbox.try_input(input) != Offered::Full;
     let keeper = Keeper::spawn(shop, settings, clock, tell).map_err(no_thread)?;
     process.errands = Some(keeper.errands());

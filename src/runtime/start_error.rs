@@ -1,4 +1,4 @@
-//! Why a process, or a node in somebody else's process, cannot start.
+//! Why a process, or an embedded node, cannot start.
 
 use std::fmt;
 use std::io;
@@ -23,11 +23,11 @@ pub struct StartError {
 pub enum StartErrorKind {
     /// The configuration cannot be followed.
     Configuration,
-    /// The interface, an address or a port is not there, or is somebody else's.
+    /// The interface, an address or a port does not exist, or is in use.
     Network,
     /// The data of an acceptor, or the directory of results, cannot be used.
     Data,
-    /// The operating system refuses what every program may ask for: a thread, random numbers.
+    /// The operating system refuses a basic service: a thread, random numbers.
     System,
 }
 
@@ -36,7 +36,7 @@ impl StartError {
         StartError { kind, sentence: what.to_string(), may_pass: false }
     }
 
-    /// What another try may find mended, without a person.
+    /// An error that may go away without anybody's help, so that another try may succeed.
     pub(super) fn passing(kind: StartErrorKind, what: impl fmt::Display) -> Self {
         StartError { may_pass: true, ..StartError::new(kind, what) }
     }
@@ -56,7 +56,7 @@ impl StartError {
         self.kind
     }
 
-    /// Whether it may pass by itself, as an interface that is not there yet.
+    /// Whether it may go away by itself, like an interface that is not up yet.
     pub fn may_pass(&self) -> bool {
         self.may_pass
     }

@@ -1,6 +1,6 @@
-//! Counters of one process: what came, what went, what was dropped and why.
+//! Counters of one process: what was received, sent and dropped, and why.
 //!
-//! Shared by its threads. They say what happened and decide nothing: no code may branch on them.
+//! Shared by its threads. They record what happened and decide nothing: no code may branch on them.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Display};
@@ -13,54 +13,55 @@ use super::doing::Doing;
 use crate::protocol::actor::Ignored;
 use crate::wire::Refusal;
 
-/// Everything that is counted. One for the whole process, in an [`Arc`].
+/// Everything that is counted. One for the process, in an [`Arc`].
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Datagrams that a receive thread got. What is lost on purpose never comes that far.
+    /// Datagrams that a receive thread got. Those lost on purpose never come that far.
     pub received: Counter,
     /// Datagrams that another role of the same process handed over, without a socket.
     pub neighbours: Counter,
     /// Datagrams this process sent to a group it is in, and got back.
     pub own: Counter,
-    /// Datagrams the role had no use for at the moment, dropped undecoded.
+    /// Datagrams that the role could not use at the time, dropped undecoded.
     pub uninteresting: Counter,
-    /// Datagrams that were questions and answers of the gate.
+    /// Datagrams of the gate's handshake.
     pub hellos: Counter,
-    /// Datagrams that asked whether an address is this process's, and answers to such.
+    /// Datagrams that asked whether an address is this process's, and the answers.
     pub knocks: Counter,
     /// Datagrams dropped because the role loop did not keep up.
     pub inbox_full: Counter,
     /// Datagrams the kernel dropped because a receive thread did not keep up.
     pub kernel_dropped: Counter,
-    /// Datagrams dropped on purpose. An [`Arc`] of its own, for who simulates the loss.
+    /// Datagrams dropped on purpose. In an [`Arc`] of its own, for the code that simulates the
+    /// loss.
     pub loss: Arc<AtomicU64>,
     /// Times that receiving failed.
     pub receive_errors: Counter,
     /// Datagrams sent.
     pub sent: Counter,
-    /// Messages that asked once more because no answer had come: requests, Prepares, Accepts, and
-    /// questions about what was missed.
+    /// Messages that were sent again because no answer had come: requests, Prepares, Accepts, and
+    /// catch-up requests.
     pub sent_again: Counter,
     /// Datagrams that could not be sent.
     pub send_errors: Counter,
-    /// Messages that did not fit a datagram. Always a mistake in this program.
+    /// Messages that did not fit a datagram. Always a bug in this program.
     pub too_long: Counter,
     /// Datagrams that were not understood, by reason.
     pub refused: Reasons<Refusal>,
     /// Messages that were not acted on, by reason.
     pub ignored: Reasons<Ignored>,
-    /// What the role loop does; no count, and as harmless.
+    /// What the role loop is doing; not a count, but as harmless.
     pub doing: Doing,
 }
 
 impl Stats {
-    /// Says all of it in one line, at the end.
+    /// Logs all of it in one line, at the end.
     pub fn log_summary(&self) {
         log::info!("{self}");
     }
 }
 
-/// Counters that are zero are left out, except for what was received and sent.
+/// Counters that are zero are left out, except those of received and sent datagrams.
 impl Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "received {}, sent {}", self.received.count(), self.sent.count())?;
@@ -103,7 +104,7 @@ impl Counter {
 
     /// That many more.
     pub fn add(&self, count: u64) {
-        // Nothing is ordered by a counter.
+        // No memory is ordered by a counter.
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -113,7 +114,7 @@ impl Counter {
     }
 }
 
-/// A count for each reason. Behind a lock, because what is counted here is rare.
+/// A count for each reason. Behind a lock, because these events are rare.
 #[derive(Debug)]
 pub struct Reasons<R>(Mutex<BTreeMap<R, u64>>);
 

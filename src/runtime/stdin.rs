@@ -1,11 +1,11 @@
 //! Standard input of a client: bytes to values, no faster than the role takes them.
 //!
-//! A value is one line: any bytes but newline, exactly as they came, none at all included, and an
-//! unterminated last line counts. The thread reads only against credits from the role loop, so an
-//! endless input waits in its pipe and not in memory, and acknowledgements find room in the inbox.
-//! It never waits for more than one read gives: a line that is there goes out at once. So there are
-//! never more long lines in memory than one that is read, two that the loop has not looked at, and
-//! the one that the client asks for.
+//! A value is one line: any byte string without a newline, exactly as it came, even an empty one;
+//! an unterminated last line counts. The thread reads only against credits from the role loop, so
+//! an endless input waits in its pipe and not in memory, and acknowledgements find room in the
+//! inbox. It never waits for more than one read gives: a complete line goes out at once. So memory
+//! never holds more long lines than one that is being read, two that the loop has not taken, and
+//! the one that the client requests.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -23,7 +23,7 @@ use crate::protocol::types::{AssignedBy, Value};
 const READ_BYTES: usize = 64 * 1024;
 /// The most values of one batch.
 const BATCH_VALUES: usize = 1024;
-/// The most batches that were allowed and did not come yet: while the loop works on one, the
+/// The most batches that were allowed and have not come yet: while the loop works on one, the
 /// thread can read the next.
 const CREDITS_MAX: usize = 2;
 
@@ -36,7 +36,7 @@ pub struct Stdin {
 impl Stdin {
     /// Starts to read values of at most as many bytes as `limit` says from `input`, for `inbox`.
     ///
-    /// [`Input::End`] comes last, whatever happens, unless the role loop has ended by then.
+    /// [`Input::End`] comes last in every case, unless the role loop has ended by then.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Stdin {
         Ok((stdin, Credits { sender, outstanding: 0 }))
     }
 
-    /// Why the input ended early, if it did. Known before the role hears of the end.
+    /// Why the input ended early, if it did. It is set before the role hears of the end.
     pub fn failure(&self) -> Option<&InputFailure> {
         self.failure.get()
     }
@@ -70,7 +70,7 @@ pub struct Credits {
 }
 
 impl Credits {
-    /// Allows as many batches as may be on their way at a time.
+    /// Allows as many batches as may be under way at a time.
     pub fn give(&mut self) {
         while self.outstanding < CREDITS_MAX && self.sender.try_send(()).is_ok() {
             self.outstanding += 1;
@@ -93,7 +93,7 @@ pub enum InputFailure {
         line: u64,
         /// The most bytes a value can have.
         limit: usize,
-        /// How many it can have when the leader gives it its instance, if that is more.
+        /// How many bytes it can have when the leader gives it its instance, if that is more.
         auto_limit: Option<usize>,
     },
     /// Reading failed.
@@ -130,7 +130,7 @@ impl fmt::Display for InputFailure {
 
 impl std::error::Error for InputFailure {}
 
-/// What the thread does: a batch for each credit, until the end of either side.
+/// The thread: reads a batch for each credit, until either side ends.
 fn read_all(
     mut lines: Lines<impl Read>,
     credits: &Receiver<()>,
@@ -206,7 +206,7 @@ impl<R: Read> Lines<R> {
     }
 
     /// Appends what there is to `batch`, one value at least, and says whether there may be more.
-    /// Waits only while no line is complete. The values are good also when it fails.
+    /// Waits only while no line is complete. The values are good even if it fails.
     pub(crate) fn read_batch(&mut self, batch: &mut Vec<Input>) -> Result<bool, InputFailure> {
         loop {
             self.take_lines(batch)?;
@@ -266,7 +266,7 @@ mod tests {
     use super::super::inbox::{Event, Inbox, inbox};
     use super::*;
 
-    /// An input that gives one piece a read, then fails or ends.
+    /// An input that gives one piece per read, then fails or ends.
     struct Pieces(VecDeque<io::Result<Vec<u8>>>);
 
     impl Pieces {
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(values(&[b"a\nb\n"]), [b"a", b"b"]);
         assert_eq!(values(&[b"a\r\n\0\n\xff \t\n"]), [&b"a\r"[..], b"\0", b"\xff \t"]);
         assert_eq!(values(&[b"\n\na\n\n"]), [&b""[..], b"", b"a", b""]);
-        // An unterminated last line counts; nothing after the last newline is no line.
+        // An unterminated last line counts; an empty rest after the last newline does not.
         assert_eq!(values(&[b"a\nb"]), [b"a", b"b"]);
         assert_eq!(values(&[b"\n"]), [b""]);
     }
@@ -351,7 +351,7 @@ mod tests {
         assert_eq!(parts.concat(), [b"1234", b"1234"]);
         let failure = failure.unwrap().to_string();
         assert!(failure.starts_with("standard input, line 3: longer than 4 bytes"), "{failure}");
-        // Also when it never ends: it is not gathered first.
+        // Even if the line never ends: it is not gathered first.
         let (parts, failure) = batches(Pieces::of(&[&vec![b'x'; 1 << 20]]), 1000);
         assert!(parts.concat().is_empty());
         assert!(matches!(failure, Some(InputFailure::TooLong { line: 1, limit: 1000, .. })));
@@ -402,7 +402,8 @@ mod tests {
         }
     }
 
-    /// The thread reads nothing before it has a credit, and says why it ended before it says that.
+    /// The thread reads nothing before it has a credit, and says why it ended before it says that
+    /// it did.
     #[test]
     fn each_batch_costs_a_credit() {
         let (sender, mut inbox) = inbox(8);

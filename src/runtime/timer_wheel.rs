@@ -6,8 +6,8 @@
 //! timer never fires early, and fires in the order of its deadline, not of its slot. Timers with
 //! one deadline fire in the order of their keys' indices.
 //!
-//! A bitmap says which slots hold anything, so a pause of hours costs one look at each slot that
-//! does, not a step for every tick that was missed. The wheel reads no clock and calls nobody.
+//! A bitmap says which slots hold anything, so a pause of hours costs one look at each such slot,
+//! not a step for every missed tick. The wheel reads no clock and has no callbacks.
 
 use crate::protocol::timer::Timer;
 use crate::protocol::types::Time;
@@ -21,9 +21,9 @@ const WORD_BITS: usize = u64::BITS as usize;
 /// Ends a list.
 const NONE: u32 = u32::MAX;
 
-/// What names a timer in a wheel.
+/// The name of a timer in a wheel.
 pub trait TimerKey: Copy {
-    /// A small number of its own, below 2^32 - 1. The wheel's memory grows with the largest.
+    /// A small unique number below 2^32 - 1. The wheel's memory grows with the largest.
     fn index(self) -> usize;
 }
 
@@ -45,7 +45,7 @@ pub struct TimerWheel<K> {
     tick: u64,
     /// How many timers are set.
     set: usize,
-    /// What falls due, reused from call to call.
+    /// The timers that fall due; the memory is reused from call to call.
     due: Vec<(Time, u32)>,
 }
 
@@ -64,8 +64,8 @@ struct Node<K> {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     first: u32,
-    /// No timer of the slot has an earlier deadline. Exact again after each visit; in between a
-    /// cancelled timer may leave it too early, which costs a wake-up and no more.
+    /// No timer of the slot has an earlier deadline. It is exact after each visit; in between a
+    /// cancelled timer may leave it too early, which costs one wake-up.
     earliest: Time,
 }
 
@@ -95,7 +95,7 @@ impl<K: TimerKey> TimerWheel<K> {
         if index >= self.nodes.len() {
             self.nodes.resize(index + 1, None);
         }
-        // What is overdue goes where the wheel stands, or it would wait for a whole turn.
+        // An overdue timer goes where the wheel stands, or it would wait for a whole turn.
         let slot_index = slot_of(tick_of(deadline).max(self.tick));
         let slot = &mut self.slots[slot_index];
         let next = slot.first;
@@ -135,8 +135,8 @@ impl<K: TimerKey> TimerWheel<K> {
     }
 
     /// When to look again: never later than the first deadline, at times earlier. None when no
-    /// timer is set. After a look at that moment the answer is a later one, so that waiting for it
-    /// never turns into spinning.
+    /// timer is set. After a call of `expire` at that moment the answer is a later one, so waiting
+    /// for it never turns into spinning.
     pub fn next_expiry(&self) -> Option<Time> {
         let tick = self.next_occupied(self.tick)?;
         let earliest = self.slots[slot_of(tick)].earliest;
@@ -145,9 +145,9 @@ impl<K: TimerKey> TimerWheel<K> {
     }
 
     /// Takes the timers whose deadline is not after `now`, at most `limit` of them, in the order
-    /// of their deadlines; what is left over comes with the next call. They are no longer set.
+    /// of their deadlines; the others come with the next call. They are no longer set.
     ///
-    /// Bounded: looks at each slot once at most, and stops soon after `limit` timers unless the
+    /// Bounded work: visits each slot at most once, and stops soon after `limit` timers unless the
     /// wheel fell behind by more than a turn.
     pub fn expire(&mut self, now: Time, limit: usize) -> impl Iterator<Item = K> + use<'_, K> {
         assert!(limit > 0, "a limit of zero would never make progress");
@@ -171,7 +171,7 @@ impl<K: TimerKey> TimerWheel<K> {
             self.tick = now_tick;
         }
         for (deadline, index) in self.due.drain(limit.min(self.due.len())..) {
-            // Left over: its slot is to be looked at again.
+            // Left over: its slot must be visited again.
             let Some(Some(node)) = self.nodes.get(index as usize) else { continue };
             let slot = &mut self.slots[node.slot as usize];
             slot.earliest = slot.earliest.min(deadline);
@@ -186,7 +186,7 @@ impl<K: TimerKey> TimerWheel<K> {
         self.due.iter().filter_map(|&(_, index)| nodes[index as usize].map(|node| node.key))
     }
 
-    /// Gathers what is due in a slot, and finds out what comes first of the rest.
+    /// Gathers the due timers of a slot, and finds the earliest of the others.
     fn look(&mut self, slot_index: usize, now: Time) {
         let slot = &mut self.slots[slot_index];
         if slot.earliest > now {
@@ -209,7 +209,7 @@ impl<K: TimerKey> TimerWheel<K> {
         let start = slot_of(tick);
         let (start_word, start_bit) = (start / WORD_BITS, start % WORD_BITS);
         let words = self.occupied.len();
-        // The first word is looked at twice: from its bit on, and at the end for what is below.
+        // The first word is examined twice: from its bit on, and at the end for the bits below.
         for step in 0..=words {
             let word_index = (start_word + step) % words;
             let mut word = self.occupied[word_index];
@@ -255,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    /// A key of which there can be thousands.
+    /// A key that can have thousands of values.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     struct Key(u16);
 
@@ -294,7 +294,7 @@ mod tests {
         }
         assert_eq!(expired(&mut wheel, 100_000, 4), [9, 8, 7, 6]);
         assert!(wheel.next_expiry().is_some_and(|next| next <= Time(80_000)));
-        // Set into the past in between: it is the earliest now.
+        // Set in the past, in between: it is the earliest now.
         wheel.schedule(Key(9), Time(1));
         assert_eq!(expired(&mut wheel, 100_000, 4), [9, 5, 4, 3]);
         assert_eq!(expired(&mut wheel, 100_000, 4), [2, 1, 0]);
@@ -370,7 +370,7 @@ mod tests {
             ..ProptestConfig::default()
         })]
 
-        /// The wheel does what a sorted list would, and never tells to look too late.
+        /// The wheel behaves like a sorted list, and `next_expiry` is never too late.
         #[test]
         fn it_agrees_with_a_sorted_list(
             start in span(),
@@ -403,7 +403,7 @@ mod tests {
                             model.remove(key);
                         }
                         prop_assert_eq!(expired(&mut wheel, now, limit), due);
-                        // Asked right after a look, only what is due is in the past.
+                        // Asked right after `expire`, only what is due is in the past.
                         if model.values().all(|&deadline| deadline > now) {
                             prop_assert!(wheel.next_expiry().is_none_or(|next| next.0 > now));
                         }

@@ -10,7 +10,7 @@ const KEY: &str = "paxos-key-1 1111111111111111111111111111111111111111111111111
 const OTHER: &str = "paxos-key-1 2222222222222222222222222222222222222222222222222222222222222222";
 const DATAGRAM_BYTES: usize = 1472;
 
-/// What a process behind a gate has.
+/// A process behind a gate.
 struct Process {
     gate: Gate<MemoryReceiver>,
     sender: SealingSender<MemoryNetwork>,
@@ -24,7 +24,7 @@ fn seal(key: &str, session: u64) -> Arc<Seal> {
 
 impl Process {
     fn start(network: &MemoryNetwork, role: Role, session: u64) -> Self {
-        // An acceptor keeps its number across lives, so it is not the session.
+        // An acceptor keeps its number across restarts, so it is not the session.
         let me = Sender { node: NodeId::new(role, 1), boot: 5 };
         let codec = Arc::new(Codec::new("test", 3, me, DATAGRAM_BYTES).sealed());
         let (seal, stats) = (seal(KEY, session), Arc::new(Stats::default()));
@@ -52,7 +52,7 @@ impl Process {
         datagram
     }
 
-    /// What comes in, until nothing is there.
+    /// Everything that comes in, until nothing is left.
     fn received(&mut self) -> Vec<Vec<u8>> {
         let mut buffer = vec![0; 1 << 16];
         std::iter::from_fn(|| {
@@ -99,7 +99,7 @@ fn members_hear_each_other_once_they_were_introduced() {
     assert_eq!(proposer.stats.refused.counts(), []);
 }
 
-/// The stranger sits on the network with ears and a mouth.
+/// The stranger can listen and send on the network.
 #[test]
 fn a_stranger_gets_nothing_in() {
     let network = MemoryNetwork::new();
@@ -120,7 +120,7 @@ fn a_stranger_gets_nothing_in() {
     play(&recorded[..length - 1]);
     play(&recorded[..10]);
     play(&[&recorded[..], &[0; 1000]].concat());
-    // Without a key, with another, and to a group it was not meant for.
+    // Without a key, with another key, and to a group it was not meant for.
     let mut open = Vec::new();
     Codec::new("test", 3, Sender { node: NodeId::new(Role::Acceptor, 1), boot: 5 }, 1472)
         .encode(&nack(), &mut open)
@@ -169,7 +169,7 @@ fn a_recording_is_refused_when_everything_was_restarted() {
     assert_eq!(proposer.received().len(), 1);
 }
 
-/// The caller has more to do than to look at a flood.
+/// The caller has other things to do than to look at a flood.
 #[test]
 fn a_look_is_bounded_and_what_lies_behind_a_flood_is_found() {
     let network = MemoryNetwork::new();

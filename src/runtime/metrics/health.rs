@@ -1,8 +1,8 @@
-//! Whether a process is alive, and whether it is ready, with the reasons when it is not.
+//! Is a process alive, and is it ready? If not, why not?
 //!
-//! *Alive* asks whether starting it again would help: only a loop that has stopped turning is cured
-//! by that. *Ready* asks whether the process can do its part now; it may become so by itself, so
-//! nothing should be started again for it.
+//! *Alive* asks whether a restart would help: only a loop that has stopped turning is cured by
+//! that. *Ready* asks whether the process can do its part now; it may become ready by itself, so it
+//! should not be restarted for that.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ const STORING_MAX: Duration = Duration::from_secs(2);
 /// past, or falls behind.
 const MISSING_MAX: u64 = 10_000;
 
-/// Why the process is not alive; nothing when it is.
+/// Why the process is not alive; empty when it is.
 pub fn not_alive(shown: &Shown) -> Vec<String> {
     shown.roles.iter().filter_map(silence).collect()
 }
 
-/// Why the process is not ready; nothing when it is.
+/// Why the process is not ready; empty when it is.
 pub fn not_ready(shown: &Shown) -> Vec<String> {
     shown.roles.iter().flat_map(reasons).collect()
 }
@@ -39,7 +39,7 @@ fn silence(role: &Watched) -> Option<String> {
 fn reasons(role: &Watched) -> Vec<String> {
     let node = role.node;
     if let Some(silence) = silence(role) {
-        // What it published then says nothing about now.
+        // Its last figures say nothing about now.
         return vec![silence];
     }
     let figures = role.gauges.figures();

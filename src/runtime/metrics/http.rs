@@ -1,9 +1,9 @@
-//! A small HTTP server: one thread, a few connections, an answer each, and short patience.
+//! A small HTTP server: one thread, a few connections, one answer each, and short time-outs.
 //!
 //! No connection waits for another: all sockets are non-blocking, and one `poll` waits for the
-//! first that is ready. A connection that is not through in two seconds is closed, so slow clients
-//! cost others at most that, and only when they take every place. Requests are parsed by
-//! `httparse`; bodies are not read, since nothing here takes any.
+//! first that is ready. A connection that is not done in two seconds is closed, so slow clients
+//! delay others by at most that, and only when they take every place. Requests are parsed by
+//! `httparse`; bodies are not read, since no request here has one.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::clock::Clock;
 use crate::protocol::types::Time;
 
-/// How many connections there are at a time; others wait in the kernel's queue.
+/// How many connections are open at a time; others wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 16;
 
 /// The longest request, in bytes, and how many headers it has at most.
@@ -29,13 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long one look for events takes, at most.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
 
-/// After the system refused a connection, so that it does not burn a core.
+/// The pause after the system refused a connection, so that the thread does not burn a core.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What is answered.
+/// An answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The status, as 200.
+    /// The status, such as 200.
     pub status: u16,
     content_type: &'static str,
     /// What follows the headers.
@@ -75,7 +75,7 @@ impl Answer {
         }
     }
 
-    /// All that is sent; to a HEAD request everything but the body.
+    /// Everything to send; for a HEAD request all but the body.
     fn bytes(&self, is_head: bool) -> Vec<u8> {
         let Answer { status, content_type, body } = self;
         let (reason, length) = (self.reason(), body.len());
@@ -91,10 +91,10 @@ impl Answer {
     }
 }
 
-/// Serves for ever; `answer` knows what there is at a path.
+/// Serves for ever; `answer` gives the answer for a path.
 pub fn serve(listener: &TcpListener, clock: Clock, answer: impl Fn(&str) -> Answer) {
     let mut connections: Vec<Connection> = Vec::new();
-    // A listener that could block would be one that was closed by the peer at the wrong moment.
+    // With a blocking listener, a peer that closes at the wrong moment would hold the thread.
     while let Err(error) = listener.set_nonblocking(true) {
         log::debug!("metrics: {error}");
         thread::sleep(PAUSE);
@@ -104,7 +104,7 @@ pub fn serve(listener: &TcpListener, clock: Clock, answer: impl Fn(&str) -> Answ
         let listening = is_listening.then(|| PollFd::new(listener, PollFlags::IN));
         let waiting = connections.iter().map(|one| PollFd::new(&one.socket, one.awaited()));
         let mut all: Vec<PollFd<'_>> = listening.into_iter().chain(waiting).collect();
-        // Whatever it says, every socket is tried: none of them blocks.
+        // Every socket is tried in any case: none of them blocks.
         if let Err(error) = poll(&mut all, Some(&LOOK))
             && error != rustix::io::Errno::INTR
         {
@@ -142,10 +142,10 @@ struct Connection {
 enum State {
     /// The request, as far as it has come.
     Reading(Vec<u8>),
-    /// What is left to be sent.
+    /// What is left to send.
     Writing(Vec<u8>),
-    /// Everything is sent. What the client still sends is thrown away until it closes: closing
-    /// before that would reset the connection, and the client might lose the answer.
+    /// Everything is sent. Further input is thrown away until the client closes: closing first
+    /// would reset the connection, and the client might lose the answer.
     Ending,
 }
 
@@ -158,7 +158,7 @@ impl Connection {
         }
     }
 
-    /// Goes on as far as it can without waiting. Returns whether there is more to do.
+    /// Proceeds as far as it can without waiting. Returns whether there is more to do.
     fn step(&mut self, answer: &impl Fn(&str) -> Answer) -> io::Result<bool> {
         loop {
             match &mut self.state {
@@ -185,7 +185,8 @@ impl Connection {
                 }
                 State::Ending => {
                     let mut buffer = [0; 2048];
-                    // One buffer a look: a client that sends without end must not hold the thread.
+                    // One buffer at a time: a client that sends without end must not hold the
+                    // thread.
                     return Ok(ready(self.socket.read(&mut buffer))? != Some(0));
                 }
             }
@@ -204,7 +205,7 @@ fn ready(moved: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// What is sent in reply to these bytes; nothing while the request is not complete.
+/// The reply to these bytes; none while the request is incomplete.
 fn reply(request: &[u8], answer: &impl Fn(&str) -> Answer) -> Option<Vec<u8>> {
     let mut headers = [EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = Request::new(&mut headers);
@@ -243,7 +244,7 @@ mod tests {
 
     fn ask(address: std::net::SocketAddr, request: &str) -> String {
         let mut socket = TcpStream::connect(address).unwrap();
-        // The server may have answered, and closed, before all of it is written.
+        // The server may answer, and close, before all of it is written.
         let _ = socket.write_all(request.as_bytes());
         let mut said = Vec::new();
         let _ = socket.read_to_end(&mut said);

@@ -1,4 +1,4 @@
-//! What a process tells its operator over HTTP, when `metrics` says where.
+//! What a process tells its operator over HTTP, if `metrics` is configured.
 //!
 //! ```text
 //!   role loop --- figures, counts (never waits) ---> Gauges, Stats
@@ -34,14 +34,14 @@ use crate::protocol::types::NodeId;
 /// How many ports are tried, from the given one on.
 const PORTS: u16 = 256;
 
-/// A role that publishes how it is.
+/// A role that publishes its figures.
 #[derive(Clone, Debug)]
 pub struct Watched {
     /// The role.
     pub node: NodeId,
-    /// What it counts.
+    /// Its counters.
     pub stats: Arc<Stats>,
-    /// What it publishes beside that.
+    /// Its other figures.
     pub gauges: Arc<Gauges>,
 }
 
@@ -57,11 +57,11 @@ pub struct Shown {
 }
 
 /// Takes the first free port from that of `first` on; `place` is where `first` was read, for the
-/// sentence about a failure.
+/// error message.
 ///
 /// # Errors
 ///
-/// When this host does not have the address, or no port is free.
+/// When this host does not have the address, or when no port is free.
 pub fn listen(first: SocketAddr, place: &str) -> Result<TcpListener, StartError> {
     // Port 0 is any free port, so there is nothing to try after it.
     let last = if first.port() == 0 { 0 } else { first.port().saturating_add(PORTS - 1) };
@@ -97,7 +97,7 @@ pub fn listen(first: SocketAddr, place: &str) -> Result<TcpListener, StartError>
     }
 }
 
-/// Serves what is `shown` from now on, until the process ends.
+/// Serves `shown` from now on, until the process ends.
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ fn answer(shown: &Shown, path: &str) -> Answer {
     }
 }
 
-/// Well, or why not, a reason a line.
+/// `well`, or the reasons why not, one a line.
 fn verdict(well: &str, reasons: &[String]) -> Answer {
     if reasons.is_empty() {
         return Answer::text(200, format!("{well}\n"));
@@ -135,8 +135,8 @@ fn verdict(well: &str, reasons: &[String]) -> Answer {
 }
 
 impl Watched {
-    /// How many datagrams and messages were dropped, by reason. Those that come up in every process
-    /// are there from the start.
+    /// How many datagrams and messages were dropped, by reason. Common reasons are present from the
+    /// start.
     fn dropped(&self) -> BTreeMap<String, u64> {
         let stats = &self.stats;
         let always = [
@@ -152,7 +152,7 @@ impl Watched {
         let ignored = stats.ignored.counts();
         let ignored = ignored.iter().map(|(reason, count)| (named("ignored", reason), *count));
         let mut all = BTreeMap::new();
-        // Reasons that differ only in their details have one name.
+        // Reasons that differ only in details share a name.
         for (reason, count) in always.into_iter().chain(refused).chain(ignored) {
             *all.entry(reason).or_insert(0) += count;
         }

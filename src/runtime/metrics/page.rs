@@ -1,6 +1,6 @@
 //! The answers to `/status.json` and `/`: the same facts, for programs and for people.
 //!
-//! The page needs no script and nothing from elsewhere: it is loaded anew every two seconds.
+//! The page needs no script and no other file: it is reloaded every two seconds.
 
 use std::sync::atomic::Ordering;
 
@@ -11,14 +11,14 @@ use crate::protocol::client::ClientTally;
 use crate::protocol::types::{Ballot, Role};
 use crate::wire;
 
-/// What the page looks like.
+/// The style sheet of the page.
 const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2em;color:#222}\
                      table{border-collapse:collapse;margin:1em 0}\
                      th,td{padding:.3em .9em;text-align:right;border-bottom:1px solid #ccc}\
                      th{font-weight:600}th:first-child,td:first-child{text-align:left}\
                      .bad{color:#a40000}";
 
-/// All there is, as one object.
+/// All figures, as one object.
 pub fn json(shown: &Shown) -> Value {
     let (not_alive, not_ready) = (health::not_alive(shown), health::not_ready(shown));
     json!({
@@ -101,7 +101,7 @@ fn row(role: &Watched) -> String {
     let ballot = |ballot: Option<Ballot>| ballot.map_or_else(String::new, |it| it.to_string());
     let progress = figures.progress;
     let has_open = matches!(role.node.role, Role::Proposer | Role::Client);
-    // What this process lost itself: the rest was of no use to it.
+    // Datagrams that this process lost itself: it did not need the others.
     let lost = stats.inbox_full.count()
         + stats.kernel_dropped.count()
         + stats.loss.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What the answers say, by made-up figures.
+//! What the answers say, with invented figures.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -64,7 +64,7 @@ fn sample<'a>(text: &'a str, series: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("no {series} in\n{text}"))
 }
 
-/// Dashboards and alarms go by these names.
+/// Dashboards and alerts rely on these names.
 #[test]
 fn the_names_stay() {
     let names: Vec<&str> = text::FAMILIES.iter().map(|family| family.name).collect();
@@ -135,7 +135,7 @@ fn the_figures_are_told() {
     assert!(text.contains(escaped), "{text}");
 }
 
-/// Two details of one reason are one series, or Prometheus would refuse all of it.
+/// Two details of one reason are one series, or Prometheus would refuse the entire answer.
 #[test]
 fn what_is_dropped_is_told_by_reason() {
     let shown = shown();
@@ -246,7 +246,7 @@ fn a_process_is_ready_unless_one_of_its_roles_is_not() {
     assert_eq!(status(&all, "/elsewhere").0, 404);
 }
 
-/// Only a loop that stands still is cured by starting the process again.
+/// Only a loop that stands still is cured by a restart.
 #[test]
 fn a_loop_that_stands_still_is_not_alive_and_a_disk_that_does_is_not_ready() {
     let shown = Shown { clock: Clock::started_ago(Duration::from_secs(100)), ..shown() };

@@ -1,7 +1,7 @@
 //! The answer to `/metrics`: the text format of Prometheus, version 0.0.4.
 //!
-//! `FAMILIES` is the one list of what there is; docs/metrics.md explains it, and a test pins the
-//! names. All samples of a family stand together, under one HELP and one TYPE line.
+//! `FAMILIES` lists all metrics; docs/metrics.md explains them, and a test pins the names. All
+//! samples of a family stand together, under one HELP and one TYPE line.
 
 use std::fmt::Display;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use crate::protocol::types::Role;
 use crate::runtime::gauges::{Counted, Durations};
 use crate::wire;
 
-/// A metric: its name, its type, what it is, and its samples of one role.
+/// A metric: its name, its type, its help text, and its samples of one role.
 pub struct Family {
     /// The name.
     pub name: &'static str,
@@ -263,7 +263,7 @@ impl Samples<'_> {
     }
 }
 
-/// A label's value may hold anything, but these as two characters.
+/// A label's value may hold any character, but these need an escape.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

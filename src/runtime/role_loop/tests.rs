@@ -22,14 +22,14 @@ use crate::protocol::versions::Version;
 use crate::results::form::{Form, Printed};
 use crate::results::output::NoOutput;
 
-/// What a test waits at most for what must happen.
+/// How long a test waits, at most, for something that must happen.
 const PATIENCE: Duration = Duration::from_secs(10);
 const DATAGRAM_BYTES: usize = 1472;
 const OWN: Sender = Sender { node: NodeId { role: Role::Proposer, id: 1 }, boot: 7 };
 const PEER: Sender = Sender { node: NodeId { role: Role::Acceptor, id: 1 }, boot: 8 };
 
 type Log = mpsc::Sender<String>;
-/// What the role does about an event.
+/// How the role reacts to an event.
 type React = Box<dyn FnMut(&str, Time, &mut Effects) + Send>;
 
 /// Notes every event. The message with number 99 finishes its work.
@@ -101,7 +101,7 @@ impl Actor for Toy {
     }
 }
 
-/// Everything around the toy: notes what it is told, and fails when told to.
+/// Everything around the toy: records what it is given, and fails when told to.
 #[derive(Clone)]
 struct World {
     log: Log,
@@ -159,7 +159,7 @@ struct Setup {
     running: Handles,
 }
 
-/// What a test holds of a loop.
+/// A test's handles of a loop.
 struct Handles {
     inbox: InboxSender,
     events: Receiver<String>,
@@ -226,7 +226,7 @@ impl Handles {
         self.inbox.offer(&datagram);
     }
 
-    /// Waits until this is in the log, and gives what was before it.
+    /// Waits until `event` is in the log, and returns what came before it.
     fn wait_for(&self, event: &str) -> Vec<String> {
         let mut before = Vec::new();
         loop {
@@ -247,7 +247,7 @@ impl Running {
         let (toy, ended) = self.ended.recv_timeout(PATIENCE).unwrap();
         drop(toy);
         let mut events: Vec<String> = self.handles.events.iter().collect();
-        // The store hears of an end in order, last of all, and of no other.
+        // The store hears of an orderly end, last of all, and of no other.
         assert_eq!(events.pop_if(|event| *event == "store close").is_some(), ended.is_ok());
         assert!(!events.iter().any(|event| event == "store close"));
         (events, ended)
