@@ -1,4 +1,4 @@
-//! Values into the log.
+//! Proposing values.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,9 +10,9 @@ use super::node::{Node, NodeError};
 use super::ticket::{Ticket, ticket_at};
 use crate::protocol::types::{Number, Session};
 
-/// One session with a cluster: what it proposes is decided exactly once, and in its order.
+/// One session with a cluster: its values are decided exactly once, and in its order.
 ///
-/// It finds the leader by itself, follows it when it changes, and asks again for as long as it
+/// It finds the leader by itself, follows changes of leader, and asks again for as long as it
 /// takes. Clones share the session; the last of them that is dropped ends it.
 #[derive(Clone)]
 pub struct Client {
@@ -26,8 +26,8 @@ impl Client {
     }
 
     /// Proposes a value, and waits while too many others wait for the cluster: about four thousand,
-    /// or four megabytes. The ticket tells the value's number in this session, and not its position
-    /// in the log, which the leader does not tell clients: an [`Entry`](super::Entry) has both.
+    /// or four megabytes. The ticket yields the value's number in this session, not its position in
+    /// the log, which the leader does not tell clients: an [`Entry`](super::Entry) has both.
     ///
     /// # Errors
     ///
@@ -41,7 +41,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As above, and with [`Refused::Full`], which has the value, where the other would wait.
+    /// As above, and with [`Refused::Full`], which returns the value, where
+    /// [`propose`](Client::propose) would wait.
     pub fn try_propose(&self, value: impl AsRef<[u8]>) -> Result<Ticket<Number>, Refused> {
         self.put(value.as_ref(), Patience::Tries)
     }
@@ -62,18 +63,18 @@ impl Client {
         self.desk.session()
     }
 
-    /// What runs it.
+    /// The node that runs it.
     pub fn node(&self) -> &Node {
         &self.node
     }
 
-    /// Ends the session for all clones, and waits for at most `within`. What is not known to be
-    /// decided is [`Fate::Unknown`](super::Fate::Unknown).
+    /// Ends the session for all clones, and waits for at most `within`. Values that are not known
+    /// to be decided by then are [`Fate::Unknown`](super::Fate::Unknown).
     ///
     /// # Errors
     ///
-    /// As [`Node::stop`] has them. While there are other clones the node goes down all the same,
-    /// and only its end is theirs to hear.
+    /// Those of [`Node::stop`]. If there are other clones, the node goes down all the same, but
+    /// only they can learn how it ended.
     pub fn stop(self, within: Duration) -> Result<(), NodeError> {
         let Client { desk, node } = self;
         desk.close(Number(0), Closed::Stopped);

@@ -35,7 +35,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// The cluster of a configuration file, in the form of `conf/paxos.conf`. Nothing else is read:
-    /// what the environment says is for the program `paxos` alone.
+    /// only the program `paxos` reads variables of the environment.
     ///
     /// # Errors
     ///
@@ -44,23 +44,23 @@ impl Cluster {
         Ok(Cluster { config: config::read(&path.as_ref().to_string_lossy())? })
     }
 
-    /// The same cluster, whose acceptors keep what they must not forget in `directory`, whatever
-    /// the file says: for several processes of one file on one host.
+    /// The same cluster, whose acceptors keep their data in `directory` instead of where the file
+    /// says: for several processes of one file on one host.
     #[must_use = "it is another description, and this one is left as it was"]
     pub fn with_data(mut self, directory: impl Into<PathBuf>) -> Cluster {
         self.config.data = Some(directory.into());
         self
     }
 
-    /// The same cluster, whose replicas keep snapshots of their machines in `directory`, whatever
-    /// the file says, each in a directory of its own there.
+    /// The same cluster, whose replicas keep snapshots of their machines in `directory` instead of
+    /// where the file says, each in a directory of its own there.
     #[must_use = "it is another description, and this one is left as it was"]
     pub fn with_snapshots(mut self, directory: impl Into<PathBuf>) -> Cluster {
         self.config.snapshots = Some(directory.into());
         self
     }
 
-    /// Where acceptors keep what they must not forget; none if they are not durable.
+    /// Where acceptors keep their data; none if they are not durable.
     pub fn data(&self) -> Option<&Path> {
         self.config.data.as_deref()
     }
@@ -70,13 +70,13 @@ impl Cluster {
         self.config.snapshots.as_deref()
     }
 
-    /// Whether the log is removed, as `retain` says, although no `keepers` are named: then a
-    /// replica may find that what it needs is gone.
+    /// Whether old entries are removed, as `retain` says, although no `keepers` are named: then a
+    /// replica may find that entries it needs are gone.
     pub fn removes_unkept(&self) -> bool {
         self.config.retain() != Retain::All && !self.config.has_keepers()
     }
 
-    /// How many acceptors there are. Theirs are the ids from 1 to that number.
+    /// How many acceptors there are. Their ids run from 1 to that number.
     pub fn acceptor_count(&self) -> u32 {
         self.config.acceptor_count()
     }
@@ -92,10 +92,11 @@ impl Cluster {
         ClusterBuilder { settings, data: None, key_file: None }
     }
 
-    /// Starts these roles in this process, all with this id, from 1: what one says to another
-    /// crosses no socket. A host usually runs an acceptor and a proposer.
+    /// Starts these roles in this process, all with this id, from 1: messages between them cross no
+    /// socket. A host usually runs an acceptor and a proposer.
     ///
-    /// A client is started by [`Cluster::client`], for it needs somebody who proposes.
+    /// A client is started by [`Cluster::client`], for it is of no use without a caller that
+    /// proposes.
     ///
     /// # Errors
     ///
@@ -149,8 +150,8 @@ impl Cluster {
         Ok(Subscription::new(Node::start(vec![ready])?, feed, clock))
     }
 
-    /// Starts a replica of `machine`, which nothing was applied to. It has the id of a learner and
-    /// of a client.
+    /// Starts a replica of `machine`, to which no command was applied yet. `id` is that of a
+    /// learner and of a client.
     ///
     /// Where the cluster has a place for snapshots, the newest one of this id is restored, and the
     /// log is applied from there on. Else it is applied from its beginning.
@@ -162,8 +163,8 @@ impl Cluster {
         self.replica_after(id, machine, Position(0))
     }
 
-    /// The same of a machine that has everything up to and with `applied`: a copy that
-    /// [`Replica::read_at`] gave, or what was restored from one.
+    /// The same for a machine that has applied everything up to and including `applied`: a copy
+    /// that [`Replica::read_at`] gave, or a machine restored from one.
     ///
     /// # Errors
     ///
@@ -178,7 +179,7 @@ impl Cluster {
     }
 
     /// A replica in one node with other roles of this id, `Role::Acceptor` and `Role::Proposer`:
-    /// what one says to another crosses no socket, and they end together. It begins as
+    /// messages between them cross no socket, and they end together. It begins as
     /// [`Cluster::replica`] does.
     ///
     /// # Errors
@@ -216,7 +217,7 @@ impl Cluster {
                 let readers = Reads::new(Arc::clone(&desk), process.inbox_sender.clone());
                 reads = Some(Arc::clone(&readers));
                 let readers: Option<Arc<dyn Readers>> = Some(readers);
-                // A machine that has applied something has its state from elsewhere.
+                // A machine that has applied something got its state elsewhere.
                 if applied > Position(0) {
                     return Ok((learner, readers));
                 }
@@ -264,7 +265,7 @@ impl Cluster {
             self.open(id, Role::Learner, clock)?;
         let Part::Learner(learner) = part else { unreachable!("a learner was opened") };
         let feed = Feed::new(process.inbox_sender.clone());
-        // Whoever builds a state needs all that there ever was, or must be told.
+        // A new state needs the log from its very beginning, or an error.
         let learner = learner.beginning(Beginning::At(Instance::FIRST));
         let (learner, readers) = resume(&self.config, learner, (&mut process, settings))?;
         let actor = Following::new(learner, Arc::clone(&feed)).with_readers(readers);
@@ -272,7 +273,7 @@ impl Cluster {
     }
 }
 
-/// A learner where it goes on, and who reads what is made of what it delivers.
+/// A learner at the point where it goes on, and the readers of the state that it feeds.
 type Resumed = (Learner, Option<Arc<dyn Readers>>);
 
 /// A process that is being opened, and its settings.
@@ -300,7 +301,7 @@ fn refuse_node(id: u32, sentence: &str) -> StartError {
     StartError::new(StartErrorKind::Configuration, format!("node {id}: {sentence}"))
 }
 
-/// Describes a cluster in code. What is not said has the default of `conf/paxos.conf`.
+/// Describes a cluster in code. Settings that are not given have the defaults of `conf/paxos.conf`.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is described before `build`"]
 pub struct ClusterBuilder {
@@ -334,7 +335,7 @@ impl ClusterBuilder {
         self.set(name, &format!("unicast{list}"))
     }
 
-    /// The interface for multicast: its name, its address, or its network. Without a word it is the
+    /// The interface for multicast: its name, its address, or its network. The default is the
     /// loopback interface.
     pub fn interface(self, interface: &str) -> Self {
         self.set("interface", interface)
@@ -345,13 +346,13 @@ impl ClusterBuilder {
         self.set("ttl", &ttl.to_string())
     }
 
-    /// How many acceptors there are, of which a majority decides: 3 without a word.
+    /// How many acceptors there are, of which a majority decides. The default is 3.
     pub fn acceptors(self, count: u32) -> Self {
         self.set("acceptor_count", &count.to_string())
     }
 
-    /// Where acceptors keep what they must not forget, in a directory each. Without it they are not
-    /// durable: one that ends must never be started again in the same cluster.
+    /// Where acceptors keep their data, in a directory each. Without it they are not durable: one
+    /// that ends must never be started again in the same cluster.
     pub fn data(mut self, directory: impl Into<PathBuf>) -> Self {
         self.data = Some(directory.into());
         self
@@ -363,7 +364,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// Any other setting, as it would stand in the file. Of two for one key the last counts.
+    /// Any other setting, as it would stand in the file. If a key is set twice, the last value
+    /// counts.
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.retain(|(other, _)| other != key);
         self.settings.push((key.to_owned(), value.to_owned()));
@@ -374,7 +376,7 @@ impl ClusterBuilder {
     ///
     /// # Errors
     ///
-    /// When a setting cannot be, or the groups are not said: a sentence.
+    /// When a setting is impossible, or the groups are missing: a sentence.
     pub fn build(self) -> Result<Cluster, ConfigError> {
         let lines = self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let mut config = config::assemble("the cluster in code", lines)?;

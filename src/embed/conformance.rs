@@ -1,7 +1,7 @@
-//! Whether a state machine keeps the promises that a [`Replica`](super::Replica) rests on.
+//! Does a state machine keep the promises that a [`Replica`](super::Replica) depends on?
 //!
-//! A replica cannot tell: a machine that breaks one of them makes replicas differ, days later and
-//! on some hosts only. [`check`] tries them on commands of yours, in a test of yours:
+//! A replica cannot tell: a machine that breaks one of them makes replicas differ, perhaps days
+//! later and on some hosts only. [`check`] tries them with your commands, in your own tests:
 //!
 //! ```
 //! # use multi_paxos::{Frozen, Place, StateMachine};
@@ -29,7 +29,7 @@ use super::subscription::{Place, Position};
 /// At how many places the machine is frozen, at most.
 const PLACES: usize = 32;
 
-/// A promise that a machine breaks.
+/// The promise that a machine breaks.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Fault {
@@ -37,16 +37,16 @@ pub enum Fault {
     NotDeterministic(Position),
     /// The machine has no [`digest`](StateMachine::digest), so nothing can be compared.
     NoDigest,
-    /// What [`freeze`](StateMachine::freeze) gives writes something else once later commands are
-    /// applied than before.
+    /// What [`freeze`](StateMachine::freeze) returned writes something else after later commands
+    /// were applied than before.
     FreezesLate(Position),
-    /// A machine that had another state has not exactly the state that it restored.
+    /// A machine that had another state does not have exactly the state that it restored.
     RestoreMerges(Position),
-    /// A new machine that restored the state has another one.
+    /// A new machine that restored the state has a different one.
     RestoresSomethingElse(Position),
-    /// Restored, and with the commands that follow, it comes to something else.
+    /// After a restore, the commands that follow lead to a different state.
     DiffersAfterRestore(Position),
-    /// The state cannot be written, or not be restored.
+    /// The state cannot be written, or cannot be restored.
     Fails(Position, io::Error),
 }
 
@@ -91,10 +91,10 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Applies `commands` to machines that `make` makes, and looks for broken promises: that `apply` is
-/// a function, and, if the machine has [`freeze`](StateMachine::freeze), that a snapshot is of its
-/// moment, replaces what was there, and has all that later commands need. It is as good as the
-/// commands are: let them reach every part of the state.
+/// Applies `commands` to machines that `make` makes, and looks for broken promises: `apply` must be
+/// a function, and, if the machine has [`freeze`](StateMachine::freeze), a snapshot must be of its
+/// moment, replace the state that was there, and hold everything that later commands need. The
+/// check is only as good as the commands: let them reach every part of the state.
 ///
 /// # Errors
 ///
@@ -170,7 +170,7 @@ fn check_snapshot<M: StateMachine>(
     if fresh.digest() != digests.last().copied() {
         return Err(Fault::DiffersAfterRestore(at));
     }
-    // One that has applied everything, and one that has applied nothing but what follows.
+    // One that has applied everything, and one that has applied only the commands that follow.
     let mut other = make();
     go_on(&mut other);
     if restored(&mut machine, &bytes)? && restored(&mut other, &bytes)? {
@@ -202,7 +202,7 @@ mod tests {
         HasNoDigest,
     }
 
-    /// How often each word was said. Every third word counts twice.
+    /// How often each word came. Every third word counts twice.
     struct Words {
         wrong: Wrong,
         said: Arc<Mutex<BTreeMap<u8, u64>>>,

@@ -1,16 +1,16 @@
-//! What a caller gives to be run on a thread that others rest on: wakers, and closures that look at
-//! a machine. A panic of one of them is its caller's alone.
+//! Running a caller's code on a thread that others depend on: wakers, and closures that look at a
+//! machine. A panic of one of them affects its caller alone.
 //!
-//! The panic hook has told of it by then, as of any panic. In a program that is built to abort on
-//! panics the process ends there, as it does everywhere.
+//! The panic hook has reported it by then, like any panic. A program that is built to abort on
+//! panics ends there, as it does everywhere.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `of_caller` to its end, or to its panic. Nothing of it is left in either case, so nobody
-/// can see a state that it left half way, but its own.
+/// Runs `of_caller` to its end, or to its panic. It is consumed in either case, so only its own
+/// state can be left half changed.
 pub(super) fn contain(of_caller: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(of_caller)) {
-        // To drop it could panic anew.
+        // Dropping it could panic again.
         std::mem::forget(payload);
         log::error!(
             "a waker or a closure that this program gave the library panicked: only who gave it is \

@@ -1,8 +1,8 @@
 //! A descriptor that says whether something can be read: for programs that wait with `poll` or
-//! `epoll`, for this and for sockets of their own at once.
+//! `epoll` for this and for sockets of their own at once.
 //!
-//! There is none until somebody asks for it, and nothing is spent on it until then. Its owner
-//! decides under a lock of its own whether something is there, and says so when that changes.
+//! It is created when it is first requested, and costs nothing before that. Its owner decides under
+//! a lock of its own whether something is there, and says so when that changes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,14 +10,14 @@ use std::sync::OnceLock;
 
 use rustix::event::{EventfdFlags, eventfd};
 
-/// A descriptor that is readable while it is raised. To be used under its owner's lock alone.
+/// A descriptor that is readable while it is raised. Use it only under its owner's lock.
 #[derive(Default)]
 pub(super) struct Descriptor {
     counter: OnceLock<OwnedFd>,
 }
 
 impl Descriptor {
-    /// The descriptor itself; the first call makes it.
+    /// The descriptor itself; the first call creates it.
     ///
     /// # Errors
     ///
@@ -30,23 +30,23 @@ impl Descriptor {
         Ok(self.counter.get_or_init(|| new).as_fd())
     }
 
-    /// Whether somebody has asked for it.
+    /// Whether it was requested.
     pub fn exists(&self) -> bool {
         self.counter.get().is_some()
     }
 
-    /// Makes it readable, which it is not.
+    /// Makes it readable; it must not be.
     pub fn raise(&self) {
         if let Some(counter) = self.counter.get() {
-            // It can only fail if the count is full, and then it is readable.
+            // It can fail only if the count is full, and then the descriptor is readable.
             let _ = rustix::io::write(counter, &1_u64.to_ne_bytes());
         }
     }
 
-    /// Makes it unreadable, which it is not.
+    /// Makes it unreadable; it must be readable.
     pub fn lower(&self) {
         if let Some(counter) = self.counter.get() {
-            // It can only fail if somebody else has read it, and then it is not readable.
+            // It can fail only if another program has read it, and then it is not readable.
             let _ = rustix::io::read(counter, &mut [0; 8]);
         }
     }

@@ -1,8 +1,8 @@
-//! Where values wait for the client role, and who waits for what became of them.
+//! Where values wait for the client role, and callers for the fate of their values.
 //!
 //! A value gets its number here, in the order of the callers: the role numbers what it is handed in
-//! the same order, so both agree without a word. What waits is bounded, in values and in bytes. Who
-//! proposes more waits, or hears that it is full.
+//! the same order, so both agree without a word. The waiting values are bounded, in number and in
+//! bytes. A caller that proposes more waits, or is refused.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -27,15 +27,15 @@ pub(super) const VALUES_MAX: usize = 4096;
 /// How many bytes of them; one value may wait in any case.
 const BYTES_MAX: usize = 4 << 20;
 
-/// Why a value is not proposed. It never will be: nothing of it has left.
+/// Why a value was not proposed. It never will be: nothing of it has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// Too much waits already; here is the value back, for another try.
+    /// Too much waits already. Returns the value, for another try.
     Full(Vec<u8>),
-    /// The disks of so many acceptors are full that the cluster takes no new values: here is the
-    /// value back, for a try once they have room. That is so when the log is removed, as `retain`
-    /// says, or when an operator makes room. What is under way stays so, and reads go on.
+    /// The disks of so many acceptors are full that the cluster takes no new values. Returns the
+    /// value, for a try once they have room: when old entries are removed, as `retain` says, or
+    /// when an operator makes room. Values under way stay so, and reads go on.
     DisksFull(Vec<u8>),
     /// It is longer than a value can be.
     TooLong {
@@ -50,7 +50,7 @@ pub enum Refused {
     Closed,
     /// The cluster has ended the session: so many other clients were active since its last value
     /// that it is not remembered any more (`sessions` in the configuration), or a long value of it
-    /// was not continued. What a ticket calls unknown stays unknown.
+    /// was not continued. A fate that a ticket calls unknown stays unknown.
     Ended,
 }
 
@@ -86,8 +86,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Where the callers of one session put their values; `W` is what waits for a value's fate, where
-/// its ticket does not look at the session's front.
+/// Where the callers of one session put their values; `W` waits for a value's fate, where its
+/// ticket does not watch the session's front.
 pub(super) struct Desk<W> {
     session: Session,
     settings: Settings,
@@ -102,12 +102,12 @@ pub(super) struct Desk<W> {
 struct State<W> {
     /// Values that the role has not seen yet.
     waiting: Batch,
-    /// How many values the role has no room for yet, whether it has seen them or not, and how many
-    /// bytes they have.
+    /// How many values, seen by the role or not, it has no room for yet, and how many bytes they
+    /// have.
     load: Load,
     /// The number of the next value, or of its first part.
     next: Number,
-    /// Who waits, by the last number of each value.
+    /// The waiters, by the last number of each value.
     open: VecDeque<(Number, W)>,
     /// The leader takes no new values now.
     is_full: bool,
@@ -141,7 +141,7 @@ impl Load {
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
-    /// Where each of them ends.
+    /// The end of each of them.
     ends: Vec<usize>,
 }
 
@@ -193,7 +193,7 @@ impl<W> Desk<W> {
         &self.front
     }
 
-    /// Hands a value in, and returns its last number. `waiter` hears of its fate.
+    /// Hands a value in, and returns its last number. `waiter` will be told its fate.
     pub fn put(
         &self,
         value: &[u8],
@@ -226,7 +226,7 @@ impl<W> Desk<W> {
         let last = state.next.plus(parts_of(bytes, self.settings.part_bytes()) - 1);
         state.next = last.next();
         state.open.extend(waiter.map(|waiter| (last, waiter)));
-        // Else the role knows that there is something, or waits for room of its own.
+        // Otherwise the role knows that there is something, or waits for room of its own.
         let is_first = state.load == Load::default();
         state.load.add(bytes);
         state.waiting.push(value);
@@ -242,20 +242,20 @@ impl<W> Desk<W> {
         self.state.lock().is_full
     }
 
-    /// The leader takes no new values, or does so again.
+    /// The leader takes no new values, or takes them again.
     fn set_full(&self, is_full: bool) {
         self.state.lock().is_full = is_full;
         if is_full {
-            // Who waits for room need not wait for that.
+            // Callers that wait for room need not wait for full disks.
             self.room.notify_all();
         }
     }
 
-    /// The role has found room for so much since it asked last. If it wants more, and there is
-    /// more, it gets all of it for `batch`, which is empty.
+    /// The role has found room for `found` since it last asked. If it wants more, and there is
+    /// more, it gets all of it in exchange for `batch`, which is empty.
     fn take_in(&self, found: Load, batch: Option<&mut Batch>) {
         let mut state = self.state.lock();
-        // What is closed has no load any more.
+        // A closed desk has no load any more.
         if state.closed.is_none() {
             state.load = state.load.less(found);
         }
@@ -268,23 +268,23 @@ impl<W> Desk<W> {
         }
     }
 
-    /// Who waits for values that end below `until`: they are decided, since a session's values are
-    /// delivered in order.
+    /// Takes the waiters for values that end below `until`: they are decided, since a session's
+    /// values are delivered in order.
     pub fn take_below(&self, until: Number) -> Vec<(Number, W)> {
         let mut state = self.state.lock();
         let count = state.open.partition_point(|(last, _)| *last < until);
         state.open.drain(..count).collect()
     }
 
-    /// Who waits for the value whose last number this is.
+    /// Takes the waiter for the value whose last number this is.
     pub fn take(&self, number: Number) -> Option<W> {
         let mut state = self.state.lock();
         let place = state.open.binary_search_by_key(&number, |(last, _)| *last).ok()?;
         state.open.remove(place).map(|(_, waiter)| waiter)
     }
 
-    /// The session has ended at `number`, for the reason that came first: nothing is taken any
-    /// more, and the fate of what ends there or behind is unknown.
+    /// The session has ended at `number`, for the reason that came first: no value is taken any
+    /// more, and the fate of values that end there or behind is unknown.
     pub fn close(&self, number: Number, why: Closed) {
         let mut state = self.state.lock();
         state.closed.get_or_insert(why);
@@ -294,7 +294,7 @@ impl<W> Desk<W> {
         drop(state);
         self.room.notify_all();
         self.front.end(number);
-        // Without the lock: who is told may do anything.
+        // Without the lock: the code that is told may do anything.
         drop(unknown);
     }
 }
@@ -308,7 +308,7 @@ pub(super) struct Asking<W> {
     told_full: bool,
 }
 
-/// Values that the role has seen, and has no room for yet.
+/// Values that the role has seen but has no room for yet.
 #[derive(Default)]
 struct Taken {
     /// All of a batch.
@@ -324,11 +324,11 @@ impl Taken {
         self.passed == self.batch.ends.len()
     }
 
-    /// Goes on with everything that waits at the desk.
+    /// Takes everything that waits at the desk.
     fn refill<W>(&mut self, desk: &Desk<W>, found: Load) {
         self.batch.clear();
         desk.take_in(found, Some(&mut self.batch));
-        // In most turns there is nothing, and nothing needs no memory.
+        // In most turns there is nothing, which needs no memory.
         let bytes = Some(self.batch.bytes.as_slice()).filter(|bytes| !bytes.is_empty());
         (self.memory, self.passed, self.from) = (bytes.map(Value::new).unwrap_or_default(), 0, 0);
     }
@@ -382,7 +382,7 @@ impl<W> Asking<W> {
 }
 
 impl<W> Drop for Asking<W> {
-    /// The role has ended, however it came.
+    /// The role has ended, for whatever reason.
     fn drop(&mut self) {
         self.desk.close(Number(0), Closed::Stopped);
     }
@@ -553,7 +553,8 @@ mod tests {
         drop(full);
     }
 
-    /// What was taken before the disks were full stays under way; who would wait is told at once.
+    /// Values taken before the disks were full stay under way; a caller that would wait is told at
+    /// once.
     #[test]
     fn while_disks_are_full_nothing_new_is_taken() {
         let (mut asking, desk, _inbox) = asking(Settings::default());

@@ -1,12 +1,14 @@
-//! From the learner to its reader: a bounded queue, and behind it the learner's own log.
+//! How decided values get from the learner to its reader: a bounded queue, and behind it the
+//! learner's own log.
 //!
-//! The role loop never waits for the reader. What finds no room in the queue is remembered as runs
-//! of instances, and fetched from the log, which keeps its values anyway, once the reader has made
-//! room. So a reader that stands still costs a queue and a few numbers, however long it does.
+//! The role loop never waits for the reader. Values that find no room in the queue are remembered
+//! as runs of instances, and fetched from the log, which keeps them anyway, once the reader has
+//! made room. So a reader that stands still costs a queue and a few numbers, however long it does
+//! so.
 //!
-//! A value that came in parts is remembered itself, for its bytes are the log's. That costs little
-//! only while the log has them: when the log is trimmed beyond what is remembered, the reader has
-//! missed it, and following ends there and then.
+//! A value that came in parts is remembered itself, for it shares its bytes with the log. That
+//! costs little only while the log has them: when the log is trimmed beyond remembered values, the
+//! reader has missed them, and following ends at once.
 
 use std::collections::VecDeque;
 use std::io;
@@ -39,15 +41,16 @@ pub(super) enum Piece {
     Values(Page, LogTime),
     /// A value that came in parts.
     Long(Assembled),
-    /// Everything below this place came before, and nothing above: a snapshot could be taken.
+    /// Everything below this place came before, and nothing above it: a snapshot could be taken.
     Checkpoint(Arc<Checkpoint>),
-    /// Everything came before that reads up to this number must see.
+    /// Everything that reads up to this number must see came before.
     Readable(u64),
-    /// What came before is in the snapshot of this place, and more: it is gone on from.
+    /// The reader must go on from the snapshot of this place, which includes everything that came
+    /// before.
     Restored(Arc<Checkpoint>),
 }
 
-/// What is delivered, on its way to the one reader.
+/// Deliveries on their way to the one reader.
 pub(super) struct Feed {
     state: Mutex<State>,
     /// Something is there, or nothing more will be.
@@ -61,15 +64,15 @@ pub(super) struct Feed {
 #[derive(Default)]
 struct State {
     pieces: VecDeque<Piece>,
-    /// The learner has more than had room.
+    /// The learner has deliveries that found no room.
     is_behind: bool,
     is_nudged: bool,
     has_ended: bool,
-    /// The descriptor says that the reader can go on, here or with what it has taken before.
+    /// The descriptor says that the reader can go on, with new pieces or with those it took before.
     is_raised: bool,
 }
 
-/// Why the reader got what it got.
+/// The result of taking pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     /// There may be pieces, and more may follow.
@@ -88,8 +91,8 @@ impl Feed {
         Arc::new(Feed { state, arrived, descriptor: Descriptor::default(), inbox, room })
     }
 
-    /// Moves what is there to `pieces`. Waits while there is nothing: for at most `within`, if that
-    /// is given, and not beyond a nudge.
+    /// Moves the pieces that are here to `pieces`. Waits while there are none: for at most
+    /// `within`, if that is given, and not beyond a nudge.
     pub fn take(&self, pieces: &mut VecDeque<Piece>, within: Option<Duration>) -> Taken {
         let mut state = self.state.lock();
         let is_idle =
@@ -115,7 +118,7 @@ impl Feed {
         taken
     }
 
-    /// Lets the reader look around, whether there is something or not.
+    /// Makes a waiting reader return, even if there is nothing.
     pub fn nudge(&self) {
         self.state.lock().is_nudged = true;
         self.arrived.notify_one();
@@ -149,7 +152,7 @@ impl Feed {
         }
     }
 
-    /// If there is nothing here either.
+    /// Lowers the descriptor, unless there are pieces here.
     fn lower(&self, state: &mut State) {
         let is_over = state.pieces.is_empty() && !state.has_ended;
         if is_over && std::mem::take(&mut state.is_raised) {
@@ -166,7 +169,7 @@ impl Feed {
     }
 }
 
-/// What has been delivered, and has not found room yet.
+/// Deliveries that have not found room yet.
 enum Behind {
     /// With the time of the log before them.
     Values(Run<Instance>, LogTime),
@@ -177,7 +180,7 @@ enum Behind {
 }
 
 impl Behind {
-    /// Where it stands in the log, if that matters.
+    /// Its instance, if that matters.
     fn instance(&self) -> Option<Instance> {
         match self {
             Behind::Values(run, _) => Some(run.from),
@@ -190,14 +193,14 @@ impl Behind {
     }
 }
 
-/// The learner role, which hands what it delivers to a feed.
+/// The learner role, which hands its deliveries to a feed.
 pub(super) struct Following {
     learner: Learner,
     feed: Arc<Feed>,
     behind: VecDeque<Behind>,
     /// One of them is a checkpoint.
     has_checkpoint: bool,
-    /// Who wants to read what was made of it.
+    /// The readers of the state that it feeds.
     readers: Option<Arc<dyn Readers>>,
 }
 
@@ -214,7 +217,7 @@ impl Following {
         self
     }
 
-    /// Notes what is delivered, in order.
+    /// Notes a delivery, in order.
     fn note(&mut self, delivery: Delivery) {
         let (run, time) = match delivery {
             // For files, which are written out of order, and for digests.
@@ -229,7 +232,7 @@ impl Following {
                 }
                 return;
             }
-            // A reader that is late has one such place before it, and needs no more of them.
+            // A late reader needs only one such place ahead of it.
             Delivery::Checkpoint(_) if self.has_checkpoint => return,
             Delivery::Checkpoint(checkpoint) => {
                 self.has_checkpoint = true;
@@ -243,13 +246,14 @@ impl Following {
             Delivery::Delivered(page, time) => (page.run(), time),
         };
         match self.behind.back_mut() {
-            // Nothing was skipped in between, so the time is that of what is among them.
+            // Nothing was skipped in between, so the time follows from these values.
             Some(Behind::Values(last, _)) if last.until == run.from => last.until = run.until,
             Some(_) | None => self.behind.push_back(Behind::Values(run, time)),
         }
     }
 
-    /// The reader will get a snapshot that has everything, or nothing at all. Reads wait for that.
+    /// The reader will get a snapshot that has everything, or nothing at all. Reads wait for the
+    /// snapshot.
     fn forget(&mut self) {
         let mut state = self.feed.state.lock();
         let of_pieces = state.pieces.drain(..).filter_map(|piece| match piece {
@@ -266,19 +270,19 @@ impl Following {
         self.has_checkpoint = false;
     }
 
-    /// Has the learner hold what is still to be handed over, though others may forget it. What is
-    /// delivered from now on is not forgotten before this is looked at again.
+    /// Makes the learner hold what must still be handed over, though others may forget it. Later
+    /// deliveries are not forgotten before this is called again.
     fn pin(&mut self) {
         let first = self.behind.iter().find_map(Behind::instance);
         self.learner.pin(first.unwrap_or_else(|| self.learner.log().watermark()));
     }
 
-    /// Hands over as much as there is room for.
+    /// Hands over as many deliveries as there is room for.
     ///
     /// # Errors
     ///
-    /// When the log was trimmed before the reader had room for what was there: whether it has room
-    /// now or not. What is left begins at this instance.
+    /// When the log was trimmed before the reader had room for its values, even if it has room now.
+    /// The rest of the log begins at this instance.
     fn hand_over(&mut self) -> Result<(), Instance> {
         if self.behind.is_empty() {
             return Ok(());
@@ -328,7 +332,7 @@ impl Following {
 }
 
 impl Drop for Following {
-    /// The role has ended, however it came.
+    /// The role has ended, for whatever reason.
     fn drop(&mut self) {
         self.feed.end();
     }
@@ -409,7 +413,7 @@ pub(super) mod tests {
         Origin::new(session, Number(number), assigned_by)
     }
 
-    /// A feed with so much room, and what fills it.
+    /// A feed with this much room, and the role that fills it.
     pub(in super::super) fn with_room(room: usize) -> (Arc<Feed>, Following) {
         let feed = Feed::with_room(inbox(16).0, room);
         let learner = Learner::new(1, 1, Settings::default(), Time::ZERO);
@@ -502,8 +506,8 @@ pub(super) mod tests {
         assert_eq!(inbox.poll(), None);
     }
 
-    /// Values that came in parts are remembered with their bytes, so no longer than the log has
-    /// them: whether the reader makes room or not.
+    /// Values that came in parts are remembered with their bytes, so only as long as the log has
+    /// them, even if the reader makes room.
     #[test]
     fn what_a_reader_that_stands_still_has_not_taken_is_kept_no_longer_than_the_log() {
         let (sender, _inbox) = inbox(16);
@@ -576,8 +580,8 @@ pub(super) mod tests {
         assert_eq!(one.left_to_log.load(Ordering::Relaxed), 0);
     }
 
-    /// A learner that was late by more than is kept fetches a snapshot. Its reader goes on from
-    /// that, whatever it has not taken before.
+    /// A learner that lags by more than is kept fetches a snapshot. Its reader goes on from that,
+    /// and skips what it had not taken.
     #[test]
     fn a_reader_that_is_late_goes_on_from_the_snapshot_that_is_fetched() {
         let (sender, _inbox) = inbox(16);

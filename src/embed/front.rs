@@ -1,9 +1,9 @@
-//! How far a session's values are decided, for those who wait for one of them.
+//! How far a session's values are decided, and how callers wait for one of them.
 //!
 //! A session's values are delivered in its order. So one number says which of them are decided, and
 //! a ticket needs no memory of its own: it compares its number with this one, without a lock. Only
-//! threads and tasks that really wait are written down, and one look tells the role whether to wake
-//! any of them.
+//! threads and tasks that really wait are recorded, and one look tells the role whether to wake any
+//! of them.
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
@@ -23,7 +23,7 @@ use crate::protocol::types::{Number, Time};
 /// Nobody, or never.
 const NONE: u64 = u64::MAX;
 
-/// How far a session is decided, and who waits for it.
+/// How far a session is decided, and the threads and tasks that wait for it.
 ///
 /// # Why no wake-up is lost
 ///
@@ -33,19 +33,19 @@ const NONE: u64 = u64::MAX;
 ///    waiter finds the fate and does not sleep, or the role finds the waiter.
 /// 4. `least` is written under the lock that guards `waiting`, so a role that finds it low finds
 ///    the entry.
-/// 5. A thread that was woken before it sleeps does not sleep: `unpark` is remembered.
+/// 5. A thread that is woken before it sleeps does not sleep: `unpark` is remembered.
 pub(super) struct Front {
     /// Values that end below it are decided.
     decided: AtomicU64,
-    /// The fate of values that end here or above, and that are not decided, stays unknown.
+    /// The fate of undecided values that end here or above stays unknown.
     ended: AtomicU64,
-    /// The least number that somebody waits for.
+    /// The least number that is waited for.
     least: AtomicU64,
-    /// By the last number of the value. A number has one ticket, and so one that waits.
+    /// By the last number of the value. A number has one ticket, and so one waiter.
     waiting: Mutex<BTreeMap<Number, Waiting>>,
 }
 
-/// Who waits for one value.
+/// What waits for a value.
 enum Waiting {
     Thread(Thread),
     Task(Waker),
@@ -55,14 +55,14 @@ impl Waiting {
     fn wake(self) {
         match self {
             Waiting::Thread(thread) => thread.unpark(),
-            // Those that come after it are woken whatever it does.
+            // The others are woken no matter what this one does.
             Waiting::Task(waker) => contain(|| waker.wake()),
         }
     }
 }
 
 impl Front {
-    /// Of a session of which nothing is decided.
+    /// For a session of which nothing is decided.
     pub fn new() -> Arc<Self> {
         Arc::new(Front {
             decided: AtomicU64::new(Number::FIRST.0),
@@ -72,7 +72,7 @@ impl Front {
         })
     }
 
-    /// What became of the value whose last number this is, if that is known.
+    /// The fate of the value whose last number this is, if it is known.
     pub fn fate(&self, number: Number) -> Option<Fate<Number>> {
         let is_decided = || self.decided.load(Ordering::SeqCst) > number.0;
         if is_decided() {
@@ -92,15 +92,16 @@ impl Front {
         }
     }
 
-    /// What becomes of values that end at `from` or above, and are not decided, is not known.
+    /// The fate of undecided values that end at `from` or above is unknown.
     pub fn end(&self, from: Number) {
         if self.ended.fetch_min(from.0, Ordering::SeqCst) > from.0 {
-            // Those below wait on: their fate is still to come, and a thread enters only once.
+            // Waiters below go on waiting: their fate is still to come, and a thread enters only
+            // once.
             while self.wake(from..) {}
         }
     }
 
-    /// Wakes the first of those who wait for one of these numbers; false if nobody does.
+    /// Wakes the first waiter for one of these numbers; false if there is none.
     fn wake(&self, numbers: impl RangeBounds<Number>) -> bool {
         let mut waiting = self.waiting.lock();
         let first = waiting.range(numbers).next().map(|(number, _)| *number);
@@ -116,7 +117,7 @@ impl Front {
         self.least.store(least, Ordering::SeqCst);
     }
 
-    /// Writes down who waits for a value, and returns who did before.
+    /// Records the waiter for a value, and returns the one before.
     fn enter(&self, number: Number, who: Waiting) -> Option<Waiting> {
         let mut waiting = self.waiting.lock();
         let before = waiting.insert(number, who);
@@ -124,7 +125,7 @@ impl Front {
         before
     }
 
-    /// Nobody waits for this value any more.
+    /// Removes the waiter for this value.
     pub fn leave(&self, number: Number) {
         let mut waiting = self.waiting.lock();
         let before = waiting.remove(&number);
@@ -146,14 +147,14 @@ impl Front {
             if let Some(fate) = self.fate(number) {
                 break Some(fate);
             }
-            // It may wake up for no reason, or for one that is somebody else's.
+            // It may wake up for no reason, or for one that concerns another waiter.
             match within.saturating_sub(clock.now().since(Time::ZERO)) {
                 Duration::ZERO => break None,
                 left => thread::park_timeout(left),
             }
         };
         match before {
-            // A task that polled it before is still to be woken.
+            // A task that polled it before must still be woken.
             Some(Waiting::Task(waker)) if fate.is_none() => self.poll(number, &waker),
             _ => {
                 self.leave(number);
@@ -169,7 +170,7 @@ impl Front {
         }
         // Dropped without the lock.
         let _before = self.enter(number, Waiting::Task(waker.clone()));
-        // It may have become known meanwhile, and nobody would say so again.
+        // It may have become known meanwhile, and no wake-up would follow.
         let fate = self.fate(number);
         if fate.is_some() {
             self.leave(number);
@@ -236,7 +237,7 @@ mod tests {
         assert_eq!(fates(), [first, Some(Fate::Unknown), Some(Fate::Unknown)]);
     }
 
-    /// The teller and the waiter run into each other in all ways that four thousand tries find.
+    /// The teller and the waiter meet in all the ways that four thousand tries find.
     #[test]
     fn no_wake_up_is_lost() {
         let front = Front::new();
@@ -257,7 +258,7 @@ mod tests {
             while asked.load(Ordering::Acquire) < number {
                 thread::yield_now();
             }
-            // Earlier and later than the other thread sleeps.
+            // Before and after the other thread goes to sleep.
             (0..number % 64).for_each(|_| std::hint::spin_loop());
             front.advance(Number(number + 1));
         }
@@ -266,7 +267,7 @@ mod tests {
         assert!(front.is_empty());
     }
 
-    /// The same for a task: a word that falls between its two looks is seen by the second.
+    /// The same for a task: news between its two looks is seen by the second.
     #[test]
     fn no_task_is_left_asleep() {
         let front = Front::new();
@@ -302,7 +303,7 @@ mod tests {
     }
 
     /// A session may end right after a value was decided.
-    /// A thread enters once, so whoever tells of others must leave it where it is.
+    /// A thread enters once, so an end that concerns other values must leave its entry in place.
     #[test]
     fn who_waits_for_less_than_what_has_ended_is_not_forgotten() {
         let front = Front::new();
@@ -405,7 +406,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&counted), 1);
     }
 
-    /// As a waker does whose task's runtime has gone, or has a mistake.
+    /// A waker may panic if its task's runtime has gone, or has a bug.
     #[test]
     fn a_waker_that_panics_takes_no_wake_up_from_others() {
         let front = Front::new();
@@ -435,7 +436,7 @@ mod tests {
         *other.lock() = Some(second);
         let on_wake = Arc::clone(&front);
         let (counted, waker) = task(move || {
-            // It looks, asks and drops, all of which need the lock.
+            // It looks, polls and drops, all of which need the lock.
             drop(other.lock().take());
             on_wake.enter(Number(9), Waiting::Task(Waker::noop().clone()));
             on_wake.leave(Number(9));
@@ -454,7 +455,7 @@ mod tests {
         let short = Duration::from_millis(1);
         assert_eq!(front.wait(Number(1), short), None);
         assert!(front.is_empty());
-        // A task polled it first: it is the one to be woken, then as before.
+        // A task polled it first: it must be woken afterwards as before.
         let (counted, waker) = task(|| {});
         let mut ticket = ticket_at(Arc::clone(&front), Number(1));
         assert!(poll(&mut ticket, &waker).is_pending());

@@ -1,7 +1,7 @@
-//! Closures that want to look at a machine, until they have, or until their callers have gone.
+//! Closures that wait to look at a machine, until they have, or until their callers have gone.
 //!
-//! A caller holds a [`Waits`]. Dropped, as when the caller has waited for long enough, it takes the
-//! closure out of the queue: nothing is kept, asked or proposed for those who are not there.
+//! A caller holds a [`Waits`]. When that is dropped, as when the caller has waited for long enough,
+//! the closure leaves the queue: nothing is kept, asked or proposed for callers that have gone.
 
 use std::collections::BTreeMap;
 use std::sync::Weak;
@@ -9,7 +9,7 @@ use std::sync::Weak;
 use super::desk::VALUES_MAX;
 use super::subscription::Position;
 
-/// Something to be done with the machine between two commands.
+/// Something to do with the machine between two commands.
 pub(super) type Look<M> = Box<dyn FnOnce(&M, Position) + Send>;
 
 /// The question that a look waits for, and how many came before it.
@@ -19,7 +19,7 @@ pub(super) struct Turn {
     count: u64,
 }
 
-/// Closures in the order of their questions, and a limit to how many they are.
+/// Closures in the order of their questions, up to a limit.
 pub(super) struct Looks<M> {
     waiting: BTreeMap<Turn, Look<M>>,
     count: u64,
@@ -31,7 +31,7 @@ impl<M> Looks<M> {
         Looks { waiting: BTreeMap::new(), count: 0 }
     }
 
-    /// Takes one more in, or gives it back: there are too many.
+    /// Takes one more in, or gives it back if there are too many.
     pub fn push(&mut self, question: u64, look: Look<M>) -> Result<Turn, Look<M>> {
         if self.waiting.len() >= VALUES_MAX {
             return Err(look);
@@ -42,18 +42,18 @@ impl<M> Looks<M> {
         Ok(turn)
     }
 
-    /// Those that wait for a question up to number `last`.
+    /// Takes those that wait for a question up to number `last`.
     pub fn take(&mut self, last: u64) -> impl Iterator<Item = Look<M>> + use<M> {
         let later = self.waiting.split_off(&Turn { question: last + 1, count: 0 });
         std::mem::replace(&mut self.waiting, later).into_values()
     }
 
-    /// All of them.
+    /// Takes all of them.
     pub fn take_all(&mut self) -> impl Iterator<Item = Look<M>> + use<M> {
         std::mem::take(&mut self.waiting).into_values()
     }
 
-    /// The one with this turn, if it still waits.
+    /// Takes out the one with this turn, if it still waits.
     pub fn remove(&mut self, turn: Turn) -> Option<Look<M>> {
         self.waiting.remove(&turn)
     }
@@ -71,7 +71,7 @@ impl<M> Looks<M> {
 
 /// Where looks wait.
 pub(super) trait Queue: Send + Sync {
-    /// Whoever waits for this turn has gone.
+    /// The caller that waits for this turn has gone.
     fn leave(&self, turn: Turn);
 }
 

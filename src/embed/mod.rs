@@ -1,14 +1,15 @@
-//! What other programs build on: a cluster in their own process, values into its log and entries
-//! out of it, and state machines that follow it.
+//! The library interface for other programs: a cluster in their own process, values proposed to it,
+//! entries read from its log, and state machines that follow it.
 //!
 //! [`Cluster`] says which cluster it is, [`Node`] runs roles of it, [`Client`] proposes,
-//! [`Subscription`] reads, and [`Replica`] does both for a [`StateMachine`]. All of it is blocking
-//! threads, as in the program `paxos`; a [`Ticket`] is a `Future` as well, for those who have
-//! tasks. The roles are those of the program: nothing of the protocol is here.
+//! [`Subscription`] reads, and [`Replica`] does both for a [`StateMachine`]. Everything runs on
+//! blocking threads, as in the program `paxos`; a [`Ticket`] is a `Future` as well, for
+//! asynchronous code. The roles are those of the program: nothing of the protocol is here.
 //!
-//! A library takes nothing that is the program's: no signal, no logger (it speaks through the crate
-//! `log`), no standard input or output, no variable of the environment, and no end of the process.
-//! Values get their place in the log from the leader alone, so each is delivered exactly once.
+//! A library leaves alone what belongs to the program: it handles no signal, installs no logger (it
+//! logs through the crate `log`), uses no standard input or output and no variable of the
+//! environment, and never ends the process. Only the leader places values in the log, so each is
+//! delivered exactly once.
 
 mod client;
 mod cluster;

@@ -1,8 +1,8 @@
-//! Roles that run in this process, from their start to the end of their last thread.
+//! How roles run in this process, from their start to the end of their last thread.
 //!
-//! No signal is listened for, nothing is read or printed, and the process is never ended: what a
-//! node has to say about its end is returned. A thread of its own looks after the others, so that
-//! they end together: what is left of a node would look alive.
+//! No signal is handled, nothing is read or printed, and the process is never ended: the reason why
+//! a node ended is returned. A separate thread supervises the others, so that they end together:
+//! the rest of a node would look alive.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::runtime::role_loop::Failure;
 use crate::runtime::start_error::{StartError, no_thread};
 use crate::storage::watch::Watch;
 
-/// How often an acceptor's data is looked for.
+/// How often to check that an acceptor's data is still there.
 const GLANCE: Duration = Duration::from_millis(300);
 
 /// Roles that run in this process. Dropping it stops them and waits for their threads.
@@ -37,13 +37,13 @@ pub struct Node {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// An acceptor's records cannot be stored. It has answered nothing that is not.
+    /// An acceptor's records cannot be stored. Everything that it has answered is stored.
     Storage(String),
     /// The acceptor came back without what it had promised, or its data was taken away, or a
-    /// snapshot is of an earlier life of the cluster: it must not be started again as it is.
+    /// snapshot is from before the cluster lost its data: the node must not be restarted unchanged.
     Forgotten(String),
-    /// A subscription or replica was to be given something that was removed from the log before it
-    /// had it, because it was away or slow for longer than `retain` allows, or is new.
+    /// Entries were removed from the log before a subscription or replica had them, because it was
+    /// away or slow for longer than `retain` allows, or is new.
     Trimmed(String),
     /// A later release has written something into the log that must be understood, and this one
     /// does not know it: the program must be built with the later one.
@@ -107,7 +107,7 @@ enum End {
     #[default]
     Running,
     Ended(Result<(), NodeError>),
-    /// Somebody has been told.
+    /// The reason was already reported.
     Told,
 }
 
@@ -137,7 +137,7 @@ impl Node {
         let names: Vec<NodeId> = roles.iter().map(|role| role.name).collect();
         let mut keeping = Keeping::default();
         for role in roles {
-            // Those that run already end when the others are dropped.
+            // Roles that run already end when the others are dropped.
             keeping.running.push((role.start)(role.process)?);
             keeping.watches.extend(role.watch);
         }
@@ -145,7 +145,7 @@ impl Node {
         let shared = Arc::new(Shared::default());
         let of_keeper = Arc::clone(&shared);
         let keep = move || {
-            // So the threads are joined before their end is known, whatever happens.
+            // So the threads are joined before their end is known, in every case.
             let mut keeping = keeping;
             let end = keeping.wait();
             keeping.join();
@@ -156,18 +156,18 @@ impl Node {
         Ok(Node { names, inboxes, shared, keeper: Some(keeper.map_err(no_thread)?) })
     }
 
-    /// What runs, as `A1` for acceptor 1.
+    /// The roles that run, as `A1` for acceptor 1.
     pub fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.names.iter().map(NodeId::to_string)
     }
 
-    /// Whether it has not ended. A node ends when it is stopped, or when it cannot go on; the first
-    /// of its roles that ends ends the others.
+    /// Whether it is still running. A node ends when it is stopped, or when it cannot go on; when
+    /// one role ends, the others end as well.
     pub fn is_running(&self) -> bool {
         matches!(*self.shared.end.lock(), End::Running)
     }
 
-    /// Waits for its end, for at most `within`. Says whether it has ended.
+    /// Waits for its end, for at most `within`. Returns whether it has ended.
     pub fn wait(&self, within: Duration) -> bool {
         let mut end = self.shared.end.lock();
         let is_running = |end: &mut End| matches!(end, End::Running);
@@ -179,8 +179,8 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When it could not go on before it was stopped, and when it has not ended in time. In the
-    /// second case its threads are left alone.
+    /// When it could not go on before it was stopped, or has not ended in time. In the second case
+    /// its threads are left alone.
     pub fn stop(mut self, within: Duration) -> Result<(), NodeError> {
         self.ask_to_end();
         if !self.wait(within) {
@@ -226,7 +226,7 @@ impl fmt::Debug for Node {
     }
 }
 
-/// What the thread of a node looks after. Dropped, it ends.
+/// What the thread of a node supervises. When it is dropped, all of it ends.
 #[derive(Default)]
 struct Keeping {
     running: Vec<Running>,

@@ -1,13 +1,13 @@
-//! Who waits to read a replica's state, until that has everything that was decided before.
+//! How reads of a replica's state wait until it has everything that was decided before.
 //!
 //! A read gets the number of the question that the learner asks the acceptors next
-//! (`protocol::reads`): many share one. When the answer allows it, a mark goes to the thread that
+//! (`protocol::reads`): many share one. When it is answered, a mark goes to the thread that
 //! applies, behind all values that the reads must see; there they are served. Reads that the
-//! learner gives up go through the log: an empty value of the replica's own session, which no
+//! learner gives up go through the log: as an empty value of the replica's own session, which no
 //! machine sees, and behind which they are served.
 //!
-//! Reads whose callers have gone are not there any more, and reads that want what is applied
-//! already are served with the next turn of the thread that applies.
+//! Reads whose callers have gone are dropped, and reads of the state that is applied already are
+//! served with the next turn of the thread that applies.
 
 use std::sync::{Arc, Weak};
 
@@ -20,27 +20,27 @@ use super::replica::Call;
 use super::subscription::Position;
 use crate::runtime::inbox::InboxSender;
 
-/// What the learner has to do with them.
+/// The learner's view of the reads.
 pub(super) trait Readers: Send + Sync {
-    /// The number of the last read, if there are any that it was not told of.
+    /// The number of the last read, if any are new to it.
     fn depart(&self) -> Option<u64>;
 
     /// Reads up to this number must go through the log.
     fn leave_to_log(&self, last: u64);
 
-    /// Reads that were left to something that will not come are asked for anew.
+    /// Reads that waited for something that will not come are asked for anew.
     fn ask_anew(&self);
 }
 
-/// An empty value behind which reads wait. Dropped before they were served, they are asked for
-/// anew: nobody else would remember them.
+/// An empty value behind which reads wait. If it is dropped before they were served, they are asked
+/// for anew: nobody else would remember them.
 pub(super) struct Passing {
     last: u64,
     readers: Option<Weak<dyn Readers>>,
 }
 
 impl Passing {
-    /// Everything before the value is there. Returns the number of the last read.
+    /// Everything before the value is applied. Returns the number of the last read.
     pub fn served(mut self) -> u64 {
         self.readers = None;
         self.last
@@ -60,30 +60,30 @@ pub(super) struct Reads<M, O> {
     me: Weak<Self>,
     state: Mutex<State<M>>,
     desk: Arc<Desk<Call<O>>>,
-    /// The learner's.
+    /// The learner's inbox.
     inbox: InboxSender,
 }
 
 struct State<M> {
-    /// Those that wait for a question, by its number.
+    /// Reads that wait for a question, by its number.
     asked: Looks<M>,
-    /// Those that want what is applied, whatever that is.
+    /// Reads of the state as it is.
     local: Looks<M>,
     /// The number of the next question.
     next: u64,
-    /// Something waits for it.
+    /// Whether a read waits for it.
     is_wanted: bool,
-    /// Nothing is asked any more, and why.
+    /// Why nothing is asked any more, if so.
     closed: Option<Closed>,
     /// Nothing is applied any more.
     has_ended: bool,
 }
 
-/// What reads that wait for no question have in place of its number: those begin at 1.
+/// Stands for the number of a question in reads that wait for none; questions begin at 1.
 const NO_QUESTION: u64 = 0;
 
 impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
-    /// None yet, of a replica whose calls are put on this desk.
+    /// No reads yet, of a replica whose calls go to this desk.
     pub fn new(desk: Arc<Desk<Call<O>>>, inbox: InboxSender) -> Arc<Self> {
         let state = State {
             asked: Looks::new(),
@@ -97,8 +97,8 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         Arc::new_cyclic(|me: &Weak<Self>| Reads { me: me.clone(), state, desk, inbox })
     }
 
-    /// Lets `look` see the state once it has everything that is decided by now, if the caller still
-    /// waits then.
+    /// Lets `look` see the state once it has everything decided by now, if the caller still waits
+    /// then.
     pub fn push(&self, look: Look<M>) -> Result<Waits, Refused> {
         let mut state = self.state.lock();
         match state.closed {
@@ -110,7 +110,7 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         let pushed = state.asked.push(question, look);
         let was_wanted = std::mem::replace(&mut state.is_wanted, true);
         drop(state);
-        // Without the lock: what a closure owns may read the replica when it is dropped.
+        // Without the lock: values owned by a closure may read the replica when they are dropped.
         let turn = pushed.map_err(|_| Refused::Full(Vec::new()))?;
         if !was_wanted {
             self.inbox.wake();
@@ -118,8 +118,8 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         Ok(Waits::new(self.me.clone(), turn))
     }
 
-    /// Lets `look` see the state as it is when the thread that applies has time for it, which must
-    /// be told.
+    /// Lets `look` see the state as it is when the thread that applies has time for it. The caller
+    /// must wake that thread.
     pub fn push_local(&self, look: Look<M>) -> Result<Waits, Refused> {
         let mut state = self.state.lock();
         if state.has_ended {
@@ -149,7 +149,7 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         state.closed.get_or_insert(why);
         let unread = state.asked.take_all();
         drop(state);
-        // Without the lock: who is told may do anything.
+        // Without the lock: the code that is told may do anything.
         unread.for_each(|look| contain(|| drop(look)));
     }
 
@@ -171,7 +171,7 @@ impl<M: Send + 'static, O: Send + 'static> Queue for Reads<M, O> {
             NO_QUESTION => state.local.remove(turn),
             _ => state.asked.remove(turn),
         };
-        // What nobody waits for is not asked.
+        // A question that nobody waits for is not asked.
         state.is_wanted &= !state.asked.is_empty();
         drop(state);
         drop(look);
@@ -194,7 +194,7 @@ impl<M: Send + 'static, O: Send + 'static> Readers for Reads<M, O> {
         }
         let passing = Passing { last, readers: Some(self.me.clone()) };
         match self.desk.put(&[], Patience::Tries, Some(Call::Passed(passing))) {
-            // Of what is refused they are asked for anew.
+            // If it was refused, they are asked for anew.
             Ok(_) | Err(Refused::Full(_) | Refused::DisksFull(_)) => {}
             Err(refused) => self.close(match refused {
                 Refused::Ended => Closed::Ended,
@@ -205,8 +205,8 @@ impl<M: Send + 'static, O: Send + 'static> Readers for Reads<M, O> {
 
     fn ask_anew(&self) {
         let mut state = self.state.lock();
-        // With the next turn of the learner, which comes soon: woken, it might only find once more
-        // that there is no room.
+        // With the next turn of the learner, which comes soon: if woken now, it might only find
+        // again that there is no room.
         state.is_wanted |= !state.asked.is_empty();
     }
 }
@@ -223,7 +223,7 @@ mod tests {
 
     const SESSION: Session = Session { client: 1, boot: 1 };
 
-    /// Reads share the question that is asked next; those that come later wait for another.
+    /// Reads share the next question; later ones wait for another.
     #[test]
     fn a_read_is_served_by_what_was_asked_after_it_came() {
         let (of_client, _client) = inbox(4);
@@ -259,14 +259,14 @@ mod tests {
         assert_eq!(reads.depart(), Some(4));
         reads.leave_to_log(4);
         assert_eq!(push().err(), Some(Refused::Ended));
-        // What needs no question goes on, until nothing is applied any more.
+        // Reads that need no question go on, until nothing is applied any more.
         let local = || reads.push_local(Box::new(|(), _| ()));
         assert!(local().is_ok());
         reads.end();
         assert_eq!((local().err(), push().err()), (Some(Refused::Closed), Some(Refused::Ended)));
     }
 
-    /// As when callers wait for a moment, again and again, while nobody answers.
+    /// Callers wait for a moment, again and again, while nobody answers.
     #[test]
     fn nothing_is_kept_asked_or_proposed_for_callers_that_have_gone() {
         let (of_client, _client) = inbox(4);
@@ -289,7 +289,7 @@ mod tests {
         reads.leave_to_log(1);
         assert!(desk.take(Number(1)).is_none());
 
-        // Those that stay are bounded, and say so.
+        // Those that stay are bounded, and further ones are refused.
         let stay: Vec<_> = (0..VALUES_MAX).map(|_| reads.push(look()).unwrap()).collect();
         assert_eq!(reads.push(look()).err(), Some(Refused::Full(Vec::new())));
         let local = reads.push_local(look()).unwrap();
@@ -297,7 +297,7 @@ mod tests {
         drop(stay);
         reads.ask_anew();
         assert_eq!((reads.depart(), Arc::strong_count(&held)), (None, 2));
-        // One that is served has nothing to leave any more.
+        // A read that is served has nothing to leave any more.
         reads.serve_local(&(), Position(1));
         assert_eq!(Arc::strong_count(&held), 1);
         drop(local);

@@ -1,10 +1,9 @@
-//! A state machine that every replica feeds with the same commands in the same order.
+//! How a state machine is replicated: every replica applies the same commands in the same order.
 //!
-//! A replica is a learner and a client in one node, and a thread of its own that applies. A call is
-//! a value of the replica's own session; when the learner delivers that session's number, here, the
-//! thread applies it and hands the output to who called. Delivery is exactly once and in the
-//! session's order (`protocol::decided_log`), so a call is applied once however often the client
-//! had to ask.
+//! A replica is a learner and a client in one node, plus a thread that applies. A call is a value
+//! of the replica's own session; when the learner here delivers that number, the thread applies it
+//! and hands the output to the caller. Delivery is exactly once and in the session's order
+//! (`protocol::decided_log`), so a call is applied once however often the client had to ask.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -31,15 +30,15 @@ use crate::runtime::start_error::{StartError, no_thread};
 use crate::snapshots::Frozen;
 use crate::snapshots::keeper::Keeper;
 
-/// What a cluster replicates.
+/// The application that a cluster replicates.
 pub trait StateMachine: Send + 'static {
-    /// What a command gives to who called it. It stays in its process.
+    /// What a command returns to its caller. It stays in the caller's process.
     type Output: Send + 'static;
 
-    /// Applies the command that stands there in the log.
+    /// Applies the command that stands at `place` in the log.
     ///
-    /// It must be a function of the state and of what it is handed: no clock but the place's time,
-    /// no random numbers, no order of a hash map, nothing of the host. An application's error is an
+    /// It must be a function of the state and its arguments: no clock but the place's time, no
+    /// random numbers, no order of a hash map, nothing of the host. An application's error is an
     /// output. A panic ends the node.
     fn apply(&mut self, place: &Place, command: &[u8]) -> Self::Output;
 
@@ -48,8 +47,8 @@ pub trait StateMachine: Send + 'static {
         None
     }
 
-    /// The state as it is now, as something that writes it: another thread calls that, while this
-    /// machine goes on. Nothing is applied while it is made, so it should be quick.
+    /// The state as it is now, in a form that another thread can write while this machine goes on.
+    /// No command is applied during this call, so it should be quick.
     ///
     /// Without it there are no snapshots, and a replica that starts needs the log from its
     /// beginning.
@@ -57,12 +56,12 @@ pub trait StateMachine: Send + 'static {
         None
     }
 
-    /// Puts the state that [`freeze`](StateMachine::freeze) wrote in the place of the state that
-    /// is there: nothing of that may be left.
+    /// Replaces the state by the one that [`freeze`](StateMachine::freeze) wrote: nothing of the
+    /// old one may be left.
     ///
     /// # Errors
     ///
-    /// When what it reads is no such state; the replica does not start then, or ends.
+    /// When the input is not such a state; then the replica does not start, or ends.
     fn restore(&mut self, _snapshot: &mut dyn Read) -> io::Result<()> {
         Err(io::Error::new(
             io::ErrorKind::Unsupported,
@@ -82,13 +81,13 @@ pub(super) enum Call<O> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Consistency {
-    /// What this replica has applied. It may be behind, and never goes back.
+    /// The state that this replica has applied. It may lag, and never goes back.
     Local,
     /// Everything that was decided before the read began. A majority of the acceptors is asked how
-    /// far that may be, and the read waits until this replica has applied as much; no leader is
-    /// needed, and no disk. Reads that come together share the question. Where it does not help, as
-    /// while few acceptors answer, the read costs what a call costs: an empty value is proposed,
-    /// and the read waits until it comes back.
+    /// far that may be, and the read waits until this replica has applied that much; it needs no
+    /// leader and no disk. Reads that come together share the question. Where that fails, as while
+    /// few acceptors answer, the read costs as much as a call: an empty value is proposed, and the
+    /// read waits until it comes back.
     Linearizable,
 }
 
@@ -96,7 +95,7 @@ pub enum Consistency {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// It was not there in time. Nothing of it waits any more.
+    /// The state was not ready in time. Nothing of the read waits any more.
     TimedOut,
     /// Thousands of other reads wait already.
     Full,
@@ -137,7 +136,7 @@ struct Running<M> {
     node: Node,
     /// The thread that applies. It takes the one that writes snapshots with it.
     thread: JoinHandle<()>,
-    /// Tells what is left when it ends; closed without a word after a panic.
+    /// Gives the machine back when the thread ends; closed without a message after a panic.
     ended: Receiver<Result<M, NodeError>>,
 }
 
@@ -149,16 +148,16 @@ pub(super) struct Start<M> {
     pub keeper: Option<Keeper>,
 }
 
-/// What the thread has that applies.
+/// The state of the thread that applies.
 struct Applying<M: StateMachine> {
     session: Session,
     desk: Arc<Desk<Call<M::Output>>>,
     feed: Arc<Feed>,
     reads: Arc<Reads<M, M::Output>>,
     applied: Arc<AtomicU64>,
-    /// Who writes snapshots, if anybody does.
+    /// The writer of snapshots, if they are kept.
     keeper: Option<Keeper>,
-    /// Those of the node: it ends with this thread.
+    /// The inboxes of the node, which ends with this thread.
     inboxes: Vec<InboxSender>,
 }
 
@@ -184,7 +183,7 @@ impl<M: StateMachine> Replica<M> {
         let (sender, ended) = bounded(1);
         let apply = move || {
             let end = applying.run(machine);
-            // Nobody waits any more for a replica that was late.
+            // Nobody waits any more for a replica that did not end in time.
             let _ = sender.send(end);
         };
         let thread = thread::Builder::new().name("apply".to_owned()).spawn(apply);
@@ -193,8 +192,8 @@ impl<M: StateMachine> Replica<M> {
         Ok(Replica { desk, feed, reads, applied, running })
     }
 
-    /// Proposes a command, and waits while too many others wait for the cluster. The ticket tells
-    /// the output, once this replica has applied the command.
+    /// Proposes a command, and waits while too many others wait for the cluster. The ticket yields
+    /// the output once this replica has applied the command.
     ///
     /// # Errors
     ///
@@ -208,7 +207,8 @@ impl<M: StateMachine> Replica<M> {
     ///
     /// # Errors
     ///
-    /// As above, and with [`Refused::Full`], which has the command, where the other would wait.
+    /// As above, and with [`Refused::Full`], which returns the command, where
+    /// [`call`](Replica::call) would wait.
     pub fn try_call(&self, command: impl AsRef<[u8]>) -> Result<Ticket<M::Output>, Refused> {
         self.put(command.as_ref(), Patience::Tries)
     }
@@ -227,28 +227,28 @@ impl<M: StateMachine> Replica<M> {
         Ok(ticket)
     }
 
-    /// Waits for everything that is decided by now, as a read with [`Consistency::Linearizable`]
-    /// does, but not the caller: once this replica has applied it, the ticket tells up to where it
-    /// has. One barrier serves all reads that wait for it.
+    /// Requests what a read with [`Consistency::Linearizable`] waits for, everything decided by
+    /// now, without making the caller wait: once this replica has applied it, the ticket yields the
+    /// position reached. One barrier serves all reads that wait for it.
     ///
     /// # Errors
     ///
     /// With [`Refused::Full`], whose value is empty, while thousands of others wait, and when the
-    /// replica has ended. A barrier whose ticket is dropped does not wait any more.
+    /// replica has ended. If its ticket is dropped, the barrier does not wait any more.
     pub fn try_barrier(&self) -> Result<Ticket<Position>, Refused> {
         let (ticket, teller) = ticket();
         let waits = self.reads.push(Box::new(move |_, at| teller.decided(at)))?;
         Ok(ticket.waiting(waits))
     }
 
-    /// Lets `look` see the state between two commands, and returns what it makes of it. Nothing is
-    /// applied meanwhile, so it should be quick. It runs on the replica's thread; if it panics, the
-    /// panic goes on in the thread that called this, and the replica as if nothing had been.
+    /// Lets `look` see the state between two commands, and returns its result. Nothing is applied
+    /// meanwhile, so it should be quick. It runs on the replica's thread; if it panics, the panic
+    /// continues in the calling thread, and the replica goes on as if nothing had happened.
     ///
     /// # Errors
     ///
-    /// When it was not there within `within`, while thousands of others wait, and when the replica
-    /// has ended.
+    /// When the state was not ready within `within`, while thousands of others wait, and when the
+    /// replica has ended.
     pub fn read<R: Send + 'static>(
         &self,
         consistency: Consistency,
@@ -258,8 +258,8 @@ impl<M: StateMachine> Replica<M> {
         self.read_at(consistency, within, move |machine, _| look(machine))
     }
 
-    /// The same; `look` hears the position of the last command that was applied. A copy of the
-    /// state, with its position, is a snapshot: see
+    /// The same; `look` also gets the position of the last applied command. A copy of the state,
+    /// with its position, is a snapshot: see
     /// [`Cluster::replica_after`](super::Cluster::replica_after).
     ///
     /// # Errors
@@ -296,7 +296,7 @@ impl<M: StateMachine> Replica<M> {
     ///
     /// # Errors
     ///
-    /// As [`Replica::read`] has them.
+    /// Those of [`Replica::read`].
     pub fn digest(&self, within: Duration) -> Result<(Position, Option<u64>), ReadError> {
         self.read_at(Consistency::Local, within, |machine, at| (at, machine.digest()))
     }
@@ -306,23 +306,22 @@ impl<M: StateMachine> Replica<M> {
         Position(self.applied.load(Ordering::Acquire))
     }
 
-    /// What runs it; none while it is being stopped.
+    /// The node that runs it; none while it is being stopped.
     pub fn node(&self) -> Option<&Node> {
         self.running.as_ref().map(|running| &running.node)
     }
 
-    /// Ends it and gives the machine back, as far as it has come; waits for at most `within`. Calls
-    /// that are not known to be applied are [`Fate::Unknown`].
+    /// Ends it and returns the machine in its last state; waits for at most `within`. Calls that
+    /// are not known to be applied are [`Fate::Unknown`].
     ///
-    /// A snapshot that is being written is given up at its next write; one that is written, and
-    /// being synced, becomes whole. Until then the next start of this replica finds its directory
-    /// in use.
+    /// A snapshot that is being written is given up at its next write; one that is already being
+    /// synced is completed. Until then the next start of this replica finds its directory in use.
     ///
     /// # Errors
     ///
-    /// As [`Node::stop`] has them: with [`NodeError::Late`] also when the machine or the disk of
-    /// its snapshots is not done in time. Their threads are left alone then, end when they can, and
-    /// leave no snapshot that is not whole.
+    /// Those of [`Node::stop`]; [`NodeError::Late`] also when the machine or the disk of its
+    /// snapshots is not done in time. Their threads are then left alone, end when they can, and
+    /// leave no incomplete snapshot.
     pub fn stop(mut self, within: Duration) -> Result<M, NodeError> {
         let Some(Running { node, thread, ended }) = self.running.take() else {
             return Err(NodeError::Late);
@@ -392,18 +391,18 @@ impl<M: StateMachine> Applying<M> {
         }
     }
 
-    /// Keeps a snapshot of this place, if that is the time for it.
+    /// Writes a snapshot of this place, if one is due.
     fn keep(&self, machine: &M, checkpoint: &Arc<Checkpoint>) {
         let Some(keeper) = self.keeper.as_ref().filter(|keeper| keeper.is_free()) else { return };
-        // A machine that was ahead of the log when it began has more in it.
+        // A machine that was ahead of the log at its start holds more.
         let has_no_more = self.at() < checkpoint.head.of.into();
         if let Some(frozen) = has_no_more.then(|| machine.freeze()).flatten() {
             keeper.keep(Arc::clone(checkpoint), frozen);
         }
     }
 
-    /// Goes on from a snapshot that was fetched. What this replica has called and the snapshot has
-    /// applied has no output here.
+    /// Goes on from a snapshot that was fetched. Calls of this replica that are already in the
+    /// snapshot have no output here.
     fn restore(&self, machine: &mut M, checkpoint: &Checkpoint) -> io::Result<()> {
         let Some(keeper) = &self.keeper else { return Ok(()) };
         let of = checkpoint.head.of;
@@ -415,7 +414,7 @@ impl<M: StateMachine> Applying<M> {
         let passed = own.map(|(_, own)| self.desk.take_below(own.next));
         for (_, call) in passed.into_iter().flatten() {
             match call {
-                // All that came before it is in the machine.
+                // Everything before it is in the machine.
                 Call::Passed(passing) => self.reads.serve(passing.served(), machine, position),
                 Call::Output(teller) => drop(teller),
             }
@@ -457,8 +456,8 @@ impl<M: StateMachine> Applying<M> {
 }
 
 impl<M: StateMachine> Drop for Applying<M> {
-    /// The thread ends, perhaps by a panic of the machine: nobody may wait for it, and the node
-    /// must not look alive.
+    /// The thread ends, perhaps by a panic of the machine: nobody may go on waiting for it, and the
+    /// node must not look alive.
     fn drop(&mut self) {
         self.inboxes.iter().for_each(InboxSender::stop);
         self.desk.close(Number(0), Closed::Stopped);

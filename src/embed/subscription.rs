@@ -1,4 +1,4 @@
-//! Entries out of the log, one after the other.
+//! Reading decided entries, one after the other.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,8 +13,8 @@ use crate::clock::Clock;
 use crate::protocol::entries::EntryRef;
 use crate::protocol::types::{Counted, Instance, LogTime, Number, Origin, Session};
 
-/// A place in the log, from 1. Not every place has an entry: a leader that takes over may leave
-/// some empty.
+/// A position in the log, from 1. Not every position has an entry: a leader that takes over may
+/// leave some empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(pub u64);
 
@@ -30,10 +30,10 @@ impl fmt::Display for Position {
 pub struct Place {
     /// The command's place, above that of the command before.
     pub position: Position,
-    /// The time of the log there, to the millisecond: when the leader gave the command its place,
-    /// as the clock of its host had it, but never lower than that of the command before. It is the
-    /// same wherever the command is applied. None as long as the log has no times, because a
-    /// version without them has written it.
+    /// The time of the log there, to the millisecond: when the leader placed the command, by the
+    /// clock of its host, but never earlier than the command before. It is the same wherever the
+    /// command is applied. None while the log has no times because a version without them has
+    /// written it.
     pub time: Option<SystemTime>,
 }
 
@@ -44,7 +44,7 @@ impl Place {
     }
 }
 
-/// A time of the log, as applications know times; none where the log has none.
+/// A time of the log in the application's form; none where the log has none.
 fn system_time(time: LogTime) -> Option<SystemTime> {
     (time != LogTime::NONE).then(|| SystemTime::UNIX_EPOCH + Duration::from_millis(time.0))
 }
@@ -63,9 +63,9 @@ pub struct Entry {
     pub position: Position,
     /// The session that proposed it.
     pub session: Session,
-    /// Its number there: that of the proposer's ticket.
+    /// Its number in that session, which the proposer's ticket yields.
     pub number: Number,
-    /// When it got its place: see [`Place::time`].
+    /// When it was placed: see [`Place::time`].
     pub time: Option<SystemTime>,
     /// The value.
     pub value: Vec<u8>,
@@ -92,11 +92,11 @@ impl fmt::Display for NoEntry {
 
 impl std::error::Error for NoEntry {}
 
-/// All that is decided, from the beginning of the log: a blocking iterator, each entry once and in
-/// order. It ends when its node does.
+/// All decided entries from the beginning of the log: a blocking iterator that gives each entry
+/// once and in order. It ends when its node does.
 ///
-/// It may be read as slowly as one likes: the cluster does not wait, and neither does the node.
-/// What is not read yet waits as the log of the node's learner, which keeps it in any case.
+/// It may be read as slowly as you like: neither the cluster nor the node waits. Unread entries
+/// wait in the log of the node's learner, which keeps them in any case.
 pub struct Subscription {
     node: Node,
     reader: Reader,
@@ -116,7 +116,7 @@ impl Subscription {
         Subscription { node, reader: Reader::new(feed), clock }
     }
 
-    /// The next entry, waited for until it is there, or until `within` is over.
+    /// The next entry. Waits for it for at most `within`.
     ///
     /// # Errors
     ///
@@ -130,21 +130,21 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// With [`NoEntry::TimedOut`] when it is not, and with [`NoEntry::Ended`].
+    /// [`NoEntry::TimedOut`] if it is not there yet, and [`NoEntry::Ended`].
     pub fn try_next(&mut self) -> Result<Entry, NoEntry> {
         self.reader.next(|| Some(Duration::ZERO))
     }
 
     /// A descriptor for `poll`, `epoll` and what is built on them: readable while
-    /// [`try_next`](Subscription::try_next) has something to say, be it that the node has ended.
-    /// It may be readable although there is no entry yet, until `try_next` has said so. Do nothing
-    /// with it but wait until it can be read.
+    /// [`try_next`](Subscription::try_next) has news, an entry or the end of the node. It may be
+    /// readable although there is no entry yet, until `try_next` has said so. Do nothing with it
+    /// but wait until it is readable.
     ///
-    /// The first call makes it; a subscription that is not asked for one costs none.
+    /// The first call creates it; a subscription that is not asked for one has none.
     ///
     /// # Errors
     ///
-    /// When the first call finds that the process, or the host, has no descriptor left.
+    /// When the process, or the host, has no descriptor left at the first call.
     pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
         self.reader.descriptor()
     }
@@ -178,7 +178,7 @@ impl Reader {
         Reader { feed, pieces: VecDeque::new(), entries: VecDeque::new() }
     }
 
-    /// The next entry. `left`: how much longer to wait for it, if there is a limit.
+    /// The next entry. `left` says how much longer to wait for it, if there is a limit.
     fn next(&mut self, left: impl Fn() -> Option<Duration>) -> Result<Entry, NoEntry> {
         loop {
             self.unpack();
@@ -199,7 +199,7 @@ impl Reader {
         }
     }
 
-    /// Has the next entry stand at the front, if it was taken.
+    /// Puts the next entry at the front, if its piece was taken.
     fn unpack(&mut self) {
         while self.entries.is_empty() {
             let Some(piece) = self.pieces.pop_front() else { return };
@@ -223,7 +223,7 @@ impl fmt::Debug for Subscription {
     }
 }
 
-/// Hands each value of `piece` to `take`, in order, with its place and its name.
+/// Calls `take` with each value of `piece` in order, with its place and its name.
 pub(super) fn each_value(piece: &Piece, mut take: impl FnMut(Place, Origin, &[u8])) {
     let place = |at: Instance, time| Place::new(at.into(), system_time(time));
     match piece {
@@ -261,7 +261,7 @@ mod tests {
     /// Longer than any test needs, if nothing is wrong.
     const LONG: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 
-    /// What a program keeps that asks for the descriptor once.
+    /// What a program keeps if it asks for the descriptor once.
     fn descriptor(reader: &Reader) -> OwnedFd {
         reader.descriptor().unwrap().try_clone_to_owned().unwrap()
     }
@@ -356,7 +356,8 @@ mod tests {
         assert!(!feed.has_descriptor());
     }
 
-    /// Reads on, in order, while there is something, or to `last`; whether it has come to the end.
+    /// Reads on, in order, while there is something, or up to `last`; returns whether it has come
+    /// to the end.
     fn read_on(reader: &mut Reader, read: &mut u64, last: u64) -> bool {
         loop {
             match try_next(reader) {
@@ -373,7 +374,7 @@ mod tests {
         }
     }
 
-    /// Decides so many values, as fast as it can, for a reader that has room for four, and ends.
+    /// Decides `count` values, as fast as it can, for a reader that has room for four, and ends.
     fn produce(mut following: Following, count: u64) -> thread::JoinHandle<()> {
         thread::spawn(move || {
             for number in 1..=count {
@@ -405,7 +406,7 @@ mod tests {
         producer.join().unwrap();
     }
 
-    /// As mio and others wait: told of changes alone, and reading until there is nothing.
+    /// Waiting as mio does: told of changes alone, and reading until there is nothing.
     #[test]
     fn who_is_told_of_changes_alone_under_a_fast_producer_gets_everything() {
         const COUNT: u64 = 20_000;
@@ -427,7 +428,7 @@ mod tests {
         producer.join().unwrap();
     }
 
-    /// An entry that says an earlier time has that of the log before it.
+    /// An entry with an earlier time counts as having that of the log before it.
     #[test]
     fn times_never_go_back() {
         let entry = |client, time| {

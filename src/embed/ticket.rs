@@ -1,7 +1,7 @@
-//! What a caller holds until the fate of its value is known: waited for by a thread, or by a task.
+//! What a caller holds until the fate of its value is known. A thread can wait for it, or a task.
 //!
-//! There is no "failed". A value whose fate is not known is still being asked for, and a client
-//! that has ended can only say that it does not know.
+//! There is no "failed". A value whose fate is unknown is still being requested, and a client that
+//! has ended can only say that it does not know.
 
 use std::fmt;
 use std::future::Future;
@@ -17,18 +17,18 @@ use super::front::Front;
 use super::looks::Waits;
 use crate::protocol::types::Number;
 
-/// What became of a proposed value.
+/// The fate of a proposed value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate<T> {
     /// It is decided, once and for ever.
     Decided(T),
-    /// The client ended, or the cluster ended its session, before it was known: the value is
-    /// decided or is not, and will not be proposed again.
+    /// The client ended, or the cluster ended its session, before the fate was known: the value may
+    /// or may not be decided, and will not be proposed again.
     Unknown,
 }
 
 impl<T> Fate<T> {
-    /// What came of it, if it is decided.
+    /// The outcome, if it is decided.
     pub fn decided(self) -> Option<T> {
         match self {
             Fate::Decided(outcome) => Some(outcome),
@@ -37,7 +37,7 @@ impl<T> Fate<T> {
     }
 }
 
-/// A value under way. It can be waited for, polled as a [`Future`] without any runtime, or dropped:
+/// A value under way. You can wait for it, poll it as a [`Future`] without any runtime, or drop it:
 /// the value is proposed all the same.
 ///
 /// A task is woken on a thread of the library, so its waker should be quick. If it panics it counts
@@ -45,13 +45,13 @@ impl<T> Fate<T> {
 #[must_use = "a value may not be decided yet when its ticket is there"]
 pub struct Ticket<T> {
     of: Of<T>,
-    /// Where somebody would look for its holder in vain. Dropped last: the holder is not told.
+    /// Its holder's entry in a queue. Dropped last: the holder is not told.
     _waits: Option<Waits>,
 }
 
-/// Where its fate is told.
+/// Where its fate becomes known.
 enum Of<T> {
-    /// In a place of its own.
+    /// In a slot of its own.
     Slot(Held<T>),
     /// By how far the session is decided.
     Front(Mark<T>),
@@ -62,11 +62,11 @@ struct Mark<T> {
     front: Arc<Front>,
     /// The last number of the value.
     number: Number,
-    /// What is told of it.
+    /// The outcome to return.
     outcome: fn(Number) -> T,
-    /// A task was to be woken for it.
+    /// Whether a task is registered to be woken for it.
     is_entered: bool,
-    /// The holder has its fate.
+    /// Whether the holder has its fate.
     is_taken: bool,
 }
 
@@ -88,7 +88,7 @@ impl<T> Drop for Mark<T> {
     }
 }
 
-/// The fate of a value was not known in time. It is still being asked for: wait again.
+/// The fate of a value was not known in time. It is still being requested: wait again.
 pub struct NotYet<T>(pub Ticket<T>);
 
 impl<T> fmt::Display for NotYet<T> {
@@ -108,7 +108,7 @@ impl<T> fmt::Debug for NotYet<T> {
 
 impl<T> std::error::Error for NotYet<T> {}
 
-/// The other end: tells the ticket's holder. Dropped without a word, the fate is unknown.
+/// The other end: tells the ticket's holder. If it is dropped first, the fate is unknown.
 pub(super) struct Teller<T> {
     slot: Arc<Slot<T>>,
 }
@@ -118,7 +118,7 @@ struct Slot<T> {
     known: Condvar,
 }
 
-/// The ticket's end. Dropped, it leaves nobody to be told, and nothing that was said.
+/// The ticket's end. When it is dropped, the slot is emptied and nobody is told.
 struct Held<T>(Arc<Slot<T>>);
 
 impl<T> Drop for Held<T> {
@@ -161,8 +161,8 @@ impl<T> Ticket<T> {
     ///
     /// # Errors
     ///
-    /// With the ticket itself, when it is not known yet: the value is still being asked for, and
-    /// can be waited for again.
+    /// The ticket itself if the fate is not known yet: the value is still being requested, and you
+    /// can wait again.
     pub fn wait(mut self, within: Duration) -> Result<Fate<T>, NotYet<T>> {
         let fate = match &mut self.of {
             Of::Slot(Held(slot)) => slot.wait(within),
@@ -229,7 +229,7 @@ impl<T> Drop for Teller<T> {
 }
 
 impl<T> Slot<T> {
-    /// The fate, waited for for at most `within`.
+    /// Waits for the fate for at most `within`.
     fn wait(&self, within: Duration) -> Option<Fate<T>> {
         let mut state = self.state.lock();
         let is_open = |state: &mut State<T>| matches!(state, State::Open(_));
@@ -243,7 +243,7 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Tells the first word there is.
+    /// Stores the fate, unless one is there already.
     fn tell(&self, fate: Fate<T>) {
         let mut state = self.state.lock();
         let State::Open(waker) = &mut *state else { return };
@@ -251,7 +251,7 @@ impl<T> Slot<T> {
         *state = State::Known(fate);
         drop(state);
         self.known.notify_all();
-        // Whatever it does, no lock of this library is held, and its panic goes no further.
+        // No lock of this library is held here, and a panic of the waker goes no further.
         if let Some(waker) = waker {
             contain(|| waker.wake());
         }
