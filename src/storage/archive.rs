@@ -1,8 +1,7 @@
-//! A directory of an acceptor that is only looked at: a [`Disk`] that reads what is there, and
-//! writes nothing.
+//! An acceptor's directory, read only: a [`Disk`] that reads what is there, and writes nothing.
 //!
-//! What is written to it is forgotten, but for the names: a file that was made reads as an empty
-//! one. So `recovery` goes through all it does at a start, and not a byte of the directory changes.
+//! Writes are forgotten, except for the names: a created file reads as an empty one. So `recovery`
+//! does everything it does at a start, and not a byte of the directory changes.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -18,12 +17,12 @@ pub struct Archive {
     path: PathBuf,
     /// The file that was read last.
     open: Option<(String, File)>,
-    /// Files that were made here and nowhere else.
+    /// Files that were created here alone.
     made: BTreeSet<String>,
 }
 
 impl Archive {
-    /// Looks at this directory.
+    /// An archive over this directory.
     pub fn new(path: &Path) -> Self {
         Archive { path: path.to_owned(), open: None, made: BTreeSet::new() }
     }
@@ -37,7 +36,7 @@ impl Archive {
     }
 }
 
-/// Opens a file to read it. An acceptor follows no link, and a pipe would be waited for.
+/// Opens a file to read it. An acceptor follows no link, and opening a pipe could wait for ever.
 fn open_regular(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path)?.is_file() {
         return File::open(path);

@@ -1,20 +1,20 @@
-//! What a segment holds, as far as it decides whether the segment may go.
+//! What does a segment hold that decides whether it may be removed?
 
 use super::index::span;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::protocol::types::{Ballot, Counted, Instance, Run};
 
-/// What the records of one segment come to, or those of several.
+/// A digest of the records of one segment, or of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contents {
-    /// The highest ballot that they promise. Accepting promises, too.
+    /// The highest ballot that they promise; accepting implies promising.
     pub promised: Ballot,
     /// The highest trim point.
     pub trimmed: Instance,
-    /// The highest instance below which votes need not be in memory.
+    /// The highest point below which votes need not be in memory.
     pub forgotten: Instance,
-    /// The instances between the lowest and the highest in which something is accepted.
+    /// The instances from the lowest to the highest in which something is accepted.
     pub votes: Option<Run<Instance>>,
 }
 
@@ -41,7 +41,7 @@ impl Contents {
         }
     }
 
-    /// Records that stand for all but the votes.
+    /// Records that replace everything but the votes.
     pub fn records(&self) -> impl Iterator<Item = Record> {
         let Contents { promised, trimmed, forgotten, .. } = *self;
         let promised = (promised > Ballot::ZERO).then_some(Record::Promised(promised));
@@ -65,8 +65,8 @@ impl Contents {
         };
     }
 
-    /// Whether nothing is lost with the records of `other`, as long as these are kept: these repeat
-    /// the promise and the points, and all votes of the others lie below the trim point.
+    /// Whether nothing is lost by removing the records of `other` while these are kept: these
+    /// repeat the promise and the points, and all votes of the others lie below the trim point.
     pub fn stand_for(&self, other: &Contents) -> bool {
         let repeats_promise =
             self.promised >= other.promised || bugs::has(Bug::DropsPromiseWithSegment);

@@ -1,8 +1,8 @@
 //! A real directory, held by this process alone, as a [`Disk`].
 //!
-//! Everything goes through the descriptor of the directory, so that a directory that is moved while
-//! it is in use is still the one that is written to, and one that took its place is left alone.
-//! Links are not followed.
+//! Everything goes through the descriptor of the directory, so a directory that is moved while in
+//! use is still the one written to, and one that took its place is left alone. Links are not
+//! followed.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io;
@@ -18,7 +18,7 @@ use super::disk::{Disk, Files, Mark, Space, is_full, of_sync};
 use super::identity::IDENTITY;
 use super::watch::{Watch, Watched};
 
-/// The directory is in use by another process.
+/// The file whose lock says that a process uses the directory.
 pub const LOCK: &str = "lock";
 
 /// Files that only their owner may read and write.
@@ -36,7 +36,7 @@ pub struct Directory {
     appended: Option<Appended>,
     /// The file that was read or overwritten last.
     other: Option<(String, File)>,
-    /// What must not vanish while the process runs.
+    /// The files that must not vanish while the process runs.
     watched: Arc<Mutex<Watched>>,
     _lock: File,
 }
@@ -52,8 +52,8 @@ struct Appended {
 }
 
 impl Appended {
-    /// Writes zeros ahead, so that later syncs need not make the file grow. A full disk has no room
-    /// for that, and perhaps for what is to be written.
+    /// Writes zeros ahead, so that later syncs need not make the file grow. On a full disk this
+    /// fails, and so may the write itself.
     fn make_room(&mut self) -> io::Result<()> {
         match self.file.write_all_at(&[0; ROOM_BYTES], self.end) {
             Ok(()) => self.room = self.end + ROOM_BYTES as u64,
@@ -68,7 +68,7 @@ impl Appended {
 
     fn append(&mut self, content: &[u8]) -> io::Result<()> {
         let end = self.end + content.len() as u64;
-        // What is longer than the room brings its own.
+        // A larger write extends the file by itself.
         if end > self.room && content.len() < ROOM_BYTES {
             self.make_room()?;
         }
@@ -80,8 +80,8 @@ impl Appended {
 }
 
 impl Directory {
-    /// Opens a directory, which is made when it is missing, and locks it. Only its owner may read
-    /// it. The names that lead to it are stable when this returns.
+    /// Opens a directory, creates it if it is missing, and locks it. Only its owner may read it.
+    /// The names that lead to it are stable when this returns.
     ///
     /// # Errors
     ///
@@ -90,7 +90,8 @@ impl Directory {
         fs::create_dir_all(path)?;
         let handle = File::open(path)?;
         if !path.join(IDENTITY).exists() {
-            // Else an earlier start has done so, and syncing what others are writing is slow.
+            // Otherwise an earlier start has done so, and syncing directories that others write to
+            // is slow.
             sync_way_to(path)?;
         }
         let flags = OFlags::WRONLY | OFlags::CREATE;
@@ -110,12 +111,12 @@ impl Directory {
         })
     }
 
-    /// Looks, from another thread, whether the files are still there.
+    /// A handle by which another thread checks whether the files are still there.
     pub fn watch(&self) -> Watch {
         Watch::new(Arc::clone(&self.watched))
     }
 
-    /// The file `name`, opened to be appended to at its end.
+    /// The file `name`, opened for appending at its end.
     fn appended(&mut self, name: &str) -> io::Result<&mut Appended> {
         let appended = match self.appended.take() {
             Some(appended) if appended.name == name => appended,
@@ -128,7 +129,7 @@ impl Directory {
         Ok(self.appended.insert(appended))
     }
 
-    /// The file `name`, opened to be read and overwritten.
+    /// The file `name`, opened for reading and overwriting.
     fn other(&mut self, name: &str) -> io::Result<&File> {
         let other = match self.other.take() {
             Some(other) if other.0 == name => other,
@@ -141,7 +142,7 @@ impl Directory {
         Ok(&self.other.insert(other).1)
     }
 
-    /// What was kept open under a name that is about to mean something else.
+    /// Closes a file kept open under a name that is about to mean another one.
     fn close(&mut self, name: &str) {
         self.appended.take_if(|appended| appended.name == name);
         self.other.take_if(|other| other.0 == name);
@@ -154,13 +155,13 @@ fn open_at(directory: &File, name: &str, flags: OFlags) -> io::Result<File> {
     Ok(File::from(rustix::fs::openat(directory, name, flags, PRIVATE)?))
 }
 
-/// Makes the names stable that lead to `path`. They may have been made just now, or by a process
+/// Makes the names that lead to `path` stable. They may have been created just now, or by a process
 /// that was killed before it could do this.
 fn sync_way_to(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     for (place, directory) in path.ancestors().skip(1).enumerate() {
         let synced = File::open(directory).and_then(|directory| directory.sync_all());
-        // Those farther up may be another user's, and then they were there before.
+        // Directories farther up may belong to another user, and then they were there before.
         if place == 0 {
             synced?;
         }
@@ -172,7 +173,7 @@ pub(super) fn mark_of(metadata: &Metadata) -> Mark {
     Mark { inode: metadata.ino(), birth: nanoseconds(metadata.created()) }
 }
 
-/// A time that the file system keeps; zero if it does not.
+/// A time kept by the file system; zero if it keeps none.
 pub(super) fn nanoseconds(time: io::Result<SystemTime>) -> u64 {
     let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
@@ -273,7 +274,7 @@ impl Disk for Directory {
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
-        // Both at once for whoever watches: the old name must not be missed meanwhile.
+        // Both at once for the watching thread, which must not miss the old name in between.
         let inode = self.other(from)?.metadata()?.ino();
         self.close(from);
         self.close(to);
@@ -294,7 +295,7 @@ impl Disk for Directory {
     fn space(&mut self) -> io::Result<Option<Space>> {
         let found = rustix::fs::fstatvfs(&self.handle)?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        // Of the blocks that are free some are for the superuser alone.
+        // Some of the free blocks are reserved for the superuser.
         Ok(Some(Space { whole: bytes(found.f_blocks), free: bytes(found.f_bavail) }))
     }
 
@@ -306,7 +307,7 @@ impl Disk for Directory {
     }
 }
 
-/// Fills `buffer` with what stands at `offset`, as far as the file goes; returns how much that is.
+/// Fills `buffer` from `offset`, as far as the file goes; returns how many bytes that is.
 pub(super) fn read_fully(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
     let mut read = 0;
     while read < buffer.len() {

@@ -1,7 +1,7 @@
 //! Why an acceptor's log cannot be used: each reason is a sentence with the place and a cure.
 //!
-//! A cure must be safe to follow. An acceptor that votes without remembering what it answered can
-//! make two learners differ, so nothing here tells anybody to go on without the last state.
+//! A cure must be safe to follow. An acceptor that votes without remembering its answers can make
+//! two learners differ, so no message here tells anybody to go on without the last state.
 
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use std::io;
 use super::disk::is_full;
 use super::identity::Identity;
 
-/// What can be done about a state that is not the last one.
+/// What to do about a state that is not the last one.
 const LAST_STATE: &str = "put back a copy that is byte for byte the last state of this acceptor \
                           and start it once with --adopt-copy, or leave it down";
 
@@ -46,7 +46,7 @@ pub enum LogError {
         /// The file.
         path: String,
     },
-    /// There are records, and nothing says whose they are.
+    /// There are records, but nothing says whose they are.
     Ownerless {
         /// The file that is missing.
         path: String,
@@ -59,22 +59,22 @@ pub enum LogError {
         path: String,
         /// Where it ends.
         bytes: u64,
-        /// Where it must not end before.
+        /// How long it must be at least.
         counted: u64,
     },
-    /// A record that was stored is not whole any more.
+    /// A stored record is damaged.
     Damaged {
         /// The segment.
         path: String,
         /// Where the record begins.
         offset: u64,
     },
-    /// A file that was written as a whole is not whole any more.
+    /// A file that was written as a whole is damaged.
     Unreadable {
         /// The file.
         path: String,
     },
-    /// There is more in the log than there was when the manifest was written.
+    /// The log holds more than it did when the manifest was written.
     Later {
         /// The segment that says more.
         path: String,
@@ -86,12 +86,12 @@ pub enum LogError {
         /// The file, or the directory.
         path: String,
     },
-    /// A copy is to be adopted, and there is none.
+    /// A copy was to be adopted, but the directory is not a copy.
     NotCopied {
         /// The directory.
         path: String,
     },
-    /// A record is whole, and of a kind that this version does not know.
+    /// A record is undamaged, but of a kind that this version does not know.
     NotUnderstood {
         /// The segment.
         path: String,
@@ -102,26 +102,26 @@ pub enum LogError {
     Read {
         /// The file.
         path: String,
-        /// What it says.
+        /// The system's error.
         error: io::Error,
     },
     /// The system does not let the file be written.
     Write {
         /// The file.
         path: String,
-        /// What it says.
+        /// The system's error.
         error: io::Error,
     },
 }
 
 impl LogError {
-    /// Whether somebody with more rights could read it.
+    /// Whether a user with more rights could read it.
     pub fn is_forbidden(&self) -> bool {
         let forbidden = io::ErrorKind::PermissionDenied;
         matches!(self, LogError::Read { error, .. } if error.kind() == forbidden)
     }
 
-    /// Whether another try may find it mended: a disk that is full.
+    /// Whether another try may succeed, as after a full disk.
     pub fn may_pass(&self) -> bool {
         matches!(self, LogError::Write { error, .. } if is_full(error))
     }

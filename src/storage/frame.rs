@@ -1,13 +1,13 @@
-//! Frames: what one flush made stable, with a checksum over all of it and over where it stands.
+//! Frames: the records of one flush, with a checksum over them and over where they stand.
 //!
 //! ```text
 //!   frame:  token 8 | payload bytes 4 | number 8 | checksum 4 | payload
 //!   payload: record bytes 4 | record ...
 //! ```
 //!
-//! The token is a secret of the directory that is never sent. Whatever a client puts into a value,
-//! it cannot look like a frame, and a frame that is read at another place than its own does not
-//! either.
+//! The token is a secret of the directory that is never sent. So nothing that a client puts into a
+//! value can look like a frame, and neither does a frame that is read at another place than its
+//! own.
 
 use std::io;
 
@@ -50,7 +50,7 @@ fn checksum(place: Place, header: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What the header of a frame says.
+/// The header of a frame.
 struct Header {
     token: u64,
     length: u32,
@@ -110,8 +110,8 @@ impl<'a, D: Files> Reader<'a, D> {
         self.length - self.place.offset
     }
 
-    /// The payload of frame `number`, if it stands whole where the reader does, which then stands
-    /// behind it.
+    /// The payload of frame `number`, if a whole one stands at the reader's position; then the
+    /// reader moves behind it.
     pub fn next(&mut self, number: u64) -> io::Result<Option<&[u8]>> {
         let place = self.place;
         let Some((found, length)) = self.frame_at(place)? else { return Ok(None) };
@@ -123,8 +123,8 @@ impl<'a, D: Files> Reader<'a, D> {
         Ok(Some(&self.window[start..start + length]))
     }
 
-    /// The number of the frame that stands whole at `place`, and how long its payload is, which is
-    /// then in the window.
+    /// The number and the payload's length of the frame at `place`, if a whole one stands there;
+    /// its payload is then in the window.
     fn frame_at(&mut self, place: Place) -> io::Result<Option<(u64, usize)>> {
         let Some(header) = self.bytes(place.offset, HEADER_BYTES)?.and_then(Header::read) else {
             return Ok(None);
@@ -139,7 +139,7 @@ impl<'a, D: Files> Reader<'a, D> {
         Ok(is_taken.then_some((header.number, length)))
     }
 
-    /// Whether nothing but zeros is behind the reader.
+    /// Whether only zeros follow the reader.
     pub fn has_room_alone(&mut self) -> io::Result<bool> {
         let mut offset = self.place.offset;
         while offset < self.length {
@@ -174,7 +174,7 @@ impl<'a, D: Files> Reader<'a, D> {
         Ok(false)
     }
 
-    /// What stands at `offset`, if the file is that long.
+    /// The bytes at `offset`, if the file is that long.
     fn bytes(&mut self, offset: u64, count: usize) -> io::Result<Option<&[u8]>> {
         if count as u64 > self.length.saturating_sub(offset) {
             return Ok(None);

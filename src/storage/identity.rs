@@ -1,4 +1,4 @@
-//! Whose directory it is: a small text file that is written once, when everything else is there.
+//! Whose directory is it? A small text file says so, written once, when everything else is there.
 //!
 //! ```text
 //!   multi-paxos acceptor log 2
@@ -11,7 +11,7 @@
 //! ```
 //!
 //! As soon as it exists, everything that the manifest names exists, and the acceptor may have
-//! answered. What is found without it is left over from a start that was killed.
+//! answered. Files found without it are left over from a start that was killed.
 
 use super::disk::Disk;
 use super::error::LogError;
@@ -19,7 +19,7 @@ use super::error::LogError;
 /// Its name.
 pub const IDENTITY: &str = "identity";
 
-/// What it is called until it is whole.
+/// Its name until it is complete.
 pub const IDENTITY_NEW: &str = "identity.new";
 
 const FORMAT: &str = "multi-paxos acceptor log 2";
@@ -31,9 +31,9 @@ pub struct Identity {
     pub cluster: String,
     /// The acceptor's id.
     pub acceptor: u32,
-    /// How many acceptors the cluster has: what a quorum is depends on it.
+    /// How many acceptors the cluster has, on which the quorum depends.
     pub acceptor_count: u32,
-    /// The number of this life of the acceptor: the same for as long as its data lives.
+    /// The acceptor's incarnation: the same for as long as its data survive.
     pub incarnation: u64,
     /// A secret of the directory, which every frame begins with. It is never sent, so nobody can
     /// write a value that looks like a frame.
@@ -50,7 +50,7 @@ impl Identity {
         disk.sync_names()
     }
 
-    /// Reads it, whosever it is.
+    /// Reads it, no matter whose it is.
     pub(super) fn read_any(disk: &mut impl Disk) -> Result<Self, LogError> {
         let path = disk.path_of(IDENTITY);
         let text = read_text(disk, IDENTITY)?;
@@ -62,7 +62,7 @@ impl Identity {
         Identity::parse(&text).ok_or(LogError::Unreadable { path })
     }
 
-    /// Reads it, and demands that it is that of `mine`, whatever the incarnation and the token.
+    /// Reads it, and demands that it is that of `mine`, apart from the incarnation and the token.
     pub(super) fn read(disk: &mut impl Disk, mine: &Identity) -> Result<Self, LogError> {
         let found = Identity::read_any(disk)?;
         let path = disk.path_of(IDENTITY);
@@ -94,12 +94,12 @@ impl Identity {
             incarnation: u64::from_str_radix(value("incarnation ")?, 16).ok()?,
             token: u64::from_str_radix(value("token ")?, 16).ok()?,
         };
-        // Whatever is not exactly what was written is damaged.
+        // Anything but exactly what was written is damaged.
         (identity.text() == text).then_some(identity)
     }
 }
 
-/// A text with a last line that tells whether it is whole.
+/// A text with a last line that shows whether it is complete.
 pub(super) fn with_checksum(text: String) -> String {
     let check = crc32fast::hash(text.as_bytes());
     format!("{text}checksum {check:08x}\n")

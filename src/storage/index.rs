@@ -1,16 +1,16 @@
-//! Where the votes of a log stand, and reading them back while the log is written.
+//! Where do the votes of a log stand, and how are they read back while the log is written?
 //!
 //! An acceptor drops old votes from its memory and keeps them on its disk. A learner that asks for
-//! them is answered from here: a thread of its own reads, so that no vote waits for it.
+//! them is answered from here: a separate thread reads, so that no vote waits for it.
 //!
-//! The index is short: for each quarter of a MiB of the log one block, with the lowest and the
+//! The index is short: one block for each quarter of a MiB of the log, with the lowest and the
 //! highest instance of its votes. That is 40 bytes, or a seven thousandth of the log. Votes are
-//! stored nearly in the order of their instances, so few blocks have to do with any run of them.
+//! stored nearly in the order of their instances, so few blocks concern any run of them.
 //!
-//! What is read of a run is everything that was voted for in it and was stable when the reading
-//! began: all blocks that have to do with the run are read, and what cannot be read or is damaged
-//! makes the whole reading fail. Half an answer would be a lie, for it says also where there was no
-//! vote (`protocol::recall`).
+//! A reading of a run returns all votes in it that were stable when the reading began: all blocks
+//! that concern the run are read, and a block that is unreadable or damaged makes the entire
+//! reading fail. Half an answer would be a lie, for an answer also says where there was no vote
+//! (`protocol::recall`).
 
 use std::io;
 use std::sync::Arc;
@@ -27,16 +27,16 @@ use crate::protocol::recall::{Found, Reading};
 use crate::protocol::segments::{Page, Segments};
 use crate::protocol::types::{Instance, Run};
 
-/// How much of the log one entry of the index stands for, in bytes, but for longer frames.
+/// How many bytes of the log one entry of the index covers, unless a frame is longer.
 const BLOCK_BYTES: u64 = 1 << 18;
 
-/// A reading ends with one of the first blocks to end: one of this many, at most.
+/// A reading ends at the end of a block, of the first this many at most.
 const ENDS_MAX: usize = 32;
 
-/// Frames that follow each other in the log, with votes in them.
+/// Consecutive frames of the log that hold votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The instances between their lowest and highest vote.
+    /// The instances from their lowest to their highest vote.
     pub votes: Run<Instance>,
     /// Where the first frame begins, and the last one ends.
     pub offset: u64,
@@ -64,7 +64,7 @@ pub struct StoredFrame {
     pub end: u64,
     /// Its number.
     pub frame: u64,
-    /// The instances between the lowest and the highest vote in it, if it has any.
+    /// The instances from the lowest to the highest vote in it, if it has any.
     pub votes: Option<Run<Instance>>,
 }
 
@@ -76,7 +76,7 @@ pub struct VoteIndex {
 
 #[derive(Clone, Debug)]
 struct Index {
-    /// In order. A reader takes the list with it, and waits for nobody.
+    /// In order. A reader copies the list, and waits for nobody.
     segments: Vec<Arc<SegmentIndex>>,
     /// Votes below it were removed, and nothing is known of them.
     trimmed: Instance,
@@ -108,7 +108,7 @@ impl VoteIndex {
         }
     }
 
-    /// The blocks of a segment behind all that is known; a summary has them.
+    /// Adds the blocks of the next segment, as its summary has them.
     pub fn restore(&self, segment: u64, blocks: Vec<Block>) {
         self.index.lock().segments.push(Arc::new(SegmentIndex { segment, blocks }));
     }
@@ -120,7 +120,7 @@ impl VoteIndex {
         found.map_or_else(Vec::new, |found| found.blocks.clone())
     }
 
-    /// The segments below this one are about to go, which have votes below `trimmed` alone.
+    /// The segments below this one, which have votes below `trimmed` only, are about to be removed.
     pub fn forget_below(&self, segment: u64, trimmed: Instance) {
         let mut index = self.index.lock();
         index.segments.retain(|one| one.segment >= segment);
@@ -160,12 +160,12 @@ impl VoteReader {
         VoteReader { index, files, token }
     }
 
-    /// The last votes in the run of `reading`, or in the beginning of it that takes about `bytes`
+    /// The last votes in the run of `reading`, or in the beginning of it that covers about `bytes`
     /// of the log.
     ///
     /// # Errors
     ///
-    /// When something cannot be read, or is not what was written. Nothing is known then.
+    /// When something cannot be read, or is not what was written. Then the answer is unknown.
     pub fn read(&mut self, reading: &Reading, bytes: u64) -> io::Result<Found> {
         let Some(mut blocks) = self.index.blocks(reading.run) else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "it was removed meanwhile"));
@@ -213,7 +213,7 @@ impl VoteReader {
     }
 }
 
-/// Up to where a reading of `run` goes, so that about `bytes` are read, or one block at least.
+/// How far a reading of `run` goes, so that about `bytes` are read, but one block at least.
 fn reach(blocks: &[(u64, Block)], run: Run<Instance>, bytes: u64) -> Instance {
     let mut ends: Vec<Instance> = blocks.iter().map(|(_, block)| block.votes.until).collect();
     if ends.len() <= 1 {
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// What is read of a run: up to where, and the round of each instance's vote.
+    /// Reads a run: returns how far the reading went, and the round of each instance's vote.
     fn read(reader: &mut VoteReader, from: u64, until: u64) -> (u64, Vec<(u64, u64)>) {
         let found = reader.read(&reading(from, until), BLOCK_BYTES * 2).unwrap();
         let votes = found.votes.iter().map(|(instance, vote, ballot)| {

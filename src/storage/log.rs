@@ -1,13 +1,13 @@
-//! An acceptor's log: what it must never forget, on a disk.
+//! An acceptor's log: how its promises and votes are kept on a disk, and why none is ever lost.
 //!
-//! A directory holds an `identity`, a `manifest`, segments, `log-00000001` and so on, and summaries
-//! of all but the last of these (`summary`). A segment is a row of frames, each of which one flush
-//! made stable.
+//! A directory holds an `identity`, a `manifest`, segments (`log-00000001` and so on), and
+//! summaries of all segments but the last (`summary`). A segment is a sequence of frames, each made
+//! stable by one flush.
 //!
 //! The next frame is written only when the one before is stable. So after a crash the last frame
-//! may be torn, and is cut: nothing in it was answered. Whatever else is missing or damaged was
-//! stable once, and the acceptor must not start: see `recovery`. Behind the last frame there may be
-//! room, in zeros, so that a sync need not make the file grow.
+//! may be torn, and is cut: nothing in it was answered. Anything else that is missing or damaged
+//! was stable once, and the acceptor must not start: see `recovery`. Behind the last frame there
+//! may be preallocated space, in zeros, so that a sync need not make the file grow.
 //!
 //! Segments are removed from the front, never the last one, when nobody needs them any more:
 //!
@@ -20,21 +20,21 @@
 //! 3. So a segment may go when all its votes lie below the trim point that the last segment holds,
 //!    and that segment repeats the rest (`Contents::stand_for`). What is compared is what is
 //!    stable, not what is gathered for the next flush.
-//! 4. First the manifest that does not name it any more is made stable, then its file is removed. A
-//!    process that is killed in between leaves a file that the next start removes, since the
-//!    manifest says that it may. Whether the removal itself is stable does not matter.
+//! 4. First a manifest that no longer names it is made stable, then its file is removed. A process
+//!    that is killed in between leaves a file that the next start removes, since the manifest says
+//!    that it may. Whether the removal itself is stable does not matter.
 //!
 //! A disk may be full before anybody notices (`room`), since other programs write as well. A frame
-//! that finds no room is kept, and tried again:
+//! that finds no room is kept, and written again later:
 //!
-//! 1. Only a write can fail for want of room alone. A sync that fails is never tried again
-//!    (`disk::of_sync`), so what is stable is known in any case.
-//! 2. What was written of the frame is cut off, and the cut is stable, before anything else is
-//!    written. So the log is as it was before.
-//! 3. A step of several writes, a new segment or the removal of one, counts in memory when its last
-//!    write, a manifest, has taken the place of the one before; done again it does the same.
-//! 4. Until the frame is stable nothing is answered: the role has forgotten nothing of it, so an
-//!    answer, to whatever, could rest on it.
+//! 1. Only a write can fail for lack of room alone. A sync that fails is never tried again
+//!    (`disk::of_sync`), so it is always known what is stable.
+//! 2. The part of the frame that was written is cut off, and the cut is stable, before anything
+//!    else is written. So the log is as it was before.
+//! 3. A step of several writes, such as a new segment or the removal of one, takes effect in memory
+//!    when its last write, a manifest, has replaced the one before; repeating it does the same.
+//! 4. Until the frame is stable nothing is answered: the role's state includes it, so any answer
+//!    could depend on it.
 
 use std::io;
 use std::ops::Range;
@@ -61,18 +61,18 @@ pub use super::recovery::{Opening, Recovered};
 /// How a log is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// The directory is a copy that the operator vouches for: it is the last state.
+    /// The directory is a copy that the operator vouches for as the last state.
     pub adopt_copy: bool,
-    /// A new segment begins when one is this long.
+    /// A new segment begins when the last is this long.
     pub segment_bytes: u64,
     /// How much it may take.
     pub quota: Quota,
-    /// Every record is read at the start, those too that summaries stand for.
+    /// Whether every record is read at the start, even those covered by summaries.
     pub reads_all: bool,
 }
 
 impl LogOptions {
-    /// What holds where nothing else is said.
+    /// The default options.
     pub const DEFAULT: LogOptions = LogOptions {
         adopt_copy: false,
         segment_bytes: 64 << 20,
@@ -87,11 +87,11 @@ impl Default for LogOptions {
     }
 }
 
-/// Of this many flushes one is tried, at least, while the disk is full.
+/// While the disk is full, at least one flush in this many tries to write.
 const FULL_PAUSE_MAX: u32 = 64;
 
 /// How many segments are removed at once, at most. A trim point moves past one segment or two at a
-/// time, unless nothing was trimmed for long, and then the rest can wait for the next turns.
+/// time, unless nothing was trimmed for long, and then the others can wait for later turns.
 const REMOVED_AT_ONCE: usize = 2;
 
 /// A log that is written to.
@@ -109,28 +109,28 @@ pub struct Log<D> {
     /// How many bytes the segments before it have.
     before: u64,
     budget: Budget,
-    /// What each segment holds that is stable, ...
+    /// The stable contents of each segment, ...
     contents: Vec<Contents>,
-    /// ... what is in the frame that is being gathered, ...
+    /// ... the contents of the frame that is being gathered, ...
     gathered: Contents,
-    /// ... and what all that comes to, together with what was removed.
+    /// ... and the sum of all these and of the removed segments.
     whole: Contents,
-    /// Where the votes stand that are stable.
+    /// Where the stable votes stand.
     index: VoteIndex,
     /// The frame that is being gathered, with room for its header.
     buffer: Vec<u8>,
     /// The last frame is stable, and the tallies do not say so.
     is_unnoted: bool,
-    /// There was no room for the frame that is being gathered.
+    /// Set while there is no room for the frame that is being gathered.
     lack: Option<Lack>,
-    /// What is stored is unknown since a write or a sync failed.
+    /// A write or a sync has failed, so it is unknown what is stored.
     has_failed: bool,
 }
 
-/// How often it was tried to write where there is no room.
+/// The attempts to write while there is no room.
 #[derive(Clone, Copy, Debug)]
 struct Lack {
-    /// After this many flushes it is tried again, ...
+    /// It tries again after this many flushes, ...
     pause: u32,
     /// ... and this many of them have passed.
     passed: u32,
@@ -143,11 +143,11 @@ pub(super) fn segment_name(number: u64) -> String {
 
 impl<D: Disk> Log<D> {
     /// Opens the log of `mine`, whose incarnation and token count only if the directory is new.
-    /// What it holds is read, and given back, by [`Opening::recover`].
+    /// [`Opening::recover`] reads its records.
     ///
     /// # Errors
     ///
-    /// When the directory is another's, or when something that must be there is not.
+    /// When the directory is another's, or when something is missing.
     pub fn open(disk: D, mine: &Identity, options: LogOptions) -> Result<Opening<D>, LogError> {
         Opening::begin(disk, mine, options)
     }
@@ -172,7 +172,7 @@ impl<D: Disk> Log<D> {
         let tallies = manifest.write(&mut disk).map_err(|error| LogError::Write { path, error })?;
         let mut whole = Contents::NONE;
         contents.iter().for_each(|one| whole.add(*one));
-        // Of segments that were removed in an earlier life nothing is known but that.
+        // Of segments removed by an earlier process nothing is known but that they were.
         index.forget_below(*manifest.numbers().start(), whole.trimmed);
         let before = bytes_before_last(&manifest);
         let budget = Budget::new(options.quota);
@@ -226,7 +226,7 @@ impl<D: Disk> Log<D> {
         Summary { contents, blocks }.write(&mut self.disk, whose);
     }
 
-    /// Puts a record into the frame that is being gathered.
+    /// Adds a record to the frame that is being gathered.
     fn gather(&mut self, record: &Record) {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(&[0; 4]);
@@ -237,7 +237,7 @@ impl<D: Disk> Log<D> {
         self.whole.note(record);
     }
 
-    /// Repeats in the frame what the segment would not hold with it: see the beginning.
+    /// Repeats in the frame what the segment would otherwise lack: see the head of this file.
     fn repeat(&mut self) {
         let mut held = self.gathered;
         self.contents.last().into_iter().for_each(|last| held.add(*last));
@@ -285,7 +285,7 @@ impl<D: Disk> Log<D> {
         self.buffer.truncate(HEADER_BYTES);
         let gathered = std::mem::replace(&mut self.gathered, Contents::NONE);
         self.contents.last_mut().into_iter().for_each(|last| last.add(gathered));
-        // After the sync: what is noted must be there, whatever happens next.
+        // After the sync: whatever is noted must be stable already.
         self.is_unnoted = true;
         self.note()
     }
@@ -297,7 +297,7 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// A frame has found no room: the log is to be as before.
+    /// A frame has found no room: restores the log to what it was before.
     fn take_back(&mut self) -> io::Result<()> {
         if !bugs::has(Bug::LeavesTornFrames) {
             of_sync(self.disk.cut(&self.segment, self.end.bytes))?;
@@ -316,17 +316,18 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Whether it is time to try to write again.
+    /// Whether it is time to try another write.
     fn may_fit(&mut self) -> bool {
         let Some(lack) = &mut self.lack else { return true };
         lack.passed += 1;
         let bytes = self.buffer.len() as u64;
-        // Where the room cannot be told, writing tells.
+        // Where the free space is not known, only writing shows it.
         let has_room = |space: Option<Space>| space.is_none_or(|space| space.free > bytes);
         lack.passed >= lack.pause && self.disk.space().map_or(true, has_room)
     }
 
-    /// How many segments nobody needs any more, at the front; those alone that go at once.
+    /// How many segments at the front nobody needs any more, up to the number that is removed at
+    /// once.
     fn count_needless(&self) -> usize {
         let Some((last, before)) = self.contents.split_last() else { return 0 };
         before.iter().take(REMOVED_AT_ONCE).take_while(|one| last.stand_for(one)).count()
@@ -343,7 +344,7 @@ impl<D: Disk> Log<D> {
         let frames = manifest.segments.drain(..count).next_back().map(|last| last.end.frames);
         let frames = frames.unwrap_or(manifest.removed.frames);
         manifest.removed = Removed { segments: numbers.end - 1, frames };
-        // The tallies begin anew, so the text must say how far the log is stable.
+        // The tallies start over, so the text must say how far the log is stable.
         if let Some(last) = manifest.segments.last_mut() {
             last.end = self.end;
         }
@@ -351,7 +352,7 @@ impl<D: Disk> Log<D> {
         self.manifest = manifest;
         self.contents.drain(..count);
         self.before = bytes_before_last(&self.manifest);
-        // What is gathered may not be stable.
+        // The gathered records may not be stable.
         let trimmed = self.contents.last().map_or(Instance::FIRST, |last| last.trimmed);
         self.index.forget_below(numbers.end, trimmed);
         self.remove_files(numbers);
@@ -364,15 +365,14 @@ impl<D: Disk> Log<D> {
     }
 }
 
-/// How many bytes all segments have but the last.
+/// How many bytes all segments but the last have.
 fn bytes_before_last(manifest: &Manifest) -> u64 {
     let before = manifest.segments.split_last().map_or(&[][..], |(_, before)| before);
     before.iter().map(|segment| segment.end.bytes).sum()
 }
 
 /// Removes the file of segment `number`, which the manifest names as removed. A file that stays
-/// takes room and does no harm, so the acceptor goes on: it may be the only one that makes a
-/// majority.
+/// takes space but does no harm, so the acceptor goes on: a majority may depend on it.
 pub(super) fn remove_needless(disk: &mut impl Disk, number: u64) {
     remove_summary(disk, number);
     let name = segment_name(number);
@@ -437,7 +437,7 @@ impl<D: Disk> AcceptorStore for Log<D> {
             return Ok(());
         }
         match self.remove_segments(count) {
-            // It would make room, and takes a little: it is tried again in the next turn.
+            // Removing makes room, but needs a little first: it is tried again in the next turn.
             Err(error) if is_full(&error) => Ok(()),
             removed => {
                 self.has_failed |= removed.is_err();

@@ -1,9 +1,8 @@
-//! What there must be in an acceptor's directory, and how far the log was stable.
+//! What must be in an acceptor's directory, and how far was its log stable?
 //!
-//! The manifest is written anew, and put in the place of the old one, at every start, for every
-//! new segment, before segments are removed, and at an orderly end; each time everything that it
-//! names is stable before. So it is never ahead of the log, and only the end of the last segment
-//! may be ahead of it.
+//! A new manifest replaces the old one at every start, for every new segment, before segments are
+//! removed, and at an orderly end; each time everything it names is stable first. So it is never
+//! ahead of the log, and only the end of the last segment may be ahead of it.
 //!
 //! ```text
 //!   multi-paxos acceptor manifest 3
@@ -22,7 +21,7 @@
 //! The first `log` is the segment after the removed ones. As long as none was removed, there is no
 //! such line, and the format is 2: an earlier version reads it.
 //!
-//! Behind the text, in sectors of their own, there are two tallies, written by turns after every
+//! Behind the text, in sectors of their own, stand two tallies, written alternately after every
 //! sync of the log and never synced: how far the log was stable then. They outlive the process. A
 //! power failure may lose them, and then the text counts.
 
@@ -37,17 +36,17 @@ use crate::bugs::{self, Bug};
 /// Its name.
 pub const MANIFEST: &str = "manifest";
 
-/// What it is called until it is whole.
+/// Its name until it is complete.
 pub const MANIFEST_NEW: &str = "manifest.new";
 
-/// What the first line begins with, ...
+/// The beginning of the first line, ...
 const FORMAT: &str = "multi-paxos acceptor manifest ";
 
-/// ... and goes on with as long as no segment was removed, and from then on.
+/// ... and what follows while no segment was removed, and afterwards.
 const WHOLE: u32 = 2;
 const SHORTENED: u32 = 3;
 
-/// What a disk writes whole or not at all, and what it maps.
+/// The unit that a disk writes completely or not at all.
 const SECTOR_BYTES: u64 = 512;
 const BLOCK_BYTES: u64 = 4096;
 
@@ -56,16 +55,16 @@ const BLOCK_BYTES: u64 = 4096;
 pub struct End {
     /// How many bytes its frames take.
     pub bytes: u64,
-    /// How many frames there are up to here, those of the segments before among them.
+    /// How many frames there are up to here, including those of earlier segments.
     pub frames: u64,
 }
 
-/// A segment that there must be.
+/// A segment that must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// What tells it from its copies.
+    /// What distinguishes it from its copies.
     pub mark: Mark,
-    /// Its end, or for the last segment what it does not end before.
+    /// Its end; for the last segment a lower bound of it.
     pub end: End,
 }
 
@@ -81,20 +80,20 @@ pub struct Removed {
 /// A file that is never written again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fixed {
-    /// What tells it from its copies.
+    /// What distinguishes it from its copies.
     pub mark: Mark,
-    /// When it was written. A copy that is written over it has the same mark and another time.
+    /// When it was written. If a copy is written over it, the mark stays but the time changes.
     pub modified: u64,
 }
 
-/// What there must be.
+/// The manifest: what must be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
-    /// Of the acceptor.
+    /// The acceptor's incarnation.
     pub incarnation: u64,
     /// How often the acceptor was started.
     pub starts: u64,
-    /// Whether it ended in order, so that the end of the last segment is exactly that.
+    /// Whether it ended in good order, so that the end of the last segment is exact.
     pub is_ended: bool,
     /// The directory.
     pub directory: Mark,
@@ -119,14 +118,14 @@ impl Manifest {
         self.removed.segments + self.segments.len() as u64
     }
 
-    /// Puts it in the place of the one before. Returns where its tallies are.
+    /// Replaces the manifest before it. Returns where its tallies are.
     pub fn write(&mut self, disk: &mut impl Disk) -> io::Result<Tallies> {
         disk.create(MANIFEST_NEW)?;
         self.own = disk.mark(MANIFEST_NEW)?;
         let mut content = self.text().into_bytes();
         let start = (content.len() as u64).next_multiple_of(BLOCK_BYTES);
-        // The room for the tallies is there from the beginning, so that writing them changes
-        // nothing but their own bytes.
+        // The space for the tallies is there from the beginning, so that writing them changes only
+        // their own bytes.
         content.resize((start + 2 * SECTOR_BYTES) as usize, 0);
         disk.write_at(MANIFEST_NEW, 0, &content)?;
         if !bugs::has(Bug::TrustsCaches) {
@@ -139,7 +138,7 @@ impl Manifest {
         Ok(Tallies { start, segment: self.last_number(), key: self.key(), next: 0 })
     }
 
-    /// Reads it, with what its tallies say. Its segments may be longer than it says.
+    /// Reads it, including its tallies. Its segments may be longer than it says.
     pub fn read(disk: &mut impl Disk) -> Result<Self, LogError> {
         let path = disk.path_of(MANIFEST);
         let text = read_text(disk, MANIFEST)?;
@@ -175,7 +174,7 @@ impl Manifest {
         Ok(ends)
     }
 
-    /// Tells its tallies from those of every other manifest.
+    /// A key that distinguishes its tallies from those of every other manifest.
     fn key(&self) -> u64 {
         self.incarnation ^ self.starts.rotate_left(32) ^ self.own.inode.rotate_left(48)
     }
@@ -232,7 +231,7 @@ impl Manifest {
             removed: value("removed ").and_then(removed).unwrap_or_default(),
             segments: logs.map(segment).collect::<Option<_>>()?,
         };
-        // Whatever is not exactly what was written is damaged.
+        // Anything but exactly what was written is damaged.
         let is_whole = manifest.text() == text && !manifest.segments.is_empty();
         is_whole.then_some(manifest)
     }
@@ -253,7 +252,7 @@ impl Tallies {
         let tally = encode_tally(self.key, self.segment, end);
         let place = self.start + self.next * SECTOR_BYTES;
         disk.write_at(MANIFEST, place, &tally)?;
-        // One that failed is written again in its place: the other one is whole.
+        // A failed one is written again in its place: the other one is intact.
         self.next = 1 - self.next;
         Ok(())
     }

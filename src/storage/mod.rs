@@ -1,7 +1,7 @@
-//! What an acceptor must not forget, and where it is kept.
+//! How an acceptor's promises and votes are kept.
 //!
 //! A store keeps records in order and knows nothing of messages. The role loop appends the records
-//! of a turn, flushes once, and only then sends what the turn wants sent.
+//! of a turn, flushes once, and only then sends the turn's messages.
 
 #[cfg(feature = "cli")]
 pub mod archive;
@@ -36,18 +36,19 @@ pub trait AcceptorStore: Send {
     /// When the record cannot be kept. The acceptor must not answer anything from then on.
     fn append(&mut self, record: &Record) -> io::Result<()>;
 
-    /// Returns once everything appended will survive whatever the store promises to survive.
+    /// Returns once everything appended will survive the failures that the store promises to
+    /// survive.
     ///
     /// # Errors
     ///
-    /// With an error of which [`disk::is_full`] holds there was no room: nothing of what was
-    /// appended is stable, and nothing that rests on it may be answered. It is kept, and the next
-    /// flush tries again. After any other error, as [`AcceptorStore::append`]: what is on disk is
-    /// unknown, so it must not be repeated.
+    /// An error for which [`disk::is_full`] holds means lack of room: nothing that was appended is
+    /// stable, and nothing that depends on it may be answered. The records are kept, and the next
+    /// flush tries again. Any other error is as for [`AcceptorStore::append`]: what is on disk is
+    /// unknown, so the flush must not be repeated.
     fn flush(&mut self) -> io::Result<()>;
 
-    /// Gives back room that nobody needs any more, a bounded piece of it. The time for it is after
-    /// a flush, when everything that waited for the flush is sent.
+    /// Frees space that nobody needs any more, a bounded piece of it. Call it after a flush, when
+    /// everything that waited for the flush was sent.
     ///
     /// # Errors
     ///
@@ -56,14 +57,14 @@ pub trait AcceptorStore: Send {
         Ok(())
     }
 
-    /// How much room there is for more. It is asked in every turn, and looks at the disk now and
+    /// How much room there is for more. It is called in every turn, and checks the disk now and
     /// then.
     fn room(&mut self) -> Room {
         Room::Ample
     }
 
-    /// What reads the votes back that were stored, beside the role that stores more; none where
-    /// nothing is kept.
+    /// A reader of the stored votes, for use beside the role that stores more; none where nothing
+    /// is kept.
     ///
     /// # Errors
     ///
@@ -72,11 +73,11 @@ pub trait AcceptorStore: Send {
         Ok(None)
     }
 
-    /// Notes that the process ends in order, with everything flushed.
+    /// Notes that the process ends in good order, with everything flushed.
     ///
     /// # Errors
     ///
-    /// When that cannot be noted. Nothing is lost by it.
+    /// When that cannot be noted, which does no harm.
     fn close(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! `paxos log`: what is in an acceptor's directory, while no acceptor runs on it.
+//! `paxos log`: what is in an acceptor's directory? Asked while no acceptor runs on it.
 //!
-//! It is read by the very code that reads it at a start (`recovery`), on a disk that forgets what
-//! is written (`archive`). So the answer to "would it start?" is that of a start, and nothing
-//! changes.
+//! The directory is read by the very code that reads it at a start (`recovery`), on a disk that
+//! forgets writes (`archive`). So the answer to "would it start?" is that of a real start, and
+//! nothing changes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -33,7 +33,7 @@ pub enum LogCommand {
     Show {
         /// The directory.
         path: PathBuf,
-        /// These instances alone, the last one included.
+        /// Only these instances, the last one included.
         instances: Option<(u64, u64)>,
     },
 }
@@ -43,7 +43,7 @@ pub enum LogCommand {
 pub enum OfflineError {
     /// The acceptor would not start.
     Broken(String),
-    /// The directory cannot be looked at.
+    /// The directory cannot be read.
     Unusable(String),
     /// The lines cannot be written.
     Output(io::Error),
@@ -64,7 +64,7 @@ impl std::error::Error for OfflineError {}
 #[derive(Debug, Default)]
 struct Contents {
     promised: Option<Ballot>,
-    /// Votes, those for one instance in several ballots each.
+    /// Votes; those for one instance in several ballots count separately.
     votes: u64,
     highest: Option<Instance>,
     trimmed: Option<Instance>,
@@ -105,7 +105,7 @@ impl fmt::Display for Contents {
 ///
 /// # Errors
 ///
-/// When it would not, or when that cannot be said.
+/// When it would not, or when that cannot be determined.
 pub fn verify(path: &Path) -> Result<String, OfflineError> {
     let mut contents = Contents::default();
     let read = read(path, false, |record| {
@@ -137,7 +137,7 @@ pub fn verify(path: &Path) -> Result<String, OfflineError> {
     ))
 }
 
-/// What is to be said of a copy: an acceptor would not start on it, but it may be whole.
+/// The sentence about a copy: an acceptor would not start on it, but it may be intact.
 fn of_copy(path: &Path, copied: String) -> String {
     let mut contents = Contents::default();
     let read = read(path, true, |record| {
@@ -156,7 +156,7 @@ fn of_copy(path: &Path, copied: String) -> String {
 }
 
 /// Writes a line for each promise and each vote: instance, ballot, kind, session and number, and
-/// bytes, with tabs between them. Of a log that is damaged it writes what is before the damage.
+/// bytes, with tabs between them. Of a damaged log it writes what precedes the damage.
 ///
 /// # Errors
 ///
@@ -169,7 +169,7 @@ pub fn show(
     let mut unknown = Unknown::default();
     let mut list = |record| list(&record, instances, &mut unknown, out);
     match read(path, false, &mut list) {
-        // Nothing was listed yet, and what a copy holds can be looked at.
+        // Nothing was listed yet, and the contents of a copy can be shown.
         Err(Trouble::Log(LogError::Copied { .. })) => read(path, true, &mut list)?,
         other => other?,
     };
@@ -212,7 +212,7 @@ fn list(
         Record::Promised(_) | Record::Trimmed(_) | Record::Forgotten(_) => Ok(()),
         Record::Accepted { ballot, from, entries } => {
             for (instance, entry) in (from.0..).zip(entries.iter()) {
-                // Each, for a piece that is not wanted may say of which kind the next one is.
+                // Every piece, for one that is not wanted may say of which kind the next one is.
                 let (kind, bytes) = match entry {
                     EntryRef::Noop => (Cow::Borrowed("no-op"), 0),
                     EntryRef::Value { value, .. } => ("value".into(), value.len()),
@@ -244,7 +244,7 @@ fn list(
 /// Why reading ended early.
 enum Trouble {
     Log(LogError),
-    /// The directory cannot be looked at, or not now.
+    /// The directory cannot be read, or not now.
     Busy(String),
     Output(io::Error),
 }
@@ -262,8 +262,8 @@ impl From<Trouble> for OfflineError {
     }
 }
 
-/// Hands on every record of the directory, until one is not taken. Returns whose it is, if there is
-/// anything, and what a start would have found.
+/// Calls `take` with every record of the directory, until one is not taken. Returns whose directory
+/// it is, if there is anything, and what a start would have found.
 fn read(
     path: &Path,
     adopt_copy: bool,
@@ -304,7 +304,7 @@ fn read(
     Ok((identity, answer.unwrap_or_default()))
 }
 
-/// Refuses what is no acceptor's directory, and what an acceptor works on.
+/// Refuses a directory that is no acceptor's, or that an acceptor uses.
 fn refuse_others(path: &Path) -> Result<(), Trouble> {
     let shown = path.display();
     let busy = |what: String| Err(Trouble::Busy(what));
@@ -322,14 +322,14 @@ fn refuse_others(path: &Path) -> Result<(), Trouble> {
             path.join(first).display()
         ));
     }
-    // A log without its identity is damaged; files of anything else are none of ours.
+    // A log without its identity is damaged; other files are not ours.
     let is_known = |name: &String| {
         name.starts_with(IDENTITY) || name.starts_with("manifest") || name.starts_with("log-")
     };
     if !names.is_empty() && !names.iter().any(|name| is_known(name) || name == LOCK) {
         return busy(format!("{shown} is not the directory of an acceptor"));
     }
-    // Without a lock that can be asked nobody works on it. A pipe would be waited for.
+    // Without a lock file nobody uses it. Opening a pipe could wait for ever.
     let lock = path.join(LOCK);
     if !fs::symlink_metadata(&lock).is_ok_and(|lock| lock.is_file()) {
         return Ok(());

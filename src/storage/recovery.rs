@@ -1,21 +1,23 @@
-//! How an acceptor comes back: everything that it may have answered is there, or it does not start.
+//! How an acceptor comes back: everything it may have answered is there, or it does not start.
 //!
-//! 1. Without an `identity` nothing was ever answered, so what else there is, as far as it is
-//!    empty, is left over from a start that was killed, and is made anew. Records without an
-//!    identity are refused.
-//! 2. With an `identity`, all that the `manifest` names must be there, and must be the very files
-//!    that were written: a copy has another inode or another birth, and may be older. The manifest
-//!    says how many segments were removed, and that nobody needs them: one that is still there is
-//!    left over from a process that was killed before it could remove the file, or was not let.
+//! 1. Without an `identity` nothing was ever answered, so any other files, if they are empty, are
+//!    left over from a start that was killed, and are created anew. Records without an identity are
+//!    refused.
+//! 2. With an `identity`, everything that the `manifest` names must be there, and must be the very
+//!    files that were written: a copy has another inode or another birth time, and may be older.
+//!    The manifest says how many segments were removed because nobody needs them: one that is still
+//!    there is left over from a process that was killed before it could remove the file, or was not
+//!    allowed to.
 //! 3. Every segment must hold all whole frames up to where the manifest, or one of its tallies,
-//!    says that it was stable.
-//!    One of which a summary stands for everything is not read (`summary`): what it holds is past.
-//! 4. What follows in the last segment was not counted, which is no proof that it was not answered:
-//!    the tallies are not synced. If whole frames follow a broken one, the broken one was stable
-//!    before they were written, so it is refused. Else it is torn, was not answered, and is cut.
+//!    says that it was stable. A segment whose votes are all forgotten is not read if it has a
+//!    summary (`summary`).
+//! 4. Frames that follow in the last segment were not counted, which does not prove that they were
+//!    not answered: the tallies are not synced. If whole frames follow a broken one, the broken one
+//!    was stable before they were written, so the log is refused. Otherwise the broken one is torn,
+//!    was not answered, and is cut.
 //!
-//! The last frame before a power failure, if it rots before the next start, is taken for a torn
-//! one: nothing that was synced tells of it but itself.
+//! If the last frame before a power failure rots before the next start, it is taken for a torn one:
+//! nothing else that was synced mentions it.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +35,7 @@ use crate::protocol::actor::Record;
 use crate::protocol::types::{Instance, Run};
 use crate::wire;
 
-/// A log whose files are all there, and whose records are still to be read.
+/// A log whose files are all there, but whose records were not read yet.
 #[derive(Debug)]
 pub struct Opening<D> {
     disk: D,
@@ -42,9 +44,9 @@ pub struct Opening<D> {
     manifest: Manifest,
     /// The copy that is adopted, if it is one.
     copied: Option<String>,
-    /// What a process left behind that was killed.
+    /// Files left behind by a process that was killed.
     leftovers: Vec<String>,
-    /// The segments that are there and that the manifest names as removed.
+    /// The segments that are still there although the manifest names them as removed.
     needless: Vec<u64>,
 }
 
@@ -115,12 +117,12 @@ impl<D: Disk> Opening<D> {
         self.identity.incarnation
     }
 
-    /// Hands `restore` every record that was stored, in order, and makes the log ready to go on.
-    /// A copy is adopted when this succeeds, and not at all otherwise.
+    /// Calls `restore` with every stored record in order, and makes the log ready to go on. A copy
+    /// is adopted if this succeeds, and not at all otherwise.
     ///
     /// # Errors
     ///
-    /// When something that was stored is not there any more.
+    /// When something that was stored is missing.
     pub fn recover(
         mut self,
         mut restore: impl FnMut(Record),
@@ -174,10 +176,10 @@ impl<D: Disk> Opening<D> {
         Ok((log, recovered))
     }
 
-    /// The summaries of the segments that need not be read: all their votes lie below what the
-    /// others say is forgotten, as far as that is known before anything is read.
+    /// The summaries of the segments that need not be read: all their votes lie below the point
+    /// that the others say is forgotten, as far as that is known before anything is read.
     fn read_summaries(&mut self) -> BTreeMap<u64, Summary> {
-        // What an operator vouches for is looked at as a whole, once.
+        // A copy that an operator vouches for is checked completely, once.
         if self.options.reads_all || self.copied.is_some() {
             return BTreeMap::new();
         }
@@ -185,7 +187,7 @@ impl<D: Disk> Opening<D> {
         for number in *self.manifest.numbers().start()..self.manifest.last_number() {
             let whose =
                 Whose { token: self.identity.token, segment: number, end: self.counted(number) };
-            // What is shorter than it was is not what the summary was written of.
+            // A segment that is shorter than it was is not the one the summary describes.
             let is_there = self.disk.length(&segment_name(number));
             if is_there.is_ok_and(|length| length >= whose.end.bytes) {
                 let summary = Summary::read(&mut self.disk, whose);
@@ -214,8 +216,8 @@ impl<D: Disk> Opening<D> {
         self.manifest.segments[place].end
     }
 
-    /// Reads one segment, which begins after frame `frames`; cuts what is torn at the end of the
-    /// last one. Returns its end.
+    /// Reads one segment, which begins after frame `frames`; cuts a torn end off the last one.
+    /// Returns its end.
     fn recover_segment(
         &mut self,
         number: u64,
@@ -254,7 +256,7 @@ impl<D: Disk> Opening<D> {
                 Err(lost(&mut reader, path, end, counted))
             };
         }
-        // The last segment, with at least what was counted.
+        // The last segment, with at least the counted frames.
         let is_ended = self.manifest.is_ended;
         let has_room_alone = reader.has_room_alone().map_err(unreadable)?;
         if is_ended && (end > counted || !has_room_alone) {
@@ -271,8 +273,8 @@ impl<D: Disk> Opening<D> {
         Ok(end)
     }
 
-    /// From now on the files that are there are those that the acceptor wrote itself. Those of a
-    /// first start, and of a copy that is adopted, are not in the manifest yet.
+    /// From now on the present files count as written by the acceptor itself. Those of a first
+    /// start, and of an adopted copy, are not in the manifest yet.
     fn renew_marks(&mut self) -> Result<(), LogError> {
         let marks = marks(&mut self.disk, &self.manifest)?;
         self.manifest.directory = marks.directory;
@@ -317,7 +319,7 @@ fn expect_nothing(
             return Err(ownerless(disk, &name));
         }
     }
-    // A manifest that was never whole is left over as well.
+    // A manifest that was never complete is left over as well.
     match has_manifest.then(|| Manifest::read(disk)) {
         Some(Ok(manifest)) if manifest.starts > 0 => Err(ownerless(disk, MANIFEST)),
         Some(Err(error @ (LogError::Read { .. } | LogError::OtherFormat { .. }))) => Err(error),
@@ -325,8 +327,8 @@ fn expect_nothing(
     }
 }
 
-/// Makes a new directory's files, in the place of those that are left over. The identity comes
-/// last: it says that the others are there.
+/// Creates a new directory's files, replacing leftovers. The identity comes last: it says that the
+/// others are there.
 fn begin_directory(disk: &mut impl Disk, mine: &Identity) -> Result<Manifest, LogError> {
     let path = disk.path_of("");
     let mut make = || {
@@ -350,7 +352,7 @@ fn begin_directory(disk: &mut impl Disk, mine: &Identity) -> Result<Manifest, Lo
 }
 
 /// A segment that the manifest does not know is left over from a process that was killed before it
-/// could write into it; if there is something in it, then the manifest is not the last one.
+/// could write into it; if it is not empty, the manifest is not the last one.
 fn uncounted(disk: &mut impl Disk, number: u64) -> Result<String, LogError> {
     let name = segment_name(number);
     let path = disk.path_of(&name);
@@ -361,7 +363,7 @@ fn uncounted(disk: &mut impl Disk, number: u64) -> Result<String, LogError> {
     }
 }
 
-/// The marks of what is there now.
+/// The marks of the present files.
 struct Marks {
     directory: Mark,
     manifest: Mark,
@@ -382,7 +384,7 @@ fn marks(disk: &mut impl Disk, manifest: &Manifest) -> Result<Marks, LogError> {
     read().map_err(|error| LogError::Read { path, error })
 }
 
-/// Something that is not the file that was written, if there is any.
+/// A file that is not the one that was written, if there is any.
 fn find_copy(disk: &mut impl Disk, manifest: &Manifest) -> Result<Option<String>, LogError> {
     let marks = marks(disk, manifest)?;
     if marks.directory != manifest.directory {
@@ -399,7 +401,7 @@ fn find_copy(disk: &mut impl Disk, manifest: &Manifest) -> Result<Option<String>
     Ok(other.map(|(number, _)| disk.path_of(&segment_name(number))))
 }
 
-/// Hands on the records of a payload. Returns nothing if they are not understood.
+/// Calls `take` with the records of a payload. Returns none if they are not understood.
 pub(super) fn read_records(mut payload: &[u8], mut take: impl FnMut(Record)) -> Option<()> {
     while !payload.is_empty() {
         let (length, rest) = payload.split_first_chunk()?;

@@ -1,20 +1,20 @@
-//! Whether a log has room on its disk.
+//! How much room does a log have on its disk?
 //!
-//! Two things bound it: the limit that an operator has set, and what the file system has left. Of
-//! each the last quarter is a reserve, but no more than [`Quota::reserve`]:
+//! Two things bound it: the limit that an operator has set, and the free space of the file system.
+//! The last quarter of each is a reserve, but no more than [`Quota::reserve`]:
 //!
 //! ```text
 //!   0                                     whole - reserve        whole - reserve/4       whole
 //!   |------------ Ample ------------------|------- Short --------|------- Scarce -------|
 //! ```
 //!
-//! [`Room`] says what each is for. At the end of a file system, not of a limit, is `Exhausted`:
-//! nothing is written there any more, since a write may fail. A limit may be passed by what makes
-//! room again.
+//! [`Room`] says what each is for. `Exhausted` stands at the end of a file system, not of a limit:
+//! nothing is written there any more, since a write may fail. A limit may be passed by entries that
+//! make room again.
 //!
-//! The file system is asked now and then, and not for each record: once as much was written as
-//! matters, once many turns have passed, since other programs write too, and in every turn while
-//! there is little room.
+//! The file system is asked now and then, not for each record: once enough was written to matter,
+//! once many turns have passed, since other programs write as well, and in every turn while there
+//! is little room.
 
 use log::warn;
 
@@ -24,14 +24,14 @@ use crate::protocol::actor::Room;
 /// How much a log may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// How many bytes its segments may have, together; none means as much as there is.
+    /// How many bytes its segments may have together; none means no limit.
     pub limit: Option<u64>,
-    /// How many bytes are kept in reserve, at most: several times what can be under way.
+    /// How many bytes are kept in reserve, at most: several times as many as can be under way.
     pub reserve: u64,
 }
 
 impl Quota {
-    /// No limit but what the file system has.
+    /// No limit but the size of the file system.
     pub const NONE: Quota = Quota { limit: None, reserve: 256 << 20 };
 }
 
@@ -39,10 +39,10 @@ impl Quota {
 const ASKED_BYTES: u64 = 4 << 20;
 const ASKED_TURNS: u32 = 64;
 
-/// Of the reserve, the last quarter is for what makes room, ...
+/// The last quarter of the reserve is for entries that make room, ...
 const CONTROL: u64 = 4;
 
-/// ... and of that a small piece stays free, for the manifest and what a file system itself takes.
+/// ... and a small part of that stays free, for the manifest and the file system's own needs.
 const FREE: u64 = 64;
 
 /// What a log knows of its room.
@@ -50,11 +50,11 @@ const FREE: u64 = 64;
 pub struct Budget {
     quota: Quota,
     room: Room,
-    /// What the file system had when it was asked last, if it tells, ...
+    /// The file system's last answer, if it gives one, ...
     space: Option<Space>,
     /// ... how much the log took then, and how many turns ago that was.
     asked: Option<(u64, u32)>,
-    /// Whether it was said that it does not tell.
+    /// Whether it was logged that it gives none.
     has_warned: bool,
 }
 
@@ -64,7 +64,7 @@ impl Budget {
         Budget { quota, room: Room::Ample, space: None, asked: None, has_warned: false }
     }
 
-    /// Nothing is known any more: the next look asks.
+    /// Forgets the last answer: the next look asks.
     pub fn forget(&mut self) {
         self.asked = None;
     }
@@ -103,8 +103,8 @@ impl Budget {
         self.room
     }
 
-    /// How much room `left` bytes of `whole` are. What was short is so until there is a little more
-    /// than that, or it would be so by turns.
+    /// How much room `left` bytes of `whole` are. Once short, it stays short until there is a
+    /// little more than the threshold, or it would alternate.
     fn of(&self, left: u64, whole: u64) -> Room {
         let reserve = self.reserve_of(whole);
         let more = if self.room == Room::Ample { 0 } else { reserve / CONTROL };
@@ -144,7 +144,7 @@ mod tests {
             (1100, Room::Ample),
             (1500, Room::Short),
             (1501, Room::Scarce),
-            // What makes room may pass it.
+            // Entries that make room may pass it.
             (1700, Room::Scarce),
             (1500, Room::Short),
             (0, Room::Ample),
@@ -162,7 +162,7 @@ mod tests {
         disk.limit(Some(8000));
         disk.plant("log", &[1; 6000]);
         assert_eq!(looks(&mut budget, &mut disk, 6000), Room::Ample);
-        // It is not asked anew for so little.
+        // It is not asked again after so little.
         assert_eq!(looks(&mut budget, &mut disk, 6001), Room::Short);
         disk.plant("log", &[1; 7600]);
         assert_eq!(looks(&mut budget, &mut disk, 6001), Room::Scarce);

@@ -1,15 +1,16 @@
-//! What a segment comes to, in a file beside it, so that a start need not read what is past.
+//! A digest of each complete segment in a file beside it, so that a start need not read old
+//! segments.
 //!
 //! When a segment is complete, its contents and its part of the index of votes are written into
-//! `index-00000001` and so on. An acceptor that starts reads whole only the segments with votes
-//! that it must have in memory; of the others it takes the summary. It may lack one, which was
-//! never written, or not whole, before a crash: then it reads the segment, and writes it.
+//! `index-00000001` and so on. A starting acceptor reads only the segments with votes that it must
+//! have in memory; of the others it takes the summary. If one is missing or incomplete because of a
+//! crash, it reads the segment, and writes the summary.
 //!
-//! So a summary is never needed, and never trusted further than it proves itself: a checksum over
-//! all of it, the token of the directory, the number of the segment, and where that ends. A
-//! complete segment never changes, so a summary that was true stays true. What is not read is not
-//! checked either: damage in it shows when a learner reads it back, or to `paxos log verify`,
-//! which takes no summaries.
+//! So a summary is never needed, and never trusted further than it proves itself: by a checksum
+//! over all of it, the token of the directory, the number of the segment, and where that ends. A
+//! complete segment never changes, so a summary that was true stays true. Unread segments are not
+//! checked: damage in them shows when a learner reads them back, or to `paxos log verify`, which
+//! uses no summaries.
 //!
 //! ```text
 //!   format 8 | token 8 | segment 8 | bytes 8 | frames 8
@@ -29,20 +30,20 @@ use super::manifest::End;
 use crate::bugs::{self, Bug};
 use crate::protocol::types::{Ballot, Instance, Run};
 
-/// What stands first: another number for another form.
+/// The first number of the file: another number for another form.
 const FORMAT: u64 = u64::from_le_bytes(*b"paxidx\x00\x01");
 
-/// How many numbers stand before the blocks, and in each block.
+/// How many numbers precede the blocks, and how many each block has.
 const HEAD: usize = 12;
 const BLOCK: usize = 5;
 
 /// No summary is longer, in bytes: a segment has some hundred blocks.
 const BYTES_MAX: u64 = 1 << 24;
 
-/// A segment that is complete.
+/// The summary of a complete segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// What its records come to.
+    /// The digest of its records.
     pub contents: Contents,
     /// Where its votes stand.
     pub blocks: Vec<Block>,
@@ -71,7 +72,7 @@ pub fn summary_number(name: &str) -> Option<u64> {
 }
 
 impl Summary {
-    /// Writes it, without a sync: if it is not there after a crash, the start reads the segment.
+    /// Writes it, without a sync: if it is missing after a crash, the start reads the segment.
     pub fn write(&self, disk: &mut impl Disk, whose: Whose) {
         let name = summary_name(whose.segment);
         let written =
@@ -81,7 +82,7 @@ impl Summary {
         }
     }
 
-    /// Reads it; none if there is none, or none of this very segment, or a broken one.
+    /// Reads it; none if it is missing, broken, or of another segment.
     pub fn read(files: &mut impl Files, whose: Whose) -> Option<Summary> {
         let name = summary_name(whose.segment);
         let length = files.length(&name).ok().filter(|length| *length <= BYTES_MAX)?;

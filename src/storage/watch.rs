@@ -1,6 +1,6 @@
-//! Looks whether the files of a directory that is in use are still there.
+//! Are the files of a directory in use still there?
 //!
-//! An acceptor whose data was removed goes on well, because its open files are still there, and has
+//! An acceptor whose data was removed goes on working, because its open files still exist, but has
 //! lost everything the moment it ends. Nobody would know before the next start.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Which files there must be, and their inodes.
+/// The files that must be there, and their inodes.
 #[derive(Debug)]
 pub struct Watched {
     path: PathBuf,
@@ -35,14 +35,14 @@ impl Watched {
         }
     }
 
-    /// This file may be gone, or another one, from now on.
+    /// This file may be missing or replaced from now on.
     pub fn remove(&mut self, name: &str) {
         self.files.remove(name);
     }
 
-    /// What is not there any more, or is another file than it was.
+    /// A file that is missing, or was replaced.
     fn missed(&self) -> Option<PathBuf> {
-        // The directory may be behind a link, and nothing in it is.
+        // The directory may be reached by a link, but nothing in it is one.
         if !fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.directory) {
             return Some(self.path.clone());
         }
@@ -54,14 +54,14 @@ impl Watched {
     }
 }
 
-/// Looks at the directory when it is asked to.
+/// Checks the directory on request.
 #[derive(Debug)]
 pub struct Watch {
     watched: Arc<Mutex<Watched>>,
 }
 
 impl Watch {
-    /// Looks at what `watched` says.
+    /// Checks the files of `watched`.
     pub fn new(watched: Arc<Mutex<Watched>>) -> Self {
         Watch { watched }
     }
@@ -70,7 +70,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// With what is not. Something that is renamed at the moment is looked for twice.
+    /// The first file that is missing. A file that is just being renamed is looked for twice.
     pub fn look(&self) -> Result<(), Vanished> {
         let missed = || self.watched.lock().missed();
         match missed().and_then(|_| missed()) {

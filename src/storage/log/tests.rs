@@ -32,7 +32,7 @@ pub fn expected(flushes: u64) -> Vec<Record> {
     (1..=flushes).flat_map(records).collect()
 }
 
-/// Opens a log and gives back what it holds.
+/// Opens a log and returns what it holds.
 pub fn open_with<D: Disk>(
     disk: D,
     mine: &Identity,
@@ -41,7 +41,7 @@ pub fn open_with<D: Disk>(
     let mut records = Vec::new();
     let opening = Log::open(disk, mine, options)?;
     let (log, recovered) = opening.recover(|record| records.push(record))?;
-    // A summary stands for what was not read with records of its own.
+    // A summary replaces unread records by records of its own.
     assert!(recovered.summarised > 0 || recovered.records == records.len() as u64);
     Ok((log, records, recovered))
 }
@@ -50,7 +50,7 @@ pub fn open<D: Disk>(disk: D) -> Result<(Log<D>, Vec<Record>, Recovered), LogErr
     open_with(disk, &identity(), LogOptions::default())
 }
 
-/// Stores what belongs to flush number `flush`.
+/// Stores the records of flush number `flush`.
 pub fn store<D: Disk>(log: &mut Log<D>, flush: u64) -> io::Result<()> {
     records(flush).iter().try_for_each(|record| log.append(record))?;
     log.flush()
@@ -92,7 +92,7 @@ fn what_was_flushed_comes_back_and_the_log_goes_on() {
     let (mut log, _) = opening.recover(|record| found.push(record)).unwrap();
     assert_eq!(found, expected(3));
     store(&mut log, 4).unwrap();
-    // What is not flushed is not there.
+    // Unflushed records are not there.
     log.append(&records(5)[0]).unwrap();
     assert_eq!(open(disk).unwrap().1, expected(4));
 }
@@ -110,7 +110,7 @@ fn a_log_cut_anywhere_gives_back_its_whole_frames_or_is_refused() {
         // The torn end is gone for good.
         assert_eq!(open(disk).unwrap().2.cut_bytes, 0);
 
-        // A process that was killed, and no machine: it is known how far the log was stable.
+        // Only the process was killed, not the machine: it is known how far the log was stable.
         let (disk, _) = written(3);
         disk.tamper(LOG, |content| content.truncate(length));
         if length < lengths[3] {
@@ -132,7 +132,7 @@ fn a_flipped_bit_anywhere_is_noticed() {
         let frame = lengths.iter().rposition(|start| *start <= bit / 8).unwrap();
         let place = format!("disk/log-00000001: the record at byte {}", lengths[frame]);
         assert!(refused(&disk).starts_with(&place), "{}", refused(&disk));
-        // Without a tally, the last frame cannot be told from a torn one.
+        // Without a tally, the last frame cannot be distinguished from a torn one.
         let (disk, _) = written_untold(3);
         flip(&disk);
         match open(disk) {
@@ -145,8 +145,8 @@ fn a_flipped_bit_anywhere_is_noticed() {
     }
 }
 
-/// A value that is made to look like a frame of any number, or like a copy of a frame that was
-/// written, in what a power failure tore.
+/// A value that is made to look like a frame of any number, or like a copy of a written frame,
+/// inside a frame torn by a power failure.
 #[test]
 fn a_planted_frame_does_not_make_a_torn_log_look_damaged() {
     let (_, lengths) = written(3);
@@ -160,17 +160,17 @@ fn a_planted_frame_does_not_make_a_torn_log_look_damaged() {
     };
     let end = lengths[3] as u64;
     let own = identity();
-    // Nobody knows the token: it is not the incarnation, which is sent, and it is not zero.
+    // Nobody knows the token: it is neither the incarnation, which is sent, nor zero.
     for token in [0, 1, own.incarnation, u64::MAX, u64::from_le_bytes(*b"mpxfmpxf")] {
         for number in [4, 5, 1 << 63] {
             expect_torn(&guess(token, end + 30, number));
         }
     }
-    // Even who knows it must know where it will stand.
+    // Even an attacker that knows it must know where the frame will stand.
     expect_torn(&guess(own.token, end + 31, 5));
     expect_torn(&copy);
 
-    // The neighbour: a frame that is really there.
+    // A real frame next to it.
     let (disk, _) = written_untold(3);
     disk.tamper(LOG, |log| {
         log.extend([1; 30]);
@@ -222,7 +222,7 @@ fn a_full_disk_is_an_error_and_what_was_flushed_stays() {
     assert_eq!(open(disk).unwrap().1, expected(2));
 }
 
-/// What finds no room is kept, in a new segment or not, and stored once there is.
+/// A frame that finds no room is kept, in a new segment or not, and stored once there is room.
 #[test]
 fn what_found_no_room_is_stored_once_there_is() {
     for segment_bytes in [1, 1 << 20] {
@@ -245,7 +245,7 @@ fn what_found_no_room_is_stored_once_there_is() {
     }
 }
 
-/// Whatever a sync says, the log does not go on: the system may have dropped what it was to write.
+/// After any failed sync the log does not go on: the system may have dropped what it had to write.
 #[test]
 fn a_sync_that_fails_for_want_of_room_is_never_tried_again() {
     let (disk, _) = written(2);
@@ -269,12 +269,12 @@ fn a_log_of_several_segments_is_one_log() {
         }
     }
     assert_eq!(disk.names().iter().filter(|name| name.starts_with("log-")).count(), 4);
-    // A torn frame that is not in the last segment was stable once.
+    // A torn frame in an earlier segment was stable once.
     disk.tamper("log-00000002", |content| content.truncate(content.len() - 1));
     assert!(refused(&disk).contains("log-00000002: the record at byte 0"), "{}", refused(&disk));
 }
 
-/// However long the log is, what is read of it at once is bounded.
+/// However long the log is, each read is bounded.
 #[test]
 fn frames_across_the_reader_s_window_come_back() {
     let disk = SimDisk::new();

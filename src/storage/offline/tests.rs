@@ -1,4 +1,4 @@
-//! Logs that were written by the store itself, whole and damaged at random.
+//! Logs written by the store itself, intact and damaged at random.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn vote(round: u64, from: u64, values: &[&str]) -> Record {
     Record::Accepted { ballot: ballot(round), from: Instance(from), entries: entries.finish() }
 }
 
-/// A log of a few records, in segments that are so small that there are several.
+/// A log of a few records, in segments so small that there are several.
 fn written(is_ended: bool) -> TempDir {
     let votes = (1..8).map(|round| vote(round, round * 10, &["a", "", "ccc"])).collect();
     written_with(is_ended, votes)
@@ -103,7 +103,7 @@ fn a_whole_log_is_told_in_a_sentence_and_in_lines() {
     }
 }
 
-/// Whatever is broken: an answer, and not a byte that changes.
+/// For any damage there is an answer, and not a byte changes.
 #[test]
 fn a_damaged_log_is_told_and_left_as_it_is() {
     let whole = written(false);
@@ -150,8 +150,8 @@ fn a_log_without_its_identity_or_its_segment_is_broken() {
     }
 }
 
-/// What a later release has written is listed under the number of its kind, and an acceptor keeps
-/// it.
+/// Entries of a later release are listed under the number of their kind, and an acceptor keeps
+/// them.
 #[test]
 fn control_entries_of_unknown_kinds_are_listed_by_their_number() {
     let piece = |place, content: &[u8]| Entry::Checkpoint {

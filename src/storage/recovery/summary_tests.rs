@@ -1,4 +1,5 @@
-//! Summaries of segments: a start that takes them comes back as one that reads everything.
+//! Summaries of segments: a start that uses them recovers the same state as one that reads
+//! everything.
 
 use super::tests::expect_refusal;
 use super::*;
@@ -16,7 +17,7 @@ use crate::storage::summary::summary_name;
 const TINY: LogOptions = LogOptions { segment_bytes: 120, ..LogOptions::DEFAULT };
 const ALL: LogOptions = LogOptions { reads_all: true, ..TINY };
 
-/// How many turns a life has.
+/// How many turns a run has.
 const TURNS: u64 = 24;
 
 fn ballot(round: u64) -> Ballot {
@@ -38,7 +39,7 @@ fn turn(turn: u64) -> Record {
     }
 }
 
-/// The acceptor that these records make.
+/// The acceptor that results from these records.
 fn acceptor(records: impl IntoIterator<Item = Record>) -> Acceptor {
     let mut acceptor = Acceptor::new(2, 77, Settings::default());
     records.into_iter().for_each(|record| acceptor.restore(record));
@@ -51,7 +52,7 @@ fn open(disk: &SimDisk, options: LogOptions) -> (Log<SimDisk>, Acceptor, Recover
     (log, acceptor(found), recovered)
 }
 
-/// A life of an acceptor, from turn `first` on. Returns how many turns it could answer.
+/// One run of an acceptor, from turn `first` on. Returns how many turns it could answer.
 fn live(disk: &SimDisk, first: u64) -> u64 {
     let Ok((mut log, ..)) = open_with(disk.clone(), &identity(), TINY) else { return first - 1 };
     for number in first..=TURNS {
@@ -66,14 +67,14 @@ fn live(disk: &SimDisk, first: u64) -> u64 {
     TURNS
 }
 
-/// A disk after a whole life.
+/// A disk after a whole run.
 fn lived() -> SimDisk {
     let disk = SimDisk::new();
     assert_eq!(live(&disk, 1), TURNS);
     disk
 }
 
-/// The acceptor is there that answered this many turns, whether summaries are taken or not.
+/// Checks that the acceptor comes back which answered this many turns, with and without summaries.
 fn expect_all(disk: &SimDisk, answered: u64, when: &str) {
     let (_, found, _) = open(disk, TINY);
     let is_after = |turns| found.remembers_as(&acceptor((1..=turns).map(turn)));
@@ -112,7 +113,7 @@ fn a_start_reads_what_is_not_past_and_knows_where_the_rest_is() {
     assert!(found.remembers_as(&of_all) && found.promised() == ballot(100));
     assert!(recovered.summarised >= 5, "{recovered:?}");
     assert!(recovered.records < everything.records / 2, "{recovered:?} of {everything:?}");
-    // A directory of an earlier version has no summaries. It is read once, and has them.
+    // A directory of an earlier version has no summaries. After it was read once, it has them.
     let segments = summarised(&disk);
     segments.iter().for_each(|number| disk.take_away(&summary_name(*number)));
     assert_eq!(open(&disk, TINY).2.summarised, 0);
@@ -137,7 +138,7 @@ fn summaries_go_with_their_segments() {
     let segments: Vec<u64> =
         names.list().unwrap().iter().filter_map(|name| segment_number(name)).collect();
     assert!(segments[0] > 5 && summarised(&disk).iter().all(|number| *number >= segments[0]));
-    // One that a process left behind which was killed.
+    // One left behind by a process that was killed.
     disk.plant(&summary_name(2), b"of a segment that is gone");
     open(&disk, TINY);
     assert!(!summarised(&disk).contains(&2));
@@ -147,7 +148,7 @@ fn summaries_go_with_their_segments() {
 fn killed_at_any_step_it_starts_again_with_all_it_needs() {
     let whole = lived();
     for step in 0..=whole.steps() {
-        // The process alone is killed; or the machine with it, which may lose what is not synced.
+        // Only the process is killed; or the machine with it, which may lose unsynced data.
         for seed in 0..=6 {
             let disk = SimDisk::new();
             disk.kill_after(Some(step));
@@ -161,8 +162,8 @@ fn killed_at_any_step_it_starts_again_with_all_it_needs() {
     }
 }
 
-/// Some bits of every summary, and summaries in each other's places: what is not exactly what was
-/// written is not taken, and the segment is read.
+/// Some flipped bits of every summary, and summaries in each other's places: one that is not
+/// exactly what was written is not used, and the segment is read.
 #[test]
 fn a_summary_that_is_not_what_was_written_changes_nothing() {
     let disk = lived();
@@ -189,7 +190,7 @@ fn a_summary_that_is_not_what_was_written_changes_nothing() {
     }
 }
 
-/// What is past is not looked at, unless all is; what is needed is.
+/// Old segments are not checked unless everything is read; the needed ones are.
 #[test]
 fn damage_in_what_is_past_is_found_when_it_is_read() {
     let disk = lived();

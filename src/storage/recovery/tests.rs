@@ -1,4 +1,4 @@
-//! Processes that are killed at every step, and operators who take something away.
+//! Processes that are killed at every step, and operators who remove something.
 
 use std::fs;
 use std::io;
@@ -12,24 +12,24 @@ use crate::storage::directory::Directory;
 use crate::storage::disk::Files;
 use crate::storage::log::tests::{expected, identity, open, open_with, refused, store, written};
 
-/// Small enough that a log of a few flushes has several segments.
+/// So small that a log of a few flushes has several segments.
 const SMALL: LogOptions = LogOptions { segment_bytes: 200, ..LogOptions::DEFAULT };
 
-/// How many flushes a life ends after.
+/// After how many flushes a run ends.
 const FLUSHES: u64 = 7;
 
-/// A life of an acceptor: a first start, a few flushes, over segments, and an orderly end. Returns
-/// how many flushes it could answer.
+/// One run of an acceptor: a first start, a few flushes over several segments, and an orderly end.
+/// Returns how many flushes it could answer.
 fn live<D: Disk>(disk: D) -> u64 {
     let Ok((mut log, ..)) = open_with(disk, &identity(), SMALL) else { return 0 };
     let answered = (1..=FLUSHES).find(|flush| store(&mut log, *flush).is_err());
     let answered = answered.map_or(FLUSHES, |failed| failed - 1);
-    // A process that was killed does not get as far; this one is only told that all fails.
+    // A process that was really killed does not get this far; here every call only fails.
     let _ = log.close();
     answered
 }
 
-/// Everything that was answered is there, nothing is left over, and it goes on.
+/// Checks that everything answered is there, nothing is left over, and the log goes on.
 fn expect_all<D: Disk>(open_disk: impl Fn() -> D, answered: u64, when: &str) {
     let opened = open_with(open_disk(), &identity(), SMALL);
     let (mut log, found, _) = opened.unwrap_or_else(|error| panic!("{when}: {error}"));
@@ -52,7 +52,7 @@ fn killed_at_any_step_it_starts_again_with_all_it_answered() {
     let steps = whole.steps();
     assert!(steps > 50, "{steps} steps");
     for step in 0..=steps {
-        // The process alone is killed; or the machine with it, which may lose what is not synced.
+        // Only the process is killed; or the machine with it, which may lose unsynced data.
         for seed in 0..=20 {
             let disk = SimDisk::new();
             disk.kill_after(Some(step));
@@ -105,17 +105,17 @@ fn in_a_real_directory_killed_at_any_step_it_starts_again() {
 pub struct Fused {
     disk: Directory,
     left: u64,
-    /// Whether it lets files be removed.
+    /// Whether files may be removed.
     pub may_remove: bool,
 }
 
 impl Fused {
-    /// So many steps are left.
+    /// A directory whose process has `left` steps to live.
     pub fn new(disk: Directory, left: u64) -> Self {
         Fused { disk, left, may_remove: true }
     }
 
-    /// Whether the process was not killed.
+    /// Whether the process was not killed yet.
     pub fn is_left(&self) -> bool {
         self.left > 0
     }
@@ -186,20 +186,20 @@ impl Disk for &mut Fused {
     }
 }
 
-/// What is in a directory and is not the acceptor's does no harm.
+/// Files in the directory that are not the acceptor's do no harm.
 #[test]
 fn what_others_left_in_the_directory_is_left_alone() {
     let others = ["log-00000001.bak", "log-2", "log-00000002.new", "log-", "core", "log-0000000x"];
     let (disk, _) = written(3);
     others.iter().for_each(|name| disk.plant(name, b"something"));
-    // A segment that was created, and that nothing was written into.
+    // A segment that was created but never written to.
     disk.plant("log-00000002", b"");
     assert_eq!(open(disk.clone()).unwrap().1, expected(3));
     assert!(others.iter().all(|name| disk.content(name) == b"something"));
     assert!(!disk.names().contains(&"log-00000002".to_owned()));
 }
 
-/// A disk with several segments, whose acceptor ended in order or was killed.
+/// A disk with several segments, whose acceptor ended in good order or was killed.
 fn lived(is_ended: bool) -> SimDisk {
     let disk = SimDisk::new();
     let (mut log, ..) = open_with(disk.clone(), &identity(), SMALL).unwrap();
@@ -230,7 +230,7 @@ fn whatever_takes_something_away_is_refused() {
                 disk.tamper(name, |content| content.truncate(cut));
                 expect_refusal(&disk, &format!("{name} is cut at {cut}"));
             }
-            // What it was a flush ago is put back, in the same file.
+            // The state of a flush ago is put back, in the same file.
             let disk = SimDisk::new();
             let (mut log, ..) = open_with(disk.clone(), &identity(), SMALL).unwrap();
             (1..FLUSHES).for_each(|flush| store(&mut log, flush).unwrap());
@@ -256,7 +256,7 @@ pub fn expect_refusal(disk: &SimDisk, what: &str) {
     let sentence = error.to_string();
     assert!(sentence.starts_with("disk/"), "{what}: {sentence}");
     assert!(sentence.contains("or leave it down"), "{what}: {sentence}");
-    // To vouch for it does not help: what is missing is missing.
+    // Vouching for it does not help: what is missing is missing.
     let adopting = LogOptions { adopt_copy: true, ..SMALL };
     assert!(open_with(disk.clone(), &identity(), adopting).is_err(), "{what}: it is adopted");
     let after: Vec<_> = disk.names().into_iter().map(|name| disk.content(&name)).collect();
@@ -284,7 +284,7 @@ fn no_sentence_advises_what_is_not_safe() {
         LogError::Read { path: path(), error: error() },
         LogError::Write { path: path(), error: error() },
     ];
-    // Nothing of this passes by itself.
+    // None of these errors goes away by itself.
     assert!(!all.iter().any(LogError::may_pass));
     for sentence in all.map(|error| error.to_string()) {
         for word in ["restore", "retire", "new id", "backup", "back-up", "empty directory", "\n"] {
@@ -294,8 +294,8 @@ fn no_sentence_advises_what_is_not_safe() {
     }
 }
 
-/// Every back-up is refused, whole or in part, old or new, until somebody vouches for it; then it
-/// is adopted once, if it holds everything that it says.
+/// Every backup is refused, complete or partial, old or new, until somebody vouches for it; then it
+/// is adopted once, if it holds everything that it claims.
 #[test]
 fn copies_are_refused_until_they_are_adopted_and_that_is_whole_or_did_not_happen() {
     let adopting = LogOptions { adopt_copy: true, ..SMALL };

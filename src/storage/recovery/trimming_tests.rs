@@ -15,7 +15,7 @@ use crate::storage::log::tests::{identity, open_with, refused};
 /// A segment takes a frame or two.
 const TINY: LogOptions = LogOptions { segment_bytes: 60, ..LogOptions::DEFAULT };
 
-/// How many turns a life has.
+/// How many turns a run has.
 const TURNS: u64 = 10;
 
 fn ballot(round: u64) -> Ballot {
@@ -42,7 +42,7 @@ fn take_turn<D: Disk>(log: &mut Log<D>, number: u64) -> std::io::Result<()> {
     log.flush()
 }
 
-/// The acceptor that these records make.
+/// The acceptor that results from these records.
 fn acceptor(records: impl IntoIterator<Item = Record>) -> Acceptor {
     let mut acceptor = Acceptor::new(2, 77, Settings::default());
     records.into_iter().for_each(|record| acceptor.restore(record));
@@ -53,8 +53,8 @@ fn open<D: Disk>(disk: D) -> Result<(Log<D>, Acceptor), LogError> {
     open_with(disk, &identity(), TINY).map(|(log, found, _)| (log, acceptor(found)))
 }
 
-/// A life of an acceptor: a first start, turns, and an orderly end. Returns how many turns it could
-/// answer.
+/// One run of an acceptor: a first start, turns, and an orderly end. Returns how many turns it
+/// could answer.
 fn live<D: Disk>(disk: D) -> u64 {
     let Ok((mut log, _)) = open(disk) else { return 0 };
     let answered = (1..=TURNS).find_map(|turn| {
@@ -71,7 +71,8 @@ fn numbers(disk: &mut impl Disk) -> Vec<u64> {
     disk.list().unwrap().iter().filter_map(|name| segment_number(name)).collect()
 }
 
-/// The acceptor is there that answered this many turns, nothing is left over, and it goes on.
+/// Checks that the acceptor comes back which answered this many turns, that nothing is left over,
+/// and that it goes on.
 fn expect_all<D: Disk>(open_disk: impl Fn() -> D, answered: u64, when: &str) {
     let (log, found) = open(open_disk()).unwrap_or_else(|error| panic!("{when}: {error}"));
     drop(log);
@@ -101,7 +102,7 @@ fn killed_at_any_step_of_a_removal_it_starts_again_with_all_it_needs() {
     assert!(left[0] > 3 && left.len() <= 4, "{left:?}");
     let steps = whole.steps();
     for step in 0..=steps {
-        // The process alone is killed; or the machine with it, which may lose what is not synced.
+        // Only the process is killed; or the machine with it, which may lose unsynced data.
         for seed in 0..=6 {
             let disk = SimDisk::new();
             disk.kill_after(Some(step));
@@ -132,7 +133,7 @@ fn killed_at_any_step_of_a_start_after_a_removal_it_starts_again_as_well() {
     }
 }
 
-/// Real disks are slow, so not at each.
+/// Real disks are slow, so not at every step.
 #[test]
 fn in_a_real_directory_killed_at_steps_of_a_removal_it_starts_again() {
     for step in (5..).step_by(13) {
@@ -247,7 +248,7 @@ fn segments_that_are_left_over_go_and_segments_that_are_missing_are_missed() {
         disk.tamper(&segment_name(number), |content| content.truncate(content.len() - 1));
         expect_refusal(&disk, &format!("segment {number} is short"));
     }
-    // Those below the first were to be removed, whatever is in them.
+    // Those below the first were due for removal, whatever is in them.
     let mut disk = trimmed();
     disk.plant("log-00000002", b"anything");
     disk.plant("log-00000003", b"");
@@ -266,13 +267,13 @@ fn nothing_is_removed_on_the_word_of_a_copy() {
     copy.plant("log-00000002", b"anything");
     assert!(refused(&copy).contains("is a copy"), "{}", refused(&copy));
     assert_eq!(numbers(&mut copy), [2, 4, 5, 6, 7]);
-    // A disk that is whole, with the manifest of a copy of it that was trimmed.
+    // A complete disk, with the manifest of a copy of it that was trimmed.
     let (mut whole, log) = voted(7);
     drop(log);
     whole.put_back(&trimmed(), |name| name == MANIFEST);
     assert!(refused(&whole).contains("is a copy"), "{}", refused(&whole));
     assert_eq!(numbers(&mut whole), [1, 2, 3, 4, 5, 6, 7]);
-    // An earlier state of the directory, with all that was removed since.
+    // An earlier state of the directory, with everything that was removed since.
     let (mut disk, mut log) = voted(6);
     let backup = disk.copy();
     log.append(&Record::Trimmed(Instance(40))).unwrap();
@@ -281,7 +282,7 @@ fn nothing_is_removed_on_the_word_of_a_copy() {
     disk.put_back(&backup, |_| true);
     assert!(refused(&disk).contains("is a copy") || refused(&disk).contains("holds more than"));
     assert_eq!(numbers(&mut disk), [1, 2, 3, 4, 5, 6, 7]);
-    // A copy that somebody vouches for is taken, without what was left over.
+    // A copy that somebody vouches for is adopted, without the leftovers.
     let adopting = LogOptions { adopt_copy: true, ..TINY };
     let (_, found, _) = open_with(copy.clone(), &identity(), adopting).unwrap();
     assert_eq!(acceptor(found).trimmed(), Instance(40));
@@ -312,7 +313,7 @@ fn manifests_of_other_formats_are_read_or_refused_by_name() {
     }
 }
 
-/// It takes room and does no harm; the acceptor may be needed.
+/// It takes space but does no harm; the acceptor may be needed.
 #[test]
 fn a_segment_that_cannot_be_removed_ends_nobody_and_goes_once_it_can() {
     let folder = tempfile::tempdir().unwrap();
@@ -322,7 +323,7 @@ fn a_segment_that_cannot_be_removed_ends_nobody_and_goes_once_it_can() {
     assert_eq!(live(&mut fused), TURNS);
     let left = numbers(&mut &mut fused);
     assert_eq!(left[0], 1, "{left:?}");
-    // A start that cannot remove it either warns, and goes on.
+    // A start that cannot remove it either logs a warning and goes on.
     let found = open(&mut fused).map(|(_, found)| found).unwrap();
     assert!(found.remembers_as(&acceptor((1..=TURNS).map(turn))), "{found:?}");
     assert_eq!(numbers(&mut &mut fused), left);
