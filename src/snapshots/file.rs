@@ -1,14 +1,14 @@
-//! A snapshot as bytes.
+//! The form of a snapshot as bytes.
 //!
 //! ```text
 //!   file:   magic 8 | frame ...
 //!   frame:  kind 1 | payload bytes 4 | number 4 | checksum 4 | payload
 //! ```
 //!
-//! The first frame is the head: the format's number, whose state it is, and how delivery stands.
-//! The application's bytes follow in frames of at most 256 KiB, and the last frame has their number
-//! and their SHA-256. The checksum of a frame is over the place of the snapshot in the log as well,
-//! so a frame of another snapshot is not taken for one of this.
+//! The first frame is the head: the format's number, the kind of the application's state, and the
+//! state of delivery. The application's bytes follow in frames of at most 256 KiB, and the last
+//! frame has their number and their SHA-256. The checksum of a frame also covers the place of the
+//! snapshot in the log, so a frame of another snapshot is not taken for one of this.
 
 use std::io::{self, Read, Write};
 
@@ -28,7 +28,7 @@ const FORMAT: u8 = 1;
 
 const FRAME_HEADER_BYTES: usize = 13;
 
-/// The most bytes of a frame that is no head.
+/// The most bytes of a frame other than the head.
 const CHUNK_BYTES: usize = 1 << 18;
 
 /// The most bytes of a head: a table of some ten million sessions.
@@ -38,14 +38,14 @@ const HEAD: u8 = 1;
 const CHUNK: u8 = 2;
 const END: u8 = 3;
 
-/// What a snapshot says of itself.
+/// A snapshot's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The name of the cluster.
     pub cluster: String,
-    /// Whose state it is.
+    /// Which application's state it holds.
     pub kind: StateKind,
-    /// How delivery stood.
+    /// The state of delivery.
     pub checkpoint: Checkpoint,
 }
 
@@ -104,7 +104,7 @@ fn checksum(of: Instance, header: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Writes a snapshot to a file that is empty. Its application's bytes are written to it as to any
+/// Writes a snapshot to an empty file. The application's bytes are written to it as to any
 /// [`Write`].
 #[derive(Debug)]
 pub struct Writer<'a, D> {
@@ -127,7 +127,7 @@ impl<'a, D: Disk> Writer<'a, D> {
     ///
     /// # Errors
     ///
-    /// As the disk has them.
+    /// Those of the disk.
     pub fn begin(disk: &'a mut D, name: &'a str, label: &Label) -> io::Result<Self> {
         disk.append(name, &MAGIC)?;
         let (of, chunk) = (label.of(), Vec::with_capacity(CHUNK_BYTES));
@@ -168,7 +168,7 @@ impl<'a, D: Disk> Writer<'a, D> {
     ///
     /// # Errors
     ///
-    /// As the disk has them.
+    /// Those of the disk.
     pub fn end(mut self) -> io::Result<u64> {
         self.put_chunk()?;
         let mut end = self.bytes.to_le_bytes().to_vec();
@@ -189,7 +189,7 @@ impl<D: Disk> Write for Writer<'_, D> {
         Ok(taken)
     }
 
-    /// Nothing waits for it: what is written counts once all of it is.
+    /// Nothing waits for it: a snapshot counts only once all of it is written.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -205,7 +205,7 @@ struct Frame {
 }
 
 impl Frame {
-    /// The frame at `offset`, which must have this number. Its checksum is not looked at yet.
+    /// The frame at `offset`, which must have this number. Its checksum is not verified yet.
     fn read(disk: &mut impl Files, name: &str, offset: u64, expected: u32) -> io::Result<Self> {
         let torn = || damaged(&format!("the frame at byte {offset} is not whole"));
         let mut bytes = [0; FRAME_HEADER_BYTES];
@@ -217,7 +217,7 @@ impl Frame {
         let number = u32::from_le_bytes([n0, n1, n2, n3]);
         let most = if kind == HEAD { HEAD_BYTES_MAX } else { CHUNK_BYTES };
         let begin = offset + bytes.len() as u64;
-        // So that what is claimed and not there takes no memory.
+        // So that a claimed length that is not there takes no memory.
         let behind = disk.length(name)?.saturating_sub(begin);
         if number != expected || length > most || length as u64 > behind {
             return Err(torn());
@@ -257,7 +257,7 @@ pub struct Reader<'a, D> {
     taken: usize,
     hash: Sha256,
     bytes: u64,
-    /// What the end says, once it was read.
+    /// The hash in the last frame, once it was read.
     end: Option<[u8; 32]>,
 }
 
@@ -266,7 +266,7 @@ impl<'a, D: Files> Reader<'a, D> {
     ///
     /// # Errors
     ///
-    /// When it is none, with what is wrong as the error's text; and as the disk has them.
+    /// When it is not a snapshot, with the reason as the error's text; and those of the disk.
     pub fn begin(disk: &'a mut D, name: &str) -> io::Result<Self> {
         let mut magic = [0; MAGIC.len()];
         let length = disk.read_at(name, 0, &mut magic)?;
@@ -299,12 +299,12 @@ impl<'a, D: Files> Reader<'a, D> {
         })
     }
 
-    /// What it says of itself.
+    /// Its description of itself.
     pub fn label(&self) -> &Label {
         &self.label
     }
 
-    /// Goes on to the next chunk. Gives false at the end, which has been checked then.
+    /// Goes on to the next chunk. Returns false at the end, which has been verified then.
     fn advance(&mut self) -> io::Result<bool> {
         if self.end.is_some() {
             return Ok(false);

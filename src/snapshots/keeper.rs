@@ -1,12 +1,12 @@
 //! The thread that writes snapshots, while the application goes on.
 //!
-//! One is written at a time, and at most a fifth of the time is spent on it: an application that is
-//! asked again while it is not free goes without that one. What fails is said, and tried again at
-//! the next place; nothing is removed from the log meanwhile.
+//! One is written at a time, and at most a fifth of the time is spent on it: a place that comes up
+//! while the thread is not free is skipped. A failure is logged, and the next place is tried;
+//! meanwhile nothing is removed from the log.
 //!
 //! Between two snapshots it does the errands of the role (`protocol::transfer`): it reads what
-//! other learners want, and writes what comes of theirs. What it has no time for is asked for
-//! again.
+//! other learners request, and writes what arrives of theirs. Errands that it has no time for are
+//! requested again.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -32,44 +32,44 @@ use crate::protocol::types::{Instance, Time};
 use crate::storage::directory::Directory;
 use crate::storage::disk::{Disk, Files};
 
-/// After a snapshot so many times as long as it took are left to others.
+/// The pause after a snapshot, as a multiple of the time it took.
 const PAUSES: u32 = 4;
 
-/// How long it waits before it tells again what was not heard.
+/// How long it waits before it repeats a report that was not taken.
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
-/// How much waits for it, at most.
+/// How many jobs wait for it, at most.
 const JOBS_MAX: usize = 16;
 
-/// Whose snapshots are kept, and where.
+/// Which snapshots are kept, and where.
 #[derive(Debug)]
 pub struct Shop<D> {
     /// The directory.
     pub shelf: Shelf<D>,
     /// The name of the cluster.
     pub cluster: String,
-    /// Whose state it is.
+    /// Which application's state they hold.
     pub kind: StateKind,
 }
 
-/// Writes snapshots, one at a time, in a thread of its own. Dropped, it gives up what it is
+/// Writes snapshots, one at a time, in a thread of its own. When dropped, it gives up the one it is
 /// writing.
 pub struct Keeper {
     jobs: Sender<Job>,
     shared: Arc<Shared>,
-    /// What was kept, to be read beside the thread.
+    /// The stored snapshots, for reading beside the thread.
     files: Mutex<Box<dyn Files>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Hands the thread what the role wants done.
+/// Hands the role's errands to the thread.
 #[derive(Clone, Debug)]
 pub struct Errands {
     jobs: Sender<Job>,
 }
 
 impl Errands {
-    /// Has it done, unless too much waits.
+    /// Queues an errand, unless too many jobs wait.
     pub fn run(&self, errand: Errand) {
         if self.jobs.try_send(Job::Errand(errand)).is_err() {
             debug!("an errand is not done: the thread that writes snapshots has too much to do");
@@ -93,8 +93,8 @@ enum Job {
 }
 
 impl Keeper {
-    /// Starts the thread. It hands `tell` what the role must know: that a snapshot is on stable
-    /// storage, again and again until that returns true; and what came of errands, once.
+    /// Starts the thread. It reports to the role by `tell`: that a snapshot is on stable storage,
+    /// repeatedly until that returns true; and the outcomes of errands, once.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl Keeper {
         Ok(Keeper { jobs: sender, shared, files, thread: Some(thread) })
     }
 
-    /// What the role has it do.
+    /// A handle for the role's errands.
     pub fn errands(&self) -> Errands {
         Errands { jobs: self.jobs.clone() }
     }
@@ -124,7 +124,7 @@ impl Keeper {
     ///
     /// # Errors
     ///
-    /// As `restore` and the disk have them.
+    /// Those of `restore` and of the disk.
     pub fn read<R>(
         &self,
         of: Instance,
@@ -134,7 +134,7 @@ impl Keeper {
         restore(&mut Reader::begin(&mut *files, &name_of(of))?)
     }
 
-    /// Whether it would take one now. Ask before the application is frozen.
+    /// Whether it would take a snapshot now. Ask before freezing the application.
     pub fn is_free(&self) -> bool {
         !self.shared.is_busy.load(Ordering::Acquire)
     }
@@ -174,7 +174,7 @@ impl Drop for Keeper {
     }
 }
 
-/// What the thread has to do with.
+/// Everything the thread works with.
 struct Work<T> {
     shop: Shop<Directory>,
     shared: Arc<Shared>,
@@ -185,7 +185,7 @@ struct Work<T> {
 
 impl<T: FnMut(Input) -> bool> Work<T> {
     fn run(mut self, jobs: &Receiver<Job>) {
-        // Until then no snapshot is written.
+        // No snapshot is written until then.
         let mut rest: Option<(Time, Free)> = None;
         loop {
             let job = match &rest {
@@ -200,17 +200,18 @@ impl<T: FnMut(Input) -> bool> Work<T> {
             };
             match job {
                 None | Some(Job::Stop) => return,
-                // What waited before that is not done any more.
+                // Jobs that waited before that are not done any more.
                 Some(_) if self.shared.is_stopped.load(Ordering::Acquire) => return,
                 Some(Job::Write(checkpoint, frozen)) => {
-                    // Dropped also when what was frozen panics: the next one says so.
+                    // Dropped even if the frozen state panics while it writes: the next job reports
+                    // that.
                     let free = Free(Arc::clone(&self.shared));
                     let start = self.clock.now();
                     self.write(&checkpoint, frozen);
                     let end = self.clock.now();
                     rest = Some((end + end.since(start) * PAUSES, free));
                 }
-                // What is not heard is asked for again.
+                // An outcome that is not taken is requested again.
                 Some(Job::Errand(errand)) => match self.shop.run(errand, &self.settings) {
                     Ok(Some(outcome)) => drop((self.tell)(Input::Done(outcome))),
                     Ok(None) => {}
@@ -229,7 +230,7 @@ impl<T: FnMut(Input) -> bool> Work<T> {
         match self.shop.put(checkpoint, |out| frozen(&mut Stoppable { out, shared })) {
             Ok(()) => {
                 debug!("keeps a snapshot of what lies below instance {}", head.of);
-                // Whoever ends may be waiting for this thread, and hears nothing any more.
+                // A role that ends may be waiting for this thread, and takes nothing any more.
                 while !(self.tell)(Input::Kept(head))
                     && !self.shared.is_stopped.load(Ordering::Acquire)
                 {
@@ -248,7 +249,7 @@ impl<T: FnMut(Input) -> bool> Work<T> {
     }
 }
 
-/// Dropped, it lets the next snapshot come.
+/// When dropped, it allows the next snapshot.
 struct Free(Arc<Shared>);
 
 impl Drop for Free {
@@ -258,11 +259,11 @@ impl Drop for Free {
 }
 
 impl<D: Disk> Shop<D> {
-    /// Does an errand. None: nothing came of it.
+    /// Does an errand. Returns none if it had no outcome.
     ///
     /// # Errors
     ///
-    /// When what was fetched cannot be written.
+    /// When a fetched piece cannot be written.
     pub fn run(&mut self, errand: Errand, settings: &Settings) -> io::Result<Option<Outcome>> {
         Ok(match errand {
             Errand::Lend { asker, fetch } => match self.shelf.lend(&fetch, settings) {
@@ -293,11 +294,11 @@ impl<D: Disk> Shop<D> {
         })
     }
 
-    /// Puts the snapshot of this place there, whose application's part `write` writes.
+    /// Adds the snapshot of this place, whose application's part `write` writes.
     ///
     /// # Errors
     ///
-    /// As [`Shelf::put`] has them.
+    /// Those of [`Shelf::put`].
     pub fn put(
         &mut self,
         checkpoint: &Checkpoint,

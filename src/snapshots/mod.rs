@@ -1,21 +1,21 @@
-//! Snapshots: what was made of the log up to some place, on stable storage, so that the log below
-//! is not needed any more.
+//! Snapshots: the application's state at some place of the log, on stable storage, so that the log
+//! below is not needed any more.
 //!
 //! A snapshot has two parts. The library's says where it was taken and how delivery stands there
 //! ([`Checkpoint`](crate::protocol::checkpoint::Checkpoint)); the application's is whatever bytes
-//! it writes. `file` has their form, `shelf` the directory that they stand in, `keeper` the thread
-//! that writes them while the application goes on, and `offline` what operators do with them.
+//! it writes. `file` has their form, `shelf` the directory that holds them, `keeper` the thread
+//! that writes them while the application goes on, and `offline` the commands for operators.
 //!
-//! What is promised of each, and where that is:
+//! The promises, and where they are kept:
 //!
-//! 1. It is whole or it is none. It is written under another name, synced, read back, and only then
-//!    renamed (`shelf`).
-//! 2. It is told to the cluster after that (`keeper`): nothing is removed on the word of a snapshot
-//!    that a crash could take away.
-//! 3. A damaged one is never taken for an empty one, nor for a whole one: all of it is checked
-//!    before any of it is used (`file`), and if all are damaged nothing starts.
-//! 4. Two are kept. If the newer one rots, the older one does, as long as the log reaches back to
-//!    it; else another learner's.
+//! 1. A snapshot is complete or does not exist. It is written under another name, synced, read
+//!    back, and only then renamed (`shelf`).
+//! 2. The cluster hears of it after that (`keeper`): nothing is removed because of a snapshot that
+//!    a crash could take away.
+//! 3. A damaged one is never taken for an empty or an intact one: all of it is verified before any
+//!    of it is used (`file`), and if all are damaged nothing starts.
+//! 4. Two are kept. If the newer one rots, the older one will do, as long as the log reaches back
+//!    to it; otherwise another learner's.
 
 pub mod file;
 pub mod keeper;

@@ -1,8 +1,8 @@
-//! `paxos snapshot`: snapshots as files, for operators: what there is, whether it is whole, and how
-//! one gets from one learner to another.
+//! `paxos snapshot`: snapshots as files, for operators. Which are there, are they intact, and how
+//! does one get from one learner to another?
 //!
-//! Looking takes no lock, so it may be done while a learner runs: a snapshot never changes under
-//! its name.
+//! Listing and verifying take no lock, so they work while a learner runs: a snapshot never changes
+//! under its name.
 
 use std::fs;
 use std::io::{self, Write};
@@ -22,24 +22,24 @@ const COPIED_BYTES: usize = 1 << 18;
 /// What to do with snapshots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SnapshotCommand {
-    /// List those of a learner.
+    /// List a learner's snapshots.
     List {
         /// The learner's directory.
         path: PathBuf,
     },
-    /// Read all of them, or of one.
+    /// Verify all of a learner's snapshots, or one file.
     Verify {
         /// The learner's directory, or a file.
         path: PathBuf,
     },
-    /// Copy the newest that is whole to a file.
+    /// Copy the newest intact one to a file.
     Export {
         /// The learner's directory.
         path: PathBuf,
-        /// The file, which must not be there.
+        /// The file, which must not exist.
         file: PathBuf,
     },
-    /// Put a file among a learner's snapshots.
+    /// Add a file to a learner's snapshots.
     Import {
         /// The file.
         file: PathBuf,
@@ -48,7 +48,7 @@ pub enum SnapshotCommand {
     },
 }
 
-/// Does it. What there is to say goes to `out`, a line for each snapshot.
+/// Runs the command. Its output goes to `out`, a line for each snapshot.
 ///
 /// # Errors
 ///
@@ -135,7 +135,7 @@ fn say_whole(path: &str, found: &Found, out: &mut impl Write) -> Result<(), Offl
     .map_err(OfflineError::Output)
 }
 
-/// What a file is that stands alone, under any name.
+/// Verifies a file that stands alone, under any name.
 fn look(file: &Path) -> Result<Found, OfflineError> {
     let (folder, name) = split(file)?;
     Shelf::new(Archive::new(&folder)).verify(&name).map_err(|error| {
@@ -172,7 +172,7 @@ fn export(path: &Path, file: &Path, out: &mut impl Write) -> Result<(), OfflineE
             Ok(found) => {
                 let part = PathBuf::from(format!("{shown}.part"));
                 let (folder, _) = split(file)?;
-                // As private as the snapshot is, and never through somebody else's link.
+                // As private as the snapshot, and never through another user's link.
                 let mut options = fs::OpenOptions::new();
                 options.write(true).create_new(true).mode(0o600);
                 let mut aside = options.open(&part).map_err(in_the_way)?;
@@ -180,7 +180,7 @@ fn export(path: &Path, file: &Path, out: &mut impl Write) -> Result<(), OfflineE
                 let copied = copy(&mut archive, &name, &mut |bytes| aside.write_all(bytes));
                 let copied = copied.and_then(|()| aside.sync_all());
                 if copied.is_err() {
-                    // The error is what matters.
+                    // The first error is the one that matters.
                     let _ = fs::remove_file(&part);
                 }
                 copied
@@ -231,12 +231,13 @@ fn import(file: &Path, path: &Path, out: &mut impl Write) -> Result<(), OfflineE
     say_whole(&shelf.path_of(&name_of(of)), &found, out)
 }
 
-/// Refuses a snapshot that would put the learner of this directory back, or is of something else.
+/// Refuses a snapshot that would set the learner of this directory back, or is of another cluster
+/// or application.
 fn expect_older(path: &Path, found: &Found) -> Result<(), String> {
     let shown = path.display();
     let mut shelf = Shelf::new(Archive::new(path));
     for name in shelf.names().unwrap_or_default() {
-        // One that is damaged is in nobody's way.
+        // A damaged one is no obstacle.
         let Ok(there) = shelf.verify(&name) else { continue };
         let (one, other) = (&there.label, &found.label);
         if (&one.cluster, one.kind) != (&other.cluster, other.kind) {
@@ -256,7 +257,7 @@ fn expect_older(path: &Path, found: &Found) -> Result<(), String> {
     Ok(())
 }
 
-/// Hands all bytes of a file to `take`, in pieces.
+/// Calls `take` with all bytes of a file, in pieces.
 fn copy(
     from: &mut impl Disk,
     name: &str,

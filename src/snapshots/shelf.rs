@@ -1,7 +1,7 @@
-//! The directory of one learner's snapshots.
+//! How one learner's snapshots are written and found in its directory.
 //!
 //! A snapshot is written as `NAME.part`, synced, read back and checked, and then renamed; so a name
-//! without `.part` is that of a snapshot that was whole once. The two newest are kept.
+//! without `.part` is that of a snapshot that was intact once. The two newest are kept.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -24,14 +24,14 @@ const PREFIX: &str = "snapshot-";
 const PART: &str = ".part";
 const FETCHED: &str = ".fetched";
 
-/// While so many snapshots are put there, one that others are fetching stays.
+/// For how many further snapshots one that others are fetching is kept.
 const STAYS: u32 = 8;
 
 /// Snapshots in a directory.
 #[derive(Debug)]
 pub struct Shelf<D> {
     disk: D,
-    /// What others have been fetching, and for how many snapshots more it stays.
+    /// The snapshot that others have been fetching, and for how many more it stays.
     lent: Option<(SnapshotName, u32)>,
 }
 
@@ -41,9 +41,9 @@ pub struct Shelf<D> {
 pub enum ShelfError {
     /// The directory cannot be used.
     Disk(String, io::Error),
-    /// No snapshot is whole.
+    /// No snapshot is intact.
     Damaged(String),
-    /// They are of something else.
+    /// They are of another cluster or application.
     Foreign(String),
 }
 
@@ -60,12 +60,12 @@ impl fmt::Display for ShelfError {
 
 impl std::error::Error for ShelfError {}
 
-/// What is known of a snapshot that is whole.
+/// What is known of an intact snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The name of its file.
     pub name: String,
-    /// What it says of itself.
+    /// Its description of itself.
     pub label: Label,
     /// How many bytes the application's part has.
     pub bytes: u64,
@@ -73,10 +73,10 @@ pub struct Found {
     pub hash: [u8; 32],
 }
 
-/// How much of a snapshot that is being fetched is there.
+/// How much of a snapshot that is being fetched is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// So many bytes of its file.
+    /// This many bytes of its file.
     Part(u64),
     /// All of it: it is among the snapshots.
     Whole(Checkpoint),
@@ -87,7 +87,7 @@ pub fn name_of(of: Instance) -> String {
     format!("{PREFIX}{:020}", of.0)
 }
 
-/// Of what the file `name` is the snapshot, if it looks like one.
+/// The instance that the file `name` is the snapshot of, if its name is that of one.
 pub fn of_name(name: &str) -> Option<Instance> {
     let digits = name.strip_prefix(PREFIX)?;
     let is_plain = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -100,7 +100,7 @@ impl<D: Disk> Shelf<D> {
         Shelf { disk, lent: None }
     }
 
-    /// How messages call a file of it; the directory itself for no name.
+    /// The path that messages show for one of its files; the directory itself for an empty name.
     pub fn path_of(&self, name: &str) -> String {
         self.disk.path_of(name)
     }
@@ -109,7 +109,7 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     ///
-    /// As the disk has them.
+    /// Those of the disk.
     pub fn names(&mut self) -> io::Result<Vec<String>> {
         let mut names = self.disk.list()?;
         names.retain(|name| of_name(name).is_some());
@@ -121,7 +121,7 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     ///
-    /// When it is not whole: what is wrong.
+    /// When it is not intact, with the reason.
     pub fn verify(&mut self, name: &str) -> io::Result<Found> {
         let reader = Reader::begin(&mut self.disk, name)?;
         let label = reader.label().clone();
@@ -133,7 +133,7 @@ impl<D: Disk> Shelf<D> {
         Ok(Found { name: name.to_owned(), label, bytes, hash })
     }
 
-    /// Its application's bytes, to be read.
+    /// A reader of the application's bytes.
     ///
     /// # Errors
     ///
@@ -142,12 +142,12 @@ impl<D: Disk> Shelf<D> {
         Reader::begin(&mut self.disk, name)
     }
 
-    /// The newest snapshot that is whole, if there are any snapshots.
+    /// The newest intact snapshot, if there are any snapshots.
     ///
     /// # Errors
     ///
-    /// When none is whole, and when it is of another cluster or another program: then nothing must
-    /// begin as if there were none.
+    /// When none is intact, or when it is of another cluster or another program: then nothing may
+    /// begin as if there were no snapshots.
     pub fn newest(&mut self, cluster: &str, kind: StateKind) -> Result<Option<Found>, ShelfError> {
         let names = self.names().map_err(|error| self.trouble(error))?;
         let mut damage = None;
@@ -199,13 +199,13 @@ impl<D: Disk> Shelf<D> {
         ShelfError::Disk(self.path_of(""), error)
     }
 
-    /// Puts a snapshot there, whose application's part `write` writes. It is stable, and was read
-    /// back, when this returns.
+    /// Adds a snapshot, whose application's part `write` writes. It is stable, and was read back,
+    /// when this returns.
     ///
     /// # Errors
     ///
-    /// When it cannot be written, or what is read back is not what was written. What was there
-    /// before is still there.
+    /// When it cannot be written, or is not read back as it was written. Older snapshots are still
+    /// there.
     pub fn put(
         &mut self,
         label: &Label,
@@ -218,12 +218,12 @@ impl<D: Disk> Shelf<D> {
         })
     }
 
-    /// Puts a copy of a snapshot there, of `of`, which `pieces` hands out from its beginning to its
-    /// end. It is stable, and was read back, when this returns.
+    /// Adds a copy of the snapshot of `of`, which `pieces` hands out from its beginning to its end.
+    /// It is stable, and was read back, when this returns.
     ///
     /// # Errors
     ///
-    /// As [`Shelf::put`].
+    /// Those of [`Shelf::put`].
     pub fn put_copy(
         &mut self,
         of: Instance,
@@ -239,25 +239,25 @@ impl<D: Disk> Shelf<D> {
         })
     }
 
-    /// Puts a file there that `write` writes, and whose length it returns.
+    /// Adds a file that `write` writes, and whose length it returns.
     fn put_aside(
         &mut self,
         name: &str,
         write: impl FnOnce(&mut D, &str) -> io::Result<u64>,
     ) -> io::Result<()> {
         let part = format!("{name}{PART}");
-        // What was left half way takes room that may be wanted.
+        // Incomplete files take space that may be needed.
         self.remove_parts()?;
         let written = self.write_aside(&part, write);
         if let Err(error) = written {
-            // It takes room that may be wanted. The error is what matters.
+            // It takes space that may be needed. The first error is the one that matters.
             let _ = self.disk.remove(&part);
             return Err(error);
         }
         self.finish(&part, name)
     }
 
-    /// Gives what is whole and stable its name.
+    /// Gives an intact and stable file its name.
     fn finish(&mut self, part: &str, name: &str) -> io::Result<()> {
         self.disk.rename(part, name)?;
         self.disk.sync_names()?;
@@ -279,7 +279,7 @@ impl<D: Disk> Shelf<D> {
         Reader::begin(&mut self.disk, part)?.finish().map(drop)
     }
 
-    /// Removes what is older than the snapshots that are kept.
+    /// Removes everything older than the snapshots that are kept.
     fn tidy(&mut self, newest: &str) -> io::Result<()> {
         let names = self.names()?;
         let above = names.iter().take_while(|name| name.as_str() != newest).count();
@@ -289,7 +289,7 @@ impl<D: Disk> Shelf<D> {
                 self.disk.remove(name)?;
             }
         }
-        // What was being fetched and is no better is of no use.
+        // A partly fetched snapshot that is no newer is of no use.
         for name in self.disk.list()? {
             let of = name.strip_suffix(FETCHED).and_then(|name| name.rsplit_once('.'));
             if of.is_some_and(|(of, _)| of_name(of).is_some() && of <= newest) {
@@ -299,16 +299,16 @@ impl<D: Disk> Shelf<D> {
         Ok(())
     }
 
-    /// The files of it, to be read by another thread.
+    /// Its files, for another thread that reads them.
     ///
     /// # Errors
     ///
-    /// As the disk has them.
+    /// Those of the disk.
     pub fn files(&self) -> io::Result<Box<dyn Files>> {
         self.disk.files()
     }
 
-    /// What tells the snapshot in this file from others.
+    /// The name that distinguishes the snapshot in this file from others.
     fn identify(&mut self, file: &str) -> io::Result<SnapshotName> {
         let label = Reader::begin(&mut self.disk, file)?.label().clone();
         let (Checkpoint { head, name: log, .. }, mut tail) = (label.checkpoint, [0; 8]);
@@ -318,7 +318,7 @@ impl<D: Disk> Shelf<D> {
         Ok(SnapshotName { log, of: head.of, keep: head.keep, bytes, tail })
     }
 
-    /// The chunks that another learner wants, of those that are here.
+    /// The chunks that another learner requests, as far as they are here.
     ///
     /// # Errors
     ///
@@ -337,7 +337,7 @@ impl<D: Disk> Shelf<D> {
         if fetch.snapshot.is_some_and(|wanted| wanted != name) {
             return Ok(Vec::new());
         }
-        // Who has only asked what there is may fetch it from another learner.
+        // A learner that has only asked for the newest may fetch it from another one.
         if fetch.snapshot.is_some() {
             self.lent = Some((name, STAYS));
         }
@@ -351,13 +351,13 @@ impl<D: Disk> Shelf<D> {
         Ok(chunks)
     }
 
-    /// Puts a piece of another learner's snapshot into a file of its own, unless the file has it
-    /// already; and, once all of it is there and is the snapshot of `kind` in `cluster` that it was
-    /// said to be, among the snapshots. What is left of others that were begun is removed.
+    /// Adds a piece of another learner's snapshot to a file of its own, unless the file has it
+    /// already. Once all of it is there, and is the snapshot of `kind` in `cluster` that it was
+    /// said to be, it joins the snapshots. Other partly fetched ones are removed.
     ///
     /// # Errors
     ///
-    /// When it cannot be written. [`io::ErrorKind::InvalidData`] when all is there and it is not
+    /// When it cannot be written. [`io::ErrorKind::InvalidData`] when all is there but it is not
     /// that snapshot: it is removed.
     pub fn put_fetched(
         &mut self,
@@ -370,7 +370,7 @@ impl<D: Disk> Shelf<D> {
         let mut is_there = false;
         let all = self.disk.list()?;
         if all.contains(&file) && self.identify(&file).is_ok_and(|there| there == *name) {
-            // It was put there before, and whoever wanted it has not heard.
+            // It was added before, and the learner has not heard of it.
             if let Ok(found) = self.verify(&file) {
                 return Ok(Stored::Whole(found.label.checkpoint));
             }
@@ -403,7 +403,7 @@ impl<D: Disk> Shelf<D> {
                 Ok(Stored::Whole(checkpoint))
             }
             Err(error) => {
-                // Else the disk may do better the next time.
+                // After other errors the disk may do better next time.
                 if error.kind() == io::ErrorKind::InvalidData {
                     self.disk.remove(&part)?;
                 }
@@ -412,7 +412,7 @@ impl<D: Disk> Shelf<D> {
         }
     }
 
-    /// What was fetched is stable, whole, and what it was said to be.
+    /// Checks that a fetched file is stable, intact, and what it was said to be.
     fn expect_whole(
         &mut self,
         part: &str,

@@ -1,4 +1,5 @@
-//! What is kept, and what is refused; `sim::drills::snapshots` has crashes and damage.
+//! Which snapshots are kept, and which are refused; `sim::drills::snapshots` has crashes and
+//! damage.
 
 use std::io;
 
