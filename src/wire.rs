@@ -2,8 +2,8 @@
 //!
 //! A datagram is a header of fixed size and a body. The body is a head (a bincode structure, with
 //! the number of items that follow) and the items, each on its own. Items are decoded one by one
-//! from what is really there, so no datagram can ask for more memory than a small multiple of its
-//! length. Decoding never panics, whatever the bytes, and every refusal has a reason.
+//! from what is really there, so no datagram can take more memory than a small multiple of its
+//! length. Decoding never panics on any bytes, and every refusal has a reason.
 //!
 //! bincode 2.0.1 is the last release that works and is no longer maintained, which is why nothing
 //! outside this module knows of it: the structures it encodes are private mirrors of the messages.
@@ -24,11 +24,11 @@ use crate::protocol::versions::{Version, Versions};
 /// The first bytes of every datagram.
 const MAGIC: [u8; 4] = *b"mpxs";
 
-/// The first bytes of what doctors say to each other (`doctor::probe`). It is no message.
+/// The first bytes of the doctors' probes (`doctor::probe`), which are no messages.
 pub(crate) const PROBE_MAGIC: [u8; 4] = *b"mpxd";
 
-/// This release's version, which rises whenever a message changes its form. It reads the one before
-/// as well, and sends in that until everybody reads this one (`protocol::versions`):
+/// This release's version, which rises whenever a message changes its form. This release reads the
+/// one before as well, and sends in that until everybody reads this one (`protocol::versions`):
 ///
 /// * 8: the first that a later release still reads.
 /// * 9: processes say which versions they read, and how many sessions they remember
@@ -38,11 +38,11 @@ pub const VERSION: u8 = Version::NEWEST.0;
 /// Set in the version of datagrams that are sealed (see `auth`), and in no other.
 const SEALED: u8 = 0x80;
 
-/// The kind of a datagram that carries no message, but what processes say at the door (`auth`).
+/// The kind of a datagram that carries no message but a handshake (`auth`).
 const HELLO: u8 = 0xff;
 
-/// The kind of a datagram that carries no message either: it asks whether an address reaches a
-/// process, or answers that it does (`runtime::addresses`).
+/// The kind of another datagram without a message: it asks whether an address reaches a process, or
+/// answers that it does (`runtime::addresses`).
 const KNOCK: u8 = 0xfe;
 
 /// magic 4, version 1, kind 1, role 1, id 4, boot 8, cluster 8, acceptor_count 1.
@@ -52,17 +52,17 @@ pub(crate) const HEADER_BYTES: usize = 28;
 #[derive(Clone, Debug)]
 pub struct Codec {
     cluster: u64,
-    /// What all members must agree on, or two quorums might not meet.
+    /// All members must agree on it, or two quorums might not share an acceptor.
     acceptor_count: u8,
     sender: Sender,
     /// The other roles of this process.
     beside: Vec<Sender>,
     datagram_bytes: usize,
-    /// Which versions are understood.
+    /// Which versions it reads.
     reads: Versions,
-    /// The one in which this process sends at the moment; its clones send in the same.
+    /// The version in which this process sends at present; clones share it.
     sends: Arc<AtomicU8>,
-    /// Set where datagrams are sealed, and no others are understood.
+    /// Set where datagrams are sealed, and no others are accepted.
     sealed: u8,
 }
 
@@ -82,13 +82,13 @@ pub struct Header {
 pub enum Envelope {
     /// A message of this kind.
     Message(Header),
-    /// What this process says at the door.
+    /// A handshake of this process.
     Hello(Sender),
-    /// This process asks whether an address is this one's, or says that one is its own.
+    /// A question of this process whether an address is ours, or its answer that one is its own.
     Knock(Sender),
 }
 
-/// A message does not fit a datagram: a mistake of the sender's, never the network's.
+/// A message does not fit a datagram: a bug of the sender, never the network's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong {
     /// How many bytes it takes.
@@ -108,9 +108,9 @@ impl fmt::Display for TooLong {
 pub enum Refusal {
     /// Shorter than a header.
     TooShort,
-    /// What a doctor says to others.
+    /// A probe of a doctor.
     Probe,
-    /// Not one of ours: the magic is another.
+    /// Not one of ours: the magic differs.
     Foreign,
     /// Of another version of the format.
     OtherVersion,
@@ -141,11 +141,11 @@ pub enum Refusal {
     Sealed,
     /// Sealed with a key that this process does not have.
     OtherKey,
-    /// Its tag is wrong: not sealed by who has the key, or changed since.
+    /// Its tag is wrong: not sealed by a holder of the key, or changed since.
     Forged,
     /// Taken before, or too old to tell.
     Replayed,
-    /// From a session that has not proven to be alive: new, or a recording.
+    /// From a session that has not proven to be alive: it is new, or a recording.
     Unproven,
 }
 
@@ -191,14 +191,14 @@ impl Codec {
         Codec { cluster, acceptor_count, sender, beside, datagram_bytes, reads, sends, sealed }
     }
 
-    /// The same, which understands these versions alone.
+    /// The same, but it reads these versions alone.
     pub fn reading(self, reads: Versions) -> Self {
         Codec { reads, ..self }
     }
 
     /// From now on this process sends in `version`. Before the first call it is the oldest.
     pub fn speak(&self, version: Version) {
-        // Late by a moment is as good: everybody who hears this process reads both.
+        // A moment's delay is harmless: everybody who hears this process reads both.
         self.sends.store(version.0, Ordering::Relaxed);
     }
 
@@ -223,12 +223,12 @@ impl Codec {
         self.sender
     }
 
-    /// These are of the same process, and are heard without the network.
+    /// These roles are in the same process, and are heard without the network.
     pub fn share_process(&mut self, others: impl IntoIterator<Item = Sender>) {
         self.beside = others.into_iter().collect();
     }
 
-    /// Whether `sender` is of this process, and is heard here without the network.
+    /// Whether `sender` is in this process, and is heard here without the network.
     pub fn is_own(&self, sender: Sender) -> bool {
         sender == self.sender || self.beside.contains(&sender)
     }
@@ -242,7 +242,8 @@ impl Codec {
     /// reused.
     pub fn encode(&self, message: &Message, buffer: &mut Vec<u8>) -> Result<(), TooLong> {
         let version = if let Message::Heartbeat(heartbeat) = message {
-            // What it tells is how it comes, even if that has changed since it was written.
+            // It is sent in the version it announces, even if that has changed since it was
+            // created.
             heartbeat.version
         } else {
             self.version()
@@ -256,7 +257,7 @@ impl Codec {
     }
 
     /// Writes the header of a hello into `buffer`, whose content is lost. Hellos and knocks go to
-    /// processes of which nothing is known, so they are always of the oldest version.
+    /// unknown processes, so they are always of the oldest version.
     pub fn begin_hello(&self, buffer: &mut Vec<u8>) {
         self.begin(HELLO, Version::OLDEST, buffer);
     }
@@ -266,7 +267,7 @@ impl Codec {
         self.begin(KNOCK, Version::OLDEST, buffer);
     }
 
-    /// The body of a datagram that is no message; nothing when it is shorter than a header.
+    /// The body of a datagram that is no message; empty when it is shorter than a header.
     pub fn bare_body(datagram: &[u8]) -> &[u8] {
         datagram.get(HEADER_BYTES..).unwrap_or_default()
     }
@@ -301,7 +302,7 @@ impl Codec {
             _ => return Err(Refusal::Foreign),
         }
         let (sealed, version) = (*version & SEALED, Version(*version & !SEALED));
-        // What is no message has had the same form in every version.
+        // Datagrams that are no messages have the same form in every version.
         let is_bare = *kind == KNOCK || *kind == HELLO;
         if !is_bare && !self.reads.includes(version) {
             return Err(Refusal::OtherVersion);
@@ -349,7 +350,7 @@ impl Codec {
     }
 }
 
-/// Appends a record of an acceptor's log, in the form that the wire has for the same thing.
+/// Appends a record of an acceptor's log, in the same form as on the wire.
 pub fn encode_record(record: &Record, buffer: &mut Vec<u8>) {
     body::encode_record(record, buffer);
 }

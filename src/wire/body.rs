@@ -1,7 +1,7 @@
 //! The bodies of datagrams: private mirrors of the messages, which bincode encodes and decodes.
 //!
 //! The messages themselves know nothing of bincode. Entries have a form of their own
-//! (`protocol::entries`), and are taken over as they are.
+//! (`protocol::entries`), and are copied unchanged.
 
 mod acknowledging;
 mod announcing;
@@ -94,7 +94,7 @@ struct DecideHead {
 
 #[derive(Encode, BorrowDecode)]
 struct WireProgress {
-    /// How much lies between what is trimmed and `first`.
+    /// How many instances lie between the trim point and `first`.
     recalled: u64,
     first: u64,
     watermark: u64,
@@ -166,7 +166,7 @@ pub(super) fn encode(message: &Message, version: Version, buffer: &mut Vec<u8>) 
             let (from, opened) = (request.from.0, request.opened.0);
             let (values, behind) = (count(request.entries.len()), from - request.front.0.min(from));
             put(RequestHead { first, from, values, behind, opened }, buffer);
-            // The reader knows whose numbers they are, and which.
+            // The reader knows the session and the first number.
             request.entries.write_after(request.entries.origin().and_then(Origin::before), buffer);
         }
         Message::RequestAck(ack) => acknowledging::encode(ack, buffer),
@@ -282,7 +282,7 @@ fn wire_run<T: Counted>(run: &Run<T>) -> WireRun {
 
 // From the wire.
 
-/// What is left of a body.
+/// The rest of a body.
 struct Body<'a> {
     rest: &'a [u8],
 }
@@ -300,7 +300,7 @@ impl<'a> Body<'a> {
         Ok(item)
     }
 
-    /// Takes `count` items off the front. Memory is taken for what is there, not for what is
+    /// Takes `count` items off the front. Memory is allocated for what is there, not for what is
     /// claimed: every item takes at least a byte.
     fn list<T>(
         &mut self,
@@ -340,7 +340,7 @@ impl<'a> Body<'a> {
         Ok(entries)
     }
 
-    /// So many bytes.
+    /// This many bytes.
     fn bytes(&mut self, count: u32) -> Result<&'a [u8], Refusal> {
         let count = usize::try_from(count).map_err(|_| Refusal::BadBody)?;
         let (bytes, rest) = self.rest.split_at_checked(count).ok_or(Refusal::BadBody)?;
@@ -467,7 +467,7 @@ fn number(number: u64) -> Result<Number, Refusal> {
     if number == 0 { Err(Refusal::Impossible) } else { Ok(Number(number)) }
 }
 
-/// Where something is. The last number there is can only be an end: no run would hold it.
+/// The instance or number of something. The last one can only be an end: no run would hold it.
 fn holding<T: Counted>(number: u64) -> Result<T, Refusal> {
     if number == 0 || number == u64::MAX { Err(Refusal::Impossible) } else { Ok(T::new(number)) }
 }

@@ -1,4 +1,4 @@
-//! The body of what a leader tells its clients.
+//! The body of a leader's acknowledgement to clients.
 
 use bincode::{BorrowDecode, Encode};
 

@@ -1,24 +1,24 @@
-//! How a process says which versions it reads, in every version, and how many sessions it
-//! remembers. (What else differs between versions 8 and 9: `fetching::encode_durable`.)
+//! How a process says, in each version, which versions it reads and how many sessions it remembers.
+//! (The other difference between versions 8 and 9 is in `fetching::encode_durable`.)
 //!
-//! Sessions are a number at the end of a heartbeat, in version 9 alone. Which versions are read is
-//! said beside a number that is always small.
+//! Sessions are a number at the end of a heartbeat, in version 9 alone. The versions read are
+//! encoded with a number that is always small.
 //!
 //! * **Version 9** appends two bytes to the number: the oldest and the newest version.
 //! * **Version 8** has no field for it, and its readers refuse what has more fields. But they take
 //!   a number in any of bincode's lengths. So a process that reads version 9 as well writes the
-//!   number in three bytes where one would do. A reader of version 8 alone sees the number; the
-//!   others see who reads more.
+//!   number in three bytes where one would do. A process that reads only version 8 sees the number;
+//!   the others see that the sender reads more.
 
 use super::{Body, Refusal, put};
 use crate::protocol::versions::{Version, Versions};
 
 /// The longest number that bincode writes as one byte.
 const ONE_BYTE_MAX: u32 = 250;
-/// What it writes before a number of two bytes.
+/// The byte before a number of two bytes.
 const TWO_BYTES_FOLLOW: u8 = 251;
 
-/// Appends `number`, and that the sender reads `reads`.
+/// Appends `number`, and the versions that the sender reads.
 pub(super) fn put_reading(number: u32, reads: Versions, version: Version, buffer: &mut Vec<u8>) {
     if version > Version::OLDEST {
         put(number, buffer);
@@ -37,12 +37,12 @@ pub(super) fn put_sessions(sessions: Option<u32>, version: Version, buffer: &mut
     }
 }
 
-/// Takes it off the front of what is left of a heartbeat of this version.
+/// Takes that off the front of the rest of a heartbeat of this version.
 pub(super) fn take_sessions(body: &mut Body<'_>, version: Version) -> Result<Option<u32>, Refusal> {
     if version > Version::OLDEST { body.take().map(Some) } else { Ok(None) }
 }
 
-/// Takes a number, and which versions are read, off the front of a body of this version.
+/// Takes a number, and the versions that are read, off the front of a body of this version.
 pub(super) fn take_reading(
     body: &mut Body<'_>,
     version: Version,

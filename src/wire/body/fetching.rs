@@ -1,4 +1,4 @@
-//! The bodies of what asks for what was missed, and of the answers.
+//! The bodies of catch-up requests, and of the answers.
 
 use bincode::{BorrowDecode, Encode};
 
@@ -139,7 +139,7 @@ fn snapshot(told: WireSnapshot) -> Result<SnapshotName, Refusal> {
     Ok(SnapshotName { log, of: instance(of)?, keep: instance(keep)?, bytes, tail })
 }
 
-/// Version 8 has no field for what a learner needs: nobody waits for it there.
+/// Version 8 has no field for what a learner needs, so nobody waits for it there.
 pub(super) fn encode_durable(durable: &Durable, version: Version, buffer: &mut Vec<u8>) {
     let Durable { below, name, needs } = *durable;
     put((below.0, name), buffer);

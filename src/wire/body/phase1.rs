@@ -1,4 +1,4 @@
-//! The bodies of phase 1: what acceptors are asked to promise, and what they report.
+//! The bodies of phase 1: Prepare and Promise.
 
 use bincode::{BorrowDecode, Encode};
 

@@ -1,4 +1,4 @@
-//! The bodies of what readers ask acceptors, and of the answers.
+//! The bodies of the questions that reads ask acceptors, and of the answers.
 
 use bincode::{BorrowDecode, Encode};
 

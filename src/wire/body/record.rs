@@ -1,4 +1,4 @@
-//! The records of an acceptor's log, in the forms that the wire has for the same things.
+//! The records of an acceptor's log, in the same forms as on the wire.
 
 use bincode::{BorrowDecode, Encode};
 

@@ -238,15 +238,15 @@ fn every_kind_makes_the_round_trip_in_every_version() {
         assert_eq!((header.kind, header.version), (kind, version));
         assert_eq!(codec.decode(&datagram), Ok((codec.sender, message)));
         assert!(codec.is_own(header.sender));
-        // The release before reads its own version alone.
+        // The previous release reads only its own version.
         let old = codec.reading(Versions::BEFORE).decode(&datagram);
         assert_eq!(old.is_err(), version > Version::OLDEST);
         assert!(old.is_ok() || old == Err(Refusal::OtherVersion));
     }
 }
 
-/// The fuzzer begins with a datagram of each kind in this release's version, and of each that had
-/// another form in the one before. `REWRITE=1` writes them.
+/// The fuzzer begins with a datagram of each kind in this release's version, and of each kind that
+/// had another form in the previous one. `REWRITE=1` writes them.
 #[test]
 fn the_corpus_has_every_kind_in_every_form() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/wire_decode");
@@ -289,7 +289,7 @@ fn the_corpus_has_every_kind_in_every_form() {
     assert!(found == expected, "the forms have changed; REWRITE=1 writes them");
 }
 
-/// The forms of version 8 as the release before declares them, which it derived.
+/// The forms of version 8 as the previous release declares them, where they were derived.
 #[test]
 fn the_release_before_reads_what_says_that_its_sender_reads_more() {
     #[derive(BorrowDecode, Debug, PartialEq)]
@@ -349,7 +349,7 @@ fn the_release_before_reads_what_says_that_its_sender_reads_more() {
         let mut body = Body::new(&datagram[HEADER_BYTES..]);
         assert_eq!(body.take::<(u64, u32, u32)>().ok(), Some((3, 1, 7)));
     }
-    // What a learner needs is not said to it.
+    // Version 8 does not carry what a learner needs.
     let durable = Durable { below: Instance(5), name: 7, needs: Some(Instance(3)) };
     let datagram = datagram_in(Version::OLDEST, &Message::Durable(durable));
     let mut body = Body::new(&datagram[HEADER_BYTES..]);
@@ -357,7 +357,7 @@ fn the_release_before_reads_what_says_that_its_sender_reads_more() {
     assert!(body.rest.is_empty());
 }
 
-/// What has the same form in every version is read whatever version it says: a release says hello
+/// Datagrams with the same form in every version are read in any version: a release says hello
 /// before it knows who listens.
 #[test]
 fn hellos_and_knocks_are_read_in_every_version() {
@@ -457,7 +457,7 @@ fn each_refusal_has_its_reason() {
     assert_eq!(codec.decode(&buffer), Err(Refusal::Impossible));
 }
 
-/// A dozen bytes that claim four billion entries are refused before memory is taken for them.
+/// A dozen bytes that claim four billion entries are refused before memory is allocated for them.
 #[test]
 fn a_claimed_length_takes_no_memory() {
     let codec = codec_of(Kind::Decide);
@@ -483,7 +483,7 @@ fn what_does_not_fit_is_refused_by_the_sender() {
     assert!(refused.is_err_and(|TooLong { bytes, limit }| bytes > limit));
 }
 
-/// Nothing has the last number there is: whoever answered by a run could not name it.
+/// Nothing has the highest number: no run in an answer could name it.
 #[test]
 fn the_last_number_is_only_an_end() {
     let from = Instance(1);
@@ -542,7 +542,7 @@ fn the_bounds_of_the_protocol_hold() {
             | Message::Recall(_)
             | Message::ReadRequest(_)
             | Message::ReadReply(_) => 0,
-            // No datagram is filled up with heartbeats, so the number of sessions needs no room.
+            // Datagrams are not filled up with heartbeats, so the number of sessions needs no room.
             Message::Heartbeat(heartbeat) => heartbeat.sessions.map_or(0, |_| 5),
             Message::Chunk(Chunk { bytes, .. }) => bytes.as_bytes().len(),
             Message::Recalled(Recalled { votes, entries, .. }) => {
