@@ -1,18 +1,19 @@
 //! Several datagrams that leave, or arrive, in one system call.
 //!
-//! A system call for each datagram, and a way through the kernel for each, is most of what a small
-//! value costs. Linux takes a run of datagrams to one destination as one piece of bytes and
-//! cuts it at the latest possible place (`UDP_SEGMENT`), for some cards in the card; on one host it
-//! arrives uncut at sockets that can take it so (`UDP_GRO`). On the wire nothing is different.
+//! A system call for each datagram, and a path through the kernel for each, is most of the cost of
+//! a small value. Linux takes a run of datagrams to one destination as one piece of bytes and cuts
+//! it as late as possible (`UDP_SEGMENT`), with some cards in the card; on one host it arrives
+//! uncut at sockets that can take it so (`UDP_GRO`). On the wire nothing changes.
 
 /// The most datagrams that leave together; older kernels cut no more than 64.
 const COUNT_MAX: usize = 64;
 
 /// The most bytes that leave together. A link may forward such a piece as a whole, so it must not
-/// be long in time: 16 KiB take 1.3 ms at 100 Mbit/s.
+/// take long: 16 KiB take 1.3 ms at 100 Mbit/s.
 const BYTES_MAX: usize = 16 << 10;
 
-/// One or more datagrams for one destination: equally long, but the last may be shorter.
+/// One or more datagrams for one destination: all of one length, except that the last may be
+/// shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagrams<'a> {
     bytes: &'a [u8],
@@ -35,12 +36,12 @@ impl<'a> Datagrams<'a> {
         self.bytes
     }
 
-    /// How long each is, in bytes, but for the last, which may be shorter.
+    /// The length of each in bytes, except that the last may be shorter.
     pub fn each(&self) -> usize {
         self.each
     }
 
-    /// How many there are, at least one: it may be empty.
+    /// How many there are, at least one, which may be empty.
     pub fn count(&self) -> usize {
         self.bytes.len().div_ceil(self.each.max(1)).max(1)
     }
@@ -73,7 +74,7 @@ impl<'a> From<&'a Vec<u8>> for Datagrams<'a> {
     }
 }
 
-/// Gathers datagrams that shall leave together.
+/// Gathers datagrams that leave together.
 #[derive(Debug, Default)]
 pub struct Train {
     bytes: Vec<u8>,
@@ -98,12 +99,12 @@ impl Train {
         fits && !ends_with_a_shorter_one && (1..=self.each).contains(&length)
     }
 
-    /// Adds a datagram, which it [`takes`](Self::takes). The bytes that `datagram` has afterwards
-    /// mean nothing.
+    /// Adds a datagram, which it [`takes`](Self::takes). Afterwards the contents of `datagram` are
+    /// unspecified.
     pub fn add(&mut self, datagram: &mut Vec<u8>) {
         debug_assert!(self.takes(datagram.len()), "a datagram that cannot go with the others");
         if self.is_empty() {
-            // Most are alone, and are spared the copying.
+            // Most are alone, and need not be copied.
             std::mem::swap(&mut self.bytes, datagram);
             self.each = self.bytes.len();
         } else {
@@ -112,12 +113,12 @@ impl Train {
         self.count += 1;
     }
 
-    /// What is gathered.
+    /// The gathered datagrams.
     pub fn datagrams(&self) -> Datagrams<'_> {
         Datagrams::new(&self.bytes, self.each)
     }
 
-    /// Forgets what was gathered, and keeps the memory.
+    /// Drops the gathered datagrams, and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         (self.each, self.count) = (0, 0);
@@ -128,7 +129,7 @@ impl Train {
 mod tests {
     use super::*;
 
-    /// Adds datagrams of these lengths as long as they are taken: what is gathered then.
+    /// Adds datagrams of these lengths as long as they are taken; returns the lengths gathered.
     fn gathered(lengths: impl IntoIterator<Item = usize>) -> Vec<usize> {
         let mut train = Train::default();
         for (place, length) in lengths.into_iter().enumerate() {

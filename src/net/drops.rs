@@ -1,7 +1,7 @@
-//! What the kernel dropped of each socket, from the tables that it keeps in /proc.
+//! How many datagrams did the kernel drop at each socket? Its tables in /proc say.
 //!
-//! A table has a line for every socket of the host, so it is read for all of a process at once: a
-//! thousand measuring clients in one process would otherwise each read the lines of all.
+//! A table has a line for every socket of the host, so it is read once for all sockets of a
+//! process: a thousand measuring clients in one process would otherwise each read the lines of all.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 
 use crate::clock;
 
-/// How old what is told may be.
+/// How old an answer may be.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// What the tables said last.
+/// The tables as last read.
 static TABLES: LazyLock<Mutex<Option<Tables>>> = LazyLock::new(|| Mutex::new(None));
 
 struct Tables {
@@ -25,7 +25,7 @@ struct Tables {
     drops: BTreeMap<u64, u64>,
 }
 
-/// How many datagrams were dropped of the socket with this inode, up to a moment ago.
+/// How many datagrams were dropped at the socket with this inode, up to a moment ago.
 pub(super) fn of(inode: u64) -> u64 {
     let now = clock::of_host();
     let mut tables = TABLES.lock();

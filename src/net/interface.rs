@@ -1,4 +1,5 @@
-//! Which interface multicast uses: by name, address or network, found among what this host has.
+//! Which interface does multicast use? It is chosen by name, address or network among those of this
+//! host.
 //!
 //! Choosing is pure; [`host_interfaces`] alone asks the system.
 
@@ -9,7 +10,7 @@ use std::{fmt, fs, io};
 /// How the configuration names an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InterfaceChoice {
-    /// By its name, as `eth0`.
+    /// By its name, such as `eth0`.
     Name(String),
     /// By an address it has.
     Address(IpAddr),
@@ -67,12 +68,12 @@ impl fmt::Display for InterfaceChoice {
     }
 }
 
-/// An interface, as sockets are told.
+/// An interface, in the form that sockets need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interface {
-    /// What IPv4 calls it: an address of its own.
+    /// For IPv4: one of its addresses.
     pub v4: Option<Ipv4Addr>,
-    /// What IPv6 calls it: its number. 0 leaves the choice to the system.
+    /// For IPv6: its number. 0 leaves the choice to the system.
     pub index: u32,
 }
 
@@ -102,7 +103,7 @@ pub struct HostInterface {
     pub name: String,
     /// Its number.
     pub index: u32,
-    /// Its MTU in bytes, where the system tells it.
+    /// Its MTU in bytes, where the system says it.
     pub mtu: Option<usize>,
     /// Its addresses, each with the length of its network's prefix in bits.
     pub addresses: Vec<(IpAddr, u8)>,
@@ -110,7 +111,7 @@ pub struct HostInterface {
 
 impl HostInterface {
     /// Whether datagrams to `address` end at this interface. Every address of a loopback network
-    /// is this host's, not only the one that is listed.
+    /// belongs to this host, not only the listed one.
     fn carries(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|(own, length)| {
             *own == address || own.is_loopback() && is_within(address, *own, *length)
@@ -149,7 +150,7 @@ pub fn is_within(address: IpAddr, network: IpAddr, length: u8) -> bool {
 ///
 /// # Errors
 ///
-/// When the system does not tell them.
+/// When the system does not list them.
 pub fn host_interfaces() -> io::Result<Vec<HostInterface>> {
     let mut found: Vec<HostInterface> = Vec::new();
     for listed in if_addrs::get_if_addrs()? {
@@ -178,12 +179,12 @@ pub fn mtu_of(address: IpAddr, host: &[HostInterface]) -> Option<usize> {
 }
 
 impl InterfaceChoice {
-    /// The interface of `host` that is meant, and its MTU in bytes. Where the system tells no
+    /// The interface of `host` that is meant, and its MTU in bytes. Where the system lists no
     /// interfaces, an address is taken as it is.
     ///
     /// # Errors
     ///
-    /// When there is none, or several: a sentence without the place, with what there is.
+    /// When there is none, or several: a sentence without the place, which lists the interfaces.
     pub fn among(&self, host: &[HostInterface]) -> Result<(Interface, Option<usize>), String> {
         if let (InterfaceChoice::Address(IpAddr::V4(address)), []) = (self, host) {
             return Ok((Interface { v4: Some(*address), index: 0 }, None));
@@ -264,7 +265,7 @@ mod tests {
         ]
     }
 
-    /// The chosen number and IPv4 address, or the sentence that refuses.
+    /// The chosen number and IPv4 address, or the error.
     fn chosen(text: &str) -> Result<(u32, String), String> {
         let (interface, _) = text.parse::<InterfaceChoice>()?.among(&host())?;
         Ok((interface.index, interface.v4.map(|v4| v4.to_string()).unwrap_or_default()))

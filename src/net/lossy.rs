@@ -11,14 +11,14 @@ use crate::rng::Rng;
 /// Drops each datagram that arrives with a given probability.
 pub struct Lossy<R> {
     inner: R,
-    /// In [0, 1).
+    /// The probability, in [0, 1).
     loss: f64,
     rng: Rng,
     lost: Arc<AtomicU64>,
 }
 
 impl<R: DatagramReceiver> Lossy<R> {
-    /// Wraps `inner`. `loss` is in [0, 1); what is lost is counted in `lost`.
+    /// Wraps `inner`. `loss` is in [0, 1); lost datagrams are counted in `lost`.
     pub fn new(inner: R, loss: f64, seed: u64, lost: Arc<AtomicU64>) -> Self {
         Lossy { inner, loss, rng: Rng::new(seed), lost }
     }

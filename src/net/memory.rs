@@ -38,7 +38,8 @@ impl MemoryNetwork {
         Self::default()
     }
 
-    /// Joins the group of `role`; `capacity` datagrams wait for the member, the rest is dropped.
+    /// Joins the group of `role`; up to `capacity` datagrams wait for the member, further ones are
+    /// dropped.
     pub fn join(&self, role: Role, capacity: usize) -> MemoryReceiver {
         let (sender, queue) = bounded(capacity);
         let dropped = Arc::new(AtomicU64::new(0));

@@ -38,7 +38,7 @@ pub enum Group {
 }
 
 impl Group {
-    /// Where the process with this id listens; none where the list has no such member.
+    /// Where the process with this id listens; none if the list has no such member.
     pub fn member(&self, id: u32) -> Option<SocketAddr> {
         match self {
             Group::Multicast(group) => Some(*group),
@@ -82,9 +82,9 @@ impl Groups {
         }
     }
 
-    /// Where a datagram to the group of `role` is sent, address by address, each once. Whoever
-    /// hears a multicast group has joined it; to a list of members nobody can be joined, so those
-    /// who hear it are sent to at their own addresses.
+    /// Where a datagram to the group of `role` is sent, address by address, each once. Processes
+    /// that hear a multicast group have joined it; nobody can join a list of members, so other
+    /// roles that hear it get a copy at their own addresses.
     pub fn destinations(&self, role: Role) -> Vec<SocketAddr> {
         let mut destinations = self.of(role).addresses().to_vec();
         if let Group::Unicast(_) = self.of(role) {
@@ -105,15 +105,15 @@ impl Groups {
         })
     }
 
-    /// The groups whose datagrams arrive where a process of `role` hears its own: its own, and,
-    /// of those it hears besides, the ones that are lists.
+    /// The groups whose datagrams arrive at the socket where a process of `role` hears its own: its
+    /// own group, and those of the other groups it hears that are lists.
     pub fn arriving_at_own(&self, role: Role) -> Vec<Role> {
         let is_list = |other: &Role| matches!(self.of(*other), Group::Unicast(_));
         let heard = role.hears().iter().copied();
         heard.filter(|other| *other == role || is_list(other)).collect()
     }
 
-    /// Every address that something is sent to.
+    /// Every address that datagrams are sent to.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let groups = [&self.clients, &self.proposers, &self.acceptors, &self.learners];
         groups.into_iter().flat_map(|group| group.addresses().iter().copied())
@@ -132,7 +132,7 @@ pub trait DatagramSender: Send {
     /// where the group is a list, not to all of its members; the protocol treats them as lost.
     fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()>;
 
-    /// Sends `datagrams` to one process where it is known to be, or else to its group. Errors as
+    /// Sends `datagrams` to one process at its known address, or else to its group. Errors as
     /// above.
     fn send_to(&self, node: NodeId, datagrams: Datagrams<'_>) -> io::Result<()> {
         self.send(node.role, datagrams)
@@ -146,7 +146,7 @@ pub trait DatagramSender: Send {
         }
     }
 
-    /// Whether what is sent to `node` goes to it alone.
+    /// Whether datagrams to `node` go to it alone.
     fn knows(&self, _node: NodeId) -> bool {
         false
     }
@@ -191,13 +191,13 @@ impl<S: AddressedSender + Sync + ?Sized> AddressedSender for Arc<S> {
 /// Receives the datagrams of one group, or those sent to this process alone.
 pub trait DatagramReceiver: Send {
     /// Waits for a datagram and returns its length; none when nothing came within about 100 ms,
-    /// so that the caller can look around. A datagram longer than `buffer` is cut.
+    /// so that the caller can do other work. A datagram longer than `buffer` is cut.
     fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
 
-    /// The same for a datagram that is there already; none when there is none. Never waits.
+    /// The same for a datagram that has arrived already; none when there is none. Never waits.
     fn try_receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>>;
 
-    /// Where the datagram came from that was received last; none where that is not known.
+    /// The source of the datagram that was received last; none where that is not known.
     fn source(&self) -> Option<SocketAddr> {
         None
     }
@@ -224,8 +224,8 @@ impl<R: DatagramReceiver + ?Sized> DatagramReceiver for Box<R> {
     }
 }
 
-/// The largest UDP payload that goes over an interface of this MTU in one IP packet with this many
-/// bytes of headers.
+/// The largest UDP payload that fits one IP packet with this many bytes of headers on an interface
+/// of this MTU.
 pub fn payload_of_mtu(mtu: usize, header_bytes: usize) -> usize {
     mtu.saturating_sub(header_bytes).min(UDP_PAYLOAD_MAX)
 }

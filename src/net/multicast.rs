@@ -25,11 +25,11 @@ use super::reader::{Reader, take_together};
 use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups, drops};
 use crate::protocol::types::{NodeId, Role};
 
-/// How long a receiver waits before it lets its caller look around.
+/// How long a receiver waits before it lets its caller do other work.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How long a sender waits for room in the socket's buffer: a burst on a slow link needs a moment,
-/// and what a stuck link does not take is lost, as on any other.
+/// and datagrams that a stuck link does not take are lost, as on any other.
 const SEND_PATIENCE: Duration = Duration::from_millis(10);
 
 /// Linux: do not wait.
@@ -42,11 +42,11 @@ pub struct Options {
     pub interface: Interface,
     /// How many networks a multicast datagram may cross: 0 stays on this host, 1 on this network.
     pub ttl: u32,
-    /// How many bytes of receive buffer are asked for.
+    /// How many bytes of receive buffer to request.
     pub buffer_bytes: usize,
 }
 
-/// Why a socket could not be had.
+/// Why a socket could not be set up.
 #[derive(Debug)]
 pub struct NetError {
     what: String,
@@ -69,8 +69,8 @@ impl NetError {
         format!("{}: {}", self.what, self.source)
     }
 
-    /// Whether it may pass by itself: the interface or its address may come, the program that has
-    /// the port may end.
+    /// Whether it may go away by itself: the interface or its address may come up, or the program
+    /// that has the port may end.
     pub fn may_pass(&self) -> bool {
         /// Linux: there is no such device; too many open files, here and on the host; no buffers.
         const CODES: [i32; 4] = [19, 24, 23, 105];
@@ -103,7 +103,7 @@ fn failed(what: impl fmt::Display, cure: &'static str) -> impl FnOnce(io::Error)
     move |source| NetError { what, cure, source }
 }
 
-/// The cures, one a kind of step.
+/// The cures, one for each kind of step.
 const CURE_SOCKET: &str = "the system refuses sockets; look at its limits";
 const CURE_INTERFACE: &str =
     "set `interface` in the configuration to an interface of this host (see `ip address`)";
@@ -119,14 +119,14 @@ const CURE_V6_ROUTE: &str = "set `interface` to one that has a route for IPv6 gr
                              dev lo`";
 const CURE_FAMILY: &str = "set `interface` to one with an IPv4 address, or use IPv6 groups";
 
-/// Receives what is sent to one group, or to one member of a list.
+/// Receives datagrams to one group, or to one member of a list.
 pub struct MulticastReceiver {
     socket: UdpSocket,
     /// Where it listens.
     address: SocketAddr,
     /// Where its group was joined.
     interface: Interface,
-    /// The kernel's number for the socket, to find what was dropped of it.
+    /// The kernel's number for the socket, to look up its drops.
     inode: Option<u64>,
     reader: Reader,
 }
@@ -162,7 +162,7 @@ impl MulticastReceiver {
         self
     }
 
-    /// Another handle on the socket, for who must know where a datagram comes from.
+    /// Another handle on the socket, for code that must know where a datagram comes from.
     pub fn handle(&self) -> io::Result<UdpSocket> {
         self.socket.try_clone()
     }
@@ -206,8 +206,8 @@ impl DatagramReceiver for MulticastReceiver {
     }
 }
 
-/// The socket of a process's own: everything is sent from it, and what is sent to this process
-/// alone arrives there. The others know it from the source of what they hear.
+/// A process's own socket: everything is sent from it, and datagrams to this process alone arrive
+/// there. The others learn its address from the source of its datagrams.
 pub struct PrivateReceiver {
     socket: Arc<Socket>,
     inode: Option<u64>,
@@ -242,7 +242,7 @@ impl DatagramReceiver for PrivateReceiver {
 
 /// Binds to `group` and joins it.
 fn join_group(socket: &Socket, group: SocketAddr, interface: Interface) -> Result<(), NetError> {
-    // Several processes of a host share a group.
+    // Several processes of one host share a group.
     socket.set_reuse_address(true).map_err(failed(format!("cannot share {group}"), CURE_SOCKET))?;
     socket.bind(&group.into()).map_err(failed(format!("cannot bind to {group}"), CURE_BIND))?;
     let joining = || format!("cannot join {group} on {interface}");
@@ -281,7 +281,7 @@ fn scoped(group: SocketAddr, interface: Interface) -> SocketAddr {
 
 /// Sends to all groups, and to single processes.
 pub struct MulticastSender {
-    /// Where a datagram to each role goes, and what it leaves by.
+    /// Where a datagram to each role goes, and by which socket it leaves.
     targets: [Vec<(Arc<Outlet>, SockAddr)>; 4],
     sockets: Sockets,
 }
@@ -290,9 +290,9 @@ pub struct MulticastSender {
 struct Outlet {
     socket: Arc<Socket>,
     /// The last datagram found no room in time: the next does not wait at all, so that a stuck
-    /// link costs the caller one wait, and not one a datagram.
+    /// link costs the caller one wait, not one for each datagram.
     is_stuck: AtomicBool,
-    /// The kernel, or the interface, cuts no piece into datagrams.
+    /// The kernel, or the interface, cannot cut a piece into datagrams.
     cuts_nothing: AtomicBool,
 }
 
@@ -316,7 +316,7 @@ impl Outlet {
                 Some(Errno::EIO | Errno::EOPNOTSUPP | Errno::ENOPROTOOPT) => {
                     self.cuts_nothing.store(true, Ordering::Relaxed);
                 }
-                // The way to this destination carries only shorter packets.
+                // The path to this destination carries only shorter packets.
                 Some(Errno::EINVAL | Errno::EMSGSIZE) => {}
                 _ => return sent,
             }
@@ -329,7 +329,7 @@ impl Outlet {
         outcome
     }
 
-    /// Sends as one piece, which is cut on the way.
+    /// Sends as one piece, which is cut later.
     fn send_together(&self, datagrams: Datagrams<'_>, address: &SockAddr) -> io::Result<()> {
         let each = u16::try_from(datagrams.each()).map_err(io::Error::other)?;
         let address = address.as_socket().ok_or(io::ErrorKind::Unsupported)?;
@@ -361,8 +361,8 @@ impl MulticastSender {
         Self::open_from(groups, options, 0)
     }
 
-    /// The same; the socket of this process's own gets the first free port from `first_port` on, or
-    /// any if that is 0.
+    /// The same; this process's own socket gets the first free port from `first_port` on, or any if
+    /// that is 0.
     pub fn open_from(groups: &Groups, options: Options, first_port: u16) -> Result<Self, NetError> {
         let mut sockets = Sockets::default();
         let mut targets = [const { Vec::new() }; 4];
@@ -379,7 +379,7 @@ impl MulticastSender {
         Ok(MulticastSender { targets, sockets })
     }
 
-    /// Receives what is sent to this process alone: one for each IP version of a multicast group.
+    /// Receivers of datagrams to this process alone: one for each IP version of a multicast group.
     pub fn private(&self) -> Vec<PrivateReceiver> {
         let sockets = self.sockets.private.iter().flatten();
         sockets.map(|outlet| PrivateReceiver::new(Arc::clone(&outlet.socket))).collect()
@@ -390,7 +390,7 @@ impl DatagramSender for MulticastSender {
     fn send(&self, role: Role, datagrams: Datagrams<'_>) -> io::Result<()> {
         let mut outcome = Ok(());
         for (outlet, address) in &self.targets[place(role)] {
-            // That one member cannot be reached keeps nothing from the others.
+            // One unreachable member must not keep datagrams from the others.
             outcome = outcome.and(outlet.send_to(datagrams, address));
         }
         outcome
@@ -418,10 +418,10 @@ struct Sockets {
     /// Its own, one for each IP version of a multicast group, for multicast and for the addresses
     /// it has learned; it is heard there as well.
     private: [Option<Arc<Outlet>>; 2],
-    /// For lists of members, where everybody's address is known: the system knows the way to each,
-    /// which need not begin at the interface of the groups. One for each address: what is sent to a
-    /// host that is gone waits in the socket until the system knows, and would keep what is sent to
-    /// the others from leaving.
+    /// For lists of members, where all addresses are known: the system has a route to each, which
+    /// need not begin at the interface of the groups. One for each address: datagrams to a host
+    /// that is gone wait in the socket until the system knows that, and would hold up those to the
+    /// others.
     plain: BTreeMap<SocketAddr, Arc<Outlet>>,
 }
 
@@ -465,7 +465,7 @@ fn bind_private(
     let own: IpAddr = match (group.ip(), options.interface.v4) {
         (IpAddr::V4(_), Some(own)) => own.into(),
         (IpAddr::V4(_), None) => Ipv4Addr::UNSPECIFIED.into(),
-        // The system chooses among the addresses of the interface, by the group's scope.
+        // The system chooses an address of the interface, by the group's scope.
         (IpAddr::V6(_), _) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let last_port = if first_port == 0 { 0 } else { first_port.saturating_add(PORTS_TRIED - 1) };
@@ -485,7 +485,7 @@ fn bind_private(
     Ok(())
 }
 
-/// Where a role stands in tables of all four.
+/// The index of a role in tables of all four.
 fn place(role: Role) -> usize {
     match role {
         Role::Client => 0,
@@ -498,20 +498,20 @@ fn place(role: Role) -> usize {
 /// A socket that sends to addresses of the same IP version as `address`.
 fn open_to_send(address: SocketAddr) -> Result<Socket, NetError> {
     let socket = open(address)?;
-    // The send buffer stays as the system has it, which is little. So a sender waits while a slow
-    // link takes what was sent. With a large one it never does: what does not fit the link's own
-    // queue is then dropped on this host, and sending succeeds all the same.
+    // The send buffer keeps the system's default, which is small. So a sender waits for a slow
+    // link. With a large buffer it never would: datagrams that do not fit the link's own queue
+    // would be dropped on this host although sending succeeds.
     socket
         .set_write_timeout(Some(SEND_PATIENCE))
         .map_err(failed("cannot bound the time of sending", CURE_SOCKET))?;
     Ok(socket)
 }
 
-/// Lets multicast of the IP version of `address` leave as `options` say.
+/// Sets how multicast of the IP version of `address` leaves, as `options` say.
 fn set_multicast(socket: &Socket, address: SocketAddr, options: Options) -> Result<(), NetError> {
     let Options { interface, ttl, .. } = options;
     let sending = || format!("cannot send multicast on {interface}");
-    // Processes of one host hear each other only if what is sent comes back.
+    // Processes of one host hear each other only if multicast is looped back.
     if address.is_ipv4() {
         let own = interface.v4.ok_or_else(|| no_v4(sending()))?;
         socket.set_multicast_if_v4(&own).map_err(failed(sending(), CURE_INTERFACE))?;
@@ -524,8 +524,8 @@ fn set_multicast(socket: &Socket, address: SocketAddr, options: Options) -> Resu
     }
 }
 
-/// Demands a route for an IPv6 group. Without one every datagram would be refused, and Linux gives
-/// the loopback interface none by itself. Connecting sends nothing.
+/// Checks that there is a route for an IPv6 group. Without one every datagram would be refused, and
+/// Linux gives the loopback interface none by itself. Connecting sends nothing.
 fn find_route(group: SocketAddr, options: Options) -> Result<(), NetError> {
     let socket = open(group)?;
     set_multicast(&socket, group, options)?;
@@ -546,11 +546,11 @@ fn open(address: SocketAddr) -> Result<Socket, NetError> {
 
 const CANNOT_OPEN_V6: &str = "cannot open a UDP socket for IPv6";
 
-/// Asks for a receive buffer, reads back what was given, and says so when it is less.
+/// Requests a receive buffer, reads back its size, and logs a warning when it is smaller.
 fn ask_for_buffer(socket: &Socket, bytes: usize) {
     let asked = socket.set_recv_buffer_size(bytes).and_then(|()| socket.recv_buffer_size());
     match asked {
-        // Linux reports twice what it was asked for.
+        // Linux reports twice the requested size.
         Ok(given) if given / 2 < bytes => warn!(
             "the kernel gave a receive buffer of {} bytes where {bytes} were asked for; \
              raise net.core.rmem_max, or lower `socket_buffer_bytes`",
@@ -587,7 +587,7 @@ mod tests {
         SocketAddr::new(Ipv4Addr::new(239, 255, 77, last).into(), port)
     }
 
-    /// Clients at `to`, and nobody else.
+    /// Groups with clients at `to`, and nobody else.
     fn groups(to: Group) -> Groups {
         let nobody = || Group::Unicast(Vec::new());
         Groups { clients: to, proposers: nobody(), acceptors: nobody(), learners: nobody() }
@@ -616,7 +616,7 @@ mod tests {
         assert!(members[0].buffer_bytes().unwrap() >= 1 << 18);
     }
 
-    /// What a receiver gets that has room for `room` bytes.
+    /// Everything that a receiver with room for `room` bytes gets.
     fn all_received(receiver: &mut MulticastReceiver, room: usize) -> Vec<Vec<u8>> {
         let mut buffer = vec![0; room];
         let mut all = Vec::new();
@@ -646,7 +646,7 @@ mod tests {
         let is_one_piece =
             |outlet: &(Arc<Outlet>, SockAddr)| !outlet.0.cuts_nothing.load(Ordering::Relaxed);
         assert!(sender.targets[place(Role::Client)].iter().all(is_one_piece));
-        // What is longer than room is cut, and nothing else with it.
+        // Datagrams longer than the room are cut, and no others with them.
         sender.send(Role::Client, Datagrams::new(&[5; 300], 100)).unwrap();
         assert_eq!(all_received(&mut members[1], 30), vec![vec![5; 30]; 3]);
     }
@@ -656,7 +656,7 @@ mod tests {
         let group = group(9, free_port());
         let mut member = MulticastReceiver::join(group, OPTIONS).unwrap();
         let sender = sender(group);
-        // More than a kernel ever cuts: it refuses.
+        // More than any kernel cuts: it refuses.
         let bytes: Vec<u8> = (0..200).collect();
         for _ in 0..2 {
             sender.send(Role::Client, Datagrams::new(&bytes, 1)).unwrap();
@@ -722,7 +722,7 @@ mod tests {
                 assert_eq!(received(member), Some(datagram.clone()));
             }
         }
-        // Nobody is there, and nothing is wrong with that.
+        // Nobody is there, and that is no error.
         sender.send(Role::Learner, b"one".into()).unwrap();
     }
 
@@ -762,7 +762,7 @@ mod tests {
         })
     }
 
-    /// Says aloud, past the test harness, what could not be tested.
+    /// Prints, past the test harness, what could not be tested.
     fn skip(what: &str) {
         let _ = writeln!(io::stderr(), "SKIPPED: {what}");
         if let Some(list) = std::env::var_os("PAXOS_TEST_SKIPPED") {

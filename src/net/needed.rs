@@ -1,9 +1,9 @@
-//! A socket in a group that a process needs at times only.
+//! A socket in a group that a process needs only at times.
 //!
-//! A leader says every value to the group of the acceptors and needs nothing of what it hears
-//! there: a copy of everything it sends. While that is so its host is spared the group. It is the
-//! socket that goes and not just the membership, because a socket that is bound to a group without
-//! being a member of it is what a lost membership looks like to whoever examines the host.
+//! A leader sends every value to the group of the acceptors and needs nothing that it hears there,
+//! which is a copy of everything it sends. While that is so, its host leaves the group. The socket
+//! is closed, rather than only the membership dropped, because a socket bound to a group without
+//! being a member of it looks like a lost membership to anybody who examines the host.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use super::multicast::{NetError, PATIENCE};
 use super::rejoin::{Recipe, Rejoining};
 use crate::clock::Pace;
 
-/// Tells whether a group says anything that is needed now.
+/// Says whether a group carries anything that is needed now.
 pub type Need = Box<dyn Fn() -> bool + Send>;
 
 /// A receiver that is in its group while it is needed.
@@ -26,7 +26,7 @@ pub struct Needed {
     address: SocketAddr,
     recipe: Recipe,
     receiver: Option<Rejoining>,
-    /// What was dropped of sockets that are closed.
+    /// How many datagrams were dropped at sockets that are closed by now.
     dropped: u64,
     try_pace: Pace,
 }

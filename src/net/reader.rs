@@ -1,4 +1,5 @@
-//! Reads a socket, datagram by datagram, also where the kernel hands over several as one piece.
+//! How a socket is read, datagram by datagram, even where the kernel hands over several as one
+//! piece.
 
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -12,22 +13,22 @@ use nix::sys::socket::{
 
 use super::UDP_PAYLOAD_MAX;
 
-/// Lets the kernel hand over several datagrams of one source as one piece. One that knows nothing
-/// of it hands over one at a time, as before.
+/// Lets the kernel hand over several datagrams of one source as one piece. A kernel without this
+/// hands over one at a time, as before.
 pub fn take_together(socket: &impl AsFd) {
     let _ = setsockopt(socket, sockopt::UdpGroSegment, &true);
 }
 
-/// What was read of a socket.
+/// What was read from a socket.
 #[derive(Debug)]
 pub struct Reader {
-    /// The last piece, as far as its first datagram was handed on, and how far it was handed on.
+    /// The last piece beyond its first datagram, and how far it was handed on.
     piece: Vec<u8>,
     from: usize,
     /// How long the datagrams of the piece are; the last may be shorter.
     each: usize,
     source: Option<SocketAddr>,
-    /// Room for what the kernel says of a piece: how long each datagram is.
+    /// Room for the kernel's note about a piece: how long each datagram is.
     notes: Vec<u8>,
 }
 
@@ -37,7 +38,7 @@ impl Reader {
         Reader { piece: Vec::new(), from: 0, each: 0, source: None, notes: cmsg_space!(i32) }
     }
 
-    /// Where the last datagram came from.
+    /// The source of the last datagram.
     pub fn source(&self) -> Option<SocketAddr> {
         self.source
     }

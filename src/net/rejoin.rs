@@ -1,16 +1,16 @@
-//! Sockets that outlive what happens to their interface.
+//! How sockets survive changes of an interface or a switch.
 //!
-//! A group is joined on an interface once, and three things undo that without a word to the
-//! process: the interface is deleted and made again (a container network, a VPN, a driver), it gets
-//! another address, or a switch forgets the port behind which the member is (a querier that comes
-//! late, or reports that were suppressed because another host's had just been heard). So whoever
-//! hears nothing looks whether the interface is still the one that was joined, and whoever heard
-//! other hosts and hears them no more leaves its group for a moment and joins it anew, which makes
-//! the host announce the group again. A sender whose datagrams do not leave opens its sockets anew.
+//! A group is joined on an interface once, and three things undo that without notice to the
+//! process: the interface is deleted and created again (a container network, a VPN, a driver), it
+//! gets another address, or a switch forgets the port of the member (a querier that comes late, or
+//! reports that were suppressed because another host's had just been heard). So a receiver that
+//! hears nothing checks whether the interface is still the one that was joined, and one that has
+//! stopped hearing other hosts leaves its group for a moment and joins it anew, which makes the
+//! host announce the group again. A sender whose datagrams do not leave opens its sockets anew.
 //!
 //! A host announces a group only when the first of its processes joins, so all of them must be out
-//! of it at the same moment. They all miss the other hosts at the same time, and they all act at
-//! the same ticks of the host's clock.
+//! of it at the same moment. They all stop hearing the other hosts at the same time, and they all
+//! act at the same ticks of the host's clock.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,23 +28,23 @@ use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups};
 use crate::clock::{self, Clock, Pace};
 use crate::protocol::types::{NodeId, Role, Time};
 
-/// Silence for so long, and the interface is looked at.
+/// After this long a silence the interface is checked.
 const DOUBT: Duration = Duration::from_secs(1);
 
-/// Silence for so long, and the group is joined anew at the next tick.
+/// After this long a silence the group is joined anew at the next tick.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// The ticks of the host's clock at which groups are left.
 const TICK: Duration = Duration::from_secs(4);
 
-/// Every sixty-fourth tick at least is used, however often it did not help. A host may have nobody
-/// to hear but itself, and is then deaf for a moment every four minutes.
+/// At least every sixty-fourth tick is used, however often it did not help. A host that has nobody
+/// to hear but itself is then deaf for a moment every four minutes.
 const TICKS_MAX: u32 = 6;
 
 /// A process that notices a tick no later than this after it leaves its groups.
 const NOTICED: Duration = Duration::from_millis(300);
 
-/// So long after the tick all come back: for what lies between, all of the host are out.
+/// How long after the tick all come back: in between, all processes of the host are out.
 const AWAY: Duration = Duration::from_millis(500);
 
 /// How the interface is named, and what else new sockets need.
@@ -54,7 +54,7 @@ pub struct Recipe {
     pub choice: InterfaceChoice,
     /// How sockets are set up; the interface is the one found last.
     pub options: Options,
-    /// Paces what is done and said.
+    /// Paces the checks and the log lines.
     pub clock: Clock,
 }
 
@@ -69,7 +69,7 @@ impl Recipe {
         Ok((self.find(&host)?, host))
     }
 
-    /// Joins `address`, where there is somebody to hear, on the interface there is now.
+    /// Joins `address`, a group that should be heard, on the present interface.
     pub(super) fn join_anew(&mut self, address: SocketAddr) -> Result<Rejoining, String> {
         let (interface, host) = self.look()?;
         self.options.interface = interface;
@@ -79,7 +79,7 @@ impl Recipe {
         Ok(receiver)
     }
 
-    /// The loopback interface stays as it is, and no switch is behind it.
+    /// The loopback interface never changes, and no switch is behind it.
     fn is_fixed(&self) -> bool {
         self.options.interface.is_loopback()
     }
@@ -89,7 +89,7 @@ impl Recipe {
 #[derive(Clone, Copy, Debug)]
 struct Silence {
     since: Time,
-    /// Without having heard anybody there is nothing to miss.
+    /// Whether another host was ever heard: if not, none is missed.
     has_heard: bool,
     tries: u32,
     /// The tick that was used last.
@@ -131,13 +131,13 @@ pub struct Rejoining {
     receiver: MulticastReceiver,
     /// The addresses of this host.
     own: Vec<IpAddr>,
-    /// What was heard since the last look at the clock: anything, and other hosts.
+    /// Whether anything, and whether other hosts, were heard since the last look at the clock.
     heard: [bool; 2],
     anybody: Silence,
     others: Silence,
-    /// The group is left until then.
+    /// The group stays left until then.
     left_until: Option<Time>,
-    /// The interface was not there at the last look.
+    /// The interface was missing at the last check.
     is_gone: bool,
     look_pace: Pace,
     say_pace: Pace,
@@ -149,7 +149,7 @@ impl Rejoining {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same.
     pub fn join(
         address: SocketAddr,
         recipe: Recipe,
@@ -216,7 +216,7 @@ impl Rejoining {
                 target: "paxos::report",
                 "no other host was heard on {} for {seconds} s: rejoins it", self.address
             );
-            // An interface that is gone has forgotten the group by itself.
+            // A missing interface has forgotten the group by itself.
             let _ = self.receiver.leave();
             self.left_until = Some(now + away);
         }
@@ -224,12 +224,13 @@ impl Rejoining {
 
     fn come_back(&mut self) {
         if self.receiver.join_again().is_err() {
-            // Not the interface any more that it was.
+            // It is not the same interface any more.
             self.is_gone = true;
         }
     }
 
-    /// Looks whether the interface is the one that was joined, and joins the one there is.
+    /// Checks whether the interface is the one that was joined, and otherwise joins the present
+    /// one.
     fn look(&mut self, now: Time) {
         let (interface, host) = match self.recipe.look() {
             Ok(found) => found,
@@ -285,7 +286,7 @@ fn addresses(host: &[HostInterface]) -> Vec<IpAddr> {
     host.iter().flat_map(|one| one.addresses.iter().map(|(address, _)| *address)).collect()
 }
 
-/// A sender that opens its sockets anew when the interface refuses what is sent.
+/// A sender that opens its sockets anew when the interface refuses datagrams.
 pub struct Reopening {
     groups: Groups,
     first_port: u16,
@@ -300,13 +301,13 @@ struct State {
     pace: Pace,
 }
 
-/// Receives what is sent to this process alone, by the sockets it sends from, also when those were
+/// Receives datagrams to this process alone, by the sockets it sends from, even after those were
 /// opened anew.
 pub struct Private {
     of: Arc<Reopening>,
     /// Which of its sockets this is.
     place: usize,
-    /// How often the sockets had been opened when this one was.
+    /// How often sockets had been opened when this one was.
     opened: u32,
     receiver: PrivateReceiver,
 }
@@ -321,7 +322,7 @@ impl Private {
             .collect()
     }
 
-    /// Turns to the new socket when there is one.
+    /// Switches to the new socket if there is one.
     fn follow(&mut self) {
         let opened = self.of.opened.load(Ordering::Acquire);
         if opened == self.opened {
@@ -359,14 +360,14 @@ impl Reopening {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// The same.
     pub fn open(groups: &Groups, recipe: Recipe, first_port: u16) -> Result<Self, NetError> {
         let sender = MulticastSender::open_from(groups, recipe.options, first_port)?;
         let state = Mutex::new(State { recipe, sender, pace: Pace::default() });
         Ok(Reopening { groups: groups.clone(), first_port, state, opened: AtomicU32::new(0) })
     }
 
-    /// Sends by `by`, and once more by new sockets where the old ones are of no use any more.
+    /// Sends by `by`, and once more by new sockets if the old ones are of no use any more.
     fn send_by(&self, by: impl Fn(&MulticastSender) -> io::Result<()>) -> io::Result<()> {
         let state = &mut *self.state.lock();
         let sent = by(&state.sender);
@@ -379,7 +380,7 @@ impl Reopening {
         if !has_groups || state.recipe.is_fixed() || state.pace.allows(now).is_none() {
             return sent;
         }
-        // Why it is not there is for the receiver to say, and that nothing leaves for the caller.
+        // The receiver reports why the interface is missing, and the caller that nothing leaves.
         let Ok((interface, _)) = state.recipe.look() else { return sent };
         let options = Options { interface, ..state.recipe.options };
         let opened = MulticastSender::open_from(&self.groups, options, self.first_port);
@@ -400,7 +401,7 @@ impl AddressedSender for Reopening {
         address: SocketAddr,
         datagrams: Datagrams<'_>,
     ) -> io::Result<()> {
-        // That one address cannot be reached says nothing of the interface.
+        // One unreachable address says nothing about the interface.
         self.state.lock().sender.send_at(node, address, datagrams)
     }
 }
@@ -411,7 +412,7 @@ impl DatagramSender for Reopening {
     }
 }
 
-/// Whether the socket may be bound to an interface or an address that is no more.
+/// Whether the socket may be bound to an interface or an address that no longer exists.
 fn is_of_interface(error: &io::Error) -> bool {
     /// Linux: there is no such device.
     const ENODEV: i32 = 19;
@@ -426,8 +427,8 @@ fn is_of_interface(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    /// The seconds at which a process leaves its group that hears nobody from second `from` on,
-    /// looking `offset` milliseconds after every tenth of a second.
+    /// The seconds at which a process leaves its group if it hears nobody from second `from` on and
+    /// checks `offset` milliseconds after every tenth of a second.
     fn leaves(from: u64, offset: u64, until: u64) -> Vec<u64> {
         let at = |millis: u64| Time::ZERO + Duration::from_millis(millis);
         let mut silence = Silence::new(at(0));
