@@ -1,9 +1,10 @@
-//! Who has proven to be alive, and what to say at the door about it: the rules of `auth`, pure.
+//! The handshake: which sessions have proven to be alive, and which questions and answers to send.
+//! The rules of `auth`, pure.
 //!
-//! Everything that comes here carries a good tag. That may still be a recording, so nothing of it
-//! is believed before its session is admitted, and nothing in here grows without a bound. How
-//! often anything is said is bounded, too: somebody who plays recordings must not make a cluster
-//! talk of nothing else.
+//! Everything that comes here carries a good tag. It may still be a recording, so nothing of it is
+//! believed before its session is admitted, and nothing in here grows without a bound. The rate of
+//! hellos is bounded as well: an attacker who replays recordings must not make a cluster send
+//! nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,36 +14,37 @@ use super::seal::Opened;
 use super::window::Window;
 use crate::protocol::types::{NodeId, Role, Time};
 
-/// How many sessions are known at a time; the one that was silent longest is forgotten first.
+/// How many sessions are known at a time; the one that was silent for longest is forgotten first.
 pub const SESSIONS_MAX: usize = 1024;
 /// How many nodes are being asked at a time.
 const ASKED_MAX: usize = 1024;
-/// How many answers wait to be said.
+/// How many answers may wait to be sent.
 const ANSWERS_MAX: usize = 256;
-/// How soon a node is asked again that speaks and has not proven itself.
+/// How soon a node that sends without having proven itself is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
-/// The same for a node of which another session is known: most likely a recording.
+/// The same for a node of which another session is known: most likely this is a recording.
 const ASK_KNOWN_AGAIN: Duration = Duration::from_millis(100);
-/// How often a group is spoken to at the door, in the long run, ...
+/// How often a hello leaves for a group, in the long run, ...
 const HELLO_INTERVAL: Duration = Duration::from_millis(5);
-/// ... and how many times at once.
+/// ... and how many may leave at once.
 const HELLO_BURST: u32 = 8;
 
-/// What is known of the other processes.
+/// The state of the handshakes with the other processes.
 #[derive(Debug)]
 pub struct Door {
     me: NodeId,
     session: u64,
     known: BTreeMap<(NodeId, u64), Known>,
-    /// Counts what was taken: the time by which the longest silence is found.
+    /// Counts the datagrams taken: a clock for finding the longest silence.
     taken: u64,
-    /// Only answers to questions after this one count: whoever was forgotten was forgotten before.
+    /// Only answers to questions after this one count: all forgotten sessions were forgotten before
+    /// it.
     asked_after: u64,
     /// When each node was asked last.
     asked: BTreeMap<NodeId, Time>,
-    /// Who is to be asked.
+    /// The nodes to ask.
     asks: BTreeSet<NodeId>,
-    /// Who asked: the session, and the sequence number of its last question.
+    /// The nodes and sessions that asked, each with the sequence number of its last question.
     answers: BTreeMap<(NodeId, u64), u64>,
     budgets: BTreeMap<Role, Budget>,
 }
@@ -51,14 +53,14 @@ pub struct Door {
 #[derive(Debug)]
 struct Known {
     window: Window,
-    /// [`Door::taken`] when it was heard last.
+    /// [`Door::taken`] when it was last heard.
     heard: u64,
 }
 
-/// What becomes of a datagram with a good tag.
+/// The fate of a datagram with a good tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// It is from a session that was admitted, and new.
+    /// It is new, and from an admitted session.
     Taken,
     /// It was taken before, or is too old to tell.
     Replayed,
@@ -66,7 +68,7 @@ pub enum Heard {
     Unproven,
 }
 
-/// Whether processes of these two roles have anything to say to each other.
+/// Whether processes of these two roles ever send to each other.
 pub fn talks(one: Role, other: Role) -> bool {
     match (one, other) {
         (Role::Proposer, _) | (_, Role::Proposer) | (Role::Learner, Role::Learner) => true,
@@ -76,7 +78,7 @@ pub fn talks(one: Role, other: Role) -> bool {
 }
 
 impl Door {
-    /// The door of process `me` in its life `session`; it knows nobody.
+    /// The door of process `me` with this `session`; it knows no peer.
     pub fn new(me: NodeId, session: u64) -> Self {
         Door {
             me,
@@ -135,8 +137,8 @@ impl Door {
         heard
     }
 
-    /// What is to be said now, in at most `bytes` of a body, and to which group; none when there
-    /// is nothing, or when enough was said. To be called until there is none.
+    /// The next hello, in at most `bytes` of a body, and the group it goes to; none when there is
+    /// nothing to say, or when the rate is used up. Call it until it returns none.
     pub fn next_hello(&mut self, now: Time, bytes: usize) -> Option<(Role, Hello)> {
         if !self.has_to_say() {
             return None;
@@ -167,7 +169,7 @@ impl Door {
         })
     }
 
-    /// Whether anything waits to be said.
+    /// Whether any question or answer waits.
     pub fn has_to_say(&self) -> bool {
         !self.asks.is_empty() || !self.answers.is_empty()
     }
@@ -187,13 +189,14 @@ impl Door {
         Heard::Taken
     }
 
-    /// Knows a session from now on, which has sealed `sequence` by now.
+    /// Admits a session, which has sealed `sequence` datagrams by now.
     fn admit(&mut self, from: NodeId, session: u64, sequence: u64, sealed: u64) {
         if self.known.len() >= SESSIONS_MAX {
             let silent = self.known.iter().min_by_key(|(_, known)| known.heard);
             if let Some(key) = silent.map(|(key, _)| *key) {
                 self.known.remove(&key);
-                // An answer it has given before would admit it with what was taken already.
+                // An earlier answer of it would admit it together with datagrams that were taken
+                // already.
                 self.asked_after = sealed;
             }
         }
@@ -226,8 +229,8 @@ impl Door {
         self.asks.insert(node);
     }
 
-    /// Somebody wants this process to prove itself. If the asker is not known, it may be one of
-    /// many recordings, and they must not drive out the question of one that is.
+    /// A process asks this one to prove itself. An unknown asker may be one of many recordings, and
+    /// these must not crowd out the question of a known one.
     fn note_question(&mut self, from: NodeId, session: u64, sequence: u64, is_known: bool) {
         let key = (from, session);
         if self.answers.len() >= ANSWERS_MAX && !self.answers.contains_key(&key) {

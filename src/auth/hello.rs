@@ -1,10 +1,10 @@
-//! What processes say to each other at the door, as bytes: questions and answers.
+//! The questions and answers of the handshake, as bytes.
 //!
 //! ```text
 //!   asked 1 | (role 1, id 4) ... | answered 1 | (role 1, id 4, session 8, sequence 8) ...
 //! ```
 //!
-//! A hello without either only says that its sender is there.
+//! A hello with neither only says that its sender is there.
 
 use crate::protocol::types::{NodeId, Role};
 
@@ -15,7 +15,7 @@ const ANSWER_BYTES: usize = 21;
 /// The bytes of the two counts.
 const COUNT_BYTES: usize = 2;
 
-/// Proof for one who asked: its question's own numbers.
+/// The proof for an asker: the numbers of its own question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Answer {
     /// Who asked.
@@ -26,17 +26,17 @@ pub struct Answer {
     pub sequence: u64,
 }
 
-/// The body of a datagram at the door.
+/// The body of a datagram of the handshake.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hello {
-    /// Whoever of these hears it is to prove itself.
+    /// These nodes are asked to prove themselves.
     pub asks: Vec<NodeId>,
-    /// The sender proves itself to these.
+    /// The sender proves itself to these askers.
     pub answers: Vec<Answer>,
 }
 
 impl Hello {
-    /// How many answers, and how many questions beside so many answers, fit into `bytes`.
+    /// How many answers fit into `bytes`, and how many questions fit besides `answers` answers.
     pub fn room(bytes: usize, answers: usize) -> (usize, usize) {
         let bytes = bytes.saturating_sub(COUNT_BYTES);
         let most_answers = (bytes / ANSWER_BYTES).min(255);
@@ -59,7 +59,7 @@ impl Hello {
         }
     }
 
-    /// Understands the whole of `bytes`; none when they are not exactly a hello.
+    /// Parses all of `bytes`; none when they are not exactly a hello.
     pub fn decode(mut bytes: &[u8]) -> Option<Hello> {
         let bytes = &mut bytes;
         let asked = number::<1>(bytes)?;

@@ -1,8 +1,8 @@
-//! Key files: text to keys, the checks on who may read one, and the making of new ones.
+//! Key files: how they are read, which permissions they must have, and how new ones are made.
 //!
 //! A key file has one or two lines `paxos-key-1 HEX`, 64 hexadecimal digits each; `#` at a line's
-//! start or after a blank starts a comment. The first key seals, each opens: so a key can be
-//! replaced while the cluster runs. Errors never quote what a file holds.
+//! start or after a blank starts a comment. The first key seals, each of them opens: so a key can
+//! be replaced while the cluster runs. Errors never quote what a file holds.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -24,13 +24,13 @@ const KEYS_MAX: usize = 2;
 /// No key file is longer; a device that never ends is not read for ever.
 const FILE_BYTES_MAX: u64 = 65_536;
 
-/// The permissions that must be missing: everybody's but the owner's.
+/// The permissions that must be missing: those of everybody but the owner.
 const OTHERS: u32 = 0o077;
 
-/// What a pipe, a device or a directory hears.
+/// The error for a pipe, a device or a directory.
 const NO_FILE: &str = "a key must be a regular file";
 
-/// What a new key file says beside the key.
+/// The comment in a new key file.
 const HEAD: &str = "\
 # A key of a Multi-Paxos cluster. Anyone who holds it can take part and speak for any process: keep
 # it secret. The first key of a file seals, each opens. See docs/security.md.
@@ -42,7 +42,7 @@ pub struct KeyRing {
     secrets: Vec<[u8; SECRET_BYTES]>,
 }
 
-/// Says nothing of the keys.
+/// Shows nothing of the keys.
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyRing({} keys)", self.secrets.len())
@@ -79,11 +79,11 @@ impl KeyRing {
             };
             fail(format!("cannot read the key: {error}{cure}"))
         };
-        // A pipe would be waited for; what is none is checked again below.
+        // Opening a pipe could wait for ever; anything else is checked again below.
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Err(fail(NO_FILE.to_owned()));
         }
-        // What is checked is the file that is open, not whatever has its name a moment later.
+        // The checks are of the open file, not of whatever has its name a moment later.
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
@@ -114,11 +114,11 @@ impl KeyRing {
         Self::parse(&name.to_string(), &text)
     }
 
-    /// Understands the text of a key file; `path` is what errors call it.
+    /// Parses the text of a key file; errors name it by `path`.
     ///
     /// # Errors
     ///
-    /// When there is no key, or a third, or the same twice, or something else.
+    /// When there is no key, a third one, the same one twice, or anything else.
     pub fn parse(path: &str, text: &str) -> Result<Self, KeyError> {
         let mut secrets = Vec::new();
         for (number, words) in lines(text) {
@@ -160,7 +160,7 @@ impl KeyRing {
 ///
 /// # Errors
 ///
-/// When there is a file already: a key that is lost is a cluster that is stopped.
+/// When the file exists already: overwriting the only copy of a key would stop its cluster.
 pub fn create(path: &Path, secret: &[u8; SECRET_BYTES]) -> Result<(), KeyError> {
     let name = path.display();
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);

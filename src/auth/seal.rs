@@ -1,4 +1,4 @@
-//! Tags on datagrams: puts them on, and checks them in constant time.
+//! Tags on datagrams: how they are added, and verified in constant time.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,11 +17,11 @@ const SESSION_BYTES: usize = 8;
 const SEQUENCE_BYTES: usize = 8;
 const TAG_BYTES: usize = 16;
 
-/// Marks what goes to one process, so that what goes to its group cannot be played back to it
-/// alone, nor what goes to one to another.
+/// Marks datagrams to one process, so that one to its group cannot be replayed to it alone, nor one
+/// to it to another process.
 const ONE: u8 = 0x80;
 
-/// What keys are derived for, so that no other use of a key gives the same bytes.
+/// The purpose that keys are derived for, so that no other use of a key gives the same bytes.
 const PURPOSE: &[u8] = b"multi-paxos datagrams 1 ";
 
 /// Seals and opens the datagrams of one process. Shared by its threads.
@@ -35,7 +35,7 @@ pub struct Seal {
 
 struct DerivedKey {
     id: [u8; KEY_ID_BYTES],
-    /// The key, ready to be used.
+    /// The key, ready for use.
     mac: Hmac<Sha256>,
 }
 
@@ -48,8 +48,8 @@ impl DerivedKey {
         DerivedKey { id, mac }
     }
 
-    /// Everything but the tag, and whom it goes to. No datagram begins as the id's input does, and
-    /// the last byte tells a group from a process.
+    /// The MAC over everything but the tag, and over the addressee. No datagram begins as the id's
+    /// input does, and the last byte distinguishes a group from a process.
     fn over(&self, to: To, bytes: &[u8]) -> Hmac<Sha256> {
         let mac = self.mac.clone().chain_update(bytes);
         match to {
@@ -64,34 +64,35 @@ impl DerivedKey {
 /// What a good seal says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
-    /// Which life of the sender sealed it.
+    /// The session of the sender that sealed it.
     pub session: u64,
-    /// Which of its datagrams it is, from 1.
+    /// The number of the datagram in that session, from 1.
     pub sequence: u64,
     /// How many bytes come before the seal.
     pub content_bytes: usize,
 }
 
-/// Why a seal was not good.
+/// Why a seal was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
     /// There is not even room for a seal.
     TooShort,
     /// It was made with a key that this process does not have.
     OtherKey,
-    /// It was not made by who has the key, or not for whom it came to, or something was changed.
+    /// It was not made by a holder of the key, or is for another addressee, or something was
+    /// changed.
     Forged,
 }
 
 impl Seal {
     /// The seal of a process: `session` is a number from the operating system that no other
-    /// process and no other life of this one has.
+    /// process and no other run of this one has.
     pub fn new(ring: &KeyRing, cluster: &str, session: u64) -> Self {
         let keys = ring.secrets().map(|secret| DerivedKey::new(secret, cluster)).collect();
         Seal { keys, session, last: AtomicU64::new(0) }
     }
 
-    /// The number of this life of the process.
+    /// The session of this process.
     pub fn session(&self) -> u64 {
         self.session
     }
@@ -113,11 +114,11 @@ impl Seal {
         sequence
     }
 
-    /// Checks the seal of a datagram that came where what is sent to `to` arrives.
+    /// Verifies the seal of a datagram that arrived where datagrams to `to` arrive.
     ///
     /// # Errors
     ///
-    /// Everything is wrong with bytes from anywhere; nothing of them may be believed then.
+    /// When the seal is not good; then nothing of the datagram may be believed.
     pub fn open(&self, to: impl Into<To>, datagram: &[u8]) -> Result<Opened, Broken> {
         let to = to.into();
         let (sealed, tag) = datagram.split_last_chunk::<TAG_BYTES>().ok_or(Broken::TooShort)?;
@@ -125,7 +126,7 @@ impl Seal {
         let (rest, session) = rest.split_last_chunk().ok_or(Broken::TooShort)?;
         let (content, id) = rest.split_last_chunk::<KEY_ID_BYTES>().ok_or(Broken::TooShort)?;
         let mut broken = Broken::OtherKey;
-        // At most two keys, and hardly ever of one id.
+        // There are at most two keys, and hardly ever with the same id.
         for key in self.keys.iter().filter(|key| key.id == *id) {
             if key.over(to, sealed).verify_truncated_left(tag).is_ok() {
                 return Ok(Opened {
@@ -140,23 +141,23 @@ impl Seal {
     }
 }
 
-/// Says nothing of the key.
+/// Shows nothing of the key.
 impl fmt::Debug for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Seal").field("session", &self.session).finish_non_exhaustive()
     }
 }
 
-/// What tells a ring from others without telling its keys: the public ids of its first key and of
-/// its second, if there is one.
+/// Identifies a ring without revealing its keys: the public ids of its first key and of its second,
+/// if there is one.
 pub fn fingerprint(ring: &KeyRing, cluster: &str) -> u64 {
     let id = |secret| u32::from_le_bytes(DerivedKey::new(secret, cluster).id);
     let ids = ring.secrets().map(id).enumerate();
     ids.fold(0, |ids, (place, id)| ids | u64::from(id) << (32 * place))
 }
 
-/// Whether processes with these fingerprints, none without a key, understand each other: each opens
-/// what the other seals.
+/// Whether processes with these fingerprints, `None` without a key, understand each other: each can
+/// open what the other seals.
 pub fn understand(one: Option<u64>, other: Option<u64>) -> bool {
     let (Some(one), Some(other)) = (one, other) else { return one == other };
     let opens = |ring: u64, first: u32| ring as u32 == first || (ring >> 32) as u32 == first;
@@ -205,8 +206,8 @@ mod tests {
         assert_eq!((mine.last_sequence(), theirs.last_sequence()), (4, 0));
     }
 
-    /// RFC 2104 and RFC 6234 say what the tag is; this is what it was when it was first made. If
-    /// it changes, clusters that run do not understand each other.
+    /// RFC 2104 and RFC 6234 define the tag; this is its first value. If it changes, running
+    /// clusters do not understand each other.
     #[test]
     fn the_format_stays() {
         let datagram = sealed(&seal(&[ONE], "paxos", 0x0807_0605_0403_0201), b"content");
@@ -228,8 +229,8 @@ mod tests {
         assert_eq!(open(seal(&[ONE], "c", 8), Role::Learner), Err(Broken::Forged));
     }
 
-    /// What goes to a group cannot be played back to a member's own socket, and what goes to one
-    /// member to no other and to no group.
+    /// A datagram to a group cannot be replayed to a member's own socket, and one to a member to no
+    /// other member and no group.
     #[test]
     fn what_goes_to_one_process_is_for_no_other() {
         let (mine, theirs) = (seal(&[ONE], "c", 7), seal(&[ONE], "c", 8));
@@ -246,7 +247,7 @@ mod tests {
     }
 
     /// One process after the other is restarted: with the new key as second, then as first, then
-    /// alone. At each step everybody understands everybody.
+    /// alone. At each step all processes understand each other.
     #[test]
     fn a_key_is_replaced_while_the_cluster_runs() {
         let steps: [&[&str]; 4] = [&[ONE], &[ONE, TWO], &[TWO, ONE], &[TWO]];

@@ -1,8 +1,8 @@
-//! Which sequence numbers of a session were taken. Bounded: what lies too far back counts as taken.
+//! Which sequence numbers of a session were taken? Bounded: a number too far back counts as taken.
 
 /// How far back a number may arrive, in numbers. A power of two and a multiple of 64. Datagrams of
-/// one sender overtake each other by a handful; what one receiver misses of them, because it goes
-/// to other groups or is lost, costs nothing.
+/// one sender overtake each other by a handful; numbers that one receiver never sees, because those
+/// datagrams went to other groups or were lost, cost nothing.
 pub const WINDOW: u64 = 4096;
 
 const WORDS: usize = (WINDOW / 64) as usize;
@@ -12,8 +12,8 @@ const WORDS: usize = (WINDOW / 64) as usize;
 pub struct Window {
     /// The highest number that was taken.
     highest: u64,
-    /// One bit a number, of the last `WINDOW` numbers up to `highest`: number n has bit n mod
-    /// `WINDOW`. Set: it was taken.
+    /// One bit for each of the last `WINDOW` numbers up to `highest`: number n has bit n mod
+    /// `WINDOW`, which is set if it was taken.
     taken: Box<[u64; WORDS]>,
 }
 
@@ -23,7 +23,7 @@ impl Window {
         Window { highest: floor, taken: Box::new([u64::MAX; WORDS]) }
     }
 
-    /// Takes `number`, if it was not taken and does not lie too far back. Returns whether it did.
+    /// Takes `number`, unless it was taken or lies too far back. Returns whether it did.
     #[must_use]
     pub fn take(&mut self, number: u64) -> bool {
         if number > self.highest {
@@ -84,7 +84,8 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing twice, nothing from before the floor, everything else that is near enough.
+        /// Takes nothing twice, nothing from before the floor, and everything else that is near
+        /// enough.
         #[test]
         fn every_number_once_in_any_order(
             floor in 0..u64::MAX / 2,

@@ -1,4 +1,4 @@
-//! Two doors that talk, with recordings of everything in between.
+//! Handshakes between two processes, with recordings of everything in between.
 
 use super::*;
 
@@ -7,7 +7,7 @@ const P: NodeId = NodeId { role: Role::Proposer, id: 1 };
 const BYTES: usize = 1000;
 const NOW: Time = Time(1_000_000);
 
-/// A process: its door, and the sequence number it has used last.
+/// A process: its door, and the last sequence number it used.
 struct Process {
     door: Door,
     node: NodeId,
@@ -15,7 +15,7 @@ struct Process {
     sealed: u64,
 }
 
-/// Something that was sealed, and may be heard again and again.
+/// A sealed datagram, which may be replayed any number of times.
 #[derive(Clone, Debug)]
 struct Recorded {
     from: NodeId,
@@ -46,7 +46,7 @@ impl Process {
         }
     }
 
-    /// Everything it has to say now.
+    /// Every hello it has to send now.
     fn says(&mut self, now: Time) -> Vec<Recorded> {
         let mut said = Vec::new();
         while let Some((_, hello)) = self.door.next_hello(now, BYTES) {
@@ -56,7 +56,7 @@ impl Process {
     }
 }
 
-/// Lets two processes talk until neither has anything to say. Returns what was said.
+/// Lets two processes exchange hellos until neither has any left. Returns what was sent.
 fn talk(now: Time, one: &mut Process, other: &mut Process) -> Vec<Recorded> {
     let mut all = Vec::new();
     loop {
@@ -70,7 +70,7 @@ fn talk(now: Time, one: &mut Process, other: &mut Process) -> Vec<Recorded> {
     }
 }
 
-/// An acceptor and a proposer that know each other, and what it took.
+/// An acceptor and a proposer that know each other, and the datagrams of their handshake.
 fn acquainted() -> (Process, Process, Vec<Recorded>) {
     let (mut a, mut p) = (Process::new(A, 11), Process::new(P, 21));
     let first = p.message();
@@ -95,12 +95,12 @@ fn who_proves_to_be_alive_is_heard_and_each_thing_once() {
     assert!(!a.door.has_to_say() && !p.door.has_to_say());
 }
 
-/// What was said in the earlier life of anybody opens no door in a later one.
+/// Nothing recorded from an earlier run of any process is accepted in a later one.
 #[test]
 fn an_earlier_run_recorded_is_refused_in_a_later_one() {
     let (mut a, mut p, mut said) = acquainted();
     said.extend([p.message(), a.message(), p.message()]);
-    // Everything is started again; the recording is played to them first, and in between.
+    // Everything is restarted; the recording is played to them first, and in between.
     let (mut a, mut p) = (Process::new(A, 12), Process::new(P, 22));
     for round in 0..3 {
         for recorded in &said {
@@ -114,8 +114,8 @@ fn an_earlier_run_recorded_is_refused_in_a_later_one() {
     assert!(a.door.known() == 1 && p.door.known() == 1, "only the living are known");
 }
 
-/// A receiver that was started again has forgotten what it took. The sender is alive, and would
-/// prove it; what was recorded of it before stays refused.
+/// A restarted receiver has forgotten what it took. The sender is alive, and would prove it; what
+/// was recorded of it before stays refused.
 #[test]
 fn a_receiver_that_restarts_does_not_take_again_what_it_took() {
     let (mut a, mut p, mut said) = acquainted();
@@ -145,7 +145,7 @@ fn a_sender_that_restarts_is_asked_again_and_its_past_stays_refused() {
     assert_eq!(a.hears(NOW, &late), Heard::Replayed);
 }
 
-/// An answer is for one question of one life of one asker.
+/// An answer is for one question of one run of one asker.
 #[test]
 fn an_answer_to_somebody_else_proves_nothing() {
     let (mut a, mut p) = (Process::new(A, 11), Process::new(P, 21));
@@ -166,7 +166,7 @@ fn an_answer_to_somebody_else_proves_nothing() {
     assert_eq!(a.hears(NOW, &hello), Heard::Taken);
 }
 
-/// Whoever is forgotten for want of room must answer a new question, and what was taken of it
+/// A peer that is forgotten for lack of room must answer a new question, and what was taken from it
 /// before stays refused.
 #[test]
 fn who_is_forgotten_must_prove_it_anew() {
@@ -189,8 +189,8 @@ fn who_is_forgotten_must_prove_it_anew() {
     assert_eq!(a.hears(NOW, &p.message()), Heard::Taken);
 }
 
-/// Recordings of any number of lives and nodes: little is said, little is kept, and one that is
-/// alive gets through among them.
+/// Recordings of any number of runs and nodes: little is sent, little is kept, and a live peer gets
+/// through among them.
 #[test]
 fn a_flood_of_recordings_is_neither_kept_nor_answered_without_bound() {
     let (mut a, mut p) = (Process::new(A, 11), Process::new(P, 21));
@@ -257,7 +257,7 @@ fn the_questions_of_the_living_come_first() {
         assert_eq!(a.hears(NOW, &question(&mut dead)), Heard::Unproven);
     }
     assert!(a.door.answers.contains_key(&(P, 21)));
-    // And one that comes when there is no room finds some.
+    // And one that comes when there is no room finds a place.
     a.door.answers.remove(&(P, 21));
     let mut dead = Process::new(NodeId { role: Role::Learner, id: 9999 }, 7);
     assert_eq!(a.hears(NOW, &question(&mut dead)), Heard::Unproven);
