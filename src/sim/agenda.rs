@@ -1,4 +1,4 @@
-//! What is going to happen in a simulated world, in order of time.
+//! The future events of a simulated world, in order of time.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -50,7 +50,7 @@ struct Scheduled {
 }
 
 impl Agenda {
-    /// Something is going to happen.
+    /// Schedules an event.
     pub fn schedule(&mut self, time: Time, event: Event) {
         self.sequence += 1;
         self.events.push(Scheduled { time, sequence: self.sequence, event });

@@ -1,4 +1,4 @@
-//! The judge: sees every message and every delivery, and knows nothing of the roles' state.
+//! The judge: it sees every message and every delivery, and knows nothing of the roles' state.
 //!
 //! It keeps its own record of who promised and accepted what. A violation is a sentence.
 
@@ -20,7 +20,8 @@ use crate::protocol::types::{
     Sender, Session, To, Value,
 };
 
-/// Who voted. The judge counts for itself: it shares no code with those it judges.
+/// The acceptors that voted. The judge counts by itself: it shares no code with the roles it
+/// judges.
 #[derive(Clone, Copy, Debug, Default)]
 struct Voters(u64);
 
@@ -58,15 +59,15 @@ pub struct Checker {
     cut: BTreeMap<Session, Cut>,
     /// Where each client has opened its session.
     opened: BTreeMap<Session, Instance>,
-    /// Sessions that somebody made up: they may ask for anything.
+    /// Forged sessions, which may ask for anything.
     forged: BTreeSet<Session>,
     limits: AssemblyLimits,
     /// Up to which instance each ballot has named what is decided, and which besides.
     named_until: BTreeMap<Ballot, Instance>,
     named: BTreeSet<(Ballot, Instance)>,
-    /// What each life of each learner delivered, in order.
+    /// What each run of each learner delivered, in order.
     delivered: BTreeMap<Sender, Vec<(Instance, Value)>>,
-    /// The learners' lives that took up the log somewhere, and where.
+    /// The runs of learners that took up the log at a later place, and that place.
     begun: BTreeMap<Sender, Instance>,
     /// Below which instances learners that began with a snapshot need not keep the log.
     restored: BTreeSet<(NodeId, Instance)>,
@@ -76,11 +77,11 @@ pub struct Checker {
     placed: BTreeMap<(Session, Number), Instance>,
     /// The order of delivery that the longest learner saw.
     order: Vec<(Instance, Value)>,
-    /// What learners let others read.
+    /// The reads that learners serve.
     reading: Reading,
     /// How many messages of each kind were sent.
     sent: BTreeMap<Kind, u64>,
-    /// What became chosen since somebody asked.
+    /// What was chosen since the last call.
     news: Vec<Chosen>,
 }
 
@@ -163,7 +164,7 @@ impl Checker {
         &self.chosen
     }
 
-    /// What became chosen since this was asked last.
+    /// What was chosen since this was last called.
     pub fn take_news(&mut self) -> Vec<Chosen> {
         std::mem::take(&mut self.news)
     }
@@ -191,7 +192,7 @@ impl Checker {
                     ));
                 }
                 self.expect_trimmed(from, promise.trimmed)?;
-                // What it reports it has accepted, whether it could say so before or not.
+                // It has accepted what it reports, whether or not it could say so before.
                 for AcceptedPage { ballot, page } in &promise.accepted {
                     for (instance, entry) in page.from.numbering(&page.entries) {
                         self.on_vote(from, instance, *ballot)?;
@@ -327,7 +328,7 @@ impl Checker {
         Err(format!("{session} was opened at {first}, and at {opened} with {decided} below it"))
     }
 
-    /// Nobody remembers `session`, and nobody ever begins it.
+    /// Checks that `session` is forgotten, and that nobody ever begins it.
     fn expect_forgotten(&self, from: NodeId, session: Session) -> Result<(), Violation> {
         let reckoned = reckon(&self.chosen, self.limits);
         let opened = self.opened.get(&session).map_or(0, |opened| opened.0);
@@ -560,7 +561,7 @@ impl Checker {
             AssignedBy::Leader => first.is_none(),
         };
         let asked = self.asked.get(&(origin.session, origin.number));
-        // It is the leader who says when.
+        // Only the leader gives a time.
         let untimed = entry.borrowed().timed(LogTime::NONE).to_entry();
         if is_placed && asked == Some(&untimed) {
             Ok(())
@@ -620,7 +621,7 @@ fn concerns(node: NodeId, message: &Message) -> bool {
     }
 }
 
-/// A ballot is used by the process that made it, in the life in which it made it.
+/// Checks that a ballot is used by the process that made it, in the same incarnation.
 fn expect_own(sender: Sender, ballot: Ballot) -> Result<(), Violation> {
     if (ballot.proposer, ballot.boot) == (sender.node.id, sender.boot) {
         return Ok(());

@@ -1,8 +1,8 @@
 //! A whole cluster in one thread, on virtual time, from one seed.
 //!
 //! The roles are the ones that run in production. Effects are applied in the same order as by the
-//! role loop, messages travel encoded, inboxes are bounded, and acceptors keep the log that they
-//! keep in production, on a simulated disk. The same seed gives the same run.
+//! role loop, messages travel encoded, inboxes are bounded, and acceptors keep the same log as in
+//! production, on a simulated disk. The same seed gives the same run.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ use crate::wire::Codec;
 /// The name of every simulated cluster.
 pub(super) const CLUSTER: &str = "sim";
 
-/// How many datagrams of the past are kept, to arrive again some day.
+/// How many old datagrams are kept, so that they can arrive again.
 const PAST_DATAGRAMS: usize = 64;
 
 /// What a simulated cluster is made of.
@@ -54,7 +54,7 @@ pub struct Plan {
     pub settings: Settings,
     /// How bad the network is.
     pub weather: Weather,
-    /// Leaders never send an Accept or a Decide twice.
+    /// Leaders never retransmit an Accept or a Decide.
     pub no_timeouts: bool,
     /// Leaders run phase 1 for each instance.
     pub no_preexecution: bool,
@@ -62,10 +62,10 @@ pub struct Plan {
     pub segment_bytes: u64,
     /// How much the log of an acceptor may take.
     pub quota: Quota,
-    /// What each life of a learner wants to read, if anything.
+    /// The reads of each run of a learner, if any.
     pub reads: Option<ReadOften>,
-    /// How many of a hundred processes are of the last release: anew at each start, so that a
-    /// restart may be an upgrade, or the way back.
+    /// How many of a hundred processes are of the previous release: drawn at each start, so that a
+    /// restart may be an upgrade or a downgrade.
     pub old_percent: u64,
 }
 
@@ -105,11 +105,11 @@ pub struct Cluster {
     elections: u32,
     /// How often an operator has brought a snapshot.
     pub(super) imports: u32,
-    /// What operators have installed, where a release is not drawn.
+    /// The release that operators have installed, where it is not drawn.
     pub(super) installed: BTreeMap<NodeId, Versions>,
     /// How often a learner has fetched a snapshot.
     pub(super) fetched: u32,
-    /// A client or a learner has done something, or anybody has died or started.
+    /// A client or a learner has done something, or a process has died or started.
     pub(super) has_moved: bool,
     violation: Option<Violation>,
 }
@@ -121,7 +121,7 @@ impl Cluster {
         Self::traced(plan, Trace::silent())
     }
 
-    /// The same, with somebody who reads along.
+    /// The same, with a trace.
     pub fn traced(plan: Plan, trace: Trace) -> Self {
         let mut cluster = Cluster {
             now: Time::ZERO,
@@ -168,7 +168,7 @@ impl Cluster {
         &self.trace
     }
 
-    /// Tells those who read along.
+    /// Writes to the trace.
     pub fn tell(&mut self, detail: Detail, what: std::fmt::Arguments<'_>) {
         self.trace.tell(detail, self.now, what);
     }
@@ -279,7 +279,7 @@ impl Cluster {
         self.enter(client);
     }
 
-    /// Which release the process has that starts next, in this life of it.
+    /// Chooses the release of the process that starts next.
     fn choose_release(&mut self, id: NodeId, boot: u64) {
         let is_old = Rng::new(boot ^ 0x6f6c_6465).below(100) < self.plan.old_percent;
         let drawn = if is_old { Versions::BEFORE } else { Versions::ALL };
@@ -327,18 +327,18 @@ impl Cluster {
         }
     }
 
-    /// Takes away what an acceptor stored.
+    /// Removes an acceptor's data.
     pub fn wipe(&mut self, id: NodeId) {
         self.hosts.remove(&id);
     }
 
-    /// In which version of the wire format a node sends, if it lives.
+    /// The version of the wire format in which a node sends, if it is alive.
     #[cfg(test)]
     pub fn version(&self, id: NodeId) -> Option<Version> {
         self.nodes.get(&id).filter(|node| node.is_up).map(|node| node.codec.version())
     }
 
-    /// Whether a node is there and was not killed.
+    /// Whether a node is running.
     pub fn is_up(&self, id: NodeId) -> bool {
         self.nodes.get(&id).is_some_and(|node| node.is_up)
     }
@@ -353,7 +353,7 @@ impl Cluster {
         }
     }
 
-    /// Lets a proposer campaign now, whatever it is and whoever leads.
+    /// Lets a proposer campaign now, even if it or another one leads.
     #[cfg(test)]
     pub fn campaign(&mut self, id: u32) {
         let (id, now) = (NodeId::new(Role::Proposer, id), self.now);
@@ -420,7 +420,7 @@ impl Cluster {
         }
     }
 
-    /// Everything works again: the network, the disks, the clocks, and whoever slept is awake.
+    /// Makes everything work again: the network, the disks, the clocks, and processes that slept.
     /// Acceptors, learners and proposers that died start again; clients stay dead.
     pub fn heal(&mut self) {
         self.network.heal();
@@ -464,7 +464,7 @@ impl Cluster {
     /// Whether every client that is up knows the fate of all its values.
     pub fn clients_finished(&self) -> bool {
         self.nodes.values().filter(|node| node.is_up).all(|node| match &node.role {
-            // What is typed after its session has ended is asked for by nobody.
+            // Values typed after its session has ended are never requested.
             AnyRole::Client(client) => {
                 let has_input = !node.input.is_empty() && !client.is_finished();
                 let is_known = client.tally().undecided() == 0 || client.is_forgotten();
@@ -474,7 +474,7 @@ impl Cluster {
         })
     }
 
-    /// What became of the values of client `id`.
+    /// The fates of the values of client `id`.
     pub fn tally(&self, id: u32) -> Option<ClientTally> {
         match &self.nodes.get(&NodeId::new(Role::Client, id))?.role {
             AnyRole::Client(client) => Some(client.tally()),
@@ -482,7 +482,7 @@ impl Cluster {
         }
     }
 
-    /// The values that learner `id` has delivered in its present life.
+    /// The values that learner `id` has delivered since its last start.
     pub fn delivered(&self, id: u32) -> Vec<Value> {
         let Some(node) = self.nodes.get(&NodeId::new(Role::Learner, id)) else { return Vec::new() };
         self.checker.delivered(node.sender).iter().map(|(_, value)| value.clone()).collect()
@@ -500,7 +500,8 @@ impl Cluster {
         })
     }
 
-    /// Whether all that must be delivered is, once clients are finished and learners complete.
+    /// Checks that everything that must be delivered is, once clients are finished and learners
+    /// complete.
     pub fn check_complete(&self) -> Result<(), Violation> {
         let up = self.nodes.values().filter(|node| node.is_up);
         let clients = up.clone().filter_map(|node| match &node.role {
@@ -515,7 +516,7 @@ impl Cluster {
         self.checker.check_complete(learners.map(|node| node.sender), clients)
     }
 
-    /// A learner that is up, and has begun a read that it neither serves nor leaves to the log.
+    /// A running learner with a read that it neither serves nor leaves to the log.
     pub fn find_unread(&self) -> Option<NodeId> {
         self.checker
             .find_unread(self.nodes.values().filter(|node| node.is_up).map(|node| node.sender))
@@ -544,7 +545,7 @@ impl Cluster {
         &self.checker
     }
 
-    /// The same, to be told something.
+    /// The same, mutable.
     pub(super) fn checker_mut(&mut self) -> &mut Checker {
         &mut self.checker
     }
@@ -606,7 +607,7 @@ impl Cluster {
         };
         match received {
             Ok(()) => {
-                // What arrives while a node works waits, and makes up its next turn.
+                // Datagrams that arrive while a node works wait for its next turn.
                 let work = Duration::from_micros(5 + self.rng.below(20));
                 self.schedule_turn(to, self.now + work);
             }
@@ -614,16 +615,16 @@ impl Cluster {
         }
     }
 
-    /// A copy of a datagram comes to nothing.
+    /// A copy of a datagram ends without effect.
     fn end_copy(&mut self, to: NodeId, datagram: &[u8], copy: PassageId, fate: Fate) {
         self.trace.record(|record| record.ended(self.now, copy, fate));
-        // What was of no use is no loss.
+        // A datagram of no use is no loss.
         if fate != Fate::OfNoUse && self.trace.tells(Detail::Messages) {
             self.tell_loss(to, datagram, fate);
         }
     }
 
-    /// Tells that a datagram arrived in vain.
+    /// Reports that a datagram arrived in vain.
     fn tell_loss(&mut self, to: NodeId, datagram: &[u8], fate: Fate) {
         let Some(node) = self.nodes.get(&to) else { return };
         let Ok((from, message)) = node.codec.decode(datagram) else { return };
@@ -724,7 +725,7 @@ impl Cluster {
         self.pause(id, sync);
     }
 
-    /// What a turn wants said, once it is stored, and the rest of its effects.
+    /// Sends a turn's messages, once its records are stored, and applies the rest of its effects.
     fn say(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let dies = node.doom == Some(Boundary::MidSend) && !node.fx.send.is_empty();
@@ -823,7 +824,7 @@ impl Cluster {
             self.trace.tell(Detail::Story, self.now, format_args!("{id} ends: {halt:?}"));
             self.kill(id);
             match halt {
-                // Its operator starts it again, with what is kept.
+                // Its operator restarts it, with what is kept.
                 Halt::CutOff(_) => self.start(id),
                 Halt::Trimmed(_) | Halt::NoSnapshot(_) => self.import(id),
                 Halt::Forgotten | Halt::Foreign | Halt::Unknown(_) => {}
@@ -938,12 +939,12 @@ pub fn values(client: u32, count: u64) -> Vec<Value> {
     (1..=count).map(|line| Value::new(format!("c{client}-{line}").as_bytes())).collect()
 }
 
-/// `count` values that name their client; every so many-th has so many bytes.
+/// `count` values that name their client; one in `every` has `bytes` bytes.
 pub fn mixed_values(client: u32, count: u64, (every, bytes): (u64, usize)) -> Vec<Value> {
     let value = |line: u64| {
         let mut text = format!("c{client}-{line}");
         if line.is_multiple_of(every) {
-            // No two stretches of it are alike.
+            // No two pieces of it are alike.
             while text.len() < bytes {
                 text += &format!(" {client}.{line}.{}", text.len());
             }

@@ -1,4 +1,4 @@
-//! Scenarios in which something is large: what must not take long, or for ever, because of it.
+//! Scenarios in which something is large, and must not make anything take long, or for ever.
 
 use std::time::Duration;
 
@@ -67,8 +67,8 @@ fn an_instance_far_ahead_is_waited_for() {
     finish(&mut cluster, 3 * SECOND);
 }
 
-/// Found by counting: each plea was answered to all who plead. Here nobody can do anything about
-/// them: who hears the clients has no quorum.
+/// Found by counting: each plea was answered to all who plead. Here nobody can help them: the
+/// proposers that hear the clients have no quorum.
 #[test]
 fn many_that_plead_cost_little_more_than_a_few() {
     let pleas_a_second = |clients: u32| {

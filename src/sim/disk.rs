@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::rng::Rng;
 use crate::storage::disk::{Disk, Files, Mark, Space};
 
-/// A simulated disk. Clones share it, as two lives of a process share a real one.
+/// A simulated disk. Clones share it, as two runs of a process share a real one.
 #[derive(Clone, Debug, Default)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
@@ -22,7 +22,7 @@ struct State {
     stable_names: BTreeMap<String, u64>,
     /// ... and what happened to names since, one operation after the other.
     renamings: Vec<Vec<(String, Option<u64>)>>,
-    /// How many inodes there ever were.
+    /// How many inodes were ever created.
     inodes: u64,
     /// How often the directory was copied: a copy is another one.
     copies: u64,
@@ -56,14 +56,14 @@ impl SimFile {
         self.overwritten.clear();
     }
 
-    /// The power goes: of what was not synced a part is there, and some of that is rubbish.
+    /// The power fails: a part of the unsynced data is there, and some of that is rubbish.
     fn crash(&mut self, rng: &mut Rng) {
         let kept = rng.below(self.overwritten.len() as u64 + 1) as usize;
         let lost = self.overwritten.split_off(kept);
         for (offset, before) in lost.into_iter().rev() {
             self.content[offset..offset + before.len()].copy_from_slice(&before);
         }
-        // The last that got there may have got there in part.
+        // The last write may be there in part.
         if let Some((offset, before)) = self.overwritten.pop().filter(|_| rng.chance(0.3)) {
             let torn = rng.below(before.len() as u64 + 1) as usize;
             self.content[offset..offset + torn].copy_from_slice(&before[..torn]);
@@ -92,7 +92,7 @@ impl State {
         inode.and_then(|inode| self.files.get_mut(inode)).ok_or_else(missing)
     }
 
-    /// Frees what no name stands for any more.
+    /// Frees files that have no name any more.
     fn keep_named(&mut self, names: &BTreeMap<String, u64>) {
         let named: BTreeSet<u64> = names.values().copied().collect();
         self.files.retain(|inode, _| named.contains(inode));
@@ -154,7 +154,7 @@ impl SimDisk {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The power goes.
+    /// The power fails.
     pub fn crash(&self, rng: &mut Rng) {
         let mut state = self.state();
         state.fuse = None;
@@ -231,7 +231,7 @@ impl SimDisk {
         state.stable_names = state.names.clone();
     }
 
-    /// A copy of the whole directory, as a back-up is one.
+    /// A copy of the whole directory, such as a backup.
     pub fn copy(&self) -> SimDisk {
         let original = self.state();
         let (inodes, copies) = (original.inodes, original.copies + 1);

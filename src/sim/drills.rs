@@ -1,5 +1,6 @@
-//! Drills: one situation each, and how soon it must be over. The lasting scenarios draw such
-//! situations at random and give them time; here the time is short, and the situation certain.
+//! Drills: one situation each, and how soon the cluster must be over it. The lasting scenarios draw
+//! such situations at random and allow more time; here the time is short, and the situation
+//! certain.
 
 mod aging;
 mod fetching;
@@ -171,7 +172,7 @@ fn answers_come_back() -> Wrong {
     })
 }
 
-/// A leader that dies at whatever moment is replaced once, within one and a half time-outs.
+/// A leader that dies, at any moment, is replaced once, within one and a half time-outs.
 fn fail_over() -> Wrong {
     (1..=20).find_map(|seed| {
         let mut cluster = led(seed);
@@ -190,7 +191,7 @@ fn fail_over() -> Wrong {
     })
 }
 
-/// A leader that hears no acceptor is replaced soon, though all hear it.
+/// A leader that hears no acceptor is replaced soon, even if all of them hear it.
 fn useless_leader() -> Wrong {
     let mut cluster = led(1);
     cut(&mut cluster, |from, to| from.role == Role::Acceptor && to == proposer(1));
@@ -204,7 +205,7 @@ fn useless_leader() -> Wrong {
     finishes(&mut cluster, 1000 * MS).or_else(|| changes(&cluster, 1))
 }
 
-/// Who hears nobody any more raises no ballot.
+/// A proposer that has gone deaf raises no ballot.
 fn deaf_standby() -> Wrong {
     let mut cluster = led(1);
     cut(&mut cluster, |_, to| to == proposer(2));
@@ -223,7 +224,7 @@ fn unserved_client() -> Wrong {
     wrong.or_else(|| cluster.run_for(3000 * MS).err()).or_else(|| changes(&cluster, 1))
 }
 
-/// Nobody takes over whom the caller does not hear: that would serve it no better.
+/// A proposer that the caller does not hear does not take over: it would serve it no better.
 fn unproven_plea() -> Wrong {
     let mut cluster = led(1);
     cluster.kill(proposer(3));
@@ -232,7 +233,7 @@ fn unproven_plea() -> Wrong {
     cluster.run_for(5000 * MS).err().or_else(|| changes(&cluster, 0))
 }
 
-/// A leader that lost its quorum goes on answering a client, which does not take that for service.
+/// A leader that lost its quorum goes on answering a client, which does not count that as service.
 fn zombie() -> Wrong {
     let mut cluster = led(1);
     cut(&mut cluster, |from, to| {
@@ -254,7 +255,7 @@ fn useless_source() -> Wrong {
     wrong.or_else(|| finishes(&mut cluster, 1000 * MS))
 }
 
-/// Whatever a sync takes, a leader that waits for it is left in office.
+/// However long a sync takes, a leader that waits for it is left in office.
 fn slow_disks() -> Wrong {
     [100, 250, 310, 600, 1200, 3000, 30_000].into_iter().find_map(|takes| {
         let mut cluster = led(takes);
@@ -280,7 +281,7 @@ fn slow_disks_unserved_client() -> Wrong {
             cluster.inject(&Fault::SlowDisk(acceptor, takes));
         }
         cut(&mut cluster, |from, to| from == client() && to == proposer(1));
-        // Somebody else keeps the disks busy, for longer than this may take.
+        // Another load keeps the disks busy, for longer than this may take.
         let busy = MS * (takes as u32 * 40 + 5000);
         cluster.start_typist(
             2,
@@ -301,7 +302,7 @@ fn slow_disks_unserved_client() -> Wrong {
 }
 
 /// A leader whose long values do not reach the acceptors, though its heartbeats and short ones do,
-/// gives way.
+/// steps down.
 fn narrow_leader() -> Wrong {
     let mut cluster = led(1);
     let leader = proposer(1);
@@ -362,8 +363,8 @@ fn stray_ballot() -> Wrong {
     wrong.or_else(|| finishes(&mut cluster, 2500 * MS))
 }
 
-/// Everybody is wrong about where everybody is, from the start and for good: all that is sent to
-/// one process alone is lost. What is asked again reaches it all the same.
+/// All processes have wrong addresses of all others, from the start and for good: all direct
+/// messages are lost. Repeated questions arrive all the same.
 fn wrong_addresses() -> Wrong {
     (1..=20).find_map(|seed| {
         let mut cluster = Cluster::new(Plan { seed, proposers: 3, ..Plan::default() });
@@ -378,8 +379,8 @@ fn wrong_addresses() -> Wrong {
     })
 }
 
-/// A learner that hears what is decided and not the value fetches it at once, before any heartbeat
-/// tells that it misses something.
+/// A learner that hears the name of a decision but not its value fetches it at once, before any
+/// heartbeat says that it misses something.
 fn missed_value() -> Wrong {
     let mut cluster = led(1);
     let learner = NodeId::new(Role::Learner, 2);

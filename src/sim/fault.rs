@@ -10,11 +10,11 @@ use crate::protocol::types::NodeId;
 /// One fault, or the end of some.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A process dies. Of what it had not synced, a part may be gone or torn.
+    /// A process dies. Unsynced data may be partly gone or torn.
     Kill(NodeId),
     /// It dies in the middle of its next turn that stores or sends something.
     KillAt(NodeId, Boundary),
-    /// It dies, if it lives, and starts: an acceptor with what it stored, the others afresh.
+    /// It dies, if it is running, and starts: an acceptor with its stored data, the others afresh.
     Restart(NodeId),
     /// It sleeps, and everything that arrives waits.
     Pause(NodeId, Duration),
@@ -24,30 +24,29 @@ pub enum Fault {
     PauseLeader(Duration),
     /// Nothing gets from the first to the second any more, of each pair.
     Cut {
-        /// What the shape of it is called.
+        /// The name of its shape.
         shape: &'static str,
         /// From whom to whom.
         pairs: Vec<(NodeId, NodeId)>,
     },
-    /// Of what goes from the first to the second, nothing longer than this gets through any more.
+    /// From the first to the second no longer datagram than this gets through any more.
     Narrow {
         /// How many bytes a datagram may have.
         bytes: usize,
         /// From whom to whom.
         pairs: Vec<(NodeId, NodeId)>,
     },
-    /// An acceptor's disk takes so long for each sync, or a learner's for each errand.
+    /// An acceptor's disk takes this long for each sync, or a learner's for each errand.
     SlowDisk(NodeId, Duration),
     /// Messages of this kind do not get through.
     Filter(Kind),
-    /// The first is wrong about where the second is, of each pair: what it sends to it alone is
-    /// lost.
+    /// The first of each pair has a wrong address of the second: its direct messages are lost.
     Misplace(Vec<(NodeId, NodeId)>),
-    /// A process does not know any more where others are: it sends to groups alone.
+    /// A process forgets all addresses: it sends to groups alone.
     Forget(NodeId),
     /// Cuts and filters end, and addresses are right.
     Heal,
-    /// So many more bytes fit on an acceptor's disk.
+    /// Only this many more bytes fit on an acceptor's disk.
     FillDisk(NodeId, usize),
     /// An acceptor's disk does not sync any more.
     BreakDisk(NodeId),
@@ -57,9 +56,9 @@ pub enum Fault {
     ClockRate(NodeId, u64),
     /// A node's clock jumps ahead.
     ClockJump(NodeId, Duration),
-    /// So many datagrams of the past arrive again, at everybody whom they were sent to.
+    /// This many old datagrams arrive again, at all their addressees.
     Replay(u32),
-    /// A datagram that is not of this cluster, or not whole, arrives at a node.
+    /// A datagram that is not of this cluster, or damaged, arrives at a node.
     Garbage(NodeId),
 }
 

@@ -1,10 +1,11 @@
-//! What operators do to the directory of an acceptor: clean up, back up, put back, move.
+//! What operators do to an acceptor's directory: clean up, back up, restore, move.
 //!
-//! None of it may make an acceptor contradict what it answered. What takes something away must be
-//! refused at the next start; the judge sees to it that what starts has everything. When all faults
-//! end, the last state is put back, as a copy that the operator vouches for, and it must be taken.
+//! None of this may make an acceptor contradict its answers. If something was removed, the next
+//! start must be refused; the judge checks that an acceptor that starts has everything. When all
+//! faults end, the last state is put back, as a copy that the operator vouches for, and it must be
+//! accepted.
 //!
-//! An operator finds the directory of a process that has ended, in order or not. After a power
+//! An operator finds the directory of a process that has ended, in good order or not. After a power
 //! failure nobody can tell whether whole records at the end of a log were cut by hand, so that is
 //! not tried: see `storage::recovery`.
 
@@ -25,11 +26,11 @@ pub enum Habit {
     RemovesLog,
     /// Cuts the log.
     CutsLog,
-    /// Puts a backup in the place of the directory.
+    /// Replaces the directory by a backup.
     PutsBack,
     /// Copies the logs of a backup, or all of its files, over those that are there.
     CopiesBack {
-        /// The logs alone.
+        /// Whether only the logs are copied.
         are_logs: bool,
     },
     /// Changes a byte of a record that was stored.
@@ -82,7 +83,7 @@ impl Operated {
         self.last.is_some()
     }
 
-    /// The process has started: whatever was done, it has everything.
+    /// The process has started, so it has everything.
     pub fn started(&mut self) {
         (self.last, self.lost_power, self.adopts_copy) = (None, false, false);
     }
@@ -139,19 +140,19 @@ impl Cluster {
         self.start(id);
     }
 
-    /// Ends a process without a crash of its host: in order, or by a kill.
+    /// Ends a process without a crash of its host: in good order, or by a kill.
     fn end(&mut self, id: NodeId) {
         let Some(node) = self.nodes.get_mut(&id).filter(|node| node.is_up) else { return };
         node.is_up = false;
         self.has_moved = true;
         if let Some(log) = node.log.as_mut().filter(|_| self.rng.chance(0.5)) {
-            // Whether that can be noted or not, it ends.
+            // It ends even if that cannot be noted.
             let _ = log.close();
         }
         self.trace.tell(Detail::Story, self.now, format_args!("{id} ends"));
     }
 
-    /// Every operator thinks better of it: what was taken away is put back as it was last.
+    /// Every operator repairs the damage: the last state is put back.
     pub(super) fn put_back_last_states(&mut self) {
         for host in self.hosts.values_mut() {
             if let Some(last) = host.operated.last.take() {

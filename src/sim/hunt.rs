@@ -18,10 +18,11 @@ const SEEDS: u64 = 2_000;
 const LASTING_SEEDS: u64 = 100;
 const STATES: usize = 100_000;
 
-/// How many seeds come before all else that takes long: most of what seeds see is seen by these.
+/// How many seeds are tried before anything else that takes long: they find most of what seeds
+/// find.
 const FIRST_SEEDS: u64 = 50;
 
-/// What went wrong, also when it was an assertion.
+/// What went wrong, even if it was an assertion.
 fn wrong(run: impl FnOnce() -> Option<String>) -> Option<String> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
@@ -65,7 +66,7 @@ fn walks() -> Option<String> {
 /// Looks for the bug that is switched on, and returns what it has seen.
 type Hunter = fn() -> Option<String>;
 
-/// Who says what was seen, and what looks for it: those that take least come first.
+/// The ways to look for a bug, each with the name under which it reports: the cheapest come first.
 const HUNTERS: [(&str, Hunter); 5] = [
     ("simulator", drills),
     ("simulator", || seeds("seed", 1..=FIRST_SEEDS, run_seed)),
@@ -74,8 +75,8 @@ const HUNTERS: [(&str, Hunter); 5] = [
     ("simulator", || seeds("seed", FIRST_SEEDS + 1..=SEEDS, run_seed)),
 ];
 
-/// Switches one bug on, and returns whether anything sees it. Says what does: the first of all, or,
-/// with `full`, the first of the simulator and of the model.
+/// Switches one bug on, and returns whether anything sees it. Prints what does: the first of all,
+/// or, with `full`, the first of the simulator and of the model.
 fn is_caught(bug: Bug, full: bool) -> bool {
     let mut told = Vec::new();
     switch_to(Some(bug));
@@ -90,13 +91,13 @@ fn is_caught(bug: Bug, full: bool) -> bool {
     let first_line =
         |what: &str| what.lines().next().unwrap_or_default().chars().take(120).collect::<String>();
     let lines = told.iter().map(|(who, what)| format!("\n    {who}: {}", first_line(what)));
-    // In one piece, for another bug is told of at the same time.
+    // In one piece, for other bugs are reported at the same time.
     println!("{bug:?}{}", lines.collect::<String>());
     !told.is_empty()
 }
 
-/// Every bug is caught, by the simulator or by the model. With `FULL=1` both look for each, else
-/// whoever sees it first ends the search; `BUG=<name>` switches on that one alone.
+/// Every bug is caught, by the simulator or by the model. With `FULL=1` both look for each,
+/// otherwise the first to see it ends the search; `BUG=<name>` tries that one alone.
 #[test]
 fn every_deliberate_bug_is_caught() {
     let (only, full) = (std::env::var("BUG").ok(), std::env::var_os("FULL").is_some());
@@ -105,7 +106,7 @@ fn every_deliberate_bug_is_caught() {
     let bugs = Mutex::new(ALL.into_iter().filter(is_meant));
     let next = || bugs.lock().next();
     let hunt = || iter::from_fn(next).filter(|bug| !is_caught(*bug, full)).collect::<Vec<_>>();
-    // A switch is of one thread, so each processor hunts a bug of its own.
+    // A switch is local to a thread, so each processor hunts a different bug.
     let hunters = thread::available_parallelism().map_or(1, NonZero::get);
     let survivors: Vec<Bug> = thread::scope(|scope| {
         let hunters: Vec<_> = (0..hunters).map(|_| scope.spawn(hunt)).collect();

@@ -23,10 +23,10 @@ const SLOWEST: Duration = Duration::from_millis(30);
 /// How long the application's part of a snapshot is, at most: some need two groups of chunks.
 const CONTENT_BYTES: u64 = 90_000;
 
-/// What was kept on a host's disk.
+/// The snapshots on a host's disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
-    /// What the best snapshot that was ever there stands for.
+    /// What the best snapshot ever stored there replaces.
     ever: Instance,
 }
 
@@ -55,14 +55,14 @@ fn shop(disk: SimDisk) -> Shop<SimDisk> {
     Shop { shelf, cluster, kind: StateKind::Digest }
 }
 
-/// The newest snapshot on this disk, if there is one that is whole.
+/// The newest intact snapshot on this disk, if there is one.
 fn newest(disk: SimDisk) -> Option<Checkpoint> {
     let Shop { mut shelf, cluster, kind } = shop(disk);
     shelf.newest(&cluster, kind).ok().flatten().map(|found| found.label.checkpoint)
 }
 
 impl Cluster {
-    /// A learner as it starts, with what its host has kept of its earlier life.
+    /// A learner at its start, with what its host has kept from earlier runs.
     pub(super) fn learner(
         &mut self,
         sender: Sender,
@@ -75,7 +75,7 @@ impl Cluster {
         }
         let disk = self.hosts.entry(id).or_default().disk.clone();
         let shop = shop(disk.clone());
-        // A learner that makes something of the values needs all of them.
+        // A learner that applies the values needs all of them.
         let learner = learner.beginning(Beginning::At(Instance::FIRST));
         let Some(checkpoint) = newest(disk) else {
             return (learner.with_snapshots(shop.kind), Some(shop));
@@ -98,8 +98,8 @@ impl Cluster {
         }
     }
 
-    /// What learner `id` needs was removed, and it could not fetch another's snapshot: its operator
-    /// gives it the newest that there is, as far as that helps.
+    /// Entries that learner `id` needs were removed, and it could not fetch another's snapshot: its
+    /// operator gives it the newest one, if that helps.
     pub(super) fn import(&mut self, id: NodeId) {
         let Some(AnyRole::Learner(learner)) = self.nodes.get(&id).map(|node| &node.role) else {
             return;
@@ -133,8 +133,8 @@ impl Cluster {
         self.fetched
     }
 
-    /// How many keepers have, or had, a snapshot that stands for everything below each of these
-    /// places: enough for what is removed.
+    /// Checks that enough keepers have, or had, a snapshot that replaces everything that is
+    /// removed.
     pub(super) fn expect_copies(&self) -> Result<(), Violation> {
         let settings = &self.plan.settings;
         let keepers = &settings.keepers;

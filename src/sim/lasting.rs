@@ -1,19 +1,19 @@
-//! Faults that stay: links that are cut in one direction, or carry only what is short, and disks
-//! that are slow, for ever.
+//! Faults that stay: links cut in one direction, links that carry only short datagrams, and slow
+//! disks, for ever.
 //!
 //! A seed draws a cluster, a pattern of cuts and when they come. What must hold is computed from
 //! the cuts alone, by a judge that knows no role's state. A proposer is the *centre of a star* when
-//! it, a majority of the acceptors, every learner and every client hear each other both ways,
-//! whatever else is cut. Then:
+//! it, a majority of the acceptors, every learner and every client hear each other, even if all
+//! other links are cut. Then:
 //!
 //!  1. While there is a star, everything is decided and known to every learner within 15 s of the
 //!     cut, and soon once a leader is found.
 //!  2. A leader that is the centre of a star is never displaced.
-//!  3. Once everybody has needed a leader, twice, no leader changes any more.
-//!  4. With heavy loss, in spite of the second and third: leaders may change, for nobody can tell
-//!     a leader that is gone from one that is unlucky; but everything is decided all the same.
-//!  5. Without a star leaders may change, but not all the time; and who hears no majority both ways
-//!     raises no ballot.
+//!  3. Once every process has needed a leader twice, the leader never changes again.
+//!  4. With heavy loss, contrary to the second and third, leaders may change, for a leader that is
+//!     gone cannot be distinguished from an unlucky one; but everything is decided all the same.
+//!  5. Without a star leaders may change, but not all the time; and a proposer without a majority
+//!     that it hears and that hears it raises no ballot.
 
 pub mod shapes;
 
@@ -37,16 +37,16 @@ pub const FOUND: Duration = Duration::from_secs(15);
 /// How long nothing more may happen after that.
 const STEADY: Duration = Duration::from_secs(5);
 
-/// How many leaders may follow each other where they may, while it is steady otherwise.
+/// How often the leader may change, where it may, in an otherwise steady cluster.
 const CHANGES_MAX: u32 = 8;
 
-/// Up to this loss nobody takes bad luck for a leader that is gone, or that is of no use.
+/// Up to this loss bad luck is not mistaken for a leader that is gone or useless.
 const CALM_LOSS: f64 = 0.1;
 
 /// How long after a cut a proposer may still believe that it hears a majority.
 const BELIEF: Duration = Duration::from_millis(700);
 
-/// How often a client types.
+/// The pause between two values of a client.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A cluster, and what is broken for good.
@@ -54,13 +54,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 pub struct Lasting {
     /// The cluster. Its proposers start with the one that leads first.
     pub plan: Plan,
-    /// Who there is.
+    /// The processes of each role.
     pub cast: Cast,
     /// Who leads when it begins.
     pub first: NodeId,
     /// When it begins.
     pub cut_at: Time,
-    /// Clients type from then on, each value so long.
+    /// When clients start to type.
     pub typing: Time,
     /// Whether the clients leave the instances to the leader.
     pub assignment: Assignment,
@@ -71,7 +71,7 @@ pub struct Lasting {
 impl Lasting {
     /// What `seed` draws.
     pub fn drawn(seed: u64) -> Self {
-        // Not the clusters that the same seeds draw for faults that heal.
+        // So that the clusters differ from those the same seeds draw for faults that heal.
         let mut rng = Rng::new(seed ^ 0x6c61_7374);
         let cast = Cast {
             proposers: 2 + rng.below(5) as u32,
@@ -123,7 +123,7 @@ impl Lasting {
             faults.iter().for_each(|fault| cluster.inject(fault));
         }
         if !self.pattern.then.is_empty() {
-            // Pleas that were said while links flapped last for a moment.
+            // Pleas that were sent while links flapped count for a moment.
             cluster.run_for(BELIEF)?;
         }
         let begun = cluster.now();
@@ -143,7 +143,7 @@ impl Lasting {
             self.expect_all(cluster, typed.max(begun) + patience, "after the cut")?;
         }
         cluster.run_until(begun + FOUND, |_| false)?;
-        // Once more: somebody may have had no need of a leader so far.
+        // Once more: some process may not have needed a leader so far.
         self.type_values(cluster, values, cluster.now());
         let typed = cluster.now() + PAUSE * values as u32;
         if has_star {
@@ -198,7 +198,7 @@ impl Lasting {
     fn type_values(&self, cluster: &mut Cluster, count: u64, from: Time) {
         let first = cluster.checker().chosen().len() as u64;
         for client in 1..=self.cast.clients {
-            // Run again, a client is a new session; it may ask for what others ask for, too.
+            // A client that runs again is a new session; it may ask for the instances of others.
             let assignment = match self.assignment {
                 Assignment::Leader => Assignment::Leader,
                 Assignment::Client { .. } => Assignment::Client { first: Instance(first + 1) },
@@ -217,7 +217,7 @@ impl Lasting {
         Err(Failure::Unfinished(format!("{when}, by {}: {what}", cluster.now())))
     }
 
-    /// Whether this proposer and enough of all others hear each other both ways.
+    /// Whether this proposer and enough of all others hear each other.
     fn is_star(&self, cluster: &Cluster, centre: NodeId) -> bool {
         let reaches = |id: &NodeId| cluster.network.is_two_way(centre, *id);
         self.hears_majority(cluster, centre)
@@ -250,7 +250,7 @@ impl fmt::Display for Lasting {
     }
 }
 
-/// Runs what `seed` draws, unseen.
+/// Runs what `seed` draws, without a trace.
 pub fn run_seed(seed: u64) -> Result<Outcome, Failure> {
     Lasting::drawn(seed).run(Trace::silent()).result
 }

@@ -1,5 +1,5 @@
-//! What a cluster decides over links that have a rate, a queue, and losses: what `protocol::flow`
-//! does in the roles that use it.
+//! How much a cluster decides over links that have a rate, a queue, and losses: a test of
+//! `protocol::flow` in the roles that use it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub const LINE: Line = Line { rate: 12_500_000, queue: 314_000 };
 /// How many bytes a value has.
 const VALUE_BYTES: usize = 1024;
 
-/// Who asks for how much, over what.
+/// The load of the clients, and the links.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// How many values a client keeps in flight, for each client.
@@ -44,7 +44,7 @@ impl Default for Load {
     }
 }
 
-/// What was decided until the first client was done.
+/// The decisions until the first client was done.
 #[derive(Clone, Debug)]
 pub struct Decided {
     /// Which share of the line the values take.
@@ -86,7 +86,7 @@ impl Load {
     }
 }
 
-/// One acceptor of three has a hundredth of what the others have, and nobody waits for it.
+/// One acceptor of three has a hundredth of the others' rate, and nobody waits for it.
 #[cfg(test)]
 pub fn slow_minority() -> Option<String> {
     use crate::protocol::types::Role;
@@ -113,7 +113,7 @@ mod tests {
         (1..=3).map(|seed| load.run(seed).share).sum::<f64>() / 3.0
     }
 
-    /// However much is asked for, as much is decided.
+    /// More load never means fewer decisions.
     #[test]
     fn more_outstanding_is_never_less() {
         for proposers in [1, 4] {
@@ -127,8 +127,7 @@ mod tests {
     }
 
     /// Processes stand still for some milliseconds again and again, as they do on a busy host,
-    /// while a client keeps more in flight than the links hold. What is lost then is sent again
-    /// soon.
+    /// while a client keeps more in flight than the links hold. Losses are soon retransmitted.
     #[test]
     fn busy_hosts_do_not_stop_it() {
         for seed in [7, 8] {
@@ -173,7 +172,7 @@ mod tests {
         assert!(lossy >= usual * 0.75, "{lossy:.3} instead of {usual:.3}");
     }
 
-    /// Who asks for ten times as much does not take what the other asks for.
+    /// A client that requests ten times as much does not take the share of the other.
     #[test]
     fn clients_share() {
         let load = Load { outstanding: vec![640, 64], values: 1000, ..Load::default() };

@@ -2,17 +2,18 @@
 //!
 //! The network is a set that never shrinks, so messages are lost (never delivered), repeated and
 //! overtaken in every way there is. Time stands still: time-outs are steps of their own. A proposer
-//! may campaign, anybody may crash and come back, an acceptor also between storing and answering,
-//! as often as the scope allows. Heartbeats are left out, and Decides are judged and not delivered.
+//! may campaign, and any process may crash and come back (an acceptor even between storing and
+//! answering), as often as the scope allows. Heartbeats are left out, and Decides are judged but
+//! not delivered.
 //!
-//! Where the scope has those who follow, a learner and standby proposers hear what is proposed and
-//! what is named, and anything that is chosen may be told to any proposer, as by a learner that
-//! answers it: also to a leader that proposes something else there.
+//! If the scope says so, a learner and standby proposers hear what is proposed and what is named,
+//! and any chosen entry may be told to any proposer, as by a learner that answers it: even to a
+//! leader that proposes something else there.
 //!
 //! Where the log is trimmed, the world begins with a leader that has decided values and a
-//! checkpoint. The leader-assigned values of one client are asked of every leader, so that the
-//! session table is needed that the checkpoint alone holds in the end; acceptors hear of any
-//! proposer how far the log is trimmed.
+//! checkpoint. Every leader is asked for the leader-assigned values of one client, so that it needs
+//! the session table, which in the end only the checkpoint holds; acceptors hear from any proposer
+//! how far the log is trimmed.
 
 mod scopes;
 mod seen;
@@ -74,11 +75,11 @@ pub struct World {
     boots: [u64; 2],
     /// Whether the leader has set its timer to close holes.
     closes_holes: [bool; 2],
-    /// How many values the leader was asked for since it leads.
+    /// How many values were requested from the leader since it leads.
     asked: [u64; 2],
     crashes: u8,
     trims: u8,
-    /// What the messages of this world prove to be wrong.
+    /// The violation that the messages of this world prove.
     wrong: Option<&'static str>,
 }
 
@@ -141,7 +142,7 @@ impl Paxos {
     pub fn new(scope: Scope) -> Self {
         let settings = Settings {
             acceptor_count: ACCEPTORS,
-            // Whoever is asked to campaign does, and nobody gives way: time stands still.
+            // A proposer that is asked to campaign does, and nobody steps down: time stands still.
             heartbeat_interval: Duration::ZERO,
             leader_timeout: Duration::ZERO,
             progress_timeout: Duration::from_secs(1 << 30),
@@ -188,17 +189,17 @@ impl Paxos {
         send(world, Sender { node, boot: world.boots[place] }, fx);
     }
 
-    /// Whether anybody could do anything with an acceptor's answer. What is of no use is left out,
-    /// or there would be ten times as many worlds that do not differ in anything that matters.
+    /// Whether any process could use an acceptor's answer. Useless answers are left out, or there
+    /// would be ten times as many worlds that do not differ in anything that matters.
     fn is_of_use(&self, world: &World, answer: &Message) -> bool {
         let place = |ballot: Ballot| ballot.proposer as usize - 1;
         match answer {
-            // Whoever may not campaign again need not be told to give up.
+            // A proposer that may not campaign again need not be told to give up.
             Message::Nack(nack) => {
                 let owner = place(nack.rejected);
                 world.campaigns[owner] < self.scope.campaigns[owner]
             }
-            // Who leads with a quorum's promises has no use for more of them.
+            // A leader with a quorum's promises cannot use more of them.
             Message::Promise(promise) => {
                 self.scope.no_preexecution || !world.proposers[place(promise.ballot)].is_leading()
             }
@@ -208,9 +209,9 @@ impl Paxos {
 
     /// Every pair of answers that could let a proposer go on: two are a quorum.
     ///
-    /// Answers are taken in pairs only, and only when the pair shows any effect. Nothing is lost by
-    /// that: to take in an answer shows nothing to anybody until a quorum is complete, and a
-    /// network that never forgets still has the first answer when the second is there.
+    /// Answers are taken in pairs only, and only when the pair has an effect. Nothing is lost by
+    /// that: an answer has no visible effect until a quorum is complete, and a network that never
+    /// forgets still has the first answer when the second is there.
     fn gatherings(&self, world: &World, steps: &mut Vec<Step>) {
         for place in 0..2 {
             let interest = world.proposers[place].interest();
@@ -229,7 +230,7 @@ impl Paxos {
         }
     }
 
-    /// One turn of the learner. Nothing of what it says matters here.
+    /// One turn of the learner. Its messages do not matter here.
     fn learner_turn(&self, world: &mut World, Envelope { from, message, .. }: &Envelope) {
         let mut learner = Learner::clone(&world.learner);
         let mut fx = Effects::new();
@@ -238,7 +239,7 @@ impl Paxos {
         world.learner = Arc::new(learner);
     }
 
-    /// Whether a message is taken by somebody who only follows.
+    /// Whether a message is taken by a process that only follows.
     fn is_followed(&self, world: &World, to: NodeId, kind: Kind) -> bool {
         let is_overheard = kind == Kind::Accept && to.role == Role::Proposer;
         let interest = match to.role {
@@ -249,7 +250,7 @@ impl Paxos {
         interest.includes(kind) && (self.scope.follows || !is_overheard)
     }
 
-    /// Every proposer may be told whatever is chosen and it does not know.
+    /// Every proposer may be told any chosen entry that it does not know.
     fn tellings(&self, world: &World, steps: &mut Vec<Step>) {
         for instance in Seen::in_world(world).chosen().into_keys() {
             let lacks = |place: &usize| !world.proposers[*place].log().contains(instance);
@@ -293,7 +294,7 @@ impl Paxos {
         World { trims: 0, ..world }
     }
 
-    /// What the first proposer and two acceptors say to each other is heard, as far as that has any
+    /// Delivers the messages between the first proposer and two acceptors, as far as they have any
     /// effect.
     fn settle(&self, world: &World) -> Option<World> {
         let is_among = |to: NodeId| match to.role {
@@ -356,7 +357,7 @@ fn nodes(scope: Scope) -> impl Iterator<Item = NodeId> {
 
 fn send(world: &mut World, from: Sender, fx: Effects) {
     for (to, message) in fx.send {
-        // An address may be unknown, and then the group hears it: every process of it may.
+        // An address may be unknown, and then the group hears the message: every process of it may.
         let group = to.group();
         let is_left_out = matches!(message.kind(), Kind::Heartbeat | Kind::RequestAck | Kind::Echo);
         if !is_left_out {
@@ -554,14 +555,14 @@ fn is_asked(instance: Instance, entry: &Entry) -> bool {
     *proposed == value(origin.session.client, number)
 }
 
-/// What a proposer says to acceptors about how far it has come.
+/// A proposer's heartbeat to the acceptors, with its progress.
 fn heartbeat(proposer: &Proposer) -> Message {
     let announcement = Announcement::new(Standing::Stands, Ballot::ZERO);
     let progress = proposer.log().progress();
     Message::Heartbeat(Heartbeat::new(Version::NEWEST, announcement, progress))
 }
 
-/// The judge counts for itself: it shares no code with those it judges.
+/// The judge counts by itself: it shares no code with the roles it judges.
 fn is_majority(voters: &BTreeSet<u32>) -> bool {
     voters.len() * 2 > ACCEPTORS as usize
 }
@@ -590,8 +591,8 @@ pub fn check(scope: Scope) -> Checked {
     Checked { states: checker.unique_state_count(), wrong }
 }
 
-/// Takes random walks through a scope that is too large to be visited, over so many states. A walk
-/// ends where nothing can happen any more, or after 200 steps.
+/// Takes random walks through a scope that is too large to visit completely, over `states` states.
+/// A walk ends where nothing can happen any more, or after 200 steps.
 pub fn wander(scope: Scope, states: usize) -> Checked {
     let paxos = Paxos::new(scope);
     let mut rng = Rng::new(1);
@@ -652,7 +653,7 @@ mod tests {
         WIDE.into_iter().for_each(|scope| holds(scope, |scope| wander(scope, 100_000)));
     }
 
-    /// Walks through a log that is trimmed come to where these matter.
+    /// Walks through a trimmed log reach the states where these bugs matter.
     #[test]
     #[cfg(feature = "bugs")]
     fn walks_see_what_is_wrong_with_trimming() {

@@ -11,9 +11,9 @@ use crate::rng::Rng;
 /// How bad the network is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weather {
-    /// How likely a datagram is lost, for each receiver on its own.
+    /// The probability that a datagram is lost, for each receiver separately.
     pub loss: f64,
-    /// How likely it arrives twice.
+    /// The probability that it arrives twice.
     pub duplication: f64,
     /// The shortest delay.
     pub delay_min: Duration,
@@ -28,7 +28,7 @@ pub struct Weather {
 pub struct Line {
     /// How many bytes a second.
     pub rate: u64,
-    /// How many bytes wait for it, at most; what comes then is dropped.
+    /// How many bytes wait for it, at most; further datagrams are dropped.
     pub queue: u64,
 }
 
@@ -63,15 +63,15 @@ pub struct Network {
     pub weather: Weather,
     /// Nothing gets from the first to the second.
     cuts: BTreeSet<(NodeId, NodeId)>,
-    /// Of what leaves the first for the second, nothing longer gets through.
+    /// From the first to the second no longer datagram gets through.
     narrow: BTreeMap<(NodeId, NodeId), usize>,
     /// Kinds that do not get through at all.
     filtered: BTreeSet<Kind>,
-    /// The first is wrong about where the second is.
+    /// The first has a wrong address of the second.
     misplaced: BTreeSet<(NodeId, NodeId)>,
-    /// These do not know where anybody is.
+    /// These know no addresses.
     forgetful: BTreeSet<NodeId>,
-    /// Links that are not as those of the others.
+    /// Links that differ from those of the others.
     lines: BTreeMap<NodeId, Line>,
     /// When each way of a link has carried all that waits for it, in nanoseconds.
     busy: BTreeMap<(NodeId, Way), u64>,
@@ -97,8 +97,8 @@ impl Network {
         self.weather.line.is_some() || !self.lines.is_empty()
     }
 
-    /// When a datagram of so many bytes has passed the link of `node`, for which it comes now;
-    /// none when it finds the queue full.
+    /// When a datagram of `bytes` bytes that reaches the link of `node` now has passed it; none
+    /// when the queue is full.
     pub fn pass(&mut self, now: Time, node: NodeId, way: Way, bytes: usize) -> Option<Time> {
         const SECOND: u64 = 1_000_000_000;
         let Some(line) = self.lines.get(&node).copied().or(self.weather.line) else {
@@ -136,17 +136,17 @@ impl Network {
         self.filtered.insert(kind);
     }
 
-    /// What `from` sends to `to` alone goes elsewhere from now on.
+    /// From now on direct messages from `from` to `to` go elsewhere.
     pub fn misplace(&mut self, from: NodeId, to: NodeId) {
         self.misplaced.insert((from, to));
     }
 
-    /// `node` does not know any more where anybody is.
+    /// `node` forgets all addresses.
     pub fn forget(&mut self, node: NodeId) {
         self.forgetful.insert(node);
     }
 
-    /// Where what `from` sends to `to` really goes; none means to nobody.
+    /// Where a message from `from` to `to` really goes; none means nowhere.
     pub fn way(&self, from: NodeId, to: To) -> Option<To> {
         match to {
             To::Group(_) => Some(to),
@@ -166,8 +166,8 @@ impl Network {
         self.lines.clear();
     }
 
-    /// When each copy of a datagram of so many bytes that leaves now arrives, or why it does not.
-    /// There is one copy, or two.
+    /// When each copy of a datagram that leaves now arrives, or why it does not. There is one copy,
+    /// or two.
     pub fn arrivals(
         &mut self,
         now: Time,

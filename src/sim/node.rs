@@ -1,4 +1,4 @@
-//! One simulated process: a role, what it stored, its inbox, its timers, and its clock.
+//! One simulated process: a role, its stored data, its inbox, its timers, and its clock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -58,7 +58,7 @@ impl AnyRole {
 }
 
 impl AnyRole {
-    /// What it believes at this time of its clock, for those who look on.
+    /// What it believes at this time of its clock, for the record.
     pub fn belief(&self, local: Time) -> Belief {
         match self {
             AnyRole::Client(client) => {
@@ -91,10 +91,10 @@ pub struct HostClock {
 /// What the calendar of a host says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Calendar {
-    /// Hosts differ by seconds, and somebody sets their clocks, back and ahead.
+    /// Hosts differ by seconds, and their clocks are set back and ahead now and then.
     #[default]
     Careless,
-    /// The truth, and so much more.
+    /// Ahead of the true time by this much.
     Ahead(Duration),
 }
 
@@ -143,7 +143,7 @@ impl Calendar {
     }
 }
 
-/// What outlives a process: its host's disk and clock, and what was done to it.
+/// What outlives a process: its host's disk and clock, and what operators did to it.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
     /// The disk.
@@ -154,11 +154,11 @@ pub struct Host {
     pub operated: Operated,
     /// How long a sync of an acceptor's disk takes, and an errand at a learner's.
     pub sync: Duration,
-    /// What the snapshots of a learner there stand for.
+    /// The snapshots of a learner there.
     pub kept: Kept,
 }
 
-/// How often somebody wants to read from a learner.
+/// How often a learner gets reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadOften {
     /// How many times.
@@ -168,7 +168,7 @@ pub struct ReadOften {
 }
 
 impl ReadOften {
-    /// The rest of it, when the faults have ended: soon it must be quiet.
+    /// The remaining reads once the faults have ended: soon it must be quiet.
     pub fn a_few_more(self) -> Self {
         let (count, pause) = (self.count.min(5), self.pause.min(Duration::from_millis(20)));
         ReadOften { count, pause }
@@ -186,31 +186,31 @@ pub struct Node {
     pub codec: Codec,
     /// An acceptor's log.
     pub log: Option<Log<SimDisk>>,
-    /// What is being read from it, and when that is done.
+    /// Readings of the log that are under way, and when each is done.
     pub readings: VecDeque<(Time, Reading)>,
     /// Standard input of a client, and when each value is typed.
     pub input: VecDeque<(Time, Value)>,
-    /// What is still to be read of a learner.
+    /// The reads that a learner still gets.
     pub reads: Option<ReadOften>,
     /// How many reads have begun, and when the next does.
     begun: (u64, Time),
-    /// Whether it lives.
+    /// Whether it is running.
     pub is_up: bool,
     /// Where it will die.
     pub doom: Option<Boundary>,
     /// It sleeps until then.
     pub paused_until: Time,
-    /// It waits for its disk; then it says what it stored.
+    /// It waits for its disk, and sends afterwards.
     pub is_syncing: bool,
     /// When its next turn is, if it has one coming.
     pub turn: Option<Time>,
-    /// What its last turn wants done.
+    /// The effects of its last turn.
     pub fx: Effects,
     /// A snapshot that a learner is writing, and when it will be stable.
     pub writing: Option<(Time, Arc<Checkpoint>)>,
     /// The files of a learner's snapshots.
     pub shop: Option<Shop<SimDisk>>,
-    /// What is to be done with them, and when it is.
+    /// The errands on them, and when each is done.
     pub errands: VecDeque<(Time, Errand)>,
     /// The head of a snapshot that has become stable.
     stable: Option<Head>,
@@ -327,7 +327,7 @@ impl Node {
         self.codec.speak(actor.version(local));
     }
 
-    /// Begins the read that it is time for, if it is time for one, and tells its number.
+    /// Begins the next read, if it is due, and returns its number.
     pub fn begin_read(&mut self, now: Time, clock: &HostClock) -> Option<u64> {
         let due = self.next_read().is_some_and(|time| time <= now);
         let reads = self.reads.as_mut().filter(|_| due)?;
@@ -342,8 +342,8 @@ impl Node {
         self.reads.filter(|reads| reads.count > 0).map(|_| self.begun.1)
     }
 
-    /// What was read from the disk by now is answered with the next turn. What cannot be read is
-    /// not answered.
+    /// Readings that are done by now are answered with the next turn. One that fails is not
+    /// answered.
     pub fn end_readings(&mut self, now: Time, settings: &Settings) {
         let Some(log) = &self.log else { return self.readings.clear() };
         let Ok(Some(mut reader)) = log.vote_reader() else { return };
@@ -355,7 +355,7 @@ impl Node {
         }
     }
 
-    /// Stores what the last turn wants stored, and gives back what room on the disk it can.
+    /// Stores the records of the last turn, and frees disk space where it can.
     pub fn store(&mut self) -> std::io::Result<()> {
         let Some(log) = &mut self.log else { return Ok(()) };
         self.fx.persist.iter().try_for_each(|record| log.append(record))?;

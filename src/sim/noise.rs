@@ -1,4 +1,4 @@
-//! Datagrams that nobody sends now: those of the past, and garbage.
+//! Datagrams that no process sends now: old ones, and garbage.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender};
 use crate::wire::Codec;
 
 impl Cluster {
-    /// Lets datagrams of the past arrive once more, some time within the next second.
+    /// Lets old datagrams arrive once more, some time within the next second.
     pub(super) fn replay(&mut self, count: u32) {
         for _ in 0..count.min(self.past.len() as u32) {
             let place = self.rng.below(self.past.len() as u64) as usize;
@@ -27,9 +27,9 @@ impl Cluster {
         }
     }
 
-    /// Throws bytes at a node that no member of the cluster would send: random ones, a datagram of
-    /// the past that lost its end or grew, or one of another cluster. A flipped bit is not among
-    /// them: the checksum of UDP, and authentication where it is on, keep those away.
+    /// Sends a node bytes that no member of the cluster would send: random ones, an old datagram
+    /// that lost its end or grew, or one of another cluster. A flipped bit is not among them: the
+    /// checksum of UDP, and authentication where it is on, keep those away.
     pub(super) fn throw_garbage(&mut self, to: NodeId) {
         let place = self.rng.below(self.past.len().max(1) as u64) as usize;
         let mut bytes = match self.past.get(place) {

@@ -1,5 +1,5 @@
-//! What happened in a run, for those who draw it: every datagram with the fate of each copy, and
-//! what the processes and the judge said and believed, in order of time.
+//! What happened in a run, for pictures of it: every datagram with the fate of each copy, and what
+//! the processes and the judge said and believed, in order of time.
 //!
 //! Nothing here is seen by the run: neither its random numbers nor its hash depend on it.
 
@@ -23,7 +23,7 @@ pub struct Record {
     pub events: Vec<Event>,
     /// The datagrams, in the order in which they were sent.
     pub messages: Vec<Sent>,
-    /// Whether there was too much of it.
+    /// Whether the run was too long to record completely.
     pub is_cut_short: bool,
     /// When the run ended.
     pub end: Time,
@@ -31,7 +31,7 @@ pub struct Record {
     beliefs: BTreeMap<NodeId, Belief>,
 }
 
-/// A record that the world fills and its owner reads afterwards.
+/// A record that the simulated world fills and its owner reads afterwards.
 pub type SharedRecord = Rc<RefCell<Record>>;
 
 /// Something that happened at one moment.
@@ -58,9 +58,9 @@ pub enum What {
     Heals,
     /// A proposer leads from now on, with this ballot.
     Leads(NodeId, Ballot),
-    /// A proposer leads no more.
+    /// A proposer stops leading.
     Yields(NodeId),
-    /// The vote of `by` makes a majority: the judge knows, and nobody else.
+    /// The vote of `by` completes a majority: only the judge knows it.
     Chosen(Chosen),
     /// A learner has learned what these instances hold.
     Learns(NodeId, Run<Instance>),
@@ -85,25 +85,25 @@ pub struct Chosen {
     pub voters: Vec<u32>,
 }
 
-/// A datagram that was sent, and what became of it.
+/// A datagram that was sent, and its fate.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// When.
     pub time: Time,
-    /// Who sent it, or whose datagram of the past it is; nobody, for garbage that nobody reads.
+    /// The sender, also of an old datagram; none for garbage that nobody can read.
     pub from: Option<NodeId>,
-    /// What it says, if anybody could read it.
+    /// The message, if it can be read.
     pub message: Option<Message>,
     /// Its length in bytes.
     pub bytes: usize,
-    /// Whether it comes from the past or from nowhere, not from a process.
+    /// Whether it is old or garbage, not sent by a process now.
     pub is_noise: bool,
     /// One for each receiver, and a second one where the network repeats it.
     pub copies: Vec<Passage>,
 }
 
 impl Sent {
-    /// What a process sends on a stage, where messages have no bytes.
+    /// A message that a process sends on a stage, where messages have no bytes.
     pub fn by(time: Time, from: NodeId, message: &Message) -> Self {
         let (from, message) = (Some(from), Some(message.clone()));
         Sent { time, from, message, bytes: 0, is_noise: false, copies: Vec::new() }
@@ -133,7 +133,7 @@ impl Passage {
     }
 }
 
-/// What becomes of one copy of a datagram.
+/// The fate of one copy of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It is still on its way, or waits in an inbox.
@@ -144,13 +144,13 @@ pub enum Fate {
     Lost,
     /// The queue of a link was full.
     QueueFull,
-    /// There is no way from its sender to its receiver.
+    /// The link from its sender to its receiver is cut.
     Cut,
-    /// It is longer than what the way carries.
+    /// It is longer than the link carries.
     TooLong,
     /// Nothing of its kind gets through.
     Filtered,
-    /// It arrived, and its receiver has no use for it at that time.
+    /// It arrived, but its receiver could not use it at that time.
     OfNoUse,
     /// It arrived, and the inbox was full.
     InboxFull,
@@ -203,7 +203,7 @@ pub enum Belief {
     Client {
         /// The ballot of the leader it takes for the present one.
         leader: Ballot,
-        /// What became of its values.
+        /// The fates of its values.
         tally: ClientTally,
     },
 }
@@ -259,7 +259,7 @@ impl Record {
         PassageId(Some((number - 1, sent.copies.len() as u32 - 1)))
     }
 
-    /// What became of a copy.
+    /// A copy has met its fate.
     pub fn ended(&mut self, time: Time, copy: PassageId, fate: Fate) {
         self.end = self.end.max(time);
         let PassageId(Some((number, place))) = copy else { return };
@@ -288,7 +288,8 @@ impl Record {
         }
     }
 
-    /// What a process believes after a turn on a stage; a proposer's office is told by that.
+    /// What a process believes after a turn on a stage; a proposer's changes of office follow from
+    /// it.
     pub fn watched(&mut self, time: Time, node: NodeId, belief: &Belief) {
         let leads = |belief: Option<&Belief>| match belief {
             Some(Belief::Proposer { standing: Standing::Leads, ballot, .. }) => Some(*ballot),

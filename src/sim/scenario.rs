@@ -1,8 +1,8 @@
-//! A scenario: a cluster, what its clients ask for, and what goes wrong when.
+//! A scenario: a cluster, the requests of its clients, and what goes wrong when.
 //!
 //! A seed draws one by itself. Each kind of fault is switched on or off for the whole run, so that
 //! some runs are full of one thing and others of everything (swarm testing: Groce et al., ISSTA
-//! 2012). While faults last, only safety is asked for. Then everything heals, and every value of
+//! 2012). While faults last, only safety is demanded. Then everything heals, and every value of
 //! every client that is still there must be decided and known to every learner in bounded time,
 //! after which only heartbeats may be heard.
 
@@ -29,13 +29,13 @@ const LIVENESS: Duration = Duration::from_secs(30);
 /// How long the last retries may take once everything is decided.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// How long silence is listened to: longer than the longest wait between two tries.
+/// How long it must stay quiet: longer than the longest wait between two tries.
 const SILENCE: Duration = Duration::from_millis(600);
 
 /// No value is a long one.
 pub const NONE_LONG: (u64, usize) = (u64::MAX, 0);
 
-/// How many bytes one client's long values have together, at most: so that runs stay short.
+/// How many bytes one client's long values have together, at most, so that runs stay short.
 const LONG_BYTES_MAX: u64 = 1 << 19;
 
 /// A cluster and its fate.
@@ -43,15 +43,15 @@ const LONG_BYTES_MAX: u64 = 1 << 19;
 pub struct Scenario {
     /// The cluster.
     pub plan: Plan,
-    /// What clients ask for.
+    /// The clients' requests.
     pub clients: Vec<Asking>,
     /// What happens when, in order of time.
     pub faults: Vec<(Time, Fault)>,
-    /// Whether everything works again after the last fault. Otherwise what is broken stays so.
+    /// Whether everything works again after the last fault. Otherwise what is broken stays broken.
     pub heals: bool,
 }
 
-/// What one client asks for.
+/// The requests of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asking {
     /// The client.
@@ -64,7 +64,7 @@ pub struct Asking {
     pub values: u64,
     /// How long after each other.
     pub pause: Duration,
-    /// Every how many values is a long one, and how long in bytes.
+    /// One value in this many is a long one, of this many bytes.
     pub long: (u64, usize),
 }
 
@@ -77,7 +77,7 @@ pub struct Outcome {
     pub sent: u64,
     /// How often a proposer became the leader.
     pub elections: u32,
-    /// When everything was known to everybody.
+    /// When every learner knew everything.
     pub finished: Time,
 }
 
@@ -344,7 +344,7 @@ const PASSING: u32 = 100;
 struct Draw {
     seed: u64,
     rng: Rng,
-    /// For what was not drawn from the beginning, so that seeds go on drawing what they drew.
+    /// For what was added later, so that seeds go on drawing what they always drew.
     more: Rng,
     acceptors: u32,
     proposers: u32,
@@ -544,7 +544,7 @@ impl Draw {
         groups.into_iter().flat_map(members).collect()
     }
 
-    /// Somebody is wrong about the others, others about it, or some about some.
+    /// One process has wrong addresses of the others, they of it, or some of some.
     fn misplaced(&mut self) -> Fault {
         let (everyone, one, choice) = (self.everyone(), self.member(), self.rng.below(3));
         let pairs = everyone.iter().flat_map(|from| everyone.iter().map(|to| (*from, *to)));
@@ -600,7 +600,7 @@ impl Draw {
     }
 }
 
-/// Runs what `seed` draws, unseen.
+/// Runs what `seed` draws, without a trace.
 pub fn run_seed(seed: u64) -> Result<Outcome, Failure> {
     Scenario::drawn(seed).run(Trace::silent()).result
 }

@@ -1,16 +1,15 @@
 //! Transcripts: scenarios of the pure roles as text files, in `src/protocol/testdata`.
 //!
-//! A file is a head comment, then blocks: commands, a line `----`, and what they led to, up to an
+//! A file is a head comment, then blocks: commands, a line `----`, and their effects, up to an
 //! empty line. Messages stay in transit until a command delivers or drops them, so a file can show
 //! any order. Run the tests with `REWRITE=1` to write what happens now into the files; commit that
 //! only if you understand the difference.
 //!
 //! Commands: `settings acceptors=3 page=512`, `start P1 [no-preexecution] [no-timeouts]`,
 //! `tick 20ms`, `run 20ms` (the same, and heartbeats and echoes are delivered meanwhile),
-//! `campaign P1` (whoever leads), `plead C9 for P2` (what `paxos lead P2` says),
-//! `show elections`, `input C1 [at N|opened] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`,
-//! `drop [Kind] [from X] [to Y]`, `kill P1`, `restart A1 [keeps 1]` (of its records),
-//! `read L1` (somebody wants to).
+//! `campaign P1` (even if another leads), `plead C9 for P2` (as `paxos lead P2` does), `show
+//! elections`, `input C1 [at N|opened] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`, `drop
+//! [Kind] [from X] [to Y]`, `kill P1`, `restart A1 [keeps 1]` (of its records), `read L1`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -38,7 +37,7 @@ struct Actress {
     disk: Vec<Stored>,
 }
 
-/// What an acceptor finds on its disk.
+/// The records that an acceptor finds on its disk.
 #[derive(Default)]
 struct Kept {
     incarnation: Option<u64>,
@@ -61,10 +60,10 @@ pub struct Stage {
     reads: u64,
     nodes: BTreeMap<NodeId, Actress>,
     in_transit: Vec<InTransit>,
-    /// Whether heartbeats and echoes are told.
+    /// Whether heartbeats and echoes are shown.
     shows_elections: bool,
     output: String,
-    /// What happens, for those who draw it.
+    /// The record, for pictures.
     record: Record,
     /// Counts votes for the record. It judges nothing: a transcript may show what must not happen.
     checker: Checker,
@@ -91,7 +90,7 @@ impl Default for Stage {
 }
 
 impl Stage {
-    /// Plays `text` and returns it with what happened in the place of what it says.
+    /// Plays `text` and returns it with the actual effects in place of the recorded ones.
     pub fn play(text: &str) -> Result<String, String> {
         Self::recorded(text).map(|(played, _)| played)
     }
@@ -423,10 +422,10 @@ impl Stage {
         Ok(())
     }
 
-    /// Puts a message into transit to everybody whom it reaches.
+    /// Puts a message into transit to every process it reaches.
     fn post(&mut self, from: Sender, addressee: To, message: Message) {
         let moment = self.moment.max(self.now);
-        // It may be wrong, and shown on purpose.
+        // It may be wrong on purpose.
         let _ = self.checker.on_send(from, addressee, &message);
         for chosen in self.checker.take_news() {
             self.record.happened(moment, What::Chosen(chosen));
@@ -442,7 +441,7 @@ impl Stage {
     }
 }
 
-/// Which messages a command is about.
+/// The messages that a command selects.
 #[derive(Default)]
 struct Filter {
     kind: Option<Kind>,

@@ -1,8 +1,8 @@
-//! What must be delivered, as the judge reckons it from what is chosen.
+//! What must be delivered? The judge computes it from the chosen entries.
 //!
 //! It is slow and simple, holds copies of everything, and shares no code with the roles but the
-//! form of a checkpoint: the rules of `protocol::assembly` and of `protocol::sessions` once more,
-//! one entry after the other.
+//! form of a checkpoint: it applies the rules of `protocol::assembly` and `protocol::sessions`
+//! again, one entry after the other.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use crate::protocol::checkpoint::{Checkpoint, Limit};
 use crate::protocol::sessions::Position;
 use crate::protocol::types::{AssignedBy, Entry, Instance, LogTime, Number, Part, Session, Value};
 
-/// What a log comes to.
+/// What must be delivered of a log.
 #[derive(Clone, Debug, Default)]
 pub struct Reckoned {
     /// Every value that must be delivered, in order, with its instance and the last number of it.
     pub delivered: Vec<(Instance, Session, Number, Value)>,
     /// The sessions that have ended, and the first number of each that is never delivered.
     pub ended: BTreeMap<Session, u64>,
-    /// The sessions that are remembered at the end, and below which stamp no other is begun.
+    /// The sessions that are remembered at the end, and the stamp below which no other begins.
     pub remembered: BTreeSet<Session>,
     pub horizon: u64,
 }
@@ -86,8 +86,8 @@ pub fn checkpoints(chosen: &BTreeMap<Instance, Entry>) -> Vec<(Instance, Checkpo
     found
 }
 
-/// Every checkpoint says what the log below it comes to, and trims nothing that one before it
-/// needs.
+/// Checks that every checkpoint holds the state of the log below it, and trims nothing that an
+/// earlier one needs.
 pub fn check_checkpoints(
     chosen: &BTreeMap<Instance, Entry>,
     limits: AssemblyLimits,
@@ -127,8 +127,9 @@ pub fn check_checkpoints(
     Ok(())
 }
 
-/// Every value and part that a leader placed has a time, and what was handed out came with the time
-/// of the log before it: `told` has instances, and the time that was told of what lies below.
+/// Checks that every value and part placed by a leader has a time, and that values were handed out
+/// with the time of the log before them: `told` has instances, each with the time that was reported
+/// for the log below.
 pub fn check_times(
     chosen: &BTreeMap<Instance, Entry>,
     told: &BTreeSet<(Instance, LogTime)>,
@@ -247,7 +248,7 @@ fn walk(
     (reckoned, sessions)
 }
 
-/// Of the sessions so many stay: those that got something last.
+/// Keeps `count` sessions: those that had something delivered last.
 fn forget(sessions: &mut BTreeMap<Session, Standing>, count: u64, reckoned: &mut Reckoned) {
     while sessions.len() as u64 > count {
         let oldest = sessions.iter().min_by_key(|(_, standing)| standing.last);

@@ -144,9 +144,9 @@ fn a_leader_cut_off_from_the_acceptors_gives_way() {
 }
 
 /// Cuts proposer 1 off, lets proposer 2 lead, kills it, and connects proposer 1 again, which
-/// believes that it leads. Nothing it does is refused, for it has nothing to do: the clients ask
-/// for what comes after values that it never heard of. With `without_learners` only the clients
-/// have heard of them.
+/// believes that it leads. Nothing it does is refused, for it does nothing: the clients request
+/// numbers that follow values it never heard of. With `without_learners` only the clients have
+/// heard of them.
 fn miss_a_successor(without_learners: bool) {
     let mut cluster = Cluster::new(Plan::default());
     cluster.start_typist(1, Assignment::Leader, values(1, 1000), Duration::from_millis(4));

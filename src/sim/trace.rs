@@ -1,4 +1,4 @@
-//! What a simulated run leaves behind: a hash of everything, and lines for those who read along.
+//! What a simulated run leaves behind: a hash of everything, and lines for a reader.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use crate::protocol::message::Kind;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::Time;
 
-/// How much is told.
+/// How much of a run is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
     /// Nothing.
     Silence,
     /// Faults, leaders, starts and ends.
     Story,
-    /// Also messages, timers and deliveries, but for what goes on when nothing happens.
+    /// Also messages, timers and deliveries, without those of an idle cluster.
     Messages,
     /// Also heartbeats, echoes, and the timers behind them.
     Everything,
 }
 
 impl Detail {
-    /// From which detail on messages of a kind are told.
+    /// From which detail on messages of a kind are printed.
     pub fn of_kind(kind: Kind) -> Self {
         match kind {
             Kind::Heartbeat | Kind::Echo | Kind::Durable => Detail::Everything,
@@ -29,7 +29,7 @@ impl Detail {
         }
     }
 
-    /// From which detail on a timer is told.
+    /// From which detail on a timer is printed.
     pub fn of_timer(timer: Timer) -> Self {
         match timer {
             Timer::Heartbeat | Timer::Election => Detail::Everything,
@@ -91,7 +91,7 @@ impl Trace {
 
     /// Adds a number to the hash.
     pub fn mix(&mut self, number: u64) {
-        // Multiply and rotate: quick, and spread well enough to tell two runs apart.
+        // Multiply and rotate: fast, and spread well enough to distinguish two runs.
         self.hash = (self.hash.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
     }
 
@@ -103,12 +103,12 @@ impl Trace {
         self.mix(last);
     }
 
-    /// Whether anybody wants so much detail.
+    /// Whether this much detail is wanted.
     pub fn tells(&self, detail: Detail) -> bool {
         detail <= self.detail
     }
 
-    /// Tells something, if anybody wants so much detail. It does not touch the hash.
+    /// Prints something, if this much detail is wanted. It does not touch the hash.
     pub fn tell(&mut self, detail: Detail, now: Time, what: fmt::Arguments<'_>) {
         if self.tells(detail) {
             let seconds = now.0 as f64 / 1e6;

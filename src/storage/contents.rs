@@ -5,7 +5,7 @@ use crate::bugs::{self, Bug};
 use crate::protocol::actor::Record;
 use crate::protocol::types::{Ballot, Counted, Instance, Run};
 
-/// A digest of the records of one segment, or of several.
+/// A summary of the records of one segment, or of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Contents {
     /// The highest ballot that they promise; accepting implies promising.

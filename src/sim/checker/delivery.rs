@@ -1,4 +1,4 @@
-//! What learners deliver, and where the log may be trimmed.
+//! Is it right what learners deliver, and where the log is trimmed?
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ impl Checker {
         let position = mine.len();
         mine.push((instance, value.clone()));
         if self.begun.contains_key(&from) {
-            // What others have delivered is compared at the end.
+            // The deliveries of others are compared at the end.
             return Ok(());
         }
         match self.order.get(position) {
@@ -88,10 +88,10 @@ impl Checker {
         Ok(())
     }
 
-    /// A learner goes on at `instance`, and has not delivered what lies below.
+    /// A learner goes on at `instance`, and has not delivered the log below.
     fn on_begins(&mut self, from: Sender, instance: Instance) -> Result<(), Violation> {
         self.on_passed(from, instance);
-        // It has said so already if it began with a snapshot.
+        // It has already said so if it began with a snapshot.
         if self.begun.get(&from) == Some(&instance) && self.delivered(from).is_empty() {
             return Ok(());
         }
@@ -112,8 +112,7 @@ impl Checker {
         self.expect_decided_below(from.node, head.of)
     }
 
-    /// The same of a learner in the middle of its life: what it delivered before was right, and is
-    /// in the snapshot.
+    /// The same for a running learner: what it delivered before was right, and is in the snapshot.
     fn on_fetched(&mut self, from: Sender, head: Head) -> Result<(), Violation> {
         let mine = self.delivered.remove(&from).unwrap_or_default();
         let begun = self.begun.get(&from).copied().unwrap_or(Instance::FIRST);
@@ -148,8 +147,8 @@ impl Checker {
         Err(format!("{from} needs nothing below {first}, and not all of that is chosen"))
     }
 
-    /// Somebody has removed what lies below `first`: it is decided, and so is a checkpoint at which
-    /// the log can be taken up.
+    /// A process has removed everything below `first`: checks that it is decided, and so is a
+    /// checkpoint at which the log can be taken up.
     pub(super) fn expect_trimmed(&self, from: NodeId, first: Instance) -> Result<(), Violation> {
         if first == Instance::FIRST {
             return Ok(());
@@ -169,8 +168,8 @@ impl Checker {
         self.delivered.get(&learner).map_or(&[], Vec::as_slice)
     }
 
-    /// What was delivered is what the log comes to: each leader-assigned value once, whole, and in
-    /// its client's order.
+    /// Checks that exactly what the log demands was delivered: each leader-assigned value once,
+    /// complete, and in its client's order.
     pub fn check_order(&self) -> Result<(), Violation> {
         check_checkpoints(&self.chosen, self.limits)?;
         check_times(&self.chosen, &self.times)?;
@@ -210,8 +209,8 @@ impl Checker {
         Ok(())
     }
 
-    /// Everything that the log comes to is delivered by `learners`, and all that these clients were
-    /// given and that was not lost is among it. A client that is forgotten may have been told less.
+    /// Checks that `learners` deliver everything the log demands, including all values of these
+    /// clients that were not lost. A forgotten client may have been told less.
     pub fn check_complete(
         &self,
         learners: impl Iterator<Item = Sender>,

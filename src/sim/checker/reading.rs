@@ -1,4 +1,4 @@
-//! What readers may see: everything that was chosen before they began.
+//! What must a read see? Everything that was chosen before it began.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -8,10 +8,10 @@ use crate::protocol::types::{Counted, Instance, NodeId, Sender};
 /// The reads of all learners.
 #[derive(Clone, Debug, Default)]
 pub struct Reading {
-    /// What each life of each learner wants to read: the number, and above everything that was
+    /// The open reads of each run of each learner: the number, and the instance above everything
     /// chosen when it began.
     open: BTreeMap<Sender, VecDeque<(u64, Instance)>>,
-    /// Below which instance each has handed everything out.
+    /// The instance below which each has handed everything out.
     passed: BTreeMap<Sender, Instance>,
     /// How many were served, and how many left to the log.
     served: usize,

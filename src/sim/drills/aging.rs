@@ -1,5 +1,5 @@
 //! How much is kept over restarts, and where calendars are wrong: the log gets shorter however
-//! often all proposers are new, and nothing is removed before its time.
+//! often all proposers restart, and nothing is removed before its time.
 
 use std::time::Duration;
 

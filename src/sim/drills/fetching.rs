@@ -122,8 +122,8 @@ pub fn choices() -> Wrong {
     }
 }
 
-/// A disk is slow, and putting a snapshot there takes longer than the log reaches back: the log
-/// waits for the learner that fetches one, and gets shorter again when it has caught up.
+/// A disk is slow, and storing a snapshot takes longer than the log reaches back: the log waits for
+/// the learner that fetches one, and gets shorter again when it has caught up.
 pub fn slow() -> Wrong {
     (1..=5).find_map(|seed| slow_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
 }
@@ -157,8 +157,8 @@ fn slow_with(seed: u64) -> Wrong {
     wrong.or_else(|| (!is_well).then(what))
 }
 
-/// A learner that is never done says again and again what it needs: the log is kept for it, and not
-/// for ever.
+/// A learner that never finishes says again and again what it needs: the log is kept for it, but
+/// not for ever.
 pub fn patience() -> Wrong {
     const NEEDED: Instance = Instance(50);
     // However long it waits, it does not keep more than four times as much.

@@ -38,8 +38,8 @@ fn all_pass(cluster: &mut Cluster, ids: impl IntoIterator<Item = u32>) -> Wrong 
     ids.into_iter().find_map(|id| passes(cluster, id))
 }
 
-/// A client that says nothing while many others ask is told that it is forgotten when it goes on,
-/// and one that says something in time is not. What is remembered stays little.
+/// A client that is idle while many others ask is told that it is forgotten when it goes on, and
+/// one that sends something in time is not. The table of sessions stays small.
 pub fn idle_client() -> Wrong {
     (1..=5).find_map(|seed| idle_client_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
 }

@@ -1,4 +1,5 @@
-//! Acceptors whose disks are full: nothing new is taken, nobody dies, and it goes on by itself.
+//! Acceptors whose disks are full: nothing new is taken, no process dies, and the cluster goes on
+//! by itself.
 
 use std::time::Duration;
 
@@ -83,7 +84,7 @@ pub fn ages() -> Wrong {
 }
 
 /// The log is held back by a keeper that is away, until the disks are full. When it is back and has
-/// its snapshots, room is made though nothing new comes, also under another leader.
+/// its snapshots, room is made though nothing new comes, even under another leader.
 pub fn held_back() -> Wrong {
     (1..=3).find_map(|seed| {
         let settings = Settings {

@@ -1,4 +1,4 @@
-//! What only a later release knows: control entries of new kinds.
+//! Control entries of kinds that only a later release knows.
 
 use super::Wrong;
 use crate::protocol::actor::{Actor, Delivery, Effects, Halt};
@@ -42,7 +42,7 @@ fn leader() -> Sender {
     Sender { node: NodeId::new(Role::Proposer, 2), boot: 1 }
 }
 
-/// What a role makes of it that learns these entries from `from` on.
+/// Lets a role learn these entries from `from` on, and returns its effects.
 fn learns(actor: &mut impl Actor, from: Instance, entries: Vec<Entry>) -> (Option<Halt>, usize) {
     let mut fx = Effects::new();
     let decide = Decide { ballot: Ballot::ZERO, from, entries: entries.into() };
@@ -65,8 +65,8 @@ fn proposer() -> Proposer {
     Proposer::new(options, Settings::default())
 }
 
-/// A learner and a proposer stop in front of what must be understood, once it is whole and next in
-/// order, and pass the rest.
+/// A learner and a proposer stop in front of an entry that must be understood, once it is complete
+/// and next in order, and pass all others.
 pub fn kinds() -> Wrong {
     let half = |mut pieces: Vec<Entry>| {
         pieces.pop();
@@ -88,7 +88,7 @@ pub fn kinds() -> Wrong {
             [value(1), value(2)].into_iter().chain(control).chain([value(3)]).collect();
         let learned = learns(&mut learner(), Instance::FIRST, entries.clone());
         let proposed = learns(&mut proposer(), Instance::FIRST, entries.clone());
-        // What is not next in order yet stops nobody.
+        // An entry that is not next in order yet stops nobody.
         let (mut late, rest) = (learner(), entries[2..].to_vec());
         let early = learns(&mut late, FIRST, rest);
         let then = learns(&mut late, Instance::FIRST, entries[..2].to_vec());

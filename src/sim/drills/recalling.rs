@@ -1,5 +1,5 @@
-//! Logs of which memories hold little and disks hold all: learners that want everything, and votes
-//! that were for something else than what was decided.
+//! Logs of which little is in memory and all is on disks: learners that need everything, and votes
+//! that were not for what was decided.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -91,9 +91,10 @@ fn is_complete(cluster: &Cluster) -> Wrong {
     (recalled < 20).then(|| format!("only {recalled} datagrams were read back"))
 }
 
-/// Acceptor 3 alone has voted for what a leader proposed that died, and the others vote for
-/// something else there. Whether learners that read old votes back take one for the decision: when
-/// it is made, and before, while a false word says that all is decided there.
+/// Acceptor 3 alone has voted for the proposal of a dead leader, and the others vote for something
+/// else there. Learners that read old votes back must not take that vote for the decision: neither
+/// when the decision is made, nor before, while a false heartbeat says that everything there is
+/// decided.
 pub fn lonely_votes() -> Wrong {
     (1..=4).find_map(|seed| lonely_votes_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
 }
@@ -138,13 +139,13 @@ fn lonely_votes_with(seed: u64) -> Wrong {
     wrong.or_else(|| cluster.checker().check_order().err())
 }
 
-/// A heartbeat whose numbers are wrong tells the acceptors what they may forget: they do not.
+/// A heartbeat with wrong numbers tells the acceptors that they may forget: they do not.
 pub fn hearsay() -> Wrong {
     hears_wrong_numbers(cluster(1))
 }
 
-/// What is read from a disk that is written, fails and is cleared meanwhile is all that was voted
-/// for, or nothing.
+/// A reading from a disk that is written, fails and is cleared meanwhile returns all votes, or
+/// fails.
 pub fn read_back() -> Wrong {
     let read = (1..=100).try_fold(0, |read, seed| match read_back_from(seed) {
         Ok(more) => Ok(read + more),

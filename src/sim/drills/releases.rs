@@ -64,7 +64,7 @@ pub fn upgraded() -> Wrong {
     finishes(&mut cluster, 20_000 * MS)
 }
 
-/// Two of three acceptors are started again in the last release: the way back.
+/// Two of three acceptors are restarted in the previous release: a downgrade.
 pub fn acceptors_go_back() -> Wrong {
     let mut cluster = led(1);
     if let Some(wrong) = comes_to(&mut cluster, Version::NEWEST) {
@@ -94,7 +94,7 @@ pub fn standby_goes_back() -> Wrong {
     finishes(&mut cluster, 5000 * MS)
 }
 
-/// A client and the learners were forgotten when the rest was upgraded.
+/// A client and the learners were left out when the others were upgraded.
 pub fn left_behind() -> Wrong {
     let mut cluster = led(1);
     if let Some(wrong) = comes_to(&mut cluster, Version::NEWEST) {

@@ -1,4 +1,4 @@
-//! Clients that are killed and take up their session again.
+//! Clients that are killed and resume their session.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::rng::Rng;
 use crate::sim::cluster::{Cluster, mixed_values};
 use crate::sim::node::AnyRole;
 
-/// The first life of the client has smaller datagrams than those that follow.
+/// The first run of the client has smaller datagrams than later ones.
 const FIRST_DATAGRAM_BYTES: usize = 400;
 
 /// How often it is killed, and how much it asks for: short values and some in five parts.
@@ -20,8 +20,8 @@ const KILLS: u32 = 6;
 const VALUES: u64 = 200;
 const LONG: (u64, usize) = (10, 1100);
 
-/// However often a client is killed that takes up its session again, and its leader with it, every
-/// value is delivered once and in its order; long ones are cut as in the first life.
+/// However often a client is killed and resumes its session, and its leader with it, every value is
+/// delivered once and in order; long ones are cut as in the first run.
 pub fn resumed() -> Wrong {
     (1..=20).find_map(|seed| resumed_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
 }

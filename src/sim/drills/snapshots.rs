@@ -1,4 +1,4 @@
-//! Snapshots on a disk that is killed after each step, and that changes what is on it.
+//! Snapshots on a disk that is killed after each step, and that corrupts its content.
 
 use std::io::{self, Read};
 
@@ -45,7 +45,7 @@ fn put(disk: &SimDisk, of: u64) -> io::Result<()> {
     Shelf::new(disk.clone()).put(&label(of), |out| out.write_all(&state(of)))
 }
 
-/// The place of the newest snapshot that is whole, with the state that it should have.
+/// The place of the newest intact snapshot, with the state that it should have.
 fn newest(disk: &SimDisk) -> Result<Option<u64>, String> {
     let mut shelf = Shelf::new(disk.clone());
     let found = shelf.newest("here", StateKind::Digest).map_err(|error| error.to_string())?;
@@ -60,7 +60,7 @@ fn newest(disk: &SimDisk) -> Result<Option<u64>, String> {
     Ok(Some(of))
 }
 
-/// The process is killed, or the power goes, after each step of writing a third snapshot.
+/// The process is killed, or the power fails, after each step of writing a third snapshot.
 pub fn crashes() -> Wrong {
     for with_power in [true, false] {
         for steps in 0.. {
@@ -122,7 +122,7 @@ pub fn changes() -> Wrong {
 }
 
 /// A learner goes on from a snapshot of this log, and ends when it hears that it is of another one.
-/// Before it hears of either it lets nobody read.
+/// Before it hears either, it serves no reads.
 pub fn earlier_life() -> Wrong {
     let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
     let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
@@ -157,7 +157,7 @@ pub fn earlier_life() -> Wrong {
 }
 
 /// One of three keepers is there: nothing is removed. With a second one it is. The third comes when
-/// what it needs is gone, and goes on from a snapshot of another one.
+/// the entries it needs are gone, and goes on from a snapshot of another one.
 pub fn copies() -> Wrong {
     let settings = Settings {
         retain: Retain::Entries(40),
@@ -190,8 +190,8 @@ pub fn copies() -> Wrong {
         .or_else(|| cluster.checker().check_order().err())
 }
 
-/// A learner that went on from a snapshot of another log says what that stands for: it is no reason
-/// to remove anything of this one.
+/// A learner that went on from a snapshot of another log reports that: it is no reason to remove
+/// anything of this one.
 pub fn foreign_copies() -> Wrong {
     let settings =
         Settings { retain: Retain::Entries(40), keepers: vec![9], ..Settings::default() };

@@ -20,8 +20,8 @@ const SEEDS: u64 = 150;
 const LIVES: u64 = 6;
 const FLUSHES: u64 = 20;
 
-/// After every death an acceptor is the one that it was: it has the same promise and trim point,
-/// and the same votes from there on. What nobody needs is gone.
+/// After every death an acceptor has the same promise and trim point, and the same votes from there
+/// on. Entries that nobody needs are gone.
 pub(super) fn logs() -> Wrong {
     let removed = (1..=SEEDS).try_fold(0, |removed, seed| match lives(seed) {
         Ok(more) => Ok(removed + more),
@@ -72,7 +72,7 @@ fn lives(seed: u64) -> Result<u64, String> {
             let records = draw(&tried, &mut rng);
             records.iter().for_each(|record| tried.restore(record.clone()));
             disturb(&disk, &mut rng);
-            // What is not tried does not fail.
+            // A sync that is not tried does not fail.
             let is_broken = !lacks_room && rng.chance(0.01);
             if is_broken {
                 disk.limit(None);
@@ -93,7 +93,7 @@ fn lives(seed: u64) -> Result<u64, String> {
             }
         }
         if rng.chance(0.3) {
-            // Whether it can or not.
+            // Even if that fails.
             let _ = log.close();
         }
         dies(&disk, &mut rng);
@@ -111,8 +111,8 @@ fn disturb(disk: &SimDisk, rng: &mut Rng) {
     }
 }
 
-/// The process dies, and perhaps the machine with it. A summary rots, which may happen to any file,
-/// and is all that nothing but its own checksum tells of.
+/// The process dies, and perhaps the machine with it. A summary rots, as any file may; only its own
+/// checksum can show that.
 fn dies(disk: &SimDisk, rng: &mut Rng) {
     disk.kill_after(None);
     disk.limit(None);
@@ -128,7 +128,7 @@ fn dies(disk: &SimDisk, rng: &mut Rng) {
     }
 }
 
-/// A turn of an acceptor: what it must not forget.
+/// The records of one turn of an acceptor.
 fn draw(acceptor: &Acceptor, rng: &mut Rng) -> Vec<Record> {
     let (mut promised, mut trimmed) = (acceptor.promised(), acceptor.trimmed());
     let mut forgotten = acceptor.forgotten();

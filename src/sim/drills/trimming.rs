@@ -12,7 +12,7 @@ use crate::sim::node::AnyRole;
 use crate::sim::record::PassageId;
 use crate::wire::Codec;
 
-/// How many entries are kept, of how many values; every so many-th is a long one, in three parts.
+/// How many entries are kept, of how many values; one in this many is a long one, in three parts.
 const KEPT: u64 = 40;
 const VALUES: u64 = 300;
 const LONG: (u64, usize) = (7, 800);
@@ -41,8 +41,8 @@ pub(super) fn acceptor(id: u32) -> NodeId {
     NodeId::new(Role::Acceptor, id)
 }
 
-/// All proposers and a learner are new again and again, also in the middle of long values, and know
-/// what they must from what is kept. What is kept stays little.
+/// All proposers and a learner restart again and again, even in the middle of long values, and
+/// learn what they must from the kept part of the log, which stays small.
 pub fn newcomers() -> Wrong {
     (1..=10).find_map(|seed| newcomers_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
 }
@@ -73,8 +73,8 @@ fn newcomers_with(seed: u64) -> Wrong {
 }
 
 /// A client asks for instances of which some are removed, some are decided and kept, and some are
-/// free: it hears that it lost the second, wins the last, and gives up the first, of which nobody
-/// can tell.
+/// free: it hears that it lost the second, wins the last, and gives up the first, whose winner
+/// nobody knows.
 pub fn asks_for_removed() -> Wrong {
     (1..=5)
         .find_map(|seed| asks_for_removed_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))

@@ -1,4 +1,4 @@
-//! What is broken for good: the shapes that are known to break elections, and random ones.
+//! What can be broken for good: the shapes that are known to break elections, and random ones.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::sim::fault::Fault;
 /// Datagrams that carry a value are longer than this, and those of elections are not.
 pub const NARROW_BYTES: usize = 420;
 
-/// Who there is.
+/// How many processes there are of each role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cast {
     /// How many proposers.
@@ -59,17 +59,17 @@ impl Cast {
 /// What is broken, and in which order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pattern {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// What is so from the start.
+    /// Faults from the start.
     pub before: Vec<Fault>,
-    /// What comes at the cut.
+    /// Faults at the cut.
     pub faults: Vec<Fault>,
-    /// What follows, each after so long; the last of it stays.
+    /// Faults that follow, each after this long; the last ones stay.
     pub then: Vec<(Duration, Vec<Fault>)>,
     /// Whether it treats all proposers alike, so that none has a reason to replace another.
     pub is_fair: bool,
-    /// How long deciding may take on top of what it takes without.
+    /// How much longer deciding may take than without the faults.
     pub patience: Duration,
 }
 
@@ -104,7 +104,7 @@ fn once(name: &'static str, pairs: Vec<(NodeId, NodeId)>) -> Pattern {
     Pattern { name, faults: vec![Fault::Cut { shape: name, pairs }], ..Pattern::default() }
 }
 
-/// Keeps what makes `centre` the centre of a star, and cuts of the rest what chance wants.
+/// Keeps the links that make `centre` the centre of a star, and cuts others at random.
 fn star(name: &'static str, rng: &mut Rng, cast: Cast, centre: NodeId) -> Pattern {
     let chance = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0][rng.below(6) as usize];
     let mut acceptors: Vec<NodeId> = cast.acceptors().collect();
@@ -126,7 +126,7 @@ fn star(name: &'static str, rng: &mut Rng, cast: Cast, centre: NodeId) -> Patter
     )
 }
 
-/// A shape that somebody has met. `leader` leads; `next` is another proposer.
+/// A shape known from practice. `leader` leads; `next` is another proposer.
 fn named(rng: &mut Rng, cast: Cast, leader: NodeId) -> Pattern {
     let next = cast.proposers().find(|id| *id != leader).unwrap_or(leader);
     let is = |node: NodeId, role: Role| node.role == role;
@@ -255,14 +255,14 @@ fn named(rng: &mut Rng, cast: Cast, leader: NodeId) -> Pattern {
     }
 }
 
-/// Between the leader and the acceptors only what is short gets through: they hear each other, and
+/// Between the leader and the acceptors only short datagrams get through: they hear each other, but
 /// nothing is decided.
 fn narrow(cast: Cast, leader: NodeId) -> Pattern {
     let pairs = cast.links(|from, to| {
         from == leader && to.role == Role::Acceptor || to == leader && from.role == Role::Acceptor
     });
     let fault = Fault::Narrow { bytes: NARROW_BYTES, pairs };
-    // It takes a while to tell that from loss, and the clients must have typed something.
+    // It takes a while to distinguish that from loss, and the clients must have typed something.
     let patience = Duration::from_secs(15);
     Pattern { name: "a narrow leader", faults: vec![fault], patience, ..Pattern::default() }
 }
@@ -290,7 +290,7 @@ fn flapping(rng: &mut Rng, cast: Cast, leader: NodeId) -> Pattern {
 fn slow_star(rng: &mut Rng, cast: Cast) -> Pattern {
     let centre = NodeId::new(Role::Proposer, 1 + rng.below(cast.proposers.into()) as u32);
     let mut pattern = star("a star of slow disks", rng, cast, centre);
-    // All of them alike: who hears faster ones than the leader may well replace it.
+    // All of them alike: a proposer that hears faster ones than the leader may rightly replace it.
     let takes = Duration::from_millis([100, 300, 700, 1200, 3000][rng.below(5) as usize]);
     pattern.faults.extend(cast.acceptors().map(|id| Fault::SlowDisk(id, takes)));
     // A leader may have to be found by several changes, each of which takes syncs.
@@ -306,7 +306,7 @@ fn slow_disks(rng: &mut Rng, cast: Cast) -> Pattern {
         Duration::from_millis(least + rng.below(longest - least + 1))
     };
     let slow: Vec<Fault> = cast.acceptors().map(|id| Fault::SlowDisk(id, takes(rng))).collect();
-    // A value waits for a promise, an accept and what is before it, each a sync long or two.
+    // A value waits for a promise, an accept and the work ahead of it, each one or two syncs long.
     let patience = Duration::from_millis(longest) * 8;
     Pattern { name: "slow disks", faults: slow, is_fair: true, patience, ..Pattern::default() }
 }

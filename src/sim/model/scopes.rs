@@ -7,7 +7,7 @@ pub struct Scope {
     pub instances: u64,
     /// How often each proposer campaigns.
     pub campaigns: [u8; 2],
-    /// How often anybody crashes and comes back.
+    /// How many crashes with a restart there are.
     pub crashes: u8,
     /// Leaders run phase 1 for each instance.
     pub no_preexecution: bool,
@@ -22,12 +22,12 @@ const fn scope(instances: u64, campaigns: [u8; 2]) -> Scope {
     Scope { instances, campaigns, crashes: 0, no_preexecution: false, follows: false, trims: 0 }
 }
 
-/// The same with those who follow.
+/// The same with a learner and standby proposers.
 const fn followed(scope: Scope) -> Scope {
     Scope { follows: true, ..scope }
 }
 
-/// The same with a log that is trimmed so often.
+/// The same with a log that is trimmed this often.
 const fn trimmed(scope: Scope, trims: u8) -> Scope {
     Scope { trims, ..scope }
 }

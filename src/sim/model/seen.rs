@@ -1,4 +1,4 @@
-//! The judge of a world: what its messages say, and whether that can be.
+//! The judge of a world: what do its messages say, and is that allowed?
 
 use super::*;
 use crate::protocol::decided_log::{DecidedLog, LetsGo};
@@ -15,11 +15,11 @@ pub(super) struct Seen {
     proposed: BTreeMap<(Instance, Ballot), BTreeSet<Entry>>,
     votes: BTreeMap<(Instance, Ballot), BTreeSet<u32>>,
     promises: BTreeMap<Ballot, BTreeSet<u32>>,
-    /// What is said, or believed by somebody, to be decided.
+    /// Entries that some process says or believes to be decided.
     decided: BTreeSet<(Instance, Entry)>,
     /// What is named as decided.
     named: BTreeSet<(Instance, Ballot)>,
-    /// Below it somebody has removed everything, as decided.
+    /// Instances below which some process has removed everything as decided.
     trimmed: BTreeSet<Instance>,
     /// What delivery has made of the log below an instance, somewhere.
     delivered: Vec<(Instance, Vec<Entry>)>,
@@ -105,7 +105,7 @@ impl Seen {
         let is_chosen = |(instance, entry): &(Instance, Entry)| {
             chosen.get(instance).is_some_and(|entries| entries.contains(entry))
         };
-        // What the same ballot has proposed there, if anything, is what the name stands for.
+        // The name stands for what the same ballot has proposed there, if anything.
         let is_true = |named: &(Instance, Ballot)| {
             let proposed = self.proposed.get(named).into_iter().flatten();
             chosen
@@ -122,7 +122,7 @@ impl Seen {
         if !removed.iter().flat_map(Run::iter).all(|instance| chosen.contains_key(&instance)) {
             return Some("something is removed that is not chosen");
         }
-        // Where nothing is removed, everybody passes everything.
+        // Where nothing is removed, every process passes everything.
         let is_trimmed = self.trimmed.last().is_some_and(|below| *below > Instance::FIRST);
         if is_trimmed && !self.is_delivered_as_from_the_first(&chosen) {
             return Some("the sessions are not those of all that was decided");
@@ -130,7 +130,8 @@ impl Seen {
         None
     }
 
-    /// Whether everybody knows as much as one that has passed the log from the first instance on.
+    /// Whether every process knows as much as one that has passed the log from the first instance
+    /// on.
     fn is_delivered_as_from_the_first(&self, chosen: &BTreeMap<Instance, BTreeSet<Entry>>) -> bool {
         let mut whole = DecidedLog::new();
         let mut states = BTreeMap::from([(whole.watermark(), delivered(&whole))]);
