@@ -20,13 +20,13 @@ pub enum Bug {
     ReadsWhatExpired,
     /// Transactions do not look at what was watched.
     IgnoresWatched,
-    /// A snapshot is of the state when it is written, and not when it was asked for.
+    /// A snapshot is of the state when it is written, not when it was requested.
     FreezesLate,
-    /// What is restored is added to what is there.
+    /// A restored state is added to the present one.
     RestoreMerges,
 }
 
-/// Whether the code at hand is to have this bug.
+/// Whether this bug is switched on.
 #[cfg(not(test))]
 #[inline(always)]
 pub const fn has(_bug: Bug) -> bool {
@@ -66,7 +66,7 @@ mod switch {
         }
     }
 
-    /// Whether the code at hand is to have this bug.
+    /// Whether this bug is switched on.
     pub fn has(bug: Bug) -> bool {
         PRESENT.load(Ordering::Relaxed) == bug as usize + 1
     }

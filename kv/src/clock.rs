@@ -1,6 +1,6 @@
 //! The clock of this host, which is asked here alone: the state follows the time of the log.
 //!
-//! It says no more than when a read may need a later time than the log has.
+//! It only says when a read may need a later time than the log has.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

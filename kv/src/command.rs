@@ -4,7 +4,7 @@
 use crate::store::commands as store;
 use crate::store::{Answer, Fault, Store, Words};
 
-/// Who carries a command out.
+/// Which part carries a command out.
 #[derive(Clone, Copy)]
 pub enum Act {
     /// It looks at the state.
@@ -48,7 +48,7 @@ pub struct Command {
     /// Where its keys stand: the first, the last, and the step. A negative last is counted from the
     /// end.
     pub keys: (i32, i32, i32),
-    /// Who carries it out.
+    /// Which part carries it out.
     pub act: Act,
     /// The group that the documentation of Redis has it in.
     pub group: &'static str,

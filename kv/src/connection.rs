@@ -1,4 +1,4 @@
-//! One client's socket, with what was read of it and what is still to be written.
+//! One client's socket, with the input read from it and the output still to write.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Instant;
@@ -10,9 +10,9 @@ use crate::session::{About, Flight, Next, Session};
 
 /// How much is read from a socket at a time.
 pub const READ_BYTES: usize = 64 << 10;
-/// While so much waits to be written, nothing more is asked.
+/// While this much output waits, no further request is taken.
 const OUTPUT_BYTES: usize = 1 << 20;
-/// A connection that has not read so much of its answers is closed.
+/// A connection with this much unread output is closed.
 const OUTPUT_BYTES_MAX: usize = 256 << 20;
 /// The longest request of a client that has not said the password.
 const STRANGERS_BYTES: usize = 16 << 10;
@@ -22,7 +22,7 @@ const STRANGERS_BYTES: usize = 16 << 10;
 pub struct Connection {
     /// Its socket.
     pub stream: TcpStream,
-    /// What it knows.
+    /// The state of its session.
     pub session: Session,
     /// Whether something of it is under way.
     pub in_flight: bool,
@@ -63,20 +63,20 @@ impl Connection {
         self.may_read = true;
     }
 
-    /// Reads what there is, as far as there is room for it. `piece` is what is read at a time.
+    /// Reads the input, as far as there is room for it. `piece` is the buffer for one read.
     pub fn read(&mut self, piece: &mut [u8], now: Instant, about: &About) -> io::Result<()> {
         let most = self.longest(about).max(READ_BYTES);
         while self.may_read && !self.is_ending && self.input.len() - self.taken < most {
             match self.stream.read(piece) {
                 Ok(0) => self.is_ending = true,
-                // Less than was asked for is all there is: what comes later is told.
+                // A short read means that nothing is left: later input is signalled.
                 Ok(count) => {
                     self.heard = now;
                     self.may_read = count == piece.len();
                     if self.taken == self.input.len() || self.taken >= READ_BYTES {
                         self.input.drain(..self.taken);
                         self.taken = 0;
-                        // A silent connection costs little, whatever it has sent.
+                        // A silent connection costs little, no matter what it has sent.
                         self.input.shrink_to(READ_BYTES);
                     }
                     self.input.extend_from_slice(&piece[..count]);
@@ -124,12 +124,12 @@ impl Connection {
         if flight.is_empty() { None } else { Some(flight) }
     }
 
-    /// Whether so much waits to be written that nothing more is asked.
+    /// Whether so much output waits that no further request is taken.
     pub fn is_full(&self) -> bool {
         self.output.len() - self.written >= OUTPUT_BYTES
     }
 
-    /// Nothing more of what it sends is heard.
+    /// Stops reading from it.
     fn end(&mut self) {
         self.is_ending = true;
         (self.input, self.taken) = (Vec::new(), 0);
@@ -140,8 +140,7 @@ impl Connection {
         (&mut self.session, &mut self.output)
     }
 
-    /// Sends what is to be written, as far as the socket takes it. Says whether the connection is
-    /// over.
+    /// Sends the output, as far as the socket takes it. Returns whether the connection is over.
     pub fn write(&mut self) -> bool {
         while self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {

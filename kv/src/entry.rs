@@ -1,4 +1,4 @@
-//! What stands in the log: commands of several connections, as one value.
+//! The form of entries in the log: commands of several connections, as one value.
 //!
 //! ```text
 //! entry       := 2 (1 byte), origin (8), step ...
@@ -12,8 +12,8 @@
 //! Commands are carried out at the time that the log has at the entry's place. Entries of form 1
 //! are of a version that knew no times of the log: each says its own, the one at which it was
 //! proposed by the clock of its proposer. They are read for ever, and carried out as that version
-//! did: what it made of them stands in snapshots, which replicas go on from beside others that
-//! begin with the first entry.
+//! did: its results stand in snapshots, from which some replicas go on while others begin with the
+//! first entry.
 
 /// The form of entries that this program writes.
 const FORM: u8 = 2;
@@ -22,7 +22,7 @@ const TIMED: u8 = 1;
 /// How many bytes stand before the steps, in the form that is written.
 pub const HEADER_BYTES: usize = 9;
 
-/// What a connection has asked for, in the form of the log.
+/// The requests of a connection, in the form of the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Steps {
     bytes: Vec<u8>,
@@ -118,16 +118,16 @@ fn put_number(mut number: u64, bytes: &mut Vec<u8>) {
     bytes.push(number as u8);
 }
 
-/// An entry that is being read. Everything in it may be wrong: whoever has the key of the cluster
-/// can put any value into the log.
+/// An entry that is being read. Everything in it may be wrong: a holder of the cluster's key can
+/// put any value into the log.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// Who proposed it.
     pub origin: u64,
-    /// When, in milliseconds since 1970, in the form that says so. What is in it is carried out at
-    /// that time, and else at the log's.
+    /// When, in milliseconds since 1970, in the form that says so. Its commands are carried out at
+    /// that time, otherwise at the log's.
     pub time: Option<u64>,
-    /// What is to be done.
+    /// The commands to carry out.
     pub steps: Reader<'a>,
 }
 
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
         Reader { bytes: &steps.bytes }
     }
 
-    /// The next step; none at the end, and where what follows is none.
+    /// The next step; none at the end, or where no valid step follows.
     pub fn step(&mut self) -> Option<Step<'a>> {
         match self.byte()? {
             0 => self.command().map(Step::Command),

@@ -1,11 +1,11 @@
-//! Every connection is an open file, of which the system allows so many.
+//! Every connection is an open file, and the system limits their number.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How many files are open beside connections, at most.
 const OTHERS: u64 = 128;
 
-/// Raises the limit of open files for so many connections, as far as the system lets it. Returns
+/// Raises the limit of open files for this many connections, as far as the system allows. Returns
 /// how many there is room for.
 pub fn room_for(connections: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);

@@ -149,7 +149,7 @@ fn replicas_agree() -> bool {
 /// from a snapshot that this version took behind them. The clock of who proposed them differed from
 /// the leader's.
 fn old_entries_are_what_they_were() -> bool {
-    // What the earlier version made of them, and how it wrote that.
+    // The state that the earlier version made from them, and its form.
     let store = Shared::default();
     for (millis, line) in [(900, "SET k v PX 50"), (940, "SET l v PX 50")] {
         let mut store = store.lock();

@@ -5,8 +5,8 @@
 //! library is there for the tests.
 //!
 //! Reading order: [`store`] (the state), [`command`] (the table), [`entry`] (the form in the log),
-//! [`machine`] (applies it), [`request`] and [`reply`] (the protocol), [`session`] (what a
-//! connection knows), [`server`] (who waits for what).
+//! [`machine`] (applies it), [`request`] and [`reply`] (the protocol), [`session`] (the state of a
+//! connection), [`server`] (which connection waits for what).
 
 pub mod bugs;
 pub mod clock;

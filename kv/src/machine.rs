@@ -19,8 +19,8 @@ pub type Shared = Arc<Mutex<Store>>;
 /// The store behind a replica.
 pub struct Machine {
     store: Shared,
-    /// Names this life of this process in the entries that it proposes. Nobody else waits for the
-    /// answers to them.
+    /// Identifies this run of this process in the entries that it proposes. Nobody else waits for
+    /// the answers to them.
     origin: u64,
 }
 
@@ -87,7 +87,7 @@ impl StateMachine for Machine {
     }
 }
 
-/// When what is in an entry is carried out, in milliseconds since 1970: a function of the log. 0,
+/// When an entry's commands are carried out, in milliseconds since 1970: a function of the log. 0,
 /// which moves no time, where the log has none: only a value that a client placed itself can stand
 /// there, for the entries of the version that wrote such logs say their own.
 fn time_of(entry: &Entry<'_>, place: &Place) -> u64 {

@@ -1,7 +1,7 @@
 //! The `paxos-kv` binary: parse, run, and turn the outcome into an exit status.
 //!
 //! 0: it was told to end. 1: it could not go on. 2: unusable arguments or configuration. 75: it
-//! could not start for a reason that may pass by itself.
+//! could not start for a reason that may go away by itself.
 
 mod files;
 mod parent;
@@ -20,7 +20,7 @@ use paxos_kv::server::{ServeError, Server, Stopper};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// The status that `sysexits.h` gives to what is worth another try.
+/// The status that `sysexits.h` gives to failures worth another try.
 const EX_TEMPFAIL: u8 = 75;
 
 fn main() -> ExitCode {
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Err(error)
             if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) =>
         {
-            // Whoever closes the pipe early has read enough.
+            // A reader that closes the pipe early has read enough.
             let _ = write!(io::stdout(), "{error}");
             return ExitCode::SUCCESS;
         }
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn start(options: &Options) -> Result<Server, ExitCode> {
-    // Different in every life of every process.
+    // Different in every run of every process.
     let origin = RandomState::new().hash_one(options.id);
     let mut serving = options.serving(origin).map_err(refuse)?;
     serving.clients_max = files::room_for(serving.clients_max);
@@ -110,7 +110,7 @@ fn end_by_signal(stopper: Stopper) -> io::Result<()> {
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
 }
 
-/// Says what is wrong in one line.
+/// Prints the error in one line.
 fn refuse(what: impl std::fmt::Display) -> ExitCode {
     let _ = writeln!(io::stderr(), "paxos-kv: {what}");
     ExitCode::from(2)

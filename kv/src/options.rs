@@ -45,7 +45,7 @@ pub struct Options {
     pub timeout: u64,
 }
 
-/// What a server is told beside its cluster.
+/// The options of a server besides its cluster.
 #[derive(Clone, Debug)]
 pub struct Serving {
     /// The id of this process.
@@ -54,13 +54,13 @@ pub struct Serving {
     pub listen: SocketAddr,
     /// Whether reads are answered by this replica alone.
     pub reads_locally: bool,
-    /// What clients must say.
+    /// The password that clients must give.
     pub password: Option<Vec<u8>>,
     /// How many clients may be connected.
     pub clients_max: usize,
     /// How long a connection may be silent.
     pub idle: Option<Duration>,
-    /// What no other process, and no other life of this one, has.
+    /// A number that no other process, and no other run of this one, has.
     pub origin: u64,
 }
 

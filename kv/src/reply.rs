@@ -1,4 +1,4 @@
-//! What a client is answered, and how it is written in either version of the protocol.
+//! The answers to clients, and how they are written in either version of the protocol.
 
 /// An answer, before it is known in which version of the protocol it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Reply {
         Reply::Error(format!("ERR {}", sentence.as_ref()))
     }
 
-    /// A bulk of what is there, or null.
+    /// A bulk of `bytes`, or null.
     pub fn bulk_or_null(bytes: Option<&[u8]>) -> Reply {
         bytes.map_or(Reply::Null, Reply::bulk)
     }

@@ -1,7 +1,7 @@
 //! Requests out of the bytes of a connection.
 //!
-//! Whether a request is whole and within the limits is found out here, with the errors of Redis;
-//! then redis-protocol takes it apart. A line that does not begin with `*` is a request as people
+//! This module decides whether a request is complete and within the limits, with the errors of
+//! Redis; then redis-protocol parses it. A line that does not begin with `*` is a request as people
 //! type it.
 
 use redis_protocol::resp2::decode::decode_range;
@@ -12,7 +12,7 @@ const WORDS_MAX: i64 = 1 << 20;
 /// The longest line of lengths, and of a request as people type it.
 const LINE_MAX: usize = 64 << 10;
 
-/// What is asked: a command and its words.
+/// A request: a command and its words.
 pub type Request = Vec<Vec<u8>>;
 
 /// How far the request at the head of the bytes is known to go, so that a long one is not looked
@@ -37,8 +37,8 @@ pub enum Parsed {
     Broken(String),
 }
 
-/// Reads the request at the head of `bytes`. No word of it may be longer than `longest`, and no
-/// longer than that may it be as a whole.
+/// Reads the request at the head of `bytes`. No word of it may be longer than `longest`, nor the
+/// request as a whole.
 pub fn parse(bytes: &[u8], progress: &mut Progress, longest: usize) -> Parsed {
     if bytes.is_empty() {
         return Parsed::Partial;
@@ -63,7 +63,7 @@ fn broken(error: &str) -> Parsed {
     Parsed::Broken(format!("ERR Protocol error: {error}"))
 }
 
-/// Where the request ends, if it is whole.
+/// Where the request ends, if it is complete.
 fn whole(bytes: &[u8], progress: &mut Progress, longest: usize) -> Result<Option<usize>, Parsed> {
     let mut words = match progress.words {
         Some(words) => words,
@@ -117,7 +117,7 @@ fn number(text: &[u8]) -> Option<i64> {
     std::str::from_utf8(text).ok().filter(|text| !text.starts_with('+'))?.parse().ok()
 }
 
-/// The words of a request that is known to be whole.
+/// The words of a request that is known to be complete.
 fn taken_apart(bytes: &[u8]) -> Option<Request> {
     // A number of words below one is none, which the parser would not take.
     if bytes.get(1) == Some(&b'-') || bytes.get(1) == Some(&b'0') {

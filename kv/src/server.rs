@@ -44,7 +44,7 @@ const ENTRY_BYTES: usize = 256 << 10;
 const FLIGHT_BYTES: usize = 64 << 10;
 /// How long a flight waits for the cluster.
 pub const PATIENCE: Duration = Duration::from_secs(5);
-/// How often connections are looked at that have fallen silent.
+/// How often silent connections are checked.
 const GLANCE: Duration = Duration::from_secs(1);
 /// How long the end of the replica may take.
 const END: Duration = Duration::from_secs(5);
@@ -93,8 +93,8 @@ pub struct Server {
     waking: Arc<Waking>,
     is_stopped: Arc<AtomicBool>,
     waiting: Waiting,
-    /// Barriers of reads that came while disks were full: what waits for room does not hold them
-    /// up.
+    /// Barriers of reads that came while disks were full, so that writes that wait for room do not
+    /// hold them up.
     aside: Waiting,
     /// Flights that have not been proposed yet.
     fresh: Parts,
@@ -103,7 +103,7 @@ pub struct Server {
     may_accept: bool,
     /// A connection has gone while something of it was under way.
     has_lost: bool,
-    /// What is read of a socket at a time.
+    /// The buffer for one read of a socket.
     piece: Vec<u8>,
 }
 
@@ -225,7 +225,7 @@ impl Server {
                 }
             }
             self.waking.is_awake();
-            // Who has nothing under way hears of the end only by looking.
+            // With nothing under way, only a check shows that the node has ended.
             if !self.replica.node().is_some_and(Node::is_running) {
                 break;
             }
@@ -389,8 +389,8 @@ impl Server {
         }
     }
 
-    /// The reads that need a later time than the log has, if they were asked for at this one, and
-    /// the others.
+    /// Splits reads into those that need a later time than the log has, if they came at `asked`,
+    /// and the others.
     fn part_by_time(&self, reads: Parts, asked: u64) -> (Parts, Parts) {
         if bugs::has(Bug::ReadsWhatExpired) {
             return (Vec::new(), reads);
@@ -433,7 +433,7 @@ impl Server {
         }
     }
 
-    /// Answers what the cluster has decided.
+    /// Answers requests that the cluster has decided.
     fn land(&mut self, now: Instant, busy: &mut Vec<usize>) {
         while let Some(landed) = self.waiting.next().or_else(|| self.aside.next()) {
             let Landed { replies, asked, writes, reads } = landed;
@@ -452,7 +452,7 @@ impl Server {
                 self.answer(part, own);
             }
             // Keys of which this replica knew nothing may have come, and their time be over. Behind
-            // an entry there is nothing to be asked for: it got its time after the reads began.
+            // an entry no time is needed: it got its time after the reads began.
             let (behind, reads) = match asked {
                 Some(asked) => self.part_by_time(reads, asked),
                 None => (Vec::new(), reads),
@@ -529,7 +529,7 @@ impl Server {
     }
 
     /// Moves the time of a log that stands idle, if a key waits for that: it takes room, and reads
-    /// by this replica alone see it. The replica that looks first does it for all.
+    /// by this replica alone see it. The first replica to notice does it for all.
     fn let_expire(&mut self, now: Instant) {
         let waits = self.store.lock().has_overdue(clock::now());
         if waits && self.waiting.is_empty() && !bugs::has(Bug::ReadsWhatExpired) {

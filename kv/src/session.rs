@@ -1,5 +1,6 @@
-//! What a connection knows: who it is, which version of the protocol it speaks, what it watches,
-//! and the transaction it is in. It turns requests into steps, and answers to steps into bytes.
+//! The state of a connection: its client, the version of the protocol it speaks, the keys it
+//! watches, and the transaction it is in. It turns requests into steps, and answers to steps into
+//! bytes.
 
 mod own;
 
@@ -93,11 +94,11 @@ enum Item {
 #[derive(Debug, Default)]
 pub struct Flight {
     slots: Vec<Slot>,
-    /// What is asked of the store.
+    /// The steps for the store.
     pub steps: Steps,
     /// Whether any of it changes the state.
     pub is_write: bool,
-    /// Whether any answer of it tells how much time is left.
+    /// Whether any of its answers says how much time is left.
     pub tells_time: bool,
 }
 

@@ -1,7 +1,7 @@
-//! What is under way in the cluster, and who waits for it.
+//! What is under way in the cluster, and which connections wait for it.
 //!
-//! What was asked first is answered first, so only the first is looked at: the library answers
-//! calls in order, and barriers about when it answers the calls before them.
+//! Requests are answered in order, so only the first is watched: the library answers calls in
+//! order, and barriers about when it answers the calls before them.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,23 +17,24 @@ use super::PATIENCE;
 use crate::reply::Reply;
 use crate::session::Flight;
 
-/// Flights, with the places of their connections, and what tells those from later ones there.
+/// Flights, with the places of their connections and a number that distinguishes these from later
+/// ones there.
 pub type Parts = Vec<(usize, u64, Flight)>;
 
-/// What the cluster was asked.
+/// A request to the cluster.
 pub enum Awaited {
     /// To apply an entry, whose answers come back.
     Applied(Ticket<Vec<Reply>>),
-    /// A barrier, and when it was asked for by the clock of this host, in milliseconds since 1970.
+    /// A barrier, and when it was requested by the clock of this host, in milliseconds since 1970.
     Passed(Ticket<Position>, u64),
 }
 
-/// What the cluster has answered.
+/// An answer of the cluster.
 pub struct Landed {
     /// The answers to the steps of the writes, one after the other; none if nobody can tell: the
     /// replica has gone on from another one's snapshot, which may have applied them, or has ended.
     pub replies: Option<Vec<Reply>>,
-    /// When a barrier was asked for.
+    /// When a barrier was requested.
     pub asked: Option<u64>,
     /// The flights in the entry.
     pub writes: Parts,
@@ -66,7 +67,7 @@ impl Waiting {
     pub fn push(&mut self, awaited: Awaited, writes: Parts, reads: Parts, now: Instant) {
         let deadline = now + PATIENCE;
         self.pending.push_back(Pending { awaited, writes, reads, deadline, is_given_up: false });
-        // The first has to be asked for, or nobody is woken by it.
+        // The first must be polled, or nobody is woken by it.
         if self.pending.len() == 1 {
             self.waking_first();
         }
@@ -76,7 +77,7 @@ impl Waiting {
         self.waker.wake_by_ref();
     }
 
-    /// What has landed next, if anything has. Else the waker is told when something does.
+    /// What has landed next, if anything has. Otherwise the waker is called when something does.
     pub fn next(&mut self) -> Option<Landed> {
         let mut context = Context::from_waker(&self.waker);
         let first = self.pending.front_mut()?;
@@ -101,12 +102,12 @@ impl Waiting {
         self.pending.is_empty()
     }
 
-    /// Whether what is first has been given up and is still under way: no majority answers.
+    /// Whether the first has been given up and is still under way: no majority answers.
     pub fn is_stuck(&self) -> bool {
         self.pending.front().is_some_and(|first| first.is_given_up)
     }
 
-    /// When the next flights are to be given up.
+    /// When to give up the next flights.
     pub fn deadline(&self) -> Option<Instant> {
         let next = self.pending.partition_point(|pending| pending.is_given_up);
         self.pending.get(next).map(|pending| pending.deadline)
@@ -120,8 +121,8 @@ impl Waiting {
         self.sweep();
     }
 
-    /// Lets go of barriers that nobody waits for; but for the first, if it has been given up: it
-    /// tells when a majority answers again.
+    /// Drops barriers that nobody waits for, except the first, if it has been given up: it shows
+    /// when a majority answers again.
     fn sweep(&mut self) {
         let is_first_needed = self.is_stuck();
         let mut place = 0;
@@ -130,7 +131,7 @@ impl Waiting {
             let is_barrier = matches!(pending.awaited, Awaited::Passed(..));
             !is_barrier || !pending.reads.is_empty() || place == 1 && is_first_needed
         });
-        // Another one may be the first now, and nobody has asked for it yet.
+        // Another one may be the first now, and nobody has polled it yet.
         self.waking_first();
     }
 
@@ -173,7 +174,7 @@ impl Waking {
         }
     }
 
-    /// It looks: whatever comes from now on wakes it anew.
+    /// The server looks: anything that comes from now on wakes it again.
     pub fn is_awake(&self) {
         self.is_woken.store(false, Ordering::Release);
     }
@@ -198,8 +199,8 @@ mod tests {
     use super::*;
     use crate::machine::{Machine, Shared};
 
-    /// Clients come, read and go while no majority answers: no more is kept than of those that are
-    /// there.
+    /// Clients come, read and go while no majority answers: only the reads of connected clients are
+    /// kept.
     #[test]
     fn reads_of_clients_that_have_gone_are_not_kept() {
         let name = format!("waiting-{}", std::process::id());

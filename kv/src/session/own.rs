@@ -170,7 +170,7 @@ impl Session {
     }
 }
 
-/// Takes the same time whatever the difference is: both are hashed with a key that nobody knows.
+/// Takes the same time for any difference: both are hashed with a secret key.
 fn are_equal(one: &[u8], other: &[u8]) -> bool {
     let keys = [RandomState::new(), RandomState::new()];
     keys.iter().all(|key| key.hash_one(one) == key.hash_one(other))

@@ -7,8 +7,8 @@
 //! word   := length, bytes                                  numbers are 8 bytes, the lowest first
 //! ```
 //!
-//! Version 1 has the same bytes. What wrote it knows no entries without a time of their own and
-//! would go on without them, so it must not go on from a store in which such entries are applied.
+//! Version 1 has the same bytes. The program that wrote it knows no entries without a time of their
+//! own and would skip them, so it must not go on from a store in which such entries are applied.
 
 use std::io::{self, Read, Write};
 
@@ -50,7 +50,7 @@ impl Store {
         Ok(())
     }
 
-    /// Becomes the store that [`Store::write`] wrote: nothing of what was in it is left.
+    /// Becomes the store that [`Store::write`] wrote: nothing of its old content is left.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ fn number(from: &mut dyn Read) -> io::Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// It takes no more memory than there is to be read.
+/// It takes no more memory than there are bytes to read.
 fn word(from: &mut dyn Read) -> io::Result<Vec<u8>> {
     let length = number(from)?;
     let mut word = Vec::new();

@@ -1,4 +1,4 @@
-//! Keys, whatever they hold.
+//! Commands on keys of any type.
 
 // The functions have the names of the commands, which command.rs describes.
 #![allow(missing_docs)]

@@ -1,8 +1,8 @@
 //! The state that every replica holds: keys, their values and their expiry.
 //!
 //! It is a pure function of the commands and of the time of the log: no clock, no sockets, no
-//! threads. [`Store::advance`] moves the time and removes what has expired, so that a key that is
-//! there is never one that has expired by the time of the log.
+//! threads. [`Store::advance`] moves the time and removes what has expired, so that no present key
+//! has expired by the time of the log.
 
 mod frozen;
 mod glob;
@@ -25,7 +25,7 @@ use crate::reply::Reply;
 /// The words of a command, with its name.
 pub type Words<'a> = [&'a [u8]];
 
-/// What a command comes to.
+/// The result of a command.
 pub type Answer = Result<Reply, Fault>;
 
 /// A key, as it is kept.
@@ -118,13 +118,14 @@ impl Store {
         self.expiries.len()
     }
 
-    /// Whether there is a key whose time is over by this clock, although the log has not come so
+    /// Whether there is a key that has expired by this clock, although the log has not come that
     /// far.
     pub fn has_overdue(&self, now: u64) -> bool {
         self.expiries.first().is_some_and(|(when, _)| *when < now)
     }
 
-    /// What changes whenever the key does. It may change without the key, as long as there is none.
+    /// A number that changes whenever the key does. While there is no such key, it may change as
+    /// well.
     pub fn version(&self, key: &[u8]) -> u64 {
         self.keys.get(key).map_or_else(|| self.removed[mark_of(key)], |entry| entry.version)
     }

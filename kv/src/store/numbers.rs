@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(sum("0.1", "0.2"), "0.3");
         assert_eq!(sum("5.0e3", "2.0e2"), "5200");
         assert_eq!(sum("10.5", "-10.5"), "0");
-        // What redis-server 7.0.15 says.
+        // The answers of redis-server 7.0.15.
         assert_eq!(sum("1000.1", "0"), "1000.09999999999999998");
         assert_eq!(sum("-0.000000000000000001", "0"), "0");
         for text in ["", ".", "a", "1e", "1 ", " 1", "--1", "1e999999"] {

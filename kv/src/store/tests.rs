@@ -136,7 +136,7 @@ fn a_version_changes_with_the_key_and_only_then() {
     }
 }
 
-/// Every key that is there all the time comes once at least, whatever is removed meanwhile.
+/// Every key that is there all the time comes at least once, no matter what is removed meanwhile.
 #[test]
 fn a_scan_misses_nothing_that_stays() {
     let mut store = Store::default();
@@ -206,7 +206,7 @@ fn a_store_that_was_written_goes_on_as_the_one_that_wrote_it() {
             .map(|line| (run(&mut store, line), run(&mut restored, line)));
         assert!(told.iter().all(|(one, other)| one == other), "{told:?}");
     }
-    // Nothing but the whole is taken, and what is refused changes nothing.
+    // Only a complete state is accepted, and a refused one changes nothing.
     let before = restored.digest();
     for end in 0..bytes.len() {
         assert!(restored.restore(&mut &bytes[..end]).is_err(), "{end}");
