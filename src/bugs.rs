@@ -1,4 +1,4 @@
-//! Deliberate bugs, to prove that the tests can see.
+//! Deliberate bugs, to prove that the tests would see them.
 //!
 //! Each is a classic mistake of a Paxos implementation. They exist only in the library's own tests,
 //! and only with the feature `bugs`: everywhere else [`has`] is the constant `false`.
@@ -44,7 +44,7 @@ pub enum Bug {
     OnePromiseIsEnough,
     /// A long promise counts after its first page.
     ForgetsLaterPages,
-    /// A promise counts when its last page is there, whichever pages are missing.
+    /// A promise counts when its last page is there, even if others are missing.
     LastPageIsEnough,
     /// A leader does not look at what was accepted before.
     SkipsReports,
@@ -52,7 +52,7 @@ pub enum Bug {
     DecidesReports,
     /// One acceptance decides.
     OneVoteIsEnough,
-    /// A proposer that was started again may use its old ballots.
+    /// A restarted proposer may use its old ballots.
     ReusesBallots,
     /// A restarted acceptor has forgotten what it promised.
     ForgetsPromises,
@@ -70,7 +70,7 @@ pub enum Bug {
     RecallsFromOne,
     /// A vote is taken for the decision though another acceptor has a later one.
     RecallsAnyVote,
-    /// Votes count that an acceptor told before the instance was decided.
+    /// Votes count that an acceptor reported before the instance was decided.
     CountsOldAnswers,
     /// Votes that were removed from a disk look as if there had been none.
     ReadsRemovedAsEmpty,
@@ -88,7 +88,7 @@ pub enum Bug {
     CheckpointLacksTime,
     /// An entry that says an earlier time than one below it is handed out with that.
     TimesGoBack,
-    /// A session that was forgotten may begin anew.
+    /// A forgotten session may begin again.
     BeginsForgotten,
     /// The sessions that were active last are forgotten.
     ForgetsNewest,
@@ -106,13 +106,13 @@ pub enum Bug {
     MixesSnapshots,
     /// A snapshot is fetched that does not reach the log any more.
     FetchesWhatIsTrimmed,
-    /// A snapshot of another life of the cluster is fetched.
+    /// A snapshot from before the cluster lost its data is fetched.
     FetchesOtherLog,
     /// A snapshot gets its name before it is on stable storage.
     RenamesBeforeSync,
-    /// A learner goes on from a snapshot of an earlier life of the cluster.
+    /// A learner goes on from a snapshot from before the cluster lost its data.
     BelievesForeignSnapshot,
-    /// What was made of a log is read before anybody has named that log.
+    /// The state made from a log is read before a leader has named that log.
     ReadsForeignSnapshot,
     /// A snapshot is taken between two pieces of a checkpoint.
     SnapshotsWithinCheckpoints,
@@ -140,7 +140,7 @@ pub enum Bug {
     DropsPromiseWithSegment,
     /// A start takes the summary of a segment whose votes it needs.
     SkipsNeededSegments,
-    /// A summary counts whatever its checksum says.
+    /// A summary counts even if its checksum is wrong.
     TrustsBrokenSummaries,
     /// A log that is shorter than it was is taken for whole.
     AcceptsShorterLogs,
@@ -182,9 +182,9 @@ pub enum Bug {
     NeverRetriesRequests,
     /// A lost catch-up reply is not asked for again.
     AsksOnce,
-    /// A leader that a quorum hears, and none answers, holds on.
+    /// A leader that a quorum hears but does not answer holds on.
     LeadsWithoutProgress,
-    /// A proposer campaigns before a quorum has answered what it said since its suspicion.
+    /// A proposer campaigns before a quorum has answered an announcement since its suspicion.
     CampaignsUnheard,
     /// An echo without the own stamp counts as an answer.
     CountsAnyEcho,
@@ -196,7 +196,7 @@ pub enum Bug {
     RepeatsTheDead,
     /// One refusal deposes a leader.
     YieldsToAnyNack,
-    /// A leader whose ballot can win no more holds on.
+    /// A leader whose ballot cannot win any more holds on.
     HoldsOnOutbid,
     /// A proposer that hears a quorum for a moment replaces a leader that waits for slow disks.
     SlowDisksDepose,

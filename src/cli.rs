@@ -1,4 +1,4 @@
-//! The command line: what was typed, and what it means.
+//! The command line: what can be typed, and what it means.
 //!
 //! Everything wrong with it becomes one line; nothing is opened here.
 
@@ -45,7 +45,7 @@ use crate::snapshots::offline::SnapshotCommand;
 use crate::status::StatusOptions;
 use crate::storage::offline::LogCommand;
 
-/// What the user wants done.
+/// The command to run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Run these roles in this process; at least one, and each once.

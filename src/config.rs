@@ -41,13 +41,13 @@ pub struct Config {
     pub interface: InterfaceChoice,
     /// How many networks a multicast datagram may cross.
     pub ttl: u32,
-    /// How many bytes of receive buffer are asked for.
+    /// How many bytes of receive buffer to request.
     pub socket_buffer_bytes: usize,
     /// The first port that is tried for the socket of a process's own; 0 means any.
     pub unicast_port: u16,
     /// How long threads poll before they block.
     pub busy_poll: Duration,
-    /// Where acceptors keep what they must not forget; without it they are not durable.
+    /// Where acceptors keep their data; without it they are not durable.
     pub data: Option<PathBuf>,
     /// How many bytes an acceptor's log may take there; without it as many as there are.
     pub disk_bytes: Option<u64>,
@@ -79,7 +79,7 @@ pub struct Place {
     pub listen: SocketAddr,
     /// The interface for multicast.
     pub interface: Interface,
-    /// The MTU that its datagrams should fit, in bytes, where the system tells it.
+    /// The MTU that its datagrams should fit, in bytes, where the system says it.
     pub mtu: Option<usize>,
 }
 
@@ -495,13 +495,13 @@ impl Config {
         })
     }
 
-    /// The error of an interface that cannot be told among those of `host`.
+    /// The error for an interface that cannot be found among those of `host`.
     fn not_there(&self, host: &[HostInterface], what: &str) -> PlaceError {
         let may_pass = self.interface.is_missing(host);
         PlaceError { error: self.wrong("interface", what), may_pass }
     }
 
-    /// What is wrong with who keeps snapshots, and the key of the line that says so.
+    /// The error in the choice of keepers, if any, and the key of the line at fault.
     fn misplaced_copies(&self) -> Option<(&'static str, String)> {
         let (keepers, copies) = (self.settings.keepers.len(), self.settings.snapshot_copies);
         if keepers > 0 && self.snapshots.is_none() {
@@ -517,7 +517,7 @@ impl Config {
         Some(("snapshot_copies", what))
     }
 
-    /// What errors call it: the path of its file.
+    /// The path of its file, for errors.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -532,8 +532,8 @@ impl Config {
         self.settings.value_bytes
     }
 
-    /// Where `node` is on the network, if the interfaces of its host are these. They may be none:
-    /// the system did not tell them.
+    /// Where `node` is on the network, if the interfaces of its host are these. They may be empty:
+    /// the system did not list them.
     ///
     /// # Errors
     ///

@@ -73,7 +73,7 @@ impl TypedBench {
         let node = NodeOptions {
             assignment: self.first_instance,
             loss: self.loss,
-            // What is not decided this long after the end is not going to be.
+            // A value that is not decided this long after the end will not be.
             lifetime: Some(self.warm_up + self.duration + Duration::from_secs(10)),
             ..NodeOptions::of(conf, NodeId::new(Role::Client, self.first_id))
         };

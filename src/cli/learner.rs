@@ -1,4 +1,4 @@
-//! What a learner is told on the command line.
+//! The options of a learner on the command line.
 
 use std::path::PathBuf;
 

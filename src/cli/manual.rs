@@ -1,4 +1,4 @@
-//! What is made of the command line itself: man pages, and completions for shells.
+//! Files generated from the command line's definition: man pages, and completions for shells.
 
 use std::io;
 use std::path::Path;

@@ -58,7 +58,7 @@ impl TypedPictures {
         let is_left_out = |kind: &Kind| !only.is_empty() && !only.contains(kind);
         let mut hidden: Vec<Kind> = Kind::ALL.into_iter().filter(is_left_out).collect();
         hidden.extend(hide);
-        // A kind that is asked for by its name is drawn, be it a heartbeat.
+        // A kind that is requested by name is drawn, even a heartbeat.
         let all = all || only.iter().any(|kind| matches!(kind, Kind::Heartbeat | Kind::Echo));
         let wish = Wish { hidden, instances: instance, from, until, all, overview };
         if svg.is_none() && wish != Wish::default() {
@@ -73,7 +73,7 @@ impl TypedPictures {
     }
 }
 
-/// The command as it is told in a picture: the same wherever the picture is written to.
+/// The command as shown in a picture: the same no matter where the picture is written.
 pub fn command_line(arguments: &[OsString]) -> String {
     let mut words = vec!["paxos".to_owned()];
     let mut arguments = arguments.iter().skip(1).map(|argument| argument.to_string_lossy());

@@ -62,7 +62,7 @@ pub fn role_of_node(text: &str) -> Result<Role, String> {
     }
 }
 
-/// What scripts say for yes and no.
+/// The words of scripts for yes and no.
 pub fn yes_or_no(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" => Ok(true),

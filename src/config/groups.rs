@@ -15,7 +15,7 @@ pub(super) const GROUPS: [(Role, &str, &str); 4] = [
     (Role::Learner, "learners", "239.0.0.1 8000"),
 ];
 
-/// How many members a list has, at most: whoever sends to it sends as often.
+/// How many members a list has, at most: a sender sends to each of them.
 const MEMBERS_MAX: usize = 1024;
 
 /// The word of `role`'s group.

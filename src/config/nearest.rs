@@ -1,4 +1,4 @@
-//! What is said of a key that there is not: the known one that looks most like it.
+//! Which known key looks most like an unknown one? For error messages.
 
 use super::KEYS;
 use super::groups::GROUPS;
@@ -6,7 +6,7 @@ use super::groups::GROUPS;
 /// Says that there is no such key, and which one may have been meant.
 pub(super) fn unknown(key: &str) -> String {
     let (nearest, edits) = nearest(key);
-    // Of a word that shares little with any key, the nearest is nothing that was meant.
+    // If a word shares little with every key, the nearest one was not meant.
     if edits <= 2.max(key.chars().count() / 3) {
         format!("unknown key {key}; did you mean {nearest}?")
     } else {

@@ -8,16 +8,16 @@ use crate::protocol::settings::Retain;
 use crate::storage::log::LogOptions;
 use crate::storage::room::Quota;
 
-/// What may be retained at least: several times what is in flight, or learners that are a moment
-/// late would be cut off.
+/// The bounds of what may be retained: at least several times what is in flight, or learners that
+/// are a moment late would be cut off.
 const ENTRIES: RangeInclusive<u64> = 65_536..=1 << 60;
 const BYTES: RangeInclusive<u64> = 16 << 20..=1 << 60;
 const SECONDS: RangeInclusive<u64> = 10..=100 * 365 * 24 * 3600;
 
-/// What `memory_bytes` may be.
+/// The bounds of `memory_bytes`.
 const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 60;
 
-/// What `disk_bytes` may be: a few segments, and several times what is under way.
+/// The bounds of `disk_bytes`: at least a few segments, and several times what is under way.
 const DISK: RangeInclusive<u64> = 64 << 20..=1 << 60;
 
 /// `disk_bytes` has this many segments, unless they would be longer than they ever are, ...
@@ -26,11 +26,11 @@ const DISK_SEGMENTS: u64 = 16;
 /// ... this many windows of a leader, ...
 const DISK_WINDOWS: u64 = 16;
 
-/// ... and this many times what is retained: half as much again is, records are longer than their
-/// values, and a quarter is a reserve.
+/// ... and this many times the retained amount: half as much again is kept, records are longer than
+/// their values, and a quarter is a reserve.
 const DISK_RETAINED: u64 = 3;
 
-/// So many windows are kept in reserve on a disk, at least, where it is large.
+/// How many windows are kept in reserve on a large disk, at least.
 const RESERVE_WINDOWS: u64 = 4;
 
 /// How many learners can be named as keepers.
@@ -39,7 +39,7 @@ const KEEPERS_MAX: usize = 64;
 const BYTE_UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 const TIME_UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3600), ("d", 24 * 3600)];
 
-/// Understands what stands behind `retain`.
+/// Parses the value of `retain`.
 pub(super) fn parse_retain(word: &str) -> Result<Retain, String> {
     if word == "all" {
         return Ok(Retain::All);
@@ -68,7 +68,7 @@ pub(super) fn parse_retain(word: &str) -> Result<Retain, String> {
     }
 }
 
-/// Understands what stands behind `memory_bytes`.
+/// Parses the value of `memory_bytes`.
 pub(super) fn parse_memory(word: &str) -> Result<u64, String> {
     let bytes = with_unit(word, &BYTE_UNITS).or_else(|| with_unit(word, &[("", 1)]));
     match bytes {
@@ -78,7 +78,7 @@ pub(super) fn parse_memory(word: &str) -> Result<u64, String> {
     }
 }
 
-/// Understands what stands behind `disk_bytes`.
+/// Parses the value of `disk_bytes`.
 pub(super) fn parse_disk(config: &mut Config, word: &str) -> Result<(), String> {
     let bytes = with_unit(word, &BYTE_UNITS).or_else(|| with_unit(word, &[("", 1)]));
     match bytes {
@@ -139,7 +139,7 @@ impl Config {
     }
 }
 
-/// Understands what stands behind `keepers`.
+/// Parses the value of `keepers`.
 pub(super) fn parse_keepers(words: &[&str]) -> Result<Vec<u32>, String> {
     if words.is_empty() || words.len() > KEEPERS_MAX {
         return Err(format!(

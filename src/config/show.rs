@@ -1,5 +1,5 @@
-//! What a configuration comes to, as text: for scripts, which must not read the file in a way of
-//! their own.
+//! The settings that result from a configuration, as text: for scripts, which must not parse the
+//! file by themselves.
 //!
 //! Defaults are those that the shipped file shows; a test holds the two together.
 

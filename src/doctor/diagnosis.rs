@@ -1,5 +1,5 @@
-//! From what is known to what is wrong, in a person's words, with the cure. Pure. What lies between
-//! hosts is in `neighbours`.
+//! What is wrong, given the facts? Each finding is a plain sentence with its cure. Pure. Findings
+//! between hosts are in `neighbours`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,8 +13,8 @@ use crate::protocol::types::Role;
 use crate::protocol::versions::Version;
 use crate::wire;
 
-/// What is wrong. `hearing` is none when nothing could be joined; `expected` is how many hosts
-/// there should be, this one included.
+/// The findings. `hearing` is none when nothing could be joined; `expected` is how many hosts there
+/// should be, this one included.
 pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>) -> Report {
     let mut findings: Vec<Finding> = lists(facts).into_iter().collect();
     if facts.settings.multicast != 0 {
@@ -68,7 +68,7 @@ fn interface(facts: &Facts) -> Vec<Finding> {
     let Some(InterfaceFacts { name, mtu, is_loopback, is_up, has_link, has_multicast, .. }) =
         &facts.interface
     else {
-        // What there is stands in the cure.
+        // The cure lists the existing interfaces.
         let sentence = facts.no_interface.split("; ").next().unwrap_or_default();
         let cure = format!("set `interface` to one of this host's: {}", addresses(facts));
         return vec![Finding::sick(Topic::NoInterface, sentence, cure)];
@@ -193,7 +193,7 @@ fn folder(facts: &FolderFacts) -> Finding {
     let FolderFacts { path, role, error } = facts;
     let sentence = format!("{role}s started here cannot write to {path}: {error}");
     match role {
-        // Only they stop for it, and they must not be started elsewhere, without what they stored.
+        // Only acceptors stop for it, and they must not be started elsewhere, without their data.
         Role::Acceptor => {
             let cure = "make it a folder that this user may write";
             Finding::sick(Topic::FolderUnusable, sentence, cure)
@@ -353,7 +353,7 @@ fn roles(hearing: &Hearing) -> Option<Finding> {
     })
 }
 
-/// An upgrade under way, or one that somebody forgot to finish.
+/// An upgrade that is under way, or was never finished.
 fn old_releases(hearing: &Hearing) -> Option<Finding> {
     let old = hearing.old().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let sentence = format!(
@@ -525,7 +525,7 @@ mod tests {
         }
     }
 
-    /// What the doctor of another healthy host says.
+    /// The probe of another healthy host's doctor.
     fn neighbour() -> Probe {
         Probe {
             groups: healthy().settings.groups_text(),

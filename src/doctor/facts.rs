@@ -14,7 +14,7 @@ pub const PLACES: [Role; 4] = Role::ALL;
 /// What a doctor knows about its own host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// Only this host was looked at.
+    /// Only this host was examined.
     pub is_local: bool,
     /// What the configuration says.
     pub settings: Settled,
@@ -26,7 +26,7 @@ pub struct Facts {
     pub no_interface: String,
     /// The receive buffer that the kernel gave, in bytes, where a group was joined.
     pub buffer_bytes: Option<usize>,
-    /// What went wrong with sockets: what it is, and its cure.
+    /// Errors of sockets, each with its cure.
     pub failures: Vec<(String, &'static str)>,
     /// The groups that were joined, a bit each.
     pub joined: u8,
@@ -44,7 +44,7 @@ pub struct Facts {
     pub missed: u64,
 }
 
-/// What the configuration says, as far as doctors care.
+/// The configuration, as far as doctors need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     /// The interface: its address, or what the file calls it.
@@ -65,9 +65,9 @@ pub struct Settled {
     pub acceptor_count: u32,
     /// The largest datagram, in bytes.
     pub datagram_bytes: usize,
-    /// The receive buffer that is asked for, in bytes.
+    /// The receive buffer that is requested, in bytes.
     pub buffer_bytes: usize,
-    /// What tells the key from others; none without a key.
+    /// The fingerprint of the key; none without a key.
     pub key: Option<u64>,
 }
 
@@ -76,7 +76,7 @@ pub struct Settled {
 pub struct InterfaceFacts {
     /// Its name.
     pub name: String,
-    /// The longest packet, in bytes, where the system tells it.
+    /// The longest packet, in bytes, where the system says it.
     pub mtu: Option<usize>,
     /// It never leaves this host.
     pub is_loopback: bool,
@@ -148,8 +148,8 @@ pub struct Drops {
 }
 
 impl Settled {
-    /// What `config` says, but for the key. `datagram_bytes` is what it comes to on this host's
-    /// interface.
+    /// The settings of `config`, without the key. `datagram_bytes` is the datagram size on this
+    /// host's interface.
     pub fn new(config: &Config, datagram_bytes: usize) -> Self {
         let groups = PLACES.map(|role| config.groups.of(role));
         let multicast = (0..).zip(groups);

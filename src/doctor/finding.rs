@@ -1,4 +1,4 @@
-//! What a doctor can say: findings, each a sentence with its cure, and how they are printed.
+//! The findings of a doctor, each a sentence with its cure, and how they are printed.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ pub enum Severity {
     Sick,
     /// It works, and one more failure may end that.
     Degraded,
-    /// It works, and somebody should know.
+    /// It works, but the operator should know.
     Note,
     /// As it should be.
     Fine,
@@ -158,7 +158,7 @@ pub struct Finding {
     pub topic: Topic,
     /// What was found.
     pub sentence: String,
-    /// What to do about it; empty of what is fine.
+    /// What to do about it; empty if all is well.
     pub cure: String,
 }
 

@@ -1,8 +1,8 @@
 //! What a doctor hears: datagrams in, knowledge about other hosts out. Pure.
 //!
-//! Probes of other doctors say the most. Running roles know nothing of doctors; the headers of what
-//! they send anyway tell who they are, and acceptors' echoes whether their disks are full.
-//! Everything here is bounded, whoever sends whatever.
+//! Probes of other doctors say the most. Running roles know nothing of doctors; the headers of
+//! their usual datagrams show who they are, and acceptors' echoes whether their disks are full.
+//! Everything here is bounded, no matter what is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +28,7 @@ const REPORTS_MIN: u32 = 16;
 /// does not merely replace the first.
 const OVERLAP: Duration = Duration::from_millis(200);
 
-/// How many doctors, nodes, lives of a node, and strangers are kept.
+/// How many doctors, nodes, runs of a node, and foreign senders are kept.
 const PEERS_MAX: usize = 256;
 const NODES_MAX: usize = 1024;
 const LIVES_MAX: usize = 4;
@@ -47,9 +47,10 @@ pub struct Hearing {
     /// The other doctors of this cluster, by number.
     pub peers: BTreeMap<u64, Peer>,
     nodes: BTreeMap<NodeId, Vec<Life>>,
-    /// What is not of this cluster: why and from where, and what is known about it.
+    /// Senders that are not of this cluster: the reason and the address, and what is known about
+    /// each.
     pub strangers: BTreeMap<(Stranger, IpAddr), Trace>,
-    /// Who of this cluster is heard on an interface that is not the configured one: the
+    /// Members of this cluster that are heard on another interface than the configured one: the
     /// interface's address, and theirs.
     pub elsewhere: BTreeMap<IpAddr, BTreeSet<IpAddr>>,
 }
@@ -117,7 +118,7 @@ pub enum Stranger {
     Foreign,
 }
 
-/// What is known about a stranger.
+/// What is known about a foreign sender.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// Datagrams.
@@ -176,7 +177,7 @@ impl Hearing {
                 self.on_stranger(Stranger::OtherVersion, source, bit, None);
             }
             Err(NoProbe::Malformed) => self.on_stranger(Stranger::Foreign, source, bit, None),
-            // What comes to this doctor alone is for other doctors to send.
+            // Only other doctors send to this doctor alone.
             Err(NoProbe::Other) if group.is_none() => {}
             Err(NoProbe::Other) => self.on_message(now, source, bit, datagram),
         }
@@ -274,15 +275,15 @@ impl Hearing {
         }
     }
 
-    /// What the sender of a heartbeat or of an echo says. The seal is left out and not checked:
-    /// nobody acts on what a doctor hears.
+    /// The message, if it is a heartbeat or an echo. The seal is skipped and not verified: nobody
+    /// acts on what a doctor hears.
     fn said(&self, datagram: &[u8]) -> Option<Message> {
         let seal = if self.codec.is_sealed() { SEAL_BYTES } else { 0 };
         let content = datagram.get(..datagram.len().checked_sub(seal)?)?;
         self.codec.decode(content).ok().map(|(_, message)| message)
     }
 
-    /// The nodes whose last life that said so is of the release before this one.
+    /// The nodes whose last run that announced a version is of the previous release.
     pub fn old(&self) -> Vec<NodeId> {
         let reads = |lives: &[Life]| {
             let said = lives.iter().filter_map(|life| Some((life.last, life.reads?)));
@@ -378,9 +379,9 @@ pub fn bit(place: u8) -> u8 {
 }
 
 impl Life {
-    /// Whether both lived for a while at the same time. Equal boots at two addresses are two
-    /// processes, too, which share what one of them has stored; but one process has an address for
-    /// each version of IP, and more than one port.
+    /// Whether both ran for a while at the same time. Equal boot numbers at two addresses are also
+    /// two processes, which share the data of one of them; but one process has an address for each
+    /// version of IP, and more than one port.
     fn is_beside(&self, other: &Life) -> bool {
         let is_other = self.boot != other.boot
             || self.source.is_ipv4() == other.source.is_ipv4()
@@ -391,12 +392,12 @@ impl Life {
 }
 
 impl Peer {
-    /// Whether it was heard for long enough to miss what was not heard.
+    /// Whether it was heard for long enough to conclude anything from silence.
     pub fn is_settled(&self) -> bool {
         self.last >= self.first + SETTLED
     }
 
-    /// Whether it has said often enough whom it hears to believe that it left nobody out.
+    /// Whether it has reported its peers often enough to believe that the list is complete.
     pub fn has_reported(&self) -> bool {
         self.reports >= REPORTS_MIN
     }

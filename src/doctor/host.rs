@@ -13,14 +13,14 @@ use crate::protocol::types::Role;
 const UP: u32 = 0x1;
 const MULTICAST: u32 = 0x1000;
 
-/// What the system says of the interface of this name; none when there is no such interface.
+/// The system's facts about the interface of this name; none when there is no such interface.
 pub fn interface(name: &str) -> Option<InterfaceFacts> {
     // A label, as eth0:1, is no name.
     let is_it = |listed: &if_addrs::Interface| listed.name.split(':').next() == Some(name);
     let listed = if_addrs::get_if_addrs().ok()?.into_iter().find(is_it)?;
     let read = |path: String| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
     let index = read(format!("/sys/class/net/{name}/ifindex")).and_then(|text| text.parse().ok());
-    // What is mounted at /sys may describe the interfaces of another network namespace.
+    // The file system mounted at /sys may describe the interfaces of another network namespace.
     let is_described = listed.index.is_none_or(|number| index == Some(number));
     let of_link =
         |what: &str| read(format!("/sys/class/net/{name}/{what}")).filter(|_| is_described);
@@ -35,7 +35,7 @@ pub fn interface(name: &str) -> Option<InterfaceFacts> {
         is_loopback: listed.is_loopback(),
         is_up: has_link || flags.is_some_and(|flags| flags & UP != 0),
         has_link,
-        // What the system does not tell is taken for good.
+        // A property that the system does not report counts as good.
         has_multicast: flags.is_none_or(|flags| flags & MULTICAST != 0),
         // The kernel takes the larger of the two; 1 is strict.
         is_strict: filters.into_iter().flatten().max() == Some(1_u32),
@@ -43,8 +43,8 @@ pub fn interface(name: &str) -> Option<InterfaceFacts> {
     })
 }
 
-/// Why `path`, or where it would be made, cannot be written; none when it can. `mark` tells this
-/// process's file from others'.
+/// Why `path`, or where it would be made, cannot be written; none when it can. `mark` distinguishes
+/// this process's file from those of others.
 pub fn folder(path: &Path, role: Role, mark: u64) -> Option<FolderFacts> {
     let error = try_to_write(path, mark).err()?;
     Some(FolderFacts { path: path.display().to_string(), role, error: error.to_string() })
@@ -137,7 +137,7 @@ pub fn bridges() -> Vec<String> {
     names.filter_map(asks).collect()
 }
 
-/// What was dropped at sockets that were there before and after.
+/// The drops in between, at sockets that existed before and after.
 pub fn compare(before: &[Dropped], after: &[Dropped]) -> Vec<Drops> {
     let drop = |(inode, port, count): &Dropped| {
         let (_, _, earlier) = before.iter().find(|(same, _, _)| same == inode)?;

@@ -1,8 +1,8 @@
-//! `paxos doctor`: says what is wrong with the network of a cluster, in a person's words.
+//! `paxos doctor`: what is wrong with the network of a cluster? It answers in plain sentences.
 //!
 //! It is started on every host at about the same time. Doctors send each other probes over the
-//! groups of the cluster, and hear which roles run; what they learn becomes findings, each with its
-//! cure. Roles need not know of doctors.
+//! groups of the cluster, and hear which roles run; their observations become findings, each with
+//! its cure. Roles need not know of doctors.
 //!
 //! ```text
 //!   host   --- looks at this host --------.
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! `probe`, `hearing`, `diagnosis`, `neighbours` and `finding` are pure; `host` and `survey`
-//! touch the system. Nothing that a doctor sends changes what a role remembers.
+//! touch the system. Nothing that a doctor sends changes a role's state.
 
 mod diagnosis;
 mod facts;
@@ -43,7 +43,7 @@ const LOCAL: Duration = Duration::from_millis(300);
 /// How many other interfaces are listened on: each takes a socket and a thread for every group.
 const INTERFACES_MAX: usize = 8;
 
-/// What to examine.
+/// The options of an examination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoctorOptions {
     /// The configuration file, as typed.
@@ -60,8 +60,8 @@ pub struct DoctorOptions {
     pub json: bool,
 }
 
-/// Examines this host, and, unless it is only about this host, those that can be heard. `doctor` is
-/// a random number that tells this doctor from others.
+/// Examines this host and, unless the examination is local, those that can be heard. `doctor` is a
+/// random number that identifies this doctor.
 ///
 /// # Errors
 ///

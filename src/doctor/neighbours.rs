@@ -1,5 +1,5 @@
-//! What is wrong between this host and others, in a person's words, with the cure. Pure; the tests
-//! are with those of `diagnosis`.
+//! What is wrong between this host and others? Each finding is a plain sentence with its cure.
+//! Pure; the tests are with those of `diagnosis`.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,11 +19,11 @@ fn called(peer: &Peer) -> String {
     format!("host {} at {}", peer.probe.host, peer.address)
 }
 
-/// What is wrong between this host and that of another doctor.
+/// The verdict on the path between this host and that of another doctor.
 pub(super) fn host(facts: &Facts, hearing: &Hearing, peer: &Peer) -> Vec<Finding> {
     let mut findings = differences(facts, peer);
     if !facts.is_own(peer.address) {
-        // Other groups explain by themselves what is not heard on them.
+        // Different groups explain why nothing is heard on them.
         if facts.settings.groups_text() == peer.probe.groups {
             findings.extend(one_way(facts, hearing, peer));
         }
@@ -45,7 +45,7 @@ pub(super) fn host(facts: &Facts, hearing: &Hearing, peer: &Peer) -> Vec<Finding
     findings
 }
 
-/// What another host has configured otherwise.
+/// The settings that differ on another host.
 fn differences(facts: &Facts, peer: &Peer) -> Vec<Finding> {
     let (own, probe, who) = (&facts.settings, &peer.probe, called(peer));
     let mut findings = Vec::new();
@@ -100,15 +100,15 @@ fn differences(facts: &Facts, peer: &Peer) -> Vec<Finding> {
 /// What helps when keys differ.
 pub const CURE_KEY: &str = "give every host the same `key_file`, or none";
 
-/// What else there is between two hosts when their firewalls are open.
+/// The cure when the firewalls of both hosts are open.
 const CURE_SWITCH: &str = "if that is so, the switch between them loses multicast: give it an IGMP \
                            querier or switch its snooping off";
 
-/// Who does not hear whom.
+/// Which of the two hosts does not hear the other.
 fn one_way(facts: &Facts, hearing: &Hearing, peer: &Peer) -> Vec<Finding> {
     let who = called(peer);
     let mut findings = Vec::new();
-    // What this host does not hear of itself has a cause of its own.
+    // If this host does not hear itself on a group, that has a cause of its own.
     let deaf = usable(facts) & hearing.own_groups & !peer.groups;
     if deaf != 0 && peer.is_settled() && peer.probe.ttl > 0 {
         let sentence = if peer.groups == 0 {
@@ -187,7 +187,7 @@ fn other_hosts(facts: &Facts, hearing: &Hearing) -> BTreeSet<IpAddr> {
     hearing.hosts().into_iter().filter(|address| !facts.is_own(*address)).collect()
 }
 
-/// Who is heard on another interface only.
+/// Hosts that are heard on another interface only.
 pub(super) fn elsewhere(facts: &Facts, hearing: &Hearing) -> Vec<Finding> {
     let here = other_hosts(facts, hearing);
     let finding = |(interface, there): (&IpAddr, &BTreeSet<IpAddr>)| {

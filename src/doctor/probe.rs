@@ -1,8 +1,9 @@
-//! What doctors say to each other: a datagram of its own kind, which is no message of the protocol.
+//! The probes that doctors send each other: datagrams of their own kind, which are no messages of
+//! the protocol.
 //!
-//! Roles take it for somebody else's and drop it. It is a mark, a version, and JSON, padded with
-//! blanks to the length that is to be tried. Whatever the bytes, reading them never panics, and
-//! what a stranger wrote is cut and cleaned before anybody prints it.
+//! Roles take them for foreign ones and drop them. A probe is a mark, a version, and JSON, padded
+//! with blanks to the length under test. Reading never panics on any bytes, and text from foreign
+//! senders is cut and cleaned before it is printed.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ pub const LISTED_MAX: usize = 12;
 pub struct Probe {
     /// The doctor's number, drawn from the operating system at its start.
     pub doctor: u64,
-    /// What its host is called.
+    /// The name of its host.
     pub host: String,
     /// The release of the program.
     pub release: String,
@@ -41,7 +42,7 @@ pub struct Probe {
     pub acceptor_count: u32,
     /// Its largest datagram, in bytes.
     pub datagram_bytes: usize,
-    /// What tells its key from others without telling the key; none without a key.
+    /// The fingerprint of its key; none without a key.
     pub key: Option<u64>,
     /// Where answers reach it alone: a UDP port.
     pub answer_port: u16,

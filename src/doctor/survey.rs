@@ -204,7 +204,7 @@ impl Survey<'_> {
             };
             let mut probe = Probe { heard, sequence: round, ..self.blank(sockets, facts) };
             for (place, role) in (0..).zip(PLACES) {
-                // What is sent to a list would reach roles, and no doctor.
+                // Probes to a list would reach roles, and no doctor.
                 if facts.settings.multicast & bit(place) == 0 {
                     continue;
                 }
@@ -272,10 +272,10 @@ fn length(datagram_bytes: usize, bare: usize, round: u64) -> Option<usize> {
     shorter().nth((round / 2) as usize % count).copied()
 }
 
-/// What an acceptor answers and forgets: a Prepare of the ballot below all others, about instances
-/// that nobody uses. It refuses it if it has promised anything, and else promises what every
-/// acceptor has promised from the start; nothing is stored. Proposers drop the answer, because
-/// nobody's ballot is that one.
+/// A question that an acceptor answers and forgets: a Prepare of the ballot below all others, about
+/// instances that nobody uses. An acceptor that has promised anything refuses it; any other
+/// promises what every acceptor has promised from the start. Nothing is stored. Proposers drop the
+/// answer, because nobody's ballot is that one.
 pub fn question(codec: &Codec) -> Vec<u8> {
     let prepare = Prepare {
         ballot: Ballot::ZERO,
@@ -321,7 +321,7 @@ impl Ear {
     }
 }
 
-/// A thread: hands over what comes to one socket until it is over.
+/// A thread: hands over the datagrams of one socket until the survey is over.
 pub fn hear(socket: &UdpSocket, is_over: &AtomicBool, mut take: impl FnMut(SocketAddr, &[u8])) {
     let mut buffer = vec![0; UDP_PAYLOAD_MAX + 1];
     while !is_over.load(Ordering::Relaxed) {
@@ -337,7 +337,7 @@ pub fn hear(socket: &UdpSocket, is_over: &AtomicBool, mut take: impl FnMut(Socke
     }
 }
 
-/// What this host calls itself.
+/// The name of this host.
 pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name: String = name.trim().chars().take(64).collect();

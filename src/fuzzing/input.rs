@@ -58,7 +58,7 @@ pub fn input_lines(bytes: &[u8]) {
             Err(failure) => break Some(failure),
         }
     };
-    // What it should have given, from what it read.
+    // What it should have returned, given what it read.
     let read = &text[..lines.input().read];
     let mut expected: Vec<&[u8]> = read.split(|byte| *byte == b'\n').collect();
     let too_long = expected.iter().position(|line| line.len() > value_bytes);

@@ -1,4 +1,4 @@
-//! What must hold of a role's effects, whatever it was told.
+//! What must hold of a role's effects, for any input?
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use crate::wire::Codec;
 pub struct Judge {
     codec: Codec,
     sender: Sender,
-    /// Whether it was told of a value that no process of its cluster can have sent. What it
-    /// passes on may then be too long for a datagram, and is not sent.
+    /// Whether its input held a value that no process of its cluster can have sent. Then a message
+    /// that passes it on may be too long for a datagram, and is not sent.
     pub was_told_too_much: bool,
     /// What an acceptor stored, in order.
     pub stored: Vec<Record>,
@@ -23,7 +23,7 @@ pub struct Judge {
     trimmed: Instance,
     /// What a leader proposed.
     proposed: BTreeMap<(Ballot, Instance), Entry>,
-    /// What a learner put into its file, and up to where it printed.
+    /// What a learner wrote into its file, and how far it printed.
     filed: BTreeSet<Instance>,
     printed: Option<Instance>,
     /// The highest ballot that an acceptor answered in.
@@ -51,7 +51,7 @@ impl Judge {
         }
     }
 
-    /// What follows is sent in `version`.
+    /// Later messages are sent in `version`.
     pub fn speak(&self, version: Version) {
         self.codec.speak(version);
     }

@@ -16,9 +16,9 @@ use crate::wire::encode_record;
 /// The secret of the directory.
 const TOKEN: u64 = 0x1234_5678_9abc_def0;
 
-/// Whatever the first segment holds, opening never panics. What opens goes on: a record that is
-/// appended then comes back after exactly those that were there before, and what trimming the log
-/// leaves is what is needed.
+/// Opening never panics, no matter what the first segment holds. A log that opens can go on: a
+/// record appended to it comes back after exactly those that were there before, and trimming it
+/// leaves exactly what is needed.
 pub fn log_recovery(bytes: &[u8]) {
     let mine = Identity {
         cluster: "fuzz".to_owned(),
@@ -28,7 +28,7 @@ pub fn log_recovery(bytes: &[u8]) {
         token: TOKEN,
     };
     let disk = SimDisk::new();
-    // The identity and the manifest, which are not what is tried here.
+    // The identity and the manifest, which are not under test here.
     assert!(open(&disk, &mine).is_ok());
     let content = segment(bytes);
     disk.tamper("log-00000001", |file| file.clone_from(&content));

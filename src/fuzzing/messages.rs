@@ -20,7 +20,7 @@ use crate::protocol::types::{
 };
 use crate::protocol::versions::{Version, Versions};
 
-/// What a role said last, so that answers to it can be made.
+/// The last messages of a role, so that answers to them can be made.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
     /// The last Prepare.
@@ -66,7 +66,7 @@ impl Said {
     }
 }
 
-/// A process that may send messages of this kind, in one of two lives.
+/// A process that may send messages of this kind, with one of two boot numbers.
 pub fn sender(bytes: &mut Bytes<'_>, kind: Kind) -> Sender {
     let role = match kind {
         Kind::Request => Role::Client,
@@ -138,7 +138,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
             let (quorate, count) = (bytes.chance(), bytes.below(4));
             let told = (0..count).map(|_| told(bytes)).collect();
             let (grant, decided_below) = (bytes.number() as u32, instance(bytes));
-            // Of the grant, so that a found input goes on meaning what it meant.
+            // Taken from the grant, so that inputs found earlier keep their meaning.
             let full = grant % 8 == 7;
             Message::RequestAck(RequestAck { quorate, full, grant, decided_below, told })
         }
@@ -323,7 +323,7 @@ fn announcement(bytes: &mut Bytes<'_>) -> Announcement {
     Announcement { standing, quorate, ballot, stamp, reads: reads(stamp.0) }
 }
 
-/// Mostly of a proposer that may be the one under test, in the life it has.
+/// Mostly of a proposer that may be the one under test, with its boot number.
 fn heard(bytes: &mut Bytes<'_>) -> Heard {
     let choice = bytes.byte();
     Heard {
@@ -355,7 +355,7 @@ fn session(bytes: &mut Bytes<'_>) -> Session {
     Session { client: 1 + u32::from(choice % 2), boot: 1 + u64::from(choice >= 240) }
 }
 
-/// What an entry says of when it got its place: mostly nothing, and else one of a few times.
+/// The time of an entry: mostly none, otherwise one of a few.
 fn time(bytes: &mut Bytes<'_>) -> LogTime {
     match bytes.byte() {
         0..192 => LogTime::NONE,

@@ -1,4 +1,4 @@
-//! The roles, told anything in any order.
+//! The roles, with any input in any order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -28,7 +28,7 @@ const EVENTS_MAX: usize = 400;
 /// The boot number of the role.
 pub(super) const BOOT: u64 = 1;
 
-/// The role that is told.
+/// The role under test.
 enum Subject {
     Client(Box<Client>),
     Proposer(Box<Proposer>),
@@ -71,9 +71,9 @@ fn keeper(learner: Learner) -> Learner {
     learner.beginning(Beginning::At(Instance::FIRST)).with_snapshots(StateKind::Digest)
 }
 
-/// The bytes: a role with its options, then events. No role panics, whatever it is told by
-/// anything that decodes; what it sends fits a datagram and decodes; and what it must never do
-/// (see `judge`) it never does.
+/// The bytes: a role with its options, then events. No role panics on any message that decodes;
+/// everything it sends fits a datagram and decodes; and it never does what it must never do (see
+/// `judge`).
 pub fn role_events(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
     let mut world = World::new(&mut bytes);
@@ -298,7 +298,7 @@ impl World {
         }
     }
 
-    /// An acceptor that comes back with what it stored is the one it was.
+    /// An acceptor that comes back with its stored records has the same state as before.
     fn check_restart(&self) {
         let Subject::Acceptor(acceptor) = &self.subject else { return };
         let mut again = Acceptor::new(self.me.node.id, BOOT, self.settings.clone());

@@ -1,4 +1,4 @@
-//! Sealed datagrams and what is said at the door, from anywhere.
+//! Sealed datagrams and handshakes, from anywhere.
 
 use crate::auth::door::{Door, Heard};
 use crate::auth::hello::Hello;
@@ -9,8 +9,8 @@ use crate::protocol::types::{NodeId, Role, Time};
 const SESSION: u64 = 7;
 
 /// No bytes from anywhere are a good seal. What is sealed opens to the same, and with any bit
-/// changed it does not. What decodes as a hello is encoded as the same bytes, and whatever it says,
-/// nobody is known who has not proven to be alive, and nothing is taken twice.
+/// changed it does not. Bytes that decode as a hello are encoded as the same bytes, and no hello
+/// makes a session known that has not proven to be alive, or a datagram accepted twice.
 pub fn open_sealed(bytes: &[u8]) {
     let text = format!("paxos-key-1 {}", "3".repeat(64));
     let Ok(ring) = KeyRing::parse("fuzz", &text) else { unreachable!("the key is well-formed") };

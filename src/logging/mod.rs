@@ -1,9 +1,9 @@
-//! What is said to a person, on standard error, and how it stays bearable.
+//! Log lines for people, on standard error, and how their number stays bearable.
 //!
-//! Nothing waits for who reads it (`queue`), no line is repeated without end (`paced`), and a
-//! thread that panics ends the process with a sentence, instead of leaving it half alive
-//! (`program`). All of that is the binary's: the library speaks through the crate `log` alone, and
-//! leaves the logger to the program that uses it.
+//! Nothing waits for a reader (`queue`), no line is repeated without end (`paced`), and a thread
+//! that panics ends the process with a message, instead of leaving it half alive (`program`). All
+//! of this belongs to the binary: the library logs through the crate `log` alone, and leaves the
+//! logger to the program that uses it.
 
 #[cfg(feature = "cli")]
 pub mod paced;

@@ -1,10 +1,9 @@
-//! The pace of what is said: the same kind of line comes a few times at once, and then ever less
-//! often.
+//! The pace of log lines: a line of one kind comes a few times at once, and then ever less often.
 //!
-//! A kind is the place in the sources that says it. What goes wrong once a heartbeat would
-//! otherwise fill a disk in a night, and hide what else is said. This is the only such mechanism
-//! that a line needs: nobody who logs has to think of it. What is held back is counted in the next
-//! line of its kind. Levels below `info` are for who asked for them, and come as they are.
+//! A kind is the place in the sources that logs it. An error that happens with every heartbeat
+//! would otherwise fill a disk in a night, and hide all other lines. No other mechanism is needed:
+//! code that logs need not think of it. Lines that are held back are counted in the next line of
+//! their kind. Levels below `info` were requested explicitly, and are not paced.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use parking_lot::Mutex;
 use crate::clock::Clock;
 use crate::protocol::types::Time;
 
-/// So many lines of a kind come at once.
+/// How many lines of a kind come at once.
 const BURST: u32 = 5;
 
 /// The pause after the last of them, and the longest; each is twice the one before.
@@ -51,7 +50,7 @@ impl Default for Kind {
 impl Kind {
     /// Whether a line may be said now; if so, how many were held back before it.
     fn allows(&mut self, now: Time) -> Option<u64> {
-        // Nothing of it for as long as the longest pause that it had, and it is new again.
+        // After a silence as long as its longest pause, the kind counts as new again.
         if now >= self.next + self.pause {
             (self.said, self.pause) = (0, PAUSE);
         }

@@ -15,7 +15,7 @@ use super::speaker;
 use crate::clock::{Clock, Moment};
 use crate::stdio;
 
-/// Quiet, but for what is wrong and for what a person waits for. `RUST_LOG` overrides it.
+/// Only errors, warnings, and lines that a person waits for. `RUST_LOG` overrides it.
 const LOG_FILTER: &str = "warn,paxos::report=info";
 
 /// How long the end waits for a standard error that takes nothing.
@@ -59,7 +59,7 @@ pub fn say(line: &str) {
     };
 }
 
-/// Writes what was logged, as far as standard error takes it.
+/// Writes the waiting lines, as far as standard error takes them.
 pub fn finish() {
     if let Some(queue) = QUEUE.get() {
         queue.finish(LAST_LINES);

@@ -1,9 +1,9 @@
 //! The lines that wait for standard error: a bounded queue, and a thread that writes.
 //!
-//! Standard error may be a pipe that nobody reads, or a terminal that was stopped. Who logs must
-//! not wait for it: the role loop would stand still in the middle of a sentence, and SIGTERM would
-//! not end it. So a line that finds no room is dropped and counted, and the count is said where the
-//! lines are missing.
+//! Standard error may be a pipe that nobody reads, or a terminal that was stopped. Logging must not
+//! wait for it: the role loop would stand still in the middle of a line, and SIGTERM would not end
+//! it. So a line that finds no room is dropped and counted, and the count is logged where the lines
+//! are missing.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ struct Shared {
 struct State {
     /// Whole lines that wait.
     lines: Vec<u8>,
-    /// Lines that found no room since the thread looked last.
+    /// Lines that found no room since the thread last looked.
     dropped: u64,
     /// The thread has lines that it has not written yet.
     is_writing: bool,
@@ -102,7 +102,7 @@ impl Write for LogQueue {
     }
 }
 
-/// What the thread does, until writing fails.
+/// The thread: writes until writing fails.
 fn write_all(shared: &Shared, mut output: impl Write) -> io::Result<()> {
     let mut lines = Vec::new();
     loop {

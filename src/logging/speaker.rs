@@ -13,7 +13,7 @@ pub fn speak_as(node: NodeId) {
     SPEAKER.set(Some(node));
 }
 
-/// Who says what this thread logs.
+/// The node for which this thread logs.
 #[cfg(feature = "cli")]
 pub(super) fn speaker() -> Option<NodeId> {
     SPEAKER.get()

@@ -20,7 +20,7 @@ pub const PITCH: f64 = 134.0;
 const LEFT: f64 = 104.0;
 /// How wide the column of the story is.
 const STORY: f64 = 286.0;
-/// What is free at the sides.
+/// The margin at the sides.
 const MARGIN: f64 = 22.0;
 /// Names of lanes are repeated where a diagram is higher than this.
 const TALL: f64 = 1200.0;
@@ -216,7 +216,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    /// Each lane is broken in a gap, beside how often its process said that it lives.
+    /// Each lane is broken in a gap, beside the number of heartbeats of its process.
     fn breaks(&mut self) {
         let gaps = self.layout.gaps.clone();
         for gap in &gaps {
@@ -645,7 +645,7 @@ impl<'a> Drawing<'a> {
         }
     }
 
-    /// Who is who, above and below.
+    /// The names of the processes, above and below.
     fn heads(&mut self) {
         for (node, x) in &self.lanes {
             for (top, height) in [(TOP - 46.0, 32.0), (self.bottom + 2.0, 20.0)] {

@@ -26,7 +26,7 @@ use svg::{Escaped, Px, Style, Svg};
 /// More messages than this are drawn as an overview.
 pub const DRAWN_MAX: usize = 400;
 
-/// What stands around a picture.
+/// The text around a picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caption {
     /// Its title.

@@ -1,5 +1,5 @@
-//! A run of thousands of messages on one page: who led when, what was decided, how long it took,
-//! and what was lost. Here time runs to the right, and to scale.
+//! A run of thousands of messages on one page: who led and when, what was decided, how long that
+//! took, and what was lost. Here time runs to the right, and to scale.
 
 use std::collections::BTreeMap;
 

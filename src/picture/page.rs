@@ -45,14 +45,14 @@ pub fn page(record: &Record, caption: &Caption) -> String {
         ),
         ("COMMAND", Escaped(&caption.command).to_string()),
         ("STORY", story.concat()),
-        // Last, so that nothing a run says is taken for a place of the page.
+        // Last, so that no text of a run is taken for a place of the page.
         ("DATA", data),
         ("SCRIPT", SCRIPT.to_owned()),
     ];
     filled(PAGE, &parts)
 }
 
-/// A page with its parts in their places; what a part contains is not looked at.
+/// A page with its parts in their places; the content of a part is not searched for further places.
 fn filled(page: &str, parts: &[(&str, String)]) -> String {
     let mut pieces = page.split('@');
     let mut text = pieces.next().unwrap_or_default().to_owned();
@@ -65,7 +65,7 @@ fn filled(page: &str, parts: &[(&str, String)]) -> String {
     text
 }
 
-/// Everything that the script is told, with numbers for names.
+/// Everything the script gets, with numbers for names.
 struct Data<'a> {
     scene: &'a Scene<'a>,
     nodes: Vec<NodeId>,

@@ -1,8 +1,8 @@
-//! What there is to draw: a record, without what a picture hides, in the words of a picture.
+//! What is there to draw? A record, without what a picture hides, in the terms of a picture.
 //!
-//! The rules of what is hidden stand here: heartbeats and echoes are counted, copies that a
-//! multicast brings to processes that have no use for them are silence, and what one turn says to
-//! two groups is one message.
+//! The rules for hiding stand here: heartbeats and echoes are counted, copies of a multicast for
+//! processes that cannot use them are left out, and what one turn sends to two groups is one
+//! message.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::protocol::types::{Ballot, NodeId, Role, Time};
 use crate::sim::fault::Fault;
 use crate::sim::record::{Belief, Fate, Passage, Record, Sent, What};
 
-/// What is wanted of a picture.
+/// The options of a picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// Kinds that are not drawn. Heartbeats and echoes are only drawn when `all` says so.
@@ -62,7 +62,7 @@ pub struct Scene<'a> {
     pub bands: Vec<Band>,
     /// The run in sentences.
     pub story: Vec<Sentence>,
-    /// When each process said that it lives.
+    /// The heartbeats of each process.
     pub beats: BTreeSet<(Time, NodeId)>,
 }
 
@@ -122,7 +122,7 @@ pub struct Band {
     pub is: State,
 }
 
-/// What a process is for a while.
+/// The state of a process for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// It campaigns with a ballot.
@@ -294,7 +294,7 @@ fn fans<'a>(
             }
             continue;
         }
-        // What an acknowledgement belongs to is what its sender is.
+        // An acknowledgement belongs to the role of its sender.
         let own = || {
             bands.iter().rev().find(|band| {
                 let is_then =
@@ -337,8 +337,8 @@ fn fates(copies: &[Passage]) -> Vec<(NodeId, Fate)> {
     copies.iter().map(|copy| (copy.to, copy.fate)).collect()
 }
 
-/// The copies that are drawn: what is of use, or is lost, to those who asked for it; and the rest
-/// only when nobody read any of it.
+/// The copies that are drawn: those that are of use, or are lost, to their addressees; the others
+/// only when nobody read any of them.
 fn drawn(sent: &Sent, message: &Message, wish: &Wish) -> Vec<Passage> {
     let asker = words::asker(message).map(|id| NodeId::new(Role::Proposer, id));
     let is_heard = !is_unread(&sent.copies);
@@ -367,7 +367,7 @@ fn chips(record: &Record, sent: &[&Sent], place: &impl Fn(Ballot) -> Option<usiz
             add(event.time, *node, Knows::Learned, words::joined([*run]));
         }
     }
-    // What each client was told before.
+    // What each client had been told before.
     let mut told: BTreeMap<(NodeId, u64), BTreeSet<u64>> = BTreeMap::new();
     let reads = sent.iter().flat_map(|sent| sent.copies.iter().map(move |copy| (sent, copy)));
     let mut reads: Vec<_> = reads.filter(|(_, copy)| copy.fate == Fate::Read).collect();

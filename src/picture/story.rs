@@ -26,9 +26,9 @@ pub struct Sentence {
 /// What a sentence is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// Who leads, who wants to, and who is there.
+    /// Which process leads, campaigns, or is running.
     Office,
-    /// What goes wrong, or is mended.
+    /// Faults, and their end.
     Fault,
     /// Something is chosen.
     Chosen,
@@ -81,7 +81,7 @@ pub fn told(record: &Record, sent: &[&Sent], ending: &str) -> Vec<Sentence> {
                 let text = format!("{node} does nothing for {:?}.", until.since(time));
                 say(Some(*node), Topic::Fault, text);
             }
-            // These say for themselves whom they met.
+            // These name the processes concerned.
             What::Fault(
                 Fault::Kill(_) | Fault::KillLeader | Fault::Pause(..) | Fault::PauseLeader(_),
             ) => {}

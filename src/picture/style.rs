@@ -1,5 +1,5 @@
-//! Colours and classes. A ballot is a colour, and by turns solid or hollow, so that print without
-//! colours tells neighbours apart; a kind of message is a style of line and a word.
+//! Colours and classes. A ballot is a colour, alternately solid and hollow, so that neighbours
+//! differ even in print without colours; a kind of message is a style of line and a word.
 
 use std::fmt::Write;
 

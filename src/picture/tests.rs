@@ -210,7 +210,8 @@ fn the_story_says_what_the_record_says() {
     assert!(scene.bands.iter().any(|band| band.is == State::Leads(1) && band.node == node("P2")));
 }
 
-/// What a multicast brings to those who have no use for it is silence; what nobody read is drawn.
+/// Copies of a multicast for processes that cannot use them are left out; messages that nobody read
+/// are drawn.
 #[test]
 fn only_copies_that_matter_are_drawn() {
     let record = made(b"x");

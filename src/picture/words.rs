@@ -101,7 +101,7 @@ pub fn asker(message: &Message) -> Option<u32> {
     }
 }
 
-/// A value as text: what is no text, and what does not fit, is marked.
+/// A value as text: bytes that are no text, and text that does not fit, are marked.
 fn shown(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut letters = text.chars();

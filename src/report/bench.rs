@@ -1,18 +1,18 @@
-//! The page about what was measured: a row for each figure, with its aim, its ratio and a bar.
+//! The page about measurements: a row for each figure, with its aim, its ratio and a bar.
 //!
 //! `benches/compare` gathers the figures, and `bash/bench.sh` calls it.
 
 use super::page;
 use crate::picture::svg::{Escaped, Px};
 
-/// What was measured, on which machine, and how.
+/// The measurements, with the machine and the method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
     /// The command that measured.
     pub command: String,
     /// The processor, how many of them, and the system.
     pub machine: String,
-    /// What was measured: the commit.
+    /// The commit that was measured.
     pub commit: String,
     /// When, as people write it.
     pub when: String,
@@ -52,7 +52,7 @@ pub struct Spread {
     pub most: f64,
 }
 
-/// What is aimed at.
+/// An aim.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Aim {
     /// At most this: a time.
@@ -64,7 +64,7 @@ pub enum Aim {
 }
 
 impl Row {
-    /// What is judged: the ratio, or the figure where there is none.
+    /// The figure to judge: the ratio, or the plain figure where there is none.
     fn judged(&self) -> Spread {
         self.ratio.unwrap_or(self.ours)
     }

@@ -1,4 +1,4 @@
-//! What the files of a run say, put in order: pure, but for reading them.
+//! What do the files of a run say? Pure, except for reading them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,22 +14,22 @@ use crate::results::timeline::Timeline;
 /// More of a log is not read: a report is read by a person.
 const LOG_BYTES_MAX: usize = 4 << 20;
 
-/// Everything that the page tells.
+/// Everything on the page.
 #[derive(Debug)]
 pub struct Facts {
     /// The command that ran the cluster.
     pub command: Option<String>,
-    /// What each client was to do.
+    /// The task of each client.
     pub clients: Vec<Client>,
     /// The verdict, or why there is none.
     pub verdict: Result<Verdict, Unusable>,
-    /// What learners had, and when.
+    /// How many entries learners had, and when.
     pub timeline: Option<Timeline>,
     /// The processes that have said something, by their names.
     pub processes: Vec<Process>,
 }
 
-/// What a client was to do.
+/// The task of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Client {
     /// How many values it was fed.
@@ -38,7 +38,7 @@ pub struct Client {
     pub assignment: Assignment,
 }
 
-/// What a process has said.
+/// The log of a process.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Process {
     /// Its name, as `P1`.
@@ -67,29 +67,29 @@ pub struct Term {
     pub until: Moment,
     /// With which ballot.
     pub ballot: String,
-    /// Whether it said that this ended. Else it was killed, and led until then.
+    /// Whether it logged that this ended. If not, it was killed, and led until then.
     pub is_ended: bool,
 }
 
-/// What a process counted until its end.
+/// The final counters of a process.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Datagrams that came from the network.
     pub received: u64,
     /// Datagrams that it sent.
     pub sent: u64,
-    /// Messages that it sent once more, for want of an answer.
+    /// Messages that it sent again because no answer came.
     pub again: u64,
-    /// What was dropped on purpose: the loss that the run asked for.
+    /// Datagrams dropped on purpose: the loss set for the run.
     pub on_purpose: u64,
-    /// What this host lost: the kernel's queue or the inbox was full.
+    /// Datagrams lost on this host: the kernel's queue or the inbox was full.
     pub overflowed: u64,
-    /// What was not understood, or not authenticated.
+    /// Datagrams not understood, or not authenticated.
     pub refused: u64,
 }
 
 impl Facts {
-    /// Reads what there is. What is missing is missing in the page.
+    /// Reads the files that are there. Those that are missing are left out of the page.
     pub fn gather(options: &ReportOptions) -> Self {
         let check = &options.check;
         let read = |id| Content::read(&check.results, &propose_file(id));
@@ -138,7 +138,7 @@ impl Facts {
 }
 
 impl Process {
-    /// What it counted, if it came to say so.
+    /// Its final counters, if it logged them.
     pub fn counts(&self) -> Option<Counts> {
         let line = self.lines.iter().rev().find(|line| line.text.starts_with("received "))?;
         let mut counts = Counts::default();
@@ -201,7 +201,7 @@ fn logs(folder: &Path) -> Vec<String> {
     paths.iter().filter_map(read).collect()
 }
 
-/// Who says what: the roles of a node have names of their own.
+/// The processes by their log lines: the roles of a node have names of their own.
 fn processes(logs: &[String]) -> Vec<Process> {
     let mut said: BTreeMap<(usize, u32, String), Vec<Line>> = BTreeMap::new();
     for (name, line) in logs.iter().flat_map(|text| text.lines()).filter_map(parse) {

@@ -1,8 +1,8 @@
 //! `paxos report`: a page about a run, made of the files that it left in its results directory. And
-//! a page like it about what was measured (`bench`).
+//! a similar page about measurements (`bench`).
 //!
-//! The page is one file without a script and without anything from elsewhere. It is made after the
-//! run, from files alone (`facts`), so making it changes nothing that it tells of.
+//! The page is one file, without a script and without other files. It is made after the run, from
+//! files alone (`facts`), so making it cannot affect the run.
 
 pub mod bench;
 mod chart;
@@ -31,11 +31,11 @@ pub struct ReportOptions {
     pub command: Option<String>,
 }
 
-/// Makes the page. Returns where it is, and what is in it in one line.
+/// Makes the page. Returns its path, and a summary in one line.
 ///
 /// # Errors
 ///
-/// When the page cannot be written. What cannot be read is said in the page.
+/// When the page cannot be written. Files that cannot be read are reported on the page.
 pub fn report(options: &ReportOptions) -> Result<(PathBuf, String), Unusable> {
     let facts = Facts::gather(options);
     let path = options.check.results.join(REPORT_FILE);

@@ -1,4 +1,4 @@
-//! The report as a page: what was asked, the verdict, the picture, each process, and what was said.
+//! The report as a page: the task, the verdict, the picture, each process, and the log lines.
 
 use super::chart::{self, grouped, length};
 use super::facts::{Client, Counts, Facts, Line, Process};
@@ -226,7 +226,7 @@ fn row(facts: &Facts, process: &Process) -> String {
     format!("<tr><th>{}</th>{cells}</tr>\n", Escaped(&process.name))
 }
 
-/// What the processes said, in the order of time.
+/// The log lines of the processes, in order of time.
 fn said(facts: &Facts) -> String {
     let Some((start, _)) = facts.span() else { return String::new() };
     let mut lines: Vec<(&Process, &Line)> = Vec::new();

@@ -1,4 +1,4 @@
-//! A page of files that were written by hand, and what it must and must not show.
+//! A page made from handwritten files, and what it must and must not show.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! The verdict: integrity, agreement and termination, by the files of a run.
 //!
-//! * Integrity: each decided value was asked for; a client-assigned one for that very instance; a
+//! * Integrity: each decided value was requested; a client-assigned one for that very instance; a
 //!   leader-assigned one is delivered once, right after its client's value before it. No learner
 //!   writes an instance twice.
 //! * Agreement: no learner contradicts itself or another, and all deliver the leader-assigned
@@ -42,7 +42,7 @@ pub struct CheckOptions {
 /// What the files say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// The first value that nobody asked for like that, if there is one.
+    /// The first value that nobody requested like that, if there is one.
     pub integrity: Option<Offence>,
     /// The first instance on which learners differ, if there is one.
     pub agreement: Option<Offence>,
@@ -137,7 +137,7 @@ struct Log<'a> {
     by_instance: HashMap<u64, &'a [u8]>,
     /// The first instance that has two values.
     contradiction: Option<Offence>,
-    /// The first instance that has the same value twice. A learner begins its file anew when it
+    /// The first instance that has the same value twice. A learner starts a new file whenever it
     /// starts, so it has delivered the value twice.
     repeat: Option<Offence>,
 }
@@ -188,7 +188,7 @@ struct Judge<'a> {
     clients: &'a [Assignment],
     fed: &'a [Vec<&'a [u8]>],
     logs: &'a [Log<'a>],
-    /// What clients asked for, at which instance.
+    /// The requests of the clients, by instance.
     asked: HashSet<(u64, &'a [u8])>,
 }
 
@@ -242,7 +242,7 @@ impl<'a> Judge<'a> {
     /// explanation.
     fn explain(&self, log: &Log<'a>) -> Explained {
         let fed: Vec<&[&[u8]]> = self.auto().map(|client| self.fed[client].as_slice()).collect();
-        // The last instance of what the leader must have assigned: the others come behind it.
+        // The last instance that the leader must have assigned: the others come behind it.
         let mut last = 0;
         let mut lasts = Vec::with_capacity(log.entries.len());
         let mut delivered = Vec::with_capacity(log.entries.len());
@@ -305,8 +305,8 @@ impl<'a> Judge<'a> {
         worst
     }
 
-    /// Leader-assigned values that learners deliver in different orders: who lags must hold a
-    /// prefix of what the others hold.
+    /// Leader-assigned values that learners deliver in different orders: a learner that lags must
+    /// hold a prefix of what the others hold.
     fn orders(&self) -> Option<Offence> {
         self.auto().next()?;
         let delivered = |log: &Log<'a>| -> Vec<(u64, &'a [u8])> {
@@ -451,7 +451,7 @@ mod tests {
         let clients = [(FROM_1, "a\nb\nc\n")];
         let what = integrity(&clients, &["1\ta\n2\tB\n3\tc\n"]);
         assert!(what.contains("nobody asked for \"B\" at instance 2"), "{what}");
-        // The right value at the wrong place is wrong, too.
+        // The right value at the wrong place is an error as well.
         assert_ne!(integrity(&clients, &["1\ta\n2\tc\n"]), "holds");
         assert_ne!(integrity(&clients, &["4\ta\n"]), "holds");
         assert_eq!(verdict(&clients, &["2\tB\n"]).status(), 1);

@@ -72,8 +72,8 @@ impl Content {
     }
 }
 
-/// Refuses what is there and is no regular file: a pipe or a device would be waited for without
-/// end. What is not there is for who opens it to say.
+/// Refuses anything but a regular file: opening a pipe or a device could wait for ever. A missing
+/// file is reported when it is opened.
 pub fn must_be_regular(path: &Path) -> Result<(), String> {
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => {
@@ -96,8 +96,8 @@ impl Presence {
         Presence { file, path }
     }
 
-    /// Whether whoever looks at the path does not find the file: it was removed, or replaced, or
-    /// the directory was.
+    /// Whether the file is no longer found at the path: it was removed or replaced, or the
+    /// directory was.
     pub fn is_gone(&self) -> bool {
         let Ok(own) = self.file.metadata() else { return false };
         fs::metadata(&self.path)

@@ -1,4 +1,4 @@
-//! What a learner prints of the values that it delivers.
+//! In which form does a learner print the values that it delivers?
 //!
 //! The lines depend on the log alone, not on how it came: two learners print the same.
 
@@ -15,7 +15,7 @@ use crate::snapshots::keeper::Keeper;
 /// How often a digest is printed, in instances.
 const DIGEST_EVERY: u64 = 1000;
 
-/// What standard output gets.
+/// What to print on standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Printed {
     /// Each value.
@@ -27,10 +27,10 @@ pub enum Printed {
     Digest,
 }
 
-/// Makes lines of what is delivered.
+/// Turns deliveries into lines.
 #[derive(Debug)]
 pub enum Form {
-    /// Values, with their instances if asked for.
+    /// Values, with their instances if requested.
     Values {
         /// Whether each line begins with the instance.
         has_positions: bool,
@@ -47,9 +47,9 @@ pub struct Running {
     position: u64,
     /// The position that was printed last, if any was.
     printed: Option<u64>,
-    /// Who writes snapshots of it, if anybody does.
+    /// The writer of its snapshots, if they are kept.
     keeper: Option<Keeper>,
-    /// What it goes on from could not be read: it prints nothing more.
+    /// The snapshot to go on from could not be read: nothing more is printed.
     is_lost: bool,
 }
 
@@ -68,7 +68,7 @@ impl Form {
         Form::Digests(running)
     }
 
-    /// What was printed is of no use any more: goes on from the snapshot of this place.
+    /// Discards the digest so far, and goes on from the snapshot of this place.
     pub fn restore(&mut self, checkpoint: &Checkpoint) {
         if let Form::Digests(running) = self {
             running.restore(checkpoint.head.of);
@@ -82,7 +82,7 @@ impl Form {
         }
     }
 
-    /// Whether it matters how far delivery is when no value tells.
+    /// Whether the form must know how far delivery is, even where no value shows it.
     pub fn follows_positions(&self) -> bool {
         matches!(self, Form::Digests(_))
     }
@@ -111,8 +111,8 @@ impl Form {
         }
     }
 
-    /// Appends what comes before the bytes of a long value, which is delivered. Returns whether its
-    /// bytes follow, and the end of a line.
+    /// Appends what comes before the bytes of a long value, which was delivered. Returns whether
+    /// its bytes follow, and the end of a line.
     pub fn long(&mut self, value: &Assembled, lines: &mut Vec<u8>) -> bool {
         match self {
             Form::Values { has_positions } => {
@@ -161,7 +161,7 @@ impl Running {
         Ok(Running { digest: bytes.into(), position, ..Running::default() })
     }
 
-    /// The same, with somebody who writes snapshots of it.
+    /// The same, with snapshots of it written by `keeper`.
     #[must_use]
     pub fn kept_by(self, keeper: Keeper) -> Self {
         Running { keeper: Some(keeper), ..self }
@@ -378,7 +378,7 @@ mod tests {
         let expected = printed(Printed::Digest, &log(1000), 1);
         assert!(expected.starts_with("1000 ") && expected.lines().count() == 1, "{expected}");
         assert_eq!(printed(Printed::Digest, &[], 1), format!("0 {}\n", Digest::default()));
-        // No value tells of the end.
+        // No value shows the end.
         let noops = printed(Printed::Digest, &vec![Entry::Noop; 2001], 1);
         assert_eq!(noops.lines().count(), 3, "{noops}");
     }

@@ -1,9 +1,9 @@
-//! Who gave the values of a run their instances, as the run has written it down beside its results.
+//! Who gave the values of a run their instances? The run records it beside its results.
 //!
-//! Results alone do not say it, and a run that left instances to the leader is no good run of
-//! clients that chose them. `bash/run.sh` writes `run.txt`, a line `client ID MODE CHECKSUM BYTES`
-//! for each client: its first instance or `auto`, and what `cksum` says of what it was fed. So a
-//! record of other values than those that are there says nothing.
+//! Results alone do not say it, and results of leader-assigned values would not pass as those of
+//! clients that chose their instances. `bash/run.sh` writes `run.txt`, a line `client ID MODE
+//! CHECKSUM BYTES` for each client: its first instance or `auto`, and the `cksum` of its input. So
+//! a record of other inputs than the present ones is ignored.
 
 use std::path::Path;
 

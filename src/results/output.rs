@@ -13,7 +13,7 @@ pub trait Output: Send {
     /// Takes one delivery. Cheap; what can fail waits for [`Output::flush`].
     fn deliver(&mut self, delivery: &Delivery);
 
-    /// Hands on what was taken since the last flush. Called once a turn that delivered.
+    /// Passes on everything taken since the last flush. Called once a turn that delivered.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl<O: Output> Output for Option<O> {
     }
 }
 
-/// Two outputs, each told everything.
+/// Two outputs, each of which gets everything.
 impl<A: Output, B: Output> Output for (A, B) {
     fn deliver(&mut self, delivery: &Delivery) {
         self.0.deliver(delivery);

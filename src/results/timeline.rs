@@ -49,7 +49,7 @@ impl TimelineWriter {
         Ok(TimelineWriter { file, next: Time::ZERO, written: Vec::new() })
     }
 
-    /// Each learner has so many entries at `now`, counted from the beginning of the file.
+    /// Records how many entries each learner has at `now`, counted from the beginning of the file.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl TimelineWriter {
 pub struct Timeline {
     /// When the watch began.
     pub start: Moment,
-    /// How many entries each learner was to have.
+    /// How many entries each learner should have in the end.
     pub needed: u64,
     /// Milliseconds since then, and how many entries each learner had.
     pub samples: Vec<(u64, Vec<u64>)>,
@@ -123,7 +123,7 @@ mod tests {
         let timeline = Timeline::parse(&fs::read_to_string(&path).unwrap()).unwrap();
         let counts: Vec<(u64, u64)> =
             timeline.samples.iter().map(|(at, counts)| (*at, counts[0])).collect();
-        // What changes within an interval is seen at its end, and what is the same is not written.
+        // Changes within an interval are seen at its end, and unchanged counts are not written.
         assert_eq!(counts, [(0, 0), (30, 1), (10_000, 3), (10_016, 5)]);
         assert_eq!((timeline.needed, timeline.complete_after()), (5, Some(10_016)));
         assert_eq!(Timeline::parse("needed 5\n0 0\n"), None);

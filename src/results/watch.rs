@@ -111,7 +111,7 @@ fn needed(check: &CheckOptions) -> Result<u64, Unusable> {
 }
 
 impl Growing {
-    /// Reads what was added. A file that is not there yet, or was begun anew, is no error.
+    /// Reads what was added. A file that does not exist yet, or was started over, is no error.
     fn read_on(&mut self) {
         let Ok(mut file) = File::open(&self.path) else { return };
         let length = file.metadata().map_or(0, |metadata| metadata.len());

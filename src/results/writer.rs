@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"");
         writer.flush().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"2\tb\r\n1\t\n9\t\0\xff\t\n");
-        // A new life starts a new file, and only once the old one is over.
+        // A restart begins a new file, and only once the old process has ended.
         let refused = ResultsWriter::create(&results, 3).unwrap_err();
         assert!(refused.contains("as learner 3; give this learner an id"), "{refused}");
         assert_ne!(fs::read(&path).unwrap(), b"");

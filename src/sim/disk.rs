@@ -356,7 +356,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.step()?;
         if state.is_broken {
-            // File systems that place bytes late may say so, and have dropped some.
+            // File systems with delayed allocation may report this after they have dropped data.
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.file(name)?.sync();
@@ -395,7 +395,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.step()?;
         if state.is_broken {
-            // File systems that place bytes late may say so, and have dropped some.
+            // File systems with delayed allocation may report this after they have dropped data.
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.renamings.clear();

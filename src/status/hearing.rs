@@ -1,7 +1,7 @@
-//! What is heard: datagrams in, knowledge about processes out. Pure, and bounded in memory.
+//! What do the datagrams of a cluster say about its processes? Pure, and bounded in memory.
 //!
-//! With a key nothing is believed that was not sealed with it. A recording is not told from the
-//! present: that takes a conversation, and this process has none.
+//! With a key, only datagrams sealed with it are believed. A replay cannot be distinguished from
+//! the present: that takes a handshake, and this process has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub struct Hearing {
     acceptor_count: u32,
     /// For how long a word counts.
     fresh: Duration,
-    /// By node and life.
+    /// By node and boot number.
     processes: BTreeMap<(NodeId, u64), Process>,
     /// Datagrams that were not understood, and that may be of this cluster.
     refused: BTreeMap<Refusal, u64>,
@@ -48,7 +48,7 @@ struct Process {
     reads: Option<Versions>,
     /// Where it sends from, if it was heard itself.
     source: Option<SocketAddr>,
-    /// When it gave a sign of life last.
+    /// When it last gave a sign of life.
     heard: Time,
     announcement: Option<Announcement>,
     progress: Option<Progress>,
@@ -56,7 +56,7 @@ struct Process {
     sessions: Option<u32>,
     /// What an acceptor has promised.
     promised: Option<Ballot>,
-    /// What an acceptor has accepted, and whom it hears, and when it said so.
+    /// How much an acceptor has accepted, which proposers it hears, and when it said so.
     echo: Option<(u64, Vec<Heard>, Time)>,
     /// An acceptor says that its disk is full; a leader, that too few acceptors have room.
     full: bool,
@@ -100,7 +100,7 @@ impl Hearing {
         }
     }
 
-    /// Who sent it, and what, if that is of interest here.
+    /// The sender and the message, if it is of interest here.
     fn understand(
         &self,
         role: Role,
@@ -175,7 +175,8 @@ impl Hearing {
         }
     }
 
-    /// An acceptor repeats whom it hears: those are alive, heard here or not.
+    /// An acceptor repeats which proposers it hears: those are alive, even if they are not heard
+    /// here.
     fn on_echo(&mut self, now: Time, key: (NodeId, u64), echo: Echo) {
         for heard in echo.heard.iter().take(ECHOED_MAX) {
             let proposer = (NodeId::new(Role::Proposer, heard.proposer), heard.boot);
@@ -194,7 +195,7 @@ impl Hearing {
         }
     }
 
-    /// What is known of a process; nothing when there are too many.
+    /// What is known of a process; none when there are too many.
     fn process(&mut self, now: Time, key: (NodeId, u64)) -> Option<&mut Process> {
         if self.processes.len() >= PROCESSES_MAX && !self.processes.contains_key(&key) {
             self.processes.retain(|_, process| now.since(process.heard) < FORGOTTEN);
@@ -263,7 +264,7 @@ impl Hearing {
         }
     }
 
-    /// Of several lives of a node only those that are heard now, or else the last one, are shown.
+    /// Of several runs of a node only those that are heard now, or else the last one, are shown.
     fn forget_former_lives(&mut self, now: Time) {
         let mut last: BTreeMap<NodeId, Time> = BTreeMap::new();
         for ((node, _), process) in &self.processes {
@@ -309,7 +310,7 @@ impl Hearing {
 }
 
 impl Process {
-    /// It says this of itself, or somebody repeats it. Returns whether that is news.
+    /// It announces this, or another process repeats it. Returns whether that is news.
     fn hear(&mut self, said: Announcement) -> bool {
         let is_news = self.announcement.is_none_or(|known| known.stamp < said.stamp);
         if is_news {
@@ -407,7 +408,7 @@ mod tests {
         let mut hearing = led_by_one(&[1, 2], true);
         let stands = |stamp| announcement(Standing::Stands, true, Ballot::ZERO, stamp);
         say(&mut hearing, 5, Role::Acceptor, 1, &echo(ballot(3, 1), &[(2, stands(4))]));
-        // The same again is no sign of life.
+        // A repetition is no sign of life.
         say(&mut hearing, 400, Role::Acceptor, 1, &echo(ballot(3, 1), &[(2, stands(4))]));
         let view = hearing.view(Time(500_000));
         let row = view.rows.iter().find(|row| row.node.to_string() == "P2").unwrap();

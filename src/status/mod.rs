@@ -1,8 +1,9 @@
 //! `paxos status`: who runs, who leads, and how far each is.
 //!
 //! It listens to the groups as a doctor does, without being a member, and asks the acceptors the
-//! one question that changes nothing (`doctor`). All that it tells, processes say to each other
-//! anyway: heartbeats have ballots and positions, and acceptors repeat whom they hear.
+//! one question that changes nothing (`doctor`). Everything it shows is in messages that processes
+//! send each other anyway: heartbeats have ballots and positions, and acceptors repeat which
+//! proposers they hear.
 //!
 //! `hearing` and `view` are pure; this file opens sockets.
 
@@ -67,7 +68,7 @@ impl fmt::Display for StatusError {
 impl std::error::Error for StatusError {}
 
 /// Looks at the cluster, and shows each view, until `show` breaks off. `number` is a random number
-/// that tells this process from others.
+/// that identifies this process.
 ///
 /// # Errors
 ///

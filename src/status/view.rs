@@ -1,4 +1,4 @@
-//! What was heard, as lines for people and as JSON for programs.
+//! The state of the cluster, as lines for people and as JSON for programs.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -48,21 +48,21 @@ pub struct Leader {
 pub struct Row {
     /// Its role and id.
     pub node: NodeId,
-    /// What it says that it is to its group.
+    /// The standing that it announces.
     pub standing: Option<Standing>,
-    /// Of a proposer: whether a quorum of the acceptors repeats what it says.
+    /// Of a proposer: whether a quorum of the acceptors repeats its announcements.
     pub is_quorate: bool,
     /// Of a proposer, the ballot it leads or campaigns with; of an acceptor, the one it promised;
     /// of a learner, that of the leader it follows.
     pub ballot: Option<Ballot>,
     /// What it holds of the log.
     pub progress: Option<Progress>,
-    /// How many client sessions a proposer or learner remembers, if it says so: in version 8 there
-    /// is no field for it.
+    /// How many client sessions a proposer or learner remembers, if it says so: version 8 has no
+    /// field for it.
     pub sessions: Option<u32>,
     /// In how many instances an acceptor has accepted something.
     pub accepted: Option<u64>,
-    /// How many decided instances it lacks that somebody holds.
+    /// How many decided instances it lacks that another process holds.
     pub lag: Option<u64>,
     /// Whether an acceptor's disk is full; of a leader, whether too few acceptors have room.
     pub is_full: bool,
@@ -183,7 +183,7 @@ impl View {
         cells.iter().map(line).collect()
     }
 
-    /// One sentence about all of it, and one about what was not understood, if anything was.
+    /// One sentence about all of it, and one about datagrams that were not understood, if any.
     pub fn summary(&self) -> Vec<String> {
         let View { cluster, acceptor_count, needed, .. } = self;
         let mut sentences = vec![match self.leader {
@@ -372,7 +372,7 @@ L2  silent  3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  -
         let json = view.json();
         assert_eq!(json["leader"]["is_full"], true);
         assert_eq!(json["processes"][1]["disk_full"], true);
-        // What was heard long ago is no news.
+        // Facts heard long ago are no news.
         view.rows[1].is_fresh = false;
         assert_eq!(view.summary().len(), 1);
     }

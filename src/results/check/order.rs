@@ -1,4 +1,4 @@
-//! Whether what a learner delivered is an interleaving of what the clients were fed.
+//! Is a learner's output an interleaving of the clients' inputs?
 //!
 //! Where lines differ, each entry has one explanation and this is counting. Equal lines are
 //! different values, so an entry may be any of several clients' next line, and then whether a
@@ -7,11 +7,11 @@
 //!
 //! 1. [`first_excess`], linear: what every explanation needs. It lets each client advance whenever
 //!    its next line is delivered to anybody, and demands that no value is delivered more often than
-//!    clients have come to it. Whatever it finds is wrong.
-//! 2. [`search`]: looks for an explanation, depth first, the client with most lines left first, as
-//!    it can take what comes longest. States without a way on are remembered, and clients with the
-//!    same lines left are one. An honest log needs next to no way back. Its answer is exact, unless
-//!    it had to go back more than `WAYS_BACK_MAX` times; then the first way has the last word.
+//!    clients have come to it. Everything it finds is a real error.
+//! 2. [`search`]: looks for an explanation, depth first, trying the client with most lines left
+//!    first, as it can go on longest. Dead ends are remembered, and clients with the same lines
+//!    left count as one. An honest log needs hardly any backtracking. The answer is exact, unless
+//!    it had to backtrack more than `WAYS_BACK_MAX` times; then the first method decides.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -28,7 +28,7 @@ pub(super) struct Delivered<'a> {
     pub is_in_order: bool,
 }
 
-/// What became of a log.
+/// The result for a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Explained {
     /// The place of the first entry that has no explanation.
@@ -123,9 +123,9 @@ struct Search<'a> {
     places: Vec<usize>,
     /// Per value: the clients whose next line it is, by how many lines they have left.
     waiting: Vec<BTreeSet<(usize, usize)>>,
-    /// A hash of what all clients have left, whoever has it.
+    /// A hash of what the clients have left, no matter which client has it.
     state: u128,
-    /// What each entry so far is taken for.
+    /// How each entry so far is explained.
     taken: Vec<Taken>,
     /// How many of them are clients' next lines.
     delivered: usize,
@@ -133,12 +133,12 @@ struct Search<'a> {
     dead: HashSet<u128>,
 }
 
-/// What an entry is taken for.
+/// How an entry is explained.
 #[derive(Clone, Copy, Debug)]
 enum Taken {
-    /// The next line of a client that had so many left.
+    /// As the next line of a client that had this many left.
     Line { left: usize, client: usize },
-    /// What a client asked for at this instance.
+    /// As what a client asked for at this instance.
     Asked,
 }
 
@@ -191,12 +191,12 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The state and how far the log is explained: what the rest depends on.
+    /// The state and how far the log is explained: the rest depends on nothing else.
     fn key(&self) -> u128 {
         self.state ^ mix(self.taken.len() as u128)
     }
 
-    /// What the next entry is tried as first.
+    /// The first explanation to try for the next entry.
     fn first_choice(&self) -> Option<Taken> {
         let entry = self.entries.get(self.taken.len())?;
         let line = entry.value.and_then(|value| self.waiting[value].last());
@@ -204,7 +204,7 @@ impl<'a> Search<'a> {
             .or_else(|| entry.is_asked.then_some(Taken::Asked))
     }
 
-    /// Takes the last choice back; what the entry is tried as after it.
+    /// Takes the last choice back, and returns the next explanation to try.
     fn other_choice(&mut self) -> Option<Taken> {
         let tried = self.take_back()?;
         let entry = self.entries.get(self.taken.len())?;
@@ -213,7 +213,7 @@ impl<'a> Search<'a> {
         };
         let rest = |client: usize| self.left[client][self.places[client]];
         let others = self.waiting[value].range(..(left, client)).rev();
-        // Who has the same lines left would come to the same.
+        // A client with the same lines left would give the same result.
         let mut others = others.filter(|(_, other)| rest(*other) != rest(client));
         others
             .next()
@@ -297,7 +297,7 @@ mod tests {
         explain_within(&lines, &entries, ways_back)
     }
 
-    /// All explanations at once: what the search must agree with.
+    /// All explanations at once, with which the search must agree.
     fn by_hand(fed: &[&str], log: &str) -> Option<usize> {
         let mut states = BTreeSet::from([vec![0; fed.len()]]);
         for (place, letter) in log.bytes().enumerate() {
