@@ -6,9 +6,9 @@
 # usage: axes.sh [ROUNDS] [SECONDS]
 #
 # In the environment: ONLY=clients,loss for some axes; SMALL=1 for a few points and their limits,
-# status 1 beyond them; LONG=1 for the far points, too: 1000 clients, 100,000 sessions, a log of ten
-# million (in 8 GiB, or what fits), a minute of pause; AGAINST=PATH measures another paxos binary as
-# well, in turn with this one; PROFILE=ci builds as bash/ci.sh builds tests.
+# status 1 beyond them; LONG=1 for the far points as well: 1000 clients, 100,000 sessions, a log of
+# ten million (in 8 GiB, or what fits), a minute of pause; AGAINST=PATH measures another paxos
+# binary as well, in turn with this one; PROFILE=ci builds as bash/ci.sh builds tests.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"

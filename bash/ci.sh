@@ -28,12 +28,13 @@ skip() {
     printf 'SKIPPED: %s\n' "$*" | tee -a "$PAXOS_TEST_SKIPPED"
 }
 
-# Tests with real processes wait most of the time. What takes nothing but processors is done aside, with
-# what those tests leave: a process that is scheduled as idle gives way to any other at once.
+# Tests with real processes wait most of the time. Work that needs only processors runs beside them,
+# on the processor time that those tests leave: a process with the idle policy yields to any other
+# at once.
 if chrt --idle 0 true 2>/dev/null; then aside=(chrt --idle 0); else aside=(nice -n 19); fi
 declare -A aside_pid
 
-# aside NAME COMMAND...: begins a command, of which `gather` tells.
+# aside NAME COMMAND...: starts a command, whose result `gather` reports.
 aside() {
     start "$place/$1.err" "${aside[@]}" "${@:2}" >"$place/$1.out"
     aside_pid[$1]=$!
@@ -60,7 +61,7 @@ done
 for program in cc git flock; do
     command -v "$program" >/dev/null || refuse "ci.sh: there is no $program; install a C compiler, git and util-linux"
 done
-# It is this checkout that is looked at.
+# This checkout is the one that is examined.
 unset PAXOS_BIN PAXOS_CONF PAXOS_CLUSTER PAXOS_PARENT FIRST_INSTANCE
 paxos=$(release_binary "$PWD")
 

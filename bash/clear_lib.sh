@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What an earlier run left is recognised here and removed, and nothing else. Sourced, never run.
+# Recognises and removes what an earlier run left, and nothing else. Sourced, never run.
 #
-# A directory is looked through before anything in it is touched. What is in use, what is nobody's or
-# somebody else's, and what lies behind a link is refused by its path.
+# A directory is examined before anything in it is touched. Files that are in use, unknown or
+# somebody else's, or behind a link are refused by their path.
 
 # What survey_results and survey_data have recognised.
 LEFT_BY_A_RUN=()
 
 # hold DIRECTORY: keeps a directory for this script and what it starts, as long as any of them lives.
-# What a run that was killed has started is gone in a moment, so that is waited for.
+# Processes of a run that was killed end in a moment, so this waits for them.
 hold() {
     local held
     exec {held}<"$1"
@@ -33,7 +33,7 @@ survey_results() {
     local known='^(propose[0-9]+\.txt|learner[0-9]+_decided_value|(acceptor|learner|proposer|client|node)[0-9]+\.(log|out)|run\.txt|timeline\.txt|report\.html)$'
     for entry in "$1"/*; do
         name=${entry##*/}
-        # What bench.sh leaves is in nobody's way.
+        # The files of bench.sh do no harm.
         if ! [ -e "$entry" ] && ! [ -L "$entry" ] || [ "$name" = bench ] || is_tracked "$entry"; then
             continue
         fi

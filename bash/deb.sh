@@ -19,7 +19,7 @@ mkdir -p -- "$folder" || refuse "deb.sh: $folder is no folder that packages can 
 work=$(mktemp -d "${TMPDIR:-/tmp}/paxos-deb.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 root=$work/root
-# What is packed is readable, whatever this shell's mask.
+# The packed files are readable, regardless of this shell's umask.
 umask 022
 
 # put MODE FILE... FOLDER: copies files into a folder of the package.

@@ -46,8 +46,8 @@ else
     compose=(docker-compose)
 fi
 "${compose[@]}" version >/dev/null 2>&1 || refuse "docker.sh: there is no ${compose[*]}; install Compose, or name another command with COMPOSE"
-# A project of this checkout alone: what somebody else started, also by hand from docker/, is not
-# this script's to remove.
+# A project of this checkout alone: containers that somebody else started, even by hand from
+# docker/, are not this script's to remove.
 project=paxos-run-$(printf '%s' "$PAXOS_HOME" | cksum | cut -d ' ' -f 1)
 compose+=(--project-name "$project" --file "$PAXOS_HOME/docker/$file")
 export PAXOS_IMAGE=$project
@@ -92,7 +92,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# What an earlier run left that was killed.
+# The remains of an earlier run that was killed.
 quietly "${compose[@]}" down --volumes --remove-orphans --timeout 5
 replaced=$("$docker" image ls --quiet "$PAXOS_IMAGE")
 # All services share one image.
@@ -109,7 +109,7 @@ remove_left
 started=$SECONDS
 quietly "${compose[@]}" up --detach --no-build
 # Each ends when it knows the fate of its values, or at its lifetime. Waited for in the background, or
-# a signal to this script would have to wait, too.
+# a signal to this script would have to wait as well.
 timeout "$((LIFETIME + 30))" "$docker" wait client1 client2 >/dev/null 9>&- &
 wait "$!" || true
 

@@ -4,10 +4,10 @@
 #
 # usage: endurance.sh [MILLIONS]
 #
-# 100 million values of ten bytes unless it is told otherwise: some minutes, and 8 GB of disk below
-# results/bench while it runs. Prints tables and leaves two charts there, endurance.svg and
-# endurance-memory.svg. Status 1: a value is missing, twice or out of order, or something took more than
-# its settings allow. PROFILE=ci builds as bash/ci.sh builds tests.
+# 100 million values of ten bytes by default: some minutes, and 8 GB of disk below results/bench
+# while it runs. Prints tables and leaves two charts there, endurance.svg and endurance-memory.svg.
+# Status 1: a value is missing, twice or out of order, or something took more than its settings
+# allow. PROFILE=ci builds as bash/ci.sh builds tests.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"

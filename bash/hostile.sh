@@ -21,7 +21,8 @@ clean_up() {
 }
 own_up clean_up
 
-# A project in a path that is a trap for whoever forgets to quote, beside what CDPATH finds instead.
+# A project in a path that breaks scripts which forget to quote, beside a directory that CDPATH
+# finds instead.
 project="$place/my [p]roject's \$HOME  *"
 mkdir -p "$project" "$place/decoy/bash" "$place/decoy/results" "$place/target/release" "$place/tmp dir"
 cp -a "$PAXOS_HOME/bash" "$PAXOS_HOME/conf" "$PAXOS_HOME/Cargo.toml" "$PAXOS_HOME/Cargo.lock" "$PAXOS_HOME/src" "$PAXOS_HOME/kv" "$project"

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # What the scripts share. Sourced, never run.
 
-# Whatever a person's shell exports or has set, the scripts read numbers, paths and files in one way:
-# no decimal comma, no directories that `cd` prints and finds elsewhere, no refusal to write a log anew.
+# Regardless of what the user's shell exports or sets, the scripts read numbers, paths and files in
+# one way: no decimal comma, no directories that `cd` prints and finds elsewhere, no refusal to
+# write a log anew.
 export LC_ALL=C
 unset CDPATH POSIXLY_CORRECT
 set +o noclobber +o posix
 
-# The project that these scripts belong to, also when one is called through a link.
+# The project that these scripts belong to, even when one is called through a link.
 PAXOS_HOME=$(cd -P -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/.." && pwd)
 
 # One line on standard error, and status 2: something was typed that cannot be followed.
@@ -16,7 +17,7 @@ refuse() {
     exit 2
 }
 
-# What the environment names is meant from the directory in which the script was called.
+# Paths in the environment are relative to the directory in which the script was called.
 for variable in PAXOS_BIN PAXOS_CONF CARGO_TARGET_DIR CARGO_BUILD_TARGET_DIR; do
     case ${!variable:-} in
     "" | /*) ;;
@@ -78,7 +79,7 @@ refuse_unless_count() {
     fi
 }
 
-# setting CONF KEY: what a configuration says, or the default, as the binary understands it.
+# setting CONF KEY: the configured value or the default, as the binary understands it.
 setting() {
     "$PAXOS_BIN" --conf "$1" config "$2"
 }

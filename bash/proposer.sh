@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts one proposer. NO_TIMEOUTS=1: nothing is sent twice. NO_PREEXECUTION=1: phase 1 per instance.
+# Starts one proposer. NO_TIMEOUTS=1: nothing is retransmitted. NO_PREEXECUTION=1: phase 1 per
+# instance.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"

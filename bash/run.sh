@@ -11,8 +11,8 @@
 # what an earlier run left there, which it recognises; anything else is refused by its path. Its own
 # `data` goes with it, unless its verdict is bad. Nothing of it goes on when it ends, however it ends.
 #
-# results/report.html tells of the run: the verdict, who led when, what was decided over time, and what
-# each process counted and said.
+# results/report.html describes the run: the verdict, who led and when, what was decided over time,
+# and what each process counted and said.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
@@ -47,7 +47,7 @@ status=0
 
 clean_up() {
     stop_all
-    # What was never judged, or judged well, is nobody's any more.
+    # Data that was never judged, or judged good, is not needed any more.
     if [ -n "$is_ours" ] && [ "$status" -ne 1 ]; then
         for ((id = 1; id <= acceptors; id++)); do rm -rf -- "${data:?}/acceptor-$id"; done
         rmdir -- "$data" 2>/dev/null || true
@@ -59,7 +59,7 @@ own_up clean_up
 build_if_stale
 PAXOS_CLUSTER=run-$(od -A n -t x8 -N 8 /dev/urandom | tr -d ' ')
 export PAXOS_CLUSTER
-# Asked once, before anything is emptied: a configuration that cannot be used changes nothing.
+# Read once, before anything is emptied: a configuration that cannot be used changes nothing.
 acceptors=$(setting "$conf" acceptor_count)
 if [ "$nodes" -gt "$acceptors" ]; then
     refuse "run.sh: NODES is $nodes, but $conf has acceptor_count $acceptors, and each node has an acceptor; make one of them the other"
@@ -120,7 +120,7 @@ look_after() {
     done
 }
 
-# say_who_else: says once that somebody else is on these groups.
+# say_who_else: reports once that other processes are on these groups.
 say_who_else() {
     if [ -z "$who_else" ] && who_else=$(grep -h -m 1 'another cluster uses the group' results/*.log | head -n 1) && [ -n "$who_else" ]; then
         echo "run.sh: ${who_else#*INFO  }" >&2

@@ -36,15 +36,15 @@ LIMITED_ROUND_VALUES=1000
 LONG_VALUE=$(printf 'x%.0s' {1..1000})
 # How many of them are more than twice what may be on disk.
 LIMITED_ENOUGH=350000
-# What a decided instance may cost, in bytes: memory of one process, disk of one acceptor.
+# How many bytes a decided instance may cost: memory of one process, disk of one acceptor.
 MEMORY_BYTES_MAX=2048
 DISK_BYTES_MAX=256
 # After how many steps a process has surely opened what it opens at its start, on a busy machine as well.
 STARTED_STEPS=5
 # How much memory a process may gain in a second in which nothing is decided, in KiB.
 IDLE_KIB_MAX=256
-# With limits: what a process may have of memory, and an acceptor on disk: what is retained, half as much
-# again, two segments of 64 MiB, and what comes in while a keeper is away.
+# With limits: how much memory a process may use, and how much disk an acceptor: what is retained,
+# half as much again, two segments of 64 MiB, and what comes in while a keeper is away.
 LIMITED_KIB_MAX=$((96 * 1024))
 LIMITED_DISK_BYTES_MAX=$((192 * 1024 * 1024))
 
@@ -55,7 +55,7 @@ started_at=$EPOCHREALTIME
 
 # What each node is: up, killed or paused; and in which step it came up.
 declare -A state_of born_of
-# Of each process: descriptors, KiB and decided instances when it was looked at first. By the name of its
+# For each process: descriptors, KiB and decided instances at the first look. By the name of its
 # node, for the system gives the number of a process that has ended to another.
 declare -A first_fds first_kib first_decided
 lives=0
@@ -298,7 +298,7 @@ until is_over; do
     strike
 done
 
-# The faults are over: everything that was asked for is decided, and every learner has it.
+# The faults are over: every requested value is decided, and every learner has it.
 for name in "${nodes[@]}"; do
     [ "${state_of[$name]}" = up ] || bring_up "$name"
 done

@@ -59,7 +59,7 @@ echo "making $image with debootstrap; this takes about half a minute ..." >&2
 export suite
 export -f bootstrap
 in_memory=(mount -t tmpfs -o "size=1g,mode=755" paxos-base)
-# In memory it takes half the time. What is mounted for one process alone is gone with it.
+# In memory it takes half the time. A mount for one process alone is gone with it.
 if unshare --mount "${in_memory[@]}" "$work" 2>/dev/null; then
     command=(unshare --mount bash -euc 'bootstrap "$@"' bash "$work" "${in_memory[@]}")
 else

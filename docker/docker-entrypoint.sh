@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a container does: one process of the role that the environment names, or a node's, in the process with
-# number 1, so that SIGTERM reaches it.
+# Runs in a container: one process of the role that the environment names, or a node's, in the
+# process with number 1, so that SIGTERM reaches it.
 #
 # ROLE and ID say who it is. LOSS (PLR is its old name), LIFETIME, NO_TIMEOUTS, NO_PREEXECUTION and
 # FIRST_INSTANCE are the arguments of the scripts in bash/, VALUES is what a client generates and
