@@ -29,7 +29,7 @@ const LOADS: [(&str, u64); 3] =
     [("latency", 1), ("64_outstanding", 64), ("4096_outstanding", 4096)];
 /// Bytes of a value.
 const SIZES: [u64; 3] = [64, 1024, 65_536];
-/// What the values in flight may have together. All processes keep what is decided.
+/// How many bytes the values in flight may have together. All processes keep decided values.
 const IN_FLIGHT_BYTES: u64 = 8 << 20;
 /// The clusters, by their names.
 const SHAPES: [(&str, Shape); 8] = [
@@ -47,7 +47,7 @@ const SHAPES: [(&str, Shape); 8] = [
 struct Steady {
     cluster: Cluster,
     load: Child,
-    /// Where laps are asked for; closed at the end.
+    /// Where laps are requested; closed at the end.
     ask: Option<ChildStdin>,
     taken: BufReader<ChildStdout>,
     /// All laps together.
@@ -80,7 +80,7 @@ impl Steady {
         Err(said.lines().last().unwrap_or("it said nothing").to_owned())
     }
 
-    /// How long so many decisions take; none when the load has ended.
+    /// How long this many decisions take; none when the load has ended.
     fn lap(&mut self, decisions: u64) -> Option<Duration> {
         writeln!(self.ask.as_mut()?, "{decisions}").ok()?;
         let mut line = String::new();
@@ -158,7 +158,7 @@ fn bench(criterion: &mut Criterion) {
     let (longest, has_nodes) = (longest_value(), has_nodes(Shape::PLAIN.program));
     for (load, outstanding) in LOADS {
         let mut group = criterion.benchmark_group(format!("cluster/{load}"));
-        // What is decided stays in memory, so none of them runs for long.
+        // Decided values stay in memory, so none of them runs for long.
         group.sample_size(10).sampling_mode(SamplingMode::Flat);
         group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
         for bytes in sizes.iter().filter(|bytes| outstanding * **bytes <= IN_FLIGHT_BYTES) {

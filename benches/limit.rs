@@ -3,7 +3,7 @@
 //! A client sends a request to the leader, the leader sends it on to the acceptors, they answer,
 //! and when a majority has answered, the leader tells the client and a learner. Each is a process
 //! of its own with the sockets, buffers and waits of `paxos`; nothing is decoded, kept or repeated.
-//! What `paxos` takes more than this is the price of the protocol.
+//! The time that `paxos` needs beyond this is the price of the protocol.
 //!
 //! `cargo bench --bench limit -- --outstanding 64` prints one JSON object like that of
 //! `paxos bench --json`. Options: `--size 64`, `--outstanding 1`, `--values-per-datagram 0`,
@@ -33,16 +33,16 @@ use multi_paxos::protocol::types::Role;
 
 /// The bytes of a real header, and what a real request and a real vote have beside values.
 const HEADER_BYTES: usize = 40;
-/// What a value costs beside itself on the wire.
+/// What a value costs on the wire besides its bytes.
 const VALUE_OVERHEAD_BYTES: usize = 3;
 /// The longest datagram.
 const DATAGRAM_BYTES: usize = 65_507;
 /// How many datagrams are taken in one go, as in `paxos`.
 const BATCH: usize = 256;
-/// Nothing that is left out takes so long; somebody has lost a datagram.
+/// Nothing that is left out takes this long; a datagram was lost.
 const STUCK: Duration = Duration::from_secs(2);
 
-/// What was asked for.
+/// The options.
 #[derive(Clone, Debug)]
 struct Asked {
     role: String,
@@ -133,7 +133,7 @@ impl Source {
         Source::Thread(channel)
     }
 
-    /// Waits for one datagram, and takes what has gathered behind it. Empty after 100 ms.
+    /// Waits for one datagram, and takes those that have gathered behind it. Empty after 100 ms.
     fn batch(&mut self, batch: &mut Vec<Vec<u8>>) {
         batch.clear();
         match self {
@@ -317,7 +317,7 @@ fn sync_three(asked: &Asked, folder: &Path) {
     println!("{}", serde_json::json!({ "p50_us": medians[medians.len() / 2] }));
 }
 
-/// Keeps values in flight, and prints what it measured.
+/// Keeps values in flight, and prints its measurements.
 fn ask(asked: &Asked, network: &MulticastSender, mut source: Source) {
     let mut latency = Histogram::<u64>::new_with_max(60_000_000, 3).expect("a histogram");
     let (mut batch, mut buffer) = (Vec::new(), Vec::new());

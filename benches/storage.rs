@@ -26,7 +26,7 @@ const COUNTS: [u64; 3] = [1, 64, 1000];
 /// How many instances a restart finds.
 const INSTANCES: [u64; 2] = [10_000, 100_000];
 
-/// One accepted value of so many bytes.
+/// One accepted value of this many bytes.
 fn record(instance: u64, bytes: u64) -> Record {
     let session = Session { client: 1, boot: 7 };
     let origin = Origin::new(session, Number(instance), AssignedBy::Leader);
@@ -81,7 +81,7 @@ fn turn(criterion: &mut Criterion) {
     }
 }
 
-/// A restart with so many instances in turns of 64.
+/// A restart with this many instances, in turns of 64.
 fn recovery(criterion: &mut Criterion) {
     const BYTES: u64 = 64;
     let mut group = criterion.benchmark_group("storage/recovery");

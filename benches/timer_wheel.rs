@@ -1,4 +1,4 @@
-//! What setting, moving, cancelling and expiring a timer costs, by how many are set.
+//! What does it cost to set, move, cancel and expire a timer, by the number of timers set?
 //!
 //! The cost of one operation should not depend on the size of the group.
 
@@ -63,7 +63,7 @@ fn cancel_and_set_one(criterion: &mut Criterion) {
     }
 }
 
-/// What every turn of a role loop asks, with nothing due.
+/// The question of every turn of a role loop, with nothing due.
 fn look(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("timer_wheel/look");
     group.throughput(Throughput::Elements(1));

@@ -1,4 +1,4 @@
-//! What a datagram costs to encode and to decode, and to seal and to open.
+//! What does it cost to encode, decode, seal and open a datagram?
 
 use std::hint::black_box;
 
@@ -35,7 +35,7 @@ const SIZES: [usize; 3] = [64, 1024, 8192];
 /// What a datagram has room for.
 const DATAGRAM_BYTES: usize = 65_507;
 
-/// Encodes and decodes one message, which is about so many values of so many bytes.
+/// Encodes and decodes one message, which is about this many values of this many bytes.
 fn both_ways(criterion: &mut Criterion, name: &str, role: Role, message: &Message, values: u64) {
     let sender = Sender { node: NodeId::new(role, 1), boot: 7 };
     let codec = Codec::new("bench", 3, sender, DATAGRAM_BYTES);

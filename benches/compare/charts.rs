@@ -7,13 +7,13 @@ use plotters::prelude::*;
 
 /// One line of a chart.
 pub struct Line {
-    /// What the legend calls it.
+    /// Its name in the legend.
     pub name: String,
     /// Its points.
     pub points: Vec<(f64, f64)>,
 }
 
-/// What a chart shows.
+/// The content of a chart.
 pub struct Chart<'a> {
     /// Above it.
     pub title: &'a str,

@@ -1,4 +1,4 @@
-//! The charts of the documentation, from what was measured.
+//! The charts of the documentation, from the measurements.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::measuring::{LOSSES, SWEEP};
 use crate::rows::RATE;
 use crate::works::GROWTH;
 
-/// Draws what there are figures for, into the folder of the results.
+/// Draws the charts for which there are figures, into the directory of the results.
 pub fn draw(figures: &Figures) -> Result<(), String> {
     let folder = Path::new(FOLDER);
     latency(figures).draw(folder, "latency.svg")?;

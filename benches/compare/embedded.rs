@@ -1,5 +1,5 @@
-//! What the face of the library costs: the same work by `multi_paxos::Client` in this process and
-//! by `paxos bench`, and by a `Replica` in this process and by `paxos learner`.
+//! What does the interface of the library cost? The same work is done by `multi_paxos::Client` in
+//! this process and by `paxos bench`, and by a `Replica` in this process and by `paxos learner`.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ const OUTSTANDING: [(usize, [&str; 4]); 3] = [
     (64, ["client_64", "bench_64", "client_p50_us_64", "bench_p50_us_64"]),
     (4096, ["client_4096", "bench_4096", "client_p50_us_4096", "bench_p50_us_4096"]),
 ];
-/// What both do before they measure.
+/// How long both run before they measure.
 const WARM_UP: Duration = Duration::from_millis(300);
 /// Longer than anything takes.
 const LONG: Duration = Duration::from_secs(20);
@@ -81,7 +81,7 @@ fn drive(client: &Client, outstanding: usize, length: Duration) -> Result<(f64, 
         let mut now = Instant::now();
         is_over = now >= end;
         while !is_over && open.len() < outstanding {
-            // Neither waits here: so many have room.
+            // Neither waits here: there is room for all.
             let ticket = match client.try_propose([b'v'; 64]) {
                 Err(Refused::Full(value)) => client.propose(value),
                 taken => taken,
@@ -111,7 +111,7 @@ fn drive(client: &Client, outstanding: usize, length: Duration) -> Result<(f64, 
     Ok((rate, middle as f64))
 }
 
-/// Counts what it is told.
+/// Counts its commands.
 #[derive(Default)]
 struct Counter(u64);
 
@@ -151,7 +151,7 @@ fn followed(
     let printed = cluster.bench(&[options, &["--duration", seconds]].concat())?;
     let (mut last, mut seen) = (Instant::now(), reached());
     let ended = last;
-    // What has stood still for so long has everything.
+    // A learner that has stood still for this long has everything.
     while last.elapsed() < Duration::from_millis(300) {
         let now = reached();
         if now > seen {

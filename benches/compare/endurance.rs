@@ -20,21 +20,21 @@ use std::time::{Duration, Instant};
 use crate::charts::{Chart, Line};
 use crate::cluster::{Cluster, FOLDER, Shape};
 
-/// What is kept of the log, in bytes, and the line that says so.
+/// How many bytes of the log are kept, and the line that says so.
 const RETAINED: u64 = 1 << 30;
 const SHAPE: Shape =
     Shape { conf: "DATA\nretain 1GiB\n", proposers: 4, learners: 2, ..Shape::PLAIN };
 const CLIENTS: u64 = 2;
 
-/// What a process may take of memory: `memory_bytes`, and what does not count to it.
+/// How much memory a process may use: `memory_bytes`, plus what does not count towards it.
 const MEMORY_MAX: u64 = 384 << 20;
-/// What an acceptor may have on disk: half as much again as is kept, and two segments.
+/// How much an acceptor may have on disk: half as much again as is kept, and two segments.
 const DISK_MAX: u64 = RETAINED * 3 / 2 + (2 << 26);
 
-/// How long an instance takes to be told to everybody, at most.
+/// How long it takes, at most, until everybody knows an instance.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What was seen at one moment.
+/// The observations at one moment.
 struct Sample {
     seconds: f64,
     instances: u64,
@@ -77,7 +77,7 @@ fn feed(stdin: ChildStdin, client: u64, values: u64) {
     }
 }
 
-/// Has all values decided. Returns what was seen each second, or what went wrong.
+/// Gets all values decided. Returns a sample for each second, or what went wrong.
 fn load(cluster: &mut Cluster, values: u64) -> Result<Vec<Sample>, String> {
     let begin = Instant::now();
     let mut feeders = Vec::new();
@@ -156,7 +156,7 @@ fn next_decision(cluster: &Cluster) -> Duration {
     begin.elapsed()
 }
 
-/// Kills processes and starts them again. Prints how long what they do is not done.
+/// Kills processes and restarts them. Prints how long their work is interrupted.
 fn restarts(cluster: &mut Cluster) {
     println!("\n| what | seconds |\n|---|---:|");
     let tell = |what: &str, time: Duration| println!("| {what} | {:.2} |", time.as_secs_f64());
@@ -226,7 +226,7 @@ fn draw(samples: &[Sample]) -> Result<(), String> {
     chart.draw(&folder.join("endurance-memory.svg"), &lines)
 }
 
-/// What was used at most. Returns what is more than it may be.
+/// Prints the peaks. Returns those beyond their limits.
 fn peaks(samples: &[Sample]) -> Vec<String> {
     let mut beyond = Vec::new();
     let mib = |bytes: u64| bytes >> 20;
@@ -253,7 +253,7 @@ fn peaks(samples: &[Sample]) -> Vec<String> {
     beyond
 }
 
-/// Does what the words ask for.
+/// Runs as the words say.
 pub fn run(mut words: impl Iterator<Item = String>) -> ExitCode {
     let mut values = 1_000_000;
     while let Some(word) = words.next() {

@@ -1,4 +1,4 @@
-//! What was measured, round by round, and what is said about it: medians, spreads, ratios.
+//! The measurements, round by round, and their statistics: medians, spreads, ratios.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ pub struct Figures {
     runs: BTreeMap<(String, u32), Json>,
 }
 
-/// What a run's name ends in when another build of `paxos` did it.
+/// The suffix of a run's name when another build of `paxos` did it.
 pub const OTHER: &str = "~other";
 
 /// A figure of a run: `("t1", "values_per_second")`.
@@ -116,8 +116,8 @@ impl Figures {
         Median::of(self.rounds().filter_map(ratio).collect())
     }
 
-    /// What each figure is to that of another build, as Markdown. Worse is what is so by a
-    /// twentieth in the median, and a little in every round.
+    /// Compares each figure with that of another build, as Markdown. A figure is worse if it is so
+    /// by a twentieth in the median, and by a little in every round.
     pub fn versus(&self, rows: &[Row]) -> String {
         let mut table = "| id | work | this | other | this to other | |\n".to_owned();
         table += "|---|---|---|---|---|---|\n";
@@ -156,7 +156,7 @@ impl Figures {
         table
     }
 
-    /// What was measured of each row. Rows that were not measured are left out.
+    /// The measurements of each row. Rows that were not measured are left out.
     pub fn measured(&self, rows: &[Row]) -> Vec<bench::Row> {
         let of = |row: &Row| {
             let ours = self.median(row.ours.0, row.ours.1)?;

@@ -1,4 +1,4 @@
-//! What a page about figures says of the host and of the program.
+//! The description of the host and the program for a page of figures.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use multi_paxos::report::bench::{Measured, Row};
 
 use crate::measuring::Asked;
 
-/// These figures, as they were asked for, on this host.
+/// These figures, with the options and this host.
 pub fn measured(asked: &Asked, rows: Vec<Row>) -> Measured {
     let (command, rounds) = (asked.command.clone(), asked.rounds);
     let (machine, commit, when) = (machine(), commit(), Moment::now().to_string());

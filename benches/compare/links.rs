@@ -11,14 +11,14 @@ use crate::cluster::{Cluster, Network, Shape, measured};
 const MANY: u32 = 4;
 
 /// How many seconds each measurement takes at least, and how long nothing is measured before it:
-/// what follows the network needs some round trips.
+/// flow control needs some round trips.
 const LEAST_SECONDS: f64 = 2.0;
 const WARM_UP: &str = "1";
 
 /// 100 Mbit/s, and nothing is lost.
 pub const FAST_ETHERNET: Links = Links { megabits: 100, loss_percent: 0 };
 
-/// What a link carries, in bytes a second.
+/// The rate of a link, in bytes a second.
 fn bytes_per_second(links: Links) -> f64 {
     f64::from(links.megabits) * 1e6 / 8.0
 }
@@ -28,7 +28,7 @@ pub fn are_allowed() -> bool {
     wire::means().is_some()
 }
 
-/// Values of so many bytes, so many of them outstanding.
+/// Values of some length, some number of them outstanding.
 #[derive(Clone, Copy)]
 pub struct Load {
     /// Of a value.
@@ -38,7 +38,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// The options of `paxos bench`, for at least so many seconds.
+    /// The options of `paxos bench`, for at least `seconds` seconds.
     fn options(self, seconds: &str) -> Vec<String> {
         let seconds = seconds.parse().unwrap_or(LEAST_SECONDS).max(LEAST_SECONDS).to_string();
         let Load { bytes, outstanding } = self;
@@ -53,7 +53,7 @@ pub fn roles_apart(program: &'static str, proposers: u32) -> Shape {
     Shape { program, proposers, learners: 2, ..Shape::PLAIN }
 }
 
-/// What one load makes of its links with one proposer, and with four: then the names end in `_4`.
+/// How one load uses its links with one proposer, and with four: then the names end in `_4`.
 pub fn shares(
     program: &'static str,
     links: Links,
@@ -70,8 +70,8 @@ pub fn shares(
     Ok(one)
 }
 
-/// What one load makes of its links: its `share` of the line rate, what Little's law makes of its
-/// latency, and the bytes that each link carried for a value.
+/// How one load uses its links: its `share` of the line rate, its latency by Little's law, and the
+/// bytes that each link carried for a value.
 pub fn share(shape: Shape, links: Links, load: Load, seconds: &str) -> Result<Json, String> {
     let cluster = Cluster::start(Shape { links: Some(links), ..shape });
     let Network::Wire(wire) = &cluster.network else { unreachable!("it was asked for") };
@@ -81,7 +81,7 @@ pub fn share(shape: Shape, links: Links, load: Load, seconds: &str) -> Result<Js
     let of = |key: &str| printed[key].as_f64().unwrap_or(f64::NAN);
     let (rate, value, in_flight) = (of("values_per_second"), of("value_bytes"), of("outstanding"));
     printed["share"] = json!(rate * value / bytes_per_second(links));
-    // Little's law: what is in flight, over the rate, is how long each is.
+    // Little's law: the number in flight divided by the rate is the latency.
     printed["little_us"] = json!(in_flight / rate * 1e6);
     let carried = after.iter().map(|(host, passed)| {
         let before = before.get(host).copied().unwrap_or_default();
@@ -91,8 +91,8 @@ pub fn share(shape: Shape, links: Links, load: Load, seconds: &str) -> Result<Js
     Ok(printed)
 }
 
-/// Two clients on two hosts, one of which keeps ten times as much in flight: what the modest one
-/// gets of half of what both get.
+/// Two clients on two hosts, one of which keeps ten times as much in flight: the modest one's
+/// share, relative to half of what both get.
 pub fn fairness(program: &'static str, seconds: &str) -> Result<Json, String> {
     let links = FAST_ETHERNET;
     let cluster = Cluster::start(Shape { links: Some(links), ..roles_apart(program, 1) });
@@ -112,7 +112,7 @@ pub fn fairness(program: &'static str, seconds: &str) -> Result<Json, String> {
     }))
 }
 
-/// What has passed the links of a host so far, in bytes, and what found no room in a queue.
+/// How many bytes have passed the links of a host so far, and how many found no room in a queue.
 #[derive(Clone, Copy, Debug, Default)]
 struct Passed {
     /// From the host.
@@ -124,7 +124,7 @@ struct Passed {
 }
 
 impl Passed {
-    /// What passed since `before`: bytes for each of so many values, and what was dropped.
+    /// The difference to `before`: bytes for each of `values` values, and drops.
     fn since(self, before: Passed, values: u64) -> Json {
         let of = |now: u64, then: u64| (now - then) as f64 / values.max(1) as f64;
         json!({
@@ -134,7 +134,7 @@ impl Passed {
     }
 }
 
-/// What has passed the link of each host.
+/// The counters of each host's link.
 fn passed(wire: &Wire) -> BTreeMap<String, Passed> {
     let listed = wire.in_hub(&["ip", "-json", "-stats", "link", "show", "master", "br0"], "");
     let ports: Vec<Json> = serde_json::from_str(&listed).expect("ip prints JSON");
@@ -144,13 +144,13 @@ fn passed(wire: &Wire) -> BTreeMap<String, Passed> {
         let bytes = |direction: &str| port["stats64"][direction]["bytes"].as_u64().unwrap_or(0);
         let own = wire.on(name, &["tc", "-json", "-stats", "qdisc"], "");
         let dropped = dropped(&own, "eth0") + dropped(&at_hub, name);
-        // What the port of the bridge takes in is what the host sent out.
+        // The port of the bridge receives what the host sends.
         (name.clone(), Passed { out: bytes("rx"), into: bytes("tx"), dropped })
     };
     wire.names.iter().map(of).collect()
 }
 
-/// What the queue of a device has dropped, of what `tc` printed.
+/// How many datagrams the queue of a device has dropped, from the output of `tc`.
 fn dropped(printed: &str, device: &str) -> u64 {
     let queues: Vec<Json> = serde_json::from_str(printed).expect("tc prints JSON");
     let of_device = queues.iter().filter(|queue| queue["dev"] == device);

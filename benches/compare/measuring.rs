@@ -13,7 +13,7 @@ use crate::{embedded, links, works};
 const DURABLE: Shape = Shape { conf: "DATA\n", ..Shape::PLAIN };
 const BLOCKING: Shape = Shape { conf: "busy_poll_us 0\n", ..Shape::PLAIN };
 const KEYED: Shape = Shape { conf: "KEY\n", ..Shape::PLAIN };
-/// What is lost, in percent, where the throughput is set against loss.
+/// The loss, in percent, for the chart of throughput against loss.
 pub const LOSSES: [(&str, f64, &str); 5] = [
     ("x0", 0.0, "0"),
     ("x1", 1.0, "0.01"),
@@ -26,7 +26,7 @@ pub const SWEEP: [&str; 7] = ["1", "4", "16", "64", "256", "1024", "4096"];
 
 /// What was asked for.
 pub struct Asked {
-    /// What was typed, if that was said.
+    /// The command that was typed, if given.
     pub command: String,
     /// How often each figure is measured.
     pub rounds: u32,
@@ -116,17 +116,17 @@ impl Asked {
     }
 }
 
-/// What some rows cannot be without.
+/// The requirement of some rows.
 const NAMESPACES: &str = "network namespaces with bridges, tbf and nftables; run it as root";
 
 /// The runs that need them.
 const WIRE_RUNS: [&str; 8] = ["n1", "n1_nodes", "n2", "n3", "n4", "n5", "n_v64", "n_v1024"];
 
-/// Runs what is wanted.
+/// Runs the measurements.
 pub struct Measuring {
     /// What was asked for.
     pub asked: Asked,
-    /// What was measured so far.
+    /// The measurements so far.
     pub figures: Figures,
     round: u32,
     /// What could not be measured was told already.
@@ -139,7 +139,7 @@ impl Measuring {
         Measuring { asked, figures: Figures::default(), round: 0, told: Vec::new() }
     }
 
-    /// All rounds, and what the charts need beside.
+    /// Runs all rounds, and the extra measurements for the charts.
     pub fn run(&mut self) {
         let has_wire = self.asked.wire != Some(false) && links::are_allowed();
         if !has_wire && WIRE_RUNS.iter().any(|run| self.asked.wants(run)) {
@@ -162,7 +162,7 @@ impl Measuring {
         eprintln!();
     }
 
-    /// Keeps what `run` printed, or tells once why there is nothing.
+    /// Keeps what `run` printed, or says once why there is nothing.
     fn add(&mut self, name: &str, printed: Result<Json, String>) {
         match printed {
             Ok(printed) => self.figures.add(name, self.round, printed),
@@ -352,7 +352,7 @@ impl Measuring {
         }
     }
 
-    /// What a chart shows beside the table: each once.
+    /// Measurements for the charts that are not in the table: each once.
     fn sweep(&mut self) {
         self.round = 0;
         for outstanding in SWEEP {

@@ -1,4 +1,4 @@
-//! What the processes of a cluster have used, written and are told by the system.
+//! What the processes of a cluster have used and written, according to the system.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::Cluster;
 
-/// What a group of processes has used so far.
+/// The resources that a group of processes has used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
     /// Seconds of processor time, of all processes.
@@ -25,7 +25,7 @@ pub struct Used {
 }
 
 impl Cluster {
-    /// Stops the processes whose names begin like this, until they are told to go on.
+    /// Stops the processes whose names begin with `name`, until they are continued.
     pub fn pause(&self, name: &str) {
         self.signal(name, Signal::STOP);
     }
@@ -55,7 +55,7 @@ impl Cluster {
         command.args(["--first-instance", first_instance]).stdin(Stdio::piped());
         let mut client = command.spawn().expect("paxos starts");
         client.stdin.take().expect("a pipe").write_all(b"value\n").expect("it reads");
-        // One that does not finish is told by its time.
+        // Its time shows one that does not finish.
         let _ = client.wait();
     }
 
@@ -72,7 +72,7 @@ impl Cluster {
         last.split('\t').next().and_then(|instance| instance.parse().ok()).unwrap_or(0)
     }
 
-    /// Where a learner writes what is decided.
+    /// The results file of a learner.
     pub fn decided_file(&self, learner: u32) -> PathBuf {
         self.folder.path().join(format!("results/learner{learner}_decided_value"))
     }
@@ -98,7 +98,7 @@ impl Cluster {
         fs::metadata(self.decided_file(learner)).map_or(0, |file| file.len())
     }
 
-    /// What the processes whose names begin like this have used.
+    /// The resources used by the processes whose names begin with `name`.
     pub fn used_by(&self, name: &str) -> Used {
         let mut used = Used::default();
         for (_, child) in self.processes.iter().filter(|(own, _)| own.starts_with(name)) {

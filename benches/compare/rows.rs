@@ -1,4 +1,4 @@
-//! The table: what is measured, what it is compared with, and what the ratio should be.
+//! The table: which figures are measured, what they are compared with, and the ratios aimed at.
 
 use crate::figures::{Aim, Figure, Row};
 

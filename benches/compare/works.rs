@@ -1,4 +1,4 @@
-//! What is done to a cluster in one run, each at one program, and what is seen of it.
+//! The loads that a cluster is given in one run, each with one program, and the figures taken.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -150,7 +150,7 @@ pub fn catch_up(program: &'static str) -> Result<Json, String> {
     }))
 }
 
-/// The lengths of the log at which a value's cost is told.
+/// The lengths of the log at which a value's cost is reported.
 pub const GROWTH: [(u64, &str); 4] = [
     (10_000, "cost_10000"),
     (100_000, "cost_100000"),

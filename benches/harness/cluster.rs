@@ -56,10 +56,10 @@ pub struct Shape {
     pub proposers: u32,
     /// How many learners.
     pub learners: u32,
-    /// What each process loses of what it receives.
+    /// The share of received datagrams that each process drops.
     pub loss: &'static str,
-    /// What a relay makes of the time to another process and back: lists of members, with one
-    /// client. Otherwise groups are multicast.
+    /// The round trip that a relay adds: with lists of members and one client. Without it groups
+    /// are multicast.
     pub round_trip: Option<Duration>,
     /// The processors that everything runs on, as `taskset --cpu-list` takes them; otherwise all.
     pub processors: Option<&'static str>,
@@ -217,9 +217,9 @@ impl Cluster {
         lines
     }
 
-    /// The program with the cluster's configuration, for the process `own`; the rest of its
-    /// arguments is to be added. A client, a load or whoever else is none of the cluster's is
-    /// `client1`, which is its host and, through a relay, the member that it must be.
+    /// The program with the cluster's configuration, for the process `own`; the caller adds the
+    /// other arguments. A client, a load or anything else outside the cluster is `client1`, which
+    /// names its host and, through a relay, the member that it must be.
     pub fn command(&self, own: &str) -> Command {
         let conf = format!("{own}.conf");
         let path = self.folder.path().join(&conf);
@@ -269,7 +269,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// What it said when it measured nothing.
+    /// Its output when it measured nothing.
     pub fn bench(&self, options: &[impl AsRef<OsStr>]) -> Result<Json, String> {
         measured(self.load(options))
     }
@@ -288,7 +288,7 @@ impl Drop for Cluster {
 ///
 /// # Errors
 ///
-/// What it said when it measured nothing.
+/// Its output when it measured nothing.
 pub fn measured(load: Child) -> Result<Json, String> {
     let output = load.wait_with_output().map_err(|error| error.to_string())?;
     let printed = serde_json::from_slice::<Json>(&output.stdout).ok();

@@ -31,7 +31,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Holds back for `delay` what is sent to each of the `members`, ports of 127.0.0.1.
+    /// Delays datagrams to each of the `members`, ports of 127.0.0.1, by `delay`.
     pub fn start(members: impl Iterator<Item = u32>, delay: Duration) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let mut relay = Relay { ports: BTreeMap::new(), is_over, threads: Vec::new() };
@@ -82,7 +82,7 @@ fn deliver(due: &Receiver<Due>, member: u32) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     for (at, datagram) in due {
         thread::sleep(at.saturating_duration_since(Instant::now()));
-        // Whoever is not there loses it, as on any network.
+        // A member that is not there loses it, as on any network.
         let _ = socket.send_to(&datagram, ("127.0.0.1", member as u16));
     }
 }

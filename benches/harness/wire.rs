@@ -1,5 +1,5 @@
-//! A network of hosts whose links carry so many bits a second: a network namespace for each
-//! process, a bridge between them, and a token bucket at both ends of every link.
+//! A network of hosts whose links have a given rate: a network namespace for each process, a bridge
+//! between them, and a token bucket at both ends of every link.
 //!
 //! The bridge sends a group's datagrams only to its members, as a switch with IGMP snooping and a
 //! querier does. Namespaces have no names: each is held by a process that ends with this one, and
@@ -37,7 +37,7 @@ const MEANS: [Means; 2] = [
     },
 ];
 
-/// What must work in a namespace.
+/// The commands that must work in a namespace.
 const NEEDED: &str = "ip link add br0 type bridge && nft list ruleset && \
                       tc qdisc add dev br0 root tbf rate 1mbit burst 64k latency 20ms";
 
@@ -183,7 +183,8 @@ impl Wire {
         words
     }
 
-    /// Runs a command where the bridge is, and demands that it succeeds. Returns what it prints.
+    /// Runs a command in the bridge's namespace, and demands that it succeeds. Returns what it
+    /// prints.
     pub fn in_hub(&self, words: &[&str], stdin: &str) -> String {
         self.run(&self.hub, words, stdin)
     }

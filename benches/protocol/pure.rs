@@ -22,7 +22,7 @@ pub struct Core {
     leader: Proposer,
     acceptors: Vec<Acceptor>,
     now: Time,
-    /// What the leader and an acceptor want done: kept over turns, as a driver does.
+    /// The effects of the leader and an acceptor: reused over turns, as a driver does.
     fx: Effects,
     votes: Effects,
     accepts: Vec<Message>,
@@ -51,7 +51,7 @@ impl Core {
         core
     }
 
-    /// Ends the leader's turn and carries messages to and fro until there are no more.
+    /// Ends the leader's turn and delivers messages both ways until there are no more.
     fn settle(&mut self) {
         let Core { leader, acceptors, now, fx, votes, accepts } = self;
         let now = *now;

@@ -1,4 +1,4 @@
-//! What is measured: each function at one point of an axis.
+//! The measurements: each function measures one point of an axis.
 
 use std::fs;
 use std::io::Write;
@@ -29,7 +29,7 @@ pub fn rate(shape: Shape, seconds: &str) -> f64 {
     figure(&Cluster::start(shape), &options, "values_per_second")
 }
 
-/// Megabytes a second, of values of so many bytes.
+/// Megabytes a second, with values of `size` bytes.
 pub fn megabytes(program: &'static str, size: u64, seconds: &str) -> f64 {
     let cluster = Cluster::start(Shape { program, ..Shape::PLAIN });
     let size = size.to_string();
@@ -42,7 +42,7 @@ fn one_at_a_time(cluster: &Cluster, seconds: &str) -> f64 {
     figure(cluster, &["--outstanding", "1", "--duration", seconds], "p50_us")
 }
 
-/// A cluster whose round trips take so many microseconds longer than here, and how long to measure
+/// A cluster whose round trips take `micros` microseconds longer than here, and how long to measure
 /// it: some round trips.
 fn far_away(program: &'static str, micros: u64, seconds: &str) -> (Cluster, String) {
     let round_trip = Some(Duration::from_micros(micros));
@@ -51,20 +51,20 @@ fn far_away(program: &'static str, micros: u64, seconds: &str) -> (Cluster, Stri
     (cluster, seconds.parse::<f64>().unwrap_or(1.0).max(least).to_string())
 }
 
-/// The median of one value at a time, in round trips of so many microseconds.
+/// The median of one value at a time, in round trips of `micros` microseconds.
 pub fn in_round_trips(program: &'static str, micros: u64, seconds: &str) -> f64 {
     let (cluster, seconds) = far_away(program, micros, seconds);
     one_at_a_time(&cluster, &seconds) / micros as f64
 }
 
-/// Values a second, 4096 in flight, with round trips of so many microseconds.
+/// Values a second, 4096 in flight, with round trips of `micros` microseconds.
 pub fn far_rate(program: &'static str, micros: u64, seconds: &str) -> f64 {
     let (cluster, seconds) = far_away(program, micros, seconds);
     let options = ["--outstanding", "4096", "--duration", &seconds];
     figure(&cluster, &options, "values_per_second")
 }
 
-/// Values a second when everything shares so many processors.
+/// Values a second when everything shares `count` processors.
 pub fn on_processors(program: &'static str, count: u64, seconds: &str) -> f64 {
     let processors = Some(&*String::leak(format!("0-{}", count - 1)));
     rate(Shape { program, processors, ..Shape::PLAIN }, seconds)
@@ -100,20 +100,21 @@ impl Drop for Spinning {
     }
 }
 
-/// Values a second beside so many threads that never wait.
+/// Values a second beside `threads` threads that never wait.
 pub fn busy_rate(program: &'static str, threads: u64, seconds: &str) -> f64 {
     let _spinning = Spinning::start(threads);
     rate(Shape { program, ..Shape::PLAIN }, seconds)
 }
 
-/// The median of one value at a time beside so many threads that never wait, in microseconds.
+/// The median of one value at a time beside `threads` threads that never wait, in microseconds.
 pub fn busy_wait(program: &'static str, threads: u64, seconds: &str) -> f64 {
     let _spinning = Spinning::start(threads);
     one_at_a_time(&Cluster::start(Shape { program, ..Shape::PLAIN }), seconds)
 }
 
-/// How long it takes until everything is decided when the processes whose names begin with `who`
-/// go on after so many seconds, and values were asked for before, meanwhile and then: milliseconds.
+/// How many milliseconds it takes until everything is decided after the processes whose names begin
+/// with `who` were stopped for `seconds` seconds, with values requested before, meanwhile and
+/// afterwards.
 pub fn after_pause(program: &'static str, who: &str, seconds: u64) -> f64 {
     const EACH: u64 = 1000;
     /// As long as everybody's answer is awaited; nothing that ends takes as long.
@@ -148,18 +149,19 @@ pub fn after_pause(program: &'static str, who: &str, seconds: u64) -> f64 {
     let elapsed = decided(3 * EACH);
     drop(stdin);
     let _ = client.kill().and_then(|()| client.wait());
-    // Nothing shorter is told apart, and none would be a ratio to nothing.
+    // Shorter times cannot be measured, and zero would have no ratio.
     elapsed.as_secs_f64().max(0.01) * 1e3
 }
 
-/// The rate with so many clients, and the nanoseconds of its own that the leader spends on a value.
+/// The rate with `clients` clients, and the processor time that the leader spends on a value, in
+/// nanoseconds.
 pub fn load(program: &'static str, clients: u64, seconds: &str) -> (f64, f64) {
     let cluster = Cluster::start(Shape { program, ..Shape::PLAIN });
     let clients = clients.to_string();
     let options = ["--clients", &clients, "--outstanding", "4096", "--duration", seconds];
     let measured = bench(&cluster, &options);
     let of = |name: &str| measured[name].as_f64().unwrap_or_else(|| panic!("{name} in {measured}"));
-    // It works as long as it is asked, also before and after what is measured.
+    // It works as long as there are requests, even before and after the measurement.
     let decided = cluster.decided(1).max(of("values") as u64) as f64;
     (of("values_per_second"), own_time(&cluster, "proposer") / decided * 1e9)
 }
@@ -182,7 +184,7 @@ pub fn fed(program: &'static str, clients: u64, _: &str) -> f64 {
         })
         .collect();
     for mut client in clients {
-        // One that does not finish in time is told by what is decided.
+        // The decisions show one that does not finish in time.
         let _ = client.wait();
     }
     let elapsed = begin.elapsed().as_secs_f64();
@@ -190,7 +192,7 @@ pub fn fed(program: &'static str, clients: u64, _: &str) -> f64 {
     cluster.decided(1) as f64 / elapsed
 }
 
-/// The median of one value at a time, after so many sessions were served.
+/// The median of one value at a time, after `sessions` sessions were served.
 pub fn after_sessions(program: &'static str, sessions: u64, seconds: &str) -> f64 {
     const AT_ONCE: u64 = 1000;
     let cluster = Cluster::start(Shape { program, ..Shape::PLAIN });
@@ -205,7 +207,7 @@ pub fn after_sessions(program: &'static str, sessions: u64, seconds: &str) -> f6
     one_at_a_time(&cluster, seconds)
 }
 
-/// How long a leader-assigned value takes when one of a client lies so far above all others.
+/// How long a leader-assigned value takes when a client-assigned one lies `holes` above all others.
 pub fn above_holes(program: &'static str, holes: u64, _: &str) -> f64 {
     let cluster = Cluster::start(Shape { program, ..Shape::PLAIN });
     cluster.ask(1, &(holes + 1).to_string());
@@ -214,11 +216,11 @@ pub fn above_holes(program: &'static str, holes: u64, _: &str) -> f64 {
     begin.elapsed().as_secs_f64() * 1e3
 }
 
-/// What a cluster may have of memory before it gets a late learner, which has a fifth of it again.
+/// How much memory a cluster may use before it gets a late learner, which needs a fifth more.
 const MEMORY: u64 = 8 << 30;
 
-/// What a learner needs for each of so many values, of sessions that were served side by side,
-/// when it starts after all of them are decided: microseconds of processor, its start included.
+/// How many microseconds of processor time, including its start, a learner needs for each of
+/// `values` values of `sessions` concurrent sessions when it starts after all of them are decided.
 pub fn late_learner(program: &'static str, sessions: u64, values: u64) -> f64 {
     let mut cluster = Cluster::start(Shape { program, ..Shape::PLAIN });
     let clients = sessions.to_string();

@@ -6,7 +6,7 @@
 //!
 //! Options: `--only clients,loss` for some axes, `--rounds 3`, `--seconds 1` for a run, `--small 1`
 //! for the few points of continuous integration, whose limits are demanded: status 1 beyond them;
-//! `--long 1` for the points that take a minute and gigabytes, too.
+//! `--long 1` for the points that take a minute and gigabytes as well.
 
 mod measures;
 
@@ -46,7 +46,7 @@ struct Axis {
 /// may have had the processors meanwhile.
 const TRIES: u32 = 3;
 
-/// What most axes are, but for the name, the points and the measure.
+/// The defaults of an axis, for all but the name, the points and the measure.
 const PLAIN: Axis = Axis {
     name: "",
     figure: "values/s, 4096 of one client in flight",
@@ -242,7 +242,7 @@ fn median(figures: &mut [f64]) -> f64 {
     figures[figures.len() / 2]
 }
 
-/// What was typed.
+/// The command line's options.
 struct Options {
     only: Option<String>,
     rounds: u32,
@@ -276,7 +276,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Options {
     options
 }
 
-/// Measures an axis at some points, and prints a table. Returns what is beyond the limit.
+/// Measures an axis at some points, and prints a table. Returns the points beyond the limit.
 fn table(axis: &Axis, points: &[u64], options: &Options) -> Vec<String> {
     println!("\n{}: {}\n", axis.name, axis.figure);
     let against = if options.against.is_some() { " other | this to other |" } else { "" };

@@ -23,10 +23,10 @@ const ELECTION: Duration = Duration::from_secs(10);
 const CATCH_UP: Duration = Duration::from_secs(1);
 /// Between two questions for the leader.
 const PROBE_INTERVAL: Duration = Duration::from_millis(20);
-/// After so long without an answer everything in flight is sent again: a library repeats no message
-/// of its own before it hears more.
+/// After how long without an answer everything in flight is sent again: a library repeats no
+/// message of its own before it hears more.
 const RETRY: Duration = Duration::from_millis(200);
-/// After so long the run has failed.
+/// After how long without an answer the run has failed.
 const STUCK: Duration = Duration::from_secs(5);
 
 /// The node processes; they die with this one.
@@ -36,7 +36,7 @@ struct Nodes {
 }
 
 impl Nodes {
-    /// Starts the nodes, and tells each where the others are.
+    /// Starts the nodes, and gives each the addresses of the others.
     fn start() -> io::Result<Self> {
         let this = env::current_exe()?;
         let mut nodes = Nodes { children: Vec::new(), addresses: Vec::new() };
@@ -66,7 +66,7 @@ impl Nodes {
         Ok(nodes)
     }
 
-    /// Asks the nodes for their states until `is_enough` of what is known of each.
+    /// Asks the nodes for their states until `is_enough` holds for them.
     fn ask(
         &self,
         socket: &UdpSocket,
@@ -98,7 +98,7 @@ impl Nodes {
     }
 }
 
-/// What a node says of itself.
+/// A node's report of its state.
 #[derive(Clone, Copy, Debug, Default)]
 struct State {
     is_leader: bool,
@@ -120,7 +120,7 @@ impl Drop for Nodes {
     }
 }
 
-/// What is in flight, and what came of the rest.
+/// The values in flight, and the results of the others.
 struct Load<'a> {
     asked: &'a Asked,
     socket: UdpSocket,
@@ -158,7 +158,7 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Sends again what was not answered.
+    /// Sends unanswered values again.
     fn submit_again(&mut self) -> Result<(), String> {
         for place in 0..self.in_flight.len() {
             if self.in_flight[place].is_some() {

@@ -31,7 +31,7 @@ const ELECTION: Duration = Duration::from_secs(15);
 const CATCH_UP: Duration = Duration::from_secs(1);
 /// Between two questions for their states.
 const PROBE_INTERVAL: Duration = Duration::from_millis(50);
-/// After so long without an answer the run has failed.
+/// After how long without an answer the run has failed.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// Measures etcd, and prints one JSON object like that of `paxos bench --json`.
@@ -97,7 +97,7 @@ impl Members {
         Ok(members)
     }
 
-    /// Where member `id` says what goes wrong.
+    /// The log of member `id`.
     fn log(&self, id: usize) -> PathBuf {
         self.folder.path().join(format!("m{id}.log"))
     }

@@ -28,7 +28,7 @@ use crate::pure::VALUES;
 #[cfg(feature = "raft")]
 use crate::raft_peer::RaftPeer;
 
-/// What can be measured.
+/// The libraries that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Library {
     Omnipaxos,

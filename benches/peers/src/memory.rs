@@ -11,7 +11,7 @@ use crate::pure::{Core, VALUES};
 /// How many ticks it may take until there is a leader.
 const ELECTION_TICKS: u64 = 1000;
 
-/// The nodes, and what is on its way between them.
+/// The nodes, and the messages on their way between them.
 struct Cluster<P: Peer> {
     peers: Vec<P>,
     messages: Vec<(u64, P::Message)>,
@@ -37,7 +37,7 @@ impl<P: Peer> Cluster<P> {
         Err("the first node does not become leader".to_owned())
     }
 
-    /// Carries messages to and fro until there are no more.
+    /// Delivers messages both ways until there are no more.
     fn settle(&mut self) {
         loop {
             let Cluster { peers, messages, decided, count } = self;

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 use crossbeam_channel::{Receiver, bounded};
 use socket2::SockRef;
 
-/// How often a library is told that time passes, and the longest wait.
+/// How often a library gets its tick, and the longest wait.
 pub const TICK: Duration = Duration::from_millis(10);
 /// As in `paxos`.
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
@@ -42,7 +42,7 @@ pub fn open() -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// What has arrived, in batches.
+/// Received datagrams, in batches.
 pub enum Source {
     Channel(Receiver<Arrived>, Duration),
     Inline(Polling),
@@ -76,7 +76,7 @@ impl Source {
         Ok(Source::Channel(receiver, busy_poll))
     }
 
-    /// Waits for a datagram, and takes what has gathered behind it. Empty after [`TICK`].
+    /// Waits for a datagram, and takes those that have gathered behind it. Empty after [`TICK`].
     pub fn batch(&mut self, batch: &mut Vec<Arrived>) -> io::Result<()> {
         batch.clear();
         match self {
@@ -160,7 +160,7 @@ impl Polling {
         match self.socket.recv_from(&mut self.buffer) {
             Ok((length, sender)) => Ok(Some((self.buffer[..length].into(), sender))),
             Err(error) => match error.kind() {
-                // Somebody to whom this socket has sent is gone.
+                // A process to which this socket has sent is gone.
                 io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::WouldBlock
                 | io::ErrorKind::TimedOut

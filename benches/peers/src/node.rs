@@ -14,7 +14,7 @@ use crate::wire::{self, Datagram, MESSAGE_BYTES, Outbox, Pieces};
 /// How much longer than the measurement a node lives if nobody ends it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Runs node `id` until its standard input ends, that is as long as its parent lives.
+/// Runs node `id` until its standard input ends, that is, until its parent ends.
 ///
 /// It prints its port, and then expects those of all nodes in one line.
 pub fn run<P: Peer>(asked: &Asked, id: u64) -> Result<(), String> {
@@ -121,7 +121,7 @@ impl<P: Peer> Node<P> {
         Ok(())
     }
 
-    /// Tells the client what is decided, and the other nodes what the library says.
+    /// Sends decisions to the client, and the library's messages to the other nodes.
     fn flush(&mut self) -> Result<(), String> {
         self.proposed_bytes = 0;
         self.peer.flush(&mut self.messages, &mut self.decided);

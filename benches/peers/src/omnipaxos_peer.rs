@@ -106,7 +106,7 @@ impl Peer for OmniPaxosPeer {
         self.server.take_outgoing_messages(&mut self.outgoing);
         messages.extend(self.outgoing.drain(..).map(|message| (message.get_receiver(), message)));
         let reported = std::mem::replace(&mut self.reported, self.server.get_decided_idx());
-        // A follower has nobody to tell.
+        // A follower reports to nobody.
         if self.reported == reported || !self.is_leader() {
             return;
         }

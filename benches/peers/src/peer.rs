@@ -1,11 +1,11 @@
-//! What a consensus library is to the harness.
+//! The harness's interface to a consensus library.
 
 use std::sync::Arc;
 
 /// How many nodes there are; their ids start at 1.
 pub const NODES: u64 = 3;
 
-/// What is proposed: a client's number (see [`number_of`]) and its value. Cheap to clone.
+/// A proposal: a client's number (see [`number_of`]) and its value. Cheap to clone.
 pub type Proposal = Arc<[u8]>;
 
 /// The number of a proposal.
@@ -20,14 +20,14 @@ pub fn proposal(number: u64, value: &[u8]) -> Proposal {
 
 /// A node of a consensus library.
 pub trait Peer: Sized {
-    /// What nodes say to each other.
+    /// The messages between nodes.
     type Message;
 
     /// Node `id`. At most `batch` values are proposed between two flushes.
     ///
     /// # Errors
     ///
-    /// What the library says of its configuration.
+    /// The library's error about its configuration.
     fn new(id: u64, batch: usize) -> Result<Self, String>;
 
     /// Called every [`crate::network::TICK`].
@@ -45,7 +45,7 @@ pub trait Peer: Sized {
     /// Takes a message in.
     fn step(&mut self, message: Self::Message);
 
-    /// What is to be sent, each with its receiver, and the numbers that are decided by now.
+    /// The messages to send, each with its receiver, and the numbers that are decided by now.
     fn flush(&mut self, messages: &mut Vec<(u64, Self::Message)>, decided: &mut Vec<u64>);
 
     /// Appends a message's bytes.

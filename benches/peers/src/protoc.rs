@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::{env, fs};
 
-/// What is asked for with `--version`: the last generation that raft's build accepts.
+/// The answer to `--version`: the last generation that raft's build accepts.
 const VERSION: &str = "libprotoc 3.21.0";
 
 fn compile() -> Result<(), String> {

@@ -62,12 +62,12 @@ impl Peer for RaftPeer {
     }
 
     fn propose(&mut self, proposal: &Proposal) {
-        // What is dropped, the client sends again.
+        // If it is dropped, the client sends it again.
         let _ = self.node.propose(Vec::new(), proposal.to_vec());
     }
 
     fn step(&mut self, message: Message) {
-        // It refuses what comes from nodes it does not know, and there are none.
+        // It refuses messages of nodes it does not know, and there are none.
         let _ = self.node.step(message);
     }
 

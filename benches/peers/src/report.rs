@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 /// How long the histogram reaches, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
 
-/// What a client has measured.
+/// A client's measurements.
 pub struct Measured {
     /// How many values were in flight.
     pub outstanding: u64,

@@ -1,4 +1,4 @@
-//! What is in a datagram: between a client and a node, and around the messages of a library.
+//! The content of datagrams: between a client and a node, and around the messages of a library.
 //!
 //! Everything comes from processes of this run; what cannot be read is an error all the same.
 
@@ -125,7 +125,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a message that `encode` writes, and sends what it no longer fits behind.
+    /// Adds a message that `encode` writes, after sending the datagram if it does not fit any more.
     ///
     /// A message is longer than a datagram only when a library brings a node up to date that has
     /// lost something: neither library has a limit then.
