@@ -36,8 +36,8 @@ fn literal(text: &str) -> Option<(String, &str)> {
     None
 }
 
-/// What a reader can search for: the first words of the first piece between the placeholders that
-/// has three words, else of the longest.
+/// The words that a reader can search for: the first ones of the first piece between placeholders
+/// that has three words, or of the longest piece.
 fn beginning(format: &str) -> String {
     let pieces = format.split('{').enumerate().map(|(place, piece)| match place {
         0 => piece,
@@ -90,7 +90,7 @@ fn alarms() -> Vec<(String, String)> {
     found
 }
 
-/// Every source file of what a process runs: its path and its text.
+/// Every source file that a process runs: its path and its text.
 fn sources() -> Vec<(String, String)> {
     let mut folders = vec![home().join("src"), home().join("kv/src")];
     let mut found = Vec::new();
@@ -133,7 +133,7 @@ fn every_alarm_is_explained() {
     assert!(missing.is_empty(), "docs/alarms.md does not explain:\n{missing}");
 }
 
-/// What is explained and said no more misleads.
+/// An explanation of a line that is never logged misleads.
 #[test]
 fn every_explained_alarm_can_be_logged() {
     let page = page();

@@ -1,7 +1,7 @@
 //! The names that programs build on, as a list that is committed: nobody changes them by accident.
 //!
-//! `REWRITE=1 cargo test --test api` writes the list anew. What it loses then is a break, and a
-//! line of the changelog.
+//! `REWRITE=1 cargo test --test api` rewrites the list. Anything it loses then is a breaking
+//! change, and a line of the changelog.
 
 // A test that cannot set itself up has failed.
 #![allow(clippy::unwrap_used)]
@@ -20,7 +20,7 @@ fn code(path: &Path) -> String {
     text.split("#[cfg(test)]").next().unwrap().to_owned()
 }
 
-/// What `text` makes public: its items and their methods, each with the type it belongs to.
+/// The public items of `text` and their methods, each with the type it belongs to.
 fn items(text: &str) -> Vec<String> {
     let (mut found, mut of) = (Vec::new(), String::new());
     for line in text.lines().filter(|line| !line.is_empty()) {

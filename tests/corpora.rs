@@ -1,5 +1,5 @@
-//! Replays the corpora of the fuzz targets, so that what a fuzzer found once stays found, and tries
-//! what a simple mutator makes of them.
+//! Replays the corpora of the fuzz targets, so that a bug found once stays found, and tries simple
+//! mutations of them.
 
 // A test that cannot set itself up has failed.
 #![allow(clippy::unwrap_used)]

@@ -22,7 +22,7 @@ const OTHERS: [&str; 6] = [
     "fuzz/README.md",
 ];
 
-/// What may stand behind the opening fence of a block.
+/// The words allowed behind the opening fence of a block.
 const MARKS: [&str; 10] = [
     "sh",
     "sh excerpt",
@@ -51,7 +51,7 @@ fn links(page: &Page) -> Vec<(usize, &str)> {
     page.prose().into_iter().flat_map(targets).collect()
 }
 
-/// What a link behind `#` calls a heading.
+/// The names of headings, as links behind `#` spell them.
 fn anchors(page: &Page) -> BTreeSet<String> {
     let headings = page.prose().into_iter().filter(|(_, line)| line.starts_with('#'));
     let anchor = |(_, line): (usize, &str)| {

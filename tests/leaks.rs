@@ -29,7 +29,7 @@ fn count(folder: &str) -> usize {
     fs::read_dir(Path::new("/proc/self").join(folder)).unwrap().count()
 }
 
-/// A whole durable cluster in this process, from its start to its end. It finds its log again.
+/// A complete durable cluster in this process, from its start to its end. It finds its log again.
 fn live(cluster: &Cluster, life: u64) {
     let roles = [Role::Proposer, Role::Acceptor, Role::Learner];
     let start = |id| cluster.node(id, &roles).unwrap();

@@ -1,5 +1,5 @@
-//! The library in somebody else's process: whole clusters over the loopback interface, without a
-//! process of their own.
+//! The library embedded in a process: complete clusters over the loopback interface, without
+//! processes of their own.
 
 // A test that cannot set itself up has failed.
 #![allow(clippy::unwrap_used)]
@@ -181,8 +181,9 @@ impl StateMachine for Sum {
     }
 }
 
-/// A replica is stopped, and goes on from what it has kept; another one, which has kept nothing,
-/// applies everything, and comes to the same. What cannot be restored stops the start.
+/// A replica is stopped, and goes on from what it has kept; another one, which has stored nothing,
+/// applies everything, and reaches the same state. A snapshot that cannot be restored stops the
+/// start.
 #[test]
 fn a_replica_goes_on_from_its_snapshot() {
     const COUNT: u64 = 3_000;
@@ -261,8 +262,8 @@ impl StateMachine for Slow {
     }
 }
 
-/// The disk of the snapshots hangs when a replica is stopped. The snapshot is given up, or becomes
-/// whole, when the disk goes on, and whatever was called is there again.
+/// The disk of the snapshots hangs when a replica is stopped. The snapshot is given up, or
+/// completed, when the disk goes on, and every call is there again.
 #[test]
 fn a_replica_is_stopped_in_time_while_its_snapshot_is_written() {
     let folder = tempfile::tempdir().unwrap();
@@ -395,7 +396,7 @@ fn reads_in_vain_do_not_pile_up() {
     assert_eq!(read(SOON), Err(ReadError::Full));
     assert_eq!(replica.read(Consistency::Local, SOON, |machine| machine.0.len()), Ok(0));
     drop(barriers);
-    // Now somebody answers, and what waits is served.
+    // Now the acceptors answer, and waiting reads are served.
     let waiting = replica.try_barrier().unwrap();
     let _nodes = nodes(&cluster);
     assert!(waiting.wait(SOON).unwrap().decided().is_some());

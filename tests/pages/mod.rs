@@ -18,7 +18,7 @@ pub struct Page {
 pub struct Block {
     /// The line of its opening fence, from 1.
     pub line: usize,
-    /// What stands behind the opening fence.
+    /// The word behind the opening fence.
     pub mark: String,
     /// Its lines, without the indentation of the fence.
     pub text: String,
@@ -82,7 +82,8 @@ impl Page {
     }
 }
 
-/// Whether `printed` is what the page says. A line `...` of it stands for any lines, also none.
+/// Whether `printed` is what the page says. A line `...` of it stands for any number of lines, even
+/// none.
 pub fn is_as_said(said: &str, printed: &str) -> bool {
     fn fits(said: &[&str], printed: &[&str]) -> bool {
         match (said, printed) {

@@ -1,4 +1,5 @@
-//! What `paxos doctor` says: every fault is made, on hosts of their own, and the sentence is read.
+//! The diagnoses of `paxos doctor`: every fault is caused, on separate hosts, and the sentence is
+//! read.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -25,7 +26,7 @@ struct Clinic {
     roles: Vec<Child>,
 }
 
-/// What a doctor said, and its exit status.
+/// A doctor's output, and its exit status.
 struct Said {
     text: String,
     status: Option<i32>,
@@ -46,7 +47,8 @@ impl Clinic {
         Some(clinic)
     }
 
-    /// Writes the configuration of `name`: `more` settings, and what they leave to say.
+    /// Writes the configuration of `name`: the settings in `more`, and the usual ones that they
+    /// leave out.
     fn configure(&self, name: &str, more: &str) {
         let own = format!("interface {}", address(name));
         let usual = [
@@ -546,7 +548,7 @@ fn a_process_that_does_not_fetch_its_datagrams() {
     let Some(mut clinic) = Clinic::open("a process that sleeps") else { return };
     clinic.configure(NORTH, "socket_buffer_bytes 4096");
     clinic.start(NORTH, "learner", "1");
-    // It must have its socket; its heartbeats tell.
+    // It must have its socket; its heartbeats show that.
     let pid = clinic.roles[0].id().to_string();
     thread::sleep(Duration::from_millis(300));
     assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());

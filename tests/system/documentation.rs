@@ -1,4 +1,4 @@
-//! The commands of the README and of docs/ do what is said there.
+//! The commands of the README and of docs/ do what the pages say.
 //!
 //! A page's blocks marked `sh` are pasted into one shell, in order, in a copy of the project; each
 //! must succeed. A block marked `text output` is what the block before it prints, but for its lines

@@ -1,4 +1,4 @@
-//! What acceptors keep: their data is lost, mixed up, damaged or torn, or the disk fails.
+//! The data of acceptors: lost, mixed up, damaged or torn, or on a disk that fails.
 
 use std::fs;
 use std::io::Write;
@@ -38,7 +38,7 @@ fn killed_cluster() -> World {
     world
 }
 
-/// What can be done when something that an acceptor stored is not there any more.
+/// The cure when something that an acceptor stored is missing.
 const CURE: &str = "byte for byte the last state of this acceptor";
 
 /// Where an acceptor keeps its data.
@@ -128,14 +128,14 @@ fn a_second_process_with_the_same_data_is_refused() {
 /// How long a frame's header is.
 const HEADER_BYTES: usize = 24;
 
-/// What every frame of an acceptor's log begins with: the secret of its directory.
+/// The beginning of every frame of an acceptor's log: the secret of its directory.
 fn token(world: &World, id: u32) -> [u8; 8] {
     let identity = fs::read_to_string(data(world, id).join("identity")).unwrap();
     let token = identity.lines().find_map(|line| line.strip_prefix("token ")).unwrap();
     u64::from_str_radix(token, 16).unwrap().to_le_bytes()
 }
 
-/// How long the frames of a log are together. Behind them is room, in zeros.
+/// The total length of the frames of a log. Preallocated zeros follow them.
 fn stored(log: &[u8], token: [u8; 8]) -> usize {
     let mut end = 0;
     while log[end..].starts_with(&token) {
@@ -178,7 +178,7 @@ fn a_damaged_log_stops_the_start() {
 #[test]
 fn a_torn_tail_is_cut() {
     let mut world = killed_cluster();
-    // What was written and not answered: the beginning of one more frame.
+    // Written but not answered: the beginning of one more frame.
     let mut whole = fs::read(log(&world, 1)).unwrap();
     let token = token(&world, 1);
     whole.truncate(stored(&whole, token));
@@ -196,7 +196,7 @@ fn a_torn_tail_is_cut() {
     world.await_lines(&[1, 2], 2500, SOON);
     world.expect_all_delivered();
     assert!(world.said("acceptor1").contains("cut 16 bytes of a torn record"));
-    // What it stored since stands where the torn bytes were.
+    // Later records stand where the torn bytes were.
     let now = fs::read(log(&world, 1)).unwrap();
     assert!(now.len() > whole.len() && now.starts_with(&whole));
     assert!(now[whole.len()..].starts_with(&token));
@@ -299,8 +299,8 @@ fn a_write_that_finds_no_room_ends_no_acceptor() {
     assert!(world.end_of("acceptor2", SOON).success(), "{}", world.said("acceptor2"));
 }
 
-/// What a failed fdatasync left on the disk is unknown, and trying again may succeed without having
-/// written anything. So it is never tried again, and nothing is answered.
+/// It is unknown what a failed fdatasync left on the disk, and a second one may succeed without
+/// having written anything. So it is never tried again, and nothing is answered.
 #[test]
 fn a_failed_sync_ends_the_acceptor_without_a_word() {
     let strace = ["strace", "-D", "-f", "-qq", "-o"];
@@ -420,7 +420,7 @@ fn adopt(world: &World, id: u32) -> std::process::Output {
     command.output().unwrap()
 }
 
-/// What a majority is must not change under those who voted.
+/// The size of a majority must not change once acceptors have voted.
 #[test]
 fn another_number_of_acceptors_is_refused_with_both() {
     if Network::asked() == Network::Unicast {
@@ -439,7 +439,8 @@ fn another_number_of_acceptors_is_refused_with_both() {
     }
 }
 
-/// Who removes the data of an acceptor that runs is told so while there is something to be done.
+/// An operator who removes the data of a running acceptor hears of it while there is still
+/// something to do.
 #[test]
 fn an_acceptor_whose_data_is_removed_ends_and_says_so() {
     let world = strike(cluster(), |world| {

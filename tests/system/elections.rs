@@ -1,5 +1,5 @@
-//! Links that are cut for good, between hosts of their own: somebody leads who is of use, and a
-//! leader that is of use is left alone. `sim::lasting` draws such cuts by the thousand.
+//! Links that are cut for good, between separate hosts: a useful proposer leads, and a useful
+//! leader is left alone. `sim::lasting` draws such cuts by the thousand.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn changes_after(test: &str, fault: impl FnOnce(&Network)) -> Option<usize> {
     });
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     world.expect_all_delivered();
-    // They know it, too.
+    // They know it as well.
     for client in ["client1", "client2"] {
         assert!(world.end_of(client, SOON).success(), "{client} {}", world.said(client));
     }
@@ -86,7 +86,7 @@ fn no_learner_hears_the_leader() {
     assert!(changes.is_none_or(|changes| changes <= 1), "{changes:?} changes of leader");
 }
 
-/// The other learner does, and hands on what it hears.
+/// The other learner does, and passes on what it hears.
 #[test]
 fn the_leading_learner_does_not_hear_the_leader() {
     let changes = changes_after("a leading learner that does not hear the leader", |network| {

@@ -30,7 +30,7 @@ pub fn strike(mut world: World, fault: impl FnOnce(&mut World)) -> World {
             let mut stdin = world.feed_slowly(id, &["0", "0", "auto"]);
             let is_over = Arc::clone(&is_over);
             thread::spawn(move || {
-                // Parts of no particular length, so that lines arrive torn, too.
+                // Parts of no particular length, so that lines arrive torn as well.
                 for (number, part) in fed.as_bytes().chunks(997).enumerate() {
                     if number * 997 > fed.len() * 3 / 4 {
                         happens(2 * SOON, || is_over.load(Ordering::Relaxed));
@@ -99,7 +99,7 @@ fn an_acceptor_is_killed() {
 fn the_leading_learner_is_killed_and_the_other_misses_nothing() {
     let mut world = survive(|world| world.kill("learner1"));
     world.await_lines(&[2], 2 * COUNT, SOON);
-    // It comes back, begins its file anew, and fetches everything.
+    // It comes back, starts its file over, and fetches everything.
     world.start("learner1", &[]);
     world.await_lines(&[1], 2 * COUNT, SOON);
     world.expect_all_delivered();

@@ -34,7 +34,7 @@ fn a_client_with_undecided_values_says_how_many_and_ends_with_1() {
     assert!(world.said("client2").contains("5 of 5 values are not known"), "when it is ended");
 }
 
-/// Two clients ask for the same instances: one wins each, and the other is told how many it lost.
+/// Two clients ask for the same instances: one wins each, and the other learns how many it lost.
 #[test]
 fn a_client_that_lost_instances_is_told_so() {
     let mut world = World::new();
@@ -76,7 +76,7 @@ fn the_argument_vector_names_configuration_role_and_id() {
     assert!(is_found, "{vector:?}");
 }
 
-/// The results file is begun anew, and results/ is made when it is missing.
+/// The results file is started over, and results/ is created when it is missing.
 #[test]
 fn a_learner_begins_its_file_anew() {
     let mut world = World::new();

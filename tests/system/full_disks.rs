@@ -1,4 +1,4 @@
-//! Disks that are full: of what acceptors may take, and of what there is.
+//! Disks that are full: by the limit for acceptors, and by the size of the disk.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use crate::world::{SOON, World, happens, text};
 /// How long some tens of megabytes may take on a busy machine.
 const LATER: Duration = Duration::from_secs(120);
 
-/// How many values, of so many bytes, and how many of them fit what the acceptors may take.
+/// How many values, of how many bytes, and how many of them fit the acceptors' limit.
 const COUNT: usize = 9_000;
 const BYTES: usize = 8_000;
 const FITTING: usize = 7_000;
@@ -21,9 +21,9 @@ fn decided(world: &World) -> usize {
     world.lines(1)
 }
 
-/// The log is held back by a keeper that does not run, until the acceptors have no room. Nobody
-/// dies: clients are told and wait, and the library refuses. When the keeper runs, room is made,
-/// and all goes on.
+/// The log is held back by a keeper that does not run, until the acceptors have no room. No process
+/// dies: clients are told and wait, and the library refuses. When the keeper runs, space is freed,
+/// and everything goes on.
 #[test]
 fn what_keepers_hold_back_fills_disks_and_they_clear_by_themselves() {
     let mut world = World::alone();

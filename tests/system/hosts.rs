@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::faults::{COUNT, strike};
 use crate::world::{Network as Carrier, SOON, World, happens, skip, succeeds, text};
 
-/// Everybody who has a host.
+/// All processes that have a host.
 pub const NAMES: [&str; 10] = [
     "acceptor1",
     "acceptor2",
@@ -132,7 +132,8 @@ impl Network {
         self.guests.insert(guest, host);
     }
 
-    /// Runs a command where the bridge is, and demands that it succeeds. Returns what it prints.
+    /// Runs a command in the bridge's namespace, and demands that it succeeds. Returns what it
+    /// prints.
     pub fn at_hub(&self, words: &[&str]) -> String {
         self.run(self.hub.id(), words, "")
     }
@@ -178,8 +179,8 @@ impl Network {
         self.run(self.hub.id(), &["ip", "-batch", "-"], lines);
     }
 
-    /// Gives every host a second interface, on a bridge of its own, with the default route. What is
-    /// said to a group without naming an interface goes there, and what goes there is counted.
+    /// Gives every host a second interface, on a bridge of its own, with the default route.
+    /// Datagrams to a group without an interface go there, and are counted.
     fn add_default_routes(&self) {
         let mut wires = "link add br1 type bridge mcast_snooping 0\nlink set br1 up\n".to_owned();
         for name in NAMES {
@@ -376,7 +377,7 @@ fn the_default_route_is_another_network() {
     world.expect_all_delivered();
 }
 
-/// What is fed after the cut can only be decided by another leader, because the cut stays.
+/// Values fed after the cut can only be decided by another leader, because the cut stays.
 #[test]
 fn the_leader_is_not_heard_by_acceptors() {
     survive("a cut from the leader to the acceptors", |network, _| {
@@ -432,7 +433,7 @@ fn replace_the_leader(network: &Network, world: &World) {
     world.await_lines(&[1], before + 200, SOON);
 }
 
-/// As above, but whoever led meanwhile is dead when the first leader is connected again.
+/// As above, but the leaders in between are dead when the first leader is connected again.
 #[test]
 fn the_leader_comes_back_when_its_successors_are_dead() {
     survive("a leader that comes back alone", |network, world| {

@@ -1,4 +1,4 @@
-//! What may stand on a client's standard input.
+//! What may a client's standard input contain?
 
 use std::io::Write;
 use std::process::Stdio;

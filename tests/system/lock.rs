@@ -69,7 +69,8 @@ fn a_key_that_cannot_be_used_stops_every_role() {
     refused("paxos keygen");
 }
 
-/// Who has no key, or another, decides nothing; both sides say what is wrong, without a flood.
+/// Processes without the key, or with another one, decide nothing; both sides log what is wrong,
+/// without a flood.
 #[test]
 fn without_the_key_nothing_is_decided_and_both_sides_say_why() {
     let mut world = locked();

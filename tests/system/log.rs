@@ -1,4 +1,4 @@
-//! `paxos log`: an acceptor's directory, looked at while nobody works on it.
+//! `paxos log`: an acceptor's directory, examined while no process uses it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -93,7 +93,7 @@ fn what_a_start_would_refuse_is_refused_with_its_sentence() {
     let (status, _, said) = log(&["verify", copy.to_str().unwrap()]);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("log-00000001: the record at byte 0 is damaged"), "{said}");
-    // A byte in the middle of the original: show tells what is before it.
+    // A byte in the middle of the original: `show` lists what precedes it.
     let whole = log(&["show", folder]).1;
     let mut bytes = fs::read(path.join("log-00000001")).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
@@ -103,7 +103,7 @@ fn what_a_start_would_refuse_is_refused_with_its_sentence() {
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains(" is damaged, and it was stored whole"), "{said}");
     assert!(whole.starts_with(&printed) && printed.len() < whole.len() && !printed.is_empty());
-    // What the acceptor itself says at a start is the same.
+    // The acceptor itself says the same at a start.
     let (_, _, verified) = log(&["verify", folder]);
     world.start("acceptor1", &[]);
     world.end_of("acceptor1", SOON);

@@ -1,5 +1,5 @@
-//! A log that is kept whole on disks, and of which memories hold little: what each process takes,
-//! and what a learner gets that is late.
+//! A log that is complete on disks but of which memories hold little: how much each process uses,
+//! and what a late learner gets.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -11,8 +11,8 @@ use crate::world::{SOON, World, happens};
 /// How long reading all of it back may take on a busy machine.
 const LATER: Duration = Duration::from_secs(180);
 
-/// How much memory a process may take with `memory_bytes 64MiB`, in MiB: what it holds of the log,
-/// and what it takes anyway.
+/// How much memory a process may take with `memory_bytes 64MiB`, in MiB: the part of the log it
+/// holds, and its basic needs.
 const MOST_MIB: u64 = 80;
 
 const COUNT: usize = 110_000;

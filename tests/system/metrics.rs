@@ -1,4 +1,4 @@
-//! What processes say over HTTP, when `metrics` says where.
+//! What processes report over HTTP, if `metrics` is configured.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -137,7 +137,7 @@ fn a_node_shows_its_three_roles_at_one_port() {
     assert_eq!(world.said("node2").matches("metrics are at").count(), 1);
 }
 
-/// Whoever connects and says nothing, or nonsense, or much, costs nobody anything.
+/// A client that connects and sends nothing, or nonsense, or too much, disturbs nobody.
 #[test]
 fn bad_clients_are_let_go_and_the_role_goes_on() {
     let (world, addresses) = serving();
@@ -197,7 +197,7 @@ fn the_dashboard_can_be_imported_and_each_panel_says_what_to_do() {
     }
 }
 
-/// What promtool, Prometheus's own checker, says against `input`; nothing if that is well.
+/// The objections of promtool, Prometheus's own checker, to `input`; empty if there are none.
 fn promtool_objects(words: &[&str], input: &str) -> String {
     let mut checker = Command::new("promtool");
     checker.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

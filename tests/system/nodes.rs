@@ -15,7 +15,7 @@ fn start_nodes(world: &mut World, loss: &str) {
     }
 }
 
-/// Waits until each node's learner has delivered so much, going by its file.
+/// Waits until each node's learner has delivered `count` values, according to its file.
 fn await_delivered(world: &World, count: usize) {
     let lines = |id| world.decided(id).iter().filter(|byte| **byte == b'\n').count();
     let done = happens(SOON, || (1..=3).all(|id| lines(id) >= count));
@@ -67,7 +67,7 @@ fn a_node_ends_at_a_signal_and_as_a_whole() {
     await_delivered(&world, 10);
     world.signal("node1", "-TERM");
     assert!(world.end_of("node1", Duration::from_secs(5)).success());
-    // What one of its roles cannot live without ends all of them.
+    // A failure that ends one of its roles ends all of them.
     fs::remove_dir_all(world.path("data/acceptor-2")).unwrap();
     assert_eq!(world.end_of("node2", SOON).code(), Some(2), "{}", world.said("node2"));
 }

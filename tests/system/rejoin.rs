@@ -62,7 +62,7 @@ fn a_switch_forgets_who_is_a_member() {
     world.await_lines(&[1, 2], 2 * COUNT, SOON);
     world.expect_all_delivered();
     for (name, guest) in [("acceptor1", "learner1"), ("acceptor2", "proposer2")] {
-        // Whoever of the host notices first makes the others hear again.
+        // The first process of the host to notice makes the others hear again.
         let said = || [name, guest].iter().any(|one| world.said(one).contains("rejoins it"));
         assert!(happens(SOON, said), "{name}: {}", world.said(name));
         let port = format!("port {name} grp 239.0.0.1");

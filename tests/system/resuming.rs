@@ -35,8 +35,8 @@ fn last_instance(lines: &[u8]) -> Option<u64> {
     text(last).split('\t').next()?.parse().ok()
 }
 
-/// However it is killed, and wherever standard output goes, the lives of a learner print the whole
-/// log between them, each instance once.
+/// However it is killed, and wherever its standard output goes, the runs of a learner together
+/// print the whole log, each instance once.
 #[test]
 fn a_learner_goes_on_after_the_last_line_that_it_printed() {
     const COUNT: usize = 3000;
@@ -78,7 +78,7 @@ fn a_learner_goes_on_after_the_last_line_that_it_printed() {
     assert!(lives >= 3, "it was not killed");
     assert!(happens(SOON, || count(&world.decided(2)) == COUNT));
     assert!(printed == world.decided(2), "the lives together print what learner 2 has written");
-    // The file begins there, too.
+    // The file begins there as well.
     let lines: Vec<&[u8]> = printed.split_inclusive(|byte| *byte == b'\n').collect();
     let rest = lines[COUNT - 6..].concat();
     let from = last_instance(lines[COUNT - 6]).unwrap();
@@ -141,7 +141,7 @@ fn learners_print_the_same_digests() {
     assert!(end >= last && end > 2500, "{end}");
 }
 
-/// What client 1 says to be decided in a session, for the world to start.
+/// The words that start client 1 with a session.
 const SESSION: &str = "client 1 --first-instance auto --session session --loss 0.02";
 
 /// Killed at any moment and started again with the same input, until it has ended well.
@@ -179,7 +179,8 @@ fn a_client_that_is_killed_again_and_again_has_nothing_decided_twice() {
     world.expect_verdict(&["2", "1", "false", "auto"]);
 }
 
-/// Runs client 1 in its session to the end, with this input; returns its status and what it said.
+/// Runs client 1 in its session to the end, with this input; returns its status and its standard
+/// error.
 fn live(world: &mut World, words: &str, fed: &str) -> (Option<i32>, String) {
     world.note_fed(1, fed);
     let stdin = File::open(world.path("results/propose1.txt")).unwrap();

@@ -1,4 +1,4 @@
-//! What bash/run.sh and its like do to other people's files, groups and processes: nothing.
+//! What do bash/run.sh and the other scripts do to foreign files, groups and processes? Nothing.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -66,7 +66,8 @@ impl Project {
 
     /// A script of the project, called from its directory.
     fn script(&self, name: &str, arguments: &[&str]) -> Command {
-        // A shell cannot trap what it was told to ignore, as nohup and a background job are.
+        // A shell cannot trap a signal that it was started to ignore, as under nohup or in the
+        // background.
         let mut command = Command::new("env");
         command.arg("--default-signal=HUP,INT,TERM").arg(self.path("bash").join(name));
         command.args(arguments).current_dir(self.folder.path());
@@ -450,7 +451,7 @@ fn a_process_that_cannot_start_ends_the_run_with_its_sentence() {
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for (more, words) in [
-        // The second learner has no place; the first one has one that somebody else holds.
+        // The second learner has no place; the first one has one that is in use.
         ("learners unicast 127.0.0.1:1234", "there is no learner 2"),
         (&format!("learners unicast 127.0.0.1:{port} 127.0.0.2:{port}"), &port.to_string()),
     ] {
@@ -463,7 +464,7 @@ fn a_process_that_cannot_start_ends_the_run_with_its_sentence() {
         assert!(output.stdout.is_empty(), "{more}");
         project.expect_no_processes(more);
     }
-    // What cannot be used at all is refused before anything is emptied.
+    // An unusable configuration is refused before anything is emptied.
     project.write("results/propose7.txt", "mine\n");
     conf("learners unicast 127.0.0.1:1234\nacceptor_count 99");
     project.expect_refusal(&["acceptor_count 99"]);

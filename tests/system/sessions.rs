@@ -28,9 +28,9 @@ fn start(world: &mut World, more: &str) -> PipeWriter {
     writer
 }
 
-/// A client says something, is idle while more clients come and go than are remembered, and goes
-/// on: it hears that it is forgotten. So does one that takes up its session from a file; and what
-/// it had decided is not decided again.
+/// A client sends something, is idle while more clients come and go than are remembered, and goes
+/// on: it hears that it is forgotten. So does one that resumes its session from a file; and its
+/// decided values are not decided again.
 #[test]
 fn a_client_that_was_idle_for_too_long_is_told_so() {
     let mut world = World::new();

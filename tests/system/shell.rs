@@ -1,5 +1,5 @@
-//! What other programs hand down and take away: descriptors that do not block, readers that do not
-//! read, files that are no files, directories that vanish.
+//! What other programs may hand down or take away: descriptors that do not block, readers that do
+//! not read, files that are no files, directories that vanish.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -26,7 +26,7 @@ fn terminate(world: &mut World, name: &str) -> (Option<i32>, Duration) {
     (status.code(), start.elapsed())
 }
 
-/// A second, and what a busy machine adds.
+/// A second, with a margin for a busy machine.
 const A_SECOND: Duration = Duration::from_millis(1900);
 
 /// As ssh, node.js and others leave a terminal.
@@ -144,7 +144,7 @@ fn a_slow_sync_at_the_end_is_called_what_it_is() {
     for name in ["acceptor2", "acceptor3", "learner1", "learner2", "proposer1"] {
         world.start(name, &[]);
     }
-    // It promises, which is its first sync; what comes then is the second.
+    // It promises, which is its first sync; the next thing is the second.
     let traced = || fs::read_to_string(&trace).unwrap_or_default();
     assert!(happens(SOON, || traced().contains("sendto(")), "{}", traced());
     world.feed(1, values("v", 1000).as_bytes(), &["0", "0", "auto"]);

@@ -26,7 +26,7 @@ fn world(more: &str) -> World {
     world
 }
 
-/// Starts a learner that prints digests, in its life `life`.
+/// Starts a learner that prints digests, for the `life`-th time.
 fn digests(world: &mut World, id: u32, life: u32) -> String {
     let name = format!("learner{id}");
     let printed = format!("{name}.{life}");
@@ -83,8 +83,8 @@ fn path(world: &World, name: &str) -> String {
 }
 
 /// A learner goes on where its snapshot was taken, although the log begins above its beginning. One
-/// that lost its snapshots fetches one of another; where there is none it says so, and takes what
-/// it is given.
+/// that lost its snapshots fetches one from another; where there is none it says so, and takes an
+/// imported one.
 #[test]
 fn a_learner_goes_on_from_its_snapshot_and_from_that_of_another_one() {
     let mut world = world("keepers 1 2\n");
@@ -139,7 +139,7 @@ fn a_learner_goes_on_from_its_snapshot_and_from_that_of_another_one() {
     assert_eq!(last(&second), last(&third));
 }
 
-/// What too few keepers have is not removed.
+/// Entries that too few keepers have in a snapshot are not removed.
 #[test]
 fn keepers_that_are_not_there_hold_the_log_back() {
     let mut world = world("keepers 1 2 3\n");
@@ -200,7 +200,7 @@ fn what_is_damaged_or_in_the_way_is_named() {
     assert!(world.complaints("learner1").contains("an older snapshot is used"));
     agree(&world, &again, &whole);
 
-    // With none that is whole it does not begin as if there had been none.
+    // With no intact snapshot it does not begin as if there had been none.
     world.kill("learner1");
     for name in snapshot_names(&world) {
         fs::write(world.path(&format!("snapshots/learner-1/{name}")), "mpxsnap1").unwrap();

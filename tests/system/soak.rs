@@ -7,7 +7,7 @@ use crate::world::{PAXOS, World, script, text};
 /// The same faults in the same order each time.
 const SEED: &str = "5";
 
-/// Runs the script for so many seconds. Returns what it said, once all holds.
+/// Runs the script for `seconds` seconds. Returns its output, once all checks hold.
 fn soak(seconds: &str, limits: &str) -> String {
     let _slot = World::new();
     let folder = tempfile::tempdir().unwrap();

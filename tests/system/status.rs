@@ -1,11 +1,11 @@
-//! What `paxos status` says of a cluster, with and without a quorum.
+//! The output of `paxos status` for a cluster, with and without a quorum.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::world::{Network, PAXOS, SOON, World, happens, text, values};
 
-/// What it said, and its exit status.
+/// Its output, and its exit status.
 struct Said {
     lines: Vec<String>,
     sentence: String,
@@ -72,7 +72,7 @@ fn a_cluster_at_work_has_a_line_for_each_process() {
 #[test]
 fn without_a_quorum_the_status_is_1() {
     let mut world = World::over(Network::Multicast);
-    // An acceptor is to come back with what it promised.
+    // An acceptor must come back with its promise.
     world.configure(&format!("data {}", world.path("data").display()));
     let said = look(&world, &["--seconds", "0.3"]);
     assert_eq!((said.status, said.lines.len()), (Some(1), 0));

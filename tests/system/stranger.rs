@@ -1,6 +1,6 @@
-//! A stranger without the key, on the groups of a locked cluster, with ears and a mouth: it records
-//! everything, and plays it back at line rate, whole, cut, changed, to other groups, and among
-//! forgeries of the highest ballots, while values are decided and processes come and go.
+//! An attacker without the key, on the groups of a cluster with one: it records everything, and
+//! replays it at line rate, intact, cut, changed, to other groups, and among forgeries of the
+//! highest ballots, while values are decided and processes come and go.
 
 use std::fs;
 use std::io::Write as _;
@@ -24,7 +24,7 @@ use crate::world::{SOON, World, values};
 const COUNT: usize = 100_000;
 /// How much is recorded.
 const RECORDED_MAX: usize = 20_000;
-/// How long the flood lasts at most, whatever becomes of the test.
+/// How long the flood lasts at most, even if the test fails.
 const FLOOD_MAX: Duration = Duration::from_secs(60);
 /// How much memory a process may gain in seconds of flood in which nothing is decided.
 const GAIN_KIB_MAX: u64 = 2048;
@@ -53,7 +53,7 @@ impl<T: Send + 'static> Running<T> {
     }
 }
 
-/// Records what is said to the groups.
+/// Records all datagrams to the groups.
 fn record(groups: &[SocketAddr]) -> Running<Vec<Recorded>> {
     let listen = |group: &SocketAddr| {
         let SocketAddr::V4(group) = group else { panic!("{group} is not IPv4") };
@@ -83,8 +83,8 @@ fn record(groups: &[SocketAddr]) -> Running<Vec<Recorded>> {
     })
 }
 
-/// A Prepare of the highest ballot there is, in three dresses: open, sealed with a key of the
-/// stranger's own, and the same with the public id of the right key.
+/// A Prepare of the highest possible ballot, in three forms: unsealed, sealed with the attacker's
+/// own key, and the same with the public id of the right key.
 fn forgeries(cluster: &str, sample: &[u8]) -> [Vec<u8>; 3] {
     let node = NodeId::new(Role::Proposer, 1);
     let ballot = Ballot { round: u64::MAX, proposer: u32::MAX, boot: u64::MAX };
@@ -168,7 +168,7 @@ fn a_stranger_does_nothing_but_use_bandwidth() {
     let nodes = ["acceptor1", "acceptor2", "acceptor3", "learner1", "learner2", "proposer1"];
     let nodes = [&nodes[..], &["proposer2"]].concat();
 
-    // An earlier life of everybody, recorded; and the beginning of this one.
+    // An earlier run of all processes, recorded; and the beginning of this one.
     let recorder = record(&world.addresses());
     world.start_cluster(2, "0");
     let quiet = decide(&mut world, 1, COUNT);

@@ -1,4 +1,4 @@
-//! What harnesses assume about time, row by row.
+//! What harnesses assume about time, case by case.
 
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ fn client_assigned_instances_are_decided_at_any_loss() {
 }
 
 /// Acceptors, a second later learners, a second later proposers, and the clients before any of
-/// them: whoever misses somebody keeps asking.
+/// them: a process that misses others keeps asking.
 #[test]
 fn groups_may_come_one_after_the_other_and_clients_first() {
     let mut world = World::new();

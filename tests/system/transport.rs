@@ -1,4 +1,5 @@
-//! What carries the datagrams: lists of members, IPv6 groups, and both; and what cannot.
+//! The ways to carry datagrams: lists of members, IPv6 groups, and both; and settings that cannot
+//! work.
 
 use std::fs;
 use std::net::UdpSocket;

@@ -1,5 +1,5 @@
-//! A log of which only the end is kept: what there is of memory, what a late process gets, and what
-//! it is told of the rest.
+//! A log of which only the end is kept: how much memory it takes, what a late process gets, and
+//! what it hears about the rest.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -168,7 +168,7 @@ fn disks_are_bounded_though_no_leader_passes_as_many_entries_as_are_kept() {
     expect_bounded_disks(World::beside_another(), &rounds);
 }
 
-/// A leader lives for four seconds, and what is decided is kept for ten. Mostly this waits.
+/// A leader runs for four seconds, and decided values are kept for ten. Mostly this waits.
 #[test]
 fn what_is_old_is_removed_though_no_leader_becomes_so_old() {
     let (retain, lasts, most) = ("10s", Duration::from_secs(3), 6 * 8 + 3 * 8);
@@ -188,7 +188,8 @@ fn late_processes_take_up_the_log_where_it_begins() {
     feed(&mut world, 1, &values);
     world.await_lines(&[1], COUNT, SOON);
 
-    // Whoever asks for what is gone is told so; whoever takes what there is gets all of that.
+    // A learner that asks for removed entries is told so; one that takes what is kept gets all of
+    // it.
     world.launch("learner2", "learner 2 --from 1", Stdio::null(), Stdio::null());
     assert_eq!(world.end_of("learner2", SOON).code(), Some(1));
     let said = world.complaints("learner2");
@@ -208,7 +209,7 @@ fn late_processes_take_up_the_log_where_it_begins() {
     let all = text(&world.decided(1));
     assert!(all.ends_with(&(kept.join("\n") + "\n")), "they are the last of all");
 
-    // Those that lead are new as well, and so is who asks.
+    // The leaders are new as well, and so is the client.
     world.kill("proposer1");
     world.kill("proposer2");
     world.start("proposer3", &[]);
@@ -225,8 +226,8 @@ fn late_processes_take_up_the_log_where_it_begins() {
     ))));
 }
 
-/// Memory is short, and what a client asks for is not held any more: it says that nobody can tell,
-/// and does not wait for ever.
+/// Memory is short, and the instances that a client asks for are not held any more: it says that
+/// nobody can tell, and does not wait for ever.
 #[test]
 fn a_client_that_asks_for_what_is_removed_is_told_so() {
     let mut world = World::alone();

@@ -1,4 +1,4 @@
-//! Trouble that stays, of many kinds at once: what is said about it stays bearable.
+//! Trouble that stays, of many kinds at once: the number of log lines stays bearable.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};

@@ -13,14 +13,14 @@ use serde_json::Value;
 use crate::faults::{COUNT, strike};
 use crate::world::{Network, PAXOS, SOON, World, happens, skip};
 
-/// What the release before speaks, and what this one does.
+/// The version of the previous release, and of this one.
 const OLDER: u64 = 8;
 pub const NEWER: u64 = 9;
 
 /// Where the release before comes from.
 #[derive(Clone)]
 enum Before {
-    /// This binary, told to know no later version.
+    /// This binary, restricted to the older version.
     Held,
     /// A binary of that release.
     Binary(PathBuf),
@@ -91,7 +91,7 @@ fn short(name: &str) -> String {
     format!("{}{}", name[..1].to_uppercase(), &name[digit..])
 }
 
-/// Kills a node and starts it again as whatever is installed, and waits until it is heard.
+/// Kills a node, restarts it from the installed release, and waits until it is heard.
 fn start_again(world: &mut World, name: &str, newest: u64) {
     world.kill(name);
     world.start(name, &["0"]);

@@ -187,7 +187,7 @@ fn the_command_line_documents_itself() {
         let script = text(&output.stdout);
         assert!(output.status.success() && script.contains("acceptor"), "{shell}: {script}");
     }
-    // What bash completes behind `paxos st`.
+    // The completions of bash behind `paxos st`.
     let output = Command::new(PAXOS).args(["completions", "bash"]).output().unwrap();
     let asked = "\nCOMP_WORDS=(paxos st) COMP_CWORD=1; _paxos paxos st paxos; echo ${COMPREPLY[*]}";
     let script = text(&output.stdout) + asked;

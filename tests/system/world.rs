@@ -20,7 +20,7 @@ pub const PAXOS: &str = env!("CARGO_BIN_EXE_paxos");
 /// How long anything may take that should take a moment. Generous: the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(20);
 
-/// How many clusters run at a time, if so many tests do; more would only measure the machine.
+/// How many clusters run at a time, if that many tests run; more would only measure the machine.
 const WORLDS_MAX: usize = 4;
 
 /// Where clusters have their ports: below 32768, where the kernel begins to give ports to senders.
@@ -107,8 +107,8 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Four ports of their own. Each process begins elsewhere, because others may test as well, and
-/// passes over what somebody holds.
+/// Four ports of their own. Each process begins elsewhere, because others may run tests as well,
+/// and skips ports that are in use.
 fn free_ports() -> [u16; 4] {
     let start = (std::process::id() % 1000) as u16 * 9;
     [0; 4].map(|_| {
@@ -300,7 +300,7 @@ impl World {
         command
     }
 
-    /// Starts `name` so, with what it says in a file.
+    /// Starts `name` like this, with its standard error in a file.
     pub fn launch(&mut self, name: &str, words: &str, stdin: Stdio, stdout: Stdio) {
         let mut command = self.paxos(words);
         let err = File::create(self.path(&format!("{name}.err"))).unwrap();
@@ -362,7 +362,7 @@ impl World {
         }
     }
 
-    /// Three acceptors, two learners and `proposers` proposers that lose as much as they are told.
+    /// Three acceptors, two learners and `proposers` proposers with this loss.
     pub fn start_cluster(&mut self, proposers: usize, loss: &str) {
         self.start_all("acceptor", 3, &[loss]);
         self.start_all("learner", 2, &[loss]);
@@ -377,7 +377,7 @@ impl World {
         self.start_with(&format!("client{id}"), arguments, stdin.into());
     }
 
-    /// Starts client `id` with a pipe for its standard input, which is returned. What goes through
+    /// Starts client `id` with a pipe for its standard input, which is returned. Lines written to
     /// it must be added to the client's file by `note_fed`.
     pub fn feed_slowly(&mut self, id: u32, arguments: &[&str]) -> std::process::ChildStdin {
         let name = format!("client{id}");
@@ -430,7 +430,7 @@ impl World {
         text(&fs::read(self.path(&format!("{name}.err"))).unwrap_or_default())
     }
 
-    /// The same without what is no complaint: that there is no key, and that it leads.
+    /// The same without lines that are no complaints: that there is no key, and that it leads.
     pub fn complaints(&self, name: &str) -> String {
         let said = self.said(name);
         let usual = ["the group is open", "INFO  leads with "];

@@ -1,8 +1,8 @@
 //! Three hosts in one: each process of the store has a network and a disk of its own, so that links
 //! can be cut and disks filled up.
 //!
-//! The test runs anew in namespaces of its own, where it may do anything. A bridge connects it with
-//! the three hosts. Namespaces have no names: each is held by a process, and gone with that.
+//! The test runs again in namespaces of its own, where it may do anything. A bridge connects it
+//! with the three hosts. Namespaces have no names: each is held by a process, and gone with that.
 
 use std::fs;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::world::{SOON, happens};
 const MEANS: [&[&str]; 2] =
     [&["unshare", "--net", "--mount"], &["unshare", "--map-root-user", "--net", "--mount"]];
 
-/// What must be possible in them.
+/// The command that must work in them.
 const NEEDED: &str =
     "ip link add br0 type bridge && nft list ruleset && mount -t tmpfs needed /mnt";
 
@@ -60,7 +60,7 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Connects them with this process. They last for at most so many seconds.
+    /// Connects them with this process. They last for at most `seconds` seconds.
     pub fn new(seconds: u64) -> Hosts {
         let lines = format!(
             "link set lo up\nlink add br0 type bridge mcast_snooping 0\n\

@@ -1,4 +1,4 @@
-//! Is the store linearizable? A load of real connections, and a judge of what they were told.
+//! Is the store linearizable? A load of real connections, and a judge of their answers.
 //!
 //! The judge needs no search, because the order is known: that of registers from the log, which it
 //! reads for itself, that of counters from the numbers that INCR returns, that of lists from the
@@ -20,14 +20,14 @@ use redis::{Client, Connection, RedisError, Value, cmd};
 
 /// How many registers, counters and lists there are at a time.
 const KEYS: u64 = 3;
-/// After so many operations there are new ones, so that lists stay short, and searches too.
+/// After how many operations new keys are used, so that lists stay short, and so do searches.
 const AGE: u64 = 3000;
 /// Among so many leases those are chosen that are looked at, so that some of them have expired.
 const LEASES: u64 = 8;
 /// How exact the times of leases are: the log has milliseconds, and a clock is slewed.
 const SLACK: Duration = Duration::from_millis(5);
 
-/// What a client did, and what it was told.
+/// An operation of a client, and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
     /// Set a register to a value that nobody else sets.
@@ -236,7 +236,7 @@ pub fn registers(log: &mut Subscription, url: &str) -> BTreeMap<String, Vec<Stri
     registers
 }
 
-/// What the store at `url` says to a command.
+/// The answer of the store at `url` to a command.
 pub fn ask(url: &str, words: &[&str]) -> Value {
     let client = Client::open(url).unwrap();
     let mut connection = client.get_connection().unwrap();
@@ -363,7 +363,7 @@ fn judge_leases(history: &History) -> Result<usize, String> {
         Some(Look { key, is_there, began, ended, set, told, length, operation })
     });
     let looks: Vec<Look<'_>> = looks.collect();
-    // When somebody first knew that it was over.
+    // When a client first knew that it was over.
     let mut over: BTreeMap<&str, Duration> = BTreeMap::new();
     for look in &looks {
         let Look { set, told, length, .. } = *look;

@@ -43,7 +43,7 @@ impl Specification for Register {
 pub fn search(history: &History) -> Result<usize, String> {
     let mut registers: BTreeMap<&str, Vec<(Duration, Duration, Step)>> = BTreeMap::new();
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
-    // When somebody was first told of a value: it was written before that.
+    // When a client first saw a value: it was written before that.
     let mut seen: BTreeMap<&str, Duration> = BTreeMap::new();
     for operation in history {
         let Some(ended) = operation.ended else { continue };
@@ -70,7 +70,7 @@ pub fn search(history: &History) -> Result<usize, String> {
             }
             _ => continue,
         };
-        // What nobody knows to have happened, and nobody has seen, explains nothing.
+        // A write that may not have happened, and that nobody has seen, explains nothing.
         let told = written.and_then(|value| seen.get(value.as_str()).copied());
         let Some(ended) = operation.ended.or(told) else { continue };
         registers.entry(key).or_default().push((operation.began, ended, step));

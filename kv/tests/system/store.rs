@@ -82,8 +82,8 @@ fn mib(path: &Path) -> u64 {
     entries.map(bytes).sum::<u64>() >> 20
 }
 
-/// Far more is written than the log keeps. What there is of disk stays bounded, and everything
-/// comes back: after `kill -9` of all, and for a process that lost what it had applied.
+/// Far more is written than the log keeps. The use of disks stays bounded, and everything comes
+/// back: after `kill -9` of all, and for a process that lost what it had applied.
 #[test]
 fn a_log_of_which_little_is_kept_loses_nothing() {
     const KEYS: usize = 1_000;
@@ -98,7 +98,7 @@ fn a_log_of_which_little_is_kept_loses_nothing() {
                 pipe.set(format!("k{key}"), value(round, *key)).ignore();
             }
             if let Err(error) = pipe.query::<()>(&mut first) {
-                // Whoever stops this process for a moment ends a wait, and the connection with it.
+                // Stopping this process for a moment ends a wait, and the connection with it.
                 assert!(error.is_io_error(), "{error}");
                 first = world.connect(1);
                 pipe.query::<()>(&mut first).unwrap();
@@ -150,7 +150,7 @@ fn pipelined_requests_are_answered_in_order_whatever_they_are() {
     let long = "x".repeat(900_000);
     plain.send(&format!("*3\r\n$3\r\nSET\r\n$1\r\nl\r\n$900000\r\n{long}\r\nGET l\r\n"));
     plain.expect(&format!("+OK\r\n$900000\r\n{long}\r\n"));
-    // What the log cannot take is refused, and nothing else is.
+    // Only values that the log cannot take are refused.
     plain.send(&format!("*3\r\n$3\r\nSET\r\n$1\r\nl\r\n$1100000\r\n{}\r\n", "y".repeat(1_100_000)));
     plain.expect("-ERR the command has about");
     let mut plain = Plain::new(&world, 3);
@@ -159,7 +159,7 @@ fn pipelined_requests_are_answered_in_order_whatever_they_are() {
     let small = "SET s 1\r\n".repeat(7000);
     plain.send(&format!("{small}*3\r\n$3\r\nSET\r\n$1\r\nl\r\n$980000\r\n{long}\r\n"));
     plain.expect(&"+OK\r\n".repeat(7001));
-    // Whoever reads slowly is answered in the end: each WATCH ends a flight.
+    // A slow reader is answered in the end: each WATCH ends a flight.
     plain.send(&"MGET l l l l\r\nWATCH l\r\n".repeat(4));
     std::thread::sleep(Duration::from_millis(300));
     let one = format!("$980000\r\n{long}\r\n").repeat(4);

@@ -1,4 +1,4 @@
-//! Is the store linearizable whatever fails: processes, links and disks?
+//! Is the store linearizable while processes, links and disks fail?
 //!
 //! KV_SECONDS=<n> looks for so long instead of a few seconds.
 
@@ -39,7 +39,7 @@ enum Fault {
     Kill,
     /// A process stands still.
     Pause,
-    /// Nothing of one process reaches another.
+    /// Nothing gets from one process to another.
     CutOneWay,
     /// Nothing goes between two processes.
     CutBothWays,
@@ -47,7 +47,7 @@ enum Fault {
     Isolate,
     /// A process is killed while the other two do not hear each other.
     KillAndCut,
-    /// All are killed: whatever was acknowledged comes back from the disks.
+    /// All are killed: everything acknowledged comes back from the disks.
     KillAll,
     /// A process is killed, and goes on with a disk that syncs slowly.
     SlowDisk,
@@ -67,7 +67,7 @@ const ALL: [Fault; 9] = [
     Fault::KillAndCut,
 ];
 
-/// What has gone wrong, and whether it was felt.
+/// The faults so far, and whether they had an effect.
 #[derive(Default)]
 struct Faults {
     counts: BTreeMap<Fault, u32>,
@@ -159,7 +159,7 @@ impl Faults {
     }
 }
 
-/// Ends the load, also if a fault cannot be made.
+/// Ends the load, even if a fault cannot be caused.
 struct Ending<'a>(&'a AtomicBool);
 
 impl Drop for Ending<'_> {

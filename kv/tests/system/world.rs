@@ -42,7 +42,7 @@ pub struct World {
     /// Where the first process listens.
     pub base: u16,
     processes: [Option<Child>; 3],
-    /// What every process is told beside its place.
+    /// The further options of every process.
     more: Vec<String>,
     /// Where each of them runs, if not all here.
     pub hosts: Option<Hosts>,
