@@ -5,8 +5,8 @@
 //! the time from one decision to the n-th after it. With 1 value in flight that is the time of a
 //! value.
 //!
-//! `CHECK=1 cargo bench --bench cluster -- 64_outstanding` prints behind each result what `paxos
-//! bench` says of the same cluster right then.
+//! `CHECK=1 cargo bench --bench cluster -- 64_outstanding` compares laps with what `paxos bench` says
+//! of the same cluster, behind each result.
 
 #[path = "harness/cluster.rs"]
 mod cluster;
@@ -31,6 +31,8 @@ const LOADS: [(&str, u64); 3] =
 const SIZES: [u64; 3] = [64, 1024, 65_536];
 /// How many bytes the values in flight may have together. All processes keep decided values.
 const IN_FLIGHT_BYTES: u64 = 8 << 20;
+/// How often laps are compared with `paxos bench`, if they are.
+const CHECKS: usize = 5;
 /// The clusters, by their names.
 const SHAPES: [(&str, Shape); 8] = [
     ("multicast_3_memory", Shape::PLAIN),
@@ -43,75 +45,73 @@ const SHAPES: [(&str, Shape); 8] = [
     ("node_5_durable", Shape { conf: "DATA\n", nodes: 5, ..Shape::PLAIN }),
 ];
 
-/// A cluster under a load that goes on.
-struct Steady {
-    cluster: Cluster,
-    load: Child,
-    /// Where laps are requested; closed at the end.
-    ask: Option<ChildStdin>,
+/// A load that goes on until it is dropped.
+struct Load {
+    bench: Child,
+    /// Where laps are asked for.
+    ask: ChildStdin,
     taken: BufReader<ChildStdout>,
-    /// All laps together.
-    decided: u64,
-    took: Duration,
 }
 
-impl Steady {
-    /// Starts both, and waits for the first decisions.
+impl Load {
+    /// Starts one, and waits for its first decisions.
     ///
     /// # Errors
     ///
     /// What the load said when it could not be.
-    fn start(shape: Shape, options: &[&str]) -> Result<Self, String> {
-        let cluster = Cluster::start(shape);
-        let mut load = cluster.command("client1");
-        load.args(["bench", "--laps", "--warm-up", "0", "--duration", "86400"]).args(options);
-        load.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut load = load.spawn().map_err(|error| error.to_string())?;
-        let ask = load.stdin.take();
-        let taken = BufReader::new(load.stdout.take().expect("a pipe"));
-        let mut steady = Steady { cluster, load, ask, taken, decided: 0, took: Duration::ZERO };
-        if steady.lap(1000).is_some() {
-            (steady.decided, steady.took) = (0, Duration::ZERO);
-            return Ok(steady);
+    fn start(cluster: &Cluster, options: &[&str]) -> Result<Self, String> {
+        let mut command = cluster.command("client1");
+        command.args(["bench", "--laps", "--warm-up", "0", "--duration", "86400"]).args(options);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut bench = command.spawn().map_err(|error| error.to_string())?;
+        let ask = bench.stdin.take().expect("a pipe");
+        let taken = BufReader::new(bench.stdout.take().expect("a pipe"));
+        let mut load = Load { bench, ask, taken };
+        if load.lap(1000).is_some() {
+            return Ok(load);
         }
         let mut said = String::new();
-        let stderr = steady.load.stderr.as_mut().expect("a pipe");
+        let stderr = load.bench.stderr.as_mut().expect("a pipe");
         stderr.read_to_string(&mut said).map_err(|error| error.to_string())?;
         Err(said.lines().last().unwrap_or("it said nothing").to_owned())
     }
 
     /// How long this many decisions take; none when the load has ended.
     fn lap(&mut self, decisions: u64) -> Option<Duration> {
-        writeln!(self.ask.as_mut()?, "{decisions}").ok()?;
+        writeln!(self.ask, "{decisions}").ok()?;
         let mut line = String::new();
         self.taken.read_line(&mut line).ok()?;
-        let took = Duration::from_nanos(line.trim().parse().ok()?);
-        self.decided += decisions;
-        self.took += took;
-        Some(took)
-    }
-
-    /// Ends the load, and sets the laps against what `paxos bench` says of the same cluster then.
-    fn check(&mut self, options: &[&str]) {
-        self.ask = None;
-        self.load.wait().expect("it ends");
-        let printed = self.cluster.bench(&[options, &["--duration", "2"]].concat());
-        let rate = printed.map(|printed| printed["values_per_second"].as_f64());
-        let rate = rate.ok().flatten().unwrap_or(f64::NAN);
-        let laps = self.decided as f64 / self.took.as_secs_f64();
-        println!(
-            "paxos bench: {rate:.0} values/s, {:.1} us each; here {laps:.0}, {:.2} of it\n",
-            1e6 / rate,
-            laps / rate
-        );
+        Some(Duration::from_nanos(line.trim().parse().ok()?))
     }
 }
 
-impl Drop for Steady {
+impl Drop for Load {
     fn drop(&mut self) {
-        let _ = self.load.kill();
-        let _ = self.load.wait();
+        let _ = self.bench.kill();
+        let _ = self.bench.wait();
     }
+}
+
+/// Sets laps against what `paxos bench` says of the same cluster, in turn, for a second each.
+fn check(cluster: &Cluster, options: &[&str]) -> Result<(), String> {
+    let mut ratios = Vec::new();
+    for _ in 0..CHECKS {
+        let printed = cluster.bench(&[options, &["--duration", "1"]].concat())?;
+        let rate = printed["values_per_second"].as_f64().ok_or("it printed no rate")?;
+        let mut load = Load::start(cluster, options)?;
+        // As `paxos bench` does by default.
+        load.lap((rate / 2.0) as u64 + 1);
+        let decisions = rate as u64 + 1;
+        let took = load.lap(decisions).ok_or("the load has ended")?;
+        ratios.push(decisions as f64 / took.as_secs_f64() / rate);
+    }
+    ratios.sort_by(f64::total_cmp);
+    let [least, .., most] = ratios[..] else { unreachable!("there are several") };
+    println!(
+        "laps against `paxos bench`: {:.2} [{least:.2}-{most:.2}] of its rate\n",
+        ratios[CHECKS / 2]
+    );
+    Ok(())
 }
 
 /// One cluster under one load, with its own processes, if it is asked for at all.
@@ -125,13 +125,17 @@ fn measure(
     let mut steady = None;
     group.throughput(Throughput::ElementsAndBytes { elements: 1, bytes });
     group.bench_function(BenchmarkId::new(name, bytes), |bencher| {
-        let start =
-            || Steady::start(shape, &options).unwrap_or_else(|said| panic!("{name}: {said}"));
-        let steady = steady.get_or_insert_with(start);
-        bencher.iter_custom(|decisions| steady.lap(decisions).expect("the load goes on"));
+        let (_, load) = steady.get_or_insert_with(|| {
+            let cluster = Cluster::start(shape);
+            let load = Load::start(&cluster, &options);
+            (cluster, load.unwrap_or_else(|said| panic!("{name}: {said}")))
+        });
+        bencher.iter_custom(|decisions| load.lap(decisions).expect("the load goes on"));
     });
-    if let Some(mut steady) = steady.filter(|_| env::var_os("CHECK").is_some_and(|on| on == "1")) {
-        steady.check(&options);
+    let Some((cluster, load)) = steady else { return };
+    drop(load);
+    if env::var_os("CHECK").is_some_and(|on| on == "1") {
+        check(&cluster, &options).unwrap_or_else(|said| panic!("{name}: {said}"));
     }
 }
 

@@ -83,11 +83,7 @@ pub fn share(shape: Shape, links: Links, load: Load, seconds: &str) -> Result<Js
     printed["share"] = json!(rate * value / bytes_per_second(links));
     // Little's law: the number in flight divided by the rate is the latency.
     printed["little_us"] = json!(in_flight / rate * 1e6);
-    let carried = after.iter().map(|(host, passed)| {
-        let before = before.get(host).copied().unwrap_or_default();
-        (host.clone(), passed.since(before, decided))
-    });
-    printed["bytes_per_value"] = carried.collect();
+    printed["bytes_per_value"] = carried(&before, &after, decided);
     Ok(printed)
 }
 
@@ -99,16 +95,19 @@ pub fn fairness(program: &'static str, seconds: &str) -> Result<Json, String> {
     let load = |outstanding| Load { bytes: "1024", outstanding }.options(seconds);
     let mut much = load("640");
     much.extend(["--first-id", "2001"].map(str::to_owned));
+    let Network::Wire(wire) = &cluster.network else { unreachable!("it was asked for") };
+    let (before, decided) = (passed(wire), cluster.decided(1));
     let greedy = cluster.load_of("client2", &much);
     let modest = cluster.load(&load("64"));
     let (modest, greedy) = (measured(modest), measured(greedy));
     let (modest, greedy) = (modest?, greedy?);
     let rate = |printed: &Json| printed["values_per_second"].as_f64().unwrap_or(f64::NAN);
     let both = rate(&modest) + rate(&greedy);
+    let carried = carried(&before, &passed(wire), cluster.decided(1) - decided);
     Ok(json!({
         "of_its_half": rate(&modest) / (both / 2.0),
         "share": both * 1024.0 / bytes_per_second(links),
-        "modest": modest, "greedy": greedy,
+        "modest": modest, "greedy": greedy, "bytes_per_value": carried,
     }))
 }
 
@@ -134,7 +133,20 @@ impl Passed {
     }
 }
 
-/// The counters of each host's link.
+/// What each link carried between these two for each of so many values.
+fn carried(
+    before: &BTreeMap<String, Passed>,
+    after: &BTreeMap<String, Passed>,
+    values: u64,
+) -> Json {
+    let of_host = |(host, passed): (&String, &Passed)| {
+        let before = before.get(host).copied().unwrap_or_default();
+        (host.clone(), passed.since(before, values))
+    };
+    after.iter().map(of_host).collect()
+}
+
+/// What has passed the link of each host.
 fn passed(wire: &Wire) -> BTreeMap<String, Passed> {
     let listed = wire.in_hub(&["ip", "-json", "-stats", "link", "show", "master", "br0"], "");
     let ports: Vec<Json> = serde_json::from_str(&listed).expect("ip prints JSON");
