@@ -47,7 +47,9 @@ pub struct Config {
     pub unicast_port: u16,
     /// How long threads poll before they block.
     pub busy_poll: Duration,
-    /// Where acceptors keep their data; without it they are not durable.
+    /// Whether the roles of a node share one thread.
+    pub shares_thread: bool,
+    /// Where acceptors keep what they must not forget; without it they are not durable.
     pub data: Option<PathBuf>,
     /// How many bytes an acceptor's log may take there; without it as many as there are.
     pub disk_bytes: Option<u64>,
@@ -164,7 +166,7 @@ const fn millis(name: &'static str, field: fn(&mut Config) -> &mut Duration) -> 
 const HOUR_MS: u64 = 3_600_000;
 
 /// Every setting there is, in the order of the shipped file.
-const KEYS: [Key; 42] = [
+const KEYS: [Key; 43] = [
     number("acceptor_count", 1..=64, |config, count| {
         config.settings.acceptor_count = count as u32;
     }),
@@ -235,6 +237,17 @@ const KEYS: [Key; 42] = [
     number("busy_poll_us", 0..=1_000_000, |config, micros| {
         config.busy_poll = Duration::from_micros(micros);
     }),
+    Key {
+        name: "role_threads",
+        form: Form::Own(|config, word| {
+            config.shares_thread = match word {
+                "own" => false,
+                "shared" => true,
+                _ => return Err(format!("role_threads {word:?} is neither `own` nor `shared`")),
+            };
+            Ok(())
+        }),
+    },
     number("inbox_datagrams", 16..=1 << 20, |config, count| {
         config.inbox_datagrams = count as usize;
     }),
@@ -471,6 +484,7 @@ impl Config {
             socket_buffer_bytes: 4 << 20,
             unicast_port: 0,
             busy_poll: Duration::from_micros(50),
+            shares_thread: false,
             data: None,
             disk_bytes: None,
             snapshots: None,

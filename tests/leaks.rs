@@ -55,10 +55,13 @@ fn twenty_lives_leave_no_thread_and_no_descriptor() {
     let folder = tempfile::tempdir().unwrap();
     let name = format!("leaks-{}", std::process::id());
     let builder = Cluster::builder(&name).multicast("239.0.0.1".parse().unwrap(), 19_600);
-    let cluster = builder.data(folder.path()).build().unwrap();
+    let clusters = ["own", "shared"].map(|threads| {
+        builder.clone().data(folder.path()).set("role_threads", threads).build().unwrap()
+    });
     let before = ["fd", "task"].map(count);
     for life in 1..=20 {
-        live(&cluster, life);
+        // Each is stopped in some lives, and dropped in others.
+        live(&clusters[usize::from(life % 4 < 2)], life);
         assert_eq!(count("fd"), before[0], "descriptors after life {life}");
         // The system may show a thread for a moment after it was joined.
         let deadline = Instant::now() + SOON;

@@ -133,7 +133,7 @@ impl Ready {
 
 impl Node {
     pub(super) fn start(mut roles: Vec<Ready>) -> Result<Node, StartError> {
-        introduce(roles.iter_mut().map(|role| &mut role.process));
+        introduce(roles.iter_mut().map(|role| &mut role.process))?;
         let names: Vec<NodeId> = roles.iter().map(|role| role.name).collect();
         let mut keeping = Keeping::default();
         for role in roles {

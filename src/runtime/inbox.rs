@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TrySendError, bounded};
 
 use crate::protocol::actor::Input;
 
@@ -249,6 +249,28 @@ impl Inbox {
         event
     }
 
+    /// The next event of any of these, and the place of its inbox among them, waited for until
+    /// `deadline`; for ever when there is none. As with [`Inbox::wait`], an inbox that nobody can
+    /// write to any more gives [`Event::Stop`].
+    pub fn wait_for_any(inboxes: &[&Inbox], deadline: Option<Instant>) -> Option<(usize, Event)> {
+        let sockets = || inboxes.iter().flat_map(|inbox| &inbox.sockets);
+        sockets().for_each(|socket| socket.watch());
+        let mut select = Select::new();
+        inboxes.iter().for_each(|inbox| {
+            select.recv(&inbox.events);
+        });
+        let ready = match deadline {
+            Some(deadline) => select.select_deadline(deadline).ok(),
+            None => Some(select.select()),
+        };
+        let event = ready.map(|ready| {
+            let place = ready.index();
+            (place, ready.recv(&inboxes[place].events).unwrap_or(Event::Stop))
+        });
+        sockets().for_each(|socket| socket.rest());
+        event
+    }
+
     fn sleep(&self, deadline: Option<Instant>) -> Option<Event> {
         let Some(deadline) = deadline else {
             return Some(self.events.recv().unwrap_or(Event::Stop));
@@ -268,6 +290,8 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -309,6 +333,19 @@ mod tests {
             inbox.recycle(datagram);
         }
         assert_eq!(counts, [0, STREAK_MAX, STREAK_MAX, STREAK_MAX]);
+    }
+
+    #[test]
+    fn several_are_waited_for_together() {
+        let ((first, first_inbox), (second, second_inbox)) = (inbox(2), inbox(2));
+        let both = [&first_inbox, &second_inbox];
+        assert_eq!(second.offer(b"two"), Offered::Taken);
+        let two = Event::Datagram(b"two"[..].into());
+        assert_eq!(Inbox::wait_for_any(&both, None), Some((1, two)));
+        let soon = Some(Instant::now() + Duration::from_millis(5));
+        assert_eq!(Inbox::wait_for_any(&both, soon), None);
+        drop(first);
+        assert_eq!(Inbox::wait_for_any(&both, None), Some((0, Event::Stop)));
     }
 
     #[test]

@@ -14,8 +14,9 @@
 //! While the loop polls, before it sleeps, it reads the socket itself, and the receive thread
 //! pauses.
 //!
-//! A process may run several roles (`paxos node`): each has threads of its own, and messages from
-//! one to another go from loop to inbox (`neighbours`).
+//! A process may run several roles (`paxos node`): each has threads of its own, or its loop shares
+//! one with the others (`shared_thread`). What one says to another goes from loop to inbox
+//! (`neighbours`).
 //!
 //! Nothing in here knows what a message means. Time is read once a turn; randomness comes from
 //! `entropy`, once per start and once for each question that must not be guessed. `process` is a
@@ -59,6 +60,7 @@ pub mod receiver;
 pub mod role_loop;
 #[cfg(feature = "cli")]
 pub mod session;
+pub mod shared_thread;
 pub(crate) mod snapshots;
 pub mod start_error;
 pub mod stats;

@@ -130,7 +130,7 @@ pub enum Exit {
 pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
     let ready = roles.iter().map(|options| Ready::new(options, clock));
     let mut ready = ready.collect::<Result<Vec<_>, _>>()?;
-    introduce(ready.iter_mut().map(|role| &mut role.opened.process));
+    introduce(ready.iter_mut().map(|role| &mut role.opened.process))?;
     watch(&mut ready, &roles[0], clock)?;
     if let [_] = ready[..] {
         return ready.remove(0).run();

@@ -140,8 +140,15 @@ impl Opened {
     }
 }
 
-/// Makes the roles of one process known to each other.
-pub(crate) fn introduce<'a>(processes: impl IntoIterator<Item = &'a mut Process>) {
+/// Makes the roles of one process known to each other, and gives them a thread together if the
+/// configuration says so.
+///
+/// # Errors
+///
+/// When the operating system gives no thread.
+pub(crate) fn introduce<'a>(
+    processes: impl IntoIterator<Item = &'a mut Process>,
+) -> Result<(), StartError> {
     let mut processes: Vec<&mut Process> = processes.into_iter().collect();
     let all: Vec<Neighbour> = processes.iter().map(|process| process.as_neighbour()).collect();
     for (place, process) in processes.iter_mut().enumerate() {
@@ -149,4 +156,7 @@ pub(crate) fn introduce<'a>(processes: impl IntoIterator<Item = &'a mut Process>
         others.remove(place);
         process.meet(others);
     }
+    let places = Process::places(&processes)?;
+    processes.into_iter().zip(places).for_each(|(process, place)| process.run_at(place));
+    Ok(())
 }

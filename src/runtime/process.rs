@@ -20,6 +20,7 @@ use super::post::{Attentive, Post};
 use super::readings::{self, Desk};
 use super::receiver::{Receiver, Reception};
 use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
+use super::shared_thread::Place as LoopPlace;
 use super::start_error::{StartError, StartErrorKind, no_thread};
 use super::stats::Stats;
 use super::stdin::Credits;
@@ -49,6 +50,8 @@ pub(crate) struct Process {
     inbox: Inbox,
     pub inbox_sender: InboxSender,
     neighbours: Neighbours,
+    /// Where its loop runs, if not in a thread of its own.
+    place: Option<LoopPlace>,
     codec: Codec,
     network: Arc<dyn AddressedSender + Sync>,
     groups: Groups,
@@ -59,7 +62,9 @@ pub(crate) struct Process {
     gauges: Option<Arc<Gauges>>,
     clock: Clock,
     busy_poll: Duration,
-    /// Credits for a client's standard input.
+    /// Whether its loop is to share a thread with those of the other roles of a process.
+    shares_thread: bool,
+    /// What standard input may read; a client's.
     pub credits: Option<Credits>,
     /// An acceptor's store.
     pub store: Box<dyn AcceptorStore>,
@@ -199,6 +204,7 @@ impl Process {
             inbox,
             inbox_sender,
             neighbours: Neighbours::default(),
+            place: None,
             codec,
             network,
             groups: config.groups.clone(),
@@ -209,6 +215,7 @@ impl Process {
             gauges: None,
             clock,
             busy_poll: config.busy_poll,
+            shares_thread: config.shares_thread,
             credits: None,
             store: Box::new(MemoryStore),
             errands: None,
@@ -241,6 +248,22 @@ impl Process {
     pub fn meet(&mut self, others: Vec<Neighbour>) {
         self.codec.share_process(others.iter().map(|other| other.sender));
         self.neighbours = Neighbours::new(others);
+    }
+
+    /// The places in one thread for these loops, if that is where they are to run.
+    pub fn places(processes: &[&mut Self]) -> Result<Vec<LoopPlace>, StartError> {
+        match processes {
+            [first, _, ..] if first.shares_thread => {
+                let (clock, busy_poll) = (first.clock, first.busy_poll);
+                LoopPlace::of_thread(processes.len(), clock, busy_poll).map_err(no_thread)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Its loop will run there.
+    pub fn run_at(&mut self, place: LoopPlace) {
+        self.place = Some(place);
     }
 
     /// Starts to run `actor`.
@@ -335,18 +358,22 @@ impl Process {
         drop(reception);
         let (ended_sender, ended) = bounded(1);
         let started = received.and_then(|()| {
+            if let Some(place) = self.place {
+                return Ok(LoopThread::Shared(place.take(Box::new(role_loop), ended_sender)));
+            }
             let run = move || {
                 logging::speak_as(node);
                 let (_, end) = role_loop.run();
                 // When the process is ending anyway, nobody waits any more.
                 let _ = ended_sender.send(end);
             };
-            thread::Builder::new().name("role-loop".to_owned()).spawn(run).map_err(no_thread)
+            let thread = thread::Builder::new().name("role-loop".to_owned()).spawn(run);
+            thread.map(LoopThread::Own).map_err(no_thread)
         });
         match started {
-            Ok(role_loop) => {
+            Ok(thread) => {
                 let (inbox, stats) = (self.inbox_sender, self.stats);
-                Ok(Running { inbox, ended, stats, role_loop, reading, receivers })
+                Ok(Running { inbox, ended, stats, thread, reading, receivers })
             }
             Err(error) => {
                 receivers.into_iter().for_each(Receiver::join);
@@ -356,13 +383,20 @@ impl Process {
     }
 }
 
-/// A running role.
+/// The thread of a role loop.
+enum LoopThread {
+    Own(JoinHandle<()>),
+    /// Other roles of the process have it as well.
+    Shared(Arc<JoinHandle<()>>),
+}
+
+/// A role that runs.
 pub(crate) struct Running {
     pub inbox: InboxSender,
     /// Says how the role loop has ended; closed without a message if its thread is gone.
     pub ended: Channel<Result<Ended, Failure>>,
     pub stats: Arc<Stats>,
-    role_loop: JoinHandle<()>,
+    thread: LoopThread,
     /// Reads an acceptor's votes back.
     reading: Option<JoinHandle<()>>,
     receivers: Vec<Receiver>,
@@ -378,7 +412,15 @@ impl Running {
     pub fn join(self) {
         self.inbox.stop();
         self.stop_receiving();
-        if self.role_loop.join().is_err() {
+        let thread = match self.thread {
+            LoopThread::Own(thread) => Some(thread),
+            LoopThread::Shared(thread) => {
+                // Closed once its loop is gone. The thread ends with the last one.
+                while self.ended.recv().is_ok() {}
+                Arc::into_inner(thread)
+            }
+        };
+        if thread.is_some_and(|thread| thread.join().is_err()) {
             log::error!("a role loop failed; this is a mistake in the program");
         }
         // It ends with the role loop.

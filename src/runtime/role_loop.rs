@@ -21,6 +21,7 @@ use super::gauges::{Gauges, IDLE_MAX};
 use super::inbox::{Direct, Event, Inbox};
 use super::neighbours::{Neighbours, Reach};
 use super::readings::Readings;
+use super::shared_thread::Tenant;
 use super::stats::Stats;
 use super::stdin::Credits;
 use super::timer_wheel::TimerWheel;
@@ -33,7 +34,7 @@ use crate::protocol::figures::Figures;
 use crate::protocol::gathering::gather_acks;
 use crate::protocol::message::{Kind, Message};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{LogTime, MESSAGE_BYTES_MAX, Role, Time, To};
+use crate::protocol::types::{LogTime, MESSAGE_BYTES_MAX, NodeId, Role, Time, To};
 use crate::results::output::Output;
 use crate::snapshots::keeper::Errands;
 use crate::storage::AcceptorStore;
@@ -206,57 +207,89 @@ impl<A: Actor> RoleLoop<A> {
     pub fn run(mut self) -> (A, Result<Ended, Failure>) {
         let ended = self.run_turns();
         if ended.is_ok() {
-            self.around.output.finish();
-        }
-        if ended.is_ok()
-            && let Err(error) = self.around.store.close()
-        {
-            log::debug!("cannot note that it ends in order: {error}");
+            self.finish();
         }
         (self.actor, ended)
     }
 
-    fn run_turns(&mut self) -> Result<Ended, Failure> {
-        let mut now = self.around.clock.now();
-        self.actor.on_start(now, &mut self.fx);
-        loop {
-            self.end_turn(now)?;
-            if let Some(gauges) = &self.around.gauges {
-                let version = Some(self.around.codec.version());
-                gauges.turned(now, |now| Figures { version, ..self.actor.figures(now) });
-            }
-            if self.actor.is_finished() {
-                return Ok(Ended::Finished);
-            }
-            if self.is_stopped || self.around.inbox.is_stopped() {
-                self.actor.on_stop(now, &mut self.fx);
-                self.end_turn(now)?;
-                return Ok(Ended::Stopped);
-            }
-            let event = self.wait();
-            now = self.around.clock.now();
-            self.drain(now, event);
-            self.feed(now);
-            // After the messages: a process that was paused hears what waited for it before it
-            // concludes that others were silent.
-            self.expire(now);
+    /// Hands over the rest of the output, and closes what is stored, after a good end.
+    fn finish(&mut self) {
+        self.around.output.finish();
+        if let Err(error) = self.around.store.close() {
+            log::debug!("cannot note that it ends in order: {error}");
         }
+    }
+
+    fn run_turns(&mut self) -> Result<Ended, Failure> {
+        let mut ended = self.begin()?;
+        while ended.is_none() {
+            let event = self.wait();
+            ended = self.turn(event)?;
+        }
+        Ok(ended.expect("it was looked at"))
+    }
+
+    /// The first turn. Says when it was the last.
+    fn begin(&mut self) -> Result<Option<Ended>, Failure> {
+        let now = self.around.clock.now();
+        self.actor.on_start(now, &mut self.fx);
+        self.conclude(now)
+    }
+
+    /// One turn, with what has gathered behind `event` and the timers that are due. Says when it was
+    /// the last.
+    fn turn(&mut self, event: Option<Event>) -> Result<Option<Ended>, Failure> {
+        let now = self.around.clock.now();
+        self.drain(now, event);
+        self.feed(now);
+        // After the messages: a process that was paused hears what waited for it before it
+        // concludes that nobody has spoken.
+        self.expire(now);
+        self.conclude(now)
+    }
+
+    fn conclude(&mut self, now: Time) -> Result<Option<Ended>, Failure> {
+        self.end_turn(now)?;
+        if let Some(gauges) = &self.around.gauges {
+            let version = Some(self.around.codec.version());
+            gauges.turned(now, |now| Figures { version, ..self.actor.figures(now) });
+        }
+        if self.actor.is_finished() {
+            return Ok(Some(Ended::Finished));
+        }
+        if self.is_stopped || self.around.inbox.is_stopped() {
+            self.actor.on_stop(now, &mut self.fx);
+            self.end_turn(now)?;
+            return Ok(Some(Ended::Stopped));
+        }
+        Ok(None)
+    }
+
+    /// Whether there is something to do that no event tells of.
+    fn has_input(&self) -> bool {
+        !self.input.is_empty() && self.actor.input_room() > 0
+    }
+
+    /// When there is something to do at the latest; never, without one.
+    fn deadline(&self) -> Option<Time> {
+        let deadline = self.wheel.next_expiry();
+        if self.around.gauges.is_none() {
+            return deadline;
+        }
+        let latest = self.around.clock.now() + IDLE_MAX;
+        Some(deadline.map_or(latest, |deadline| deadline.min(latest)))
     }
 
     /// Waits for an event or for the next timer.
     fn wait(&mut self) -> Option<Event> {
-        let Surroundings { inbox, clock, gauges, .. } = &mut self.around;
-        if let Some(event) = inbox.poll() {
+        if let Some(event) = self.around.inbox.poll() {
             return Some(event);
         }
-        if !self.input.is_empty() && self.actor.input_room() > 0 {
+        if self.has_input() {
             return None;
         }
-        let mut deadline = self.wheel.next_expiry();
-        if gauges.is_some() {
-            let latest = clock.now() + IDLE_MAX;
-            deadline = Some(deadline.map_or(latest, |deadline| deadline.min(latest)));
-        }
+        let deadline = self.deadline();
+        let Surroundings { inbox, clock, .. } = &mut self.around;
         let window = self.busy_poll.window();
         if window.is_zero() {
             return inbox.wait(deadline.and_then(|deadline| clock.instant(deadline)));
@@ -510,6 +543,36 @@ impl<A: Actor> RoleLoop<A> {
         if self.input.is_empty() && self.actor.input_room() > 0 {
             credits.give();
         }
+    }
+}
+
+impl<A: Actor + Send> Tenant for RoleLoop<A> {
+    fn node(&self) -> NodeId {
+        self.around.codec.sender().node
+    }
+
+    fn begin(&mut self) -> Result<Option<Ended>, Failure> {
+        RoleLoop::begin(self)
+    }
+
+    fn is_due(&self, now: Time) -> bool {
+        self.has_input() || self.wheel.next_expiry().is_some_and(|deadline| deadline <= now)
+    }
+
+    fn turn(&mut self, event: Option<Event>) -> Result<Option<Ended>, Failure> {
+        RoleLoop::turn(self, event)
+    }
+
+    fn finish(&mut self) {
+        RoleLoop::finish(self);
+    }
+
+    fn inbox(&mut self) -> &mut Inbox {
+        &mut self.around.inbox
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        RoleLoop::deadline(self)
     }
 }
 

@@ -15,7 +15,14 @@ fn start_nodes(world: &mut World, loss: &str) {
     }
 }
 
-/// Waits until each node's learner has delivered `count` values, according to its file.
+/// A durable world in which the roles of a node share a thread.
+fn sharing_durable() -> World {
+    let world = World::new();
+    world.configure(&format!("data {}\nrole_threads shared", world.path("data").display()));
+    world
+}
+
+/// Waits until each node's learner has delivered so much, going by its file.
 fn await_delivered(world: &World, count: usize) {
     let lines = |id| world.decided(id).iter().filter(|byte| **byte == b'\n').count();
     let done = happens(SOON, || (1..=3).all(|id| lines(id) >= count));
@@ -24,7 +31,17 @@ fn await_delivered(world: &World, count: usize) {
 
 #[test]
 fn three_nodes_decide_what_two_clients_ask_for_under_loss() {
-    let mut world = World::new();
+    decide_under_loss(World::new());
+}
+
+#[test]
+fn nodes_whose_roles_share_a_thread_decide_the_same() {
+    let world = World::new();
+    world.configure("role_threads shared");
+    decide_under_loss(world);
+}
+
+fn decide_under_loss(mut world: World) {
     start_nodes(&mut world, "0.1");
     for id in 1..=2 {
         let fed = values(&format!("v{id}"), COUNT);
@@ -41,7 +58,15 @@ fn three_nodes_decide_what_two_clients_ask_for_under_loss() {
 
 #[test]
 fn a_node_that_is_killed_comes_back_with_all_that_it_promised() {
-    let mut world = World::durable();
+    come_back(World::durable());
+}
+
+#[test]
+fn so_does_one_whose_roles_share_a_thread() {
+    come_back(sharing_durable());
+}
+
+fn come_back(mut world: World) {
     start_nodes(&mut world, "0");
     world.feed(1, values("v1", COUNT).as_bytes(), &["0", "0", "auto"]);
     await_delivered(&world, COUNT);
@@ -61,7 +86,15 @@ fn a_node_that_is_killed_comes_back_with_all_that_it_promised() {
 
 #[test]
 fn a_node_ends_at_a_signal_and_as_a_whole() {
-    let mut world = World::durable();
+    end_as_a_whole(World::durable());
+}
+
+#[test]
+fn a_node_with_one_thread_ends_at_a_signal_and_as_a_whole() {
+    end_as_a_whole(sharing_durable());
+}
+
+fn end_as_a_whole(mut world: World) {
     start_nodes(&mut world, "0");
     world.feed(1, values("v1", 10).as_bytes(), &["0", "0", "auto"]);
     await_delivered(&world, 10);
