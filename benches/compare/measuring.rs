@@ -12,6 +12,9 @@ use crate::{embedded, links, works};
 
 const DURABLE: Shape = Shape { conf: "DATA\n", ..Shape::PLAIN };
 const BLOCKING: Shape = Shape { conf: "busy_poll_us 0\n", ..Shape::PLAIN };
+/// One thread for the roles of a node.
+const SHARED: &str = "role_threads shared\n";
+const SHARED_DURABLE: &str = "DATA\nrole_threads shared\n";
 const KEYED: Shape = Shape { conf: "KEY\n", ..Shape::PLAIN };
 /// The loss, in percent, for the chart of throughput against loss.
 pub const LOSSES: [(&str, f64, &str); 5] = [
@@ -207,10 +210,10 @@ impl Measuring {
     }
 
     /// A load of ours on three processes that have all roles.
-    fn nodes(&mut self, name: &str, options: &[&str]) {
+    fn nodes(&mut self, name: &str, conf: &'static str, options: &[&str]) {
         self.ours(name, |program, seconds| {
             has_nodes_or_says(program)?;
-            works::bench(Shape { program, nodes: 3, ..Shape::PLAIN }, options, seconds)
+            works::bench(Shape { program, nodes: 3, conf, ..Shape::PLAIN }, options, seconds)
         });
     }
 
@@ -247,7 +250,8 @@ impl Measuring {
         self.load("l1", Shape::PLAIN, &["--outstanding", "1"]);
         self.libpaxos("l2_libpaxos", "1");
         self.library("l1_omnipaxos", &["omnipaxos", "--outstanding", "1"]);
-        self.nodes("h1", &["--outstanding", "1"]);
+        self.nodes("h1", "", &["--outstanding", "1"]);
+        self.nodes("h1_shared", SHARED, &["--outstanding", "1"]);
         self.limit("l1b_limit", &["--outstanding", "1", "--busy-poll-us", "0"]);
         self.load("l1b", BLOCKING, &["--outstanding", "1"]);
         self.ours("l5", |program, seconds| Ok(works::talk(program, seconds)));
@@ -256,7 +260,8 @@ impl Measuring {
         self.load("k1", KEYED, &single);
         self.library("t1_omnipaxos", &[&["omnipaxos"], &single[..]].concat());
         self.library("t1_raft", &[&["raft"], &single[..]].concat());
-        self.nodes("h3", &single);
+        self.nodes("h3", "", &single);
+        self.nodes("h3_shared", SHARED, &single);
         self.libpaxos("t5_libpaxos", "64");
         self.load("t5", Shape::PLAIN, &["--outstanding", "64"]);
         self.etcd("t6_etcd", "64", "/dev/shm");
@@ -283,6 +288,8 @@ impl Measuring {
         }
         self.limit("disk", &["--disk", FOLDER]);
         self.load("d1", DURABLE, &["--outstanding", "1"]);
+        self.nodes("h1_durable", DURABLE.conf, &["--outstanding", "1"]);
+        self.nodes("h1_durable_shared", SHARED_DURABLE, &["--outstanding", "1"]);
         self.load("d2", DURABLE, &SINGLE);
         self.etcd("d3_etcd", "64", FOLDER);
         self.etcd("d4_etcd", "1", FOLDER);

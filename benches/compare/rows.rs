@@ -138,6 +138,22 @@ pub const ROWS: &[Row] = &[
     ),
     row("H1", "... against L1", ("h1", "p50_us"), &[("l1", "p50_us")], Aim::Told, "us"),
     row(
+        "H1",
+        "... roles of a node in one thread, against a thread each",
+        ("h1_shared", "p50_us"),
+        &[("h1", "p50_us")],
+        Aim::Told,
+        "us",
+    ),
+    row(
+        "H1",
+        "... the same, durable",
+        ("h1_durable_shared", "p50_us"),
+        &[("h1_durable", "p50_us")],
+        Aim::Told,
+        "us",
+    ),
+    row(
         "H3",
         "three nodes, 64 outstanding, one value a datagram, against OmniPaxos",
         ("h3", RATE),
@@ -146,6 +162,14 @@ pub const ROWS: &[Row] = &[
         "/s",
     ),
     row("H3", "... against T1", ("h3", RATE), &[("t1", RATE)], Aim::Told, "/s"),
+    row(
+        "H3",
+        "... roles of a node in one thread, against a thread each",
+        ("h3_shared", RATE),
+        &[("h3", RATE)],
+        Aim::Told,
+        "/s",
+    ),
     row(
         "M1",
         "16 clients, 1 outstanding each, against 1 client",
