@@ -155,6 +155,38 @@ fn every_block_says_whether_it_is_run() {
     }
 }
 
+/// The variants of a public enum of the sources.
+fn variants(path: &str, name: &str) -> Vec<String> {
+    let text = read(path).text;
+    let (_, body) = text.split_once(&format!("pub enum {name} {{\n")).unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+    let lines = lines.filter(|line| line.starts_with(|letter: char| letter.is_ascii_uppercase()));
+    lines.map(|line| line.split(['(', ',', ' ']).next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn errors_of_the_library_are_explained_one_by_one() {
+    let page = read("docs/library.md");
+    let mut explained = 0;
+    for (path, name) in [
+        ("src/embed/desk.rs", "Refused"),
+        ("src/embed/node.rs", "NodeError"),
+        ("src/embed/replica.rs", "ReadError"),
+        ("src/embed/subscription.rs", "NoEntry"),
+    ] {
+        let head = format!("| `{name}");
+        let rows: Vec<&str> = page.text.lines().filter(|line| line.starts_with(&head)).collect();
+        for variant in variants(path, name) {
+            let names = [format!("`{name}::{variant}`"), format!("`{variant}`")];
+            let is_there = rows.iter().any(|row| names.iter().any(|name| row.contains(name)));
+            assert!(is_there, "docs/library.md does not explain {name}::{variant}");
+            explained += 1;
+        }
+    }
+    assert!(explained > 12, "only {explained} are found");
+}
+
 #[test]
 fn output_is_compared_line_by_line() {
     assert!(is_as_said("a\nb\n", "a\nb\n") && is_as_said("", ""));
