@@ -14,8 +14,8 @@ set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 refuse_unless_count $# 0 2 "axes.sh [ROUNDS] [SECONDS]"
 rounds=${1:-3} seconds=${2:-1}
-[[ $rounds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "axes.sh: ROUNDS $rounds is not a whole number from 1"
-[[ $seconds =~ ^[0-9]{1,3}(\.[0-9]{1,3})?$ ]] || refuse "axes.sh: SECONDS $seconds is not a number"
+[[ $rounds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "axes.sh: ROUNDS $rounds is not a whole number from 1 to 999"
+[[ $seconds =~ ^[0-9]{1,3}(\.[0-9]{1,3})?$ ]] || refuse "axes.sh: SECONDS $seconds is not a number from 0 to 999, such as 1 or 0.5"
 command -v cargo >/dev/null || refuse "axes.sh: there is no cargo; install Rust from https://rustup.rs"
 options=(--rounds "$rounds" --seconds "$seconds" --small "${SMALL:-0}" --long "${LONG:-0}")
 [ -z "${ONLY:-}" ] || options+=(--only "$ONLY")

@@ -17,8 +17,8 @@ set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 refuse_unless_count $# 0 2 "bench.sh [ROUNDS] [SECONDS]"
 rounds=${1:-5} seconds=${2:-1}
-[[ $rounds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "bench.sh: ROUNDS $rounds is not a whole number from 1"
-[[ $seconds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "bench.sh: SECONDS $seconds is not a whole number from 1"
+[[ $rounds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "bench.sh: ROUNDS $rounds is not a whole number from 1 to 999"
+[[ $seconds =~ ^[1-9][0-9]{0,2}$ ]] || refuse "bench.sh: SECONDS $seconds is not a whole number from 1 to 999"
 [[ ${WIRE:-0} =~ ^[01]$ ]] || refuse "bench.sh: WIRE=$WIRE is neither 0 nor 1"
 command -v cargo >/dev/null || refuse "bench.sh: there is no cargo; install Rust from https://rustup.rs"
 if [ -n "${AGAINST:-}" ]; then

@@ -9,7 +9,7 @@ source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 refuse_unless_count $# 2 2 "copy_results_from_containers.sh CLIENTS LEARNERS"
 for count in "$1" "$2"; do
-    [[ $count =~ ^[0-9]{1,4}$ ]] || refuse "copy_results_from_containers.sh: $count is not a number of containers"
+    [[ $count =~ ^[0-9]{1,4}$ ]] || refuse "copy_results_from_containers.sh: $count is not a number of containers from 0 to 9999"
 done
 docker=${DOCKER:-docker}
 command -v "$docker" >/dev/null || refuse "copy_results_from_containers.sh: there is no $docker; install it, or name another with DOCKER"

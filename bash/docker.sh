@@ -16,7 +16,7 @@ source "$PAXOS_HOME/bash/clear_lib.sh"
 refuse_unless_count $# 0 1 "docker.sh [plain|catch_up|nodes]"
 run=${1:-plain}
 export VALUES=${VALUES:-100} LIFETIME=${LIFETIME:-60} FIRST_INSTANCE=${FIRST_INSTANCE:-1}
-[[ $VALUES =~ ^[0-9]{1,12}$ ]] || refuse "docker.sh: VALUES $VALUES is not a whole number"
+[[ $VALUES =~ ^[0-9]{1,12}$ ]] || refuse "docker.sh: VALUES $VALUES is not a whole number from 0 to 999999999999"
 [[ $LIFETIME =~ ^[1-9][0-9]{0,4}$ ]] || refuse "docker.sh: LIFETIME $LIFETIME is not a number of seconds from 1 to 99999"
 [[ $FIRST_INSTANCE =~ ^(auto|[1-9][0-9]{0,17})$ ]] || refuse "docker.sh: FIRST_INSTANCE $FIRST_INSTANCE is neither an instance nor auto"
 firsts=("$FIRST_INSTANCE" "$FIRST_INSTANCE")

@@ -25,14 +25,14 @@ project=$1 values=$2 lifetime=${3:-0} loss=${4:-0} no_timeouts=${5:-0} no_preexe
 first_instance=${FIRST_INSTANCE:-1} nodes=${NODES:-0} learners=2
 here=$PAXOS_HOME/bash
 
-[[ $values =~ ^[0-9]{1,12}$ ]] || refuse "run.sh: VALUES $values is not a whole number"
-[[ $lifetime =~ ^[0-9]{1,9}(\.[0-9]+)?$ ]] || refuse "run.sh: LIFETIME $lifetime is not a number of seconds"
+[[ $values =~ ^[0-9]{1,12}$ ]] || refuse "run.sh: VALUES $values is not a whole number from 0 to 999999999999"
+[[ $lifetime =~ ^[0-9]{1,9}(\.[0-9]+)?$ ]] || refuse "run.sh: LIFETIME $lifetime is not a number of seconds from 0 to 999999999, such as 30 or 2.5"
 [[ $loss =~ ^(0?\.[0-9]+|0)$ ]] || refuse "run.sh: LOSS $loss is not a ratio from 0 up to, but not including, 1"
 for flag in "$no_timeouts" "$no_preexecution"; do
     [[ $flag =~ ^[01]$ ]] || refuse "run.sh: a flag is 0 or 1, not $flag"
 done
 [[ $first_instance =~ ^(auto|[1-9][0-9]{0,17})$ ]] || refuse "run.sh: FIRST_INSTANCE $first_instance is neither an instance nor auto"
-[[ $nodes =~ ^[0-9]{1,3}$ ]] || refuse "run.sh: NODES $nodes is not a number of nodes"
+[[ $nodes =~ ^[0-9]{1,3}$ ]] || refuse "run.sh: NODES $nodes is not a number of nodes from 0 to 999"
 nodes=$((10#$nodes))
 if ! grep -qs '^name = "multi-paxos"' "$project/Cargo.toml"; then
     refuse "run.sh: $project is not the project's directory"

@@ -21,8 +21,8 @@ set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
 refuse_unless_count $# 1 2 "soak.sh SECONDS [SEED]"
-[[ $1 =~ ^[1-9][0-9]{0,6}$ ]] || refuse "soak.sh: SECONDS $1 is not a whole number from 1"
-[[ ${2:-1} =~ ^[0-9]{1,9}$ ]] || refuse "soak.sh: SEED $2 is not a whole number"
+[[ $1 =~ ^[1-9][0-9]{0,6}$ ]] || refuse "soak.sh: SECONDS $1 is not a whole number from 1 to 9999999"
+[[ ${2:-1} =~ ^[0-9]{1,9}$ ]] || refuse "soak.sh: SEED $2 is not a whole number from 0 to 999999999"
 [[ ${LIMITS:-0} =~ ^[01]$ ]] || refuse "soak.sh: LIMITS=$LIMITS is neither 0 nor 1"
 soak_seconds=$1 seed=${2:-$RANDOM} limits=${LIMITS:-0}
 

@@ -10,7 +10,7 @@ source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/../bash/lib.sh"
 
 refuse_unless_count $# 0 1 "bench.sh [REQUESTS]"
 requests=${1:-20000}
-[[ $requests =~ ^[1-9][0-9]{0,8}$ ]] || refuse "bench.sh: REQUESTS $requests is not a number"
+[[ $requests =~ ^[1-9][0-9]{0,8}$ ]] || refuse "bench.sh: REQUESTS $requests is not a whole number from 1 to 999999999"
 for program in redis-server redis-benchmark; do
     command -v "$program" >/dev/null || refuse "bench.sh: there is no $program; install redis-server and redis-tools"
 done

@@ -3,6 +3,7 @@
 //! Everything wrong with it becomes one line; nothing is opened here.
 
 mod bench;
+mod explain;
 mod lead;
 mod learner;
 mod log;
@@ -18,11 +19,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use self::bench::TypedBench;
+use self::explain::explain;
 use self::lead::TypedLead;
 use self::learner::TypedLearner;
 use self::log::TypedLog;
@@ -30,7 +31,9 @@ pub use self::manual::{completions, write_pages};
 use self::simulate::TypedSimulate;
 use self::snapshot::TypedSnapshot;
 use self::status::TypedStatus;
-use self::values::{first_instance, flag, ratio, role_of_node, seconds, survey_seconds, yes_or_no};
+use self::values::{
+    first_instance, flag, ratio, role_of_node, seconds, survey_seconds, whole, yes_or_no,
+};
 use crate::config::MetricsChoice;
 use crate::doctor::DoctorOptions;
 use crate::protocol::message::Assignment;
@@ -86,10 +89,10 @@ pub enum Command {
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct GenerateOptions {
     /// How many values, one a line
-    #[arg(value_name = "COUNT")]
+    #[arg(value_name = "COUNT", value_parser = whole(0..=u64::MAX))]
     pub count: u64,
     /// Seed of the values; by default one from the operating system
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u64::MAX))]
     pub seed: Option<u64>,
 }
 
@@ -313,7 +316,7 @@ enum TypedCommand {
         seconds: Duration,
         /// How many hosts there should be, this one included
         #[arg(long, value_name = "COUNT", conflicts_with = "local",
-            value_parser = clap::value_parser!(u32).range(1..=10_000))]
+            value_parser = whole::<u32>(1..=10_000))]
         expect: Option<u32>,
         /// Print one JSON object
         #[arg(long)]
@@ -361,7 +364,7 @@ enum TypedCommand {
 #[derive(Args)]
 struct TypedNode {
     /// The process's number within its role, from 1
-    #[arg(value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_name = "ID", value_parser = whole::<u32>(1..=u32::MAX))]
     id: u32,
     /// Drop each received datagram with this probability, in [0, 1)
     #[arg(long, value_name = "RATIO", default_value = "0", value_parser = ratio)]
@@ -370,7 +373,7 @@ struct TypedNode {
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     lifetime: Duration,
     /// Seed of loss and jitter; by default one from the operating system
-    #[arg(long)]
+    #[arg(long, value_parser = whole(0..=u64::MAX))]
     seed: Option<u64>,
     /// Serve metrics over HTTP at the first free port from this one on, or not at all; by default
     /// what the configuration says
@@ -426,10 +429,10 @@ impl TypedAcceptor {
 #[derive(Args)]
 struct TypedFiles {
     /// How many learners there are
-    #[arg(value_name = "LEARNERS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(value_name = "LEARNERS", value_parser = whole::<u32>(1..=10_000))]
     learners: u32,
     /// How many clients there are
-    #[arg(value_name = "CLIENTS", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(value_name = "CLIENTS", value_parser = whole::<u32>(0..=10_000))]
     clients: u32,
     /// Where the files are
     #[arg(long, value_name = "DIR", default_value = "results")]
@@ -566,27 +569,6 @@ fn check_options(
     };
     let is_by_record = given == 0;
     Ok(CheckOptions { learners, clients, is_by_record, print: false, json: false, results })
-}
-
-/// One line of what is wrong, or the help that was asked for.
-fn explain(error: &clap::Error, arguments: &[OsString]) -> Usage {
-    let text = error.render().to_string();
-    if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
-        return Usage::Help(text);
-    }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Usage::Wrong("paxos: missing command; `paxos --help` lists them".to_owned());
-    }
-    // The first paragraph says what is wrong; the others repeat the usage.
-    let first = text.split("\n\n").next().unwrap_or_default();
-    let line = first.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = line.strip_prefix("error: ").unwrap_or(&line);
-    // Of the command that was typed, if one was, and not of all of them.
-    let commands = Typed::command();
-    let typed = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
-    let command = typed.filter_map(|word| commands.find_subcommand(word)).next();
-    let help = command.map_or_else(String::new, |command| format!("{} ", command.get_name()));
-    Usage::Wrong(format!("paxos: {line}; see `paxos {help}--help`"))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::thread;
 use clap::Parser;
 use clap::error::ErrorKind;
 use multi_paxos::Cluster;
-use paxos_kv::options::Options;
+use paxos_kv::options::{Options, sentence};
 use paxos_kv::server::{ServeError, Server, Stopper};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
             let _ = write!(io::stdout(), "{error}");
             return ExitCode::SUCCESS;
         }
-        Err(error) => return refuse(first_line(&error.to_string())),
+        Err(error) => return refuse(sentence(&error)),
     };
     match start(&options) {
         Ok(server) => run(server),
@@ -114,11 +114,4 @@ fn end_by_signal(stopper: Stopper) -> io::Result<()> {
 fn refuse(what: impl std::fmt::Display) -> ExitCode {
     let _ = writeln!(io::stderr(), "paxos-kv: {what}");
     ExitCode::from(2)
-}
-
-/// The first line of a usage error, with what is missing, which stands below it.
-fn first_line(text: &str) -> String {
-    let text = text.strip_prefix("error: ").unwrap_or(text);
-    let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
-    lines.collect::<Vec<_>>().join(" ")
 }

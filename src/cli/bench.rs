@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{first_instance, ratio, seconds};
+use super::values::{first_instance, ratio, seconds, whole};
 use super::{BenchOptions, NodeOptions, Usage};
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{NodeId, Role};
@@ -15,23 +15,23 @@ use crate::runtime::load::LoadOptions;
 pub struct TypedBench {
     /// How many clients
     #[arg(long, value_name = "COUNT", default_value = "1",
-        value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        value_parser = whole::<u32>(1..=10_000))]
     clients: u32,
     /// The id of the first of them; no other client should have it
     #[arg(long, value_name = "ID", default_value = "1001",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000_000))]
+        value_parser = whole::<u32>(1..=1_000_000_000))]
     first_id: u32,
     /// Bytes of a value; up to value_bytes in the configuration
     #[arg(long, value_name = "BYTES", default_value = "64",
-        value_parser = clap::value_parser!(u32).range(0..=67_108_864))]
+        value_parser = whole::<u32>(0..=67_108_864))]
     size: u32,
     /// Values that each client keeps in flight
     #[arg(long, value_name = "COUNT", default_value = "1",
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        value_parser = whole::<u32>(1..=1_000_000))]
     outstanding: u32,
     /// Values in a client's datagram at most; 0: as many as fit
     #[arg(long, value_name = "COUNT", default_value = "0",
-        value_parser = clap::value_parser!(u32).range(0..=65_535))]
+        value_parser = whole::<u32>(0..=65_535))]
     values_per_datagram: u32,
     /// The instance that the first value of each client asks for, or `auto`: the leader chooses
     #[arg(long, value_name = "N|auto", default_value = "auto", value_parser = first_instance)]

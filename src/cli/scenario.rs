@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{first_instance, ratio};
+use super::values::{first_instance, ratio, whole};
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{NodeId, Role, Time};
 use crate::sim::fault::Fault;
@@ -15,22 +15,22 @@ use crate::sim::scenario::{Asking, NONE_LONG, Scenario};
 #[command(next_help_heading = "The scenario")]
 pub struct TypedScenario {
     /// How many acceptors [3]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u32>(1..=64))]
     acceptors: Option<u32>,
     /// How many proposers [2]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u32>(1..=64))]
     proposers: Option<u32>,
     /// How many learners [2]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u32>(1..=64))]
     learners: Option<u32>,
     /// How many clients [2]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=64))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u32>(0..=64))]
     clients: Option<u32>,
     /// How many values each client is given [500]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u64>(0..=1_000_000))]
     values: Option<u64>,
     /// How many of them a second; 0 gives all at once [100]
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(..=1_000_000))]
+    #[arg(long, value_name = "COUNT", value_parser = whole::<u64>(0..=1_000_000))]
     rate: Option<u64>,
     /// The instance that each client's first value asks for, or `auto` [auto]
     #[arg(long, value_name = "N|auto", value_parser = first_instance)]

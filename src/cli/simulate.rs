@@ -6,17 +6,18 @@ use clap::Args;
 
 use super::picture::TypedPictures;
 use super::scenario::TypedScenario;
+use super::values::whole;
 use crate::simulate::{Detail, SimulateOptions};
 
 /// What to simulate, as typed.
 #[derive(Args)]
 pub struct TypedSimulate {
     /// The seed, or the first of several
-    #[arg(long, default_value = "1")]
+    #[arg(long, default_value = "1", value_parser = whole(0..=u64::MAX))]
     seed: u64,
     /// How many seeds; one prints its story, more are only judged
     #[arg(long, value_name = "COUNT", default_value = "1",
-        value_parser = clap::value_parser!(u64).range(1..))]
+        value_parser = whole::<u64>(1..=u64::MAX))]
     seeds: u64,
     /// Print messages, timers and deliveries, after a legend
     #[arg(long)]

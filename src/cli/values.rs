@@ -1,5 +1,6 @@
 //! Single values of the command line: from text, or with a sentence why not.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,12 +8,27 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Instance, Role};
 
+/// A whole number within bounds, which a refusal names.
+pub fn whole<T>(
+    bounds: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: Copy + Into<u64> + TryFrom<u64> + Send + Sync + 'static,
+{
+    let (least, most): (u64, u64) = ((*bounds.start()).into(), (*bounds.end()).into());
+    move |text| {
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| format!("not a whole number from {least} to {most}"))
+    }
+}
+
 /// Seconds, at most a hundred years of them.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     const LONGEST: f64 = 100.0 * 365.0 * 86400.0;
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        Ok(_) | Err(_) => Err("not a number of seconds, 0 or more".to_owned()),
+        Ok(_) | Err(_) => Err(format!("not a number of seconds from 0 to {LONGEST}")),
     }
 }
 

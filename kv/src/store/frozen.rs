@@ -155,15 +155,23 @@ fn put_word(word: &[u8], out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn byte(from: &mut dyn Read) -> io::Result<u8> {
-    let mut byte = [0];
-    from.read_exact(&mut byte)?;
-    Ok(byte[0])
+    Ok(bytes::<1>(from)?[0])
 }
 
 fn number(from: &mut dyn Read) -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    from.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+    bytes(from).map(u64::from_le_bytes)
+}
+
+fn bytes<const COUNT: usize>(from: &mut dyn Read) -> io::Result<[u8; COUNT]> {
+    let mut bytes = [0; COUNT];
+    match from.read_exact(&mut bytes) {
+        // The system's own words for it would say nothing of a store.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            Err(wrong("it ends too early"))
+        }
+        Err(error) => Err(error),
+        Ok(()) => Ok(bytes),
+    }
 }
 
 /// It takes no more memory than there are bytes to read.

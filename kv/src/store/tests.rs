@@ -209,7 +209,8 @@ fn a_store_that_was_written_goes_on_as_the_one_that_wrote_it() {
     // Only a complete state is accepted, and a refused one changes nothing.
     let before = restored.digest();
     for end in 0..bytes.len() {
-        assert!(restored.restore(&mut &bytes[..end]).is_err(), "{end}");
+        let refused = restored.restore(&mut &bytes[..end]).unwrap_err().to_string();
+        assert!(refused.starts_with("this is not the state of a store: "), "{end}: {refused}");
     }
     bytes.push(0);
     assert!(restored.restore(&mut bytes.as_slice()).is_err());

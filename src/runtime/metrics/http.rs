@@ -214,8 +214,9 @@ fn reply(request: &[u8], answer: &impl Fn(&str) -> Answer) -> Option<Vec<u8>> {
         Ok(Status::Complete(_)) => {}
         Ok(Status::Partial) if request.len() < REQUEST_BYTES_MAX => return None,
         Ok(Status::Partial) | Err(httparse::Error::TooManyHeaders) => return Some(too_long()),
-        Err(error) => {
-            return Some(Answer::text(400, format!("not understood: {error}\n")).bytes(false));
+        Err(_) => {
+            let what = "this is not a request of HTTP/1; ask for http://HOST:PORT/\n";
+            return Some(Answer::text(400, what.to_owned()).bytes(false));
         }
     }
     let (method, target) = (parsed.method.unwrap_or(""), parsed.path.unwrap_or(""));
@@ -271,6 +272,8 @@ mod tests {
         ] {
             let said = ask(address, &request);
             assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{request:.40}: {said}");
+            let is_in_our_words = said.ends_with("ask for http://HOST:PORT/\n");
+            assert_eq!(is_in_our_words, status == "400 Bad", "{request:.40}: {said}");
         }
     }
 
