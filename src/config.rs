@@ -11,11 +11,11 @@ mod retain;
 mod show;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fmt, fs};
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
 pub use self::metrics::MetricsChoice;
@@ -28,7 +28,7 @@ use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{NodeId, Role, Value};
 use crate::protocol::versions::Version;
-use crate::text::lines;
+use crate::text::{self, lines};
 
 /// What a configuration file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,9 +283,7 @@ pub fn read(path: &str) -> Result<Config, ConfigError> {
 }
 
 fn text_of(path: &str) -> Result<String, ConfigError> {
-    let bytes =
-        fs::read(path).map_err(|error| ConfigError(format!("{path}: cannot read it: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| ConfigError(format!("{path}: the file is not UTF-8 text")))
+    text::read(Path::new(path)).map_err(ConfigError)
 }
 
 /// Reads the file at `path`. The environment may name the cluster that it leaves without a name.
@@ -433,7 +431,6 @@ impl Parser {
             );
             return Err(config.wrong("ttl", &what));
         }
-        let path = &config.path;
         let Settings { heartbeat_interval, leader_timeout, retry_least, retry_max, .. } =
             config.settings;
         if retry_least > retry_max {
@@ -456,12 +453,18 @@ impl Parser {
             return Err(config.wrong(key, &what));
         }
         if leader_timeout < heartbeat_interval * 3 {
-            return Err(ConfigError(format!(
-                "{path}: leader_timeout_ms {} is below three heartbeats of {} ms; raise it, or \
-                 every lost heartbeat costs a leader",
-                leader_timeout.as_millis(),
-                heartbeat_interval.as_millis()
-            )));
+            let keys = ["leader_timeout_ms", "heartbeat_interval_ms"];
+            let is_given = |key: &&str| config.lines.contains_key(*key);
+            return Err(config.wrong(
+                keys.into_iter().find(is_given).unwrap_or_default(),
+                &format!(
+                    "leader_timeout_ms {} is below three heartbeats of heartbeat_interval_ms {}, \
+                     and every lost heartbeat would cost a leader; raise the one, or lower the \
+                     other",
+                    leader_timeout.as_millis(),
+                    heartbeat_interval.as_millis()
+                ),
+            ));
         }
         Ok(config)
     }
@@ -710,8 +713,15 @@ mod tests {
         let upside_down = format!("{FOUR}retry_max_ms 100\nretry_least_ms 101\n");
         let told = error(&upside_down);
         assert!(told.contains(":6: retry_least_ms 101 is above retry_max_ms 100"), "{told}");
-        let tight = format!("{FOUR}leader_timeout_ms 50");
-        assert!(error(&tight).contains("below three heartbeats"));
+        for (more, line) in [
+            ("leader_timeout_ms 50", ":5"),
+            ("heartbeat_interval_ms 1000", ":5"),
+            ("heartbeat_interval_ms 1000\nleader_timeout_ms 2999", ":6"),
+        ] {
+            let told = error(&format!("{FOUR}{more}"));
+            let expected = format!("paxos.conf{line}: leader_timeout_ms");
+            assert!(told.starts_with(&expected) && told.contains("three heartbeats"), "{told}");
+        }
     }
 
     #[test]
@@ -904,8 +914,14 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_one_sentence() {
-        let error = load("/nowhere/paxos.conf").unwrap_err().to_string();
-        assert!(error.starts_with("/nowhere/paxos.conf: cannot read it"), "{error}");
+    fn a_file_that_cannot_be_read_is_one_sentence() {
+        for (path, expected) in [
+            ("/nowhere/paxos.conf", "/nowhere/paxos.conf: cannot read it"),
+            ("/dev/zero", "/dev/zero: it is a pipe, a device"),
+            ("/", "/: it is a directory"),
+        ] {
+            let error = load(path).unwrap_err().to_string();
+            assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
+        }
     }
 }

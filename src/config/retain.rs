@@ -50,19 +50,26 @@ pub(super) fn parse_retain(word: &str) -> Result<Retain, String> {
              a time as 7d"
         )
     };
-    let within = |amount: Option<u64>, range: RangeInclusive<u64>, least: &str| match amount {
-        Some(amount) if range.contains(&amount) => Ok(amount),
-        _ => Err(format!(
-            "retain {word} is out of bounds; keep {least} or more, so that a learner that is late \
-             for a moment misses nothing"
-        )),
+    let within = |amount: Option<u64>, range: RangeInclusive<u64>, least: &str, most: &str| {
+        if amount.is_some_and(|amount| amount < *range.start()) {
+            return Err(format!(
+                "retain {word} is too little; keep {least} or more, so that a learner that is late \
+                 for a moment misses nothing"
+            ));
+        }
+        let amount = amount.filter(|amount| range.contains(amount));
+        amount.ok_or_else(|| {
+            format!("retain {word} is too much; keep {most} or less, or `all` for everything")
+        })
     };
     if let Some(bytes) = with_unit(word, &BYTE_UNITS) {
-        within(bytes, BYTES, "16MiB").map(Retain::Bytes)
+        within(bytes, BYTES, "16MiB", "1073741824GiB").map(Retain::Bytes)
     } else if let Some(seconds) = with_unit(word, &TIME_UNITS) {
-        within(seconds, SECONDS, "10s").map(|seconds| Retain::Age(Duration::from_secs(seconds)))
+        let seconds = within(seconds, SECONDS, "10s", "36500d")?;
+        Ok(Retain::Age(Duration::from_secs(seconds)))
     } else if let Some(entries) = with_unit(word, &[("", 1)]) {
-        within(entries, ENTRIES, "65536 entries").map(Retain::Entries)
+        within(entries, ENTRIES, "65536 entries", "1152921504606846976 entries")
+            .map(Retain::Entries)
     } else {
         Err(wrong())
     }
@@ -70,23 +77,32 @@ pub(super) fn parse_retain(word: &str) -> Result<Retain, String> {
 
 /// Parses the value of `memory_bytes`.
 pub(super) fn parse_memory(word: &str) -> Result<u64, String> {
-    let bytes = with_unit(word, &BYTE_UNITS).or_else(|| with_unit(word, &[("", 1)]));
-    match bytes {
-        Some(Some(bytes)) if MEMORY.contains(&bytes) => Ok(bytes),
-        Some(_) => Err(format!("memory_bytes {word} is out of bounds; 64MiB is the least")),
-        None => Err(format!("memory_bytes {word} is not a number of bytes, such as 268435456")),
-    }
+    parse_bytes("memory_bytes", word, MEMORY)
 }
 
 /// Parses the value of `disk_bytes`.
 pub(super) fn parse_disk(config: &mut Config, word: &str) -> Result<(), String> {
+    config.disk_bytes = Some(parse_bytes("disk_bytes", word, DISK)?);
+    Ok(())
+}
+
+/// A number of bytes, with or without a unit. The bound that is violated is named.
+fn parse_bytes(key: &str, word: &str, range: RangeInclusive<u64>) -> Result<u64, String> {
     let bytes = with_unit(word, &BYTE_UNITS).or_else(|| with_unit(word, &[("", 1)]));
     match bytes {
-        Some(Some(bytes)) if DISK.contains(&bytes) => config.disk_bytes = Some(bytes),
-        Some(_) => return Err(format!("disk_bytes {word} is out of bounds; 64MiB is the least")),
-        None => return Err(format!("disk_bytes {word} is not a number of bytes, such as 10GiB")),
+        Some(Some(bytes)) if range.contains(&bytes) => Ok(bytes),
+        Some(Some(bytes)) if bytes < *range.start() => {
+            let least = range.start() >> 20;
+            Err(format!("{key} {word} is too little; {least}MiB is the least"))
+        }
+        Some(_) => {
+            let most = range.end() >> 30;
+            Err(format!("{key} {word} is too much; {most}GiB is the most"))
+        }
+        None => Err(format!(
+            "{key} {word} is not a number of bytes, such as 1073741824, 512MiB or 10GiB"
+        )),
     }
-    Ok(())
 }
 
 impl Config {
@@ -189,6 +205,9 @@ mod tests {
         ] {
             assert_eq!(parse_retain(word), Ok(expected), "{word}");
         }
+        for most in ["36500d", "1073741824GiB", "1152921504606846976"] {
+            assert!(parse_retain(most).is_ok(), "{most}");
+        }
         for (word, part) in [
             ("everything", "none of `all`"),
             ("", "none of"),
@@ -199,8 +218,11 @@ mod tests {
             ("0", "keep 65536 entries"),
             ("1MiB", "keep 16MiB"),
             ("9s", "keep 10s"),
-            ("99999999999999999999d", "keep 10s"),
-            ("18446744073709551615GiB", "keep 16MiB"),
+            ("36501d", "keep 36500d or less"),
+            ("99999999999999999999d", "keep 36500d or less"),
+            ("1073741825GiB", "keep 1073741824GiB or less"),
+            ("18446744073709551615GiB", "keep 1073741824GiB or less"),
+            ("1152921504606846977", "keep 1152921504606846976 entries or less"),
         ] {
             let refused = parse_retain(word).unwrap_err();
             assert!(refused.contains(part), "{word}: {refused}");
@@ -219,7 +241,8 @@ mod tests {
         let options = parsed("data d\nwindow_bytes 1073741824").unwrap().log_options(false);
         assert_eq!(options.quota, Quota { limit: None, reserve: 4 << 30 });
         for (more, part) in [
-            ("data d\ndisk_bytes 63MiB", "paxos.conf:6: disk_bytes 63MiB is out of bounds; 64MiB"),
+            ("data d\ndisk_bytes 63MiB", "paxos.conf:6: disk_bytes 63MiB is too little; 64MiB"),
+            ("data d\ndisk_bytes 1073741825GiB", "is too much; 1073741824GiB is the most"),
             ("data d\ndisk_bytes much", "not a number of bytes"),
             ("data d\nwindow_bytes 8388608\ndisk_bytes 64MiB", "paxos.conf:7: disk_bytes 67108864"),
             ("data d\nretain 30MiB\ndisk_bytes 64MiB", "less than 3 times what `retain` keeps"),
@@ -243,8 +266,17 @@ mod tests {
     #[test]
     fn memory_is_in_bytes() {
         assert_eq!(parse_memory("256MiB"), parse_memory("268435456"));
-        for word in ["63MiB", "0", "all", "1d", "99999999999GiB"] {
-            assert!(parse_memory(word).is_err(), "{word}");
+        assert_eq!(parse_memory("1073741824GiB"), Ok(1 << 60));
+        for (word, part) in [
+            ("63MiB", "memory_bytes 63MiB is too little; 64MiB is the least"),
+            ("0", "too little; 64MiB is the least"),
+            ("1073741825GiB", "too much; 1073741824GiB is the most"),
+            ("99999999999999999999", "too much; 1073741824GiB is the most"),
+            ("all", "not a number of bytes, such as"),
+            ("1d", "not a number of bytes, such as"),
+        ] {
+            let refused = parse_memory(word).unwrap_err();
+            assert!(refused.contains(part), "{word}: {refused}");
         }
     }
 }
