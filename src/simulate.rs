@@ -5,7 +5,7 @@
 //! which datagrams are lost.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use std::thread;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::picture::{self, Caption, Wish};
+use crate::protocol::types::Time;
 use crate::sim::cluster::Plan;
 use crate::sim::lasting::Lasting;
 use crate::sim::record::Record;
@@ -24,6 +25,7 @@ use crate::sim::script::Stage;
 pub use crate::sim::trace::Detail;
 use crate::sim::trace::{LEGEND, Trace};
 use crate::stdio;
+use crate::text;
 
 /// What to simulate.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,8 +84,17 @@ pub enum Verdict {
 pub enum Trouble {
     /// Standard output takes nothing.
     Output(io::Error),
-    /// A file that is to be read or written.
+    /// A file that is to be written.
     File(PathBuf, io::Error),
+    /// A transcript that cannot be read, in a sentence.
+    Unreadable(String),
+    /// A picture would begin behind the end of the run.
+    Over {
+        /// Where it would begin.
+        from: Time,
+        /// Where the run ends.
+        end: Time,
+    },
     /// A transcript that cannot be played.
     Transcript(PathBuf, String),
 }
@@ -98,7 +109,18 @@ impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Trouble::Output(error) => write!(f, "standard output: {error}"),
-            Trouble::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Trouble::File(path, error) => {
+                write!(f, "{}: cannot write it: {error}", path.display())
+            }
+            Trouble::Unreadable(sentence) => f.write_str(sentence),
+            Trouble::Over { from, end } => {
+                let [from, end] = [from, end].map(|time| time.since(Time::ZERO));
+                write!(
+                    f,
+                    "--from {from:?} lies behind the end of the run, {end:?}, and nothing is \
+                     drawn; give it an earlier time"
+                )
+            }
             Trouble::Transcript(path, what) => write!(f, "{}: {what}", path.display()),
         }
     }
@@ -119,7 +141,7 @@ pub fn simulate(options: &SimulateOptions) -> Result<Verdict, Trouble> {
 
 /// Plays a transcript, and prints it with what happens.
 fn play(path: &Path, pictures: &Pictures) -> Result<Verdict, Trouble> {
-    let text = fs::read_to_string(path).map_err(|error| Trouble::File(path.to_owned(), error))?;
+    let text = text::read(path).map_err(Trouble::Unreadable)?;
     let (played, record) =
         Stage::recorded(&text).map_err(|what| Trouble::Transcript(path.to_owned(), what))?;
     let name = path.file_stem().map_or_else(String::new, |name| name.display().to_string());
@@ -176,7 +198,7 @@ fn tell_one(options: &SimulateOptions) -> Result<Verdict, Trouble> {
     let play = Play::of(options, options.seed);
     // What cannot be written is better known before the run.
     let files = [&options.pictures.svg, &options.pictures.html];
-    files.into_iter().flatten().try_for_each(|path| write(path, ""))?;
+    files.into_iter().flatten().try_for_each(|path| try_to_write(path))?;
     let mut out = stdio::stdout();
     writeln!(out, "{play}")?;
     let detail = options.detail;
@@ -241,7 +263,29 @@ fn write(path: &Path, text: &str) -> Result<(), Trouble> {
     fs::write(path, text).map_err(|error| Trouble::File(path.to_owned(), error))
 }
 
+/// Opens a file as it will be written, and leaves in it what is there.
+fn try_to_write(path: &Path) -> Result<(), Trouble> {
+    let opened = File::options().append(true).create(true).open(path);
+    opened.map(drop).map_err(|error| Trouble::File(path.to_owned(), error))
+}
+
+/// Removes a file that was only tried.
+fn remove_if_empty(path: &Path) {
+    let is_empty = |metadata: Metadata| metadata.is_file() && metadata.len() == 0;
+    if fs::symlink_metadata(path).is_ok_and(is_empty) {
+        // It says nothing, so it harms nobody if it stays.
+        let _ = fs::remove_file(path);
+    }
+}
+
 fn draw(pictures: &Pictures, record: &Record, caption: &Caption) -> Result<(), Trouble> {
+    if let Some(from) = pictures.wish.from.filter(|from| *from > record.end) {
+        [&pictures.svg, &pictures.html]
+            .into_iter()
+            .flatten()
+            .for_each(|path| remove_if_empty(path));
+        return Err(Trouble::Over { from, end: record.end });
+    }
     if let Some(path) = &pictures.svg {
         write(path, &picture::picture(record, caption, &pictures.wish))?;
     }

@@ -55,6 +55,15 @@ impl TypedPictures {
     /// An option of a picture without the picture, in one sentence.
     pub fn understood(self, command: String) -> Result<Pictures, String> {
         let Self { svg, html, title, only, hide, instance, from, until, all, overview } = self;
+        if let (Some(from), Some(until)) = (from, until)
+            && from >= until
+        {
+            let [from, until] = [from, until].map(|time| time.since(Time::ZERO));
+            return Err(format!(
+                "--from {from:?} is not before --until {until:?}, and nothing lies between them; \
+                 give --from a time before --until"
+            ));
+        }
         let is_left_out = |kind: &Kind| !only.is_empty() && !only.contains(kind);
         let mut hidden: Vec<Kind> = Kind::ALL.into_iter().filter(is_left_out).collect();
         hidden.extend(hide);
@@ -136,6 +145,22 @@ mod tests {
             TypedPictures { svg: Some("x".into()), only: vec![Kind::Accept], ..Default::default() };
         let wish = only.understood(String::new()).unwrap().wish;
         assert!(!wish.hidden.contains(&Kind::Accept) && wish.hidden.contains(&Kind::Decide));
+    }
+
+    #[test]
+    fn a_window_has_a_beginning_before_its_end() {
+        let wish = |from, until| {
+            let svg = Some("x".into());
+            TypedPictures { svg, from, until, ..Default::default() }.understood(String::new())
+        };
+        let at = |millis: u64| Some(Time(millis * 1000));
+        assert!(
+            wish(at(1), at(2)).is_ok() && wish(at(2), None).is_ok() && wish(None, at(0)).is_ok()
+        );
+        for until in [2000, 1999, 0] {
+            let said = wish(at(2000), at(until)).unwrap_err();
+            assert!(said.starts_with("--from 2s is not before --until "), "{said}");
+        }
     }
 
     #[test]

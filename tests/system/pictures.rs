@@ -73,6 +73,8 @@ fn what_cannot_be_drawn_is_refused() {
         &["--svg", "x.svg", "--seeds", "2"],
         &["--svg", "x.svg", "--hide", "Vote"],
         &["--html", "x.html", "--from", "1s"],
+        &["--svg", "x.svg", "--from", "20ms", "--until", "20ms"],
+        &["--svg", "x.svg", "--from", "1s", "--until", "10ms"],
         &["--transcript", "/nowhere/x.txt"],
     ] {
         let (status, told, said) = simulate(wrong);
@@ -81,6 +83,26 @@ fn what_cannot_be_drawn_is_refused() {
             (Some(2), "", 1),
             "{wrong:?}: {said}"
         );
+    }
+}
+
+/// The run is told first: how long it is, is known at its end.
+#[test]
+fn a_window_behind_the_end_of_the_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let transcript = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/protocol/testdata/decide.txt");
+    for run in [CRASH, &["--transcript", transcript.to_str().unwrap()]] {
+        for before in [None, Some("an older picture")] {
+            let path = folder.path().join(if before.is_some() { "old.svg" } else { "new.svg" });
+            if let Some(text) = before {
+                fs::write(&path, text).unwrap();
+            }
+            let window = ["--svg", path.to_str().unwrap(), "--from", "3600s"];
+            let (status, _, said) = simulate(&[run, &window].concat());
+            assert_eq!((status, said.lines().count()), (Some(2), 1), "{said}");
+            assert!(said.starts_with("--from 3600s lies behind the end of the run, "), "{said}");
+            assert_eq!(fs::read_to_string(&path).ok().as_deref(), before);
+        }
     }
 }
 
