@@ -45,7 +45,16 @@ impl Pen {
         copies: &[(&str, Fate, u64)],
     ) -> &mut Self {
         let (time, from, message) = (Time(time), Some(node(from)), Some(message));
-        self.record.sent(Sent { time, from, message, bytes: 64, is_noise: false, copies: vec![] });
+        let (to, none) = (None, Vec::new());
+        self.record.sent(Sent {
+            time,
+            from,
+            to,
+            message,
+            bytes: 64,
+            is_noise: false,
+            copies: none,
+        });
         for (to, fate, read) in copies {
             self.record.copied(Passage { to: node(to), fate: *fate, time: Time(*read) });
         }

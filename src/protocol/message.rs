@@ -7,8 +7,9 @@
 //! again. Messages carry runs of instances, so that one datagram can do the work of a thousand.
 //!
 //! To one process go: Request (the leader), RequestAck, Promise, Accepted and Nack (the owner of
-//! the ballot), CatchUpRequest, CatchUpReply, Recalled, ReadReply and Disown. DecideAck does not:
-//! standbys learn from it what a dead leader told nobody else.
+//! the ballot), CatchUpRequest, CatchUpReply, Recalled, ReadReply, Fetch, Chunk and Disown.
+//! DecideAck does not, for standbys learn from it what a leader that died told nobody else.
+//! ARCHITECTURE.md has a table of it.
 //!
 //! Taking over (phase 1, once for the whole log; "Paxos Made Simple", section 3):
 //!

@@ -857,9 +857,9 @@ impl Cluster {
         let what = format_args!("{node} -> {to}: {message}");
         self.trace.tell(detail, self.now, what);
         self.trace.record(|record| {
-            let (from, message) = (Some(node), Some(message.clone()));
+            let (from, to, message) = (Some(node), Some(to), Some(message.clone()));
             let (time, bytes, copies) = (self.now, datagram.len(), Vec::new());
-            record.sent(Sent { time, from, message, bytes, is_noise: false, copies });
+            record.sent(Sent { time, from, to, message, bytes, is_noise: false, copies });
         });
         let datagram: Rc<[u8]> = datagram.into();
         if self.past.len() < PAST_DATAGRAMS {

@@ -50,13 +50,13 @@ pub fn content(of: Instance) -> Vec<u8> {
 }
 
 /// The snapshots on this disk.
-fn shop(disk: SimDisk) -> Shop<SimDisk> {
+pub(super) fn shop(disk: SimDisk) -> Shop<SimDisk> {
     let (shelf, cluster) = (Shelf::new(disk), CLUSTER.to_owned());
     Shop { shelf, cluster, kind: StateKind::Digest }
 }
 
-/// The newest intact snapshot on this disk, if there is one.
-fn newest(disk: SimDisk) -> Option<Checkpoint> {
+/// The newest snapshot on this disk, if there is one that is whole.
+pub(super) fn newest(disk: SimDisk) -> Option<Checkpoint> {
     let Shop { mut shelf, cluster, kind } = shop(disk);
     shelf.newest(&cluster, kind).ok().flatten().map(|found| found.label.checkpoint)
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::fault::Fault;
 use crate::protocol::client::ClientTally;
 use crate::protocol::message::{Message, Progress, Standing};
-use crate::protocol::types::{Ballot, Instance, NodeId, Run, Time};
+use crate::protocol::types::{Ballot, Instance, NodeId, Run, Time, To};
 
 /// More datagrams than this are not recorded; [`Record::is_cut_short`] then says so.
 pub const MESSAGES_MAX: usize = 200_000;
@@ -92,7 +92,9 @@ pub struct Sent {
     pub time: Time,
     /// The sender, also of an old datagram; none for garbage that nobody can read.
     pub from: Option<NodeId>,
-    /// The message, if it can be read.
+    /// To whom it is addressed, if a process sent it.
+    pub to: Option<To>,
+    /// What it says, if anybody could read it.
     pub message: Option<Message>,
     /// Its length in bytes.
     pub bytes: usize,
@@ -103,15 +105,16 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// A message that a process sends on a stage, where messages have no bytes.
-    pub fn by(time: Time, from: NodeId, message: &Message) -> Self {
-        let (from, message) = (Some(from), Some(message.clone()));
-        Sent { time, from, message, bytes: 0, is_noise: false, copies: Vec::new() }
+    /// What a process sends on a stage, where messages have no bytes.
+    pub fn by(time: Time, from: NodeId, to: To, message: &Message) -> Self {
+        let (from, to, message) = (Some(from), Some(to), Some(message.clone()));
+        Sent { time, from, to, message, bytes: 0, is_noise: false, copies: Vec::new() }
     }
 
     /// Bytes that no process sends now.
     pub fn noise(time: Time, bytes: usize) -> Self {
-        Sent { time, from: None, message: None, bytes, is_noise: true, copies: Vec::new() }
+        let (from, to, message) = (None, None, None);
+        Sent { time, from, to, message, bytes, is_noise: true, copies: Vec::new() }
     }
 }
 

@@ -5,24 +5,31 @@
 //! any order. Run the tests with `REWRITE=1` to write what happens now into the files; commit that
 //! only if you understand the difference.
 //!
-//! Commands: `settings acceptors=3 page=512`, `start P1 [no-preexecution] [no-timeouts]`,
+//! Commands: `settings acceptors=3 page=512` (and `hold`, bytes of the log that memories hold;
+//! `retain`, entries that are kept; `keepers`, learners that keep snapshots; `copies`, those of
+//! them that must have one before anything is removed), `start P1 [no-preexecution] [no-timeouts]`,
 //! `tick 20ms`, `run 20ms` (the same, and heartbeats and echoes are delivered meanwhile),
-//! `campaign P1` (even if another leads), `plead C9 for P2` (as `paxos lead P2` does), `show
-//! elections`, `input C1 [at N|opened] a b c`, `end C1`, `deliver [Kind] [from X] [to Y]`, `drop
-//! [Kind] [from X] [to Y]`, `kill P1`, `restart A1 [keeps 1]` (of its records), `read L1`.
+//! `campaign P1` (whoever leads), `plead C9 for P2` (what `paxos lead P2` says),
+//! `show elections`, `input C1 [at N|opened] a b*200 c` (the second value has 200 bytes),
+//! `end C1`, `deliver [Kind] [from X] [to Y]`,
+//! `drop [Kind] [from X] [to Y]`, `kill P1`, `restart A1 [keeps 1]` (of its records),
+//! `read L1` (somebody wants to).
+
+mod disks;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use super::checker::Checker;
+use super::disk::SimDisk;
 use super::node::AnyRole;
 use super::record::{Fate, Passage, PassageId, Record, Sent, What};
 use crate::protocol::actor::{Delivery, Effects, Input, Record as Stored};
 use crate::protocol::message::{Assignment, Kind, Message, Plea};
 use crate::protocol::parts::{Acceptor, Client, Learner, Proposer};
 use crate::protocol::proposer::ProposerOptions;
-use crate::protocol::settings::Settings;
+use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{
     Counted, Instance, NodeId, Role, Run, Sender, Session, Time, To, Value,
@@ -34,14 +41,18 @@ struct Actress {
     sender: Sender,
     role: AnyRole,
     timers: BTreeMap<Timer, Time>,
+    /// What an acceptor has stored.
     disk: Vec<Stored>,
+    /// Where a learner keeps snapshots, if it does.
+    snapshots: Option<SimDisk>,
 }
 
-/// The records that an acceptor finds on its disk.
+/// What an acceptor or a learner finds on its disk.
 #[derive(Default)]
 struct Kept {
     incarnation: Option<u64>,
     records: Vec<Stored>,
+    snapshots: Option<SimDisk>,
 }
 
 /// A message in transit.
@@ -188,8 +199,8 @@ impl Stage {
                 if let [_, "keeps", count] = words {
                     records.truncate(count.parse().map_err(|_| "keeps how many records?")?);
                 }
-                let kept = Kept { incarnation: Some(node.sender.boot), records };
-                self.insert(id, words, kept)
+                let incarnation = Some(node.sender.boot);
+                self.insert(id, words, Kept { incarnation, records, snapshots: node.snapshots })
             }
             _ => Err(format!("unknown command {verb}")),
         }
@@ -206,6 +217,10 @@ impl Stage {
                 }
                 "page" => self.settings.datagram_bytes = number,
                 "catch_up" => self.settings.catch_up_bytes = number,
+                "hold" => self.settings.hold_bytes = Some(number as u64),
+                "retain" => self.settings.retain = Retain::Entries(number as u64),
+                "keepers" => self.settings.keepers = (1..=number as u32).collect(),
+                "copies" => self.settings.snapshot_copies = Some(number),
                 _ => return Err(format!("unknown setting {key}")),
             }
         }
@@ -222,7 +237,7 @@ impl Stage {
     fn insert(&mut self, id: NodeId, words: &[&str], kept: Kept) -> Result<(), String> {
         self.boots += 1;
         let (mut boot, settings) = (self.boots, self.settings.clone());
-        let Kept { incarnation, records: disk } = kept;
+        let Kept { incarnation, records: disk, mut snapshots } = kept;
         let incarnation = incarnation.unwrap_or(boot);
         let role = match id.role {
             Role::Acceptor => {
@@ -241,17 +256,25 @@ impl Stage {
                 AnyRole::Proposer(Box::new(Proposer::new(options, settings)))
             }
             Role::Learner => {
-                AnyRole::Learner(Box::new(Learner::new(id.id, boot, settings, self.now)))
+                let keeps = settings.keepers.contains(&id.id);
+                let learner = Learner::new(id.id, boot, settings, self.now);
+                AnyRole::Learner(Box::new(if keeps {
+                    disks::keeper(learner, snapshots.get_or_insert_default())
+                } else {
+                    learner
+                }))
             }
             Role::Client => return Err("a client starts with its first input".to_owned()),
         };
-        self.enter(Sender { node: id, boot }, role, disk)
+        let (sender, timers) = (Sender { node: id, boot }, BTreeMap::new());
+        self.enter(Actress { sender, role, timers, disk, snapshots })
     }
 
-    fn enter(&mut self, sender: Sender, role: AnyRole, disk: Vec<Stored>) -> Result<(), String> {
+    fn enter(&mut self, actress: Actress) -> Result<(), String> {
         let moment = if self.now == Time::ZERO { Time::ZERO } else { self.pass_moment() };
+        let sender = actress.sender;
         self.record.happened(moment, What::Starts(sender.node));
-        self.nodes.insert(sender.node, Actress { sender, role, timers: BTreeMap::new(), disk });
+        self.nodes.insert(sender.node, actress);
         self.turn(sender.node, |role, now, fx| role.actor().on_start(now, fx))
     }
 
@@ -278,7 +301,9 @@ impl Stage {
             if is_opened {
                 client = client.opened_at(Instance::FIRST);
             }
-            self.enter(Sender { node: id, boot }, AnyRole::Client(Box::new(client)), Vec::new())?;
+            let (sender, role) = (Sender { node: id, boot }, AnyRole::Client(Box::new(client)));
+            let (timers, disk, snapshots) = (BTreeMap::new(), Vec::new(), None);
+            self.enter(Actress { sender, role, timers, disk, snapshots })?;
         }
         if let Some(actress) = self.nodes.get(&id) {
             let session = Session { client: id.id, boot: actress.sender.boot };
@@ -286,13 +311,12 @@ impl Stage {
                 Assignment::Client { first } => Some(first),
                 Assignment::Leader => None,
             };
-            let values = words.iter().map(|word| Value::new(word.as_bytes())).collect();
+            let values = words.iter().map(|word| value(word)).collect();
             self.checker.on_input(session, values, first);
         }
         self.turn(id, |role, now, fx| {
             for word in words {
-                let value = Value::new(word.as_bytes());
-                role.actor().on_input(now, Input::Value(value), fx);
+                role.actor().on_input(now, Input::Value(value(word)), fx);
             }
         })
     }
@@ -386,12 +410,22 @@ impl Stage {
         for ignored in fx.ignored {
             let _ = writeln!(self.output, "  {id} ignores it: {ignored:?}");
         }
+        let mut taken = Vec::new();
         for delivery in fx.deliver {
             let (verb, what, page) = match delivery {
                 Delivery::Decided(page) => ("records", What::Learns(id, page.run()), page),
                 Delivery::Delivered(page, _) => ("delivers", What::Delivers(id, page.run()), page),
                 // It hands nothing out.
-                Delivery::Passed(_) | Delivery::Checkpoint(_) | Delivery::Restored(_) => continue,
+                Delivery::Passed(_) => continue,
+                Delivery::Checkpoint(checkpoint) => {
+                    taken.push(checkpoint);
+                    continue;
+                }
+                Delivery::Restored(checkpoint) => {
+                    let of = checkpoint.head.of;
+                    let _ = writeln!(self.output, "  {id} goes on from the snapshot of {of}");
+                    continue;
+                }
                 Delivery::Readable(last) => {
                     let _ = writeln!(self.output, "  {id} serves reads up to {last}");
                     continue;
@@ -419,7 +453,9 @@ impl Stage {
         }
         let from = actress.sender;
         fx.send.into_iter().for_each(|(to, message)| self.post(from, to, message));
-        Ok(())
+        self.read_back(id, fx.read);
+        self.run_errands(id, fx.errands)?;
+        taken.iter().try_for_each(|checkpoint| self.keep(id, checkpoint))
     }
 
     /// Puts a message into transit to every process it reaches.
@@ -430,7 +466,7 @@ impl Stage {
         for chosen in self.checker.take_news() {
             self.record.happened(moment, What::Chosen(chosen));
         }
-        self.record.sent(Sent::by(moment, from.node, &message));
+        self.record.sent(Sent::by(moment, from.node, addressee, &message));
         let kind = message.kind();
         let is_reached = |to: &&NodeId| kind.reaches(addressee, **to) && **to != from.node;
         for to in self.nodes.keys().filter(is_reached) {
@@ -471,6 +507,15 @@ impl Filter {
             && self.from.is_none_or(|from| transit.from.node == from)
             && self.to.is_none_or(|to| transit.to == to)
     }
+}
+
+/// `a`, or `a*200`: so many of them.
+fn value(word: &str) -> Value {
+    let repeated = word.split_once('*').and_then(|(text, count)| {
+        let count: usize = count.parse().ok().filter(|count| *count <= 1000)?;
+        Some(text.repeat(count))
+    });
+    Value::new(repeated.as_deref().unwrap_or(word).as_bytes())
 }
 
 /// `P1` and the like.

@@ -1,16 +1,19 @@
 //! Scenarios of whole clusters: what must hold, and how soon.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::cluster::{Cluster, Plan, from_instance, values};
 use super::fault::Fault;
 use super::network::Weather;
+use super::record::Record;
 use super::scenario::{Scenario, run_seed};
+use super::script::Stage;
 use super::trace::{Detail, Trace};
 use crate::protocol::message::Assignment;
-use crate::protocol::types::{NodeId, Role, Time};
+use crate::protocol::types::{NodeId, Role, Time, To};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -225,4 +228,54 @@ fn chaos_breaks_nothing() {
         chosen += outcome.chosen;
     }
     assert!(chosen > 0, "a run that decides nothing shows nothing");
+}
+
+/// Whom a table in ARCHITECTURE.md says a kind of message is sent to: roles whose groups, and roles
+/// of which one process.
+fn addressees() -> BTreeSet<(String, String)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ARCHITECTURE.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, section) = page.split_once("## Who is sent which message").expect("the section");
+    let mut told = BTreeSet::new();
+    for row in section.lines().skip_while(|line| !line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, kinds, groups, alone, _, _] = cells[..] else { break };
+        for kind in kinds.split(", ").map(|kind| kind.trim_matches('`').to_owned()) {
+            let named = groups.split(", ").chain(alone.split(", ")).filter(|to| *to != "-");
+            told.extend(named.map(|to| (kind.clone(), to.to_owned())));
+        }
+    }
+    told
+}
+
+#[test]
+fn messages_are_addressed_as_the_architecture_says() {
+    let told = addressees();
+    assert!(told.len() > 35, "the table was not understood: {told:?}");
+    let runs = (1..=6).map(|seed| {
+        let record = Record::shared();
+        let _ = Scenario::drawn(seed).run(Trace::silent().recorded(Rc::clone(&record)));
+        record.take()
+    });
+    // What is rare happens there.
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/protocol/testdata");
+    let transcripts = std::fs::read_dir(folder).unwrap().map(|file| {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        Stage::recorded(&text).unwrap_or_else(|what| panic!("{what}")).1
+    });
+    let sent = runs.chain(transcripts).flat_map(|record| record.messages);
+    let addressed = sent.filter_map(|sent| {
+        let to = match sent.to? {
+            To::Group(role) => format!("{role}s"),
+            To::Node(node) => node.role.to_string(),
+        };
+        Some((format!("{:?}", sent.message?.kind()), to))
+    });
+    let mut seen: BTreeSet<(String, String)> = addressed.collect();
+    // That is the second try, 200 ms later: `proposer/incarnations.rs` has a test of it.
+    seen.insert(("Disown".to_owned(), "acceptors".to_owned()));
+    let wrong: Vec<_> = seen.difference(&told).collect();
+    assert!(wrong.is_empty(), "the table lacks {wrong:?}");
+    let unseen: Vec<_> = told.difference(&seen).collect();
+    assert!(unseen.is_empty(), "nobody sends {unseen:?}");
 }

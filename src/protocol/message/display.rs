@@ -137,7 +137,8 @@ impl fmt::Display for Message {
                     None => write!(f, "Fetch the newest snapshot of {whom}"),
                     Some(SnapshotName { of, .. }) => {
                         let count = wanted.count_ones();
-                        write!(f, "Fetch {count} chunks of snapshot {of} from {first} of {whom}")
+                        let chunks = if count == 1 { "chunk" } else { "chunks" };
+                        write!(f, "Fetch {count} {chunks} of snapshot {of} from {first} of {whom}")
                     }
                 }
             }
