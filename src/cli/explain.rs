@@ -3,8 +3,8 @@
 
 use std::ffi::OsString;
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory};
 
 use super::{Typed, Usage};
 
@@ -61,8 +61,8 @@ fn negative(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
 mod tests {
     use std::os::unix::ffi::OsStrExt;
 
-    use clap::Arg;
     use clap::builder::Resettable;
+    use clap::{Arg, Command};
 
     use super::*;
 
