@@ -96,6 +96,21 @@ for crate in clap env_logger indicatif signal-hook; do
     fi
 done
 
+step "dependencies"
+if ! command -v cargo-deny >/dev/null; then
+    skip "cargo-deny is not installed, so licences, sources and advisories of dependencies are not checked"
+elif cargo deny fetch db >/dev/null 2>&1; then
+    cargo deny --workspace check
+else
+    cargo deny --workspace check bans licenses sources
+    skip "the database of advisories cannot be fetched, so dependencies are not looked up there"
+fi
+if command -v cargo-machete >/dev/null; then
+    cargo machete
+else
+    skip "cargo-machete is not installed, so nobody looks for dependencies that are not used"
+fi
+
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
