@@ -18,18 +18,24 @@ for program in etcd etcdctl; do
     command -v "$program" >/dev/null || refuse "etcd.sh: there is no $program; install etcd-server and etcd-client"
 done
 port=${KV_BENCH_PORT:-7451}
-load=${KV_LOAD_BIN:-$(dirname -- "$(release_binary "$PAXOS_HOME")")/examples/load}
-if [ -z "${KV_LOAD_BIN:-}" ]; then
-    attend cargo build --release --quiet --manifest-path "$PAXOS_HOME/Cargo.toml" --package paxos-kv --example load
-fi
-
-place=$(mktemp -d "${TMPDIR:-/tmp}/paxos-kv-etcd.XXXXXX")
+place=
 clean_up() {
     stop_all
-    rm -rf -- "$place" "$PAXOS_HOME/kv/run/$port"
+    if [ -n "$place" ]; then rm -rf -- "$place" "$PAXOS_HOME/kv/run/$port"; fi
 }
 own_up clean_up
 
+# KV_LOAD_BIN, else the project's own, which is built.
+load=${KV_LOAD_BIN:-$(dirname -- "$(release_binary "$PAXOS_HOME")")/examples/load}
+if [ -z "${KV_LOAD_BIN:-}" ]; then
+    command -v cargo >/dev/null || refuse "etcd.sh: there is no cargo to build with; install Rust from https://rustup.rs"
+    echo "building ..." >&2
+    attend cargo build --release --quiet --manifest-path "$PAXOS_HOME/Cargo.toml" --package paxos-kv --example load ||
+        refuse "etcd.sh: the build failed"
+fi
+is_program "$load" || refuse "etcd.sh: $load is not a program; set KV_LOAD_BIN to kv/examples/load.rs, built"
+
+place=$(mktemp -d "${TMPDIR:-/tmp}/paxos-kv-etcd.XXXXXX")
 start "$place/store.log" "$PAXOS_HOME/kv/run.sh" "$port" >"$place/ready"
 until grep -q ready "$place/ready"; do
     kill -0 "${STARTED[0]}" 2>/dev/null || refuse "etcd.sh: $(tail -n 1 "$place/store.log")"
@@ -49,19 +55,34 @@ for id in 0 1 2; do
         --listen-client-urls "$client" --advertise-client-urls "$client" \
         --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --logger zap >/dev/null
 done
-status() {
-    ETCDCTL_API=3 etcdctl --endpoints "$etcd" endpoint status 2>/dev/null
+# Prints where the member listens that leads, once there is one.
+leader() {
+    ETCDCTL_API=3 etcdctl --endpoints "$etcd" endpoint status --write-out fields 2>/dev/null |
+        awk -F ' : ' '{ told[$1] = $2 }
+            $1 == "\"Endpoint\"" { if (told["\"MemberID\""] == told["\"Leader\""]) { gsub("\"", "", $2); print $2 } }'
 }
-until leader=$(status | awk -F', ' '$5 == "true" { print $1 }') && [ -n "$leader" ]; do sleep 0.1; done
+until leader=$(leader) && [ -n "$leader" ]; do
+    for id in 0 1 2; do
+        kill -0 "${STARTED[id + 1]}" 2>/dev/null || refuse "etcd.sh: etcd has ended: $(tail -n 1 "$place/etcd-$id.log")"
+    done
+    sleep 0.1
+done
+
+# row WHO WHERE ADDRESSES
+row() {
+    local told
+    told=$("$load" "$1" "$test" "$3" 50 "$bytes" "$seconds") || refuse "etcd.sh: the load of $1 failed; its process has said why"
+    echo "$1,$2,$bytes,$test,$told"
+}
 
 echo "who,where,bytes,test,per_second,p50_ms,p99_ms"
 for ((round = 1; round <= rounds; round++)); do
     for bytes in 64 1024; do
         for test in set get; do
-            echo "store,one,$bytes,$test,$("$load" store $test "${store%%,*}" 50 $bytes "$seconds")"
-            echo "etcd,one,$bytes,$test,$("$load" etcd $test "$leader" 50 $bytes "$seconds")"
-            echo "store,all,$bytes,$test,$("$load" store $test "$store" 50 $bytes "$seconds")"
-            echo "etcd,all,$bytes,$test,$("$load" etcd $test "$etcd" 50 $bytes "$seconds")"
+            row store one "${store%%,*}"
+            row etcd one "$leader"
+            row store all "$store"
+            row etcd all "$etcd"
         done
     done
 done
