@@ -282,6 +282,9 @@ pub enum Bug {
     IgnoresFetchers,
     /// A leader keeps the log for a learner that fetches a snapshot, however long that takes.
     WaitsForFetchersForever,
+    /// A leader keeps the log for a learner only while everybody reads the newer version of the
+    /// wire, and not while an acceptor is down.
+    WaitsForFetchersInNewest,
 }
 
 /// Whether this bug is switched on.
@@ -437,6 +440,7 @@ mod switch {
         Bug::SkipsUnknownKinds,
         Bug::IgnoresFetchers,
         Bug::WaitsForFetchersForever,
+        Bug::WaitsForFetchersInNewest,
     ];
 
     thread_local! {

@@ -32,7 +32,7 @@ pub(crate) const PROBE_MAGIC: [u8; 4] = *b"mpxd";
 ///
 /// * 8: the first that a later release still reads.
 /// * 9: processes say which versions they read, and how many sessions they remember
-///   (`body::announcing`), and learners what they need of the log (`body::fetching`).
+///   (`body::announcing`).
 pub const VERSION: u8 = Version::NEWEST.0;
 
 /// Set in the version of datagrams that are sealed (see `auth`), and in no other.

@@ -187,7 +187,7 @@ pub fn message(bytes: &mut Bytes<'_>, sender: Sender, kind: Kind, said: &Said) -
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(bytes) }),
         Kind::Durable => {
             let (name, below) = (u64::from(bytes.chance()), instance(bytes));
-            Message::Durable(Durable { below, name, needs: (name == 1).then_some(below) })
+            Message::Durable(Durable { below, name })
         }
         Kind::Heartbeat => {
             let (announcement, asks) = (announcement(bytes), bytes.chance());

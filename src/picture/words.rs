@@ -185,10 +185,7 @@ pub fn label(message: &Message, most: f64) -> String {
         }
         Message::Chosen(_) => format!("Chosen {}", spans(&instances(message))),
         Message::DecideAck(ack) => format!("DecideAck: below {}", ack.progress.watermark),
-        Message::Durable(durable) => match durable.needs {
-            Some(needs) => format!("Durable: below {}, needs {needs}..", durable.below),
-            None => format!("Durable: below {}", durable.below),
-        },
+        Message::Durable(durable) => format!("Durable: below {}", durable.below),
         Message::Heartbeat(heartbeat) => match heartbeat.announcement.standing {
             Standing::Leads => "Heartbeat: leads",
             Standing::Campaigns => "Heartbeat: campaigns",

@@ -52,7 +52,7 @@
 //!   A2, which lost its data --- Promise or Accepted --> P1 --- Disown --> A2, which ends
 //!   L2 --- CatchUpRequest --> the leading learner, or the leader --- CatchUpReply ... --> L2
 //!   L1 --- Durable (what a snapshot of it stands for) --> proposers, who may remove that
-//!   L3 --- Durable (from where on it needs the log) --> proposers, who keep that for a while
+//!   L3 --- Fetch (none; it needs the log from there on) --> proposers, who keep that for a while
 //!   L2 --- Recall --> A1, A2, A3 --- Recalled (their votes, from their disks) ... --> L2
 //!   L2 --- ReadRequest --> A1, A2, A3 --- ReadReply (where what they accepted ends) --> L2
 //!   L3 --- Fetch --> L1, L2 --- Chunk (of the newest snapshot) --> L3, which begins behind the log

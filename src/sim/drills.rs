@@ -36,7 +36,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 60] = [
+pub const ALL: [Drill; 61] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -75,6 +75,7 @@ pub const ALL: [Drill; 60] = [
     ("snapshots that are fetched", fetching::newcomers),
     ("which snapshots are fetched", fetching::choices),
     ("a snapshot that is fetched slowly", fetching::slow),
+    ("a snapshot that is fetched without an acceptor", fetching::slow_without_all),
     ("a snapshot that is never fetched", fetching::patience),
     ("learners that read everything back", recalling::late_learners),
     ("acceptors that are read one after the other", recalling::one_after_the_other),

@@ -199,7 +199,7 @@ pub(super) fn encode(message: &Message, version: Version, buffer: &mut Vec<u8>) 
             entries.write(buffer);
         }
         Message::DecideAck(DecideAck { progress }) => put(wire_progress(*progress), buffer),
-        Message::Durable(durable) => fetching::encode_durable(durable, version, buffer),
+        Message::Durable(durable) => fetching::encode_durable(durable, buffer),
         // Its version is that of the datagram.
         Message::Heartbeat(heartbeat) => {
             let Heartbeat { version: _, announcement, asks, full, progress, sessions } = heartbeat;
@@ -409,7 +409,7 @@ pub(super) fn decode(
             Message::Decide(Decide { ballot: ballot(head.ballot), from, entries })
         }
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress(body.take()?)? }),
-        Kind::Durable => Message::Durable(fetching::decode_durable(&mut body, version)?),
+        Kind::Durable => Message::Durable(fetching::decode_durable(&mut body)?),
         Kind::Heartbeat => {
             let announcement = announcement(&mut body, version)?;
             let HeartbeatTail { asks, full, progress: held } = body.take()?;

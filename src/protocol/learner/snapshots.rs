@@ -8,7 +8,7 @@
 
 use crate::protocol::actor::Effects;
 use crate::protocol::checkpoint::Head;
-use crate::protocol::message::{Durable, Message, StateKind};
+use crate::protocol::message::{Durable, Fetch, Message, StateKind};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Role, Time};
 
@@ -23,31 +23,29 @@ pub struct Snapshots {
     durable: Instance,
     /// What the proposers were told last, and when.
     told: Option<Said>,
+    /// When it was told last from where on the log is needed; nothing if it is not.
+    needed: Option<Said>,
 }
 
 /// What was told, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Said {
     when: Time,
-    durable: Instance,
-    needs: Option<Instance>,
+    what: Instance,
 }
 
 impl Said {
-    /// Whether it covers what must be said now. What is needed shrinks from turn to turn.
-    fn includes(&self, durable: Instance, needs: Option<Instance>) -> bool {
-        let includes_needs = match (self.needs, needs) {
-            (Some(told), Some(needs)) => told <= needs,
-            (told, needs) => told == needs,
-        };
-        self.durable == durable && includes_needs
+    /// Whether it must be told again.
+    fn is_old(self, now: Time, settings: &Settings) -> bool {
+        now.since(self.when) >= settings.leader_timeout
     }
 }
 
 impl Snapshots {
     /// For a learner that has no snapshot yet.
     pub fn new(kind: StateKind) -> Self {
-        Snapshots { kind, last: Instance::FIRST, durable: Instance::FIRST, told: None }
+        let first = Instance::FIRST;
+        Snapshots { kind, last: first, durable: first, told: None, needed: None }
     }
 
     /// For a learner that has gone on from one.
@@ -77,8 +75,9 @@ impl Snapshots {
         self.durable = self.durable.max(head.keep);
     }
 
-    /// Tells the proposers which snapshot is stored of the log of this name, and which part of the
-    /// log is needed: at once when it is news, and repeatedly.
+    /// Tells the proposers what is kept of the log of this name, and what of it is needed: at once
+    /// when it is news, and now and then. That nothing is needed any more they know once they have
+    /// heard nothing for a while.
     pub fn report(
         &mut self,
         now: Time,
@@ -87,15 +86,21 @@ impl Snapshots {
         settings: &Settings,
         fx: &mut Effects,
     ) {
-        let durable = self.durable;
-        let is_known = |said: Said| {
-            said.includes(durable, needs) && now.since(said.when) < settings.leader_timeout
-        };
-        // That nothing is stored is sent as well: an earlier process may have had more.
-        if self.told.is_some_and(is_known) {
-            return;
+        let is_new = |said: Said, includes: bool| !includes || said.is_old(now, settings);
+        let below = self.durable;
+        // That nothing is kept is told as well: more may have been, in an earlier life.
+        if self.told.is_none_or(|said| is_new(said, said.what == below)) {
+            self.told = Some(Said { when: now, what: below });
+            fx.send(Role::Proposer, Message::Durable(Durable { below, name }));
         }
-        self.told = Some(Said { when: now, durable, needs });
-        fx.send(Role::Proposer, Message::Durable(Durable { below: durable, name, needs }));
+        let Some(from) = needs else {
+            self.needed = None;
+            return;
+        };
+        // What is needed becomes less from turn to turn.
+        if self.needed.is_none_or(|said| is_new(said, said.what <= from)) {
+            self.needed = Some(Said { when: now, what: from });
+            fx.send(Role::Proposer, Message::Fetch(Fetch::needing(self.kind, name, from)));
+        }
     }
 }

@@ -81,10 +81,7 @@ impl fmt::Display for Message {
                 write!(f, "Decide {ballot}: {}", numbered(*from, entries))
             }
             Message::DecideAck(DecideAck { progress }) => write!(f, "DecideAck {progress}"),
-            Message::Durable(Durable { below, needs, .. }) => {
-                write!(f, "Durable below {below}")?;
-                needs.map_or(Ok(()), |needs| write!(f, ", needs {needs}.."))
-            }
+            Message::Durable(Durable { below, .. }) => write!(f, "Durable below {below}"),
             Message::Heartbeat(Heartbeat { announcement, asks, full, progress, .. }) => {
                 let asks = if *asks { ", asks" } else { "" };
                 write!(f, "Heartbeat {announcement} {progress}{asks}{}", fullness(*full))
@@ -131,7 +128,10 @@ impl fmt::Display for Message {
             Message::ReadReply(ReadReply { count, end, .. }) => {
                 write!(f, "ReadReply {count}: below {end}")
             }
-            Message::Fetch(Fetch { of, snapshot, first, wanted, .. }) => {
+            Message::Fetch(fetch @ Fetch { of, snapshot, first, wanted, .. }) => {
+                if let Some((_, needed)) = fetch.needs() {
+                    return write!(f, "Fetch: needs the log from {needed} on");
+                }
                 let whom = of.map_or_else(|| "anybody".to_owned(), |of| format!("L{of}"));
                 match snapshot {
                     None => write!(f, "Fetch the newest snapshot of {whom}"),

@@ -40,6 +40,10 @@ pub struct SnapshotName {
 
 /// Learner to learners: send me these pieces of a snapshot's file, or the first of the newest one
 /// that you have. `transfer` has the rules.
+///
+/// Learner to proposers: I fetch one, and need the log from its `keep` on; no pieces are wanted
+/// ([`Fetch::needing`]). Proposers of the release before drop this undecoded, in either version of
+/// the wire, and do not wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fetch {
     /// The learner that is asked; none means all.
@@ -58,6 +62,21 @@ pub struct Fetch {
     pub wanted: u64,
 }
 
+impl Fetch {
+    /// What a learner tells the proposers that needs what lies from `keep` on in the log of this
+    /// name; 0 if it knows none.
+    pub fn needing(kind: StateKind, log: u64, keep: Instance) -> Fetch {
+        let snapshot = Some(SnapshotName { log, of: keep, keep, bytes: 0, tail: 0 });
+        Fetch { of: None, again: false, kind, snapshot, chunk_bytes: 0, first: 0, wanted: 0 }
+    }
+
+    /// Of which log its sender needs something, and from where on, if this says so.
+    pub fn needs(&self) -> Option<(u64, Instance)> {
+        let snapshot = self.snapshot.filter(|_| self.wanted == 0)?;
+        Some((snapshot.log, snapshot.keep))
+    }
+}
+
 /// Learner to the one that asked: a piece of a snapshot's file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Chunk {
@@ -69,14 +88,12 @@ pub struct Chunk {
     pub bytes: Value,
 }
 
-/// Learner to proposers: this learner has a snapshot, on stable storage, that replaces everything
-/// below an instance; and it says from where on it needs the log, if it fetches another's.
+/// Learner to proposers: this learner has a snapshot, on stable storage, that stands for everything
+/// below an instance.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Durable {
     /// Entries below it are not needed to go on from that snapshot.
     pub below: Instance,
     /// Of which log it is: [`Progress::name`](super::Progress::name).
     pub name: u64,
-    /// The log must be kept for it from here on. Version 8 of the wire format cannot say so.
-    pub needs: Option<Instance>,
 }

@@ -5,15 +5,16 @@
 //! would start over; and where the log is trimmed faster than a snapshot travels, it would do so
 //! for ever. So it says from where on it needs the log, and a leader trims nothing above that:
 //!
-//! 1. While it goes on saying so: while it looks for a snapshot, while one is on its way, and until
-//!    it has caught up with the others.
-//! 2. For [`PATIENCE`] from when it first needs something. After that nobody waits for it until it
-//!    has needed nothing for as long: a learner that never finishes, or starts over for ever, fills
-//!    no disks.
-//! 3. For at most [`FETCHERS_MAX`] learners at a time.
-//! 4. Up to [`KEPT`] times the retained amount (`retention`), and only where acceptors keep the log
-//!    on disks, none of which is full: room for new decisions comes first, and memory is bounded by
-//!    what is retained.
+//! 1. While it goes on saying so ([`Fetch::needing`](crate::protocol::message::Fetch::needing)). It
+//!    says so while it looks for a snapshot, while one is on its way, and until it has caught up
+//!    with the others.
+//! 2. For [`PATIENCE`] from when it first needs something. After that it is not waited for until it
+//!    has needed nothing for as long: one that is never done, or begins anew for ever, fills no
+//!    disks.
+//! 3. For [`FETCHERS_MAX`] learners at a time, whichever say so.
+//! 4. Up to [`KEPT`] times what is retained (`retention`), and where acceptors keep the log on
+//!    disks, none of which is full: room for what is decided comes first, and what is only in
+//!    memory is bounded by that.
 //!
 //! Nothing rests on it: a learner whose log was trimmed all the same looks for another snapshot.
 //! All proposers hear it, so the next leader waits as well.
@@ -26,7 +27,6 @@ use std::time::Duration;
 
 use log::warn;
 
-use crate::protocol::message::Durable;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Sender, Time};
 
@@ -54,8 +54,8 @@ pub struct Fetchers {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Need {
-    /// The log from here on; none once the learner has said that it needs nothing any more.
-    from: Option<Instance>,
+    /// What lies from here on.
+    from: Instance,
     /// In the log of this name, or in the present one if it knows none: 0.
     name: u64,
     /// When it said first, and last, that it needs something.
@@ -65,25 +65,36 @@ struct Need {
     is_told: bool,
 }
 
-impl Fetchers {
-    /// A learner says what it needs, if anything.
-    pub fn on_durable(&mut self, now: Time, from: Sender, durable: &Durable) {
-        let Durable { name, needs, .. } = *durable;
-        self.needs.retain(|_, need| now.since(need.heard) < PATIENCE);
-        if let Some(need) = self.needs.get_mut(&from.node.id) {
-            let heard = if needs.is_some() { now } else { need.heard };
-            (need.from, need.name, need.heard) = (needs, name, heard);
-        } else if needs.is_some() && self.has_place() {
-            let need = Need { from: needs, name, since: now, heard: now, is_told: false };
-            self.needs.insert(from.node.id, need);
-        }
+impl Need {
+    /// Whether the learner has said so lately.
+    fn is_heard(&self, now: Time, settings: &Settings) -> bool {
+        now.since(self.heard) < settings.leader_timeout * MEMORY
     }
+}
 
-    /// Whether one more learner may be waited for. Those that need nothing any more take no place,
-    /// but are remembered.
-    fn has_place(&self) -> bool {
-        let needing = self.needs.values().filter(|need| need.from.is_some()).count();
-        needing < FETCHERS_MAX && self.needs.len() < REMEMBERED_MAX
+impl Fetchers {
+    /// A learner tells from where on it needs the log of this name.
+    pub fn on_need(
+        &mut self,
+        now: Time,
+        from: Sender,
+        (name, needed): (u64, Instance),
+        settings: &Settings,
+    ) {
+        self.needs.retain(|_, need| now.since(need.heard) < PATIENCE);
+        // Those that need nothing any more take no place, but are remembered.
+        let waited_for = self.needs.values().filter(|need| need.is_heard(now, settings)).count();
+        let (has_place, has_room) = (waited_for < FETCHERS_MAX, self.needs.len() < REMEMBERED_MAX);
+        match self.needs.get_mut(&from.node.id) {
+            Some(need) if has_place || need.is_heard(now, settings) => {
+                (need.from, need.name, need.heard) = (needed, name, now);
+            }
+            None if has_place && has_room => {
+                let need = Need { from: needed, name, since: now, heard: now, is_told: false };
+                self.needs.insert(from.node.id, need);
+            }
+            Some(_) | None => {}
+        }
     }
 
     /// Below which instance the log of this name may be removed, as far as these learners are
@@ -92,10 +103,11 @@ impl Fetchers {
         let mut limit = Instance(u64::MAX);
         for (id, need) in &mut self.needs {
             let is_of_log = need.name == 0 || need.name == name;
-            let is_heard = now.since(need.heard) < settings.leader_timeout * MEMORY;
-            let Some(from) = need.from.filter(|_| is_of_log && is_heard) else { continue };
+            if !is_of_log || !need.is_heard(now, settings) {
+                continue;
+            }
             if now.since(need.since) < PATIENCE {
-                limit = limit.min(from);
+                limit = limit.min(need.from);
             } else if !std::mem::replace(&mut need.is_told, true) {
                 warn!(
                     "L{id} has fetched a snapshot, or one after the other, for {} minutes: the log \
@@ -116,10 +128,9 @@ mod tests {
     const NAME: u64 = 5;
     const NOBODY: Instance = Instance(u64::MAX);
 
-    fn tell(fetchers: &mut Fetchers, now: Time, id: u32, name: u64, needs: Option<u64>) {
+    fn tell(fetchers: &mut Fetchers, now: Time, id: u32, name: u64, needed: u64) {
         let from = Sender { node: NodeId::new(Role::Learner, id), boot: 1 };
-        let durable = Durable { below: Instance::FIRST, name, needs: needs.map(Instance) };
-        fetchers.on_durable(now, from, &durable);
+        fetchers.on_need(now, from, (name, Instance(needed)), &Settings::default());
     }
 
     fn second(second: u64) -> Time {
@@ -131,17 +142,17 @@ mod tests {
         let (mut fetchers, settings) = (Fetchers::default(), Settings::default());
         let limit = |fetchers: &mut Fetchers, now| fetchers.limit(now, NAME, &settings);
         assert_eq!(limit(&mut fetchers, second(0)), NOBODY);
-        tell(&mut fetchers, second(0), 1, NAME, Some(70));
-        tell(&mut fetchers, second(0), 2, 0, Some(50));
-        tell(&mut fetchers, second(0), 3, NAME + 1, Some(9));
+        tell(&mut fetchers, second(0), 1, NAME, 70);
+        tell(&mut fetchers, second(0), 2, 0, 50);
+        tell(&mut fetchers, second(0), 3, NAME + 1, 9);
         assert_eq!(limit(&mut fetchers, second(0)), Instance(50));
-        tell(&mut fetchers, second(1), 2, NAME, Some(60));
-        tell(&mut fetchers, second(1), 1, NAME, Some(70));
+        tell(&mut fetchers, second(1), 2, NAME, 60);
+        tell(&mut fetchers, second(1), 1, NAME, 70);
         assert_eq!(limit(&mut fetchers, second(1)), Instance(60));
-        tell(&mut fetchers, second(1), 2, NAME, None);
-        assert_eq!(limit(&mut fetchers, second(1)), Instance(70));
-        // It has died.
-        assert_eq!(limit(&mut fetchers, second(3)), NOBODY);
+        // The second is done, or has died.
+        tell(&mut fetchers, second(2), 1, NAME, 70);
+        assert_eq!(limit(&mut fetchers, second(3)), Instance(70));
+        assert_eq!(limit(&mut fetchers, second(4)), NOBODY);
     }
 
     #[test]
@@ -150,20 +161,26 @@ mod tests {
         let patience = PATIENCE.as_secs();
         let mut waited = 0;
         for now in 0..3 * patience {
-            // It finishes now and then, and starts over.
-            let needs = (now % 10 > 0).then_some(50);
-            tell(&mut fetchers, second(now), 1, NAME, needs);
+            // It is done now and then, and begins anew.
+            if now % 10 > 0 {
+                tell(&mut fetchers, second(now), 1, NAME, 50);
+            }
             waited += u64::from(fetchers.limit(second(now), NAME, &settings) < NOBODY);
         }
         assert!((patience / 2..patience).contains(&waited), "for {waited} s");
         // Long after that it is treated like any other.
         let later = 4 * patience + 9;
-        tell(&mut fetchers, second(later), 1, NAME, Some(80));
+        tell(&mut fetchers, second(later), 1, NAME, 80);
         assert_eq!(fetchers.limit(second(later), NAME, &settings), Instance(80));
         for id in 2..=100 {
-            tell(&mut fetchers, second(later), id, NAME, Some(200 - u64::from(id)));
+            tell(&mut fetchers, second(later), id, NAME, 200 - u64::from(id));
         }
         assert_eq!(fetchers.needs.len(), FETCHERS_MAX);
         assert_eq!(fetchers.limit(second(later), NAME, &settings), Instance(80));
+        // One that comes back takes a place, and there is none.
+        let then = later + 2;
+        (9..=16).for_each(|id| tell(&mut fetchers, second(then), id, NAME, 90));
+        tell(&mut fetchers, second(then), 1, NAME, 80);
+        assert_eq!(fetchers.limit(second(then), NAME, &settings), Instance(90));
     }
 }

@@ -40,7 +40,7 @@ struct Kept {
 impl Keepers {
     /// A learner reports that its snapshot replaces everything below `below`.
     pub fn on_durable(&mut self, from: Sender, durable: &Durable, settings: &Settings) {
-        let Durable { below, name, .. } = *durable;
+        let Durable { below, name } = *durable;
         let Sender { node, boot } = from;
         if !settings.keepers.contains(&node.id) {
             return;
@@ -87,7 +87,7 @@ mod tests {
 
     fn told(keepers: &mut Keepers, id: u32, boot: u64, below: u64, settings: &Settings) -> u64 {
         let from = Sender { node: NodeId::new(Role::Learner, id), boot };
-        let durable = Durable { below: Instance(below), name: NAME, needs: None };
+        let durable = Durable { below: Instance(below), name: NAME };
         keepers.on_durable(from, &durable, settings);
         keepers.limit(NAME, settings).0
     }

@@ -10,6 +10,7 @@ use crate::protocol::parts::{Attempt, passes_on};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Sender, Time};
+use crate::protocol::versions::Version;
 
 /// [`super::Proposer`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +65,12 @@ impl Actor for Proposer {
     passes_on!(on_start, on_input, on_calendar, on_turn_end, on_stop, version, interest, figures);
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
+        let is_lost = matches!(message, Message::Fetch(_))
+            && self.0.version_now(now) == Version::OLDEST
+            && bugs::has(Bug::WaitsForFetchersInNewest);
+        if is_lost {
+            return;
+        }
         self.0.on_message(now, from, message, fx);
         if bugs::has(Bug::DeafToDecideAcks) {
             self.learners.acknowledged = None;

@@ -527,8 +527,12 @@ impl Actor for Proposer {
             }
             Message::CatchUpReply(reply) => self.on_catch_up_reply(now, from.node, reply, fx),
             Message::Durable(durable) => {
-                self.retention.on_durable(now, from, &durable, &self.settings);
+                self.retention.on_durable(from, &durable, &self.settings);
             }
+            Message::Fetch(fetch) => match fetch.needs() {
+                Some(need) => self.retention.on_need(now, from, need, &self.settings),
+                None => fx.ignore(Ignored::Misdirected),
+            },
             Message::RequestAck(_)
             | Message::Prepare(_)
             | Message::Chosen(_)
@@ -538,7 +542,6 @@ impl Actor for Proposer {
             | Message::Recalled(_)
             | Message::ReadRequest(_)
             | Message::ReadReply(_)
-            | Message::Fetch(_)
             | Message::Chunk(_) => {
                 fx.ignore(Ignored::Misdirected);
             }
@@ -620,6 +623,7 @@ impl Actor for Proposer {
             Kind::Decide,
             Kind::CatchUpRequest,
             Kind::Durable,
+            Kind::Fetch,
         ]);
         const FOLLOWING: Interest = ALWAYS.with(Kind::CatchUpReply).with(Kind::Accept);
         const STANDBY: Interest = FOLLOWING.with(Kind::DecideAck);

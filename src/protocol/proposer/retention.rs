@@ -218,10 +218,14 @@ impl Retention {
         History { of: log.watermark(), written: time, points: self.spaced(now, log, retain) }
     }
 
-    /// A learner says what its snapshot stands for, and what it needs of the log.
-    pub fn on_durable(&mut self, now: Time, from: Sender, durable: &Durable, settings: &Settings) {
+    /// A learner tells what its snapshot stands for.
+    pub fn on_durable(&mut self, from: Sender, durable: &Durable, settings: &Settings) {
         self.keepers.on_durable(from, durable, settings);
-        self.fetchers.on_durable(now, from, durable);
+    }
+
+    /// A learner tells from where on it needs the log of this name.
+    pub fn on_need(&mut self, now: Time, from: Sender, need: (u64, Instance), settings: &Settings) {
+        self.fetchers.on_need(now, from, need, settings);
     }
 
     /// The checkpoint to write, if one is due. Where disks are full, one is due as soon as it trims
@@ -540,7 +544,7 @@ mod tests {
         let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
         let (retain, now) = (Retain::Entries(100), Time::ZERO);
         let from = Sender { node: NodeId::new(Role::Learner, 1), boot: 1 };
-        let durable = Durable { below: Instance::FIRST, name: 0, needs: Some(Instance::FIRST) };
+        let need = (0, Instance::FIRST);
         for _ in 0..10 {
             pass(&mut log, &mut retention, 25, now, Retain::All);
             let pieces = log.checkpoint(LetsGo::NONE).pieces(1000);
@@ -554,7 +558,7 @@ mod tests {
             (None, Fullness::None, false),
         ] {
             let settings = Settings { hold_bytes, ..keeping(retain) };
-            retention.on_durable(now, from, &durable, &settings);
+            retention.on_need(now, from, need, &settings);
             let LetsGo { trim, .. } = retention.lets_go(now, &log, &settings, fullness);
             assert_eq!(trim == Instance::FIRST, waits, "{hold_bytes:?}, {fullness:?}: {trim}");
         }
@@ -591,8 +595,8 @@ mod tests {
         };
         let tell = |retention: &mut Retention, id, boot, below| {
             let from = Sender { node: NodeId::new(Role::Learner, id), boot };
-            let durable = Durable { below, name, needs: None };
-            retention.on_durable(now, from, &durable, &settings);
+            let durable = Durable { below, name };
+            retention.on_durable(from, &durable, &settings);
         };
         // A standby hears two of three, and takes up the log anew.
         let marks = retention.marks.clone();

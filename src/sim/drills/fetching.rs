@@ -4,13 +4,12 @@
 use super::series::completes;
 use super::{MS, Wrong, proposer};
 use crate::protocol::actor::Effects;
-use crate::protocol::message::{Assignment, Chunk, Durable, Message, SnapshotName, StateKind};
+use crate::protocol::message::{Assignment, Chunk, Fetch, Message, SnapshotName, StateKind};
 use crate::protocol::parts::Fetching;
 use crate::protocol::proposer::fetchers::PATIENCE;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::transfer::Errand;
 use crate::protocol::types::{Counted, Instance, NodeId, Role, Sender, Time, Value};
-use crate::protocol::versions::Version;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
 use crate::sim::fault::Fault;
 use crate::sim::network::Weather;
@@ -125,10 +124,20 @@ pub fn choices() -> Wrong {
 /// A disk is slow, and storing a snapshot takes longer than the log reaches back: the log waits for
 /// the learner that fetches one, and gets shorter again when it has caught up.
 pub fn slow() -> Wrong {
-    (1..=5).find_map(|seed| slow_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+    (1..=5).find_map(|seed| slow_with(seed, &[]).map(|wrong| format!("seed {seed}: {wrong}")))
 }
 
-fn slow_with(seed: u64) -> Wrong {
+/// The same while an acceptor is down, and a proposer besides. The version of the wire is the older
+/// one then.
+pub fn slow_without_all() -> Wrong {
+    let (acceptor, standby) = (NodeId::new(Role::Acceptor, 3), proposer(1));
+    [&[acceptor][..], &[acceptor, standby]].into_iter().find_map(|down| {
+        let wrong = (1..=3).find_map(|seed| slow_with(seed, down));
+        wrong.map(|wrong| format!("without {down:?}: {wrong}"))
+    })
+}
+
+fn slow_with(seed: u64, down: &[NodeId]) -> Wrong {
     let settings = Settings {
         retain: Retain::Entries(200),
         hold_bytes: Some(1 << 20),
@@ -138,6 +147,7 @@ fn slow_with(seed: u64) -> Wrong {
     };
     let mut cluster = Cluster::new(Plan { seed, learners: 3, settings, ..Plan::default() });
     cluster.kill(learner(3));
+    down.iter().for_each(|node| cluster.kill(*node));
     cluster.start_typist(1, Assignment::Leader, values(1, 4000), 2 * MS);
     let wrong = cluster.run_for(1000 * MS).err();
     cluster.inject(&Fault::SlowDisk(learner(3), 700 * MS));
@@ -168,10 +178,9 @@ pub fn patience() -> Wrong {
     let mut cluster = Cluster::new(Plan { settings, ..Plan::default() });
     let codec =
         Codec::new(CLUSTER, acceptor_count, Sender { node: learner(9), boot: 1 }, datagram_bytes);
-    codec.speak(Version::NEWEST);
-    let durable = Durable { below: Instance::FIRST, name: 0, needs: Some(NEEDED) };
+    let needing = Fetch::needing(StateKind::Digest, 0, NEEDED);
     let mut bytes = Vec::new();
-    codec.encode(&Message::Durable(durable), &mut bytes).expect("it is short");
+    codec.encode(&Message::Fetch(needing), &mut bytes).expect("it is short");
     let waits = |cluster: &mut Cluster, client| {
         cluster.start_typist(client, Assignment::Leader, values(client, 300), MS);
         let wrong = (0..20).find_map(|_| {

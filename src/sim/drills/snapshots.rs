@@ -199,7 +199,7 @@ pub fn foreign_copies() -> Wrong {
     let mut cluster = Cluster::new(Plan { settings, ..Plan::default() });
     let sender = Sender { node: NodeId::new(Role::Learner, 9), boot: 1 };
     let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
-    let durable = Message::Durable(Durable { below: Instance(1 << 30), name: 7, needs: None });
+    let durable = Message::Durable(Durable { below: Instance(1 << 30), name: 7 });
     let mut bytes = Vec::new();
     codec.encode(&durable, &mut bytes).expect("it is short");
     for id in 1..=2 {

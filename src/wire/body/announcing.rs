@@ -1,5 +1,5 @@
-//! How a process says, in each version, which versions it reads and how many sessions it remembers.
-//! (The other difference between versions 8 and 9 is in `fetching::encode_durable`.)
+//! How a process says which versions it reads, in every version, and how many sessions it
+//! remembers. Nothing else differs between versions 8 and 9.
 //!
 //! Sessions are a number at the end of a heartbeat, in version 9 alone. The versions read are
 //! encoded with a number that is always small.

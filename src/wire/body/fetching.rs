@@ -9,7 +9,6 @@ use crate::protocol::message::{
     Voted,
 };
 use crate::protocol::types::{Instance, Run, Value};
-use crate::protocol::versions::Version;
 use crate::wire::Refusal;
 
 #[derive(Encode, BorrowDecode)]
@@ -139,20 +138,14 @@ fn snapshot(told: WireSnapshot) -> Result<SnapshotName, Refusal> {
     Ok(SnapshotName { log, of: instance(of)?, keep: instance(keep)?, bytes, tail })
 }
 
-/// Version 8 has no field for what a learner needs, so nobody waits for it there.
-pub(super) fn encode_durable(durable: &Durable, version: Version, buffer: &mut Vec<u8>) {
-    let Durable { below, name, needs } = *durable;
+pub(super) fn encode_durable(durable: &Durable, buffer: &mut Vec<u8>) {
+    let Durable { below, name } = *durable;
     put((below.0, name), buffer);
-    if version > Version::OLDEST {
-        put(needs.map_or(0, |needs| needs.0), buffer);
-    }
 }
 
-pub(super) fn decode_durable(body: &mut Body<'_>, version: Version) -> Result<Durable, Refusal> {
+pub(super) fn decode_durable(body: &mut Body<'_>) -> Result<Durable, Refusal> {
     let (below, name) = body.take()?;
-    let needs: u64 = if version > Version::OLDEST { body.take()? } else { 0 };
-    let needs = (needs > 0).then_some(Instance(needs));
-    Ok(Durable { below: instance(below)?, name, needs })
+    Ok(Durable { below: instance(below)?, name })
 }
 
 pub(super) fn decode_fetch(body: &mut Body<'_>) -> Result<Fetch, Refusal> {

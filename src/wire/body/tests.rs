@@ -125,10 +125,7 @@ fn sample(kind: Kind) -> Message {
         Kind::Nack => Message::Nack(Nack { rejected: BIG, promised: BIG }),
         Kind::Decide => Message::Decide(Decide { ballot: BIG, from, entries: entries() }),
         Kind::DecideAck => Message::DecideAck(DecideAck { progress: progress() }),
-        Kind::Durable => {
-            let (name, needs) = (u64::MAX, Some(Instance(u64::MAX)));
-            Message::Durable(Durable { below: from, name, needs })
-        }
+        Kind::Durable => Message::Durable(Durable { below: from, name: u64::MAX }),
         Kind::Heartbeat => {
             let heartbeat = Heartbeat::new(Version::OLDEST, announcement(), progress());
             Message::Heartbeat(Heartbeat { asks: true, full: true, ..heartbeat })
@@ -220,9 +217,6 @@ fn samples() -> impl Iterator<Item = (Version, Message)> {
             if let Message::Heartbeat(heartbeat) = message {
                 let heartbeat = Heartbeat { version: spoken, ..heartbeat };
                 message = Message::Heartbeat(heartbeat.remembering(usize::MAX));
-            }
-            if let (Message::Durable(durable), Version::OLDEST) = (&mut message, spoken) {
-                durable.needs = None;
             }
             (spoken, message)
         })
@@ -349,12 +343,6 @@ fn the_release_before_reads_what_says_that_its_sender_reads_more() {
         let mut body = Body::new(&datagram[HEADER_BYTES..]);
         assert_eq!(body.take::<(u64, u32, u32)>().ok(), Some((3, 1, 7)));
     }
-    // Version 8 does not carry what a learner needs.
-    let durable = Durable { below: Instance(5), name: 7, needs: Some(Instance(3)) };
-    let datagram = datagram_in(Version::OLDEST, &Message::Durable(durable));
-    let mut body = Body::new(&datagram[HEADER_BYTES..]);
-    assert_eq!(body.take::<(u64, u64)>().ok(), Some((5, 7)));
-    assert!(body.rest.is_empty());
 }
 
 /// Datagrams with the same form in every version are read in any version: a release says hello
