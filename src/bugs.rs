@@ -285,6 +285,8 @@ pub enum Bug {
     /// A leader keeps the log for a learner only while everybody reads the newer version of the
     /// wire, and not while an acceptor is down.
     WaitsForFetchersInNewest,
+    /// A learner that was offered the snapshots of a later release says that there are none.
+    HidesLaterSnapshots,
 }
 
 /// Whether this bug is switched on.
@@ -441,6 +443,7 @@ mod switch {
         Bug::IgnoresFetchers,
         Bug::WaitsForFetchersForever,
         Bug::WaitsForFetchersInNewest,
+        Bug::HidesLaterSnapshots,
     ];
 
     thread_local! {

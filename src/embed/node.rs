@@ -45,8 +45,9 @@ pub enum NodeError {
     /// Entries were removed from the log before a subscription or replica had them, because it was
     /// away or slow for longer than `retain` allows, or is new.
     Trimmed(String),
-    /// A later release has written something into the log that must be understood, and this one
-    /// does not know it: the program must be built with the later one.
+    /// A later release has written something into the log that must be understood, or the only
+    /// snapshot to go on from, and this one does not know it: the program must be built with the
+    /// later one.
     Outdated(String),
     /// A thread of the node panicked, in this library or in a state machine.
     Panicked,
@@ -88,7 +89,9 @@ impl From<Failure> for NodeError {
                 ))
             }
             Failure::Halted(Halt::NoSnapshot(_)) => NodeError::Trimmed(sentence),
-            Failure::Halted(Halt::Unknown(_)) => NodeError::Outdated(sentence),
+            Failure::Halted(Halt::Unknown(_) | Halt::LaterSnapshot { .. }) => {
+                NodeError::Outdated(sentence)
+            }
             Failure::Halted(Halt::Forgotten | Halt::Foreign) | Failure::Vanished(_) => {
                 NodeError::Forgotten(sentence)
             }

@@ -11,7 +11,7 @@ use super::assembly::Assembled;
 use super::checkpoint::{Checkpoint, Head, UnknownKind};
 use super::entries::Entries;
 use super::figures::Figures;
-use super::message::{Interest, Message};
+use super::message::{Interest, LaterForm, Message};
 use super::recall::Reading;
 use super::segments::Page;
 use super::timer::Timer;
@@ -238,8 +238,17 @@ pub enum Halt {
     Trimmed(Instance),
     /// The same for a learner that keeps snapshots, when no other learner has one to go on from.
     NoSnapshot(Instance),
-    /// The same for a learner that hands out whatever is kept: it was late, and a restart continues
-    /// here.
+    /// The same, when another has one, and a later release has written it.
+    LaterSnapshot {
+        /// Where the log begins.
+        first: Instance,
+        /// The learner that has it.
+        of: u32,
+        /// What of it this release does not know.
+        form: LaterForm,
+    },
+    /// The same of a learner that hands out whatever is kept: it was late, and started again it
+    /// goes on here.
     CutOff(Instance),
     /// A learner went on from a snapshot of another log, from before the cluster lost its data.
     Foreign,

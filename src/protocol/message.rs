@@ -80,7 +80,7 @@ pub use self::interest::Interest;
 pub use self::phase1::{AcceptedPage, Prepare, Promise};
 pub use self::reading::{ReadReply, ReadRequest};
 pub use self::recalling::{Recall, Recalled, Voted};
-pub use self::snapshot::{Chunk, Durable, Fetch, SnapshotName, StateKind};
+pub use self::snapshot::{Chunk, Durable, Fetch, LaterForm, SnapshotName, StateKind};
 
 use super::entries::Entries;
 use super::types::Few;

@@ -15,14 +15,15 @@
 //!    below where the log begins. If the log is trimmed beyond that meanwhile, another is fetched.
 //! 2. A chunk counts if it is of the snapshot that is being fetched, whichever learner sends it:
 //!    two snapshots of one name are the same bytes, unless one is damaged. The file's own checksums
-//!    are verified once all of it is here, before it is used: a damaged file is thrown away, and
-//!    fetched from another learner.
-//! 3. Chunks are fetched in groups of 64. A group is requested once the one before it is in the
-//!    file, so the file has no holes, and a partial file is continued, even one of an earlier
-//!    process.
-//! 4. Lost chunks are requested again, and then answered to the group. A learner that does not
-//!    answer for a while is given up, and so is the transfer if no learner is left.
-//! 5. While others decide, they get three quarters of the time.
+//!    are looked at once all of it is there, before anything is made of it: what is damaged is
+//!    thrown away, and fetched from another learner. What a later release has written is known by
+//!    its beginning, and fetched no further.
+//! 3. Chunks are fetched in groups of 64. A group is asked for once the one before it is in the
+//!    file, so the file has no holes: one that is half there, also from an earlier life of the
+//!    process, is gone on with.
+//! 4. What is lost is asked for again, and answered to the group then. A learner that does not
+//!    answer for a while is given up, and so is the whole if none is left.
+//! 5. While others decide, three quarters of the time are left to them.
 //! 6. Until it has a snapshot, and has caught up from there, it tells the proposers from where on
 //!    it needs the log, and they wait for it, within bounds (`proposer::fetchers`).
 //!
@@ -37,9 +38,9 @@ use std::time::Duration;
 
 use log::{info, warn};
 
-use super::actor::Effects;
+use super::actor::{Effects, Halt};
 use super::checkpoint::Checkpoint;
-use super::message::{Chunk, Fetch, Message, SnapshotName, StateKind};
+use super::message::{Chunk, Fetch, LaterForm, Message, SnapshotName, StateKind};
 use super::retry::{RoundTrip, backoff};
 use super::settings::Settings;
 use super::timer::Timer;
@@ -117,6 +118,8 @@ pub enum Outcome {
     },
     /// All of the file arrived, but it is damaged, or of no use to this learner. It is removed.
     Spoiled(SnapshotName),
+    /// Its beginning says that a later release has written it, in a form that this one cannot read.
+    Later(SnapshotName, LaterForm),
 }
 
 /// Sends what was read for another learner.
@@ -173,6 +176,8 @@ pub struct Fetching {
     spoiled: Vec<(u32, SnapshotName)>,
     /// Learners that began to send and did not go on. They are asked again when no other answers.
     silent: Vec<u32>,
+    /// A learner of a later release, and the form of its snapshot, which cannot be read here.
+    later: Vec<(u32, LaterForm)>,
     round_trip: RoundTrip,
 }
 
@@ -258,6 +263,7 @@ impl Fetching {
             source: None,
             spoiled: Vec::new(),
             silent: Vec::new(),
+            later: Vec::new(),
             round_trip: RoundTrip::default(),
         }
     }
@@ -399,7 +405,9 @@ impl Fetching {
         let is_of_log = self.log == 0 || name.log == 0 || name.log == self.log;
         let reaches = name.keep >= self.first;
         let strikes = self.spoiled.iter().filter(|spoiled| **spoiled == (of, *name)).count();
-        let is_sound = name.bytes > 0 && strikes < STRIKES && !self.silent.contains(&of);
+        let is_later = self.later.iter().any(|(other, _)| *other == of);
+        let is_sound =
+            name.bytes > 0 && strikes < STRIKES && !is_later && !self.silent.contains(&of);
         is_of_log && reaches && is_sound
     }
 
@@ -444,7 +452,33 @@ impl Fetching {
         self.look(fx, now, settings);
     }
 
-    /// Whether all of this snapshot was fetched and it is still of use.
+    /// It is of a later release. Its learner is not asked again: what it writes next is as well.
+    pub fn on_later(
+        &mut self,
+        now: Time,
+        (snapshot, form): (SnapshotName, LaterForm),
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        let Some(source) = self.source.take_if(|source| source.name == snapshot) else { return };
+        warn!(
+            "the snapshot of {} that L{} has is of a later release, which this one cannot read \
+             ({form}): looks for another",
+            snapshot.of, source.of
+        );
+        self.later.push((source.of, form));
+        self.look(fx, now, settings);
+    }
+
+    /// Why this learner ends, when it has asked in vain.
+    pub fn in_vain(&self, first: Instance) -> Halt {
+        match self.later.last() {
+            Some((of, form)) => Halt::LaterSnapshot { first, of: *of, form: *form },
+            None => Halt::NoSnapshot(first),
+        }
+    }
+
+    /// Whether all of this one was fetched, and it is still of use.
     pub fn is_at_end_of(&self, snapshot: &SnapshotName) -> bool {
         self.source.as_ref().is_some_and(|source| source.name == *snapshot)
     }

@@ -132,6 +132,12 @@ impl fmt::Display for Failure {
                  it: start one that has, and then this one again, or import its snapshot here \
                  (`paxos snapshot export` and `import`)"
             ),
+            Failure::Halted(Halt::LaterSnapshot { first, of, form }) => write!(
+                f,
+                "the log begins at instance {first}, and no learner has a snapshot that reaches it \
+                 and that this release can read: that of L{of} is of a later release ({form}); \
+                 run the release of L{of} here"
+            ),
             Failure::Halted(Halt::Foreign) => f.write_str(
                 "the snapshot that this learner went on from is of an earlier life of the cluster, \
                  before its acceptors were given new data: if that was a mistake give them back \

@@ -827,7 +827,8 @@ impl Cluster {
                 // Its operator restarts it, with what is kept.
                 Halt::CutOff(_) => self.start(id),
                 Halt::Trimmed(_) | Halt::NoSnapshot(_) => self.import(id),
-                Halt::Forgotten | Halt::Foreign | Halt::Unknown(_) => {}
+                Halt::Forgotten | Halt::Foreign | Halt::Unknown(_) | Halt::LaterSnapshot { .. } => {
+                }
             }
             return;
         }

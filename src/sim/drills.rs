@@ -36,7 +36,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 61] = [
+pub const ALL: [Drill; 62] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -98,6 +98,7 @@ pub const ALL: [Drill; 61] = [
     ("calendars that are wrong", aging::calendars),
     ("kinds of a later release", later::kinds),
     ("a log that a later release has trimmed", later::beginnings),
+    ("snapshots of a later release", later::snapshots),
 ];
 
 const CAST: Cast = Cast { proposers: 3, acceptors: 3, learners: 2, clients: 1 };

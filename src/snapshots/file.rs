@@ -10,13 +10,16 @@
 //! frame has their number and their SHA-256. The checksum of a frame also covers the place of the
 //! snapshot in the log, so a frame of another snapshot is not taken for one of this.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
+use super::shelf::of_name;
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::{Checkpoint, unknown_kind};
-use crate::protocol::message::StateKind;
+use crate::protocol::message::{LaterForm, StateKind};
 use crate::protocol::types::Instance;
 use crate::storage::disk::{Disk, Files};
 
@@ -34,11 +37,58 @@ const CHUNK_BYTES: usize = 1 << 18;
 /// The most bytes of a head: a table of some ten million sessions.
 const HEAD_BYTES_MAX: usize = 1 << 28;
 
+/// Where the head's payload begins.
+const HEAD_BEGINS: usize = MAGIC.len() + FRAME_HEADER_BYTES;
+
 const HEAD: u8 = 1;
 const CHUNK: u8 = 2;
 const END: u8 = 3;
 
-/// A snapshot's description of itself.
+/// It is a snapshot of a later release, which this one cannot read: no damage, and nothing to throw
+/// away. The payload of the [`io::Error`] that [`Reader`] returns then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Later(pub LaterForm);
+
+impl Later {
+    /// Whether that is why a snapshot cannot be read.
+    pub fn of(error: &io::Error) -> Option<Later> {
+        error.get_ref()?.downcast_ref().copied()
+    }
+
+    /// Whether a file that begins like this is one, as far as its beginning says.
+    pub fn of_beginning(bytes: &[u8]) -> Option<Later> {
+        let (magic, rest) = bytes.split_first_chunk()?;
+        if let Err(error) = expect_magic(magic) {
+            return Later::of(&error);
+        }
+        let head = bytes.get(HEAD_BEGINS..).filter(|_| rest.first() == Some(&HEAD))?;
+        // Of a part of a head that is known nothing can be told.
+        Later::of(&Label::decode(head).err()?)
+    }
+}
+
+impl fmt::Display for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it is of a later release: {}, which this program does not know", self.0)
+    }
+}
+
+impl Error for Later {}
+
+fn later(form: LaterForm) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, Later(form))
+}
+
+/// What every snapshot that can be read begins with.
+fn expect_magic(found: &[u8; MAGIC.len()]) -> io::Result<()> {
+    let ([mark @ .., number], [expected @ .., known]) = (found, &MAGIC);
+    if mark != expected || number < known {
+        return Err(damaged("it does not begin like a snapshot"));
+    }
+    if number == known { Ok(()) } else { Err(later(LaterForm::File(*number))) }
+}
+
+/// What a snapshot says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The name of the cluster.
@@ -62,15 +112,12 @@ impl Label {
         bytes
     }
 
-    fn decode(bytes: &[u8]) -> Result<Label, String> {
-        let broken = || "its head cannot be read".to_owned();
-        let [format, kind, rest @ ..] = bytes else { return Err(broken()) };
-        if *format != FORMAT {
-            return Err(format!(
-                "its form is number {format}, and this program knows {FORMAT}; use the program \
-                 that wrote it, or a newer one"
-            ));
+    fn decode(bytes: &[u8]) -> io::Result<Label> {
+        let broken = || damaged("its head cannot be read");
+        if let Some(form) = bytes.first().filter(|form| **form > FORMAT) {
+            return Err(later(LaterForm::Head(*form)));
         }
+        let [FORMAT, kind, rest @ ..] = bytes else { return Err(broken()) };
         let kind = match kind {
             1 => StateKind::Digest,
             2 => StateKind::Replica,
@@ -81,10 +128,7 @@ impl Label {
         let (cluster, rest) = rest.split_at_checked(length).ok_or_else(broken)?;
         let cluster = String::from_utf8(cluster.to_vec()).map_err(|_| broken())?;
         if let Some(kind) = unknown_kind(rest) {
-            return Err(format!(
-                "its state of delivery is of kind {kind}, which this program does not know; use \
-                 the program that wrote it, or a newer one"
-            ));
+            return Err(later(LaterForm::Delivery(kind)));
         }
         let checkpoint = Checkpoint::decode(rest).ok_or_else(broken)?;
         Ok(Label { cluster, kind, checkpoint })
@@ -269,21 +313,24 @@ impl<'a, D: Files> Reader<'a, D> {
     /// When it is not a snapshot, with the reason as the error's text; and those of the disk.
     pub fn begin(disk: &'a mut D, name: &str) -> io::Result<Self> {
         let mut magic = [0; MAGIC.len()];
-        let length = disk.read_at(name, 0, &mut magic)?;
-        if length < magic.len() || magic[..7] != MAGIC[..7] {
-            return Err(damaged("it does not begin like a snapshot"));
-        }
-        if magic != MAGIC {
-            return Err(damaged(
-                "it is of another release, in a form that this program cannot read",
-            ));
-        }
+        // What is shorter than that does not begin like one.
+        disk.read_at(name, 0, &mut magic)?;
+        expect_magic(&magic)?;
         let offset = magic.len() as u64;
         let head = Frame::read(disk, name, offset, 0)?;
         if head.kind != HEAD {
             return Err(damaged("it has no head"));
         }
-        let label = Label::decode(&head.payload).map_err(|what| damaged(&what))?;
+        let label = match Label::decode(&head.payload) {
+            Ok(label) => label,
+            Err(error) => {
+                // A damaged one is not taken for one of a later release.
+                if let Some(of) = name.split('.').next().and_then(of_name) {
+                    head.check(of, offset)?;
+                }
+                return Err(error);
+            }
+        };
         head.check(label.of(), offset)?;
         Ok(Reader {
             disk,

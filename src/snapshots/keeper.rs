@@ -20,7 +20,7 @@ use log::{debug, error, warn};
 use parking_lot::Mutex;
 
 use super::Frozen;
-use super::file::{Label, Reader};
+use super::file::{Label, Later, Reader};
 use super::shelf::{Shelf, Stored, name_of};
 use crate::clock::Clock;
 use crate::protocol::actor::Input;
@@ -284,11 +284,14 @@ impl<D: Disk> Shop<D> {
                         let checkpoint = Arc::new(checkpoint);
                         Some(Outcome::Fetched { snapshot, checkpoint })
                     }
-                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        warn!("what was fetched is no snapshot to go on from: {error}");
-                        Some(Outcome::Spoiled(snapshot))
-                    }
-                    Err(error) => return Err(error),
+                    Err(error) => match Later::of(&error) {
+                        Some(Later(form)) => Some(Outcome::Later(snapshot, form)),
+                        None if error.kind() == io::ErrorKind::InvalidData => {
+                            warn!("what was fetched is no snapshot to go on from: {error}");
+                            Some(Outcome::Spoiled(snapshot))
+                        }
+                        None => return Err(error),
+                    },
                 }
             }
         })

@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 
 use log::warn;
 
-use super::file::{Label, Reader, Writer};
+use super::file::{Label, Later, Reader, Writer};
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::message::{Chunk, Fetch, SnapshotName, StateKind};
@@ -45,6 +45,8 @@ pub enum ShelfError {
     Damaged(String),
     /// They are of another cluster or application.
     Foreign(String),
+    /// No snapshot is whole and of a form that is known, and the newest is of a later release.
+    Later(String),
 }
 
 impl fmt::Display for ShelfError {
@@ -53,7 +55,9 @@ impl fmt::Display for ShelfError {
             ShelfError::Disk(path, error) => {
                 write!(f, "{path}: snapshots cannot be kept there: {error}")
             }
-            ShelfError::Damaged(what) | ShelfError::Foreign(what) => f.write_str(what),
+            ShelfError::Damaged(what) | ShelfError::Foreign(what) | ShelfError::Later(what) => {
+                f.write_str(what)
+            }
         }
     }
 }
@@ -146,8 +150,8 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     ///
-    /// When none is intact, or when it is of another cluster or another program: then nothing may
-    /// begin as if there were no snapshots.
+    /// When none is whole, when it is of another cluster or another program, and when all that are
+    /// whole are of a later release: then nothing must begin as if there were none.
     pub fn newest(&mut self, cluster: &str, kind: StateKind) -> Result<Option<Found>, ShelfError> {
         let names = self.names().map_err(|error| self.trouble(error))?;
         let mut damage = None;
@@ -168,6 +172,10 @@ impl<D: Disk> Shelf<D> {
         }
         match damage {
             None => Ok(None),
+            Some((path, error)) if Later::of(&error).is_some() => Err(ShelfError::Later(format!(
+                "{path}: {error}, and no other snapshot there can be read; run the release that \
+                 wrote it here, or a later one"
+            ))),
             Some((path, error)) => Err(ShelfError::Damaged(format!(
                 "{path}: {error}, and no other snapshot there is whole; move the directory away, \
                  and the next start fetches one of another learner, if the log does not reach back"
@@ -357,8 +365,8 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     ///
-    /// When it cannot be written. [`io::ErrorKind::InvalidData`] when all is there but it is not
-    /// that snapshot: it is removed.
+    /// When it cannot be written. [`io::ErrorKind::InvalidData`] when all is there and it is not
+    /// that snapshot: it is removed; and when it begins like one of a later release ([`Later`]).
     pub fn put_fetched(
         &mut self,
         name: &SnapshotName,
@@ -367,6 +375,10 @@ impl<D: Disk> Shelf<D> {
     ) -> io::Result<Stored> {
         let file = name_of(name.of);
         let part = format!("{file}.{:016x}{FETCHED}", name.tail);
+        // Not only once all of it is there, which may take an hour.
+        if let Some(later) = Later::of_beginning(bytes).filter(|_| offset == 0) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, later));
+        }
         let mut is_there = false;
         let all = self.disk.list()?;
         if all.contains(&file) && self.identify(&file).is_ok_and(|there| there == *name) {

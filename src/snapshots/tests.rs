@@ -67,3 +67,44 @@ fn a_full_disk_leaves_what_was_there() {
     put(&disk, 20).unwrap();
     assert_eq!(newest(&disk), Some(20));
 }
+
+/// The program goes back a release, and the snapshots are those of the later one.
+#[test]
+fn those_of_a_later_release_are_not_taken_for_damaged() {
+    let (disk, later) = (SimDisk::default(), name_of(Instance(20)));
+    put(&disk, 20).unwrap();
+    // The form of the head, and the checksum of its frame.
+    let alter = |form: u8| {
+        disk.tamper(&later, |file| {
+            let length = u32::from_le_bytes(file[9..13].try_into().unwrap()) as usize;
+            file[21] = form;
+            let mut hasher = crc32fast::Hasher::new();
+            hasher.update(&20u64.to_le_bytes());
+            hasher.update(&file[8..17]);
+            hasher.update(&file[21..21 + length]);
+            file[17..21].copy_from_slice(&hasher.finalize().to_le_bytes());
+        });
+    };
+    let refused = || {
+        let error = Shelf::new(disk.clone()).newest("here", StateKind::Digest).unwrap_err();
+        (matches!(error, ShelfError::Later(_)), error.to_string())
+    };
+    alter(1);
+    assert_eq!(newest(&disk), Some(20));
+    alter(2);
+    let (is_later, sentence) = refused();
+    assert!(is_later && sentence.contains("its head has form 2"), "{sentence}");
+    assert!(!sentence.contains("move"), "{sentence}");
+    // A form that cannot be, and one that is damage: its checksum is wrong.
+    alter(0);
+    assert!(!refused().0);
+    alter(1);
+    disk.tamper(&later, |file| file[21] = 2);
+    assert!(!refused().0);
+    disk.tamper(&later, |file| file[7] = b'2');
+    assert!(refused().0);
+    // One that can be read is used, and the other is left.
+    put(&disk, 10).unwrap();
+    assert_eq!(newest(&disk), Some(10));
+    assert!(disk.names().contains(&later));
+}

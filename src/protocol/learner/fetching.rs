@@ -50,7 +50,7 @@ impl Learner {
     pub(super) fn on_fetch_timer(&mut self, now: Time, fx: &mut Effects) {
         let Some(fetching) = &mut self.fetching else { return };
         if fetching.on_timer(now, &self.settings, fx) {
-            fx.halt = Some(Halt::NoSnapshot(self.log.first()));
+            fx.halt = Some(fetching.in_vain(self.log.first()));
         }
     }
 
@@ -66,13 +66,22 @@ impl Learner {
             (Outcome::Spoiled(snapshot), Some(fetching)) => {
                 fetching.on_spoiled(now, snapshot, &self.settings, fx);
             }
+            (Outcome::Later(snapshot, form), Some(fetching)) => {
+                fetching.on_later(now, (snapshot, form), &self.settings, fx);
+            }
             (Outcome::Fetched { snapshot, checkpoint }, Some(fetching)) => {
                 if fetching.is_at_end_of(&snapshot) {
                     self.go_on_from(now, checkpoint, fx);
                 }
             }
             // It has gone on by itself.
-            (Outcome::Stored { .. } | Outcome::Spoiled(_) | Outcome::Fetched { .. }, None) => {}
+            (
+                Outcome::Stored { .. }
+                | Outcome::Spoiled(_)
+                | Outcome::Later(..)
+                | Outcome::Fetched { .. },
+                None,
+            ) => {}
         }
     }
 

@@ -23,6 +23,28 @@ impl fmt::Display for StateKind {
     }
 }
 
+/// Which form a snapshot of a later release has, that this one cannot read. The numbers are those
+/// of `snapshots::file`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LaterForm {
+    /// The file begins with another number.
+    File(u8),
+    /// Its head is of a form of this number.
+    Head(u8),
+    /// Its state of delivery is a control entry of this kind.
+    Delivery(u64),
+}
+
+impl fmt::Display for LaterForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LaterForm::File(number) => write!(f, "its file has form {}", number.escape_ascii()),
+            LaterForm::Head(number) => write!(f, "its head has form {number}"),
+            LaterForm::Delivery(kind) => write!(f, "its state of delivery is of kind {kind}"),
+        }
+    }
+}
+
 /// Which snapshot: two of the same name have the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SnapshotName {

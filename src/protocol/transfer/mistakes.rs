@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use crate::bugs::{self, Bug};
-use crate::protocol::actor::Effects;
+use crate::protocol::actor::{Effects, Halt};
 use crate::protocol::message::{Chunk, StateKind};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, NodeId, Time};
@@ -42,6 +42,14 @@ impl Fetching {
         fx: &mut Effects,
     ) {
         self.0.on_turn_end(now, begin(first), settings, fx);
+    }
+
+    /// See [`super::Fetching::in_vain`].
+    pub fn in_vain(&self, first: Instance) -> Halt {
+        if bugs::has(Bug::HidesLaterSnapshots) {
+            return Halt::NoSnapshot(first);
+        }
+        self.0.in_vain(first)
     }
 
     /// See [`super::Fetching::on_chunk`].

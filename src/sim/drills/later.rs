@@ -1,17 +1,24 @@
-//! Control entries of kinds that only a later release knows.
+//! What only a later release knows: control entries of new kinds, and snapshots of new forms.
 
 use super::Wrong;
 use crate::protocol::actor::{Actor, Delivery, Effects, Halt};
 use crate::protocol::checkpoint::{UnknownKind, series_of};
-use crate::protocol::message::{Announcement, Decide, Heartbeat, Message, Progress, Standing};
-use crate::protocol::parts::{Learner, Proposer};
+use crate::protocol::message::{
+    Announcement, Chunk, Decide, Heartbeat, LaterForm, Message, Progress, SnapshotName, Standing,
+    StateKind,
+};
+use crate::protocol::parts::{Fetching, Learner, Proposer};
 use crate::protocol::proposer::ProposerOptions;
 use crate::protocol::settings::Settings;
+use crate::protocol::transfer::Outcome;
 use crate::protocol::types::{
     AssignedBy, Ballot, Counted, Entry, Instance, NodeId, Number, Origin, Piece, Role, Sender,
     Session, Time, Value,
 };
 use crate::protocol::versions::Version;
+use crate::sim::disk::SimDisk;
+use crate::snapshots::keeper::Shop;
+use crate::snapshots::shelf::Shelf;
 
 /// Must be understood, and advice: the last and the first of their ranges.
 const NEEDED: u8 = 127;
@@ -113,4 +120,78 @@ pub fn beginnings() -> Wrong {
     let halt = Some(Halt::Unknown(UnknownKind { kind: NEEDED.into(), at: FIRST }));
     let learned = learns(&mut late, FIRST, control(NEEDED, 1));
     (fx.halt.is_some() || learned != (halt, 0)).then(|| format!("{:?}, {learned:?}", fx.halt))
+}
+
+/// Whoever is offered snapshots of a later release alone says which they are when it ends; and it
+/// does not fetch all of one to find that out, nor ask the same learner again.
+pub fn snapshots() -> Wrong {
+    let is_file = |form: u8| [b"mpxsnap".as_slice(), &[form]].concat();
+    let head = |payload: &[u8]| [&is_file(b'1'), [1].as_slice(), &[0; 12], payload].concat();
+    let delivery = head(&[1, 1, 4, 0, 0, 0, b'h', b'e', b'r', b'e', 0, NEEDED]);
+    let forms = [
+        (is_file(b'2'), Some(LaterForm::File(b'2'))),
+        (head(&[2]), Some(LaterForm::Head(2))),
+        (delivery, Some(LaterForm::Delivery(NEEDED.into()))),
+        // What is damaged is none of them.
+        (head(&[0]), None),
+        (is_file(b'0'), None),
+    ];
+    forms.into_iter().find_map(|(beginning, form)| {
+        let said = offered(&beginning);
+        let no_snapshot = Halt::NoSnapshot(FIRST);
+        let halt =
+            form.map_or(no_snapshot, |form| Halt::LaterSnapshot { first: FIRST, of: 7, form });
+        // A damaged file is fetched to its end.
+        let groups = if form.is_some() { 1 } else { 4 };
+        (said != (halt, groups)).then(|| format!("{form:?}: {said:?}"))
+    })
+}
+
+/// What a learner that needs a snapshot says at its end to which learner 7 offers a file that
+/// begins like this, and how many groups of chunks it has put on its disk.
+fn offered(beginning: &[u8]) -> (Halt, usize) {
+    const CHUNK: usize = 1024;
+    let (settings, mut fx) = (Settings::default(), Effects::new());
+    let (cluster, kind) = ("here".to_owned(), StateKind::Digest);
+    let mut shop = Shop { shelf: Shelf::new(SimDisk::new()), cluster, kind };
+    let bytes = 128 * CHUNK as u64;
+    let snapshot = SnapshotName { log: 1, of: FIRST, keep: FIRST, bytes, tail: 0 };
+    let mut file = beginning.to_vec();
+    file.resize(bytes as usize, 0);
+    let mut fetching = Fetching::new(kind, FIRST, 1);
+    let (mut now, mut groups) = (Time::ZERO, 0);
+    fetching.on_turn_end(now, FIRST, &settings, &mut fx);
+    loop {
+        now = now + settings.retry_max;
+        let asked: Vec<_> = fx.send.drain(..).collect();
+        for (_, message) in asked {
+            let Message::Fetch(fetch) = message else { continue };
+            let chunks = (0..64).filter(|place| fetch.wanted >> place & 1 == 1);
+            for chunk in chunks.map(|place| fetch.first + place) {
+                let at = chunk as usize * CHUNK;
+                let bytes = Value::new(&file[at..at + CHUNK]);
+                let chunk = Chunk { snapshot, offset: at as u64, bytes };
+                let lender = NodeId::new(Role::Learner, 7);
+                fetching.on_chunk(now, lender, &chunk, &settings, &mut fx);
+            }
+        }
+        for errand in std::mem::take(&mut fx.errands) {
+            groups += 1;
+            match shop.run(errand, &settings).expect("the disk is whole") {
+                Some(Outcome::Stored { snapshot, bytes }) => {
+                    fetching.on_stored(now, (snapshot, bytes), &settings, &mut fx);
+                }
+                Some(Outcome::Spoiled(snapshot)) => {
+                    fetching.on_spoiled(now, snapshot, &settings, &mut fx);
+                }
+                Some(Outcome::Later(snapshot, form)) => {
+                    fetching.on_later(now, (snapshot, form), &settings, &mut fx);
+                }
+                other => unreachable!("it is no snapshot: {other:?}"),
+            }
+        }
+        if fx.send.is_empty() && fetching.on_timer(now, &settings, &mut fx) {
+            return (fetching.in_vain(FIRST), groups);
+        }
+    }
 }
