@@ -10,7 +10,13 @@
 //!    makes everything older by that much and no more. If nothing is decided for longer than that,
 //!    the age comes out too low.
 //!
-//! The age that an earlier leader measured is the base of both (`checkpoint::History`).
+//! What an earlier leader has measured counts as the base of both (`checkpoint::History`). So some
+//! time may be counted twice where calendars differ. The time of the log stands still under a
+//! leader whose calendar is behind it, and only clocks count then. If a proposer is started again,
+//! which takes that for its base, and then a leader whose calendar is ahead takes over, the time of
+//! the log makes up for it in one step. That counts as any step: never more than the calendars
+//! differ, and never more than a hundredth of what is retained for each such change of leader. A
+//! proposer that runs on counts nothing twice.
 
 use std::time::Duration;
 
@@ -153,6 +159,48 @@ mod tests {
         assert_eq!(age(&point, 0, &passed), 1000);
         passed.move_on(LogTime::MAX, Retain::Entries(9));
         assert_eq!(age(&point, 0, &passed), 61_000);
+    }
+
+    /// Leaders alternate whose calendars are `apart_ms` from each other, and are started again each
+    /// time. Returns how much older a place seems than it is after so many rounds of 10 s.
+    fn counted_twice(apart_ms: u64, rounds: u64) -> u64 {
+        let mut time = LogTime(1);
+        let mut age_ms = 0;
+        let new = |age_ms, time| {
+            let passed = Passed::beginning(time);
+            (Point::new(second(0), Distance { age_ms, ..Distance::default() }, passed), passed)
+        };
+        for _ in 0..rounds {
+            // Its calendar is behind, so the time of the log moves only at the end of this.
+            let (point, mut passed) = new(age_ms, time);
+            time = LogTime(time.0 + 10_000_u64.saturating_sub(apart_ms));
+            (1..=100).for_each(|_| passed.move_on(LogTime(passed.time.0 + 100).min(time), RETAIN));
+            age_ms = age(&point, 10, &passed);
+            // The next one's is ahead, and says at once how late it is.
+            let (point, mut passed) = new(age_ms, time);
+            time = LogTime(time.0 + apart_ms.min(10_000));
+            passed.move_on(time, RETAIN);
+            age_ms = age(&point, 0, &passed);
+        }
+        age_ms - rounds * 10_000
+    }
+
+    #[test]
+    fn leaders_that_alternate_count_little_twice() {
+        assert_eq!(counted_twice(0, 10), 0);
+        assert_eq!(counted_twice(300, 10), 3000, "as much as they differ");
+        assert_eq!(counted_twice(1 << 40, 10), 10_000, "a hundredth of what is retained");
+    }
+
+    #[test]
+    fn a_proposer_that_runs_on_counts_nothing_twice() {
+        let mut passed = Passed::beginning(LogTime(1));
+        let point = Point::new(second(0), Distance::default(), passed);
+        for round in 1..=100 {
+            // It stood still for 10 s, and then made up for that.
+            passed.move_on(LogTime(1 + round * 10_000), Retain::Age(Duration::from_secs(10_000)));
+            assert_eq!(age(&point, 10 * round, &passed), 10_000 * round);
+        }
     }
 
     #[test]
