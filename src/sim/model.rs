@@ -11,9 +11,10 @@
 //! leader that proposes something else there.
 //!
 //! Where the log is trimmed, the world begins with a leader that has decided values and a
-//! checkpoint. Every leader is asked for the leader-assigned values of one client, so that it needs
-//! the session table, which in the end only the checkpoint holds; acceptors hear from any proposer
-//! how far the log is trimmed.
+//! checkpoint. The leader-assigned values of one client are asked of every leader, so that the
+//! session table is needed that the checkpoint alone holds in the end; acceptors hear of any
+//! proposer how far the log is trimmed. Where sessions are limited as well, the second client's
+//! first value lets the first one's session be forgotten.
 
 mod scopes;
 mod seen;
@@ -140,9 +141,11 @@ impl fmt::Debug for Step {
 impl Paxos {
     /// The model of `scope`.
     pub fn new(scope: Scope) -> Self {
+        let most = Settings::default().sessions;
         let settings = Settings {
             acceptor_count: ACCEPTORS,
-            // A proposer that is asked to campaign does, and nobody steps down: time stands still.
+            sessions: if scope.sessions > 0 { scope.sessions } else { most },
+            // Whoever is asked to campaign does, and nobody gives way: time stands still.
             heartbeat_interval: Duration::ZERO,
             leader_timeout: Duration::ZERO,
             progress_timeout: Duration::from_secs(1 << 30),
@@ -653,18 +656,27 @@ mod tests {
         WIDE.into_iter().for_each(|scope| holds(scope, |scope| wander(scope, 100_000)));
     }
 
-    /// Walks through a trimmed log reach the states where these bugs matter.
+    /// Walks through a log that is trimmed, and in which sessions are forgotten, come to where these
+    /// matter.
     #[test]
     #[cfg(feature = "bugs")]
-    fn walks_see_what_is_wrong_with_trimming() {
+    fn walks_see_what_is_wrong_with_trimming_and_forgetting() {
+        use super::scopes::{LIMITED, TRIMMED};
         use crate::bugs::{Bug, switch_to};
-        for bug in
-            [Bug::CheckpointLacksSessions, Bug::ReportsTrimmedAsEmpty, Bug::TakesLeastTrimmed]
-        {
+        for (scope, bug) in [
+            (TRIMMED, Bug::CheckpointLacksSessions),
+            (TRIMMED, Bug::ReportsTrimmedAsEmpty),
+            (TRIMMED, Bug::TakesLeastTrimmed),
+            (LIMITED, Bug::ForgetsUndecided),
+            (LIMITED, Bug::CheckpointLacksHorizon),
+        ] {
             switch_to(Some(bug));
-            let Checked { states, wrong } = wander(super::scopes::TRIMMED, 100_000);
+            let Checked { states, wrong } = wander(scope, 100_000);
             switch_to(None);
-            assert!(wrong.is_some(), "nothing is seen of {bug:?} in {states} states");
+            let Some(wrong) = wrong else {
+                panic!("nothing is seen of {bug:?} in {states} states");
+            };
+            println!("{bug:?}, {states} states: {}", wrong.lines().next().unwrap_or_default());
         }
     }
 
