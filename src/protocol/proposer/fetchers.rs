@@ -167,8 +167,8 @@ mod tests {
             }
             waited += u64::from(fetchers.limit(second(now), NAME, &settings) < NOBODY);
         }
-        assert!((patience / 2..patience).contains(&waited), "for {waited} s");
-        // Long after that it is treated like any other.
+        assert!((patience / 2..=patience).contains(&waited), "for {waited} s");
+        // Long after that it is as any other.
         let later = 4 * patience + 9;
         tell(&mut fetchers, second(later), 1, NAME, 80);
         assert_eq!(fetchers.limit(second(later), NAME, &settings), Instance(80));
