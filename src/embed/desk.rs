@@ -26,6 +26,9 @@ use crate::runtime::inbox::InboxSender;
 pub(super) const VALUES_MAX: usize = 4096;
 /// How many bytes of them; one value may wait in any case.
 const BYTES_MAX: usize = 4 << 20;
+/// As many bytes of them share a piece of memory, unless one value is longer: a few pieces go back and
+/// forth, which are in the caches, and the system is not asked for pages and given them back.
+const MEMORY_BYTES: usize = 8 << 10;
 
 /// Why a value was not proposed. It never will be: nothing of it has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,6 +192,7 @@ impl<W> Desk<W> {
     }
 
     /// How far the session is decided.
+    #[inline]
     pub fn front(&self) -> &Arc<Front> {
         &self.front
     }
@@ -311,12 +315,13 @@ pub(super) struct Asking<W> {
 /// Values that the role has seen but has no room for yet.
 #[derive(Default)]
 struct Taken {
-    /// All of a batch.
-    memory: Value,
-    /// Where its values end, how many of them the client has, and where the next begins.
     batch: Batch,
+    /// How many of its values the client has, and where the next begins.
     passed: usize,
     from: usize,
+    /// This range of its bytes is in `memory`.
+    copied: Range<usize>,
+    memory: Value,
 }
 
 impl Taken {
@@ -328,16 +333,30 @@ impl Taken {
     fn refill<W>(&mut self, desk: &Desk<W>, found: Load) {
         self.batch.clear();
         desk.take_in(found, Some(&mut self.batch));
-        // In most turns there is nothing, which needs no memory.
-        let bytes = Some(self.batch.bytes.as_slice()).filter(|bytes| !bytes.is_empty());
-        (self.memory, self.passed, self.from) = (bytes.map(Value::new).unwrap_or_default(), 0, 0);
+        (self.passed, self.from, self.copied) = (0, 0, 0..0);
+        if !self.memory.as_bytes().is_empty() {
+            self.memory = Value::default();
+        }
     }
 
-    /// The range of the next value.
-    fn next(&mut self) -> Option<Range<usize>> {
+    /// The next value, as a range of memory that it may share.
+    fn next(&mut self) -> Option<(&Value, Range<usize>)> {
         let until = *self.batch.ends.get(self.passed)?;
+        if until > self.copied.end {
+            self.copy();
+        }
         self.passed += 1;
-        Some(std::mem::replace(&mut self.from, until)..until)
+        let from = std::mem::replace(&mut self.from, until);
+        let begin = self.copied.start;
+        Some((&self.memory, from - begin..until - begin))
+    }
+
+    /// Makes memory for the next values.
+    fn copy(&mut self) {
+        let (from, later) = (self.from, &self.batch.ends[self.passed..]);
+        let more = later.partition_point(|end| *end <= from + MEMORY_BYTES).max(1);
+        self.copied = from..later[more - 1];
+        self.memory = Value::new(&self.batch.bytes[self.copied.clone()]);
     }
 }
 
@@ -357,9 +376,9 @@ impl<W> Asking<W> {
             if client.input_room() == 0 {
                 break;
             }
-            let Some(range) = taken.next() else { return };
+            let Some((memory, range)) = taken.next() else { return };
             found.add(range.len());
-            client.on_value(now, &taken.memory, range);
+            client.on_value(now, memory, range);
         }
         if found.values > 0 {
             desk.take_in(found, None);
@@ -434,6 +453,7 @@ mod tests {
 
     use super::super::ticket::{Fate, NotYet, Ticket, ticket_at};
     use super::*;
+    use crate::protocol::entries::{Entries, EntryRef};
     use crate::protocol::message::{Assignment, Told};
     use crate::protocol::types::Few;
     use crate::protocol::types::{Instance, NodeId, Run};
@@ -457,6 +477,11 @@ mod tests {
 
     /// A turn with an acknowledgement; returns the numbers that are sent.
     fn turn(asking: &mut Asking<Infallible>, told: Told) -> Vec<u64> {
+        requests(asking, told).into_iter().map(|(from, _)| from.0).collect()
+    }
+
+    /// The same; returns what is asked for, and from which number on.
+    fn requests(asking: &mut Asking<Infallible>, told: Told) -> Vec<(Number, Entries)> {
         let mut fx = Effects::new();
         let leader = Sender { node: NodeId::new(Role::Proposer, 1), boot: 1 };
         let ack = RequestAck {
@@ -468,11 +493,11 @@ mod tests {
         };
         asking.on_message(Time::ZERO, leader, Message::RequestAck(ack), &mut fx);
         asking.on_turn_end(Time::ZERO, &mut fx);
-        let from = |message: &Message| match message {
-            Message::Request(request) => request.from.0,
+        let request = |message: &Message| match message {
+            Message::Request(request) => (request.from, request.entries.clone()),
             other => panic!("{other}"),
         };
-        fx.send.iter().map(|(_, message)| from(message)).collect()
+        fx.send.iter().map(|(_, message)| request(message)).collect()
     }
 
     fn told() -> Told {
@@ -497,6 +522,38 @@ mod tests {
         turn(&mut asking, Told { delivered: run(4, 6), ..told() });
         assert_eq!(fate(long), Some(Fate::Decided(Number(4))));
         assert_eq!(fate(last), Some(Fate::Decided(Number(5))));
+    }
+
+    /// Values share memory by the piece, and each is asked for with its own bytes.
+    #[test]
+    fn values_that_share_memory_keep_their_bytes() {
+        let (mut asking, desk, _inbox) = asking(Settings::default());
+        let mut bytes = (0..=250_u8).cycle();
+        let (mut put_in, mut asked_for) = (Vec::new(), Vec::new());
+        let mut until = Number::FIRST;
+        let lengths = [0, 1, 64, MEMORY_BYTES - 64, 0, 100, MEMORY_BYTES, 5, MEMORY_BYTES + 1, 0];
+        for round in 0..40 {
+            for length in lengths.into_iter().filter(|_| round < 10).skip(round) {
+                let value: Vec<u8> = bytes.by_ref().take(length).collect();
+                put_in.extend_from_slice(&value);
+                drop(put(&desk, &value));
+            }
+            let delivered = Few::from([Run::new(Number::FIRST, until)]);
+            for (from, entries) in requests(&mut asking, Told { delivered, ..told() }) {
+                assert_eq!(from, until, "nothing is asked for twice here");
+                until = from.plus(entries.len() as u64);
+                for entry in &entries {
+                    match entry {
+                        EntryRef::Value { value: bytes, .. } | EntryRef::Part { bytes, .. } => {
+                            asked_for.extend_from_slice(bytes);
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+            }
+        }
+        assert!(put_in.len() > 8 * MEMORY_BYTES);
+        assert!(put_in == asked_for);
     }
 
     #[test]

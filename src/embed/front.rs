@@ -72,7 +72,8 @@ impl Front {
         })
     }
 
-    /// The fate of the value whose last number this is, if it is known.
+    /// What became of the value whose last number this is, if that is known.
+    #[inline]
     pub fn fate(&self, number: Number) -> Option<Fate<Number>> {
         let is_decided = || self.decided.load(Ordering::SeqCst) > number.0;
         if is_decided() {
@@ -136,11 +137,13 @@ impl Front {
     }
 
     /// Waits until the fate of a value is known, for at most `within`.
+    #[inline]
     pub fn wait(&self, number: Number, within: Duration) -> Option<Fate<Number>> {
         let fate = self.fate(number);
-        if fate.is_some() || within.is_zero() {
-            return fate;
-        }
+        if fate.is_some() || within.is_zero() { fate } else { self.sleep(number, within) }
+    }
+
+    fn sleep(&self, number: Number, within: Duration) -> Option<Fate<Number>> {
         let clock = Clock::start();
         let before = self.enter(number, Waiting::Thread(thread::current()));
         let fate = loop {

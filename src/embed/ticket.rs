@@ -45,14 +45,13 @@ impl<T> Fate<T> {
 #[must_use = "a value may not be decided yet when its ticket is there"]
 pub struct Ticket<T> {
     of: Of<T>,
-    /// Its holder's entry in a queue. Dropped last: the holder is not told.
-    _waits: Option<Waits>,
 }
 
 /// Where its fate becomes known.
 enum Of<T> {
-    /// In a slot of its own.
-    Slot(Held<T>),
+    /// In a place of its own; and where somebody would look for its holder in vain. That is dropped
+    /// last: the holder is not told.
+    Slot(Held<T>, Option<Waits>),
     /// By how far the session is decided.
     Front(Mark<T>),
 }
@@ -64,27 +63,46 @@ struct Mark<T> {
     number: Number,
     /// The outcome to return.
     outcome: fn(Number) -> T,
-    /// Whether a task is registered to be woken for it.
-    is_entered: bool,
-    /// Whether the holder has its fate.
-    is_taken: bool,
+    holder: Holder,
+}
+
+/// What the holder of a ticket has done. As wide as the rest of it, because it is moved about right
+/// after it is written: a processor waits for a byte that it reads back as part of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
+enum Holder {
+    /// Nothing, or it has only looked.
+    Holds,
+    /// A task was to be woken for it.
+    IsEntered,
+    /// It has the fate.
+    IsTold,
 }
 
 impl<T> Mark<T> {
+    #[inline]
     fn tell(&mut self, fate: Fate<Number>) -> Fate<T> {
-        self.is_taken = true;
+        self.leave();
+        self.holder = Holder::IsTold;
         match fate {
             Fate::Decided(number) => Fate::Decided((self.outcome)(number)),
             Fate::Unknown => Fate::Unknown,
         }
     }
+
+    /// No task is to be woken for it any more.
+    #[inline]
+    fn leave(&self) {
+        if self.holder == Holder::IsEntered {
+            self.front.leave(self.number);
+        }
+    }
 }
 
 impl<T> Drop for Mark<T> {
+    #[inline]
     fn drop(&mut self) {
-        if self.is_entered {
-            self.front.leave(self.number);
-        }
+        self.leave();
     }
 }
 
@@ -139,42 +157,52 @@ enum State<T> {
 /// A ticket and its teller.
 pub(super) fn ticket<T>() -> (Ticket<T>, Teller<T>) {
     let slot = Arc::new(Slot { state: Mutex::new(State::Open(None)), known: Condvar::new() });
-    let of = Of::Slot(Held(Arc::clone(&slot)));
-    (Ticket { of, _waits: None }, Teller { slot })
+    let of = Of::Slot(Held(Arc::clone(&slot)), None);
+    (Ticket { of }, Teller { slot })
 }
 
 /// The ticket of the value whose last number this is.
+#[inline]
 pub(super) fn ticket_at(front: Arc<Front>, number: Number) -> Ticket<Number> {
-    let (is_entered, is_taken) = (false, false);
     let outcome = |number| number;
-    let of = Of::Front(Mark { front, number, outcome, is_entered, is_taken });
-    Ticket { of, _waits: None }
+    let of = Of::Front(Mark { front, number, outcome, holder: Holder::Holds });
+    Ticket { of }
 }
 
 impl<T> Ticket<T> {
     /// The same, whose holder waits in a queue: it leaves that when the ticket is dropped.
-    pub(super) fn waiting(self, waits: Waits) -> Self {
-        Ticket { _waits: Some(waits), ..self }
+    pub(super) fn waiting(mut self, waits: Waits) -> Self {
+        match &mut self.of {
+            Of::Slot(_, place) => *place = Some(waits),
+            Of::Front(_) => unreachable!("no value waits for its look at a machine"),
+        }
+        self
     }
 
     /// Waits until the fate of the value is known, for at most `within`.
     ///
     /// # Errors
     ///
-    /// The ticket itself if the fate is not known yet: the value is still being requested, and you
-    /// can wait again.
+    /// With the ticket itself, when it is not known yet: the value is still being asked for, and
+    /// can be waited for again.
+    #[inline]
     pub fn wait(mut self, within: Duration) -> Result<Fate<T>, NotYet<T>> {
         let fate = match &mut self.of {
-            Of::Slot(Held(slot)) => slot.wait(within),
+            Of::Slot(Held(slot), _) => slot.wait(within),
             Of::Front(mark) => mark.front.wait(mark.number, within).map(|fate| mark.tell(fate)),
         };
-        fate.ok_or(NotYet(self))
+        // Not `ok_or`, which would move the ticket in any case.
+        match fate {
+            Some(fate) => Ok(fate),
+            None => Err(NotYet(self)),
+        }
     }
 
     /// Whether [`Ticket::wait`] would return at once.
+    #[inline]
     pub fn is_known(&self) -> bool {
         match &self.of {
-            Of::Slot(Held(slot)) => !matches!(*slot.state.lock(), State::Open(_)),
+            Of::Slot(Held(slot), _) => !matches!(*slot.state.lock(), State::Open(_)),
             Of::Front(mark) => mark.front.fate(mark.number).is_some(),
         }
     }
@@ -186,7 +214,7 @@ impl<T> Future for Ticket<T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Fate<T>> {
         const AGAIN: &str = "a ticket was polled again after it was ready";
         match &mut self.of {
-            Of::Slot(Held(slot)) => {
+            Of::Slot(Held(slot), _) => {
                 let mut state = slot.state.lock();
                 match std::mem::replace(&mut *state, State::Taken) {
                     State::Known(fate) => Poll::Ready(fate),
@@ -198,9 +226,9 @@ impl<T> Future for Ticket<T> {
                 }
             }
             Of::Front(mark) => {
-                assert!(!mark.is_taken, "{AGAIN}");
+                assert!(mark.holder != Holder::IsTold, "{AGAIN}");
                 let Some(fate) = mark.front.poll(mark.number, context.waker()) else {
-                    mark.is_entered = true;
+                    mark.holder = Holder::IsEntered;
                     return Poll::Pending;
                 };
                 Poll::Ready(mark.tell(fate))

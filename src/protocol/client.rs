@@ -4,6 +4,7 @@
 //! for the cluster and not the other way round.
 
 mod ending;
+mod memories;
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
 mod opening;
@@ -16,6 +17,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Duration;
 
+use self::memories::Memories;
 use self::opening::Opening;
 use self::unsent::Unsent;
 use super::actor::{Actor, Effects, Ignored, Input};
@@ -56,6 +58,8 @@ pub struct Client {
     front: Number,
     /// Values, and parts of them, from the first whose fate is not known.
     window: VecDeque<Asked>,
+    /// Where the bytes are of what is in the window.
+    memories: Memories,
     bytes: usize,
     /// The last value, while not all of it is in the window.
     rest: Option<Cutting>,
@@ -154,6 +158,7 @@ impl Client {
             part_bytes: settings.part_bytes(),
             front: Number::FIRST,
             window: VecDeque::new(),
+            memories: Memories::default(),
             bytes: 0,
             rest: None,
             held_up: None,
@@ -247,6 +252,10 @@ impl Client {
             Assignment::Leader => self.part_bytes,
             Assignment::Client { .. } => usize::MAX,
         };
+        if range.len() <= part_bytes && self.rest.is_none() && self.window_has_room() {
+            // Nearly every value, and nothing needs to be cut for it.
+            return self.ask(Piece::whole(memory, range), memory);
+        }
         self.rest = Some(Cutting::of(memory, range, part_bytes));
         self.fill_window();
     }
@@ -308,6 +317,7 @@ impl Client {
             self.window.pop_front();
             self.front = self.front.next();
         }
+        self.memories.pass(self.front);
     }
 
     /// Queues the value at `position` of the window to be sent again.
@@ -347,9 +357,8 @@ impl Client {
                 answered = asked.ticket;
                 self.flow.answer(now, answered);
             }
-            self.bytes -= asked.piece.bytes().len();
+            self.bytes -= asked.piece.length();
             values += u64::from(asked.piece.is_end());
-            asked.piece = Piece::default();
             settled += 1;
         }
         if settled > 0 {
@@ -449,21 +458,32 @@ impl Client {
 
     /// Takes as much of the last value into the window as there is room for.
     fn fill_window(&mut self) {
-        while self.window.len() < self.settings.client_window
-            && (self.bytes == 0 || self.bytes < self.settings.window_bytes)
+        while self.window_has_room()
             && let Some(rest) = &mut self.rest
         {
             let (piece, is_last) = rest.cut();
-            self.bytes += piece.bytes().len();
-            let (state, ticket) = (State::Unsent { retries: 0 }, Ticket::default());
-            self.window.push_back(Asked { piece, state, ticket });
+            let memory = rest.memory().clone();
             if is_last {
                 self.rest = None;
             }
+            self.ask(piece, &memory);
         }
     }
 
-    /// When something must be sent again, if nothing happens before.
+    fn window_has_room(&self) -> bool {
+        self.window.len() < self.settings.client_window
+            && (self.bytes == 0 || self.bytes < self.settings.window_bytes)
+    }
+
+    /// Puts what was cut from `memory` into the window.
+    fn ask(&mut self, piece: Piece, memory: &Value) {
+        self.bytes += piece.length();
+        let (state, ticket) = (State::Unsent { retries: 0 }, Ticket::default());
+        self.window.push_back(Asked { piece, state, ticket });
+        self.memories.add(self.front.plus(self.window.len() as u64), memory);
+    }
+
+    /// When something is to be sent again, if nothing happens before.
     fn deadline(&self) -> Option<Time> {
         let asks = self.opening.opened().is_none();
         let opening = self.opening.deadline(self.timeout(), self.settings.retry_max);
@@ -489,20 +509,21 @@ impl Client {
         let mut request = Unsent::new(now, to, (self.assignment, opened), self.front);
         let mut sent: Vec<(Run<Number>, u32)> = Vec::new();
         let numbers = (self.front.0 + from as u64..).map(Number);
+        let mut memory_of = self.memories.in_order();
         for (number, asked) in numbers.zip(self.window.range_mut(from..until)) {
             let State::Unsent { retries } = asked.state else {
                 request.send(&mut self.flow, fx);
                 continue;
             };
-            let entry =
-                asked.piece.entry(Origin::new(session, number, assigned_by).stamped(opened));
+            let origin = Origin::new(session, number, assigned_by).stamped(opened);
+            let entry = asked.piece.entry(memory_of(number), origin);
             let mut bytes = request.entries.bytes_with(entry);
             if bytes > entries_bytes {
                 request.send(&mut self.flow, fx);
                 bytes = request.entries.bytes_with(entry);
             }
             bytes += OVERHEAD_BYTES;
-            let length = asked.piece.bytes().len();
+            let length = asked.piece.length();
             let is_missed = number < self.answered && length <= missed;
             if is_missed {
                 missed -= length;
@@ -650,6 +671,7 @@ impl Actor for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::entries::EntryRef;
     use crate::protocol::message::{Progress, Told};
     use crate::protocol::types::Few;
     use crate::protocol::types::NodeId;
@@ -710,6 +732,44 @@ mod tests {
         let announcement = Announcement::new(Standing::Leads, ballot);
         let announcement = Announcement { quorate: true, ..announcement };
         Heartbeat::new(Version::OLDEST, announcement, progress)
+    }
+
+    /// Whatever shares its memory with what is final by now, or came from elsewhere, is asked for
+    /// again with its own bytes.
+    #[test]
+    fn what_is_asked_for_again_has_its_own_bytes() {
+        let mut client = open(Settings::default());
+        let shared = Value::new(b"onetwothree");
+        for range in [0..3, 3..6] {
+            client.on_value(Time::ZERO, &shared, range);
+        }
+        client.on_input(Time::ZERO, Input::Value(Value::new(b"alone")), &mut Effects::new());
+        client.on_value(Time::ZERO, &shared, 6..11);
+        let asked_for = |client: &mut Client, now: Time| {
+            let mut fx = Effects::new();
+            client.on_timer(now, Timer::RetryRequest, &mut fx);
+            client.on_turn_end(now, &mut fx);
+            let entries = |message: &Message| match message {
+                Message::Request(request) => request.entries.clone(),
+                other => panic!("{other:?}"),
+            };
+            let entries = fx.send.iter().map(|(_, message)| entries(message));
+            let values = entries.flat_map(|entries| {
+                let values = entries.iter().map(|entry| match entry {
+                    EntryRef::Value { value, .. } => String::from_utf8(value.to_vec()).unwrap(),
+                    other => panic!("{other:?}"),
+                });
+                values.collect::<Vec<_>>()
+            });
+            values.collect::<Vec<_>>()
+        };
+        let all = ["one", "two", "alone", "three"];
+        assert_eq!(asked_for(&mut client, Time::ZERO), all);
+        assert_eq!(asked_for(&mut client, Time(1_000_000)), all);
+        acknowledge(&mut client, Time(1_000_000), Told { delivered: runs(&[(1, 2)]), ..ack() });
+        assert_eq!(asked_for(&mut client, Time(3_000_000)), all[1..]);
+        acknowledge(&mut client, Time(3_000_000), Told { delivered: runs(&[(3, 4)]), ..ack() });
+        assert_eq!(asked_for(&mut client, Time(5_000_000)), ["two", "three"]);
     }
 
     /// A request goes to the leader alone once one is known, and to everybody when it was not

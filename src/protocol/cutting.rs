@@ -5,10 +5,10 @@ use std::ops::Range;
 use super::entries::EntryRef;
 use super::types::{Origin, Part, Value};
 
-/// What one number of a session requests: a value, or part of one. It shares the value's memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// What one number of a session asks for: a value, or part of one, as a range of the memory that has
+/// its bytes. It does not hold that: to count every value in it would cost more than all the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Piece {
-    memory: Value,
     from: usize,
     until: usize,
     /// Which part it is; none for a complete value.
@@ -16,13 +16,21 @@ pub struct Piece {
 }
 
 impl Piece {
-    fn of(memory: &Value, range: Range<usize>, part: Option<Part>) -> Self {
-        Piece { memory: memory.clone(), from: range.start, until: range.end, part }
+    /// A whole value, which is this range of `memory`.
+    pub fn whole(memory: &Value, range: Range<usize>) -> Self {
+        let Range { start: from, end: until } = range;
+        assert!(from <= until && until <= memory.as_bytes().len(), "a value lies in its memory");
+        Piece { from, until, part: None }
     }
 
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.memory.as_bytes()[self.from..self.until]
+    /// How many bytes it has.
+    pub fn length(&self) -> usize {
+        self.until - self.from
+    }
+
+    /// Its bytes, where it was cut from `memory`.
+    pub fn bytes<'a>(&self, memory: &'a Value) -> &'a [u8] {
+        &memory.as_bytes()[self.from..self.until]
     }
 
     /// Whether nothing of the value follows.
@@ -35,11 +43,11 @@ impl Piece {
         matches!(self.part, Some(Part::First { .. }))
     }
 
-    /// Its entry.
-    pub fn entry(&self, origin: Origin) -> EntryRef<'_> {
+    /// The entry that it is to be, where it was cut from `memory`.
+    pub fn entry<'a>(&self, memory: &'a Value, origin: Origin) -> EntryRef<'a> {
         match self.part {
-            None => EntryRef::Value { origin, value: self.bytes() },
-            Some(part) => EntryRef::Part { origin, part, bytes: self.bytes() },
+            None => EntryRef::Value { origin, value: self.bytes(memory) },
+            Some(part) => EntryRef::Part { origin, part, bytes: self.bytes(memory) },
         }
     }
 }
@@ -72,6 +80,11 @@ impl Cutting {
         Cutting { memory: memory.clone(), from, until, done: 0, part_bytes }
     }
 
+    /// Where the bytes of its pieces are.
+    pub fn memory(&self) -> &Value {
+        &self.memory
+    }
+
     /// The next piece, and whether it was the last one.
     pub fn cut(&mut self) -> (Piece, bool) {
         let all = self.until - self.from;
@@ -86,8 +99,7 @@ impl Cutting {
         } else {
             Some(Part::Last)
         };
-        let place = self.from + self.done..self.from + until;
-        let piece = Piece::of(&self.memory, place, part);
+        let piece = Piece { from: self.from + self.done, until: self.from + until, part };
         self.done = until;
         (piece, until == all)
     }
@@ -96,7 +108,11 @@ impl Cutting {
 /// In how many parts a value of `value_bytes` travels, if longer ones are cut at `part_bytes`.
 pub fn parts_of(value_bytes: usize, part_bytes: usize) -> u64 {
     let part_bytes = part_bytes.max(Part::BYTES_MIN);
-    value_bytes.div_ceil(part_bytes).max(1) as u64
+    if value_bytes <= part_bytes {
+        // Nearly every value, and a division takes its time.
+        return 1;
+    }
+    value_bytes.div_ceil(part_bytes) as u64
 }
 
 #[cfg(test)]
@@ -105,17 +121,21 @@ mod tests {
     use crate::protocol::settings::Settings;
     use crate::protocol::types::{AssignedBy, Number, Session};
 
-    fn pieces(length: usize) -> Vec<Piece> {
+    fn value(length: usize) -> Value {
         let bytes: Vec<u8> = (0..length).map(|place| place as u8).collect();
-        let mut cutting = Cutting::new(Value::new(&bytes), 100);
+        Value::new(&bytes)
+    }
+
+    fn pieces(value: &Value) -> Vec<Piece> {
+        let mut cutting = Cutting::new(value.clone(), 100);
         let mut pieces = Vec::new();
         loop {
             let (piece, is_last) = cutting.cut();
             assert_eq!(is_last, piece.is_end());
             pieces.push(piece);
             if is_last {
-                let joined: Vec<u8> = pieces.iter().flat_map(Piece::bytes).copied().collect();
-                assert_eq!(joined, bytes);
+                let joined = pieces.iter().flat_map(|one| one.bytes(value)).copied();
+                assert_eq!(joined.collect::<Vec<u8>>(), value.as_bytes());
                 return pieces;
             }
         }
@@ -132,14 +152,15 @@ mod tests {
             (200, &[100, 100]),
             (250, &[100, 100, 50]),
         ] {
-            let pieces = pieces(length);
-            assert_eq!(pieces.iter().map(|one| one.bytes().len()).collect::<Vec<_>>(), lengths);
+            let pieces = pieces(&value(length));
+            assert_eq!(pieces.iter().map(Piece::length).collect::<Vec<_>>(), lengths);
             assert_eq!(parts_of(length, settings.part_bytes()), lengths.len() as u64);
         }
         let session = Session { client: 1, boot: 1 };
         let origin = Origin::new(session, Number(1), AssignedBy::Leader);
-        let shown: Vec<String> =
-            pieces(201).iter().map(|one| one.entry(origin).to_entry().to_string()).collect();
+        let value = value(201);
+        let shown = |one: &Piece| one.entry(&value, origin).to_entry().to_string();
+        let shown: Vec<String> = pieces(&value).iter().map(shown).collect();
         for (shown, expected) in
             shown.iter().zip(["first part of 201 bytes: ", "next part: ", "last part: "])
         {

@@ -2,8 +2,8 @@
 
 use log::warn;
 
+use super::memories::Memories;
 use super::{Client, State};
-use crate::protocol::cutting::Piece;
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{Counted, Number, Run};
 
@@ -13,11 +13,12 @@ impl Client {
         let from = self.positions(Run::new(number, number)).start;
         for asked in self.window.drain(from..) {
             if asked.state != State::Final {
-                self.bytes -= asked.piece.bytes().len();
+                self.bytes -= asked.piece.length();
                 self.flow.forget(asked.ticket);
                 self.tally.lost += u64::from(asked.piece.is_end());
             }
         }
+        self.memories.cut(self.front.plus(from as u64));
         self.tally.lost += u64::from(self.rest.take().is_some());
         (self.ended, self.held_up) = (true, None);
     }
@@ -32,7 +33,7 @@ impl Client {
             let is_news = asked.state != State::Final && Some(place) < last;
             self.tally.delivered += u64::from(is_news && asked.piece.is_end());
         }
-        (self.rest, self.bytes) = (None, 0);
+        (self.rest, self.bytes, self.memories) = (None, 0, Memories::default());
         (self.ended, self.held_up, self.is_forgotten) = (true, None, true);
     }
 
@@ -51,9 +52,9 @@ impl Client {
             if asked.state == State::Final {
                 continue;
             }
-            self.bytes -= asked.piece.bytes().len();
+            self.bytes -= asked.piece.length();
             self.flow.forget(std::mem::take(&mut asked.ticket));
-            (asked.state, asked.piece) = (State::Final, Piece::default());
+            asked.state = State::Final;
             self.tally.trimmed += 1;
         }
         if before == 0 && self.tally.trimmed > 0 {

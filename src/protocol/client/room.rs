@@ -26,7 +26,7 @@ impl Client {
         }
         let timeout = self.timeout();
         let on_its_way = |asked: &Asked| match asked.state {
-            State::Sent { at, .. } if now.since(at) < timeout => asked.piece.bytes().len(),
+            State::Sent { at, .. } if now.since(at) < timeout => asked.piece.length(),
             State::Unsent { .. } | State::Sent { .. } | State::Received { .. } | State::Final => 0,
         };
         let on_their_way: usize = self.window.iter().map(on_its_way).sum();

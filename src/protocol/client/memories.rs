@@ -1,0 +1,93 @@
+//! Where the bytes of a client's values are, for as long as they may be asked for again.
+//!
+//! Values that came together lie in one piece of memory. It is held once for all of them, and goes
+//! when the last of them is final.
+
+use std::collections::VecDeque;
+
+use crate::protocol::types::{Number, Value};
+
+/// Pieces of memory, in the order of the numbers of what lies in them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Memories {
+    held: VecDeque<Memory>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Memory {
+    /// What is below it, and not in an earlier one, lies here.
+    until: Number,
+    bytes: Value,
+}
+
+impl Memories {
+    /// The number in front of `until`, which follows the last one, is of something in `memory`.
+    pub fn add(&mut self, until: Number, memory: &Value) {
+        match self.held.back_mut() {
+            Some(last) if last.bytes.is_same_as(memory) => last.until = until,
+            _ => self.held.push_back(Memory { until, bytes: memory.clone() }),
+        }
+    }
+
+    /// Nothing below `front` is asked for any more.
+    pub fn pass(&mut self, front: Number) {
+        while self.held.front().is_some_and(|memory| memory.until <= front) {
+            self.held.pop_front();
+        }
+    }
+
+    /// Nothing from `end` on is asked for any more.
+    pub fn cut(&mut self, end: Number) {
+        let whole = self.held.partition_point(|memory| memory.until < end);
+        self.held.truncate(whole + 1);
+        if let Some(last) = self.held.back_mut() {
+            last.until = last.until.min(end);
+        }
+    }
+
+    /// For a look at some of them, in the order of their numbers.
+    pub fn in_order<'a>(&'a self) -> impl FnMut(Number) -> &'a Value {
+        let mut place = 0;
+        move |number| {
+            while self.held[place].until <= number {
+                place += 1;
+            }
+            &self.held[place].bytes
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_held_once_and_as_long_as_something_in_it_is_asked_for() {
+        let [first, second] = [b"abc", b"def"].map(|bytes| Value::new(bytes));
+        let held = |memories: &Memories| memories.held.len();
+        let mut memories = Memories::default();
+        (2..=4).for_each(|until| memories.add(Number(until), &first));
+        (5..=6).for_each(|until| memories.add(Number(until), &second));
+        assert_eq!(held(&memories), 2);
+        let mut memory_of = memories.in_order();
+        for (number, memory) in [(1, &first), (3, &first), (4, &second), (5, &second)] {
+            assert!(memory_of(Number(number)).is_same_as(memory), "{number}");
+        }
+        drop(memory_of);
+        let mut ended = memories.clone();
+        ended.cut(Number(4));
+        assert_eq!(held(&ended), 1);
+        ended.pass(Number(4));
+        assert_eq!(held(&ended), 0);
+        let mut ended = memories.clone();
+        ended.cut(Number(5));
+        assert_eq!((held(&ended), ended.held[1].until), (2, Number(5)));
+        memories.pass(Number(3));
+        assert_eq!(held(&memories), 2);
+        memories.pass(Number(4));
+        assert_eq!(held(&memories), 1);
+        // The same bytes in another place are not the same memory.
+        memories.add(Number(7), &Value::new(b"def"));
+        assert_eq!(held(&memories), 2);
+    }
+}
