@@ -42,7 +42,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 pub use self::builder::EntriesBuilder;
-use self::form::{NOOP, TIME, is_next, put, put_all, read, time_of};
+use self::form::{Link, NOOP, TIME, behind, is_next, put, put_all, read, time_of};
 pub(super) use self::form::{put_number, read_number};
 use self::makeup::Makeup;
 use super::types::{
@@ -136,7 +136,7 @@ impl EntryRef<'_> {
 
     /// Appends the entry in its form, without reference to an entry before it.
     pub fn write(self, buffer: &mut Vec<u8>) {
-        put(self, None, buffer);
+        put(self, Link::NONE, buffer);
     }
 
     /// The same with a copy of the bytes.
@@ -203,7 +203,8 @@ impl Entries {
             if place == 0 {
                 origin = entry.origin();
             }
-            makeup.add(place == 0, before, entry);
+            let link = Link { time: time_of(before), follows: follows(before, entry) };
+            makeup.add(place == 0, link, entry);
             (rest, before) = (behind, entry.origin());
         }
         let own = &bytes[..bytes.len() - rest.len()];
@@ -221,7 +222,9 @@ impl Entries {
     pub fn write_after(&self, before: Option<Origin>, buffer: &mut Vec<u8>) {
         // The origin of an empty slice is that of the entry behind it.
         if !self.is_empty() {
-            put_all(self.as_bytes(), self.origin, before, buffer);
+            let follows = self.origin.is_some_and(|origin| is_next(before, origin));
+            let link = Link { time: time_of(before), follows };
+            put_all(self.as_bytes(), self.origin, link, buffer);
         }
     }
 
@@ -251,7 +254,8 @@ impl Entries {
             // The first refers to an entry before it only if there is one.
             first.at(Number(first.number.0.saturating_sub(1)))
         });
-        Iter { rest: self.as_bytes(), left: self.count, before }
+        let is_run = before.is_some() && self.makeup.is_run && !self.makeup.times_differ;
+        Iter { rest: self.as_bytes(), left: self.count, before, is_run }
     }
 
     /// The whole values among them, in order.
@@ -319,7 +323,9 @@ impl Entries {
 
     /// The entry at `place`, from 0.
     pub fn get(&self, place: usize) -> Option<EntryRef<'_>> {
-        self.iter().nth(place)
+        let mut entries = self.iter();
+        entries.pass(place);
+        entries.next()
     }
 
     /// Where the first of them comes from, unless it is a no-op.
@@ -507,13 +513,26 @@ pub struct Iter<'a> {
     rest: &'a [u8],
     left: u32,
     before: Option<Origin>,
+    /// Whether they are one session's consecutive numbers, and of one time.
+    is_run: bool,
 }
 
 impl Iter<'_> {
+    /// Goes on behind the next `count` entries, or behind all.
     fn pass(&mut self, count: usize) {
-        (0..count).for_each(|_| {
-            self.next();
-        });
+        let count = count.min(self.left as usize);
+        let Some(before) = self.before.filter(|_| self.is_run) else {
+            return self.by_ref().take(count).for_each(|_| {});
+        };
+        // What they say is known, so nothing but their lengths is read.
+        for _ in 0..count {
+            let Some(rest) = behind(self.rest) else {
+                unreachable!("entries are read once before they are taken in")
+            };
+            self.rest = rest;
+        }
+        self.left -= count as u32;
+        self.before = Some(before.at(before.number.plus(count as u64)));
     }
 }
 

@@ -350,32 +350,32 @@ impl<T: Clone + PartialEq> Segments<T> {
             let mut joined = head.run(first);
             let mut bytes = head.entries.bytes();
             for (next, segment) in segments {
-                bytes += segment.entries.bytes();
-                if next != joined.until || segment.tag != head.tag || bytes > bytes_max {
+                let more = segment.entries.bytes();
+                if next != joined.until || segment.tag != head.tag || bytes + more > bytes_max {
                     break;
                 }
+                bytes += more;
                 joined.until = segment.run(next).until;
             }
             from = joined.until;
             if joined.until != head.run(first).until {
-                self.replace_by_one(joined);
+                self.replace_by_one(joined, bytes);
             }
         }
     }
 
-    /// Puts the segments of `run`, which are whole and neighbours, into one.
-    fn replace_by_one(&mut self, run: Run<Instance>) {
-        let segments = self.segments.range(run);
-        let bytes: usize = segments.map(|(_, segment)| segment.entries.bytes()).sum();
+    /// Puts the segments of `run`, which are whole and neighbours and have so many bytes, into one.
+    fn replace_by_one(&mut self, run: Run<Instance>, bytes: usize) {
         let mut builder = EntriesBuilder::with_capacity(bytes + ENTRY_BYTES_MAX);
         let mut kept = None;
-        self.take(run, |page, tag| {
-            builder.extend(&page.entries);
+        self.segments.take(run, |_, Segment { entries, tag }| {
+            builder.extend(&entries);
             kept.get_or_insert(tag);
         });
-        if let Some(tag) = kept {
-            self.insert(Page { from: run.from, entries: builder.finish() }, tag);
-        }
+        let Some(tag) = kept else { return };
+        let entries = builder.finish();
+        self.bytes = self.bytes - bytes + entries.bytes();
+        self.segments.insert(run.from, Segment { entries, tag });
     }
 }
 

@@ -1,8 +1,8 @@
 //! Putting entries together, one by one or batch by batch.
 
-use super::form::{put, put_all};
+use super::form::{Link, put, put_all, time_of};
 use super::makeup::Makeup;
-use super::{Entries, EntryRef};
+use super::{Entries, EntryRef, follows};
 use crate::protocol::types::{ENTRY_BYTES_MAX, Origin, Part};
 
 /// Puts entries together. It can be used again, and reuses its memory.
@@ -64,8 +64,9 @@ impl EntriesBuilder {
 
     /// Adds an entry.
     pub fn push(&mut self, entry: EntryRef<'_>) {
-        self.makeup.add(self.count == 0, self.last, entry);
-        put(entry, self.last, &mut self.bytes);
+        let link = Link { time: time_of(self.last), follows: follows(self.last, entry) };
+        self.makeup.add(self.count == 0, link, entry);
+        put(entry, link, &mut self.bytes);
         self.last = entry.origin();
         if self.count == 0 {
             self.first = self.last;
@@ -78,9 +79,12 @@ impl EntriesBuilder {
         if entries.is_empty() {
             return;
         }
-        put_all(entries.as_bytes(), entries.origin, self.last, &mut self.bytes);
-        self.makeup.join(self.count == 0, self.last, entries);
-        if self.count == 0 {
+        let is_first = self.count == 0;
+        let follows = !is_first && entries.follow(self.last);
+        let link = Link { time: time_of(self.last), follows };
+        put_all(entries.as_bytes(), entries.origin, link, &mut self.bytes);
+        self.makeup.join(is_first, link, entries);
+        if is_first {
             self.first = entries.origin;
         }
         self.count += entries.count;

@@ -30,8 +30,23 @@ const BYTES_2: u8 = 251;
 const BYTES_4: u8 = 252;
 const BYTES_8: u8 = 253;
 
-/// Appends `entry`, which follows one of origin `before`.
-pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<u8>) {
+/// How an entry is connected with the one before it.
+#[derive(Clone, Copy)]
+pub(super) struct Link {
+    /// The time of the one before.
+    pub time: LogTime,
+    /// Whether the entry goes on with what the one before began: with no-ops, or with the next
+    /// number of its session.
+    pub follows: bool,
+}
+
+impl Link {
+    /// That of an entry with nothing before it.
+    pub const NONE: Link = Link { time: LogTime::NONE, follows: false };
+}
+
+/// Appends `entry`, which is connected with the one before it by `link`.
+pub(super) fn put(entry: EntryRef<'_>, link: Link, buffer: &mut Vec<u8>) {
     let (origin, part, bytes) = match entry {
         EntryRef::Noop => return buffer.push(NOOP),
         EntryRef::Value { origin, value } => (origin, None, value),
@@ -45,7 +60,7 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
         Some(Part::Middle) => MIDDLE_PART,
         Some(Part::Last) => LAST_PART,
     };
-    put_head(form, origin, before, buffer);
+    put_head(form, origin, link, buffer);
     if let Some(Part::First { value_bytes }) = part {
         put_number(value_bytes.into(), buffer);
     }
@@ -53,26 +68,22 @@ pub(super) fn put(entry: EntryRef<'_>, before: Option<Origin>, buffer: &mut Vec<
     buffer.extend_from_slice(bytes);
 }
 
-/// Appends entries that are in their form, the first of this `origin`, behind one of origin
-/// `before`. Only the origin of the first depends on the entry before it, so nothing else is read.
-pub(super) fn put_all(
-    entries: &[u8],
-    origin: Option<Origin>,
-    before: Option<Origin>,
-    buffer: &mut Vec<u8>,
-) {
+/// Appends entries that are in their form, the first of this `origin`, by which they are connected
+/// with the entry before them. Only what the first says of its origin depends on that one, so
+/// nothing else is read.
+pub(super) fn put_all(entries: &[u8], origin: Option<Origin>, link: Link, buffer: &mut Vec<u8>) {
     buffer.reserve(entries.len() + ENTRY_BYTES_MAX);
     let Some(origin) = origin else { return buffer.extend_from_slice(entries) };
     let Some((form, rest)) = behind_head(entries) else {
         unreachable!("entries are read once before they are taken in")
     };
-    put_head(form, origin, before, buffer);
+    put_head(form, origin, link, buffer);
     buffer.extend_from_slice(rest);
 }
 
-/// Appends the head of a value or a part, which stands before its bytes; `form` is its kind.
-fn put_head(form: u8, origin: Origin, before: Option<Origin>, buffer: &mut Vec<u8>) {
-    if is_leaders(origin) && origin.time != time_of(before) {
+/// Appends what stands before the bytes of a value or a part, which is of the kind of `form`.
+fn put_head(form: u8, origin: Origin, link: Link, buffer: &mut Vec<u8>) {
+    if is_leaders(origin) && origin.time != link.time {
         buffer.push(TIME);
         buffer.extend_from_slice(&origin.time.0.to_le_bytes()[..TIME_BYTES]);
     }
@@ -89,7 +100,7 @@ fn put_head(form: u8, origin: Origin, before: Option<Origin>, buffer: &mut Vec<u
         (_, AssignedBy::Client) => (CLIENT_ASSIGNED, NEXT, CLIENT_ASSIGNED),
         (_, AssignedBy::Leader) => (LEADER_ASSIGNED, NEXT, OPENING),
     };
-    if is_next(before, origin) {
+    if link.follows {
         return buffer.push(next);
     }
     let is_stamped = origin.opened != Origin::UNSTAMPED;
@@ -114,12 +125,24 @@ fn behind_head(entries: &[u8]) -> Option<(u8, &[u8])> {
     Some((*form, rest))
 }
 
+/// What follows the first of `entries`, which is a value or a part. Only lengths are read.
+pub(super) fn behind(entries: &[u8]) -> Option<&[u8]> {
+    let (form, mut rest) = behind_head(entries)?;
+    if matches!(form, FIRST_PART | NEXT_FIRST_PART | OPENING_FIRST_PART) {
+        rest = rest.get(number_bytes(*rest.first()?)..)?;
+    }
+    let (length, rest) = read_number(rest).ok()?;
+    rest.get(usize::try_from(length).ok()?..)
+}
+
 /// Whether `origin` is that of the next value of the session of the entry before.
 pub(super) fn is_next(before: Option<Origin>, origin: Origin) -> bool {
     let Some(before) = before else { return false };
+    // Its time says nothing: of client-assigned values none has any.
     before.number.0.checked_add(1) == Some(origin.number.0)
         && before.session == origin.session
-        && before.at(origin.number).timed(origin.time) == origin
+        && before.assigned_by == origin.assigned_by
+        && origin.opened == Origin::UNSTAMPED
 }
 
 fn is_leaders(origin: Origin) -> bool {

@@ -1,8 +1,7 @@
 //! What is known of entries as a whole, so that most questions about them need no reading.
 
-use super::form::time_of;
-use super::{Entries, EntryRef, follows};
-use crate::protocol::types::Origin;
+use super::form::{Link, time_of};
+use super::{Entries, EntryRef};
 
 /// What entries are made up of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,22 +24,22 @@ impl Default for Makeup {
 }
 
 impl Makeup {
-    /// Adds an entry behind one of origin `last`, or as the first.
-    pub fn add(&mut self, is_first: bool, last: Option<Origin>, entry: EntryRef<'_>) {
+    /// An entry is added that is connected with the last one by `link`, or is the first.
+    pub fn add(&mut self, is_first: bool, link: Link, entry: EntryRef<'_>) {
         if !is_first {
-            self.is_run &= follows(last, entry);
-            self.times_differ |= time_of(last) != entry.time();
+            self.is_run &= link.follows;
+            self.times_differ |= link.time != entry.time();
         }
         self.has_parts |= matches!(entry, EntryRef::Part { .. });
         self.has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
     }
 
-    /// The same for one entry or more, which need not be read.
-    pub fn join(&mut self, is_first: bool, last: Option<Origin>, entries: &Entries) {
+    /// The same of at least one entry, which need not be read.
+    pub fn join(&mut self, is_first: bool, link: Link, entries: &Entries) {
         let more = entries.makeup;
         if !is_first {
-            self.is_run &= entries.follow(last);
-            self.times_differ |= time_of(last) != time_of(entries.origin);
+            self.is_run &= link.follows;
+            self.times_differ |= link.time != time_of(entries.origin);
         }
         self.is_run &= more.is_run;
         self.times_differ |= more.times_differ;
