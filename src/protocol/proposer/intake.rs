@@ -26,7 +26,7 @@ const EARLY_BYTES: usize = 256;
 /// The leader-assigned values of every session that has any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Queues {
-    queues: BTreeMap<Session, Box<Queue>>,
+    queues: BySession,
     /// The sessions with values to propose, each once, in the order of their turns.
     ready: VecDeque<Session>,
     /// What the queues hold, together.
@@ -35,24 +35,50 @@ pub struct Queues {
     begun: Begun,
     /// How many of them have values without a gap.
     busy: usize,
-    spare: Spare,
 }
 
-/// The memory of the queue that was forgotten last, kept for the next one: a lone value fills and
-/// empties one. It says nothing about what is held.
+/// The queue of every session. That which was emptied last stays until another one is, for a lone
+/// value fills and empties one; it tells nothing of what is held.
 #[derive(Clone, Debug, Default)]
-struct Spare(Option<Box<Queue>>);
+struct BySession {
+    queues: BTreeMap<Session, Box<Queue>>,
+    emptied: Option<Session>,
+}
 
-impl PartialEq for Spare {
-    fn eq(&self, _: &Self) -> bool {
-        true
+impl BySession {
+    /// Those that are not empty.
+    fn held(&self) -> impl Iterator<Item = (&Session, &Queue)> {
+        let all = self.queues.iter().map(|(session, queue)| (session, &**queue));
+        all.filter(|(_, queue)| !queue.is_empty())
+    }
+
+    fn get(&self, session: Session) -> Option<&Queue> {
+        self.queues.get(&session).map(|queue| &**queue)
+    }
+
+    /// The queue of `session` is empty.
+    fn note_empty(&mut self, session: Session) {
+        let before = self.emptied.replace(session).filter(|before| *before != session);
+        if let Some(before) = before
+            && self.get(before).is_some_and(Queue::is_empty)
+        {
+            self.queues.remove(&before);
+        }
     }
 }
 
-impl Eq for Spare {}
+impl PartialEq for BySession {
+    fn eq(&self, other: &Self) -> bool {
+        self.held().eq(other.held())
+    }
+}
 
-impl Hash for Spare {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
+impl Eq for BySession {}
+
+impl Hash for BySession {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.held().for_each(|held| held.hash(state));
+    }
 }
 
 /// Values that travel in parts and whose first part is here.
@@ -176,13 +202,13 @@ pub enum Fate {
 impl Queues {
     /// The values in parts that are held, from their first part on, of all sessions but `session`.
     pub fn begun_by_others(&self, session: Session) -> Begun {
-        let own = self.queues.get(&session).map_or(Begun::default(), |queue| queue.begun);
+        let own = self.queues.get(session).map_or(Begun::default(), |queue| queue.begun);
         self.begun.less(own)
     }
 
     /// Whether any value of `session` is held without a gap in front of it.
     pub fn has(&self, session: Session) -> bool {
-        self.queues.get(&session).is_some_and(|queue| queue.held > 0)
+        self.queues.get(session).is_some_and(|queue| queue.held > 0)
     }
 
     /// Takes in consecutive values of a session, of which those below its front are delivered, and
@@ -203,12 +229,10 @@ impl Queues {
             early: below(EARLY_BYTES_MAX, self.held.early),
         };
         let limits = Limits { values: settings.request_queue, bytes, room };
-        let spare = &mut self.spare;
-        self.queues.entry(session).or_insert_with(|| {
-            let mut queue = spare.0.take().unwrap_or_default();
+        let queue = self.queues.queues.entry(session).or_default();
+        if queue.is_empty() {
             (queue.opened, queue.front) = (opened, front);
-            queue
-        });
+        }
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
 
@@ -222,12 +246,12 @@ impl Queues {
     pub fn next(&mut self) -> Option<&Entries> {
         // Another leader's decision may have taken away what a session had.
         while let Some(session) = self.ready.front().copied()
-            && self.queues.get(&session).is_none_or(|queue| queue.waiting.is_empty())
+            && self.queues.get(session).is_none_or(|queue| queue.waiting.is_empty())
         {
             self.ready.pop_front();
             self.change(session, |queue| queue.is_ready = false);
         }
-        self.queues.get(self.ready.front()?)?.waiting.front()
+        self.queues.get(*self.ready.front()?)?.waiting.front()
     }
 
     /// The first `count` values of [`Queues::next`] are proposed from `instance` on. Returns them;
@@ -249,7 +273,7 @@ impl Queues {
 
     /// Nothing of `session` is delivered any more.
     pub fn forget(&mut self, session: Session) {
-        let Some(queue) = self.queues.remove(&session) else { return };
+        let Some(queue) = self.queues.queues.remove(&session) else { return };
         self.held.in_order -= queue.bytes.in_order;
         self.held.early -= queue.bytes.early;
         self.begun = self.begun.less(queue.begun);
@@ -262,7 +286,7 @@ impl Queues {
     /// The same for every session for which `is_over` holds. Returns those of which something was
     /// held.
     pub fn forget_if(&mut self, is_over: impl Fn(Session, Instance) -> bool) -> Vec<Session> {
-        let queues = self.queues.iter();
+        let queues = self.queues.held();
         let over = queues.filter(|(session, queue)| is_over(**session, queue.opened));
         let over: Vec<Session> = over.map(|(session, _)| *session).collect();
         over.iter().for_each(|session| self.forget(*session));
@@ -283,7 +307,7 @@ impl Queues {
     /// Changes the queue of `session`, if there is one; a session with something to propose gets
     /// its turn, and one of which nothing is held is forgotten.
     fn change(&mut self, session: Session, change: impl FnOnce(&mut Queue)) {
-        let Some(queue) = self.queues.get_mut(&session) else { return };
+        let Some(queue) = self.queues.queues.get_mut(&session) else { return };
         let (before, begun, was_busy) = (queue.bytes, queue.begun, queue.held > 0);
         change(queue);
         self.busy = self.busy + usize::from(queue.held > 0) - usize::from(was_busy);
@@ -296,8 +320,8 @@ impl Queues {
             queue.is_ready = true;
             self.ready.push_back(session);
         }
-        if queue.held == 0 && queue.early.is_empty() && !queue.is_ready {
-            self.spare = Spare(self.queues.remove(&session));
+        if queue.is_empty() {
+            self.queues.note_empty(session);
         }
     }
 }
@@ -320,6 +344,11 @@ impl Default for Queue {
 }
 
 impl Queue {
+    /// Whether nothing of the session is held, and the ring does not have it.
+    fn is_empty(&self) -> bool {
+        self.held == 0 && self.early.is_empty() && !self.is_ready
+    }
+
     /// The number behind the values that are held without a gap.
     fn end(&self) -> Number {
         self.front.plus(self.held as u64)
@@ -669,7 +698,7 @@ mod tests {
             assert_eq!(queues.next(), None);
             queues.on_delivered(session(client), Number(2));
         }
-        assert_eq!(queues, Queues::default());
+        assert_eq!((queues.queues.queues.len(), queues), (1, Queues::default()));
     }
 
     #[test]
@@ -719,7 +748,10 @@ mod tests {
         queues.on_delivered(session(3), Number(3));
         assert_eq!(queues.next(), None);
         assert!(queues.ready.is_empty());
-        assert_eq!(queues.queues.keys().map(|session| session.client).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            queues.queues.held().map(|(session, _)| session.client).collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 
     /// Found by lowering the limit: values that came before one that was lost took its place, and
