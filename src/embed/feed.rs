@@ -596,7 +596,7 @@ pub(super) mod tests {
         // The others are far ahead, and the log begins where they have written a checkpoint.
         let mut log = DecidedLog::new();
         let entries: Entries = vec![Entry::Noop; 100].into();
-        log.decide(Page { from: Instance::FIRST, entries }, &mut Vec::new()).unwrap();
+        log.decide(Page { from: Instance::FIRST, entries }, |_| {}).unwrap();
         log.deliver(|_, _| ());
         let checkpoint = log.checkpoint(LetsGo::NONE);
         let SnapshotName { of, .. } = name_of(&checkpoint);

@@ -296,7 +296,7 @@ mod tests {
     /// `w` a whole one, `s` skipped, `e` ended.
     fn fates(log: &mut DecidedLog, entries: &[Entry]) -> String {
         let page = Page { from: log.end(), entries: entries.iter().cloned().collect() };
-        log.decide(page, &mut Vec::new()).expect("it is new");
+        log.decide(page, |_| {}).expect("it is new");
         let mut fates = String::new();
         log.deliver(|page, what| {
             let letter = match what {

@@ -469,7 +469,7 @@ mod tests {
 
     fn decide(log: &mut DecidedLog, instance: u64) {
         let page = Page { from: Instance(instance), entries: vec![Entry::Noop].into() };
-        log.decide(page, &mut Vec::new()).expect("it is new");
+        log.decide(page, |_| {}).expect("it is new");
     }
 
     /// The entire log is fetched in bursts; between them the machine belongs to the processes that
@@ -567,7 +567,7 @@ mod tests {
         let mut log = DecidedLog::new();
         (1..200).for_each(|number| {
             let page = Page { from: Instance(number * 2), entries: vec![Entry::Noop].into() };
-            log.decide(page, &mut Vec::new()).expect("it is new");
+            log.decide(page, |_| {}).expect("it is new");
         });
         let (mut catch_up, settings, mut fx) =
             (CatchUp::default(), Settings::default(), Effects::new());

@@ -125,13 +125,13 @@ impl DecidedLog {
         }
     }
 
-    /// Takes decisions in, and adds those that were not known before to `news`. Call
+    /// Takes decisions in, and hands out those that were not known before. Call
     /// [`DecidedLog::deliver`] afterwards.
     ///
     /// # Errors
     ///
-    /// The first instance that is known to hold something else; all others are taken in.
-    pub fn decide(&mut self, page: Page, news: &mut Vec<Page>) -> Result<(), Contradiction> {
+    /// The first instance that is known to hold something else; the others are taken in.
+    pub fn decide(&mut self, page: Page, mut news: impl FnMut(Page)) -> Result<(), Contradiction> {
         assert!(page.from >= Instance::FIRST, "instances count from 1");
         // Trimmed entries were known, or are not needed any more.
         let Some(page) = page.from_on(self.first) else { return Ok(()) };
@@ -140,7 +140,7 @@ impl DecidedLog {
             return Ok(());
         }
         if !self.entries.overlaps(run) {
-            self.add(page, news);
+            news(self.add(page));
             return Ok(());
         }
         let mut outcome = Ok(());
@@ -163,15 +163,15 @@ impl DecidedLog {
                         outcome = Err(Contradiction(page.from.plus(place as u64)));
                     }
                 }
-                Held::Nothing(_) => self.add(page, news),
+                Held::Nothing(_) => news(self.add(page)),
             }
             rest = behind;
         }
         outcome
     }
 
-    /// Adds what was not known.
-    fn add(&mut self, page: Page, news: &mut Vec<Page>) {
+    /// Takes in what was not known, and returns it.
+    fn add(&mut self, page: Page) -> Page {
         assert!(page.from >= self.watermark, "below the watermark everything is decided");
         self.end = self.end.max(page.run().until);
         self.leader_assigned_end = self.leader_assigned_end.max(page.leader_assigned_end());
@@ -180,7 +180,7 @@ impl DecidedLog {
         }
         self.ahead += page.entries.bytes();
         self.entries.keep(page.clone(), ());
-        news.push(page);
+        page
     }
 
     /// Moves delivery on as far as everything is decided, and understood here
@@ -264,8 +264,8 @@ impl DecidedLog {
             // Between the parts of a value the session has nothing else.
             _ if self.assemblies.is_open(origin.session) => self.end_session(origin.session, next),
             count => {
-                let until = next.plus(count as u64);
-                self.move_on(origin.session, until, page.from.plus(count as u64 - 1));
+                position.next = next.plus(count as u64);
+                position.last = page.from.plus(count as u64 - 1);
                 (count, Occurrence::Delivered)
             }
         }
@@ -480,7 +480,7 @@ mod tests {
         entry: Entry,
     ) -> Result<(), Contradiction> {
         let page = Page { from: Instance(from), entries: vec![entry].into() };
-        log.decide(page, &mut Vec::new())
+        log.decide(page, |_| {})
     }
 
     pub(super) fn delivered(log: &mut DecidedLog) -> Vec<(u64, Occurrence)> {
@@ -510,7 +510,7 @@ mod tests {
         assert_eq!(decide(&mut log, 4, Entry::Noop), Ok(()));
         let mut news = Vec::new();
         let page = Page { from: Instance(1), entries: (1..=5).map(mine).collect() };
-        assert_eq!(log.decide(page, &mut news), Err(Contradiction(Instance(4))));
+        assert_eq!(log.decide(page, |page| news.push(page)), Err(Contradiction(Instance(4))));
         assert_eq!(news.iter().map(|page| page.from.0).collect::<Vec<_>>(), [1, 3, 5]);
         assert_eq!(log.get(Instance(4)), Some(EntryRef::Noop));
         assert_eq!(log.progress().decided, 5);
@@ -546,7 +546,7 @@ mod tests {
         let run = |from, until| (from..until).map(|number| entry(7, number, AssignedBy::Leader));
         let entries = run(3, 5).chain(run(1, 3)).chain(run(1, 6)).collect();
         let mut log = DecidedLog::new();
-        assert_eq!(log.decide(Page { from: Instance(1), entries }, &mut Vec::new()), Ok(()));
+        assert_eq!(log.decide(Page { from: Instance(1), entries }, |_| {}), Ok(()));
         let mut steps = Vec::new();
         log.deliver(|page, what| steps.push((page.run().to_string(), what)));
         let expected = [("1..3", false), ("3..5", true), ("5..7", false), ("7..10", true)];
@@ -584,7 +584,7 @@ mod tests {
         let cost = |count| {
             let (page, mut log) = (mixed(count), DecidedLog::new());
             let ((), steps) = steps::count(|| {
-                log.decide(page.clone(), &mut Vec::new()).expect("it is new");
+                log.decide(page.clone(), |_| {}).expect("it is new");
                 log.deliver(|_, _| {});
             });
             assert_eq!(log.watermark(), page.run().until);
@@ -604,7 +604,7 @@ mod tests {
                 decide(&mut log, instance.0, entry.to_entry()).expect("it is new");
             }
             let mut news = Vec::new();
-            let (outcome, steps) = steps::count(|| log.decide(page, &mut news));
+            let (outcome, steps) = steps::count(|| log.decide(page, |page| news.push(page)));
             assert_eq!((outcome, news.len()), (Ok(()), count as usize / 2));
             steps
         };

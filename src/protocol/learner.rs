@@ -178,20 +178,21 @@ impl Learner {
         if self.is_cut_off || !self.has_room(&page) {
             return false;
         }
-        let mut news = Vec::new();
-        if let Err(Contradiction(instance)) = self.log.decide(page, &mut news) {
+        let mut has_gained = false;
+        let outcome = self.log.decide(page, |page| {
+            self.proposals.forget(page.run());
+            record(&page, self.begins, fx);
+            has_gained = true;
+        });
+        if let Err(Contradiction(instance)) = outcome {
             error!("instance {instance} is decided, and was claimed to hold another value");
             fx.ignore(Ignored::Contradiction);
         }
-        for page in &news {
-            self.proposals.forget(page.run());
-            record(page, self.begins, fx);
-        }
         self.deliver(fx);
-        if !news.is_empty() {
+        if has_gained {
             self.gained = now;
         }
-        !news.is_empty()
+        has_gained
     }
 
     /// Whether `page` may be taken in. A learner that lacks much of the log would hold everything

@@ -204,7 +204,7 @@ mod tests {
                     let boot = entry.origin().map_or(0, |origin| origin.session.boot);
                     told.push((instance.0, boot));
                 }
-                self.log.decide(decided, &mut Vec::new()).expect("it is new");
+                self.log.decide(decided, |_| {}).expect("it is new");
             }
             self.log.deliver(|_, _| {});
             told

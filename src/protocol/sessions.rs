@@ -170,7 +170,7 @@ mod tests {
     /// What becomes of these entries: `d` delivered, `s` skipped, `l` a limit.
     fn fates(log: &mut DecidedLog, entries: Vec<Entry>) -> String {
         let page = Page { from: log.end(), entries: entries.into() };
-        log.decide(page, &mut Vec::new()).expect("it is new");
+        log.decide(page, |_| {}).expect("it is new");
         let mut fates = String::new();
         log.deliver(|page, what| {
             let letter = match what {
@@ -241,13 +241,13 @@ mod tests {
         let checkpoint = log.checkpoint(LetsGo::NONE);
         let from = log.end();
         let page = Page { from, entries: checkpoint.pieces(1000).into() };
-        log.decide(page, &mut Vec::new()).expect("it is new");
+        log.decide(page, |_| {}).expect("it is new");
         log.deliver(|_, _| {});
         let mut late = DecidedLog::new();
         late.note_first(checkpoint.head.keep);
         let pages: Vec<Page> = log.pages(Run::new(from, log.end())).collect();
         for page in pages {
-            late.decide(page, &mut Vec::new()).expect("it is new");
+            late.decide(page, |_| {}).expect("it is new");
         }
         assert_eq!(late.take_up(), Some(from));
         late.deliver(|_, _| {});

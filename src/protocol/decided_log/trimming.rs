@@ -322,7 +322,7 @@ mod tests {
             let from = log.end();
             let lets_go = LetsGo { trim, forget: trim, ..LetsGo::NONE };
             let entries = log.checkpoint(lets_go).pieces(1000).into();
-            log.decide(Page { from, entries }, &mut Vec::new()).expect("it is new");
+            log.decide(Page { from, entries }, |_| {}).expect("it is new");
             delivered(log);
         };
         let add = |log: &mut DecidedLog, number| {
@@ -356,7 +356,7 @@ mod tests {
             let trim = Instance(trim);
             let lets_go = LetsGo { trim, forget: trim, ..LetsGo::NONE };
             let entries = log.checkpoint(lets_go).pieces(1000).into();
-            log.decide(Page { from: log.end(), entries }, &mut Vec::new()).expect("it is new");
+            log.decide(Page { from: log.end(), entries }, |_| {}).expect("it is new");
             assert_eq!(delivered(&mut log).len(), 1);
             assert_eq!(log.first(), Instance(5), "not at {trim}");
         }
@@ -364,7 +364,7 @@ mod tests {
         let mut log = trimmed();
         let noops = Page { from: Instance(1), entries: Entries::noops(4) };
         let mut news = Vec::new();
-        assert_eq!((log.decide(noops, &mut news), news), (Ok(()), vec![]));
+        assert_eq!((log.decide(noops, |page| news.push(page)), news), (Ok(()), vec![]));
     }
 
     #[test]
@@ -376,7 +376,7 @@ mod tests {
         let pages: Vec<Page> = whole.pages(Run::new(Instance(5), Instance(9))).collect();
         for page in pages.into_iter().rev() {
             assert_eq!(late.take_up(), None);
-            late.decide(page, &mut Vec::new()).expect("it is new");
+            late.decide(page, |_| {}).expect("it is new");
             assert!(delivered(&mut late).is_empty());
         }
         assert_eq!(late.take_up(), Some(Instance(5)));
@@ -403,18 +403,15 @@ mod tests {
         delivered(&mut log);
         let checkpoint = log.checkpoint(LetsGo::NONE);
         assert_eq!((checkpoint.head.of, checkpoint.head.keep), (Instance(4), Instance(2)));
-        log.decide(
-            Page { from: Instance(4), entries: checkpoint.pieces(1000).into() },
-            &mut Vec::new(),
-        )
-        .expect("it is new");
+        log.decide(Page { from: Instance(4), entries: checkpoint.pieces(1000).into() }, |_| {})
+            .expect("it is new");
         let mut late = DecidedLog::new();
         late.note_first(Instance(2));
         for at in [4, 3, 2] {
             assert_eq!(late.take_up(), None, "without {at}");
             let page =
                 log.pages(Run::new(Instance(at), Instance(at + 1))).next().expect("it is there");
-            late.decide(page, &mut Vec::new()).expect("it is new");
+            late.decide(page, |_| {}).expect("it is new");
         }
         assert_eq!(late.take_up(), Some(Instance(4)));
         decide(&mut late, 5, last.clone()).expect("it is new");
@@ -425,7 +422,7 @@ mod tests {
         delivered(&mut idle);
         let lets_go = LetsGo { idle_below: Instance(3), ..LetsGo::NONE };
         let entries = idle.checkpoint(lets_go).pieces(1000).into();
-        idle.decide(Page { from: Instance(5), entries }, &mut Vec::new()).expect("it is new");
+        idle.decide(Page { from: Instance(5), entries }, |_| {}).expect("it is new");
         decide(&mut idle, 6, last).expect("it is new");
         assert_eq!(delivered(&mut idle).pop(), Some((6, Occurrence::Ended)));
         assert!(idle.has_ended(session));

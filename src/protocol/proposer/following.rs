@@ -10,10 +10,10 @@ use crate::protocol::types::{Ballot, NodeId, Role, Sender, Time};
 impl Proposer {
     /// Takes in decided entries from elsewhere. Returns whether any was new.
     pub(super) fn learn(&mut self, now: Time, page: Page, fx: &mut Effects) -> bool {
-        let mut news = Vec::new();
-        self.decide(now, page, &mut news, fx);
+        let mut is_news = false;
+        self.decide(now, page, |_| is_news = true, fx);
         self.deliver(now);
-        !news.is_empty()
+        is_news
     }
 
     /// `source` holds `progress`.

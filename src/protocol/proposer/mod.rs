@@ -51,7 +51,7 @@ use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::Few;
-use super::types::{Ballot, LogTime, NodeId, Role, Sender, Session, Time};
+use super::types::{Ballot, Instance, LogTime, NodeId, Role, Run, Sender, Session, Time};
 use super::versions::{Followed, Version};
 
 /// What a proposer is started with.
@@ -234,27 +234,29 @@ impl Proposer {
         self.check_election(now, fx);
     }
 
-    /// Takes decisions in, and adds the new ones to `news`.
+    /// Takes in decisions, and hands out those that are new.
     ///
     /// A leader that has proposed something else in one of these instances steps down in this turn,
-    /// and says nothing more under its ballot b: its watermark would pass the instance, and vouch
-    /// for what it had proposed there (`proposals` relies on this). It could not go on anyway: the
-    /// other entry was chosen in a higher ballot, which a quorum has promised.
-    fn decide(&mut self, now: Time, page: Page, news: &mut Vec<Page>, fx: &mut Effects) {
-        let known = news.len();
-        if let Err(Contradiction(instance)) = self.log.decide(page, news) {
+    /// and says nothing more under its ballot b: its watermark would pass the instance, and bless
+    /// what it had proposed there (`proposals` relies on it). It could not go on anyway: what is
+    /// decided against it was chosen in a higher ballot, which a quorum has promised.
+    fn decide(&mut self, now: Time, page: Page, mut news: impl FnMut(Page), fx: &mut Effects) {
+        let mut lost = None;
+        let outcome = self.log.decide(page, |page| {
+            match &mut self.phase {
+                Phase::Leading(leadership) => {
+                    lost = lost.or(leadership.on_decided(&page).then_some(leadership.ballot()));
+                }
+                Phase::Standby | Phase::Campaign { .. } => self.proposals.forget(page.run()),
+            }
+            news(page);
+        });
+        if let Err(Contradiction(instance)) = outcome {
             log::error!("instance {instance} is decided, and was claimed to hold another value");
             fx.ignore(Ignored::Contradiction);
         }
-        let Phase::Leading(leadership) = &mut self.phase else {
-            return news[known..].iter().for_each(|page| self.proposals.forget(page.run()));
-        };
-        let mut is_over = false;
-        for page in &news[known..] {
-            is_over |= leadership.on_decided(page);
-        }
-        if is_over {
-            info!("is replaced: {} lost an instance to another ballot", leadership.ballot());
+        if let Some(ballot) = lost {
+            info!("is replaced: {ballot} lost an instance to another ballot");
             self.step_down(now, fx);
         }
     }
@@ -299,13 +301,12 @@ impl Proposer {
             // It is not known yet where the session stands.
             return fx.ignore(Ignored::QueueFull);
         }
-        let is_over =
-            self.log.has_ended(session) || self.log.has_forgotten(session, request.opened);
-        // With nothing open, everything delivered before this leadership began is delivered here.
+        // With nothing open, all that was delivered when this leadership began is delivered here.
         let has_missed = request.assignment == Assignment::Leader
+            && leadership.open() == 0
             && request.front > self.log.next_number(session)
-            && !is_over
-            && leadership.open() == 0;
+            && !self.log.has_ended(session)
+            && !self.log.has_forgotten(session, request.opened);
         if has_missed {
             return self.note_claim(now, from);
         }
@@ -373,11 +374,11 @@ impl Proposer {
         if chosen.is_empty() {
             return;
         }
-        let mut decided = Vec::new();
+        let mut decided: Few<Run<Instance>> = Few::new();
         for page in chosen {
-            self.decide(now, page, &mut decided, fx);
+            self.decide(now, page, |page| decided.push(page.run()), fx);
         }
-        self.news.named.extend(decided.iter().map(Page::run));
+        self.news.named.extend(decided);
         self.deliver(now);
     }
 
@@ -386,7 +387,7 @@ impl Proposer {
     fn on_found(&mut self, now: Time, found: Vec<Page>, fx: &mut Effects) {
         let mut decided = std::mem::take(&mut self.news.found);
         for page in found {
-            self.decide(now, page, &mut decided, fx);
+            self.decide(now, page, |page| decided.push(page), fx);
         }
         self.news.found = decided;
         self.deliver(now);

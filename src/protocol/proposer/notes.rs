@@ -226,8 +226,9 @@ impl Notes {
             };
             let delivered = merged(std::mem::take(&mut note.delivered));
             let lost = merged(std::mem::take(&mut note.lost));
-            let (mut all_delivered, mut all_lost) = (delivered.clone(), lost.clone());
-            // Mostly each continues the one before.
+            let mut all_delivered = Few::from_slice(&delivered);
+            let mut all_lost = Few::from_slice(&lost);
+            // Mostly each goes on with what was told before.
             for told in note.told.iter().rev() {
                 told.delivered.iter().for_each(|run| precede(&mut all_delivered, *run));
                 told.lost.iter().for_each(|run| precede(&mut all_lost, *run));

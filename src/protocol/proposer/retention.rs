@@ -419,7 +419,7 @@ mod tests {
 
     fn decide(log: &mut DecidedLog, retention: &mut Retention, now: Time, entries: Vec<Entry>) {
         let page = Page { from: log.end(), entries: entries.into() };
-        log.decide(page, &mut Vec::new()).expect("it is new");
+        log.decide(page, |_| {}).expect("it is new");
         let retain = Retain::Age(Duration::from_secs(100));
         log.deliver(|page, occurrence| retention.on_passed(now, &page, &occurrence, retain));
         retention.let_go(now, log, retain);
@@ -702,7 +702,7 @@ mod tests {
                 let origin = Origin::new(session, number, AssignedBy::Leader);
                 let value = Entry::Value { origin, value: Value::new(&[b'v'; 100]) };
                 let page = Page { from, entries: vec![value].into() };
-                log.decide(page, &mut Vec::new()).expect("it is new");
+                log.decide(page, |_| {}).expect("it is new");
                 log.deliver(|page, occurrence| {
                     retention.on_passed(second(round), &page, &occurrence, retain);
                 });
@@ -720,7 +720,7 @@ mod tests {
                     let mut entries = log.checkpoint(lets_go).pieces(1000);
                     entries.push(history.entry());
                     let page = Page { from: log.end(), entries: entries.into() };
-                    log.decide(page, &mut Vec::new()).expect("it is new");
+                    log.decide(page, |_| {}).expect("it is new");
                     log.deliver(|page, occurrence| {
                         retention.on_passed(now, &page, &occurrence, retain);
                     });

@@ -168,7 +168,7 @@ pub fn logs() -> Wrong {
         let (mut log, mut delivered) = (DecidedLog::with_limits(limits), Vec::new());
         for (from, entry) in &chosen {
             let page = Page { from: *from, entries: vec![entry.clone()].into() };
-            log.decide(page, &mut Vec::new()).expect("each instance is decided once");
+            log.decide(page, |_| {}).expect("each instance is decided once");
             log.deliver(|page, occurrence| match (occurrence, page.entries.first()) {
                 (Occurrence::Delivered, Some(EntryRef::Value { origin, value })) => {
                     delivered.push((page.from, origin.session, origin.number, Value::new(value)));

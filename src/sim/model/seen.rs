@@ -137,7 +137,7 @@ impl Seen {
         let mut states = BTreeMap::from([(whole.watermark(), delivered(&whole))]);
         for (instance, entries) in chosen {
             let page = Page { from: *instance, entries: entries.iter().cloned().collect() };
-            whole.decide(page, &mut Vec::new()).expect("one entry is chosen");
+            whole.decide(page, |_| {}).expect("one entry is chosen");
             whole.deliver(|_, _| ());
             states.insert(whole.watermark(), delivered(&whole));
         }
