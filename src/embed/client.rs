@@ -52,7 +52,7 @@ impl Client {
         self.desk.is_full()
     }
 
-    // In its caller, so that a ticket is made where it is kept: to move one costs as much as a lock.
+    // In its caller, so that a ticket is made where it is kept: moving one costs as much as a lock.
     #[inline]
     fn put(&self, value: &[u8], patience: Patience) -> Result<Ticket<Number>, Refused> {
         let number = self.desk.put(value, patience, None)?;

@@ -26,8 +26,8 @@ use crate::runtime::inbox::InboxSender;
 pub(super) const VALUES_MAX: usize = 4096;
 /// How many bytes of them; one value may wait in any case.
 const BYTES_MAX: usize = 4 << 20;
-/// As many bytes of them share a piece of memory, unless one value is longer: a few pieces go back and
-/// forth, which are in the caches, and the system is not asked for pages and given them back.
+/// As many bytes of them share a piece of memory, unless one value is longer. Small pieces are used
+/// again while they are in the caches; large ones are pages that come from the system and go back.
 const MEMORY_BYTES: usize = 8 << 10;
 
 /// Why a value was not proposed. It never will be: nothing of it has left.

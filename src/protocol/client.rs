@@ -456,33 +456,6 @@ impl Client {
         To::Node(NodeId::new(Role::Proposer, self.leader.proposer))
     }
 
-    /// Takes as much of the last value into the window as there is room for.
-    fn fill_window(&mut self) {
-        while self.window_has_room()
-            && let Some(rest) = &mut self.rest
-        {
-            let (piece, is_last) = rest.cut();
-            let memory = rest.memory().clone();
-            if is_last {
-                self.rest = None;
-            }
-            self.ask(piece, &memory);
-        }
-    }
-
-    fn window_has_room(&self) -> bool {
-        self.window.len() < self.settings.client_window
-            && (self.bytes == 0 || self.bytes < self.settings.window_bytes)
-    }
-
-    /// Puts what was cut from `memory` into the window.
-    fn ask(&mut self, piece: Piece, memory: &Value) {
-        self.bytes += piece.length();
-        let (state, ticket) = (State::Unsent { retries: 0 }, Ticket::default());
-        self.window.push_back(Asked { piece, state, ticket });
-        self.memories.add(self.front.plus(self.window.len() as u64), memory);
-    }
-
     /// When something is to be sent again, if nothing happens before.
     fn deadline(&self) -> Option<Time> {
         let asks = self.opening.opened().is_none();

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::entries::EntryRef;
 use super::types::{Origin, Part, Value};
 
-/// What one number of a session asks for: a value, or part of one, as a range of the memory that has
-/// its bytes. It does not hold that: to count every value in it would cost more than all the rest.
+/// What one number of a session asks for: a value, or part of one, as a range of the memory that
+/// has its bytes. It does not hold that memory: counting each value in it costs more than the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Piece {
     from: usize,

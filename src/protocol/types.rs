@@ -361,11 +361,6 @@ impl Value {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
-
-    /// Whether both share one piece of memory, and so are equal without a look at the bytes.
-    pub fn is_same_as(&self, other: &Value) -> bool {
-        Arc::ptr_eq(&self.bytes, &other.bytes)
-    }
 }
 
 impl fmt::Debug for Value {

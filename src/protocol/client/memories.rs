@@ -5,7 +5,39 @@
 
 use std::collections::VecDeque;
 
-use crate::protocol::types::{Number, Value};
+use super::{Asked, Client, State};
+use crate::protocol::cutting::Piece;
+use crate::protocol::flow::Ticket;
+use crate::protocol::types::{Counted, Number, Value};
+
+impl Client {
+    /// Takes as much of the last value into the window as there is room for.
+    pub(super) fn fill_window(&mut self) {
+        while self.window_has_room()
+            && let Some(rest) = &mut self.rest
+        {
+            let (piece, is_last) = rest.cut();
+            let memory = rest.memory().clone();
+            if is_last {
+                self.rest = None;
+            }
+            self.ask(piece, &memory);
+        }
+    }
+
+    pub(super) fn window_has_room(&self) -> bool {
+        self.window.len() < self.settings.client_window
+            && (self.bytes == 0 || self.bytes < self.settings.window_bytes)
+    }
+
+    /// Puts what was cut from `memory` into the window.
+    pub(super) fn ask(&mut self, piece: Piece, memory: &Value) {
+        self.bytes += piece.length();
+        let (state, ticket) = (State::Unsent { retries: 0 }, Ticket::default());
+        self.window.push_back(Asked { piece, state, ticket });
+        self.memories.add(self.front.plus(self.window.len() as u64), memory);
+    }
+}
 
 /// Pieces of memory, in the order of the numbers of what lies in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,7 +56,7 @@ impl Memories {
     /// The number in front of `until`, which follows the last one, is of something in `memory`.
     pub fn add(&mut self, until: Number, memory: &Value) {
         match self.held.back_mut() {
-            Some(last) if last.bytes.is_same_as(memory) => last.until = until,
+            Some(last) if are_same(&last.bytes, memory) => last.until = until,
             _ => self.held.push_back(Memory { until, bytes: memory.clone() }),
         }
     }
@@ -57,6 +89,11 @@ impl Memories {
     }
 }
 
+/// Whether both are one piece of memory: a look at where it is, and none at the bytes.
+fn are_same(one: &Value, other: &Value) -> bool {
+    std::ptr::eq(one.as_bytes(), other.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,7 +108,7 @@ mod tests {
         assert_eq!(held(&memories), 2);
         let mut memory_of = memories.in_order();
         for (number, memory) in [(1, &first), (3, &first), (4, &second), (5, &second)] {
-            assert!(memory_of(Number(number)).is_same_as(memory), "{number}");
+            assert!(are_same(memory_of(Number(number)), memory), "{number}");
         }
         drop(memory_of);
         let mut ended = memories.clone();
