@@ -826,7 +826,9 @@ impl Cluster {
             match halt {
                 // Its operator restarts it, with what is kept.
                 Halt::CutOff(_) => self.start(id),
-                Halt::Trimmed(_) | Halt::NoSnapshot(_) => self.import(id),
+                Halt::Trimmed(_) | Halt::NoSnapshot(_) | Halt::LaterSnapshot { .. } => {
+                    self.import(id)
+                }
                 Halt::Forgotten | Halt::Foreign | Halt::Unknown(_) | Halt::LaterSnapshot { .. } => {
                 }
             }

@@ -656,8 +656,8 @@ mod tests {
         WIDE.into_iter().for_each(|scope| holds(scope, |scope| wander(scope, 100_000)));
     }
 
-    /// Walks through a log that is trimmed, and in which sessions are forgotten, come to where these
-    /// matter.
+    /// Walks through a log that is trimmed, and in which sessions are forgotten, come to where
+    /// these matter.
     #[test]
     #[cfg(feature = "bugs")]
     fn walks_see_what_is_wrong_with_trimming_and_forgetting() {
