@@ -20,7 +20,7 @@ use super::post::{Attentive, Post};
 use super::readings::{self, Desk};
 use super::receiver::{Receiver, Reception};
 use super::role_loop::{Ended, Failure, RoleLoop, Surroundings};
-use super::shared_thread::Place as LoopPlace;
+use super::shared_thread::LoopPlace;
 use super::start_error::{StartError, StartErrorKind, no_thread};
 use super::stats::Stats;
 use super::stdin::Credits;

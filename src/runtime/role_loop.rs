@@ -242,8 +242,8 @@ impl<A: Actor> RoleLoop<A> {
         self.conclude(now)
     }
 
-    /// One turn, with what has gathered behind `event` and the timers that are due. Says when it was
-    /// the last.
+    /// One turn, with what has gathered behind `event` and the timers that are due. Says when it
+    /// was the last.
     fn turn(&mut self, event: Option<Event>) -> Result<Option<Ended>, Failure> {
         let now = self.around.clock.now();
         self.drain(now, event);

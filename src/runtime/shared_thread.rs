@@ -1,11 +1,11 @@
 //! One thread for all roles of a process, where the configuration says so (`role_threads shared`).
 //!
-//! Roles of their own threads hand each other the processor for every message, and all of them poll.
-//! Where a host has fewer processors than roles, one thread that lets them take turns is faster. In
-//! return no role goes on while another waits for its disk: that is why it is not the default.
+//! Roles with a thread each hand each other the processor for every message, and all of them
+//! poll. Where a host has fewer processors than roles, one thread in which they take turns is
+//! faster. In return no role goes on while another waits for its disk, so it is not the default.
 //!
-//! Each role keeps its loop, inbox, sockets and store. A turn is what it is with threads of their
-//! own, so nothing is answered that was not stored before.
+//! Each role keeps its loop, inbox, sockets and store. A turn is the same as in a thread of its
+//! own, so nothing is answered before it is stored.
 
 use std::io;
 use std::sync::Arc;
@@ -73,23 +73,27 @@ impl Seat {
 }
 
 /// A place in the thread that no role has taken yet.
-pub struct Place {
+pub struct LoopPlace {
     seats: Sender<Seat>,
     thread: Arc<JoinHandle<()>>,
 }
 
-impl Place {
+impl LoopPlace {
     /// Starts a thread with so many places. It runs nothing before all of them are taken, or given up.
     ///
     /// # Errors
     ///
     /// When the operating system gives no thread.
-    pub fn of_thread(count: usize, clock: Clock, busy_poll: Duration) -> io::Result<Vec<Place>> {
+    pub fn of_thread(
+        count: usize,
+        clock: Clock,
+        busy_poll: Duration,
+    ) -> io::Result<Vec<LoopPlace>> {
         let (seats, taken) = bounded(count);
         let run = move || run(taken.iter().collect(), clock, BusyPoll::new(busy_poll));
         let thread = thread::Builder::new().name("role-loops".to_owned()).spawn(run)?;
         let thread = Arc::new(thread);
-        let place = || Place { seats: seats.clone(), thread: Arc::clone(&thread) };
+        let place = || LoopPlace { seats: seats.clone(), thread: Arc::clone(&thread) };
         Ok((0..count).map(|_| place()).collect())
     }
 
@@ -175,11 +179,11 @@ mod tests {
     }
 
     impl Noting {
-        fn new(role: Role) -> (Box<Self>, InboxSender) {
+        fn new(role: Role) -> (Self, InboxSender) {
             let (sender, inbox) = inbox(4);
             let (node, noted) = (NodeId::new(role, 1), Arc::default());
             let noting = Noting { node, inbox, deadline: None, noted, is_finished: Arc::default() };
-            (Box::new(noting), sender)
+            (noting, sender)
         }
     }
 
@@ -231,12 +235,12 @@ mod tests {
 
     type End = Receiver<Result<Ended, Failure>>;
 
-    fn start(tenants: Vec<Box<Noting>>, busy_poll: Duration) -> (Vec<End>, JoinHandle<()>) {
-        let places = Place::of_thread(tenants.len(), Clock::start(), busy_poll).unwrap();
+    fn start(tenants: Vec<Noting>, busy_poll: Duration) -> (Vec<End>, JoinHandle<()>) {
+        let places = LoopPlace::of_thread(tenants.len(), Clock::start(), busy_poll).unwrap();
         let mut thread = None;
         let ends = places.into_iter().zip(tenants).map(|(place, tenant)| {
             let (ended, end) = bounded(1);
-            thread = Some(place.take(tenant, ended));
+            thread = Some(place.take(Box::new(tenant), ended));
             end
         });
         let ends = ends.collect();
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn a_place_that_is_given_up_is_not_waited_for() {
         let (tenant, inbox) = Noting::new(Role::Acceptor);
-        let mut places = Place::of_thread(2, Clock::start(), Duration::ZERO).unwrap();
+        let mut places = LoopPlace::of_thread(2, Clock::start(), Duration::ZERO).unwrap();
         let (ended, end) = bounded(1);
         let thread = places.remove(0).take(tenant, ended);
         drop(places);

@@ -829,8 +829,7 @@ impl Cluster {
                 Halt::Trimmed(_) | Halt::NoSnapshot(_) | Halt::LaterSnapshot { .. } => {
                     self.import(id)
                 }
-                Halt::Forgotten | Halt::Foreign | Halt::Unknown(_) | Halt::LaterSnapshot { .. } => {
-                }
+                Halt::Forgotten | Halt::Foreign | Halt::Unknown(_) => {}
             }
             return;
         }
