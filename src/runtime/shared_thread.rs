@@ -79,7 +79,7 @@ pub struct LoopPlace {
 }
 
 impl LoopPlace {
-    /// Starts a thread with so many places. It runs nothing before all of them are taken, or given up.
+    /// Starts a thread with `count` places. It runs nothing before all of them are taken or dropped.
     ///
     /// # Errors
     ///
@@ -97,7 +97,8 @@ impl LoopPlace {
         Ok((0..count).map(|_| place()).collect())
     }
 
-    /// Lets `tenant` run there. How it ends is sent to `ended`, which is closed once the loop is gone.
+    /// Lets `tenant` run there. How it ends is sent to `ended`, which is closed once its loop is
+    /// gone.
     pub fn take(
         self,
         tenant: Box<dyn Tenant>,
@@ -307,7 +308,7 @@ mod tests {
         let (tenant, inbox) = Noting::new(Role::Acceptor);
         let mut places = LoopPlace::of_thread(2, Clock::start(), Duration::ZERO).unwrap();
         let (ended, end) = bounded(1);
-        let thread = places.remove(0).take(tenant, ended);
+        let thread = places.remove(0).take(Box::new(tenant), ended);
         drop(places);
         inbox.stop();
         assert!(matches!(end.recv(), Ok(Ok(Ended::Stopped))));
