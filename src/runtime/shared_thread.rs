@@ -79,7 +79,7 @@ pub struct LoopPlace {
 }
 
 impl LoopPlace {
-    /// Starts a thread with `count` places. It runs nothing before all of them are taken or dropped.
+    /// Starts a thread with `count` places. It runs nothing before each is taken or dropped.
     ///
     /// # Errors
     ///
