@@ -5,8 +5,8 @@
 //! the time from one decision to the n-th after it. With 1 value in flight that is the time of a
 //! value.
 //!
-//! `CHECK=1 cargo bench --bench cluster -- 64_outstanding` compares laps with what `paxos bench` says
-//! of the same cluster, behind each result.
+//! `CHECK=1 cargo bench --bench cluster -- 64_outstanding` compares laps with what `paxos bench`
+//! says of the same cluster, behind each result.
 
 #[path = "harness/cluster.rs"]
 mod cluster;
