@@ -15,14 +15,11 @@ pub struct Scope {
     pub follows: bool,
     /// How often leaders trim the log, which has a checkpoint from the start; 0 if there is none.
     pub trims: u8,
-    /// How many sessions are remembered; 0 if that has no limit here.
-    pub sessions: usize,
 }
 
 /// A scope without crashes.
 const fn scope(instances: u64, campaigns: [u8; 2]) -> Scope {
-    let (crashes, no_preexecution, follows, trims, sessions) = (0, false, false, 0, 0);
-    Scope { instances, campaigns, crashes, no_preexecution, follows, trims, sessions }
+    Scope { instances, campaigns, crashes: 0, no_preexecution: false, follows: false, trims: 0 }
 }
 
 /// The same with a learner and standby proposers.
@@ -45,17 +42,12 @@ pub const LARGE: [Scope; 2] = [scope(1, [2, 1]), Scope { crashes: 1, ..scope(2, 
 /// A log that is trimmed.
 pub const TRIMMED: Scope = trimmed(Scope { crashes: 1, ..scope(3, [2, 2]) }, 2);
 
-/// The same where only one session is remembered: when the second client's first value is
-/// delivered, the first one's is forgotten, whose values other leaders may still propose.
-pub const LIMITED: Scope = Scope { sessions: 1, ..TRIMMED };
-
 /// The scopes of random walks.
-pub const WIDE: [Scope; 7] = [
+pub const WIDE: [Scope; 6] = [
     Scope { crashes: 2, ..scope(2, [2, 2]) },
     scope(1, [3, 3]),
     Scope { crashes: 1, no_preexecution: true, ..scope(2, [2, 2]) },
     followed(Scope { crashes: 1, ..scope(2, [2, 2]) }),
     followed(scope(1, [2, 2])),
     TRIMMED,
-    LIMITED,
 ];
