@@ -827,7 +827,7 @@ impl Cluster {
                 // Its operator restarts it, with what is kept.
                 Halt::CutOff(_) => self.start(id),
                 Halt::Trimmed(_) | Halt::NoSnapshot(_) | Halt::LaterSnapshot { .. } => {
-                    self.import(id)
+                    self.import(id);
                 }
                 Halt::Forgotten | Halt::Foreign | Halt::Unknown(_) => {}
             }
