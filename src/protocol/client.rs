@@ -482,7 +482,7 @@ impl Client {
         let mut request = Unsent::new(now, to, (self.assignment, opened), self.front);
         let mut sent: Vec<(Run<Number>, u32)> = Vec::new();
         let numbers = (self.front.0 + from as u64..).map(Number);
-        let mut memory_of = self.memories.in_order();
+        let mut memory_of = self.memories.in_order(self.front.plus(from as u64));
         for (number, asked) in numbers.zip(self.window.range_mut(from..until)) {
             let State::Unsent { retries } = asked.state else {
                 request.send(&mut self.flow, fx);

@@ -415,7 +415,7 @@ impl Running {
         let thread = match self.thread {
             LoopThread::Own(thread) => Some(thread),
             LoopThread::Shared(thread) => {
-                // Closed once its loop is gone. The thread ends with the last one.
+                // Closed behind the end of its loop. The thread ends with the last one.
                 while self.ended.recv().is_ok() {}
                 Arc::into_inner(thread)
             }

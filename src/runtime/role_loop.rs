@@ -177,6 +177,8 @@ pub struct RoleLoop<A> {
     bound_for: To,
     send_pace: Pace,
     busy_poll: BusyPoll,
+    /// When the last turn began.
+    turned: Time,
     is_stopped: bool,
 }
 
@@ -196,6 +198,7 @@ impl<A: Actor> RoleLoop<A> {
             train: Train::default(),
             bound_for: Role::Client.into(),
             send_pace: Pace::default(),
+            turned: Time::ZERO,
             is_stopped: false,
         };
         role_loop.publish_interest();
@@ -255,6 +258,7 @@ impl<A: Actor> RoleLoop<A> {
     }
 
     fn conclude(&mut self, now: Time) -> Result<Option<Ended>, Failure> {
+        self.turned = now;
         self.end_turn(now)?;
         if let Some(gauges) = &self.around.gauges {
             let version = Some(self.around.codec.version());
@@ -282,7 +286,7 @@ impl<A: Actor> RoleLoop<A> {
         if self.around.gauges.is_none() {
             return deadline;
         }
-        let latest = self.around.clock.now() + IDLE_MAX;
+        let latest = self.turned + IDLE_MAX;
         Some(deadline.map_or(latest, |deadline| deadline.min(latest)))
     }
 
@@ -562,7 +566,7 @@ impl<A: Actor + Send> Tenant for RoleLoop<A> {
     }
 
     fn is_due(&self, now: Time) -> bool {
-        self.has_input() || self.wheel.next_expiry().is_some_and(|deadline| deadline <= now)
+        self.has_input() || RoleLoop::deadline(self).is_some_and(|deadline| deadline <= now)
     }
 
     fn turn(&mut self, event: Option<Event>) -> Result<Option<Ended>, Failure> {

@@ -45,10 +45,25 @@ pub trait Tenant: Send {
     fn deadline(&self) -> Option<Time>;
 }
 
-/// A loop, and who is told how it ends. The loop is gone once that channel is closed.
+/// A loop, and its notice, which is dropped after it.
 struct Seat {
     tenant: Box<dyn Tenant>,
+    notice: Notice,
+}
+
+/// Tells how a loop has ended, once it is gone: never, when it panicked.
+struct Notice {
     ended: Sender<Result<Ended, Failure>>,
+    end: Option<Result<Ended, Failure>>,
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            // Nobody waits any more when the process is ending anyway.
+            let _ = self.ended.send(end);
+        }
+    }
 }
 
 impl Seat {
@@ -58,17 +73,15 @@ impl Seat {
         step: impl FnOnce(&mut dyn Tenant) -> Result<Option<Ended>, Failure>,
     ) -> bool {
         logging::speak_as(self.tenant.node());
-        let end = match step(&mut *self.tenant) {
-            Ok(None) => return true,
+        self.notice.end = match step(&mut *self.tenant) {
+            Ok(None) => None,
             Ok(Some(ended)) => {
                 self.tenant.finish();
-                Ok(ended)
+                Some(Ok(ended))
             }
-            Err(failure) => Err(failure),
+            Err(failure) => Some(Err(failure)),
         };
-        // Nobody waits any more when the process is ending anyway.
-        let _ = self.ended.send(end);
-        false
+        self.notice.end.is_none()
     }
 }
 
@@ -97,15 +110,14 @@ impl LoopPlace {
         Ok((0..count).map(|_| place()).collect())
     }
 
-    /// Lets `tenant` run there. How it ends is sent to `ended`, which is closed once its loop is
-    /// gone.
+    /// Lets `tenant` run there. How it ends is sent to `ended` once its loop is gone.
     pub fn take(
         self,
         tenant: Box<dyn Tenant>,
         ended: Sender<Result<Ended, Failure>>,
     ) -> Arc<JoinHandle<()>> {
         // There is room for one in each place, and the thread takes them all.
-        let _ = self.seats.send(Seat { tenant, ended });
+        let _ = self.seats.send(Seat { tenant, notice: Notice { ended, end: None } });
         self.thread
     }
 }
@@ -121,10 +133,18 @@ fn run(mut seats: Vec<Seat>, clock: Clock, mut busy_poll: BusyPoll) {
         } else if now < idle_since + busy_poll.window() {
             thread::yield_now();
         } else {
-            sleep(&mut seats, clock);
-            let window = busy_poll.window();
-            if !window.is_zero() {
+            let event = wait(&mut seats, clock);
+            if event.is_some() && !busy_poll.window().is_zero() {
                 busy_poll.slept(clock.now().since(idle_since));
+            }
+            match event {
+                Some((place, event)) => {
+                    if !seats[place].goes_on(|tenant| tenant.turn(Some(event))) {
+                        seats.remove(place);
+                    }
+                }
+                // Those for which it is not time have a turn without work.
+                None => seats.retain_mut(|seat| seat.goes_on(|tenant| tenant.turn(None))),
             }
             idle_since = clock.now();
         }
@@ -145,20 +165,11 @@ fn take_turns(seats: &mut Vec<Seat>, now: Time) -> bool {
     took
 }
 
-/// Waits until one of the loops has something to do, and lets it.
-fn sleep(seats: &mut Vec<Seat>, clock: Clock) {
+/// Waits until one of the loops has an event, and says which; none when a timer is due first.
+fn wait(seats: &mut [Seat], clock: Clock) -> Option<(usize, Event)> {
     let deadline = seats.iter().filter_map(|seat| seat.tenant.deadline()).min();
     let inboxes: Vec<&Inbox> = seats.iter_mut().map(|seat| &*seat.tenant.inbox()).collect();
-    let deadline = deadline.and_then(|deadline| clock.instant(deadline));
-    match Inbox::wait_for_any(&inboxes, deadline) {
-        Some((place, event)) => {
-            if !seats[place].goes_on(|tenant| tenant.turn(Some(event))) {
-                seats.remove(place);
-            }
-        }
-        // Those for which it is not time have a turn without work.
-        None => seats.retain_mut(|seat| seat.goes_on(|tenant| tenant.turn(None))),
-    }
+    Inbox::wait_for_any(&inboxes, deadline.and_then(|deadline| clock.instant(deadline)))
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! Where the bytes of a client's values are, for as long as they may be asked for again.
 //!
 //! Values that came together lie in one piece of memory. It is held once for all of them, and goes
-//! when the last of them is final.
+//! when the front of the window has passed the last of them. So values that are final behind one
+//! that is not, which happens with client-assigned instances alone, keep their memory until then:
+//! at most a datagram for each value of the window.
 
 use std::collections::VecDeque;
 
@@ -77,9 +79,9 @@ impl Memories {
         }
     }
 
-    /// For a look at some of them, in the order of their numbers.
-    pub fn in_order<'a>(&'a self) -> impl FnMut(Number) -> &'a Value {
-        let mut place = 0;
+    /// For a look at some of them, in the order of their numbers, from `first` on.
+    pub fn in_order<'a>(&'a self, first: Number) -> impl FnMut(Number) -> &'a Value {
+        let mut place = self.held.partition_point(|memory| memory.until <= first);
         move |number| {
             while self.held[place].until <= number {
                 place += 1;
@@ -106,11 +108,12 @@ mod tests {
         (2..=4).for_each(|until| memories.add(Number(until), &first));
         (5..=6).for_each(|until| memories.add(Number(until), &second));
         assert_eq!(held(&memories), 2);
-        let mut memory_of = memories.in_order();
+        let mut memory_of = memories.in_order(Number(1));
         for (number, memory) in [(1, &first), (3, &first), (4, &second), (5, &second)] {
             assert!(are_same(memory_of(Number(number)), memory), "{number}");
         }
         drop(memory_of);
+        assert!(are_same(memories.in_order(Number(4))(Number(4)), &second));
         let mut ended = memories.clone();
         ended.cut(Number(4));
         assert_eq!(held(&ended), 1);
