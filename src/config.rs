@@ -49,7 +49,7 @@ pub struct Config {
     pub busy_poll: Duration,
     /// Whether the roles of a node share one thread.
     pub shares_thread: bool,
-    /// Where acceptors keep what they must not forget; without it they are not durable.
+    /// Where acceptors keep their data; without it they are not durable.
     pub data: Option<PathBuf>,
     /// How many bytes an acceptor's log may take there; without it as many as there are.
     pub disk_bytes: Option<u64>,

@@ -146,7 +146,7 @@ fn carried(
     after.iter().map(of_host).collect()
 }
 
-/// What has passed the link of each host.
+/// The counters of each host's link.
 fn passed(wire: &Wire) -> BTreeMap<String, Passed> {
     let listed = wire.in_hub(&["ip", "-json", "-stats", "link", "show", "master", "br0"], "");
     let ports: Vec<Json> = serde_json::from_str(&listed).expect("ip prints JSON");

@@ -72,7 +72,7 @@ impl Front {
         })
     }
 
-    /// What became of the value whose last number this is, if that is known.
+    /// The fate of the value whose last number this is, if it is known.
     #[inline]
     pub fn fate(&self, number: Number) -> Option<Fate<Number>> {
         let is_decided = || self.decided.load(Ordering::SeqCst) > number.0;

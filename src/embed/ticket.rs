@@ -73,7 +73,7 @@ struct Mark<T> {
 enum Holder {
     /// Nothing, or it has only looked.
     Holds,
-    /// A task was to be woken for it.
+    /// Whether a task is registered to be woken for it.
     IsEntered,
     /// It has the fate.
     IsTold,
@@ -183,8 +183,8 @@ impl<T> Ticket<T> {
     ///
     /// # Errors
     ///
-    /// With the ticket itself, when it is not known yet: the value is still being asked for, and
-    /// can be waited for again.
+    /// The ticket itself if the fate is not known yet: the value is still being requested, and you
+    /// can wait again.
     #[inline]
     pub fn wait(mut self, within: Duration) -> Result<Fate<T>, NotYet<T>> {
         let fate = match &mut self.of {

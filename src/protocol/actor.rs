@@ -247,8 +247,8 @@ pub enum Halt {
         /// What of it this release does not know.
         form: LaterForm,
     },
-    /// The same of a learner that hands out whatever is kept: it was late, and started again it
-    /// goes on here.
+    /// The same for a learner that hands out whatever is kept: it was late, and a restart continues
+    /// here.
     CutOff(Instance),
     /// A learner went on from a snapshot of another log, from before the cluster lost its data.
     Foreign,

@@ -36,7 +36,7 @@ const RUNS_MAX: usize = 64;
 /// How many sources are remembered, at most.
 const SOURCES_MAX: usize = 128;
 
-/// Between two requests others have this many times as long for deciding as the answer took.
+/// The pause between two requests, as a multiple of the time the last answer took.
 const PAUSE: u32 = 10;
 
 /// While others are heard to hold more, a request waits for its answer at most this many times as

@@ -456,7 +456,7 @@ impl Client {
         To::Node(NodeId::new(Role::Proposer, self.leader.proposer))
     }
 
-    /// When something is to be sent again, if nothing happens before.
+    /// When something must be sent again, if nothing happens before.
     fn deadline(&self) -> Option<Time> {
         let asks = self.opening.opened().is_none();
         let opening = self.opening.deadline(self.timeout(), self.settings.retry_max);

@@ -130,7 +130,7 @@ impl DecidedLog {
     ///
     /// # Errors
     ///
-    /// The first instance that is known to hold something else; the others are taken in.
+    /// The first instance that is known to hold something else; all others are taken in.
     pub fn decide(&mut self, page: Page, mut news: impl FnMut(Page)) -> Result<(), Contradiction> {
         assert!(page.from >= Instance::FIRST, "instances count from 1");
         // Trimmed entries were known, or are not needed any more.

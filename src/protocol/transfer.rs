@@ -478,7 +478,7 @@ impl Fetching {
         }
     }
 
-    /// Whether all of this one was fetched, and it is still of use.
+    /// Whether all of this snapshot was fetched and it is still of use.
     pub fn is_at_end_of(&self, snapshot: &SnapshotName) -> bool {
         self.source.as_ref().is_some_and(|source| source.name == *snapshot)
     }

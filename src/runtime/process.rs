@@ -64,7 +64,7 @@ pub(crate) struct Process {
     busy_poll: Duration,
     /// Whether its loop is to share a thread with those of the other roles of a process.
     shares_thread: bool,
-    /// What standard input may read; a client's.
+    /// Credits for a client's standard input.
     pub credits: Option<Credits>,
     /// An acceptor's store.
     pub store: Box<dyn AcceptorStore>,
@@ -390,7 +390,7 @@ enum LoopThread {
     Shared(Arc<JoinHandle<()>>),
 }
 
-/// A role that runs.
+/// A running role.
 pub(crate) struct Running {
     pub inbox: InboxSender,
     /// Says how the role loop has ended; closed without a message if its thread is gone.

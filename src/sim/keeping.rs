@@ -55,7 +55,7 @@ pub(super) fn shop(disk: SimDisk) -> Shop<SimDisk> {
     Shop { shelf, cluster, kind: StateKind::Digest }
 }
 
-/// The newest snapshot on this disk, if there is one that is whole.
+/// The newest intact snapshot on this disk, if there is one.
 pub(super) fn newest(disk: SimDisk) -> Option<Checkpoint> {
     let Shop { mut shelf, cluster, kind } = shop(disk);
     shelf.newest(&cluster, kind).ok().flatten().map(|found| found.label.checkpoint)

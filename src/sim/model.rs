@@ -11,9 +11,9 @@
 //! leader that proposes something else there.
 //!
 //! Where the log is trimmed, the world begins with a leader that has decided values and a
-//! checkpoint. The leader-assigned values of one client are asked of every leader, so that the
-//! session table is needed that the checkpoint alone holds in the end; acceptors hear of any
-//! proposer how far the log is trimmed.
+//! checkpoint. Every leader is asked for the leader-assigned values of one client, so that it needs
+//! the session table, which in the end only the checkpoint holds; acceptors hear from any proposer
+//! how far the log is trimmed.
 
 mod scopes;
 mod seen;
@@ -142,7 +142,7 @@ impl Paxos {
     pub fn new(scope: Scope) -> Self {
         let settings = Settings {
             acceptor_count: ACCEPTORS,
-            // Whoever is asked to campaign does, and nobody gives way: time stands still.
+            // A proposer that is asked to campaign does, and nobody steps down: time stands still.
             heartbeat_interval: Duration::ZERO,
             leader_timeout: Duration::ZERO,
             progress_timeout: Duration::from_secs(1 << 30),
@@ -653,7 +653,7 @@ mod tests {
         WIDE.into_iter().for_each(|scope| holds(scope, |scope| wander(scope, 100_000)));
     }
 
-    /// Walks through a log that is trimmed come to where these matter.
+    /// Walks through a trimmed log reach the states where these bugs matter.
     #[test]
     #[cfg(feature = "bugs")]
     fn walks_see_what_is_wrong_with_trimming() {

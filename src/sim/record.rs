@@ -94,7 +94,7 @@ pub struct Sent {
     pub from: Option<NodeId>,
     /// To whom it is addressed, if a process sent it.
     pub to: Option<To>,
-    /// What it says, if anybody could read it.
+    /// The message, if it can be read.
     pub message: Option<Message>,
     /// Its length in bytes.
     pub bytes: usize,
@@ -105,7 +105,7 @@ pub struct Sent {
 }
 
 impl Sent {
-    /// What a process sends on a stage, where messages have no bytes.
+    /// A message that a process sends on a stage, where messages have no bytes.
     pub fn by(time: Time, from: NodeId, to: To, message: &Message) -> Self {
         let (from, to, message) = (Some(from), Some(to), Some(message.clone()));
         Sent { time, from, to, message, bytes: 0, is_noise: false, copies: Vec::new() }

@@ -88,7 +88,7 @@ fn expect_magic(found: &[u8; MAGIC.len()]) -> io::Result<()> {
     if number == known { Ok(()) } else { Err(later(LaterForm::File(*number))) }
 }
 
-/// What a snapshot says of itself.
+/// A snapshot's description of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The name of the cluster.

@@ -365,7 +365,7 @@ impl<D: Disk> Shelf<D> {
     ///
     /// # Errors
     ///
-    /// When it cannot be written. [`io::ErrorKind::InvalidData`] when all is there and it is not
+    /// When it cannot be written. [`io::ErrorKind::InvalidData`] when all is there but it is not
     /// that snapshot: it is removed; and when it begins like one of a later release ([`Later`]).
     pub fn put_fetched(
         &mut self,

@@ -22,7 +22,7 @@ fn sharing_durable() -> World {
     world
 }
 
-/// Waits until each node's learner has delivered so much, going by its file.
+/// Waits until each node's learner has delivered `count` values, according to its file.
 fn await_delivered(world: &World, count: usize) {
     let lines = |id| world.decided(id).iter().filter(|byte| **byte == b'\n').count();
     let done = happens(SOON, || (1..=3).all(|id| lines(id) >= count));

@@ -81,7 +81,7 @@ pub(super) fn put_all(entries: &[u8], origin: Option<Origin>, link: Link, buffer
     buffer.extend_from_slice(rest);
 }
 
-/// Appends what stands before the bytes of a value or a part, which is of the kind of `form`.
+/// Appends the head of a value or a part, which stands before its bytes; `form` is its kind.
 fn put_head(form: u8, origin: Origin, link: Link, buffer: &mut Vec<u8>) {
     if is_leaders(origin) && origin.time != link.time {
         buffer.push(TIME);

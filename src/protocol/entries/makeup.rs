@@ -34,7 +34,7 @@ impl Makeup {
         self.has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
     }
 
-    /// The same of at least one entry, which need not be read.
+    /// The same for one entry or more, which need not be read.
     pub fn join(&mut self, is_first: bool, link: Link, entries: &Entries) {
         let more = entries.makeup;
         if !is_first {

@@ -88,7 +88,7 @@ impl Snapshots {
     ) {
         let is_new = |said: Said, includes: bool| !includes || said.is_old(now, settings);
         let below = self.durable;
-        // That nothing is kept is told as well: more may have been, in an earlier life.
+        // That nothing is stored is sent as well: an earlier process may have had more.
         if self.told.is_none_or(|said| is_new(said, said.what == below)) {
             self.told = Some(Said { when: now, what: below });
             fx.send(Role::Proposer, Message::Durable(Durable { below, name }));

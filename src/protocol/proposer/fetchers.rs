@@ -161,14 +161,14 @@ mod tests {
         let patience = PATIENCE.as_secs();
         let mut waited = 0;
         for now in 0..3 * patience {
-            // It is done now and then, and begins anew.
+            // It finishes now and then, and starts over.
             if now % 10 > 0 {
                 tell(&mut fetchers, second(now), 1, NAME, 50);
             }
             waited += u64::from(fetchers.limit(second(now), NAME, &settings) < NOBODY);
         }
         assert!((patience / 2..=patience).contains(&waited), "for {waited} s");
-        // Long after that it is as any other.
+        // Long after that it is treated like any other.
         let later = 4 * patience + 9;
         tell(&mut fetchers, second(later), 1, NAME, 80);
         assert_eq!(fetchers.limit(second(later), NAME, &settings), Instance(80));

@@ -237,9 +237,9 @@ impl Proposer {
     /// Takes in decisions, and hands out those that are new.
     ///
     /// A leader that has proposed something else in one of these instances steps down in this turn,
-    /// and says nothing more under its ballot b: its watermark would pass the instance, and bless
-    /// what it had proposed there (`proposals` relies on it). It could not go on anyway: what is
-    /// decided against it was chosen in a higher ballot, which a quorum has promised.
+    /// and says nothing more under its ballot b: its watermark would pass the instance, and vouch
+    /// for what it had proposed there (`proposals` relies on this). It could not go on anyway: the
+    /// other entry was chosen in a higher ballot, which a quorum has promised.
     fn decide(&mut self, now: Time, page: Page, mut news: impl FnMut(Page), fx: &mut Effects) {
         let mut lost = None;
         let outcome = self.log.decide(page, |page| {
@@ -301,7 +301,7 @@ impl Proposer {
             // It is not known yet where the session stands.
             return fx.ignore(Ignored::QueueFull);
         }
-        // With nothing open, all that was delivered when this leadership began is delivered here.
+        // With nothing open, everything delivered before this leadership began is delivered here.
         let has_missed = request.assignment == Assignment::Leader
             && leadership.open() == 0
             && request.front > self.log.next_number(session)

@@ -228,7 +228,7 @@ impl Notes {
             let lost = merged(std::mem::take(&mut note.lost));
             let mut all_delivered = Few::from_slice(&delivered);
             let mut all_lost = Few::from_slice(&lost);
-            // Mostly each goes on with what was told before.
+            // Mostly each continues the one before.
             for told in note.told.iter().rev() {
                 told.delivered.iter().for_each(|run| precede(&mut all_delivered, *run));
                 told.lost.iter().for_each(|run| precede(&mut all_lost, *run));
