@@ -37,7 +37,7 @@ const RUNS_MAX: usize = 64;
 const SOURCES_MAX: usize = 128;
 
 /// The pause between two requests, as a multiple of the time the last answer took.
-const PAUSE: u32 = 10;
+const PAUSE: u32 = 16;
 
 /// While others are heard to hold more, a request waits for its answer at most this many times as
 /// long as the first one.
