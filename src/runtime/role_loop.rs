@@ -230,12 +230,14 @@ impl<A: Actor> RoleLoop<A> {
     }
 
     fn run_turns(&mut self) -> Result<Ended, Failure> {
-        let mut ended = self.begin()?;
-        while ended.is_none() {
+        let mut end = self.begin()?;
+        loop {
+            if let Some(ended) = end {
+                return Ok(ended);
+            }
             let event = self.wait();
-            ended = self.turn(event)?;
+            end = self.turn(event)?;
         }
-        Ok(ended.expect("it was looked at"))
     }
 
     /// The first turn. Says when it was the last.
@@ -565,10 +567,6 @@ impl<A: Actor + Send> Tenant for RoleLoop<A> {
         RoleLoop::begin(self)
     }
 
-    fn is_due(&self, now: Time) -> bool {
-        self.has_input() || RoleLoop::deadline(self).is_some_and(|deadline| deadline <= now)
-    }
-
     fn turn(&mut self, event: Option<Event>) -> Result<Option<Ended>, Failure> {
         RoleLoop::turn(self, event)
     }
@@ -582,7 +580,7 @@ impl<A: Actor + Send> Tenant for RoleLoop<A> {
     }
 
     fn deadline(&self) -> Option<Time> {
-        RoleLoop::deadline(self)
+        if self.has_input() { Some(self.turned) } else { RoleLoop::deadline(self) }
     }
 }
 

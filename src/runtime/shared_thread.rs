@@ -29,9 +29,6 @@ pub trait Tenant: Send {
     /// Takes the first turn. Says when it was the last.
     fn begin(&mut self) -> Result<Option<Ended>, Failure>;
 
-    /// Whether a turn without an event has something to do at `now`.
-    fn is_due(&self, now: Time) -> bool;
-
     /// Takes a turn. Says when it was the last.
     fn turn(&mut self, event: Option<Event>) -> Result<Option<Ended>, Failure>;
 
@@ -41,7 +38,7 @@ pub trait Tenant: Send {
     /// Where its events come from.
     fn inbox(&mut self) -> &mut Inbox;
 
-    /// When a turn without an event has something to do at the latest.
+    /// When a turn has something to do at the latest, even without an event.
     fn deadline(&self) -> Option<Time>;
 }
 
@@ -156,7 +153,8 @@ fn take_turns(seats: &mut Vec<Seat>, now: Time) -> bool {
     let mut took = false;
     seats.retain_mut(|seat| {
         let event = seat.tenant.inbox().poll();
-        if event.is_none() && !seat.tenant.is_due(now) {
+        let is_due = || seat.tenant.deadline().is_some_and(|deadline| deadline <= now);
+        if event.is_none() && !is_due() {
             return true;
         }
         took = true;
@@ -207,10 +205,6 @@ mod tests {
         fn begin(&mut self) -> Result<Option<Ended>, Failure> {
             self.noted.lock().push("begun".to_owned());
             Ok(None)
-        }
-
-        fn is_due(&self, now: Time) -> bool {
-            self.deadline.is_some_and(|deadline| deadline <= now)
         }
 
         fn turn(&mut self, event: Option<Event>) -> Result<Option<Ended>, Failure> {

@@ -37,10 +37,7 @@ const CHUNK_BYTES: usize = 1 << 18;
 /// The most bytes of a head: a table of some ten million sessions.
 const HEAD_BYTES_MAX: usize = 1 << 28;
 
-/// Where the head's payload begins.
-const HEAD_BEGINS: usize = MAGIC.len() + FRAME_HEADER_BYTES;
-
-const HEAD: u8 = 1;
+pub(crate) const HEAD: u8 = 1;
 const CHUNK: u8 = 2;
 const END: u8 = 3;
 
@@ -55,15 +52,18 @@ impl Later {
         error.get_ref()?.downcast_ref().copied()
     }
 
-    /// Whether a file that begins like this is one, as far as its beginning says.
-    pub fn of_beginning(bytes: &[u8]) -> Option<Later> {
+    /// Whether the file of the snapshot of `of`, which begins like this, is one, as far as its
+    /// beginning says: of a part of a head that is known nothing can be told, nor of a damaged one.
+    pub fn of_beginning(of: Instance, bytes: &[u8]) -> Option<Later> {
         let (magic, rest) = bytes.split_first_chunk()?;
         if let Err(error) = expect_magic(magic) {
             return Later::of(&error);
         }
-        let head = bytes.get(HEAD_BEGINS..).filter(|_| rest.first() == Some(&HEAD))?;
-        // Of a part of a head that is known nothing can be told.
-        Later::of(&Label::decode(head).err()?)
+        let (header, rest) = rest.split_first_chunk()?;
+        let (mut head, length, _) = Frame::headed(*header);
+        head.payload = rest.get(..length)?.to_vec();
+        head.check(of, MAGIC.len() as u64).ok()?;
+        Later::of(&Label::decode(&head.payload).err()?)
     }
 }
 
@@ -148,6 +148,23 @@ fn checksum(of: Instance, header: &[u8], payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// The frame with this payload, of this kind and number, in the snapshot of `of`.
+pub(crate) fn framed(
+    of: Instance,
+    (kind, number): (u8, u32),
+    payload: &[u8],
+) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(payload.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + payload.len());
+    frame.push(kind);
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(&number.to_le_bytes());
+    let checksum = checksum(of, &frame, payload);
+    frame.extend_from_slice(&checksum.to_le_bytes());
+    frame.extend_from_slice(payload);
+    Ok(frame)
+}
+
 /// Writes a snapshot to an empty file. The application's bytes are written to it as to any
 /// [`Write`].
 #[derive(Debug)]
@@ -182,14 +199,7 @@ impl<'a, D: Disk> Writer<'a, D> {
     }
 
     fn put(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(payload.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let mut frame = Vec::with_capacity(FRAME_HEADER_BYTES + payload.len());
-        frame.push(kind);
-        frame.extend_from_slice(&length.to_le_bytes());
-        frame.extend_from_slice(&self.number.to_le_bytes());
-        let checksum = checksum(self.of, &frame, payload);
-        frame.extend_from_slice(&checksum.to_le_bytes());
-        frame.extend_from_slice(payload);
+        let frame = framed(self.of, (kind, self.number), payload)?;
         self.number = self.number.checked_add(1).ok_or(io::ErrorKind::FileTooLarge)?;
         self.length += frame.len() as u64;
         self.disk.append(self.name, &frame)
@@ -256,22 +266,29 @@ impl Frame {
         if disk.read_at(name, offset, &mut bytes)? < bytes.len() {
             return Err(torn());
         }
-        let [kind, l0, l1, l2, l3, n0, n1, n2, n3, c0, c1, c2, c3] = bytes;
-        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-        let number = u32::from_le_bytes([n0, n1, n2, n3]);
-        let most = if kind == HEAD { HEAD_BYTES_MAX } else { CHUNK_BYTES };
+        let (mut frame, length, number) = Frame::headed(bytes);
+        let most = if frame.kind == HEAD { HEAD_BYTES_MAX } else { CHUNK_BYTES };
         let begin = offset + bytes.len() as u64;
         // So that a claimed length that is not there takes no memory.
         let behind = disk.length(name)?.saturating_sub(begin);
         if number != expected || length > most || length as u64 > behind {
             return Err(torn());
         }
-        let mut payload = vec![0; length];
-        if disk.read_at(name, begin, &mut payload)? < length {
+        frame.payload.resize(length, 0);
+        if disk.read_at(name, begin, &mut frame.payload)? < length {
             return Err(torn());
         }
+        Ok(frame)
+    }
+
+    /// The frame with this header, without its payload, which has this length, and its number.
+    fn headed(header: [u8; FRAME_HEADER_BYTES]) -> (Self, usize, u32) {
+        let [kind, l0, l1, l2, l3, n0, n1, n2, n3, c0, c1, c2, c3] = header;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         let header = [kind, l0, l1, l2, l3, n0, n1, n2, n3];
-        Ok(Frame { kind, payload, header, found: u32::from_le_bytes([c0, c1, c2, c3]) })
+        let found = u32::from_le_bytes([c0, c1, c2, c3]);
+        let frame = Frame { kind, payload: Vec::new(), header, found };
+        (frame, length, u32::from_le_bytes([n0, n1, n2, n3]))
     }
 
     fn bytes(&self) -> u64 {

@@ -376,7 +376,7 @@ impl<D: Disk> Shelf<D> {
         let file = name_of(name.of);
         let part = format!("{file}.{:016x}{FETCHED}", name.tail);
         // Not only once all of it is there, which may take an hour.
-        if let Some(later) = Later::of_beginning(bytes).filter(|_| offset == 0) {
+        if let Some(later) = Later::of_beginning(name.of, bytes).filter(|_| offset == 0) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, later));
         }
         let mut is_there = false;

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::file::Label;
+use super::file::{HEAD, Label, framed};
 use super::shelf::{Shelf, ShelfError, name_of};
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::message::StateKind;
@@ -73,16 +73,12 @@ fn a_full_disk_leaves_what_was_there() {
 fn those_of_a_later_release_are_not_taken_for_damaged() {
     let (disk, later) = (SimDisk::default(), name_of(Instance(20)));
     put(&disk, 20).unwrap();
-    // The form of the head, and the checksum of its frame.
     let alter = |form: u8| {
         disk.tamper(&later, |file| {
             let length = u32::from_le_bytes(file[9..13].try_into().unwrap()) as usize;
             file[21] = form;
-            let mut hasher = crc32fast::Hasher::new();
-            hasher.update(&20u64.to_le_bytes());
-            hasher.update(&file[8..17]);
-            hasher.update(&file[21..21 + length]);
-            file[17..21].copy_from_slice(&hasher.finalize().to_le_bytes());
+            let head = framed(Instance(20), (HEAD, 0), &file[21..21 + length]).unwrap();
+            file[8..21 + length].copy_from_slice(&head);
         });
     };
     let refused = || {

@@ -17,6 +17,7 @@ use crate::protocol::types::{
 };
 use crate::protocol::versions::Version;
 use crate::sim::disk::SimDisk;
+use crate::snapshots::file;
 use crate::snapshots::keeper::Shop;
 use crate::snapshots::shelf::Shelf;
 
@@ -126,7 +127,11 @@ pub fn beginnings() -> Wrong {
 /// does not fetch all of one to find that out, nor ask the same learner again.
 pub fn snapshots() -> Wrong {
     let is_file = |form: u8| [b"mpxsnap".as_slice(), &[form]].concat();
-    let head = |payload: &[u8]| [&is_file(b'1'), [1].as_slice(), &[0; 12], payload].concat();
+    let framed =
+        |payload: &[u8]| file::framed(FIRST, (file::HEAD, 0), payload).expect("it is short");
+    let head = |payload: &[u8]| [is_file(b'1'), framed(payload)].concat();
+    let mut damaged = head(&[2]);
+    damaged.last_mut().into_iter().for_each(|byte| *byte = 3);
     let delivery = head(&[1, 1, 4, 0, 0, 0, b'h', b'e', b'r', b'e', 0, NEEDED]);
     let forms = [
         (is_file(b'2'), Some(LaterForm::File(b'2'))),
@@ -134,6 +139,7 @@ pub fn snapshots() -> Wrong {
         (delivery, Some(LaterForm::Delivery(NEEDED.into()))),
         // What is damaged is none of them.
         (head(&[0]), None),
+        (damaged, None),
         (is_file(b'0'), None),
     ];
     forms.into_iter().find_map(|(beginning, form)| {
