@@ -6,6 +6,7 @@
 //! flush, send, timers, deliver. So everything is stored before it is answered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::assembly::Assembled;
 use super::checkpoint::{Checkpoint, Head, UnknownKind};
@@ -108,6 +109,9 @@ pub struct Effects {
     /// How many of the messages in `send` repeat a question that was not answered. For counters
     /// only.
     pub sent_again: u64,
+    /// Instances that a quorum has accepted in this turn, by how long they were in flight. For
+    /// metrics only.
+    pub flights: Vec<Flight>,
     /// The process must end at the end of this turn, and must not be restarted unchanged.
     pub halt: Option<Halt>,
 }
@@ -148,6 +152,7 @@ impl Effects {
         self.deliver.clear();
         self.ignored.clear();
         self.sent_again = 0;
+        self.flights.clear();
         self.halt = None;
     }
 
@@ -161,8 +166,18 @@ impl Effects {
             && self.deliver.is_empty()
             && self.ignored.is_empty()
             && self.sent_again == 0
+            && self.flights.is_empty()
             && self.halt.is_none()
     }
+}
+
+/// Instances that were in flight for equally long: from their proposal until a quorum's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flight {
+    /// How many they are.
+    pub instances: u64,
+    /// How long they were in flight.
+    pub time: Duration,
 }
 
 /// A record that an acceptor must never forget.

@@ -41,6 +41,10 @@ pub struct Gauges {
     pub turns: Durations,
     /// How long the store takes to make a turn's records stable.
     pub syncs: Durations,
+    /// How long instances are in flight at a leader: from their proposal until a quorum's answer.
+    pub flights: Durations,
+    /// How long the output of a learner takes to take in what a turn delivers.
+    pub deliveries: Durations,
 }
 
 impl Gauges {
@@ -56,6 +60,8 @@ impl Gauges {
             leader_changes: Counter::default(),
             turns: Durations::default(),
             syncs: Durations::default(),
+            flights: Durations::default(),
+            deliveries: Durations::default(),
         }
     }
 
@@ -83,6 +89,14 @@ impl Gauges {
         let done = work();
         self.storing.store(0, Ordering::Relaxed);
         self.syncs.add(self.clock.now().since(start));
+        done
+    }
+
+    /// Does `work`, which hands over what a turn delivers, and counts how long it takes.
+    pub fn timing_delivery<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = self.clock.now();
+        let done = work();
+        self.deliveries.add(self.clock.now().since(start));
         done
     }
 
@@ -131,7 +145,7 @@ pub struct Durations {
 
 /// A copy of [`Durations`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Counted {
+pub struct Buckets {
     /// How many took no longer than each bound, and how many there are in all.
     pub up_to: [u64; Durations::BOUNDS.len() + 1],
     /// How long they took together, in seconds.
@@ -145,21 +159,26 @@ impl Durations {
 
     /// One more.
     pub fn add(&self, took: Duration) {
+        self.add_all(took, 1);
+    }
+
+    /// `count` more that took equally long.
+    pub fn add_all(&self, took: Duration, count: u64) {
         let micros = took.as_micros() as u64;
         let place = Self::BOUNDS.partition_point(|bound| *bound < micros);
-        self.counts[place].fetch_add(1, Ordering::Relaxed);
-        self.micros.fetch_add(micros, Ordering::Relaxed);
+        self.counts[place].fetch_add(count, Ordering::Relaxed);
+        self.micros.fetch_add(micros.saturating_mul(count), Ordering::Relaxed);
     }
 
     /// What was counted so far.
-    pub fn counted(&self) -> Counted {
+    pub fn counted(&self) -> Buckets {
         let mut up_to = [0; Self::BOUNDS.len() + 1];
         let mut sum = 0;
         for (total, count) in up_to.iter_mut().zip(&self.counts) {
             sum += count.load(Ordering::Relaxed);
             *total = sum;
         }
-        Counted { up_to, seconds: self.micros.load(Ordering::Relaxed) as f64 / 1e6 }
+        Buckets { up_to, seconds: self.micros.load(Ordering::Relaxed) as f64 / 1e6 }
     }
 }
 
@@ -177,9 +196,10 @@ mod tests {
         for micros in [0, 10, 11, 3_000_000, 3_000_001] {
             durations.add(Duration::from_micros(micros));
         }
-        let Counted { up_to, seconds } = durations.counted();
-        assert_eq!(up_to, [2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 5]);
-        assert!((seconds - 6.000_022).abs() < 1e-9, "{seconds}");
+        durations.add_all(Duration::from_micros(20), 4);
+        let Buckets { up_to, seconds } = durations.counted();
+        assert_eq!(up_to, [2, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 9]);
+        assert!((seconds - 6.000_102).abs() < 1e-9, "{seconds}");
     }
 
     #[test]

@@ -444,9 +444,14 @@ impl<A: Actor> RoleLoop<A> {
         self.depart(now);
         self.fx.send = messages;
         self.around.stats.sent_again.add(std::mem::take(&mut self.fx.sent_again));
+        if let Some(gauges) = &self.around.gauges {
+            let flights = &self.fx.flights;
+            flights.iter().for_each(|flight| gauges.flights.add_all(flight.time, flight.instances));
+        }
+        self.fx.flights.clear();
         // 3. Timers.
         self.apply_timers();
-        // 4. What is delivered is known to be decided, so it can come last.
+        // 4. Values that are delivered are known to be decided, so they can come last.
         if !self.fx.deliver.is_empty() {
             self.deliver().map_err(Failure::Output)?;
         }
@@ -536,10 +541,16 @@ impl<A: Actor> RoleLoop<A> {
 
     fn deliver(&mut self) -> io::Result<()> {
         self.around.stats.doing.begin(Work::Writing);
-        for delivery in self.fx.deliver.drain(..) {
-            self.around.output.deliver(&delivery);
-        }
-        let flushed = self.around.output.flush();
+        let Surroundings { output, gauges, .. } = &mut self.around;
+        let deliveries = self.fx.deliver.drain(..);
+        let work = || {
+            deliveries.for_each(|delivery| output.deliver(&delivery));
+            output.flush()
+        };
+        let flushed = match gauges {
+            Some(gauges) => gauges.timing_delivery(work),
+            None => work(),
+        };
         self.around.stats.doing.begin(Work::Turn);
         flushed
     }

@@ -5,15 +5,16 @@ pub mod mistakes;
 
 use std::hash::{Hash, Hasher};
 
-use crate::protocol::actor::{Effects, Ignored};
+use crate::protocol::actor::{Effects, Flight, Ignored};
 use crate::protocol::flow::{OVERHEAD_BYTES, Ticket};
 use crate::protocol::message::{Accept, Accepted, Message};
 use crate::protocol::packing::{disjoint, merge, pages};
 use crate::protocol::parts::{Flow, Quorum, Tally};
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::Few;
-use crate::protocol::types::{Ballot, ENTRY_BYTES_MAX, Instance, RUN_BYTES_MAX, Role, Run, Time};
+use crate::protocol::types::{
+    Ballot, ENTRY_BYTES_MAX, Few, Instance, RUN_BYTES_MAX, Role, Run, Time,
+};
 
 use super::telling::Names;
 
@@ -156,6 +157,7 @@ impl Phase2 {
                 flight.accepted.vote(acceptor);
                 if flight.accepted.is_won(self.quorum) {
                     won.push(run);
+                    fx.flights.push(Flight { instances: run.len(), time: now.since(flight.since) });
                 }
             });
             for run in won {

@@ -92,6 +92,8 @@ fn the_names_stay() {
             "paxos_errors_total",
             "paxos_turn_seconds",
             "paxos_sync_seconds",
+            "paxos_propose_seconds",
+            "paxos_apply_seconds",
             "paxos_storing_seconds",
             "paxos_idle_seconds",
         ]
@@ -108,6 +110,7 @@ fn the_names_stay() {
 fn the_figures_are_told() {
     let shown = shown();
     shown.roles[2].stats.received.add(6);
+    shown.roles[0].gauges.flights.add_all(Duration::from_micros(80), 3);
     let text = text::render(&shown);
     for (series, value) in [
         ("paxos_wire_version{node=\"P1\"}", "8"),
@@ -127,6 +130,9 @@ fn the_figures_are_told() {
         ("paxos_turn_seconds_bucket{node=\"A1\",le=\"+Inf\"}", "1"),
         ("paxos_turn_seconds_count{node=\"A1\"}", "1"),
         ("paxos_sync_seconds_bucket{node=\"A1\",le=\"0.00001\"}", "0"),
+        ("paxos_propose_seconds_bucket{node=\"P1\",le=\"0.00001\"}", "0"),
+        ("paxos_propose_seconds_bucket{node=\"P1\",le=\"0.0001\"}", "3"),
+        ("paxos_apply_seconds_count{node=\"L1\"}", "0"),
     ] {
         assert_eq!(sample(&text, series), value, "{series}");
     }

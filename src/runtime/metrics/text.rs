@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use super::{Shown, Watched};
 use crate::protocol::types::Role;
-use crate::runtime::gauges::{Counted, Durations};
+use crate::runtime::gauges::{Buckets, Durations};
 use crate::wire;
 
 /// A metric: its name, its type, its help text, and its samples of one role.
@@ -45,7 +45,7 @@ const fn histogram(
 }
 
 /// Every metric there is.
-pub const FAMILIES: [Family; 23] = [
+pub const FAMILIES: [Family; 25] = [
     gauge("paxos_info", "Always 1; the labels say what runs.", |shown, _, out| {
         let wire = wire::VERSION.to_string();
         let version = env!("CARGO_PKG_VERSION");
@@ -197,6 +197,24 @@ pub const FAMILIES: [Family; 23] = [
             }
         },
     ),
+    histogram(
+        "paxos_propose_seconds",
+        "From the proposal of an instance until a quorum has answered, at a leader.",
+        |_, role, out| {
+            if role.node.role == Role::Proposer {
+                out.add_durations(&role.gauges.flights);
+            }
+        },
+    ),
+    histogram(
+        "paxos_apply_seconds",
+        "How long the output of a learner takes to take in what a turn delivers.",
+        |_, role, out| {
+            if role.node.role == Role::Learner {
+                out.add_durations(&role.gauges.deliveries);
+            }
+        },
+    ),
     gauge(
         "paxos_storing_seconds",
         "For how long an acceptor's store has been at work; 0 when it is not.",
@@ -253,7 +271,7 @@ impl Samples<'_> {
     }
 
     fn add_durations(&mut self, durations: &Durations) {
-        let Counted { up_to, seconds } = durations.counted();
+        let Buckets { up_to, seconds } = durations.counted();
         let bounds = Durations::BOUNDS.iter().map(|micros| (*micros as f64 / 1e6).to_string());
         for (bound, count) in bounds.chain(["+Inf".to_owned()]).zip(up_to) {
             self.add_as("_bucket", &[("le", &bound)], count);
