@@ -325,7 +325,7 @@ enum TypedCommand {
     /// Show which processes run, which of them leads, and how far each is, a line for each
     ///
     /// It listens without taking part. Status 0: a leader is there that a quorum of the acceptors
-    /// answers. 1: there is none.
+    /// answers. 1: there is none. 3: with --strict, if an acceptor does not help.
     Status(TypedStatus),
     /// Hand leadership over to a proposer, for maintenance of the leader's host
     ///

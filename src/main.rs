@@ -1,10 +1,11 @@
 //! The `paxos` binary: parse, run, and turn the outcome into an exit status.
 //!
 //! 0: done. 1: values are undecided, a promise is broken, or something is sick. 2: unusable
-//! arguments, configuration or input. 3: safe, but not everything was decided. 75: it could not
-//! start for a reason that may pass by itself, as an interface that is not there yet, or it was
-//! away for so long that what it was to print next is removed. A mistake in the program ends it by
-//! SIGABRT. Supervisors start it again after the last two.
+//! arguments, configuration or input. 3: safe, but not everything was decided, or an acceptor is
+//! missing (`status --strict`). 75: it could not start for a reason that may pass by itself, such
+//! as an interface that is not there yet, or it was away for so long that the entries it had to
+//! print next are removed. A mistake in the program ends it by SIGABRT. Supervisors start it again
+//! after the last two.
 
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -52,7 +53,7 @@ fn run() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(Usage::Help(text)) => {
-            // Whoever closes the pipe early has read enough.
+            // A reader that closes the pipe early has read enough.
             let _ = stdio::stdout().write_all(text.as_bytes());
             return ExitCode::SUCCESS;
         }
@@ -230,9 +231,9 @@ fn run_status(options: &StatusOptions, clock: Clock) -> ExitCode {
         Err(error) => return refuse(error),
     };
     let redraws = options.watch && !options.json && io::stdout().is_terminal();
-    let (mut stdout, mut is_healthy) = (stdio::stdout(), false);
+    let (mut stdout, mut is_healthy, mut is_degraded) = (stdio::stdout(), false, false);
     let looked = status::look(options, number, clock, |view| {
-        is_healthy = view.is_healthy();
+        (is_healthy, is_degraded) = (view.is_healthy(), view.is_degraded());
         let sentences = view.summary();
         let text = if options.json {
             format!("{}\n", view.json())
@@ -250,6 +251,7 @@ fn run_status(options: &StatusOptions, clock: Clock) -> ExitCode {
         }
     });
     match looked {
+        Ok(()) if options.strict && is_degraded => ExitCode::from(3),
         Ok(()) if is_healthy => ExitCode::SUCCESS,
         Ok(()) => ExitCode::from(1),
         Err(error) => refuse(error),

@@ -16,6 +16,9 @@ pub struct TypedStatus {
     /// Print one JSON object for each look
     #[arg(long)]
     json: bool,
+    /// End with status 3 where a quorum is left, and an acceptor is silent or its disk full
+    #[arg(long)]
+    strict: bool,
     /// How long each look takes; by default about a second, longer where heartbeats are rare
     #[arg(long, value_name = "SECONDS", value_parser = look_seconds)]
     seconds: Option<Duration>,
@@ -24,7 +27,7 @@ pub struct TypedStatus {
 impl TypedStatus {
     /// The options, for the cluster of this configuration.
     pub fn understood(self, conf: String) -> StatusOptions {
-        let TypedStatus { watch, json, seconds } = self;
-        StatusOptions { conf, watch, json, duration: seconds }
+        let TypedStatus { watch, json, strict, seconds } = self;
+        StatusOptions { conf, watch, json, strict, duration: seconds }
     }
 }

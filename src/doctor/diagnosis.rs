@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::facts::{Deaf, Drops, Facts, FolderFacts, InterfaceFacts, PLACES, Unsent, Why};
+use super::facts::{Absent, Deaf, Drops, Facts, FolderFacts, InterfaceFacts, PLACES, Unsent, Why};
 use super::finding::{Finding, Report, Topic};
 use super::hearing::{Hearing, Stranger, Trace, bit};
 use super::neighbours::{CURE_KEY, elsewhere, host, others};
@@ -20,6 +20,7 @@ pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>)
     if facts.settings.multicast != 0 {
         findings.extend(interface(facts));
     }
+    findings.extend(members(facts));
     findings.extend(buffer(facts));
     findings.extend(length(facts));
     findings.extend(facts.folders.iter().map(folder));
@@ -147,9 +148,33 @@ fn lists(facts: &Facts) -> Option<Finding> {
     (!roles.is_empty()).then(|| {
         Finding::note(
             Topic::Lists,
-            format!("the {} are lists of members, which doctors do not try", roles.join(", ")),
+            format!(
+                "the {} are lists of members: doctors ask whether a process is at each address, \
+                 and exchange no probes there",
+                roles.join(", ")
+            ),
             "look whether every member is listed, and let UDP to its port in",
         )
+    })
+}
+
+/// Members of lists at which no process takes datagrams. If some acceptors are there, the others
+/// are missed.
+fn members(facts: &Facts) -> Option<Finding> {
+    let text = |absent: &Absent| {
+        let Absent { node, address, error } = absent;
+        format!("{node} at {address} ({error})")
+    };
+    let listed: Vec<String> = facts.absent.iter().map(text).collect();
+    let acceptors = facts.absent.iter().filter(|absent| absent.node.role == Role::Acceptor).count();
+    let left = (facts.settings.acceptor_count as usize).saturating_sub(acceptors);
+    let sentence = format!("no process takes datagrams of {}", listed.join(", "));
+    let cure = "start them, correct the list, or let UDP to these ports in";
+    Some(match (listed.len(), acceptors, left) {
+        (0, ..) => return None,
+        (_, 0, _) | (_, _, 0) => Finding::note(Topic::MembersAbsent, sentence, cure),
+        _ if left < quorum(facts) => Finding::sick(Topic::MembersAbsent, sentence, cure),
+        _ => Finding::degraded(Topic::MembersAbsent, sentence, cure),
     })
 }
 
@@ -518,6 +543,7 @@ mod tests {
             unsent: [const { None }; 4],
             folders: Vec::new(),
             drops: Vec::new(),
+            absent: Vec::new(),
             deaf: Vec::new(),
             bridges: Vec::new(),
             missed: 0,
@@ -624,6 +650,27 @@ mod tests {
         expect(&case(|c| c.facts.settings.multicast = 0b1011), &[Topic::Lists]);
         let report = case(|c| (c.facts.settings.multicast, c.facts.interface) = (0, None));
         expect(&report, &[Topic::Lists]);
+        let absent = |names: &[&str]| {
+            let absent = |name: &&str| Absent {
+                node: name.parse().unwrap(),
+                address: "10.0.0.2:7000".parse().unwrap(),
+                error: "Connection refused".to_owned(),
+            };
+            case(|c| c.facts.absent = names.iter().map(absent).collect())
+        };
+        for (names, verdict) in [
+            (&["P2"][..], "healthy\n"),
+            (&["P2", "A1"], "degraded\n"),
+            (&["A1", "A3"], "sick\n"),
+            // Nothing runs so far.
+            (&["A1", "A2", "A3"], "healthy\n"),
+        ] {
+            let report = absent(names);
+            expect(&report, &[Topic::MembersAbsent]);
+            assert!(report.lines().ends_with(verdict), "{}", report.lines());
+            let member = format!("{} at 10.0.0.2:7000 (Connection refused)", names[0]);
+            assert!(report.lines().contains(&member), "{}", report.lines());
+        }
         let link =
             |change: fn(&mut InterfaceFacts)| case(|c| change(c.facts.interface.as_mut().unwrap()));
         expect(&link(|i| i.is_up = false), &[Topic::InterfaceDown]);

@@ -1,12 +1,12 @@
 //! What a doctor knows about its own host, once it has looked. Plain data.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::hearing::bit;
 use super::probe::printable;
 use crate::config::Config;
 use crate::net::Group;
-use crate::protocol::types::Role;
+use crate::protocol::types::{NodeId, Role};
 
 /// Where a role's group stands in everything that has a place for each.
 pub const PLACES: [Role; 4] = Role::ALL;
@@ -36,6 +36,8 @@ pub struct Facts {
     pub folders: Vec<FolderFacts>,
     /// Sockets of this host on the groups' ports that the kernel dropped datagrams of.
     pub drops: Vec<Drops>,
+    /// Members of lists at which no process takes datagrams.
+    pub absent: Vec<Absent>,
     /// Groups to which more processes of this host listen than are members.
     pub deaf: Vec<Deaf>,
     /// Bridges of this host that ask for members in a way that makes hosts keep silent.
@@ -121,6 +123,17 @@ pub struct FolderFacts {
     pub path: String,
     /// Who needs it.
     pub role: Role,
+    /// What the system said.
+    pub error: String,
+}
+
+/// A member of a list at which no process takes datagrams.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Its role and id.
+    pub node: NodeId,
+    /// Its address in the list.
+    pub address: SocketAddr,
     /// What the system said.
     pub error: String,
 }

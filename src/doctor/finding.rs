@@ -43,6 +43,7 @@ pub enum Topic {
     BufferClamped,
     LongDatagrams,
     Lists,
+    MembersAbsent,
     Dropped,
     FolderUnusable,
     OtherInterface,
@@ -71,7 +72,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic, in the order in which findings are printed.
-    pub const ALL: [Topic; 34] = [
+    pub const ALL: [Topic; 35] = [
         Topic::NoInterface,
         Topic::InterfaceDown,
         Topic::NoMulticast,
@@ -82,6 +83,7 @@ impl Topic {
         Topic::BufferClamped,
         Topic::LongDatagrams,
         Topic::Lists,
+        Topic::MembersAbsent,
         Topic::Dropped,
         Topic::FolderUnusable,
         Topic::OtherInterface,
@@ -120,6 +122,7 @@ impl Topic {
             Topic::TtlZero => "ttl-zero",
             Topic::BufferClamped => "buffer-clamped",
             Topic::Lists => "lists",
+            Topic::MembersAbsent => "members-absent",
             Topic::LongDatagrams => "long-datagrams",
             Topic::Dropped => "dropped",
             Topic::FolderUnusable => "folder-unusable",

@@ -3,11 +3,18 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use super::facts::{Deaf, Drops, FolderFacts, InterfaceFacts};
-use crate::protocol::types::Role;
+use super::facts::{Absent, Deaf, Drops, FolderFacts, InterfaceFacts, PLACES};
+use crate::net::{Group, Groups};
+use crate::protocol::types::{NodeId, Role};
+use crate::wire::PROBE_MAGIC;
+
+/// How long a host may take to answer that it has no process at a port.
+const REFUSAL: Duration = Duration::from_millis(300);
 
 /// Bits of an interface's flags, as Linux has them.
 const UP: u32 = 0x1;
@@ -41,6 +48,49 @@ pub fn interface(name: &str) -> Option<InterfaceFacts> {
         is_strict: filters.into_iter().flatten().max() == Some(1_u32),
         name: name.to_owned(),
     })
+}
+
+/// The members of lists at which no process takes datagrams, as far as their hosts, or the routers
+/// on the way, say so. A member whose host is down, or silent about it, is not among them.
+pub fn absent(groups: &Groups) -> Vec<Absent> {
+    let mut asked = Vec::new();
+    let mut absent = Vec::new();
+    for role in PLACES {
+        let Group::Unicast(members) = groups.of(role) else { continue };
+        for (id, address) in (1..).zip(members.iter().copied()) {
+            let node = NodeId::new(role, id);
+            match ask(address) {
+                Ok(socket) => asked.push((node, address, socket)),
+                Err(error) => absent.push(Absent { node, address, error: error.to_string() }),
+            }
+        }
+    }
+    if !asked.is_empty() {
+        thread::sleep(REFUSAL);
+    }
+    for (node, address, socket) in asked {
+        // Roles do not answer a probe: what comes is the refusal of a host.
+        if let Ok(Some(error)) | Err(error) = socket.take_error() {
+            absent.push(Absent { node, address, error: error.to_string() });
+        }
+    }
+    absent.sort_by_key(|absent| (absent.node.role, absent.node.id));
+    absent
+}
+
+/// Sends what roles drop as a doctor's probe. The socket then knows if it is refused.
+fn ask(address: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(address)?;
+    // As long as a header, so that roles count it among probes.
+    let mut probe = [0; 64];
+    probe[..PROBE_MAGIC.len()].copy_from_slice(&PROBE_MAGIC);
+    socket.send(&probe)?;
+    Ok(socket)
 }
 
 /// Why `path`, or where it would be made, cannot be written; none when it can. `mark` distinguishes

@@ -50,7 +50,7 @@ pub struct DoctorOptions {
     pub conf: String,
     /// Only this host.
     pub is_local: bool,
-    /// Listen on every other interface of this host, too.
+    /// Also listen on all other interfaces of this host.
     pub is_everywhere: bool,
     /// How long to send and hear.
     pub duration: Duration,
@@ -98,6 +98,7 @@ pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Rep
         unsent: [const { None }; 4],
         folders: folders.filter_map(|(path, role)| host::folder(path, role, doctor)).collect(),
         drops: Vec::new(),
+        absent: if options.is_local { Vec::new() } else { host::absent(&config.groups) },
         deaf: host::deaf(&config.groups.addresses().map(|at| at.port()).collect::<Vec<_>>()),
         bridges: host::bridges(),
         missed: 0,

@@ -45,6 +45,8 @@ pub struct StatusOptions {
     pub watch: bool,
     /// One JSON object for each look.
     pub json: bool,
+    /// A cluster that is degraded has an exit status of its own.
+    pub strict: bool,
     /// How long each look takes; none means as long as it takes to hear everybody.
     pub duration: Option<Duration>,
 }
@@ -116,7 +118,7 @@ pub fn look(
     })
 }
 
-/// Long enough to hear everybody twice, who says something at all.
+/// Long enough to hear every process that says anything twice.
 fn period(settings: &Settings) -> Duration {
     PERIOD_MIN.max(settings.leader_timeout * 4).max(settings.heartbeat_interval * 8)
 }

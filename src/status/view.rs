@@ -165,6 +165,15 @@ impl View {
         self.leader.is_some_and(|leader| leader.is_quorate)
     }
 
+    /// Whether it works and an acceptor does not help: it does not answer, or its disk is full. One
+    /// failure less is needed for a stop.
+    pub fn is_degraded(&self) -> bool {
+        let lacks = |leader: Leader| leader.answered_by < self.acceptor_count || leader.is_full;
+        self.is_healthy()
+            && (self.leader.is_some_and(lacks)
+                || self.rows.iter().any(|row| row.is_fresh && row.is_full))
+    }
+
     /// The version in which the leader sends, and so all others.
     fn version(&self) -> Option<Version> {
         let leader = self.leader?.node;
@@ -253,6 +262,7 @@ impl View {
         json!({
             "cluster": self.cluster,
             "healthy": self.is_healthy(),
+            "degraded": self.is_degraded(),
             "leader": leader,
             "wire": self.version().map(|version| version.0),
             "acceptor_count": self.acceptor_count,
@@ -332,7 +342,15 @@ L2  silent  3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  -
         let sentence =
             "P1 leads cluster paxos with ballot 3.P1; 2 of 3 acceptors answer it".to_owned();
         assert_eq!(said(&view), (true, sentence));
+        let degraded = |view: &View| (view.is_degraded(), view.json()["degraded"].clone());
+        assert_eq!(degraded(&view), (true, json!(true)));
+        view.leader = view.leader.map(|it| Leader { answered_by: 3, ..it });
+        assert_eq!(degraded(&view), (false, json!(false)));
+        view.rows[1].is_full = true;
+        assert!(view.is_degraded(), "it votes for no new values");
+        view.rows[1].is_full = false;
         view.leader = view.leader.map(|it| Leader { answered_by: 1, is_quorate: false, ..it });
+        assert!(!view.is_degraded(), "it is worse than that");
         assert!(!view.is_healthy() && view.summary()[0].ends_with("it, and 2 are needed"));
         view.leader = None;
         let sentence = "nobody leads cluster paxos; 1 of 3 acceptors are heard, and 2 are needed";

@@ -505,14 +505,23 @@ fn a_cluster_at_work_is_not_disturbed() {
 }
 
 #[test]
-fn lists_of_members_are_left_alone() {
-    let world = World::over(Carrier::Unicast);
-    let mut command = Command::new(PAXOS);
-    command.arg("--conf").arg(world.conf()).args(["doctor", "--seconds", SECONDS]);
-    let output = command.current_dir(world.path("")).output().unwrap();
-    let said = Said { text: text(&output.stdout), status: output.status.code() };
+fn members_of_lists_are_asked_for() {
+    let mut world = World::over(Carrier::Unicast);
+    let examine = |world: &World| {
+        let mut command = Command::new(PAXOS);
+        command.arg("--conf").arg(world.conf()).args(["doctor", "--seconds", SECONDS]);
+        let output = command.current_dir(world.path("")).output().unwrap();
+        Said { text: text(&output.stdout), status: output.status.code() }
+    };
+    let said = examine(&world);
     said.is_healthy();
     said.has("note: ", &["the clients, proposers, acceptors, learners are lists of members"]);
+    said.has("note: no process takes datagrams of ", &["A1 at 127.", "A2 at 127.", "L1 at 127."]);
+    world.start_all("acceptor", 2, &[]);
+    let said = examine(&world);
+    said.has("degraded: no process takes datagrams of ", &["A3 at 127."]);
+    assert!(!said.text.contains("A1 at") && !said.text.contains("A2 at"), "{}", said.text);
+    assert_eq!(said.status, Some(1), "{}", said.text);
 }
 
 #[test]

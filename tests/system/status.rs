@@ -57,6 +57,7 @@ fn a_cluster_at_work_has_a_line_for_each_process() {
     for node in ["A1", "A2", "A3"] {
         assert!(said.of(node).contains(" accepted 1"), "{}", said.of(node));
     }
+    assert_eq!(look(&world, &["--strict"]).status, Some(0));
     let json = look(&world, &["--json"]);
     assert_eq!((json.status, json.lines.len(), json.sentence.as_str()), (Some(0), 1, ""));
     let json: serde_json::Value = serde_json::from_str(&json.lines[0]).unwrap();
@@ -90,7 +91,9 @@ fn without_a_quorum_the_status_is_1() {
     world.kill("acceptor1");
     assert!(happens(SOON, || look(&world, &[]).sentence.contains("2 of 3 acceptors answer it")));
     assert_eq!(look(&world, &[]).status, Some(0));
+    assert_eq!(look(&world, &["--strict"]).status, Some(3));
     world.kill("acceptor2");
+    assert!(happens(SOON, || look(&world, &["--strict"]).status == Some(1)));
     assert!(happens(SOON, || look(&world, &[]).status == Some(1)));
     world.start("acceptor2", &[]);
     assert!(happens(SOON, || look(&world, &[]).status == Some(0)));
