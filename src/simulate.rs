@@ -84,7 +84,7 @@ pub enum Verdict {
 pub enum Trouble {
     /// Standard output takes nothing.
     Output(io::Error),
-    /// A file that is to be written.
+    /// A file that cannot be written.
     File(PathBuf, io::Error),
     /// A transcript that cannot be read, in a sentence.
     Unreadable(String),
@@ -150,7 +150,7 @@ fn play(path: &Path, pictures: &Pictures) -> Result<Verdict, Trouble> {
         command: pictures.command.clone(),
         result: "a transcript".to_owned(),
         ending: "The transcript ends.".to_owned(),
-        hash: 0,
+        hash: None,
     };
     draw(pictures, &record, &caption)?;
     stdio::stdout().write_all(played.as_bytes())?;
@@ -233,7 +233,7 @@ fn tell_one(options: &SimulateOptions) -> Result<Verdict, Trouble> {
             Verdict::Unsafe | Verdict::Unfinished => format!("{line}."),
         };
         let command = options.pictures.command.clone();
-        let caption = Caption { title, command, result: line, ending, hash };
+        let caption = Caption { title, command, result: line, ending, hash: Some(hash) };
         draw(&options.pictures, &record.take(), &caption)?;
     }
     writeln!(out, "trace hash {hash:016x}")?;

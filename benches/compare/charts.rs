@@ -89,7 +89,21 @@ impl Chart<'_> {
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], stroke));
         }
         let mut legend = context.configure_series_labels();
+        // Beside the lines, not on them.
+        legend.position(if is_corner_free(lines) {
+            SeriesLabelPosition::UpperRight
+        } else {
+            SeriesLabelPosition::MiddleRight
+        });
         legend.background_style(WHITE.mix(0.8)).border_style(BLACK.mix(0.3));
         legend.draw().map_err(|error| said(&error))
     }
+}
+
+/// Whether no point lies in the upper right corner.
+fn is_corner_free(lines: &[Line]) -> bool {
+    let points = || lines.iter().flat_map(|line| line.points.iter());
+    let right = points().map(|point| point.0).fold(0.0, f64::max);
+    let top = points().map(|point| point.1).fold(0.0, f64::max);
+    points().all(|(x, y)| *x < 0.7 * right || *y < 0.8 * top)
 }

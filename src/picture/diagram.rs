@@ -292,7 +292,7 @@ impl<'a> Drawing<'a> {
         from.0 + side * if fan.from.role == Role::Proposer { 8.0 } else { 4.0 }
     }
 
-    /// An arrow to who read it. Returns where it is when it is read.
+    /// An arrow to the process that read it. Returns the point at which it is read.
     fn arrow(
         &mut self,
         fan: &Fan<'_>,
@@ -320,7 +320,7 @@ impl<'a> Drawing<'a> {
         y
     }
 
-    /// A line to who never read it. Returns where it would have been read.
+    /// A line to a process that never read it. Returns the point at which it would have been read.
     fn broken(
         &mut self,
         fan: &Fan<'_>,

@@ -93,7 +93,7 @@ impl Layout {
     }
 }
 
-/// How far two moments are apart, so many microseconds after each other.
+/// How far apart two moments are drawn between which `length` microseconds pass.
 fn step(length: u64) -> f64 {
     (13.0 + 6.0 * (1.0 + length as f64 / 12.0).log2()).min(34.0)
 }

@@ -37,8 +37,8 @@ pub struct Caption {
     pub result: String,
     /// The same as a sentence.
     pub ending: String,
-    /// The hash of the run.
-    pub hash: u64,
+    /// The hash of the run; a transcript has none.
+    pub hash: Option<u64>,
 }
 
 /// The picture of a run, as SVG.
@@ -68,8 +68,10 @@ fn frame(svg: Svg, caption: &Caption, (width, height): (f64, f64), description: 
     let command = words::cut(&caption.command, 12.4, width - 240.0);
     head.text((left, 52.0), Style::plain(11.0).class("muted mono"), &command);
     head.text((right, 32.0), Style::plain(11.0).class("muted").end(), &result);
-    let hash = format!("trace hash {:016x}", caption.hash);
-    head.text((right, 52.0), Style::plain(11.0).class("muted mono").end(), &hash);
+    if let Some(hash) = caption.hash {
+        let hash = format!("trace hash {hash:016x}");
+        head.text((right, 52.0), Style::plain(11.0).class("muted mono").end(), &hash);
+    }
     let (sheet, hatchings) = (style::sheet(), style::hatchings());
     let [wide, high] = [width, height].map(Px);
     format!(

@@ -438,7 +438,7 @@ function chosenAt(t) {
 /** What a process believes, in words, and in what that is outdated. */
 function believed(node, t, truth, chosen) {
   const dead = D.bands.find(([n, from, until, is]) => n === node && is === DEAD && from <= t && (until < 0 || t < until));
-  if (dead) return { text: "is dead", stale: "", news: dead[1] === t };
+  if (dead) return { text: dead[1] === 0 ? "has not started" : "is dead", stale: "", news: dead[1] === t, away: true };
   const found = lastBefore(beliefs[node], t);
   if (!found) return { text: "knows nothing yet", stale: "", news: false };
   const [time, b] = found, name = at => at < 0 ? "nobody" : D.ballots[at];
@@ -476,7 +476,7 @@ function panelBeliefs(panel) {
       const last = votes[node].filter(chip => chip[0] <= t).slice(-5);
       if (last.length) html(cell, "div", { class: "small" }, "accepted " + last.map(c => `${spansText(c[4])} in ${D.ballots[c[3]]}`).join(", "));
     }
-    if (truth && truth.node !== node && belief.text !== "is dead") {
+    if (truth && truth.node !== node && !belief.away) {
       let at = -1;
       const upTo = lastBefore(reads[node], t);
       at = upTo ? reads[node].lastIndexOf(upTo) : -1;

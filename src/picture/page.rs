@@ -35,14 +35,12 @@ pub fn page(record: &Record, caption: &Caption) -> String {
         format!("default-src 'none'; script-src {}; style-src {}", allowed(SCRIPT), allowed(STYLE));
     let story: Vec<String> =
         scene.story.iter().map(|it| format!("<p>{}</p>", Escaped(&it.text))).collect();
+    let hash = caption.hash.map(|hash| format!("; trace hash {hash:016x}")).unwrap_or_default();
     let parts = [
         ("POLICY", policy),
         ("TITLE", Escaped(&caption.title).to_string()),
         ("STYLE", STYLE.to_owned()),
-        (
-            "RESULT",
-            Escaped(&format!("{}; trace hash {:016x}", caption.result, caption.hash)).to_string(),
-        ),
+        ("RESULT", Escaped(&format!("{}{hash}", caption.result)).to_string()),
         ("COMMAND", Escaped(&caption.command).to_string()),
         ("STORY", story.concat()),
         // Last, so that no text of a run is taken for a place of the page.

@@ -165,7 +165,7 @@ fn caption() -> Caption {
         command: "paxos simulate --seed 1".to_owned(),
         result: "1 instance decided by 150.140ms".to_owned(),
         ending: "Every learner has everything.".to_owned(),
-        hash: 7,
+        hash: Some(7),
     }
 }
 

@@ -37,7 +37,7 @@ use crate::protocol::types::{
 use crate::protocol::versions::Versions;
 
 /// One node on the stage.
-struct Actress {
+struct Player {
     sender: Sender,
     role: AnyRole,
     timers: BTreeMap<Timer, Time>,
@@ -69,7 +69,7 @@ pub struct Stage {
     now: Time,
     boots: u64,
     reads: u64,
-    nodes: BTreeMap<NodeId, Actress>,
+    nodes: BTreeMap<NodeId, Player>,
     in_transit: Vec<InTransit>,
     /// Whether heartbeats and echoes are shown.
     shows_elections: bool,
@@ -194,6 +194,8 @@ impl Stage {
             "restart" => {
                 let id = node(words.first().ok_or("restart whom?")?)?;
                 let node = self.nodes.remove(&id).ok_or_else(|| format!("{id} is not there"))?;
+                let moment = self.pass_moment();
+                self.record.happened(moment, What::Dies(id));
                 let mut records = node.disk;
                 // With less than it had stored, as after the wrong copy was put back.
                 if let [_, "keeps", count] = words {
@@ -267,14 +269,14 @@ impl Stage {
             Role::Client => return Err("a client starts with its first input".to_owned()),
         };
         let (sender, timers) = (Sender { node: id, boot }, BTreeMap::new());
-        self.enter(Actress { sender, role, timers, disk, snapshots })
+        self.enter(Player { sender, role, timers, disk, snapshots })
     }
 
-    fn enter(&mut self, actress: Actress) -> Result<(), String> {
+    fn enter(&mut self, player: Player) -> Result<(), String> {
         let moment = if self.now == Time::ZERO { Time::ZERO } else { self.pass_moment() };
-        let sender = actress.sender;
+        let sender = player.sender;
         self.record.happened(moment, What::Starts(sender.node));
-        self.nodes.insert(sender.node, actress);
+        self.nodes.insert(sender.node, player);
         self.turn(sender.node, |role, now, fx| role.actor().on_start(now, fx))
     }
 
@@ -303,10 +305,10 @@ impl Stage {
             }
             let (sender, role) = (Sender { node: id, boot }, AnyRole::Client(Box::new(client)));
             let (timers, disk, snapshots) = (BTreeMap::new(), Vec::new(), None);
-            self.enter(Actress { sender, role, timers, disk, snapshots })?;
+            self.enter(Player { sender, role, timers, disk, snapshots })?;
         }
-        if let Some(actress) = self.nodes.get(&id) {
-            let session = Session { client: id.id, boot: actress.sender.boot };
+        if let Some(player) = self.nodes.get(&id) {
+            let session = Session { client: id.id, boot: player.sender.boot };
             let first = match assignment {
                 Assignment::Client { first } => Some(first),
                 Assignment::Leader => None,
@@ -330,15 +332,15 @@ impl Stage {
             self.now = self.now + Duration::from_millis(1);
             let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
             for id in ids {
-                let Some(actress) = self.nodes.get_mut(&id) else { continue };
+                let Some(player) = self.nodes.get_mut(&id) else { continue };
                 let now = self.now;
-                let due: Vec<Timer> = actress
+                let due: Vec<Timer> = player
                     .timers
                     .iter()
                     .filter(|(_, at)| **at <= now)
                     .map(|(due, _)| *due)
                     .collect();
-                actress.timers.retain(|_, at| *at > now);
+                player.timers.retain(|_, at| *at > now);
                 if !due.is_empty() {
                     self.turn(id, |role, now, fx| {
                         due.iter().for_each(|timer| role.actor().on_timer(now, *timer, fx));
@@ -362,11 +364,11 @@ impl Stage {
                 return Ok(());
             };
             let InTransit { from, to, message, copy } = self.in_transit.remove(next);
-            let Some(actress) = self.nodes.get_mut(&to) else {
+            let Some(player) = self.nodes.get_mut(&to) else {
                 self.record.ended(self.moment, copy, Fate::Dead);
                 continue;
             };
-            if !actress.role.actor().interest().includes(message.kind()) {
+            if !player.role.actor().interest().includes(message.kind()) {
                 self.record.ended(self.moment, copy, Fate::OfNoUse);
                 continue;
             }
@@ -392,20 +394,21 @@ impl Stage {
     ) -> Result<(), String> {
         let moment = self.moment.max(self.now);
         self.moment = moment;
-        let actress = self.nodes.get_mut(&id).ok_or_else(|| format!("{id} is not there"))?;
+        let player = self.nodes.get_mut(&id).ok_or_else(|| format!("{id} is not there"))?;
         let mut fx = Effects::new();
-        events(&mut actress.role, self.now, &mut fx);
-        actress.role.actor().on_turn_end(self.now, &mut fx);
-        self.record.watched(moment, id, &actress.role.belief(self.now));
-        actress.disk.append(&mut fx.persist);
+        events(&mut player.role, self.now, &mut fx);
+        player.role.actor().on_turn_end(self.now, &mut fx);
+        self.record.watched(moment, id, &player.role.belief(self.now));
+        player.disk.append(&mut fx.persist);
         for (timer, deadline) in fx.timers {
             match deadline {
-                Some(deadline) => actress.timers.insert(timer, deadline),
-                None => actress.timers.remove(&timer),
+                Some(deadline) => player.timers.insert(timer, deadline),
+                None => player.timers.remove(&timer),
             };
         }
         if let Some(halt) = fx.halt {
             let _ = writeln!(self.output, "  {id} ends: {halt:?}");
+            self.record.happened(moment, What::Dies(id));
         }
         for ignored in fx.ignored {
             let _ = writeln!(self.output, "  {id} ignores it: {ignored:?}");
@@ -451,7 +454,7 @@ impl Stage {
                 let _ = writeln!(self.output, "  {id} {verb} {instance} {}", Value::new(value));
             }
         }
-        let from = actress.sender;
+        let from = player.sender;
         fx.send.into_iter().for_each(|(to, message)| self.post(from, to, message));
         self.read_back(id, fx.read);
         self.run_errands(id, fx.errands)?;
@@ -509,7 +512,7 @@ impl Filter {
     }
 }
 
-/// `a`, or `a*200`: so many of them.
+/// `a`, or `a*200`: 200 of them.
 fn value(word: &str) -> Value {
     let repeated = word.split_once('*').and_then(|(text, count)| {
         let count: usize = count.parse().ok().filter(|count| *count <= 1000)?;

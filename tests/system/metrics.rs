@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::pictures::browsed;
 use crate::upgrades::NEWER;
 use crate::world::{PAXOS, SOON, World, happens, skip, succeeds, text, values};
 
@@ -135,6 +136,12 @@ fn a_node_shows_its_three_roles_at_one_port() {
         );
     }
     assert_eq!(world.said("node2").matches("metrics are at").count(), 1);
+    let Some(page) = browsed(&format!("http://{address}/")) else { return };
+    assert!(page.contains("<title>P2, A2, L2 ready</title>"), "{page}");
+    for node in ["P2", "A2", "L2"] {
+        let rows = page.matches(&format!("<tr><td>{node}</td>")).count();
+        assert_eq!(rows, 1, "{page}");
+    }
 }
 
 /// A client that connects and sends nothing, or nonsense, or too much, disturbs nobody.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::world::{PAXOS, text};
+use crate::world::{PAXOS, skip, text};
 
 /// A leader that dies while datagrams are lost.
 const CRASH: &[&str] = &[
@@ -114,27 +114,37 @@ fn a_transcript_is_played() {
     assert_eq!((status, told), (Some(0), fs::read_to_string(path).unwrap()));
 }
 
-/// The page lays itself out as the program does, steps to the end and back, and tries each filter.
-#[test]
-fn the_page_passes_its_own_test_in_a_browser() {
+/// The document that a browser without a screen makes of the page at `url`; none, said aloud, where
+/// there is no browser.
+pub fn browsed(url: &str) -> Option<String> {
     let names = ["chromium", "chromium-browser", "google-chrome"];
     let is_there = |name: &&&str| Command::new(name).arg("--version").output().is_ok();
     let Some(browser) = names.iter().find(is_there) else {
-        eprintln!("NO BROWSER HERE: the page was not tried; install one of {}", names.join(", "));
-        return;
+        skip(
+            "the pages in a browser",
+            &format!("there is no browser; install one of {}", names.join(", ")),
+        );
+        return None;
     };
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", folder.path().display()))
+        .arg(url)
+        .output()
+        .unwrap();
+    Some(text(&output.stdout))
+}
+
+/// The page lays itself out as the program does, steps to the end and back, and tries each filter.
+#[test]
+fn the_page_passes_its_own_test_in_a_browser() {
     let folder = tempfile::tempdir().unwrap();
     let large = ["--seed", "7", "--loss", "0.3", "--kill-leader", "2s"];
     for arguments in [CRASH, &large, &["--seed", "12"]] {
         let path = folder.path().join("run.html");
         fs::write(&path, drawn(folder.path(), "--html", arguments)).unwrap();
-        let output = Command::new(browser)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"])
-            .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
-            .arg(format!("file://{}#selftest", path.display()))
-            .output()
-            .unwrap();
-        let page = text(&output.stdout);
+        let Some(page) = browsed(&format!("file://{}#selftest", path.display())) else { return };
         let title = page.split("<title>").nth(1).and_then(|rest| rest.split('<').next());
         assert_eq!(title, Some("selftest ok"), "{arguments:?}");
     }

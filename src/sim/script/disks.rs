@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::disk::SimDisk;
 use super::super::keeping::{newest, shop};
-use super::{Actress, Stage};
+use super::{Player, Stage};
 use crate::protocol::actor::{Effects, Input, Record as Stored};
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::learner::Beginning;
@@ -49,7 +49,7 @@ pub(super) fn keeper(learner: Learner, disk: &SimDisk) -> Learner {
 impl Stage {
     /// An acceptor reads what its turn wants read, and answers with it.
     pub(super) fn read_back(&mut self, id: NodeId, readings: Vec<Reading>) {
-        let Some(Actress { sender, disk, .. }) = self.nodes.get(&id) else { return };
+        let Some(Player { sender, disk, .. }) = self.nodes.get(&id) else { return };
         let (sender, mut fx) = (*sender, Effects::new());
         for reading in readings {
             let what = if reading.has_entries { "votes with their values" } else { "votes" };
