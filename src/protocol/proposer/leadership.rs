@@ -28,9 +28,8 @@ use crate::protocol::retry::backoff;
 use crate::protocol::segments::{Held, Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::Few;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Counted, Instance, Number, Origin, Role, Run, Session, Time,
+    AssignedBy, Ballot, Counted, Few, Instance, Number, Origin, Role, Run, Session, Time,
 };
 
 /// How many instances one Prepare asks about when phase 1 runs per instance: few enough that a
@@ -39,6 +38,17 @@ const ATTEMPT_INSTANCES: u64 = 64;
 
 /// In how many places holes are looked for, at most, before a checkpoint is written.
 const HOLES_LOOKED_AT: usize = 256;
+
+/// How to lead.
+#[derive(Clone, Debug)]
+pub struct Manner {
+    /// The protocol's settings.
+    pub settings: Settings,
+    /// Never retransmit an Accept or a Decide.
+    pub no_timeouts: bool,
+    /// Run phase 1 again for each instance as values arrive.
+    pub per_instance: bool,
+}
 
 /// A leader's state; it dies with the leadership.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -131,11 +141,10 @@ impl Leadership {
     /// A leader under `ballot`, for which phase 1 brought up `reports` from `log`'s watermark on.
     /// Returns it, and what turned out to be chosen already.
     ///
-    /// With `per_instance`, phase 1 runs again for each instance as values arrive.
     pub fn new(
         now: Time,
         ballot: Ballot,
-        (settings, no_timeouts, per_instance): (Settings, bool, bool),
+        Manner { settings, no_timeouts, per_instance }: Manner,
         log: &DecidedLog,
         reports: Segments<Report>,
     ) -> (Self, Vec<Page>) {
@@ -403,7 +412,7 @@ impl Leadership {
                 self.notes.delivered(origin.session, numbers);
             }
             Occurrence::Skipped => {
-                // What comes after the last of them comes after all of them.
+                // Entries after the last of them come after all of them.
                 self.queues.on_skipped(origin.session, instance.plus(numbers.len() - 1));
             }
             Occurrence::Ended => {
@@ -651,7 +660,7 @@ mod tests {
     fn a_checkpoint_longer_than_the_window_is_proposed_piece_by_piece() {
         let (log, settings) = (DecidedLog::new(), Settings::default());
         let ballot = Ballot { round: 1, proposer: 1, boot: 1 };
-        let how = (settings, false, false);
+        let how = Manner { settings, no_timeouts: false, per_instance: false };
         let (mut leadership, _) = Leadership::new(Time::ZERO, ballot, how, &log, Segments::new());
         let turn = |leadership: &mut Leadership| {
             let mut fx = Effects::new();

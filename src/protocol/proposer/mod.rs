@@ -23,12 +23,15 @@ mod retention;
 mod room;
 mod standing;
 pub(super) mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
 use log::{debug, info};
 
 use self::claims::Claims;
+use self::leadership::Manner;
 use self::phase1::PageOutcome;
 use self::retention::Retention;
 use self::room::Rooms;
@@ -50,8 +53,7 @@ use super::retry::backoff;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::Few;
-use super::types::{Ballot, Instance, LogTime, NodeId, Role, Run, Sender, Session, Time};
+use super::types::{Ballot, Few, Instance, LogTime, NodeId, Role, Run, Sender, Session, Time};
 use super::versions::{Followed, Version};
 
 /// What a proposer is started with.
@@ -353,8 +355,8 @@ impl Proposer {
         fx.cancel_timer(Timer::RetryPrepare);
         let promised = attempt.promised();
         info!("has promises of {} of {}", promised.count(), self.settings.acceptor_count);
-        let ProposerOptions { no_timeouts, no_preexecution, .. } = self.options;
-        let how = (self.settings.clone(), no_timeouts, no_preexecution);
+        let ProposerOptions { no_timeouts, no_preexecution: per_instance, .. } = self.options;
+        let how = Manner { settings: self.settings.clone(), no_timeouts, per_instance };
         self.log.note_first(attempt.trimmed());
         let (leadership, chosen) =
             Leadership::new(now, ballot, how, &self.log, attempt.into_reports());

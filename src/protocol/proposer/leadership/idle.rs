@@ -3,7 +3,7 @@
 use crate::protocol::types::Instance;
 
 /// A value in parts that was not continued for this many heartbeat intervals, or up to twice as
-/// many, may have to give way: its client is dead or asleep.
+/// many, may have to yield: its client is dead or asleep.
 const IDLE_TICKS: u32 = 250;
 
 /// From which instance on something has happened of late. It counts turns of a timer rather than

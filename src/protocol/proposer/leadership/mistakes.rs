@@ -9,7 +9,6 @@ use crate::protocol::entries::Entries;
 use crate::protocol::proposer::phase1::Report;
 use crate::protocol::proposer::telling::Names;
 use crate::protocol::segments::{Page, Segments};
-use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Time};
 
 /// [`super::Leadership`], but for its mistakes.
@@ -35,7 +34,7 @@ impl Leadership {
     pub fn new(
         now: Time,
         ballot: Ballot,
-        how: (Settings, bool, bool),
+        how: super::Manner,
         log: &DecidedLog,
         reports: Segments<Report>,
     ) -> (Self, Vec<Page>) {
