@@ -118,3 +118,8 @@ pub mod wire;
 
 #[doc(inline)]
 pub use self::embed::*;
+
+/// The program in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
