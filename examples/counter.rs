@@ -18,7 +18,7 @@ impl StateMachine for Counter {
     type Output = i64;
 
     fn apply(&mut self, _place: &Place, command: &[u8]) -> i64 {
-        // What is no number changes nothing, on every replica alike.
+        // A command that is not a number changes nothing, on every replica alike.
         let by = std::str::from_utf8(command).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
         self.sum = self.sum.wrapping_add(by);
         self.sum

@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Proposes so many values, and returns what a subscription says of each.
+/// Proposes `count` values, and returns a line for each entry of a subscription.
 pub fn follow(count: usize) -> Result<Vec<String>, Box<dyn Error>> {
     let name = format!("log-{}", std::process::id());
     let cluster = Cluster::builder(&name).multicast("239.0.0.1".parse()?, 19_300).build()?;

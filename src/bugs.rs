@@ -254,7 +254,7 @@ pub enum Bug {
     CountsForgetfulReplies,
     /// A leader takes new values although too few acceptors have room for them.
     IgnoresFullDisks,
-    /// What found no room on a disk is answered.
+    /// Votes that found no room on a disk are answered.
     AnswersWithoutRoom,
     /// The piece of a frame that a full disk took stays in the log.
     LeavesTornFrames,
@@ -272,9 +272,9 @@ pub enum Bug {
     IgnoresOldCallers,
     /// A checkpoint does not say at which earlier ones the log may be trimmed.
     CheckpointLacksHistory,
-    /// What a leader that was started again has read is as old as its leadership.
+    /// Entries that a leader has read after a restart count as no older than its leadership.
     CountsAgeAnew,
-    /// Whatever time has passed by the calendars of leaders makes the log older.
+    /// All time that passes by the calendars of leaders makes the log older, jumps included.
     JumpsAge,
     /// A control entry of a kind that must be understood, and is not known, is passed as nothing.
     SkipsUnknownKinds,

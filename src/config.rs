@@ -5,6 +5,7 @@
 //! shipped file all go by it.
 
 mod groups;
+mod limits;
 mod metrics;
 mod nearest;
 mod retain;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::groups::{GROUPS, clash, name_of, parse_group};
+use self::limits::DATAGRAM_BYTES_MIN;
 pub use self::metrics::MetricsChoice;
 use self::nearest::unknown;
 use self::retain::{parse_disk, parse_keepers, parse_memory, parse_retain};
@@ -76,7 +78,7 @@ pub struct Config {
 
 /// Where a process is on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Endpoint {
     /// Where it listens: its group's multicast address, or its own.
     pub listen: SocketAddr,
     /// The interface for multicast.
@@ -87,31 +89,31 @@ pub struct Place {
 
 /// Why a process has no place on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlaceError {
+pub struct EndpointError {
     error: ConfigError,
     may_pass: bool,
 }
 
-impl PlaceError {
+impl EndpointError {
     /// Whether it may pass by itself: an interface or its address may come a moment later.
     pub fn may_pass(&self) -> bool {
         self.may_pass
     }
 }
 
-impl From<ConfigError> for PlaceError {
+impl From<ConfigError> for EndpointError {
     fn from(error: ConfigError) -> Self {
-        PlaceError { error, may_pass: false }
+        EndpointError { error, may_pass: false }
     }
 }
 
-impl fmt::Display for PlaceError {
+impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl std::error::Error for PlaceError {}
+impl std::error::Error for EndpointError {}
 
 /// What is wrong with a configuration file, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,9 +226,13 @@ const KEYS: [Key; 43] = [
     millis("hole_delay_ms", |config| &mut config.settings.hole_delay),
     millis("request_ack_delay_ms", |config| &mut config.settings.request_ack_delay),
     millis("decide_ack_delay_ms", |config| &mut config.settings.decide_ack_delay),
-    number("datagram_bytes", 256..=UDP_PAYLOAD_MAX as u64, |config, bytes| {
-        config.datagram_bytes = Some(bytes as usize);
-    }),
+    number(
+        "datagram_bytes",
+        DATAGRAM_BYTES_MIN as u64..=UDP_PAYLOAD_MAX as u64,
+        |config, bytes| {
+            config.datagram_bytes = Some(bytes as usize);
+        },
+    ),
     number("value_bytes", 1..=Value::BYTES_MAX as u64, |config, bytes| {
         config.settings.value_bytes = bytes as usize;
     }),
@@ -513,9 +519,9 @@ impl Config {
     }
 
     /// The error for an interface that cannot be found among those of `host`.
-    fn not_there(&self, host: &[HostInterface], what: &str) -> PlaceError {
+    fn not_there(&self, host: &[HostInterface], what: &str) -> EndpointError {
         let may_pass = self.interface.is_missing(host);
-        PlaceError { error: self.wrong("interface", what), may_pass }
+        EndpointError { error: self.wrong("interface", what), may_pass }
     }
 
     /// The error in the choice of keepers, if any, and the key of the line at fault.
@@ -555,7 +561,7 @@ impl Config {
     /// # Errors
     ///
     /// When the list of its group has no member for its id, and when the interface is not there.
-    pub fn place(&self, node: NodeId, host: &[HostInterface]) -> Result<Place, PlaceError> {
+    pub fn place(&self, node: NodeId, host: &[HostInterface]) -> Result<Endpoint, EndpointError> {
         let group = self.groups.of(node.role);
         let Some(listen) = group.member(node.id) else {
             let (name, count) = (name_of(node.role), group.addresses().len());
@@ -578,7 +584,7 @@ impl Config {
             if self.lines.contains_key("interface") {
                 self.interface.among(host).map_err(|what| self.not_there(host, &what))?;
             }
-            return Ok(Place { listen, interface: Interface::LOOPBACK, mtu: own_mtu });
+            return Ok(Endpoint { listen, interface: Interface::LOOPBACK, mtu: own_mtu });
         }
         let (interface, mtu) =
             self.interface.among(host).map_err(|what| self.not_there(host, &what))?;
@@ -592,10 +598,10 @@ impl Config {
                 ),
             );
             // It may be asking for one at this moment.
-            return Err(PlaceError { error, may_pass: true });
+            return Err(EndpointError { error, may_pass: true });
         }
         let mtu = [mtu, own_mtu].into_iter().flatten().min();
-        Ok(Place { listen, interface, mtu })
+        Ok(Endpoint { listen, interface, mtu })
     }
 
     /// The protocol's settings on an interface of this MTU; none is taken for Ethernet's.

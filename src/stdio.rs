@@ -2,7 +2,7 @@
 //!
 //! A terminal's descriptor is shared by every program that has it, and so is its non-blocking mode:
 //! ssh, node.js and others set it and leave it set. A read or a write that would have to wait then
-//! fails instead. Whoever uses a descriptor through [`Patient`] waits, as on any other.
+//! fails instead. A read or a write through [`Patient`] waits, as on any other descriptor.
 
 use std::io::{self, Read, Stderr, Stdin, Stdout, Write};
 use std::os::fd::AsFd;

@@ -93,7 +93,7 @@ start_client() {
     start_node "client$1" "$here/client.sh" "$1" "$conf" "$loss" "$lifetime" "${3:-1}" <"results/propose$1.txt"
 }
 
-# await_lines COUNT FILE: waits until a file has so many lines.
+# await_lines COUNT FILE: waits until a file has COUNT lines.
 await_lines() {
     local waited
     for ((waited = 0; waited < lifetime * 50; waited++)); do
@@ -106,7 +106,7 @@ await_lines() {
     return 1
 }
 
-# slow_feed ID COUNT FIRST_INSTANCE [SECONDS]: feeds a client over about two seconds, or so many, so
+# slow_feed ID COUNT FIRST_INSTANCE [SECONDS]: feeds a client over about SECONDS, two by default, so
 # that there is time for something to happen.
 slow_feed() {
     "$here/generate.sh" "$2" >"results/propose$1.txt"

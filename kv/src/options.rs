@@ -46,7 +46,7 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 10_000,
         value_parser = whole(0..=usize::MAX), allow_negative_numbers = true)]
     pub maxclients: usize,
-    /// Closes connections that were silent for so many seconds; 0 never does
+    /// Closes connections that were silent for this many seconds; 0 never does
     #[arg(long, value_name = "SECONDS", default_value_t = 0,
         value_parser = whole(0..=u64::MAX), allow_negative_numbers = true)]
     pub timeout: u64,

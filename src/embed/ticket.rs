@@ -90,7 +90,7 @@ impl<T> Mark<T> {
         }
     }
 
-    /// No task is to be woken for it any more.
+    /// No task needs to be woken for it any more.
     #[inline]
     fn leave(&self) {
         if self.holder == Holder::IsEntered {

@@ -8,7 +8,7 @@ use crate::protocol::types::{Ballot, Counted, Entry, Instance};
 use crate::sim::disk::SimDisk;
 use crate::storage::AcceptorStore;
 use crate::storage::error::LogError;
-use crate::storage::frame::{HEADER_BYTES, Place, seal};
+use crate::storage::frame::{FramePlace, HEADER_BYTES, seal};
 use crate::storage::identity::Identity;
 use crate::storage::log::{Log, LogOptions};
 use crate::wire::encode_record;
@@ -84,7 +84,7 @@ fn segment(bytes: &[u8]) -> Vec<u8> {
     while !bytes.is_empty() {
         let step = bytes.below(8);
         let length = usize::from(bytes.byte());
-        let place = Place { token: TOKEN, segment: 1, offset: content.len() as u64 };
+        let place = FramePlace { token: TOKEN, segment: 1, offset: content.len() as u64 };
         let mut added = match step {
             // Any bytes.
             0 => bytes.take(length).to_vec(),
@@ -99,7 +99,7 @@ fn segment(bytes: &[u8]) -> Vec<u8> {
             // A frame of any number; one of another place; and room.
             5 => sealed(place, bytes.number(), &records(&mut bytes, 1)),
             6 => {
-                let elsewhere = Place { offset: bytes.number(), ..place };
+                let elsewhere = FramePlace { offset: bytes.number(), ..place };
                 sealed(elsewhere, frame, &records(&mut bytes, 1))
             }
             7 => vec![0; length],
@@ -111,7 +111,7 @@ fn segment(bytes: &[u8]) -> Vec<u8> {
     content
 }
 
-fn sealed(place: Place, number: u64, payload: &[u8]) -> Vec<u8> {
+fn sealed(place: FramePlace, number: u64, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0; HEADER_BYTES];
     frame.extend_from_slice(payload);
     seal(&mut frame, place, number);

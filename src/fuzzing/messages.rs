@@ -13,10 +13,9 @@ use crate::protocol::message::{
 };
 use crate::protocol::segments::Page;
 use crate::protocol::sessions::Position;
-use crate::protocol::types::Few;
 use crate::protocol::types::{
-    AssignedBy, Ballot, Counted, Entry, Instance, LogTime, NodeId, Number, Origin, Part, Piece,
-    Role, Run, Sender, Session, Time, Value,
+    AssignedBy, Ballot, Counted, Entry, Few, Instance, LogTime, NodeId, Number, Origin, Part,
+    Piece, Role, Run, Sender, Session, Time, Value,
 };
 use crate::protocol::versions::{Version, Versions};
 

@@ -8,9 +8,9 @@ use crate::protocol::types::{NodeId, Role, Time};
 
 const SESSION: u64 = 7;
 
-/// No bytes from anywhere are a good seal. What is sealed opens to the same, and with any bit
-/// changed it does not. Bytes that decode as a hello are encoded as the same bytes, and no hello
-/// makes a session known that has not proven to be alive, or a datagram accepted twice.
+/// No bytes from anywhere are a good seal. A sealed datagram opens to the same bytes, and with any
+/// bit changed it does not. Bytes that decode as a hello are encoded as the same bytes, and no
+/// hello makes a session known that has not proven to be alive, or a datagram accepted twice.
 pub fn open_sealed(bytes: &[u8]) {
     let text = format!("paxos-key-1 {}", "3".repeat(64));
     let Ok(ring) = KeyRing::parse("fuzz", &text) else { unreachable!("the key is well-formed") };

@@ -6,7 +6,8 @@ use crate::wire::Codec;
 /// The name that the samples of the corpus carry.
 pub const CLUSTER: &str = "fuzz";
 
-/// Decoding never panics. What decodes is encoded in no more bytes, and decodes to the same.
+/// Decoding never panics. A message that decodes is encoded in no more bytes, and decodes
+/// to the same.
 pub fn wire_decode(bytes: &[u8]) {
     let reader = Sender { node: NodeId::new(Role::Learner, 1), boot: 1 };
     let codec = Codec::new(CLUSTER, 3, reader, bytes.len());

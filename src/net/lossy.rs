@@ -8,6 +8,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::DatagramReceiver;
 use crate::rng::Rng;
 
+/// What a receiver loses on purpose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Losing {
+    /// The probability, in [0, 1).
+    pub ratio: f64,
+    /// The seed of the choice.
+    pub seed: u64,
+}
+
 /// Drops each datagram that arrives with a given probability.
 pub struct Lossy<R> {
     inner: R,
@@ -18,9 +27,9 @@ pub struct Lossy<R> {
 }
 
 impl<R: DatagramReceiver> Lossy<R> {
-    /// Wraps `inner`. `loss` is in [0, 1); lost datagrams are counted in `lost`.
-    pub fn new(inner: R, loss: f64, seed: u64, lost: Arc<AtomicU64>) -> Self {
-        Lossy { inner, loss, rng: Rng::new(seed), lost }
+    /// Wraps `inner`. Lost datagrams are counted in `lost`.
+    pub fn new(inner: R, losing: Losing, lost: Arc<AtomicU64>) -> Self {
+        Lossy { inner, loss: losing.ratio, rng: Rng::new(losing.seed), lost }
     }
 
     /// Whether the datagram at hand is lost.
@@ -85,7 +94,7 @@ mod tests {
     fn it_drops_as_much_as_it_was_told_and_the_same_each_time() {
         let run = |seed| {
             let lost = Arc::new(AtomicU64::new(0));
-            let mut lossy = Lossy::new(Counting(0), 0.2, seed, lost.clone());
+            let mut lossy = Lossy::new(Counting(0), Losing { ratio: 0.2, seed }, lost.clone());
             let received: Vec<usize> =
                 std::iter::from_fn(|| lossy.try_receive(&mut []).unwrap()).collect();
             (received, lost.load(Ordering::Relaxed))

@@ -27,8 +27,7 @@ use super::recall::Reading;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::Few;
-use super::types::{Ballot, Counted, Instance, NodeId, Role, Run, Sender, Time, To};
+use super::types::{Ballot, Counted, Few, Instance, NodeId, Role, Run, Sender, Time, To};
 use super::versions::{Followed, Version};
 
 /// No honest round is this far above the one before: a larger jump is broken or hostile, and

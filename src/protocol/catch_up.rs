@@ -63,12 +63,21 @@ pub struct CatchUp {
     /// Consecutive requests that brought nothing new.
     tries: u32,
     /// The request whose answer is not complete yet.
-    asked: Option<Asked>,
+    asked: Option<OpenRequest>,
     /// The source to ask after a pause, because it has answered.
     proven: Option<NodeId>,
     /// What is read back from acceptors. None for a proposer, which does not need forgotten
     /// entries.
     recalls: Option<Recalling>,
+}
+
+/// What an answer to a request has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Whether it held anything new.
+    pub gained: bool,
+    /// Whether it completes what was asked for.
+    pub last: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +87,7 @@ struct Recalling {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Asked {
+struct OpenRequest {
     when: Time,
     /// How much was missing then.
     missing: u64,
@@ -214,17 +223,17 @@ impl CatchUp {
         self.ask(now, log, source, settings, fx);
     }
 
-    /// An answer was taken into `log`; `gained` says whether it held anything new.
+    /// An answer was taken into `log`.
     pub fn on_reply(
         &mut self,
         now: Time,
         log: &DecidedLog,
         from: NodeId,
-        answer: (bool, bool),
+        answer: Answer,
         settings: &Settings,
         fx: &mut Effects,
     ) {
-        let (gained, last) = answer;
+        let Answer { gained, last } = answer;
         // Acceptors are asked only for what others have forgotten.
         let next = Some(from).filter(|from| from.role != Role::Acceptor);
         if gained {
@@ -321,7 +330,13 @@ impl CatchUp {
     /// How long to leave the machine to others. No pause when nobody else needs it, when the last
     /// answer brought most of what was missing, or when the others have decided more than it
     /// brought: a process that falls behind must not pause.
-    fn pause(&self, now: Time, asked: Asked, log: &DecidedLog, settings: &Settings) -> Duration {
+    fn pause(
+        &self,
+        now: Time,
+        asked: OpenRequest,
+        log: &DecidedLog,
+        settings: &Settings,
+    ) -> Duration {
         let gains = (asked.missing / 2..asked.missing).contains(&self.lag(log));
         if !asked.others_decide || !gains {
             return Duration::ZERO;
@@ -424,7 +439,7 @@ impl CatchUp {
         let wait = backoff(settings.retry_catch_up, self.tries, longest);
         self.tries = self.tries.saturating_add(1);
         self.waiting = true;
-        self.asked = Some(Asked { when: now, missing: self.lag(log), others_decide: false });
+        self.asked = Some(OpenRequest { when: now, missing: self.lag(log), others_decide: false });
         fx.set_timer(Timer::CatchUp, now + wait);
     }
 }
@@ -496,7 +511,14 @@ mod tests {
             }
             let mut fx = Effects::new();
             let from = source;
-            catch_up.on_reply(Time(now), &log, from, (true, true), &settings, &mut fx);
+            catch_up.on_reply(
+                Time(now),
+                &log,
+                from,
+                Answer { gained: true, last: true },
+                &settings,
+                &mut fx,
+            );
             let deadline = fx.timers.last().and_then(|(_, deadline)| *deadline).unwrap();
             (fx.send.len(), deadline.since(Time(now)))
         };

@@ -57,7 +57,7 @@ pub struct Client {
     /// The number of the front of `window`.
     front: Number,
     /// Values, and parts of them, from the first whose fate is not known.
-    window: VecDeque<Asked>,
+    window: VecDeque<Requested>,
     /// Where the bytes are of what is in the window.
     memories: Memories,
     bytes: usize,
@@ -125,7 +125,7 @@ impl ClientTally {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Asked {
+struct Requested {
     piece: Piece,
     state: State,
     /// The datagram it left in last.

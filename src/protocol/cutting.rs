@@ -43,7 +43,7 @@ impl Piece {
         matches!(self.part, Some(Part::First { .. }))
     }
 
-    /// The entry that it is to be, where it was cut from `memory`.
+    /// Its entry, where it was cut from `memory`.
     pub fn entry<'a>(&self, memory: &'a Value, origin: Origin) -> EntryRef<'a> {
         match self.part {
             None => EntryRef::Value { origin, value: self.bytes(memory) },

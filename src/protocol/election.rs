@@ -111,7 +111,7 @@ struct Suspicion {
 
 /// What a proposer that stands by should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NextStep {
     /// Stand by: another proposer leads, or will.
     Wait,
     /// Announce yourself, and ask for an echo at once: no proposer seems to lead.
@@ -287,16 +287,16 @@ impl Election {
 
     /// What to do while standing by; `willing` says whether it would lead. The caller asks after
     /// every echo and heartbeat, and a few times per time-out.
-    pub fn check(&mut self, now: Time, willing: bool) -> Verdict {
+    pub fn check(&mut self, now: Time, willing: bool) -> NextStep {
         self.look(now);
         if self.peers.values().any(|peer| self.does_work(now, peer)) {
             self.suspicion = None;
             let is_called = self.is_steady(now) && self.is_called(now, willing);
-            return if is_called { Verdict::TakeOver } else { Verdict::Wait };
+            return if is_called { NextStep::TakeOver } else { NextStep::Wait };
         }
         let Some(Suspicion { since, asked, .. }) = self.suspicion else {
             self.suspicion = Some(Suspicion { since: now, asked: now, ready: None });
-            return Verdict::Ask;
+            return NextStep::Ask;
         };
         let answered = self.vouches.answered(since);
         let is_answered = answered >= self.needed();
@@ -308,13 +308,13 @@ impl Election {
         let Some(suspicion) = &mut self.suspicion else { unreachable!("it was looked at above") };
         suspicion.ready = if is_ready { suspicion.ready.or(Some(now)) } else { None };
         if suspicion.ready.is_some_and(|ready| now.since(ready) >= self.pace.timeout * rank) {
-            return Verdict::Campaign;
+            return NextStep::Campaign;
         }
         if now.since(asked) >= self.pace.timeout {
             suspicion.asked = now;
-            return Verdict::Ask;
+            return NextStep::Ask;
         }
-        Verdict::Wait
+        NextStep::Wait
     }
 
     /// Whether a proposer that leads or campaigns with `ballot` must step down.

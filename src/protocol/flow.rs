@@ -75,7 +75,7 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use self::least::Least;
-use self::losses::{Losses, UNIT, Verdict};
+use self::losses::{LossKind, Losses, UNIT};
 use super::retry::{RoundTrip, stretch};
 use super::settings::Settings;
 use super::types::Time;
@@ -93,6 +93,9 @@ const LEAST_DATAGRAMS: usize = 4;
 /// An unanswered datagram counts as lost once one sent this many later is answered (RFC 9002,
 /// 6.1.1).
 const OVERTAKEN: u64 = 3;
+
+// A lost datagram is noticed even in the least window, and a start is no slower than that.
+const _: () = assert!(LEAST_DATAGRAMS as u64 > OVERTAKEN && START_DATAGRAMS >= LEAST_DATAGRAMS);
 
 /// How often a lost item is sent again at once.
 const SOON: u32 = 3;
@@ -113,6 +116,11 @@ const STUCK: Duration = Duration::from_secs(1);
 /// start.
 const BASE_AGE: Duration = Duration::from_secs(5);
 const BASE_SOON: Duration = Duration::from_millis(300);
+
+// A base is measured anew before it is forgotten, and a sender looks for its own queue before
+// another doubts its base because of it.
+const _: () = assert!(BASE_AGE.as_millis() < BASE_MEMORY.as_millis());
+const _: () = assert!(BASE_SOON.as_millis() < STUCK.as_millis());
 
 /// How long the window is nearly shut to measure the base, at most; or two round trips.
 const DRAIN: Duration = Duration::from_millis(10);
@@ -622,8 +630,8 @@ impl<T: Copy> Flow<T> {
     /// More loss than with less in the network means less.
     fn follow_losses(&mut self, now: Time, round: &Round) {
         match self.losses.judge(now) {
-            Verdict::Unknown => {}
-            Verdict::Usual => {
+            LossKind::Unknown => {}
+            LossKind::Usual => {
                 if self.losses.good_rounds.is_multiple_of(8)
                     && let Some(ceiling) = &mut self.ceiling
                 {
@@ -631,13 +639,13 @@ impl<T: Copy> Flow<T> {
                     self.ceiling = self.ceiling.filter(|ceiling| *ceiling < self.most);
                 }
             }
-            Verdict::Excess { passed } => {
+            LossKind::Excess { passed } => {
                 let passed = (round.peak as u64 * passed / UNIT) as usize;
                 self.ceiling =
                     Some(passed.clamp(round.peak / 2, round.peak / 8 * 7).max(self.least));
                 self.is_starting = false;
             }
-            Verdict::Unrelated => self.ceiling = None,
+            LossKind::Unrelated => self.ceiling = None,
         }
     }
 

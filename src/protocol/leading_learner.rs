@@ -35,7 +35,7 @@ pub struct LeadingLearner {
 
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum NextStep {
     /// Somebody leads, or is about to.
     Wait,
     /// Lead.
@@ -80,7 +80,7 @@ impl LeadingLearner {
     }
 
     /// Checks the deadline. A learner that does not lead calls it a few times per time-out.
-    pub fn check(&mut self, now: Time) -> Verdict {
+    pub fn check(&mut self, now: Time) -> NextStep {
         let paused = now.since(self.checked) > self.timeout / 2;
         self.checked = now;
         if paused {
@@ -89,7 +89,7 @@ impl LeadingLearner {
             self.peers.values_mut().for_each(|heard| *heard = now);
         }
         if now < self.deadline {
-            return Verdict::Wait;
+            return NextStep::Wait;
         }
         if self.leader.is_some() {
             self.silent = self.leader;
@@ -100,7 +100,7 @@ impl LeadingLearner {
         self.leader = Some(candidate);
         self.confirmed = false;
         self.deadline = now + self.timeout;
-        if candidate == self.me { Verdict::Lead } else { Verdict::Wait }
+        if candidate == self.me { NextStep::Lead } else { NextStep::Wait }
     }
 
     /// Called instead of [`LeadingLearner::check`] while this learner leads.
@@ -127,7 +127,7 @@ mod tests {
 
     /// Checks every 10 ms from `from` to `to`, and returns when it said to lead.
     fn lead_time(learner: &mut LeadingLearner, from: u64, to: u64) -> Option<u64> {
-        (from..to).step_by(10).find(|ms| learner.check(at(*ms)) == Verdict::Lead)
+        (from..to).step_by(10).find(|ms| learner.check(at(*ms)) == NextStep::Lead)
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         let mut first = LeadingLearner::new(1, TIMEOUT, LISTEN, at(0));
         for ms in (0..1000).step_by(10) {
             first.on_heartbeat(at(ms), 3, Standing::Leads);
-            assert_eq!(first.check(at(ms)), Verdict::Wait);
+            assert_eq!(first.check(at(ms)), NextStep::Wait);
         }
         assert_eq!(first.leader(), Some(3));
     }
@@ -152,19 +152,19 @@ mod tests {
     fn the_smallest_survivor_follows_and_the_silent_one_is_passed_over() {
         let mut third = LeadingLearner::new(3, TIMEOUT, LISTEN, at(0));
         third.on_heartbeat(at(0), 1, Standing::Leads);
-        let led = (10..400).step_by(10).find(|ms| third.check(at(*ms)) == Verdict::Lead);
+        let led = (10..400).step_by(10).find(|ms| third.check(at(*ms)) == NextStep::Lead);
         assert_eq!(led, Some(100));
         let mut second = LeadingLearner::new(2, TIMEOUT, LISTEN, at(0));
         second.on_heartbeat(at(5), 1, Standing::Leads);
         second.on_heartbeat(at(10), 1, Standing::Stands);
-        assert_eq!(second.check(at(10)), Verdict::Lead, "it leads no more, and says so");
+        assert_eq!(second.check(at(10)), NextStep::Lead, "it leads no more, and says so");
     }
 
     #[test]
     fn a_pause_of_our_own_is_not_taken_for_silence_of_the_leader() {
         let mut second = LeadingLearner::new(2, TIMEOUT, LISTEN, at(0));
         second.on_heartbeat(at(0), 1, Standing::Leads);
-        assert_eq!(second.check(at(5000)), Verdict::Wait);
+        assert_eq!(second.check(at(5000)), NextStep::Wait);
         assert_eq!(lead_time(&mut second, 5010, 6000), Some(5100));
     }
 }

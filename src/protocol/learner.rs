@@ -18,11 +18,11 @@ use log::{error, info, warn};
 
 use self::snapshots::Snapshots;
 use super::actor::{Actor, Delivery, Effects, Halt, Ignored, Input};
-use super::catch_up;
+use super::catch_up::{self, Answer};
 use super::checkpoint::Checkpoint;
 use super::decided_log::{Contradiction, LetsGo, Occurrence};
 use super::figures::Figures;
-use super::leading_learner::{LeadingLearner, Verdict};
+use super::leading_learner::{LeadingLearner, NextStep};
 use super::message::{
     Accept, Announcement, CatchUpReply, CatchUpRequest, Chosen, Decide, DecideAck, Heartbeat,
     Interest, Kind, Message, Progress, Recalled, Standing, StateKind,
@@ -32,9 +32,8 @@ use super::pleading::Pleading;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
-use super::types::Few;
 use super::types::{
-    AssignedBy, Ballot, Counted, Instance, NodeId, Origin, Role, Run, Sender, Time,
+    AssignedBy, Ballot, Counted, Few, Instance, NodeId, Origin, Role, Run, Sender, Time,
 };
 use super::versions::{Followed, Version};
 
@@ -380,7 +379,8 @@ impl Learner {
             gained |= self.learn(now, page, fx);
         }
         self.owes_ack |= gained;
-        self.catch_up.on_reply(now, &self.log, from, (gained, last), &self.settings, fx);
+        let answer = Answer { gained, last };
+        self.catch_up.on_reply(now, &self.log, from, answer, &self.settings, fx);
     }
 
     /// Keeps this learner's log from `instance` on, even if it may be forgotten.
@@ -397,7 +397,7 @@ impl Learner {
     ) {
         let gained = self.learn(now, Page { from: reply.from, entries: reply.entries }, fx);
         self.owes_ack |= gained;
-        let answer = (gained, reply.last);
+        let answer = Answer { gained, last: reply.last };
         self.catch_up.on_reply(now, &self.log, from, answer, &self.settings, fx);
     }
 
@@ -423,7 +423,7 @@ impl Learner {
         if self.leads {
             return self.election.rest(now);
         }
-        if self.election.check(now) == Verdict::Lead {
+        if self.election.check(now) == NextStep::Lead {
             // Two leading learners do no harm, so there is nobody to ask.
             info!("leads the learners");
             self.leads = true;

@@ -83,9 +83,8 @@ pub use self::recalling::{Recall, Recalled, Voted};
 pub use self::snapshot::{Chunk, Durable, Fetch, LaterForm, SnapshotName, StateKind};
 
 use super::entries::Entries;
-use super::types::Few;
 use super::types::{
-    AssignedBy, Ballot, Counted, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run, Session,
+    AssignedBy, Ballot, Counted, Few, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run, Session,
     TOLD_BYTES_MAX, Time, To, Value,
 };
 use super::versions::{Version, Versions};

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use super::entries::EntriesBuilder;
 use super::segments::Page;
-use super::types::Few;
-use super::types::{Counted, RUN_BYTES_MAX, Run};
+use super::types::{Counted, Few, RUN_BYTES_MAX, Run};
 
 /// Cuts and joins entries, which come in instance order, into pages of consecutive instances with
 /// at most `bytes_max` bytes of entries.

@@ -22,7 +22,7 @@ const CROWDED: Duration = Duration::from_millis(10);
 const CALLERS_MAX: u32 = 10_000;
 
 /// How many proposers are named, at most.
-const OFFERS_MAX: usize = 64;
+pub const OFFERS_MAX: usize = 64;
 
 /// One process's pleas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -25,8 +25,7 @@ use super::decided_log::DecidedLog;
 use super::message::Chosen;
 use super::segments::{Page, Segments};
 use super::settings::Settings;
-use super::types::Few;
-use super::types::{Ballot, Instance, Run};
+use super::types::{Ballot, Few, Instance, Run};
 
 /// The proposed entries that one process holds: in each instance at most one, that of the highest
 /// ballot heard. Losing any of it is harmless; it only saves fetching.

@@ -21,6 +21,9 @@ const BLOCK_SEGMENTS_MIN: usize = 8;
 /// Blocks of small segments are joined into segments of at most this many bytes.
 const BLOCK_BYTES: usize = 1 << 14;
 
+// A block of lone values has enough segments to be joined.
+const _: () = assert!(BLOCK_SEGMENTS_MIN as u64 <= BLOCK_INSTANCES);
+
 /// Entries of consecutive instances: what one Accept, Decide or CatchUpReply carries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Page {
@@ -364,7 +367,7 @@ impl<T: Clone + PartialEq> Segments<T> {
         }
     }
 
-    /// Puts the segments of `run`, which are whole and neighbours and have so many bytes, into one.
+    /// Joins the segments of `run`, which are whole and adjacent and have `bytes` together.
     fn replace_by_one(&mut self, run: Run<Instance>, bytes: usize) {
         let mut builder = EntriesBuilder::with_capacity(bytes + ENTRY_BYTES_MAX);
         let mut kept = None;

@@ -4,7 +4,7 @@
 //!   leader-assigned one is delivered once, right after its client's value before it. No learner
 //!   writes an instance twice.
 //! * Agreement: no learner contradicts itself or another, and all deliver the leader-assigned
-//!   values in one order: who lags holds a prefix.
+//!   values in one order: a learner that lags holds a prefix.
 //! * Termination: the share of requested instances and values that every learner has.
 //!
 //! Equal lines are different values, so which client an entry came from may be open; `order` looks

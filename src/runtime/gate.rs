@@ -34,7 +34,7 @@ const QUIET: Duration = Duration::from_millis(1);
 /// The longest hello: one that every network carries.
 const HELLO_BYTES_MAX: usize = 1200;
 
-/// Seals whatever is sent.
+/// Seals every datagram that is sent.
 pub struct SealingSender<N> {
     network: N,
     seal: Arc<Seal>,
@@ -93,7 +93,7 @@ impl<N: AddressedSender> AddressedSender for SealingSender<N> {
 }
 
 /// Everything around a gate.
-pub struct Surroundings {
+pub struct GateParts {
     /// Reads headers, and knows who this process is.
     pub codec: Arc<Codec>,
     /// This process.
@@ -113,7 +113,7 @@ pub struct Surroundings {
 /// What the gates of a process share (there is one for each socket): a peer introduced at one of
 /// them is known at all, and no datagram is accepted at two of them.
 pub struct Keeper {
-    around: Surroundings,
+    around: GateParts,
     watch: Mutex<Watch>,
 }
 
@@ -138,7 +138,7 @@ pub struct Gate<R> {
 }
 
 /// The verdict on a datagram.
-enum Verdict {
+enum Triage {
     /// It comes in without its seal, which leaves this many bytes of it.
     Message(usize),
     /// It was for the gate itself.
@@ -151,7 +151,7 @@ enum Verdict {
 impl Keeper {
     /// The keeper of a process that knows no peer yet. It asks, and answers questions, by
     /// `speaker`, which seals.
-    pub fn new(around: Surroundings, speaker: Box<dyn DatagramSender>) -> Arc<Self> {
+    pub fn new(around: GateParts, speaker: Box<dyn DatagramSender>) -> Arc<Self> {
         let watch = Watch {
             speaker,
             door: Door::new(around.me.node, around.seal.session()),
@@ -165,11 +165,11 @@ impl Keeper {
 
     /// Judges a datagram to one of `addressees`, the cheap checks first. Nothing is kept before the
     /// tag was verified.
-    fn judge(&self, addressees: &[To], datagram: &[u8]) -> Verdict {
-        let Surroundings { codec, me, seal, interest, clock, .. } = &self.around;
+    fn judge(&self, addressees: &[To], datagram: &[u8]) -> Triage {
+        let GateParts { codec, me, seal, interest, clock, .. } = &self.around;
         let envelope = match codec.envelope(datagram) {
             Ok(envelope) => envelope,
-            Err(reason) => return Verdict::Refused(reason),
+            Err(reason) => return Triage::Refused(reason),
         };
         let (from, kind) = match envelope {
             Envelope::Message(header) => (header.sender, Some(header.kind)),
@@ -177,18 +177,18 @@ impl Keeper {
         };
         let is_hello = matches!(envelope, Envelope::Hello(_));
         if codec.is_own(from) {
-            return Verdict::Own;
+            return Triage::Own;
         }
         let interest = Interest::from_bits(interest.load(Ordering::Relaxed));
         let is_taken = |kind: Kind| kind.is_taken(me.node.role, addressees[0].group());
         if kind.is_some_and(|kind| !interest.includes(kind) || !is_taken(kind)) {
-            return Verdict::Uninteresting;
+            return Triage::Uninteresting;
         }
         let opened = match open_for(seal, addressees, datagram) {
             Ok(opened) => opened,
-            Err(Broken::TooShort) => return Verdict::Refused(Refusal::TooShort),
-            Err(Broken::OtherKey) => return Verdict::Refused(Refusal::OtherKey),
-            Err(Broken::Forged) => return Verdict::Refused(Refusal::Forged),
+            Err(Broken::TooShort) => return Triage::Refused(Refusal::TooShort),
+            Err(Broken::OtherKey) => return Triage::Refused(Refusal::OtherKey),
+            Err(Broken::Forged) => return Triage::Refused(Refusal::Forged),
         };
         let (now, content) = (clock.now(), &datagram[..opened.content_bytes]);
         let Watch { door, .. } = &mut *self.watch.lock();
@@ -196,7 +196,7 @@ impl Keeper {
             door.on_message(now, from.node, opened)
         } else {
             let Some(hello) = Hello::decode(Codec::bare_body(content)) else {
-                return Verdict::Refused(Refusal::BadBody);
+                return Triage::Refused(Refusal::BadBody);
             };
             let knew = door.known();
             let heard = door.on_hello(now, from.node, opened, &hello, seal.last_sequence());
@@ -206,11 +206,11 @@ impl Keeper {
             heard
         };
         match (is_hello, heard) {
-            (_, Heard::Replayed) => Verdict::Refused(Refusal::Replayed),
-            (false, Heard::Unproven) => Verdict::Refused(Refusal::Unproven),
-            (false, Heard::Taken) => Verdict::Message(content.len()),
+            (_, Heard::Replayed) => Triage::Refused(Refusal::Replayed),
+            (false, Heard::Unproven) => Triage::Refused(Refusal::Unproven),
+            (false, Heard::Taken) => Triage::Message(content.len()),
             // A question or an answer needs no earlier proof: it is part of the handshake itself.
-            (true, Heard::Taken | Heard::Unproven) => Verdict::Hello,
+            (true, Heard::Taken | Heard::Unproven) => Triage::Hello,
         }
     }
 
@@ -250,7 +250,7 @@ impl Keeper {
 
     /// Counts a refused datagram, and logs it at a bounded rate.
     fn refuse(&self, addressees: &[To], reason: Refusal) {
-        let Surroundings { stats, clock, .. } = &self.around;
+        let GateParts { stats, clock, .. } = &self.around;
         stats.refused.increment(reason);
         let level = match reason {
             Refusal::OtherKey
@@ -285,7 +285,7 @@ fn open_for(seal: &Seal, addressees: &[To], datagram: &[u8]) -> Result<Opened, B
 }
 
 impl Watch {
-    fn say(&mut self, around: &Surroundings, group: Role, hello: &Hello) {
+    fn say(&mut self, around: &GateParts, group: Role, hello: &Hello) {
         around.codec.begin_hello(&mut self.hello);
         hello.encode(&mut self.hello);
         match self.speaker.send(group, (&self.hello).into()) {
@@ -317,11 +317,11 @@ impl<R: DatagramReceiver> Gate<R> {
             let stats = &keeper.around.stats;
             match verdict {
                 // The recipient counts it.
-                Verdict::Message(bytes) => return Ok(Some(bytes)),
-                Verdict::Hello => stats.hellos.increment(),
-                Verdict::Own => stats.own.increment(),
-                Verdict::Uninteresting => stats.uninteresting.increment(),
-                Verdict::Refused(reason) => keeper.refuse(addressees, reason),
+                Triage::Message(bytes) => return Ok(Some(bytes)),
+                Triage::Hello => stats.hellos.increment(),
+                Triage::Own => stats.own.increment(),
+                Triage::Uninteresting => stats.uninteresting.increment(),
+                Triage::Refused(reason) => keeper.refuse(addressees, reason),
             }
             keeper.around.stats.received.increment();
         }

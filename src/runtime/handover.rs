@@ -18,6 +18,7 @@ use super::start_error::{StartError, StartErrorKind};
 use crate::clock::Clock;
 use crate::config;
 use crate::net::Group;
+use crate::net::lossy::Losing;
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::message::{Interest, Kind, Message, Plea, Standing};
 use crate::protocol::timer::Timer;
@@ -97,7 +98,14 @@ pub fn hand_over(
     let settings = config.settings(place.mtu)?;
     let boot = entropy::random_u64()?;
     let sender = Sender { node: options.node, boot };
-    let process = Process::open(&config, &settings, place, sender, (options.loss, boot), clock)?;
+    let process = Process::open(
+        &config,
+        &settings,
+        place,
+        sender,
+        Losing { ratio: options.loss, seed: boot },
+        clock,
+    )?;
     let ending = Ending::new(options, process.inbox_sender.clone())?;
     let outcome = Arc::new(Mutex::new(Outcome::default()));
     let caller = Caller { proposer, me: options.node, outcome: Arc::clone(&outcome) };

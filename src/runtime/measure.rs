@@ -14,7 +14,8 @@ use super::process::{Process, own_interfaces};
 use super::start_error::{StartError, StartErrorKind, no_thread};
 use super::stdin::LineLimit;
 use crate::clock::Clock;
-use crate::config::{self, Config, Place};
+use crate::config::{self, Config, Endpoint};
+use crate::net::lossy::Losing;
 use crate::protocol::client::Client;
 use crate::protocol::types::{NodeId, Role, Sender, Session};
 use crate::results::output::NoOutput;
@@ -49,8 +50,14 @@ pub fn measure(
     for (id, place) in places {
         let boot = entropy::random_u64()?;
         let sender = Sender { node: NodeId::new(Role::Client, id), boot };
-        let process =
-            Process::open(&config, &settings, place, sender, (options.loss, boot), clock)?;
+        let process = Process::open(
+            &config,
+            &settings,
+            place,
+            sender,
+            Losing { ratio: options.loss, seed: boot },
+            clock,
+        )?;
         let ending = Ending::new(options, process.inbox_sender.clone())?;
         let session = Session { client: id, boot };
         let client = Client::new(session, options.assignment, settings.clone());
@@ -77,7 +84,7 @@ fn bench_places(
     config: &Config,
     first: u32,
     clients: u32,
-) -> Result<Vec<(u32, Place)>, StartError> {
+) -> Result<Vec<(u32, Endpoint)>, StartError> {
     let host = own_interfaces();
     let place = |id| {
         let place = config.place(NodeId::new(Role::Client, id), &host).map_err(|error| {

@@ -15,7 +15,7 @@
 //! pauses.
 //!
 //! A process may run several roles (`paxos node`): each has threads of its own, or its loop shares
-//! one with the others (`shared_thread`). What one says to another goes from loop to inbox
+//! one with the others (`shared_thread`). Messages between them go from loop to inbox
 //! (`neighbours`).
 //!
 //! Nothing in here knows what a message means. Time is read once a turn; randomness comes from
@@ -34,13 +34,13 @@ pub mod gauges;
 pub mod handover;
 mod held;
 pub mod inbox;
+mod inheritance;
 #[cfg(feature = "cli")]
 pub mod laps;
 #[cfg(feature = "cli")]
 pub mod load;
 #[cfg(feature = "cli")]
 pub mod measure;
-mod memory;
 #[cfg(feature = "cli")]
 pub mod metrics;
 pub mod neighbours;

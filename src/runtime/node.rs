@@ -17,7 +17,7 @@ use super::metrics::{self, Shown};
 use super::opening::{Opened, Part, RoleOptions, introduce};
 use super::printer::{FileOutput, Printer};
 use super::process::Process;
-use super::progress::{ClientProgress, Counted};
+use super::progress::{ClientProgress, WatchedClient};
 use super::role_loop::{Ended, Failure};
 use super::session::{Head, SessionFile};
 use super::snapshots;
@@ -361,7 +361,7 @@ fn run_client(
     let progress = ClientProgress::new();
     ending.progress = Some(progress.clone());
     ending.session = session.clone();
-    let client = Counted::new(client, progress.clone(), session.clone());
+    let client = WatchedClient::new(client, progress.clone(), session.clone());
     let exit = drive(process, client, Box::new(NoOutput), ending)?;
     progress.finish();
     if let Some(mismatch) = session.as_ref().and_then(|session| session.mismatch()) {

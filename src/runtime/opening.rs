@@ -6,12 +6,13 @@
 use log::info;
 
 use super::entropy;
-use super::memory::Memory;
+use super::inheritance::Inheritance;
 use super::neighbours::Neighbour;
 use super::process::{Process, own_interfaces};
 use super::start_error::{StartError, StartErrorKind};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::net::lossy::Losing;
 use crate::protocol::acceptor::Acceptor;
 use crate::protocol::client::Client;
 use crate::protocol::learner::Learner;
@@ -110,13 +111,16 @@ impl Opened {
         let settings = config.settings(place.mtu)?;
         let fresh = entropy::random_u64()?;
         let seed = options.seed.map_or_else(entropy::random_u64, Ok)?;
-        let memory = match node.role {
-            Role::Acceptor => Memory::open(config, &settings, options, fresh)?,
-            Role::Client | Role::Proposer | Role::Learner => Memory::none(boot(&settings, fresh)?),
+        let inheritance = match node.role {
+            Role::Acceptor => Inheritance::open(config, &settings, options, fresh)?,
+            Role::Client | Role::Proposer | Role::Learner => {
+                Inheritance::none(boot(&settings, fresh)?)
+            }
         };
-        let (id, boot) = (node.id, memory.boot);
+        let (id, boot) = (node.id, inheritance.boot);
         let sender = Sender { node, boot };
-        let mut process = Process::open(config, &settings, place, sender, (loss, seed), clock)?;
+        let loss = Losing { ratio: loss, seed };
+        let mut process = Process::open(config, &settings, place, sender, loss, clock)?;
         let of_role = settings.clone();
         let part = match node.role {
             Role::Client => {
@@ -129,14 +133,15 @@ impl Opened {
                 Part::Proposer(Box::new(Proposer::new(options, of_role)))
             }
             Role::Acceptor => {
-                let acceptor = memory.acceptor.unwrap_or_else(|| Acceptor::new(id, boot, of_role));
+                let acceptor =
+                    inheritance.acceptor.unwrap_or_else(|| Acceptor::new(id, boot, of_role));
                 info!("has promised {}", acceptor.promised());
                 Part::Acceptor(Box::new(acceptor))
             }
             Role::Learner => Part::Learner(Box::new(Learner::new(id, boot, of_role, clock.now()))),
         };
-        process.store = memory.store;
-        Ok(Opened { node, part, process, watch: memory.watch, settings })
+        process.store = inheritance.store;
+        Ok(Opened { node, part, process, watch: inheritance.watch, settings })
     }
 }
 

@@ -27,10 +27,10 @@ use super::stdin::Credits;
 use crate::auth::key::KeyRing;
 use crate::auth::seal::Seal;
 use crate::clock::Clock;
-use crate::config::{Config, Place};
+use crate::config::{Config, Endpoint};
 use crate::logging;
 use crate::net::interface::{HostInterface, Interface, host_interfaces};
-use crate::net::lossy::Lossy;
+use crate::net::lossy::{Losing, Lossy};
 use crate::net::multicast::Options;
 use crate::net::needed::Needed;
 use crate::net::rejoin::{Private, Recipe, Rejoining, Reopening};
@@ -56,7 +56,7 @@ pub(crate) struct Process {
     network: Arc<dyn AddressedSender + Sync>,
     groups: Groups,
     belief: Belief,
-    lock: Option<Lock>,
+    authentication: Option<Authentication>,
     interest: Arc<AtomicU32>,
     stats: Arc<Stats>,
     gauges: Option<Arc<Gauges>>,
@@ -74,7 +74,7 @@ pub(crate) struct Process {
     listening: Vec<Listening>,
     /// Whether only processes of this host reach it.
     is_within_host: bool,
-    loss: (f64, u64),
+    loss: Losing,
 }
 
 /// A socket at which a process hears others.
@@ -92,7 +92,7 @@ impl Listening {
     fn open(
         groups: &Groups,
         node: NodeId,
-        place: Place,
+        place: Endpoint,
         recipe: &Recipe,
         sender: &Arc<Reopening>,
         interest: &Arc<AtomicU32>,
@@ -140,19 +140,19 @@ fn belief(has_key: bool, interface: Interface) -> Belief {
 }
 
 /// What a process has only if there is a key.
-struct Lock {
+struct Authentication {
     me: Sender,
     seal: Arc<Seal>,
     speaker: Arc<SealingSender<Arc<Reopening>>>,
     datagram_bytes: usize,
 }
 
-impl Lock {
+impl Authentication {
     /// The keeper that the gates of all sockets share.
     fn keeper(self, reception: &Reception) -> Arc<Keeper> {
-        let Lock { me, seal, speaker, datagram_bytes } = self;
+        let Authentication { me, seal, speaker, datagram_bytes } = self;
         let Reception { codec, interest, stats, clock, .. } = reception.clone();
-        let around = gate::Surroundings { codec, me, seal, datagram_bytes, interest, stats, clock };
+        let around = gate::GateParts { codec, me, seal, datagram_bytes, interest, stats, clock };
         Keeper::new(around, Box::new(speaker))
     }
 }
@@ -161,9 +161,9 @@ impl Process {
     pub fn open(
         config: &Config,
         settings: &Settings,
-        place: Place,
+        place: Endpoint,
         me: Sender,
-        loss: (f64, u64),
+        loss: Losing,
         clock: Clock,
     ) -> Result<Self, StartError> {
         let options = Options {
@@ -190,12 +190,12 @@ impl Process {
             Listening::open(&config.groups, me.node, place, &recipe, &opened, &interest)?;
         let belief = belief(seal.is_some(), place.interface);
         let codec = if seal.is_some() { codec.sealed() } else { codec };
-        let (network, lock): (Arc<dyn AddressedSender + Sync>, _) = match seal {
+        let (network, authentication): (Arc<dyn AddressedSender + Sync>, _) = match seal {
             Some(seal) => {
                 let sealing = Arc::new(SealingSender::new(opened, Arc::clone(&seal)));
                 let (speaker, datagram_bytes) = (Arc::clone(&sealing), settings.datagram_bytes);
-                let lock = Lock { me, seal, speaker, datagram_bytes };
-                (sealing, Some(lock))
+                let authentication = Authentication { me, seal, speaker, datagram_bytes };
+                (sealing, Some(authentication))
             }
             None => (opened, None),
         };
@@ -209,7 +209,7 @@ impl Process {
             network,
             groups: config.groups.clone(),
             belief,
-            lock,
+            authentication,
             interest,
             stats: Arc::new(Stats::default()),
             gauges: None,
@@ -326,15 +326,16 @@ impl Process {
             busy_poll: self.busy_poll,
         };
         let mut role_loop = RoleLoop::new(actor, surroundings);
-        let keeper = self.lock.map(|lock| lock.keeper(&reception));
+        let keeper = self.authentication.map(|authentication| authentication.keeper(&reception));
         if keeper.is_none() {
             say_open(self.is_within_host);
         }
         let mut receivers = Vec::new();
         let receive = || -> Result<(), StartError> {
             for (place, Listening { socket, addressees, is_listed }) in (0..).zip(self.listening) {
-                let ((ratio, seed), first) = (self.loss, addressees[0]);
-                let lossy = Lossy::new(socket, ratio, seed ^ place, Arc::clone(&self.stats.loss));
+                let first = addressees[0];
+                let losing = Losing { seed: self.loss.seed ^ place, ..self.loss };
+                let lossy = Lossy::new(socket, losing, Arc::clone(&self.stats.loss));
                 let post = Arc::clone(&post);
                 let network: Box<dyn DatagramReceiver> = match &keeper {
                     Some(keeper) => {

@@ -151,7 +151,7 @@ impl Default for ClientProgress {
 }
 
 /// A client whose tally is published at the end of each turn.
-pub struct Counted {
+pub struct WatchedClient {
     client: Client,
     progress: ClientProgress,
     /// When something was decided last, or nothing was waited for.
@@ -165,7 +165,7 @@ pub struct Counted {
     is_refused: bool,
 }
 
-impl Counted {
+impl WatchedClient {
     /// `client`, publishing to `progress`. If its session has a file, its input is followed.
     pub fn new(
         client: Client,
@@ -176,7 +176,7 @@ impl Counted {
         // It cannot fail with these bounds; without it a client says less, but works.
         *progress.shared.took.lock() = Histogram::new_with_max(LONGEST_MICROS, 2).ok();
         let (moved, waiting) = (Time::ZERO, Waiting::default());
-        Counted { client, progress, moved, waiting, track, session, is_refused: false }
+        WatchedClient { client, progress, moved, waiting, track, session, is_refused: false }
     }
 
     /// Stores where the session was opened, before anything of the turn is sent.
@@ -189,7 +189,7 @@ impl Counted {
     }
 }
 
-impl Actor for Counted {
+impl Actor for WatchedClient {
     fn on_start(&mut self, now: Time, fx: &mut Effects) {
         self.client.on_start(now, fx);
     }

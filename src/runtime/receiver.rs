@@ -281,10 +281,10 @@ impl<N: DatagramReceiver> Reading<N> {
         let stats = &self.reception.stats;
         stats.received.increment();
         match self.judge(datagram) {
-            Verdict::Wanted => return true,
-            Verdict::Own => stats.own.increment(),
-            Verdict::Uninteresting => stats.uninteresting.increment(),
-            Verdict::Refused(reason) => {
+            Triage::Wanted => return true,
+            Triage::Own => stats.own.increment(),
+            Triage::Uninteresting => stats.uninteresting.increment(),
+            Triage::Refused(reason) => {
                 stats.refused.increment(reason);
                 log::debug!("{}: refused a datagram: {reason}", self.at);
                 // Logged once: it is no error, but the operator may not know of it.
@@ -312,18 +312,18 @@ impl<N: DatagramReceiver> Reading<N> {
     }
 
     /// Judges a datagram by its header.
-    fn judge(&self, datagram: &[u8]) -> Verdict {
+    fn judge(&self, datagram: &[u8]) -> Triage {
         let Reception { codec, interest, .. } = &self.reception;
         let interest = Interest::from_bits(interest.load(Ordering::Relaxed));
         match codec.header(datagram) {
-            Err(reason) => Verdict::Refused(reason),
-            Ok(Header { sender, .. }) if codec.is_own(sender) => Verdict::Own,
+            Err(reason) => Triage::Refused(reason),
+            Ok(Header { sender, .. }) if codec.is_own(sender) => Triage::Own,
             Ok(Header { kind, .. }) => {
                 let is_taken = kind.is_taken(codec.sender().node.role, self.at.group());
                 if is_taken && interest.includes(kind) {
-                    Verdict::Wanted
+                    Triage::Wanted
                 } else {
-                    Verdict::Uninteresting
+                    Triage::Uninteresting
                 }
             }
         }
@@ -354,7 +354,7 @@ impl<N: DatagramReceiver> Reading<N> {
 
 /// The verdict on a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum Triage {
     Wanted,
     Own,
     Uninteresting,

@@ -5,7 +5,7 @@ use std::io;
 
 use super::entropy::NoEntropy;
 use crate::auth::key::KeyError;
-use crate::config::{ConfigError, PlaceError};
+use crate::config::{ConfigError, EndpointError};
 use crate::net::multicast::NetError;
 use crate::storage::error::LogError;
 
@@ -74,8 +74,8 @@ impl From<KeyError> for StartError {
     }
 }
 
-impl From<PlaceError> for StartError {
-    fn from(error: PlaceError) -> Self {
+impl From<EndpointError> for StartError {
+    fn from(error: EndpointError) -> Self {
         let may_pass = error.may_pass();
         let kind = if may_pass { StartErrorKind::Network } else { StartErrorKind::Configuration };
         StartError::told(kind, error, may_pass)

@@ -330,7 +330,7 @@ impl<'a, D: Files> Reader<'a, D> {
     /// When it is not a snapshot, with the reason as the error's text; and those of the disk.
     pub fn begin(disk: &'a mut D, name: &str) -> io::Result<Self> {
         let mut magic = [0; MAGIC.len()];
-        // What is shorter than that does not begin like one.
+        // A file shorter than that fails here.
         disk.read_at(name, 0, &mut magic)?;
         expect_magic(&magic)?;
         let offset = magic.len() as u64;

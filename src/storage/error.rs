@@ -86,7 +86,7 @@ pub enum LogError {
         /// The file, or the directory.
         path: String,
     },
-    /// A copy was to be adopted, but the directory is not a copy.
+    /// A copy should be adopted, but the directory is not a copy.
     NotCopied {
         /// The directory.
         path: String,

@@ -22,7 +22,7 @@ const WINDOW_BYTES: usize = 1 << 18;
 
 /// Where a frame stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FramePlace {
     /// The directory's secret.
     pub token: u64,
     /// The number of the segment, from 1.
@@ -32,7 +32,7 @@ pub struct Place {
 }
 
 /// Fills in the header of a frame.
-pub fn seal(frame: &mut [u8], place: Place, number: u64) {
+pub fn seal(frame: &mut [u8], place: FramePlace, number: u64) {
     let length = (frame.len() - HEADER_BYTES) as u32;
     frame[..8].copy_from_slice(&place.token.to_le_bytes());
     frame[8..12].copy_from_slice(&length.to_le_bytes());
@@ -41,7 +41,7 @@ pub fn seal(frame: &mut [u8], place: Place, number: u64) {
     frame[20..24].copy_from_slice(&checksum.to_le_bytes());
 }
 
-fn checksum(place: Place, header: &[u8], payload: &[u8]) -> u32 {
+fn checksum(place: FramePlace, header: &[u8], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&place.segment.to_le_bytes());
     hasher.update(&place.offset.to_le_bytes());
@@ -78,7 +78,7 @@ impl Header {
 pub struct Reader<'a, D> {
     disk: &'a mut D,
     name: &'a str,
-    place: Place,
+    place: FramePlace,
     /// How long the file is.
     length: u64,
     window: Vec<u8>,
@@ -90,7 +90,7 @@ impl<'a, D: Files> Reader<'a, D> {
     /// A reader that stands at the beginning of the segment `name`.
     pub fn open(disk: &'a mut D, name: &'a str, token: u64, segment: u64) -> io::Result<Self> {
         let length = disk.length(name)?;
-        let place = Place { token, segment, offset: 0 };
+        let place = FramePlace { token, segment, offset: 0 };
         Ok(Reader { disk, name, place, length, window: Vec::new(), window_at: 0 })
     }
 
@@ -125,7 +125,7 @@ impl<'a, D: Files> Reader<'a, D> {
 
     /// The number and the payload's length of the frame at `place`, if a whole one stands there;
     /// its payload is then in the window.
-    fn frame_at(&mut self, place: Place) -> io::Result<Option<(u64, usize)>> {
+    fn frame_at(&mut self, place: FramePlace) -> io::Result<Option<(u64, usize)>> {
         let Some(header) = self.bytes(place.offset, HEADER_BYTES)?.and_then(Header::read) else {
             return Ok(None);
         };
@@ -164,7 +164,7 @@ impl<'a, D: Files> Reader<'a, D> {
                 offset += (count - mark.len() + 1) as u64;
                 continue;
             };
-            let place = Place { offset: offset + found as u64, ..self.place };
+            let place = FramePlace { offset: offset + found as u64, ..self.place };
             let frame = self.frame_at(place)?;
             if frame.is_some_and(|(found, _)| found >= number) {
                 return Ok(true);

@@ -45,7 +45,7 @@ use super::AcceptorStore;
 use super::contents::Contents;
 use super::disk::{Disk, Mark, Space, is_full, of_sync};
 use super::error::LogError;
-use super::frame::{HEADER_BYTES, Place, seal};
+use super::frame::{FramePlace, HEADER_BYTES, seal};
 use super::identity::Identity;
 use super::index::{StoredFrame, VoteIndex, VoteReader};
 use super::manifest::{End, MANIFEST, Manifest, Removed, Segment, Tallies};
@@ -266,7 +266,7 @@ impl<D: Disk> Log<D> {
         }
         self.repeat();
         let segment = self.manifest.last_number();
-        let place = Place { token: self.token, segment, offset: self.end.bytes };
+        let place = FramePlace { token: self.token, segment, offset: self.end.bytes };
         let number = self.end.frames + 1;
         seal(&mut self.buffer, place, number);
         let bytes = self.end.bytes + self.buffer.len() as u64;

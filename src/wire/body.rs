@@ -21,9 +21,8 @@ use crate::protocol::message::{
     Accept, Accepted, Announcement, Assignment, Chosen, Decide, DecideAck, Disown, Echo, Heard,
     Heartbeat, Kind, Message, Nack, Offer, Plea, Progress, Request, Standing,
 };
-use crate::protocol::types::Few;
 use crate::protocol::types::{
-    Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
+    Ballot, Counted, Few, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time,
 };
 use crate::protocol::versions::Version;
 

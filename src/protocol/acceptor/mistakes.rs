@@ -8,8 +8,7 @@ use crate::protocol::actor::{Actor, Effects, Ignored, Record, Room};
 use crate::protocol::message::{Accept, Heartbeat, Message, Prepare, Progress};
 use crate::protocol::parts::passes_on;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::Few;
-use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time, To};
+use crate::protocol::types::{Ballot, Few, Instance, NodeId, Role, Sender, Time, To};
 
 /// [`super::Acceptor`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

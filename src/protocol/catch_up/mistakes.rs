@@ -3,6 +3,7 @@
 use std::mem;
 use std::ops::{Deref, DerefMut};
 
+use super::Answer;
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
@@ -78,7 +79,7 @@ impl CatchUp {
         now: Time,
         log: &DecidedLog,
         from: NodeId,
-        answer: (bool, bool),
+        answer: Answer,
         settings: &Settings,
         fx: &mut Effects,
     ) {

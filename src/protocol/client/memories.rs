@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Asked, Client, State};
+use super::{Client, Requested, State};
 use crate::protocol::cutting::Piece;
 use crate::protocol::flow::Ticket;
 use crate::protocol::types::{Counted, Number, Value};
@@ -36,7 +36,7 @@ impl Client {
     pub(super) fn ask(&mut self, piece: Piece, memory: &Value) {
         self.bytes += piece.length();
         let (state, ticket) = (State::Unsent { retries: 0 }, Ticket::default());
-        self.window.push_back(Asked { piece, state, ticket });
+        self.window.push_back(Requested { piece, state, ticket });
         self.memories.add(self.front.plus(self.window.len() as u64), memory);
     }
 }

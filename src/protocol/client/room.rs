@@ -1,6 +1,6 @@
 //! How much of its window may a client send, when not all of it may leave?
 
-use super::{Asked, Client, REACH_MIN, State};
+use super::{Client, REACH_MIN, Requested, State};
 use crate::protocol::types::{Counted, Time};
 
 impl Client {
@@ -25,7 +25,7 @@ impl Client {
             return 0;
         }
         let timeout = self.timeout();
-        let on_its_way = |asked: &Asked| match asked.state {
+        let on_its_way = |asked: &Requested| match asked.state {
             State::Sent { at, .. } if now.since(at) < timeout => asked.piece.length(),
             State::Unsent { .. } | State::Sent { .. } | State::Received { .. } | State::Final => 0,
         };

@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::protocol::message::Plea;
+use crate::protocol::pleading::OFFERS_MAX;
 use crate::protocol::types::{NodeId, Time};
 
 /// How many callers are remembered, at most.
 const CALLERS_MAX: usize = 256;
 
-/// How many proposers of a plea are believed, at most.
-const OFFERED_MAX: usize = 64;
+/// How many proposers of a plea are believed, at most: all that it may name.
+const OFFERED_MAX: usize = OFFERS_MAX;
 
 /// How long it is remembered which proposers a caller reached.
 const MEMORY: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::{Loss, Verdict};
+use super::{Loss, NextStep};
 use crate::bugs::{self, Bug};
 use crate::protocol::message::{Announcement, Echo, Plea, Standing};
 use crate::protocol::settings::Settings;
@@ -83,7 +83,7 @@ impl Election {
     }
 
     /// See [`super::Election::check`].
-    pub fn check(&mut self, now: Time, willing: bool) -> Verdict {
+    pub fn check(&mut self, now: Time, willing: bool) -> NextStep {
         self.look(now);
         let quorate_since = self.quorate_since;
         if bugs::has(Bug::SlowDisksDepose) {
@@ -105,8 +105,8 @@ impl Election {
         self.quorate_since = quorate_since;
         let is_ready = self.suspicion.is_some_and(|suspicion| suspicion.ready.is_some());
         match verdict {
-            Verdict::TakeOver if bugs::has(Bug::IgnoresPleas) => Verdict::Wait,
-            _ if is_ready && bugs::has(Bug::SameRankForAll) => Verdict::Campaign,
+            NextStep::TakeOver if bugs::has(Bug::IgnoresPleas) => NextStep::Wait,
+            _ if is_ready && bugs::has(Bug::SameRankForAll) => NextStep::Campaign,
             _ => verdict,
         }
     }

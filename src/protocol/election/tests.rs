@@ -47,7 +47,7 @@ impl Stage {
 
     /// Announces itself, is echoed along with these announcements of others, and returns the
     /// verdict.
-    fn turn(&mut self, now: Time, others: &[(u32, Announcement)]) -> Verdict {
+    fn turn(&mut self, now: Time, others: &[(u32, Announcement)]) -> NextStep {
         let stamp = self.election.next_stamp(now);
         let own = word(Standing::Stands, false, Ballot::ZERO, stamp);
         let mut heard = vec![Heard { proposer: self.me, boot: BOOT, announcement: own }];
@@ -70,10 +70,10 @@ impl Stage {
         &mut self,
         from: u64,
         others: impl Fn(Time) -> Vec<(u32, Announcement)>,
-    ) -> Option<(u64, Verdict)> {
+    ) -> Option<(u64, NextStep)> {
         (from..from + 2000).step_by(10).find_map(|ms| {
             let verdict = self.turn(at(ms), &others(at(ms)));
-            matches!(verdict, Verdict::Campaign | Verdict::TakeOver).then_some((ms, verdict))
+            matches!(verdict, NextStep::Campaign | NextStep::TakeOver).then_some((ms, verdict))
         })
     }
 }
@@ -100,7 +100,7 @@ fn a_leader_that_works_is_left_alone_and_a_useless_one_is_not() {
         |quorate| move |now: Time| vec![(2, word(Standing::Leads, quorate, ballot(3, 2), now))];
     assert_eq!(Stage::new(1, ballot(3, 2)).leads_at(0, leads(true)), None);
     let late = Stage::new(1, ballot(3, 2)).leads_at(0, leads(false));
-    assert_eq!(late, Some((210, Verdict::Campaign)));
+    assert_eq!(late, Some((210, NextStep::Campaign)));
 }
 
 /// Acceptors repeat the last announcement of a dead leader for a while.
@@ -109,7 +109,7 @@ fn the_same_word_again_is_no_sign_of_life() {
     let mut stage = Stage::new(1, ballot(3, 2));
     let leads = |now: Time| vec![(2, word(Standing::Leads, true, ballot(3, 2), now.min(at(500))))];
     let (ms, verdict) = stage.leads_at(0, leads).unwrap();
-    assert_eq!(verdict, Verdict::Campaign);
+    assert_eq!(verdict, NextStep::Campaign);
     assert!((600..=630).contains(&ms), "{ms}");
 }
 
@@ -124,8 +124,8 @@ fn who_has_just_gone_deaf_does_not_campaign() {
     let mut asked = 0;
     for ms in (500..3000).step_by(10) {
         match stage.turn(at(ms), &[]) {
-            Verdict::Ask => asked += 1,
-            Verdict::Wait => {}
+            NextStep::Ask => asked += 1,
+            NextStep::Wait => {}
             verdict => panic!("{verdict:?} after {ms} ms"),
         }
     }
@@ -210,8 +210,8 @@ fn call(
             }
         }
         match stage.turn(at(ms), &others) {
-            Verdict::TakeOver => return Some(ms),
-            verdict => assert_eq!(verdict, Verdict::Wait),
+            NextStep::TakeOver => return Some(ms),
+            verdict => assert_eq!(verdict, NextStep::Wait),
         }
     }
     None
@@ -252,15 +252,15 @@ fn one_plea_hands_leadership_over_and_not_twice() {
         (stage, plea, verdict)
     };
     let (mut stage, plea, verdict) = hand_over(0, 2, 2);
-    assert_eq!(verdict, Verdict::TakeOver);
+    assert_eq!(verdict, NextStep::TakeOver);
     // The new leader is left alone for a while, even if callers go on asking.
     for ms in (1010..1300).step_by(10) {
         stage.election.on_plea(at(ms), NodeId::new(Role::Client, u32::MAX), plea.clone());
         let others = vec![(3, word(Standing::Leads, true, ballot(4, 3), at(ms)))];
-        assert_eq!(stage.turn(at(ms), &others), Verdict::Wait, "{ms}");
+        assert_eq!(stage.turn(at(ms), &others), NextStep::Wait, "{ms}");
     }
-    assert_eq!(hand_over(0, 2, 3).2, Verdict::Wait, "another is asked");
-    assert_eq!(hand_over(900, 2, 2).2, Verdict::Wait, "the leader has only just been elected");
+    assert_eq!(hand_over(0, 2, 3).2, NextStep::Wait, "another is asked");
+    assert_eq!(hand_over(900, 2, 2).2, NextStep::Wait, "the leader has only just been elected");
 }
 
 proptest! {
@@ -309,13 +309,13 @@ proptest! {
             } else if suspects.is_none() {
                 suspects = Some(now);
             }
-            if verdict == Verdict::Campaign {
+            if verdict == NextStep::Campaign {
                 prop_assert!(now >= works_until);
                 let since = suspects.unwrap();
                 let count = answered.values().filter(|stamp| **stamp >= since).count();
                 prop_assert!(count >= 2, "{count} have answered");
             }
-            prop_assert!(verdict != Verdict::TakeOver, "nobody called");
+            prop_assert!(verdict != NextStep::TakeOver, "nobody called");
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct Losses {
 }
 
 /// What losses say.
-pub enum Verdict {
+pub enum LossKind {
     /// Too little was sent.
     Unknown,
     /// No more is lost than with less in the network.
@@ -53,10 +53,10 @@ impl Losses {
     }
 
     /// What the losses since the last judgement say.
-    pub fn judge(&mut self, now: Time) -> Verdict {
+    pub fn judge(&mut self, now: Time) -> LossKind {
         let sent = self.answered + self.lost;
         if sent < SAMPLE {
-            return Verdict::Unknown;
+            return LossKind::Unknown;
         }
         let share = self.lost * UNIT / sent;
         self.begin();
@@ -68,12 +68,12 @@ impl Losses {
             if self.good_rounds >= 2 {
                 self.cuts = 0;
             }
-            return Verdict::Usual;
+            return LossKind::Usual;
         }
         self.good_rounds = 0;
         self.excess += 1;
         if self.excess < 2 {
-            return Verdict::Unknown;
+            return LossKind::Unknown;
         }
         self.excess = 0;
         self.cuts += 1;
@@ -84,9 +84,9 @@ impl Losses {
             self.cuts = 0;
             self.usual = [Some(share), None];
             self.turned = now;
-            return Verdict::Unrelated;
+            return LossKind::Unrelated;
         }
-        Verdict::Excess { passed: UNIT - (share - usual) }
+        LossKind::Excess { passed: UNIT - (share - usual) }
     }
 
     /// The usual share; `share` is the latest one. Until shown otherwise, no loss is usual.

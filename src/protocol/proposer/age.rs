@@ -10,7 +10,7 @@
 //!    makes everything older by that much and no more. If nothing is decided for longer than that,
 //!    the age comes out too low.
 //!
-//! What an earlier leader has measured counts as the base of both (`checkpoint::History`). So some
+//! The age that an earlier leader has measured is the base of both (`checkpoint::History`). So some
 //! time may be counted twice where calendars differ. The time of the log stands still under a
 //! leader whose calendar is behind it, and only clocks count then. If a proposer is started again,
 //! which takes that for its base, and then a leader whose calendar is ahead takes over, the time of
@@ -162,7 +162,7 @@ mod tests {
     }
 
     /// Leaders alternate whose calendars are `apart_ms` from each other, and are started again each
-    /// time. Returns how much older a place seems than it is after so many rounds of 10 s.
+    /// time. Returns how much older a place seems than it is after `rounds` of 10 s.
     fn counted_twice(apart_ms: u64, rounds: u64) -> u64 {
         let mut time = LogTime(1);
         let mut age_ms = 0;

@@ -42,6 +42,9 @@ const FETCHERS_MAX: usize = 8;
 /// How many learners are remembered, at most.
 const REMEMBERED_MAX: usize = 64;
 
+// Those for which the log is kept are among those that are remembered.
+const _: () = assert!(FETCHERS_MAX <= REMEMBERED_MAX);
+
 /// For how many of the leader's time-outs a learner's word counts; the learner repeats it after
 /// one.
 const MEMORY: u32 = 8;

@@ -2,7 +2,7 @@
 
 use super::{Phase, Proposer, ROUND_JUMP_MAX};
 use crate::protocol::actor::{Effects, Ignored};
-use crate::protocol::catch_up;
+use crate::protocol::catch_up::{self, Answer};
 use crate::protocol::message::{Accept, CatchUpReply, CatchUpRequest, Chosen, Decide, Progress};
 use crate::protocol::segments::Page;
 use crate::protocol::types::{Ballot, NodeId, Role, Sender, Time};
@@ -104,7 +104,7 @@ impl Proposer {
     ) {
         let gained = self.learn(now, Page { from: reply.from, entries: reply.entries }, fx);
         if matches!(self.phase, Phase::Standby) {
-            let answer = (gained, reply.last);
+            let answer = Answer { gained, last: reply.last };
             self.catch_up.on_reply(now, &self.log, from, answer, &self.settings, fx);
         }
     }

@@ -20,6 +20,9 @@ use crate::protocol::types::{Counted, Instance, Number, Origin, Part, Run, Sessi
 const BYTES_MAX: usize = 1 << 28;
 const EARLY_BYTES_MAX: usize = 1 << 26;
 
+// Early values leave room for those that they wait for.
+const _: () = assert!(2 * EARLY_BYTES_MAX <= BYTES_MAX);
+
 /// What an early value is charged on top of its bytes, so that many small ones are bounded as well.
 const EARLY_BYTES: usize = 256;
 

@@ -11,9 +11,8 @@ use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::message::{Message, RequestAck, Told};
 use crate::protocol::packing::{merge, merged, rest, runs_per_page};
 use crate::protocol::settings::Settings;
-use crate::protocol::types::Few;
 use crate::protocol::types::{
-    Counted, Instance, NodeId, Number, Role, Run, Session, TOLD_BYTES_MAX, To,
+    Counted, Few, Instance, NodeId, Number, Role, Run, Session, TOLD_BYTES_MAX, To,
 };
 
 /// The acknowledgements that clients are due.
@@ -159,7 +158,7 @@ impl Notes {
         if note.has_told(numbers.from) {
             note.asked_again = note.asked_again.saturating_add(1);
         } else if note.end.is_none_or(|end| numbers.until > end) {
-            note.asked_again = 0; // What was told so far has arrived.
+            note.asked_again = 0; // Everything told so far has arrived.
         }
         note.end = note.end.max(Some(numbers.until));
         if has_gap && !std::mem::replace(&mut note.is_urgent, true) {
@@ -212,8 +211,8 @@ impl Notes {
         }
     }
 
-    /// Sends what is final and, where there is a gap, what has arrived. What was merely received
-    /// can wait: mostly it is final soon.
+    /// Sends what is final and, where there is a gap, what has arrived. Values that were merely
+    /// received can wait: mostly they are final soon.
     pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
         let mut pages = self.pages(log, settings);
         for session in self.urgent.drain(..) {

@@ -11,8 +11,8 @@
 //!
 //! A restarted proposer does not see checkpoints that are only on disks. So behind each checkpoint
 //! stands where the log may be trimmed below it, and how far back that lies
-//! (`checkpoint::History`); `age` computes how old it is by now. Whatever is not known for certain
-//! is counted low, except that a calendar that jumps may add a hundredth of the retained span.
+//! (`checkpoint::History`); `age` computes how old it is by now. Ages that are not certain are
+//! counted low, except that a calendar that jumps may add a hundredth of the retained span.
 //!
 //! It also writes a limit when there are too many sessions (`sessions`).
 
@@ -106,8 +106,8 @@ fn amount(retain: Retain) -> Option<u64> {
 }
 
 impl Retention {
-    /// Takes the log up at the checkpoint of `of`, where its time is `time`. What learners have and
-    /// need stays: that is known from them, not from the log.
+    /// Takes the log up at the checkpoint of `of`, where its time is `time`. The needs and
+    /// holdings of learners stay: they come from the learners, not from the log.
     pub fn begin(&mut self, of: Instance, time: LogTime) {
         let Retention { keepers, fetchers, .. } = std::mem::take(self);
         let (begun, passed) = (Some(of), Passed::beginning(time));

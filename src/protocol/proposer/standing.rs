@@ -7,7 +7,7 @@ use log::{info, warn};
 
 use super::{Phase, Proposer};
 use crate::protocol::actor::Effects;
-use crate::protocol::election::{Loss, Verdict};
+use crate::protocol::election::{Loss, NextStep};
 use crate::protocol::figures::Figures;
 use crate::protocol::message::{Announcement, Heartbeat, Message, Offer, Plea, Standing};
 use crate::protocol::timer::Timer;
@@ -66,7 +66,7 @@ impl Proposer {
 
     /// Steps down when acceptors answer, but not to what matters: another proposer may be better
     /// connected. Links that carry small datagrams only behave like that.
-    pub(super) fn give_way(&mut self, now: Time, fx: &mut Effects) {
+    pub(super) fn step_down_stalled(&mut self, now: Time, fx: &mut Effects) {
         warn!("steps down: acceptors are heard, but no quorum of them answers what it asks");
         self.step_down(now, fx);
         self.abstains_until = now + self.settings.progress_timeout * 4;
@@ -90,7 +90,7 @@ impl Proposer {
         let patience = if self.leads_full() { patience * FULL_PATIENCE } else { patience };
         let is_stalled = now.since(since.max(quorate)) >= patience;
         if is_stalled && self.election.has_successor(now) {
-            self.give_way(now, fx);
+            self.step_down_stalled(now, fx);
         }
     }
 
@@ -117,10 +117,10 @@ impl Proposer {
             return;
         }
         match self.election.check(now, now >= self.abstains_until) {
-            Verdict::Wait => {}
-            Verdict::Ask => self.announce(now, true, fx),
-            Verdict::Campaign => self.campaign(now, fx),
-            Verdict::TakeOver => {
+            NextStep::Wait => {}
+            NextStep::Ask => self.announce(now, true, fx),
+            NextStep::Campaign => self.campaign(now, fx),
+            NextStep::TakeOver => {
                 info!(
                     "takes over: a process that the leader does not serve asks for it, or a person"
                 );

@@ -15,8 +15,7 @@ use crate::protocol::packing::{merge, pages, rest, runs_per_page};
 use crate::protocol::retry::backoff;
 use crate::protocol::segments::Page;
 use crate::protocol::timer::Timer;
-use crate::protocol::types::Few;
-use crate::protocol::types::{Ballot, Instance, Role, Run, Time};
+use crate::protocol::types::{Ballot, Few, Instance, Role, Run, Time};
 
 /// How many runs above the watermark are named again with the next ones, since names may be lost.
 const RUNS_REPEATED: usize = 8;

@@ -29,7 +29,7 @@ impl Process {
         let codec = Arc::new(Codec::new("test", 3, me, DATAGRAM_BYTES).sealed());
         let (seal, stats) = (seal(KEY, session), Arc::new(Stats::default()));
         let sender = || SealingSender::new(network.clone(), Arc::clone(&seal));
-        let around = Surroundings {
+        let around = GateParts {
             codec: Arc::clone(&codec),
             me,
             seal: Arc::clone(&seal),

@@ -21,7 +21,7 @@ use crate::sim::record::PassageId;
 use crate::sim::series::reckon;
 use crate::wire::Codec;
 
-/// Datagrams of so many bytes, and values that take 30 of them.
+/// The size of datagrams, and of values that take 30 of them.
 pub(super) const DATAGRAM_BYTES: usize = 512;
 const LONG_BYTES: usize = 30 * (DATAGRAM_BYTES - 160) - 7;
 

@@ -152,10 +152,10 @@ fn a_planted_frame_does_not_make_a_torn_log_look_damaged() {
     let (_, lengths) = written(3);
     let (disk, _) = written(3);
     let copy = disk.content(LOG)[lengths[1]..lengths[2]].to_vec();
-    let place = Place { token: 0, segment: 1, offset: 0 };
+    let place = FramePlace { token: 0, segment: 1, offset: 0 };
     let guess = |token: u64, offset: u64, number: u64| {
         let mut frame = vec![0; HEADER_BYTES];
-        seal(&mut frame, Place { token, offset, ..place }, number);
+        seal(&mut frame, FramePlace { token, offset, ..place }, number);
         frame
     };
     let end = lengths[3] as u64;

@@ -9,7 +9,7 @@ use crate::rng::Rng;
 use crate::sim::disk::SimDisk;
 use crate::storage::AcceptorStore;
 use crate::storage::directory::Directory;
-use crate::storage::frame::{HEADER_BYTES, Place, seal};
+use crate::storage::frame::{FramePlace, HEADER_BYTES, seal};
 use crate::storage::log::tests::{identity, open_with, refused};
 
 /// A segment takes a frame or two.
@@ -208,7 +208,7 @@ fn a_log_that_repeats_nothing_loses_no_promise() {
     wire::encode_record(&Record::Trimmed(Instance(30)), &mut record);
     frame.extend((record.len() as u32).to_le_bytes());
     frame.append(&mut record);
-    let place = Place { token: identity().token, segment: 3, offset: 0 };
+    let place = FramePlace { token: identity().token, segment: 3, offset: 0 };
     seal(&mut frame, place, 3);
     disk.tamper("log-00000003", |content| *content = frame);
     disk.tamper(MANIFEST, |content| {

@@ -9,8 +9,7 @@ use crate::protocol::parts::Quorum;
 use crate::protocol::proposer::telling::Names;
 use crate::protocol::segments::Page;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::Few;
-use crate::protocol::types::{Ballot, Time};
+use crate::protocol::types::{Ballot, Few, Time};
 
 /// [`super::Phase2`], but for its mistakes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -16,7 +16,7 @@ use crate::storage::memory::MemoryStore;
 use crate::storage::watch::Watch;
 
 /// What a process takes over from an earlier one.
-pub(super) struct Memory {
+pub(super) struct Inheritance {
     /// Its boot number. An acceptor with data keeps its incarnation instead.
     pub boot: u64,
     /// An acceptor with its stored data.
@@ -26,10 +26,10 @@ pub(super) struct Memory {
     pub watch: Option<Watch>,
 }
 
-impl Memory {
+impl Inheritance {
     /// Nothing.
     pub fn none(boot: u64) -> Self {
-        Memory { boot, acceptor: None, store: Box::new(MemoryStore), watch: None }
+        Inheritance { boot, acceptor: None, store: Box::new(MemoryStore), watch: None }
     }
 
     /// Opens what the acceptor has stored, if the configuration says where.
@@ -46,7 +46,7 @@ impl Memory {
                 let what = format!("{conf} has no `data`, so there is no copy to adopt");
                 return Err(StartError::new(StartErrorKind::Configuration, what));
             }
-            return Ok(Memory::none(fresh));
+            return Ok(Inheritance::none(fresh));
         };
         let path = data.join(format!("acceptor-{id}"));
         let directory = held::open(&path, options.node, "data")?;
@@ -76,6 +76,6 @@ impl Memory {
             warn!("cut {cut_bytes} bytes of a torn record, which was never answered");
         }
         let (acceptor, watch) = (Some(acceptor), Some(watch));
-        Ok(Memory { boot, acceptor, store: Box::new(log), watch })
+        Ok(Inheritance { boot, acceptor, store: Box::new(log), watch })
     }
 }
