@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::reading::Reading;
 use super::record::Chosen;
-use super::series::reckon;
+use super::series::{Reckoned, checkpoints};
 use crate::protocol::assembly::AssemblyLimits;
+use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::message::{
     AcceptedPage, Assignment, Kind, Message, Recalled, Standing, Voted,
 };
@@ -51,6 +52,12 @@ pub struct Checker {
     /// The highest ballot each acceptor answered.
     promised: BTreeMap<u32, Ballot>,
     chosen: BTreeMap<Instance, Entry>,
+    /// What that comes to, up to the first instance in which nothing is chosen.
+    reckoned: Reckoned,
+    /// The pieces of checkpoints that are chosen, and the checkpoints of which all are, each with
+    /// the instance of its last piece.
+    pieces: BTreeMap<Instance, Entry>,
+    checkpoints: Vec<(Instance, Checkpoint)>,
     /// What each client was given, and at which instance it asks for its first value, if it does.
     typed: BTreeMap<Session, (Vec<Value>, Option<Instance>)>,
     /// What each client asks for under each number.
@@ -104,6 +111,9 @@ impl Checker {
         Checker {
             acceptor_count: settings.acceptor_count,
             limits: settings.assembly,
+            reckoned: Reckoned::new(settings.assembly),
+            pieces: BTreeMap::new(),
+            checkpoints: Vec::new(),
             typed: BTreeMap::new(),
             cut: BTreeMap::new(),
             opened: BTreeMap::new(),
@@ -273,7 +283,7 @@ impl Checker {
             }
             Message::Recalled(recalled) => self.on_recalled(from, recalled)?,
             Message::Recall(recall) => {
-                if (1..recall.known.0).any(|at| !self.chosen.contains_key(&Instance(at))) {
+                if recall.known > self.reckoned.next() {
                     return Err(format!("{from} knows too much: {message}"));
                 }
             }
@@ -321,18 +331,17 @@ impl Checker {
             return Ok(());
         }
         let first = *self.opened.entry(session).or_insert(opened);
-        let decided = self.chosen.range(..opened).count() as u64;
-        if first == opened && decided + 1 == opened.0 {
+        let decided = self.reckoned.next();
+        if first == opened && (Instance::FIRST..=decided).contains(&opened) {
             return Ok(());
         }
-        Err(format!("{session} was opened at {first}, and at {opened} with {decided} below it"))
+        Err(format!("{session} was opened at {first}, and at {opened} with all below {decided}"))
     }
 
     /// Checks that `session` is forgotten, and that nobody ever begins it.
     fn expect_forgotten(&self, from: NodeId, session: Session) -> Result<(), Violation> {
-        let reckoned = reckon(&self.chosen, self.limits);
         let opened = self.opened.get(&session).map_or(0, |opened| opened.0);
-        if !reckoned.remembered.contains(&session) && opened < reckoned.horizon {
+        if !self.reckoned.remembers(session) && opened < self.reckoned.horizon {
             return Ok(());
         }
         Err(format!("{from} says {session} is forgotten; it is not"))
@@ -389,8 +398,7 @@ impl Checker {
                 origin.is_none_or(|origin| (origin.session, origin.number) != (session, number))
             })
         } else {
-            let ended = reckon(&self.chosen, self.limits).ended;
-            ended.get(&session).is_some_and(|end| *end <= number.0)
+            self.reckoned.ended.get(&session).is_some_and(|end| *end <= number.0)
         };
         if is_lost { Ok(()) } else { Err(format!("{from} says {number} has lost; it has not")) }
     }
@@ -501,26 +509,44 @@ impl Checker {
             return Err(format!("{from} accepted {instance} in {ballot}; nobody proposed it"));
         };
         votes.add(from.id);
-        if is_majority(*votes, self.acceptor_count) {
-            if !self.chosen.contains_key(&instance) {
-                let voters = votes.ids().collect();
-                self.news.push(Chosen { instance, ballot, by: from, voters });
-            }
-            let chosen = self.chosen.entry(instance).or_insert_with(|| entry.clone());
-            if chosen != entry {
-                return Err(format!("{instance} is chosen twice: {chosen} and {entry}"));
-            }
-            if let Some(origin) = entry.origin() {
-                self.placed.entry((origin.session, origin.number)).or_insert(instance);
-            }
+        if !is_majority(*votes, self.acceptor_count) {
+            return Ok(());
         }
+        if let Some(chosen) = self.chosen.get(&instance) {
+            if chosen == entry {
+                return Ok(());
+            }
+            return Err(format!("{instance} is chosen twice: {chosen} and {entry}"));
+        }
+        let voters = votes.ids().collect();
+        self.news.push(Chosen { instance, ballot, by: from, voters });
+        let entry = entry.clone();
+        self.on_chosen(instance, entry);
         Ok(())
+    }
+
+    /// An entry is chosen, for good.
+    fn on_chosen(&mut self, instance: Instance, entry: Entry) {
+        if let Some(origin) = entry.origin() {
+            self.placed.entry((origin.session, origin.number)).or_insert(instance);
+        }
+        if let Entry::Checkpoint { .. } = entry {
+            self.pieces.insert(instance, entry.clone());
+            self.checkpoints = checkpoints(&self.pieces);
+        }
+        self.chosen.insert(instance, entry);
+        for (instance, entry) in self.chosen.range(self.reckoned.next()..) {
+            if *instance != self.reckoned.next() {
+                break;
+            }
+            self.reckoned.take(*instance, entry);
+        }
     }
 
     /// An acceptor tells its votes in old instances.
     fn on_recalled(&mut self, from: NodeId, recalled: &Recalled) -> Result<(), Violation> {
-        let known = recalled.known.0;
-        if (1..known).any(|instance| !self.chosen.contains_key(&Instance(instance))) {
+        let known = recalled.known;
+        if known > self.reckoned.next() {
             return Err(format!("{from} says that all is decided below {known}, and it is not"));
         }
         for Voted { run, ballot } in &recalled.votes {

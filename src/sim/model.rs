@@ -70,7 +70,8 @@ pub struct World {
     learner: Arc<Learner>,
     /// What each acceptor would be if it crashed now and came back.
     stored: Vec<Arc<Acceptor>>,
-    network: BTreeSet<Arc<Envelope>>,
+    /// Shared by the worlds in which nothing else was said.
+    network: Arc<BTreeSet<Arc<Envelope>>>,
     campaigns: [u8; 2],
     boots: [u64; 2],
     /// Whether the leader has set its timer to close holes.
@@ -360,8 +361,9 @@ fn send(world: &mut World, from: Sender, fx: Effects) {
         // An address may be unknown, and then the group hears the message: every process of it may.
         let group = to.group();
         let is_left_out = matches!(message.kind(), Kind::Heartbeat | Kind::RequestAck | Kind::Echo);
-        if !is_left_out {
-            world.network.insert(Arc::new(Envelope { from, group, message }));
+        let envelope = Arc::new(Envelope { from, group, message });
+        if !is_left_out && !world.network.contains(&envelope) {
+            Arc::make_mut(&mut world.network).insert(envelope);
         }
     }
 }
@@ -380,7 +382,7 @@ impl Model for Paxos {
             learner: Arc::new(Learner::new(1, 1, self.settings.clone(), NOW)),
             stored: acceptors.clone(),
             acceptors,
-            network: BTreeSet::new(),
+            network: Arc::new(BTreeSet::new()),
             campaigns: [0; 2],
             boots: [1; 2],
             closes_holes: [false; 2],
@@ -394,7 +396,7 @@ impl Model for Paxos {
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
         let may_crash = world.crashes < self.scope.crashes;
-        for envelope in &world.network {
+        for envelope in &*world.network {
             let kind = envelope.message.kind();
             let nodes =
                 nodes(self.scope).filter(|node| kind.reaches(To::Group(envelope.group), *node));

@@ -11,16 +11,20 @@ use crate::protocol::checkpoint::{Checkpoint, Limit};
 use crate::protocol::sessions::Position;
 use crate::protocol::types::{AssignedBy, Entry, Instance, LogTime, Number, Part, Session, Value};
 
-/// What must be delivered of a log.
-#[derive(Clone, Debug, Default)]
+/// What must be delivered of a log, up to the first instance that was not taken.
+#[derive(Clone, Debug)]
 pub struct Reckoned {
+    limits: AssemblyLimits,
+    /// The instance that is taken next.
+    next: Instance,
     /// Every value that must be delivered, in order, with its instance and the last number of it.
     pub delivered: Vec<(Instance, Session, Number, Value)>,
     /// The sessions that have ended, and the first number of each that is never delivered.
     pub ended: BTreeMap<Session, u64>,
-    /// The sessions that are remembered at the end, and the stamp below which no other begins.
-    pub remembered: BTreeSet<Session>,
+    /// The sessions that are remembered, and the stamp below which no other begins.
+    sessions: BTreeMap<Session, Standing>,
     pub horizon: u64,
+    pieces: Pieces,
 }
 
 /// One session's standing.
@@ -58,32 +62,205 @@ impl Open {
     }
 }
 
-/// The whole checkpoints of `chosen`, each with the instance of its last piece.
-pub fn checkpoints(chosen: &BTreeMap<Instance, Entry>) -> Vec<(Instance, Checkpoint)> {
-    let mut found = Vec::new();
-    let mut bytes = Vec::new();
-    let (mut next, mut whole) = (None, (0, 0));
-    for (instance, entry) in chosen {
-        let Entry::Checkpoint { piece, bytes: more } = entry else {
-            next = None;
-            continue;
-        };
-        if piece.place == 0 {
-            (next, whole) = (Some((*instance, 0)), (piece.count, piece.series));
-            bytes.clear();
-        }
-        if next != Some((*instance, piece.place)) || (piece.count, piece.series) != whole {
-            next = None;
-            continue;
-        }
-        bytes.extend_from_slice(more.as_bytes());
-        next = Some((Instance(instance.0 + 1), piece.place + 1));
-        if piece.place + 1 == piece.count {
-            found.extend(Checkpoint::decode(&bytes).map(|checkpoint| (*instance, checkpoint)));
-            next = None;
+impl Reckoned {
+    /// Of a log of which nothing was taken yet.
+    pub fn new(limits: AssemblyLimits) -> Self {
+        Reckoned {
+            limits,
+            next: Instance(1),
+            delivered: Vec::new(),
+            ended: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            horizon: 0,
+            pieces: Pieces::default(),
         }
     }
-    found
+
+    /// The instance that is taken next: all below were.
+    pub fn next(&self) -> Instance {
+        self.next
+    }
+
+    /// Whether `session` is remembered.
+    pub fn remembers(&self, session: Session) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// Takes the next entry. One that is not the next is left alone.
+    pub fn take(&mut self, instance: Instance, entry: &Entry) {
+        if instance != self.next {
+            return;
+        }
+        self.next = Instance(instance.0 + 1);
+        if let Some(checkpoint) = self.pieces.read(instance, entry) {
+            self.give_up_below(checkpoint.head.idle_below);
+        }
+        if let Some(limit) = Limit::of(entry.borrowed()) {
+            self.forget(limit.sessions);
+        }
+        let Some(origin) = entry.origin() else { return };
+        let (session, number) = (origin.session, origin.number);
+        if origin.assigned_by == AssignedBy::Client {
+            if let Entry::Value { value, .. } = entry {
+                self.delivered.push((instance, session, number, value.clone()));
+            }
+            return;
+        }
+        let begins = number.0 == 1 && origin.opened.0 >= self.horizon;
+        let begun = Standing { opened: origin.opened.0.min(instance.0), ..Standing::default() };
+        let known = self.sessions.remove(&session);
+        let Some(mut standing) = known.or(begins.then_some(begun)) else { return };
+        if standing.has_ended || number.0 != standing.passed + 1 {
+            self.sessions.insert(session, standing);
+            return;
+        }
+        standing.passed += 1;
+        standing.last = instance.0;
+        let open = standing.open.take();
+        let end_at = open.as_ref().map_or(number.0, |open| open.first);
+        let is_sound = match (entry, open) {
+            (Entry::Value { value, .. }, None) => {
+                self.delivered.push((instance, session, number, value.clone()));
+                true
+            }
+            (Entry::Part { part: Part::First { value_bytes }, bytes, .. }, None) => {
+                let announced = *value_bytes as usize;
+                let is_possible = announced <= self.limits.bytes && self.limits.count > 0;
+                while is_possible && !self.has_room(announced) {
+                    self.give_up_oldest();
+                }
+                let (first, bytes) = (number.0, bytes.as_bytes().to_vec());
+                standing.open = Some(Open { first, announced, bytes, at: vec![instance] });
+                is_possible
+            }
+            (Entry::Part { part: Part::Middle, bytes, .. }, Some(mut open)) => {
+                open.bytes.extend_from_slice(bytes.as_bytes());
+                open.at.push(instance);
+                let is_sound = open.bytes.len() < open.announced;
+                standing.open = Some(open);
+                is_sound
+            }
+            (Entry::Part { part: Part::Last, bytes, .. }, Some(mut open)) => {
+                open.bytes.extend_from_slice(bytes.as_bytes());
+                let is_sound = open.bytes.len() == open.announced;
+                if is_sound {
+                    self.delivered.push((instance, session, number, Value::new(&open.bytes)));
+                }
+                is_sound
+            }
+            _ => false,
+        };
+        if !is_sound {
+            standing.has_ended = true;
+            standing.open = None;
+            standing.ends_at = end_at;
+            self.ended.insert(session, end_at);
+        }
+        self.sessions.insert(session, standing);
+    }
+
+    /// Keeps `count` sessions: those that had something delivered last.
+    fn forget(&mut self, count: u64) {
+        while self.sessions.len() as u64 > count {
+            let oldest = self.sessions.iter().min_by_key(|(_, standing)| standing.last);
+            let Some((session, opened)) = oldest.map(|(one, standing)| (*one, standing.opened))
+            else {
+                return;
+            };
+            self.sessions.remove(&session);
+            self.horizon = self.horizon.max(opened + 1);
+        }
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Open> {
+        self.sessions.values().filter_map(|standing| standing.open.as_ref())
+    }
+
+    fn has_room(&self, announced: usize) -> bool {
+        let sum = |(count, bytes), open: &Open| (count + 1, bytes + open.announced);
+        let (count, bytes) = self.open().fold((1, announced), sum);
+        count <= self.limits.count && bytes <= self.limits.bytes
+    }
+
+    /// The open values whose last part lies below `instance` are given up.
+    fn give_up_below(&mut self, instance: Instance) {
+        for (session, standing) in &mut self.sessions {
+            if standing.open.as_ref().is_some_and(|open| open.last() < Some(instance)) {
+                give_up(*session, standing, &mut self.ended);
+            }
+        }
+    }
+
+    /// The open value whose last part lies lowest is given up.
+    fn give_up_oldest(&mut self) {
+        let age = |standing: &Standing| standing.open.as_ref().and_then(Open::last);
+        let open = self.sessions.iter_mut().filter(|(_, standing)| standing.open.is_some());
+        let oldest = open.min_by_key(|(_, standing)| age(standing));
+        if let Some((session, standing)) = oldest {
+            give_up(*session, standing, &mut self.ended);
+        }
+    }
+
+    /// Whether a checkpoint says where sessions stand, and which values are open.
+    fn is_held_by(&self, checkpoint: &Checkpoint) -> bool {
+        let position = |(session, standing): (&Session, &Standing)| {
+            let (next, has_ended) = (Number(standing.next()), standing.has_ended);
+            let (last, opened) = (Instance(standing.last), Instance(standing.opened));
+            (*session, Position { next, has_ended, last, opened })
+        };
+        let open = checkpoint.open.iter().map(|value| &value.instances);
+        let keep = self.open().filter_map(|open| open.at.first()).min();
+        checkpoint.sessions.iter().copied().eq(self.sessions.iter().map(position))
+            && checkpoint.horizon.0 == self.horizon
+            && open.eq(self.open().map(|open| &open.at))
+            && checkpoint.head.keep == *keep.unwrap_or(&checkpoint.head.of)
+    }
+}
+
+fn give_up(session: Session, standing: &mut Standing, ended: &mut BTreeMap<Session, u64>) {
+    if let Some(open) = standing.open.take() {
+        standing.has_ended = true;
+        standing.ends_at = open.first;
+        ended.insert(session, open.first);
+    }
+}
+
+/// The pieces of a checkpoint that were read last, if they follow each other.
+#[derive(Clone, Debug, Default)]
+struct Pieces {
+    bytes: Vec<u8>,
+    /// The instance and the place of the piece that must come next.
+    next: Option<(Instance, u32)>,
+    /// How many there are, and which checkpoint they are of.
+    whole: (u32, u64),
+}
+
+impl Pieces {
+    /// Reads the next entry, and returns the checkpoint that it makes whole.
+    fn read(&mut self, instance: Instance, entry: &Entry) -> Option<Checkpoint> {
+        let next = self.next.take();
+        let Entry::Checkpoint { piece, bytes } = entry else { return None };
+        if piece.place == 0 {
+            self.whole = (piece.count, piece.series);
+            self.bytes.clear();
+        } else if next != Some((instance, piece.place)) || (piece.count, piece.series) != self.whole
+        {
+            return None;
+        }
+        self.bytes.extend_from_slice(bytes.as_bytes());
+        if piece.place + 1 == piece.count {
+            return Checkpoint::decode(&self.bytes);
+        }
+        self.next = Some((Instance(instance.0 + 1), piece.place + 1));
+        None
+    }
+}
+
+/// The whole checkpoints of `chosen`, each with the instance of its last piece. Other entries than
+/// their pieces need not be there.
+pub fn checkpoints(chosen: &BTreeMap<Instance, Entry>) -> Vec<(Instance, Checkpoint)> {
+    let mut pieces = Pieces::default();
+    chosen.iter().filter_map(|(at, entry)| Some((*at, pieces.read(*at, entry)?))).collect()
 }
 
 /// Checks that every checkpoint holds the state of the log below it, and trims nothing that an
@@ -93,36 +270,32 @@ pub fn check_checkpoints(
     limits: AssemblyLimits,
 ) -> Result<(), String> {
     let mut keeps = vec![Instance(1)];
+    let mut places: BTreeMap<Instance, Vec<(Instance, Checkpoint)>> = BTreeMap::new();
     for (last, checkpoint) in checkpoints(chosen) {
         let head = checkpoint.head;
-        let below: BTreeMap<_, _> =
-            chosen.range(..head.of).map(|(at, entry)| (*at, entry.clone())).collect();
-        let (reckoned, sessions) = walk(&below, limits);
-        let expected: Vec<_> = sessions
-            .iter()
-            .map(|(session, standing)| {
-                let (next, has_ended) = (Number(standing.next()), standing.has_ended);
-                let (last, opened) = (Instance(standing.last), Instance(standing.opened));
-                (*session, Position { next, has_ended, last, opened })
-            })
-            .collect();
-        let open = sessions.values().filter_map(|standing| standing.open.as_ref());
-        let open: Vec<Vec<Instance>> = open.map(|open| open.at.clone()).collect();
-        let said: Vec<_> = checkpoint.open.iter().map(|value| value.instances.clone()).collect();
-        let keep = open.iter().filter_map(|at| at.first()).min().map_or(head.of, |at| *at);
-        let name =
-            below.values().find_map(|entry| entry.origin()).map(|origin| origin.session.boot);
-        let is_named = checkpoint.name == name.unwrap_or(0);
-        let times = below.values().filter_map(Entry::origin).map(|origin| origin.time.0);
-        let is_timed = head.time.0 == times.max().unwrap_or(0);
-        let has_all = checkpoint.sessions == expected && checkpoint.horizon.0 == reckoned.horizon;
-        if !has_all || !is_named || !is_timed || said != open || head.keep != keep {
-            return Err(format!("the checkpoint at {last} is not what the log comes to: {head:?}"));
-        }
         if !keeps.contains(&head.trim) {
             return Err(format!("the checkpoint at {last} trims at {}, for no reason", head.trim));
         }
         keeps.push(head.keep);
+        places.entry(head.of).or_default().push((last, checkpoint));
+    }
+    let (mut below, mut name, mut time) = (Reckoned::new(limits), None, LogTime::NONE);
+    let mut entries = chosen.iter().peekable();
+    for (of, checkpoints) in places {
+        while let Some((instance, entry)) = entries.next_if(|(instance, _)| **instance < of) {
+            below.take(*instance, entry);
+            let Some(origin) = entry.origin() else { continue };
+            name = name.or(Some(origin.session.boot));
+            time = time.max(origin.time);
+        }
+        for (last, checkpoint) in checkpoints {
+            let head = checkpoint.head;
+            let is_named = checkpoint.name == name.unwrap_or(0);
+            if !below.is_held_by(&checkpoint) || !is_named || head.time != time {
+                let what = format!("is not what the log comes to: {head:?}");
+                return Err(format!("the checkpoint at {last} {what}"));
+            }
+        }
     }
     Ok(())
 }
@@ -156,146 +329,9 @@ fn expect_time(at: Instance, said: LogTime, expected: LogTime) -> Result<(), Str
 }
 
 /// What `chosen` comes to, up to the first instance that it does not hold.
+#[cfg(test)]
 pub fn reckon(chosen: &BTreeMap<Instance, Entry>, limits: AssemblyLimits) -> Reckoned {
-    walk(chosen, limits).0
-}
-
-/// The same, and where the sessions stand then.
-fn walk(
-    chosen: &BTreeMap<Instance, Entry>,
-    limits: AssemblyLimits,
-) -> (Reckoned, BTreeMap<Session, Standing>) {
-    let ends: BTreeMap<Instance, Instance> = checkpoints(chosen)
-        .into_iter()
-        .map(|(last, checkpoint)| (last, checkpoint.head.idle_below))
-        .collect();
-    let mut reckoned = Reckoned::default();
-    let mut sessions: BTreeMap<Session, Standing> = BTreeMap::new();
-    for (place, (instance, entry)) in (1..).zip(chosen) {
-        if instance.0 != place {
-            break;
-        }
-        if let Some(idle_below) = ends.get(instance) {
-            give_up_below(&mut sessions, *idle_below, &mut reckoned);
-        }
-        if let Some(limit) = Limit::of(entry.borrowed()) {
-            forget(&mut sessions, limit.sessions, &mut reckoned);
-        }
-        let Some(origin) = entry.origin() else { continue };
-        let (session, number) = (origin.session, origin.number);
-        let mut hand_out = |value: Value| {
-            reckoned.delivered.push((*instance, session, number, value));
-        };
-        if origin.assigned_by == AssignedBy::Client {
-            if let Entry::Value { value, .. } = entry {
-                hand_out(value.clone());
-            }
-            continue;
-        }
-        let begins = number.0 == 1 && origin.opened.0 >= reckoned.horizon;
-        let begun = Standing { opened: origin.opened.0.min(instance.0), ..Standing::default() };
-        let known = sessions.remove(&session);
-        let Some(mut standing) = known.or(begins.then_some(begun)) else { continue };
-        if standing.has_ended || number.0 != standing.passed + 1 {
-            sessions.insert(session, standing);
-            continue;
-        }
-        standing.passed += 1;
-        standing.last = instance.0;
-        let open = standing.open.take();
-        let end_at = open.as_ref().map_or(number.0, |open| open.first);
-        let is_sound = match (entry, open) {
-            (Entry::Value { value, .. }, None) => {
-                hand_out(value.clone());
-                true
-            }
-            (Entry::Part { part: Part::First { value_bytes }, bytes, .. }, None) => {
-                let announced = *value_bytes as usize;
-                let is_possible = announced <= limits.bytes && limits.count > 0;
-                while is_possible && !has_room(&sessions, announced, limits) {
-                    give_up_oldest(&mut sessions, &mut reckoned);
-                }
-                let (first, bytes) = (number.0, bytes.as_bytes().to_vec());
-                standing.open = Some(Open { first, announced, bytes, at: vec![*instance] });
-                is_possible
-            }
-            (Entry::Part { part: Part::Middle, bytes, .. }, Some(mut open)) => {
-                open.bytes.extend_from_slice(bytes.as_bytes());
-                open.at.push(*instance);
-                let is_sound = open.bytes.len() < open.announced;
-                standing.open = Some(open);
-                is_sound
-            }
-            (Entry::Part { part: Part::Last, bytes, .. }, Some(mut open)) => {
-                open.bytes.extend_from_slice(bytes.as_bytes());
-                let is_sound = open.bytes.len() == open.announced;
-                if is_sound {
-                    hand_out(Value::new(&open.bytes));
-                }
-                is_sound
-            }
-            _ => false,
-        };
-        if !is_sound {
-            standing.has_ended = true;
-            standing.open = None;
-            standing.ends_at = end_at;
-            reckoned.ended.insert(session, end_at);
-        }
-        sessions.insert(session, standing);
-    }
-    reckoned.remembered = sessions.keys().copied().collect();
-    (reckoned, sessions)
-}
-
-/// Keeps `count` sessions: those that had something delivered last.
-fn forget(sessions: &mut BTreeMap<Session, Standing>, count: u64, reckoned: &mut Reckoned) {
-    while sessions.len() as u64 > count {
-        let oldest = sessions.iter().min_by_key(|(_, standing)| standing.last);
-        let Some((session, opened)) = oldest.map(|(one, standing)| (*one, standing.opened)) else {
-            return;
-        };
-        sessions.remove(&session);
-        reckoned.horizon = reckoned.horizon.max(opened + 1);
-    }
-}
-
-/// The open values whose last part lies below `instance` are given up.
-fn give_up_below(
-    sessions: &mut BTreeMap<Session, Standing>,
-    instance: Instance,
-    reckoned: &mut Reckoned,
-) {
-    for (session, standing) in sessions {
-        if standing.open.as_ref().is_some_and(|open| open.last() < Some(instance)) {
-            give_up(*session, standing, reckoned);
-        }
-    }
-}
-
-fn give_up(session: Session, standing: &mut Standing, reckoned: &mut Reckoned) {
-    if let Some(open) = standing.open.take() {
-        standing.has_ended = true;
-        standing.ends_at = open.first;
-        reckoned.ended.insert(session, open.first);
-    }
-}
-
-fn has_room(
-    sessions: &BTreeMap<Session, Standing>,
-    announced: usize,
-    limits: AssemblyLimits,
-) -> bool {
-    let open = sessions.values().filter_map(|standing| standing.open.as_ref());
-    let (count, bytes) =
-        open.fold((1, announced), |(count, bytes), open| (count + 1, bytes + open.announced));
-    count <= limits.count && bytes <= limits.bytes
-}
-
-/// The open value whose last part lies lowest is given up.
-fn give_up_oldest(sessions: &mut BTreeMap<Session, Standing>, reckoned: &mut Reckoned) {
-    let age = |standing: &Standing| standing.open.as_ref().and_then(Open::last);
-    let open = sessions.iter_mut().filter(|(_, standing)| standing.open.is_some());
-    let Some((session, standing)) = open.min_by_key(|(_, standing)| age(standing)) else { return };
-    give_up(*session, standing, reckoned);
+    let mut reckoned = Reckoned::new(limits);
+    chosen.iter().for_each(|(instance, entry)| reckoned.take(*instance, entry));
+    reckoned
 }

@@ -7,7 +7,7 @@ use crate::protocol::actor::Delivery;
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::client::ClientTally;
 use crate::protocol::types::{Entry, Instance, NodeId, Part, Sender, Session, Value};
-use crate::sim::series::{check_checkpoints, check_times, checkpoints, reckon};
+use crate::sim::series::{check_checkpoints, check_times};
 
 impl Checker {
     /// A learner handed out a value.
@@ -95,8 +95,7 @@ impl Checker {
         if self.begun.get(&from) == Some(&instance) && self.delivered(from).is_empty() {
             return Ok(());
         }
-        let is_checkpoint =
-            checkpoints(&self.chosen).iter().any(|(_, one)| one.head.of == instance);
+        let is_checkpoint = self.checkpoints.iter().any(|(_, one)| one.head.of == instance);
         if !is_checkpoint || !self.delivered(from).is_empty() {
             return Err(format!("{} begins at {instance} without a checkpoint", from.node));
         }
@@ -116,7 +115,7 @@ impl Checker {
     fn on_fetched(&mut self, from: Sender, head: Head) -> Result<(), Violation> {
         let mine = self.delivered.remove(&from).unwrap_or_default();
         let begun = self.begun.get(&from).copied().unwrap_or(Instance::FIRST);
-        let reckoned = reckon(&self.chosen, self.limits).delivered;
+        let reckoned = &self.reckoned.delivered;
         let expected = reckoned.iter().filter(|(instance, ..)| *instance >= begun);
         for ((instance, value), (at, _, _, of)) in mine.iter().zip(expected) {
             if (at, of) != (instance, value) {
@@ -131,7 +130,7 @@ impl Checker {
 
     /// Below which instance the log is trimmed by what is chosen.
     pub fn trimmed(&self) -> Instance {
-        let trims = checkpoints(&self.chosen).into_iter().map(|(_, one)| one.head.trim);
+        let trims = self.checkpoints.iter().map(|(_, one)| one.head.trim);
         trims.max().unwrap_or(Instance::FIRST)
     }
 
@@ -141,7 +140,7 @@ impl Checker {
     }
 
     fn expect_decided_below(&self, from: NodeId, first: Instance) -> Result<(), Violation> {
-        if self.chosen.range(..first).count() as u64 == first.0 - 1 {
+        if first <= self.reckoned.next() {
             return Ok(());
         }
         Err(format!("{from} needs nothing below {first}, and not all of that is chosen"))
@@ -155,7 +154,7 @@ impl Checker {
         }
         let is_kept = |one: &(Instance, Checkpoint)| one.1.head.keep == first;
         self.expect_decided_below(from, first)?;
-        if checkpoints(&self.chosen).iter().any(is_kept) || self.restored.contains(&(from, first)) {
+        if self.checkpoints.iter().any(is_kept) || self.restored.contains(&(from, first)) {
             return Ok(());
         }
         Err(format!(
@@ -173,7 +172,7 @@ impl Checker {
     pub fn check_order(&self) -> Result<(), Violation> {
         check_checkpoints(&self.chosen, self.limits)?;
         check_times(&self.chosen, &self.times)?;
-        let reckoned = reckon(&self.chosen, self.limits).delivered;
+        let reckoned = &self.reckoned.delivered;
         for (learner, begun) in &self.begun {
             let mut expected = reckoned.iter().filter(|(instance, ..)| instance >= begun);
             for (instance, value) in self.delivered(*learner) {
@@ -198,7 +197,7 @@ impl Checker {
             }
         }
         let mut numbers: BTreeMap<Session, usize> = BTreeMap::new();
-        for (instance, session, number, value) in &reckoned {
+        for (instance, session, number, value) in reckoned {
             let Some((typed, None)) = self.typed.get(session) else { continue };
             let count = numbers.entry(*session).or_default();
             if typed.get(*count) != Some(value) {
@@ -216,7 +215,7 @@ impl Checker {
         learners: impl Iterator<Item = Sender>,
         clients: impl Iterator<Item = (Session, ClientTally, bool)>,
     ) -> Result<(), Violation> {
-        let reckoned = reckon(&self.chosen, self.limits).delivered;
+        let reckoned = &self.reckoned.delivered;
         for learner in learners {
             let count = self.delivered(learner).len();
             let begun = self.begun.get(&learner).copied().unwrap_or(Instance::FIRST);

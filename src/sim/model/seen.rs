@@ -41,7 +41,7 @@ impl Seen {
                 seen.decided.extend((page.from.0..).map(Instance).zip(entries));
             }
         }
-        for envelope in &world.network {
+        for envelope in &*world.network {
             let acceptor = envelope.from.node.id;
             match &envelope.message {
                 Message::Accept(accept) => {
