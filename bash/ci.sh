@@ -8,8 +8,12 @@ set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 cd -- "$PAXOS_HOME"
 
-# step WHAT: says what comes now, and how many seconds have passed.
+# step WHAT: says what comes now, and how many seconds have passed. What has failed aside ends all.
 step() {
+    local name
+    for name in "${!aside_pid[@]}"; do
+        kill -0 "${aside_pid[$name]}" 2>/dev/null || gather "$name"
+    done
     printf '\n== %s (after %d s)\n' "$*" "$SECONDS"
 }
 
@@ -46,10 +50,13 @@ beside() {
     aside "$@"
 }
 
-# gather NAME: waits for what was begun aside, shows what it said, and fails as it did.
+# gather NAME: waits for what was begun aside, shows what it said, and fails as it did; once.
 gather() {
-    local status=0
-    wait "${aside_pid[$1]}" || status=$?
+    local pid=${aside_pid[$1]:-} status=0
+    [ -n "$pid" ] || return 0
+    unset "aside_pid[$1]"
+    wait "$pid" || status=$?
+    printf '\n-- %s has ended (seen after %d s)\n' "$1" "$SECONDS"
     cat "$place/$1.out" "$place/$1.err"
     [ "$status" -eq 0 ] || refuse "ci.sh: $1: status $status"
 }
@@ -68,8 +75,13 @@ paxos=$(release_binary "$PWD")
 step "format"
 cargo fmt --all --check
 
-# Lints and documentation are built elsewhere, and by one thread most of the time.
-beside release cargo build --release --bin paxos
+# Tests come as early as they can, and what needs only processors goes on beside them. Builds of other
+# profiles than theirs do not wait for each other; lints, the library alone and the documentation do.
+beside tests cargo test --profile ci --no-run
+aside clippy cargo clippy --workspace --all-targets --quiet -- -D warnings
+aside library cargo check --no-default-features --lib --quiet
+aside doc env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+aside release cargo build --release --bin paxos
 
 step "scripts"
 for script in bash/*.sh bash/test_runs/*.sh docker/*.sh systemd/*.sh benches/peers/*.sh kv/*.sh .ci/run; do
@@ -85,18 +97,12 @@ else
     skip "shellcheck is not installed, so scripts are checked for syntax only"
 fi
 
-step "lints"
-cargo clippy --workspace --all-targets --quiet -- -D warnings
-
-step "the library alone, without what the command line needs"
-cargo check --no-default-features --lib --quiet
+step "dependencies"
 for crate in clap env_logger indicatif signal-hook; do
     if cargo tree --no-default-features -e normal --prefix none | grep -q "^$crate "; then
         refuse "ci.sh: the library depends on $crate; it is for the feature cli alone"
     fi
 done
-
-step "dependencies"
 if ! command -v cargo-deny >/dev/null; then
     skip "cargo-deny is not installed, so licences, sources and advisories of dependencies are not checked"
 elif cargo deny fetch db >/dev/null 2>&1; then
@@ -111,9 +117,6 @@ else
     skip "cargo-machete is not installed, so nobody looks for dependencies that are not used"
 fi
 
-step "documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-
 step "the book"
 if command -v mdbook >/dev/null; then
     mdbook build docs
@@ -121,22 +124,35 @@ else
     skip "mdBook is not installed, so docs/ is not made into a book"
 fi
 
-step "release build"
-gather release
-
 step "tests are built"
-cargo test --profile ci --no-run
+gather tests
 cargo test --profile ci --no-run --lib --features bugs
-
+cargo test --profile ci --no-run --package paxos-kv
 aside hunt bash/bugs.sh
-aside seeds "$paxos" simulate --seeds 2000
-aside lasting "$paxos" simulate --lasting --seeds 500
 
 step "tests"
 # They wait for each other's processes more than for processors. At most four clusters run at a time;
-# two threads more are for tests that wait until no other cluster runs.
-export RUST_TEST_THREADS=6
-cargo test --profile ci --no-fail-fast
+# four threads more are for tests that wait until no other cluster runs. Those would wait for a whole
+# minute if the soak came among them: it goes on beside the unit tests.
+export RUST_TEST_THREADS=8
+soak=soak::a_minute_of_kills_while_most_of_the_log_is_removed
+beside soak cargo test --profile ci --test system -- --exact "$soak"
+cargo test --profile ci --no-fail-fast -- --skip "$soak"
+gather soak
+
+step "lints"
+gather clippy
+
+step "the library alone, without what the command line needs"
+gather library
+
+step "documentation"
+gather doc
+
+step "release build"
+gather release
+aside seeds "$paxos" simulate --seeds 2000
+aside lasting "$paxos" simulate --lasting --seeds 500
 
 step "the store"
 cargo test --profile ci --package paxos-kv --no-fail-fast
@@ -163,15 +179,16 @@ else
     skip "no network namespace with IPv6 is allowed here"
 fi
 
+step "benches run"
+cargo test --profile ci --quiet --bench protocol --bench wire --bench storage --bench timer_wheel --bench cluster
+cargo bench --profile ci --quiet --no-run --bench compare
+
 step "deliberate bugs"
 gather hunt
 
 step "seeds of the simulator"
 gather seeds
 gather lasting
-
-step "benches run"
-cargo test --profile ci --quiet --bench protocol --bench wire --bench storage --bench timer_wheel --bench cluster
 
 step "axes: nothing grows out of proportion"
 PROFILE=ci SMALL=1 bash/axes.sh 1 0.5

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::reading::Reading;
 use super::record::Chosen;
-use super::series::{Reckoned, checkpoints};
+use super::series::Reckoned;
 use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::message::{
@@ -523,24 +523,6 @@ impl Checker {
         let entry = entry.clone();
         self.on_chosen(instance, entry);
         Ok(())
-    }
-
-    /// An entry is chosen, for good.
-    fn on_chosen(&mut self, instance: Instance, entry: Entry) {
-        if let Some(origin) = entry.origin() {
-            self.placed.entry((origin.session, origin.number)).or_insert(instance);
-        }
-        if let Entry::Checkpoint { .. } = entry {
-            self.pieces.insert(instance, entry.clone());
-            self.checkpoints = checkpoints(&self.pieces);
-        }
-        self.chosen.insert(instance, entry);
-        for (instance, entry) in self.chosen.range(self.reckoned.next()..) {
-            if *instance != self.reckoned.next() {
-                break;
-            }
-            self.reckoned.take(*instance, entry);
-        }
     }
 
     /// An acceptor tells its votes in old instances.

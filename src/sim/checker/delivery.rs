@@ -7,9 +7,27 @@ use crate::protocol::actor::Delivery;
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::client::ClientTally;
 use crate::protocol::types::{Entry, Instance, NodeId, Part, Sender, Session, Value};
-use crate::sim::series::{check_checkpoints, check_times};
+use crate::sim::series::{check_checkpoints, check_times, checkpoints};
 
 impl Checker {
+    /// An entry is chosen, for good.
+    pub(super) fn on_chosen(&mut self, instance: Instance, entry: Entry) {
+        if let Some(origin) = entry.origin() {
+            self.placed.entry((origin.session, origin.number)).or_insert(instance);
+        }
+        if let Entry::Checkpoint { .. } = entry {
+            self.pieces.insert(instance, entry.clone());
+            self.checkpoints = checkpoints(&self.pieces);
+        }
+        self.chosen.insert(instance, entry);
+        for (instance, entry) in self.chosen.range(self.reckoned.next()..) {
+            if *instance != self.reckoned.next() {
+                break;
+            }
+            self.reckoned.take(*instance, entry);
+        }
+    }
+
     /// A learner handed out a value.
     pub fn on_deliver(&mut self, from: Sender, delivery: &Delivery) -> Result<(), Violation> {
         let page = match delivery {
