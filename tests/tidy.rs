@@ -180,6 +180,7 @@ fn each_edge_has_one_place() {
         "src/clock.rs",
         "src/embed/descriptor.rs",
         "src/net/multicast.rs",
+        "src/net/readiness.rs",
         "src/runtime/metrics/http.rs",
         "src/runtime/parent.rs",
         "src/stdio.rs",

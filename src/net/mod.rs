@@ -8,6 +8,7 @@ pub mod memory;
 pub mod multicast;
 pub mod needed;
 mod reader;
+pub mod readiness;
 pub mod rejoin;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 use crate::protocol::types::{NodeId, Role, To};
 use datagrams::Datagrams;
+use readiness::Readiness;
 
 /// The longest payload that UDP over IPv4 carries, in bytes.
 pub const UDP_PAYLOAD_MAX: usize = 65507;
@@ -204,6 +206,13 @@ pub trait DatagramReceiver: Send {
 
     /// How many datagrams were dropped so far because nobody fetched them in time.
     fn dropped(&self) -> u64;
+}
+
+/// A receiver with a socket, even if it is not always the same one.
+pub trait Polled: DatagramReceiver {
+    /// Asks the socket for datagrams that have arrived only after `readiness` has named it, and so
+    /// every socket that takes its place.
+    fn wait_for(&mut self, readiness: Arc<Readiness>);
 }
 
 impl<R: DatagramReceiver + ?Sized> DatagramReceiver for Box<R> {

@@ -22,6 +22,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use super::datagrams::Datagrams;
 use super::interface::Interface;
 use super::reader::{Reader, take_together};
+use super::readiness::Readiness;
 use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups, drops};
 use crate::protocol::types::{NodeId, Role};
 
@@ -162,6 +163,11 @@ impl MulticastReceiver {
         self
     }
 
+    /// From now on polls only after `readiness` has named the socket.
+    pub fn wait_for(&mut self, readiness: &Readiness) {
+        self.reader.wait_for(readiness, &self.socket);
+    }
+
     /// Another handle on the socket, for code that must know where a datagram comes from.
     pub fn handle(&self) -> io::Result<UdpSocket> {
         self.socket.try_clone()
@@ -219,6 +225,11 @@ impl PrivateReceiver {
         let inode = inode_of(&socket);
         take_together(&*socket);
         PrivateReceiver { socket, inode, reader: Reader::new() }
+    }
+
+    /// From now on polls only after `readiness` has named the socket.
+    pub fn wait_for(&mut self, readiness: &Readiness) {
+        self.reader.wait_for(readiness, &*self.socket);
     }
 }
 

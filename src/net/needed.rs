@@ -7,14 +7,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 
 use log::warn;
 
-use super::DatagramReceiver;
 use super::interface::host_interfaces;
 use super::multicast::{NetError, PATIENCE};
+use super::readiness::Readiness;
 use super::rejoin::{Recipe, Rejoining};
+use super::{DatagramReceiver, Polled};
 use crate::clock::Pace;
 
 /// Says whether a group carries anything that is needed now.
@@ -26,6 +28,8 @@ pub struct Needed {
     address: SocketAddr,
     recipe: Recipe,
     receiver: Option<Rejoining>,
+    /// Names the socket before it is polled.
+    readiness: Option<Arc<Readiness>>,
     /// How many datagrams were dropped at sockets that are closed by now.
     dropped: u64,
     try_pace: Pace,
@@ -41,7 +45,8 @@ impl Needed {
     pub fn join(address: SocketAddr, recipe: Recipe, need: Need) -> Result<Self, NetError> {
         let host = host_interfaces().unwrap_or_default();
         let receiver = Some(Rejoining::join(address, recipe.clone(), &host)?);
-        Ok(Needed { need, address, recipe, receiver, dropped: 0, try_pace: Pace::default() })
+        let (readiness, try_pace) = (None, Pace::default());
+        Ok(Needed { need, address, recipe, receiver, readiness, dropped: 0, try_pace })
     }
 
     /// The socket, while there is one.
@@ -59,7 +64,10 @@ impl Needed {
             return;
         }
         match self.recipe.join_anew(self.address) {
-            Ok(receiver) => {
+            Ok(mut receiver) => {
+                if let Some(readiness) = &self.readiness {
+                    receiver.wait_for(Arc::clone(readiness));
+                }
                 (self.receiver, self.try_pace) = (Some(receiver), Pace::default());
             }
             Err(what) => warn!("hears nothing of {}: {what}", self.address),
@@ -89,10 +97,18 @@ impl DatagramReceiver for Needed {
     }
 }
 
+impl Polled for Needed {
+    fn wait_for(&mut self, readiness: Arc<Readiness>) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.wait_for(Arc::clone(&readiness));
+        }
+        self.readiness = Some(readiness);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::super::interface::{Interface, InterfaceChoice};
@@ -104,7 +120,29 @@ mod tests {
 
     #[test]
     fn a_group_is_heard_while_it_is_needed() {
-        let group = SocketAddr::from((Ipv4Addr::new(239, 255, 77, 3), 20_731));
+        let waiting = |receiver: &mut Needed| receiver.receive(&mut [0; 8]).unwrap();
+        hear_while_needed(20_731, &mut |_| {}, waiting);
+    }
+
+    #[test]
+    fn a_socket_is_named_before_it_is_polled_however_often_it_was_opened() {
+        let readiness = Arc::new(Readiness::open().unwrap());
+        let mut watch = |receiver: &mut Needed| receiver.wait_for(Arc::clone(&readiness));
+        let polling = |receiver: &mut Needed| {
+            assert_eq!(receiver.try_receive(&mut [0; 8]).unwrap(), None, "it was not named");
+            readiness.look();
+            receiver.try_receive(&mut [0; 8]).unwrap()
+        };
+        hear_while_needed(20_732, &mut watch, polling);
+    }
+
+    /// Prepares a receiver by `prepare`, and receives by `receive` while it is needed and is not.
+    fn hear_while_needed(
+        port: u16,
+        prepare: &mut dyn FnMut(&mut Needed),
+        receive: impl Fn(&mut Needed) -> Option<usize>,
+    ) {
+        let group = SocketAddr::from((Ipv4Addr::new(239, 255, 77, 3), port));
         let options = Options { interface: Interface::LOOPBACK, ttl: 0, buffer_bytes: 1 << 16 };
         let choice = InterfaceChoice::Name("lo".to_owned());
         let recipe = Recipe { choice, options, clock: Clock::start() };
@@ -119,12 +157,13 @@ mod tests {
         let need = Arc::clone(&is_needed);
         let need: Need = Box::new(move || need.load(Ordering::Relaxed));
         let mut receiver = Needed::join(group, recipe, need).unwrap();
+        prepare(&mut receiver);
         let mut hears = |is_needed_now: bool| {
             is_needed.store(is_needed_now, Ordering::Relaxed);
             // The change is noticed when the receiver is asked.
             let before = receiver.try_receive(&mut [0; 8]).unwrap();
             sender.send(Role::Acceptor, b"value".into()).unwrap();
-            let received = [receiver.receive(&mut [0; 8]).unwrap(), before];
+            let received = [receive(&mut receiver), before];
             (received, receiver.source().is_some())
         };
         assert_eq!(hears(true), ([Some(5), None], true));

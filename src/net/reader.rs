@@ -12,6 +12,7 @@ use nix::sys::socket::{
 };
 
 use super::UDP_PAYLOAD_MAX;
+use super::readiness::{Mark, Readiness};
 
 /// Lets the kernel hand over several datagrams of one source as one piece. A kernel without this
 /// hands over one at a time, as before.
@@ -30,12 +31,20 @@ pub struct Reader {
     source: Option<SocketAddr>,
     /// Room for the kernel's note about a piece: how long each datagram is.
     notes: Vec<u8>,
+    /// Whether there may be anything to read, when the socket is polled.
+    mark: Mark,
 }
 
 impl Reader {
     /// Nothing is read yet.
     pub fn new() -> Self {
-        Reader { piece: Vec::new(), from: 0, each: 0, source: None, notes: cmsg_space!(i32) }
+        let (notes, mark) = (cmsg_space!(i32), Mark::default());
+        Reader { piece: Vec::new(), from: 0, each: 0, source: None, notes, mark }
+    }
+
+    /// From now on polls `socket`, the one it reads, only after `readiness` has named it.
+    pub fn wait_for(&mut self, readiness: &Readiness, socket: &impl AsFd) {
+        self.mark = readiness.watch(socket);
     }
 
     /// The source of the last datagram.
@@ -54,6 +63,9 @@ impl Reader {
     ) -> io::Result<Option<usize>> {
         if self.from < self.piece.len() {
             return Ok(Some(self.next_of_piece(buffer)));
+        }
+        if polling && !self.mark.is_set() {
+            return Ok(None);
         }
         if buffer.len() < UDP_PAYLOAD_MAX {
             // A piece may be longer than any of its datagrams.
@@ -98,7 +110,11 @@ impl Reader {
         let received = recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, notes, flags);
         let received = match received {
             Ok(received) => received,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(None),
+            Err(Errno::EAGAIN) => {
+                self.mark.clear();
+                return Ok(None);
+            }
+            Err(Errno::EINTR) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let each = received.cmsgs()?.find_map(|note| match note {

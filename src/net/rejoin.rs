@@ -24,7 +24,8 @@ use parking_lot::Mutex;
 use super::datagrams::Datagrams;
 use super::interface::{HostInterface, Interface, InterfaceChoice, host_interfaces};
 use super::multicast::{MulticastReceiver, MulticastSender, NetError, Options, PrivateReceiver};
-use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups};
+use super::readiness::Readiness;
+use super::{AddressedSender, DatagramReceiver, DatagramSender, Groups, Polled};
 use crate::clock::{self, Clock, Pace};
 use crate::protocol::types::{NodeId, Role, Time};
 
@@ -129,6 +130,8 @@ pub struct Rejoining {
     recipe: Recipe,
     address: SocketAddr,
     receiver: MulticastReceiver,
+    /// Names the socket before it is polled.
+    readiness: Option<Arc<Readiness>>,
     /// The addresses of this host.
     own: Vec<IpAddr>,
     /// Whether anything, and whether other hosts, were heard since the last look at the clock.
@@ -161,6 +164,7 @@ impl Rejoining {
             recipe,
             address,
             receiver,
+            readiness: None,
             own: addresses(host),
             heard: [false; 2],
             anybody: Silence::new(now),
@@ -249,6 +253,9 @@ impl Rejoining {
         match MulticastReceiver::join(self.address, options) {
             Ok(receiver) => {
                 (self.receiver, self.recipe.options) = (receiver.taking_together(), options);
+                if let Some(readiness) = &self.readiness {
+                    self.receiver.wait_for(readiness);
+                }
                 (self.own, self.is_gone) = (addresses(&host), false);
                 warn!(
                     "the interface {} was recreated: rejoined {}",
@@ -282,6 +289,13 @@ impl DatagramReceiver for Rejoining {
     }
 }
 
+impl Polled for Rejoining {
+    fn wait_for(&mut self, readiness: Arc<Readiness>) {
+        self.receiver.wait_for(&readiness);
+        self.readiness = Some(readiness);
+    }
+}
+
 fn addresses(host: &[HostInterface]) -> Vec<IpAddr> {
     host.iter().flat_map(|one| one.addresses.iter().map(|(address, _)| *address)).collect()
 }
@@ -310,6 +324,8 @@ pub struct Private {
     /// How often sockets had been opened when this one was.
     opened: u32,
     receiver: PrivateReceiver,
+    /// Names the socket before it is polled.
+    readiness: Option<Arc<Readiness>>,
 }
 
 impl Private {
@@ -318,7 +334,10 @@ impl Private {
         let opened = of.opened.load(Ordering::Acquire);
         let receivers = of.state.lock().sender.private().into_iter().enumerate();
         receivers
-            .map(|(place, receiver)| Private { of: Arc::clone(of), place, opened, receiver })
+            .map(|(place, receiver)| {
+                let of = Arc::clone(of);
+                Private { of, place, opened, receiver, readiness: None }
+            })
             .collect()
     }
 
@@ -331,6 +350,9 @@ impl Private {
         self.opened = opened;
         if let Some(receiver) = self.of.state.lock().sender.private().into_iter().nth(self.place) {
             self.receiver = receiver;
+            if let Some(readiness) = &self.readiness {
+                self.receiver.wait_for(readiness);
+            }
         }
     }
 }
@@ -352,6 +374,13 @@ impl DatagramReceiver for Private {
 
     fn dropped(&self) -> u64 {
         self.receiver.dropped()
+    }
+}
+
+impl Polled for Private {
+    fn wait_for(&mut self, readiness: Arc<Readiness>) {
+        self.receiver.wait_for(&readiness);
+        self.readiness = Some(readiness);
     }
 }
 

@@ -34,7 +34,7 @@ use crate::net::lossy::{Losing, Lossy};
 use crate::net::multicast::Options;
 use crate::net::needed::Needed;
 use crate::net::rejoin::{Private, Recipe, Rejoining, Reopening};
-use crate::net::{AddressedSender, DatagramReceiver, Group, Groups};
+use crate::net::{AddressedSender, DatagramReceiver, Group, Groups, Polled};
 use crate::protocol::actor::Actor;
 use crate::protocol::message::Interest;
 use crate::protocol::settings::Settings;
@@ -79,7 +79,7 @@ pub(crate) struct Process {
 
 /// A socket at which a process hears others.
 struct Listening {
-    socket: Box<dyn DatagramReceiver>,
+    socket: Box<dyn Polled>,
     /// Messages to these arrive there.
     addressees: Vec<To>,
     /// Whether the address is that of a member of a list.
@@ -263,6 +263,9 @@ impl Process {
 
     /// Its loop will run there.
     pub fn run_at(&mut self, place: LoopPlace) {
+        for listening in &mut self.listening {
+            listening.socket.wait_for(Arc::clone(place.readiness()));
+        }
         self.place = Some(place);
     }
 

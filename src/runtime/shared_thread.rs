@@ -5,7 +5,9 @@
 //! faster. In return no role goes on while another waits for its disk, so it is not the default.
 //!
 //! Each role keeps its loop, inbox, sockets and store. A turn is the same as in a thread of its
-//! own, so nothing is answered before it is stored.
+//! own, so nothing is answered before it is stored. While the thread polls, it asks the kernel for
+//! the sockets of all roles at once (`net/readiness.rs`). The acceptor comes first, because all
+//! others wait for its vote, and for nothing that the other roles do with the same value.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +21,8 @@ use super::inbox::{Event, Inbox};
 use super::role_loop::{Ended, Failure};
 use crate::clock::Clock;
 use crate::logging;
-use crate::protocol::types::{NodeId, Time};
+use crate::net::readiness::Readiness;
+use crate::protocol::types::{NodeId, Role, Time};
 
 /// A role loop as one of several of a thread.
 pub trait Tenant: Send {
@@ -83,8 +86,11 @@ impl Seat {
 }
 
 /// A place in the thread that no role has taken yet.
+#[derive(Clone)]
 pub struct LoopPlace {
     seats: Sender<Seat>,
+    /// Names the sockets of all loops there before they are polled.
+    readiness: Arc<Readiness>,
     thread: Arc<JoinHandle<()>>,
 }
 
@@ -100,11 +106,21 @@ impl LoopPlace {
         busy_poll: Duration,
     ) -> io::Result<Vec<LoopPlace>> {
         let (seats, taken) = bounded(count);
-        let run = move || run(taken.iter().collect(), clock, BusyPoll::new(busy_poll));
+        let readiness = Arc::new(Readiness::open()?);
+        let named = Arc::clone(&readiness);
+        let run = move || {
+            let mut seats: Vec<Seat> = taken.iter().collect();
+            seats.sort_by_key(|seat| seat.tenant.node().role != Role::Acceptor);
+            run(seats, clock, BusyPoll::new(busy_poll), &named);
+        };
         let thread = thread::Builder::new().name("role-loops".to_owned()).spawn(run)?;
-        let thread = Arc::new(thread);
-        let place = || LoopPlace { seats: seats.clone(), thread: Arc::clone(&thread) };
-        Ok((0..count).map(|_| place()).collect())
+        let place = LoopPlace { seats, readiness, thread: Arc::new(thread) };
+        Ok(vec![place; count])
+    }
+
+    /// Names the sockets of the loops there before they are polled.
+    pub fn readiness(&self) -> &Arc<Readiness> {
+        &self.readiness
     }
 
     /// Lets `tenant` run there. How it ends is sent to `ended` once its loop is gone.
@@ -120,11 +136,12 @@ impl LoopPlace {
 }
 
 /// Runs these loops until the last of them has ended.
-fn run(mut seats: Vec<Seat>, clock: Clock, mut busy_poll: BusyPoll) {
+fn run(mut seats: Vec<Seat>, clock: Clock, mut busy_poll: BusyPoll, readiness: &Readiness) {
     seats.retain_mut(|seat| seat.goes_on(|tenant| tenant.begin()));
     let mut idle_since = clock.now();
     while !seats.is_empty() {
         let now = clock.now();
+        readiness.look();
         if take_turns(&mut seats, now) {
             idle_since = clock.now();
         } else if now < idle_since + busy_poll.window() {
