@@ -42,8 +42,10 @@ data      data
 retain    64MiB
 snapshots snapshots
 keepers   1 2 3
-# Three processes share this host, so none may spend its time polling.
-busy_poll_us 0
+# Three processes share this host, so the roles of each take turns in one thread, and none polls for
+# longer than it takes to hand a datagram from one thread to another.
+role_threads shared
+busy_poll_us 5
 CONF
 
 addresses=()

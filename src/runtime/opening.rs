@@ -162,6 +162,9 @@ pub(crate) fn introduce<'a>(
         process.meet(others);
     }
     let places = Process::places(&processes)?;
+    if !places.is_empty() {
+        Process::hear_together(&mut processes);
+    }
     processes.into_iter().zip(places).for_each(|(process, place)| process.run_at(place));
     Ok(())
 }

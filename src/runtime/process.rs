@@ -38,7 +38,7 @@ use crate::net::{AddressedSender, DatagramReceiver, Group, Groups, Polled};
 use crate::protocol::actor::Actor;
 use crate::protocol::message::Interest;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{NodeId, Sender, To};
+use crate::protocol::types::{NodeId, Role, Sender, To};
 use crate::results::output::Output;
 use crate::snapshots::keeper::Errands;
 use crate::storage::AcceptorStore;
@@ -72,6 +72,8 @@ pub(crate) struct Process {
     pub errands: Option<Errands>,
     settings: Settings,
     listening: Vec<Listening>,
+    /// Roles of this process that hear its group by its socket.
+    guests: Neighbours,
     /// Whether only processes of this host reach it.
     is_within_host: bool,
     loss: Losing,
@@ -221,6 +223,7 @@ impl Process {
             errands: None,
             settings: settings.clone(),
             listening,
+            guests: Neighbours::default(),
             is_within_host: is_within_host(&config.groups, place.interface),
             loss,
         })
@@ -248,6 +251,27 @@ impl Process {
     pub fn meet(&mut self, others: Vec<Neighbour>) {
         self.codec.share_process(others.iter().map(|other| other.sender));
         self.neighbours = Neighbours::new(others);
+    }
+
+    /// Lets these, whose loops share a thread, share sockets as well: each group that several hear
+    /// is heard once, by the role that it belongs to. Roles with a thread each do not, for each would
+    /// hear the group no earlier than the loop of that role has time for it.
+    pub fn hear_together(processes: &mut [&mut Self]) {
+        for host in 0..processes.len() {
+            let group = processes[host].codec.sender().node.role;
+            let others = processes.iter_mut();
+            let guests =
+                others.filter_map(|other| other.leaves(group).then(|| other.as_neighbour()));
+            processes[host].guests = Neighbours::new(guests.collect());
+        }
+    }
+
+    /// Closes the socket at which it hears the group of another role. Says whether there was one.
+    fn leaves(&mut self, group: Role) -> bool {
+        let before = self.listening.len();
+        let is_own = self.codec.sender().node.role == group;
+        self.listening.retain(|socket| is_own || socket.addressees != [To::Group(group)]);
+        self.listening.len() < before
     }
 
     /// The places in one thread for these loops, if that is where they are to run.
@@ -281,6 +305,7 @@ impl Process {
             codec: Arc::clone(&codec),
             interest: Arc::clone(&self.interest),
             inbox: self.inbox_sender.clone(),
+            guests: self.guests,
             stats: Arc::clone(&self.stats),
             clock: self.clock,
         };
@@ -492,5 +517,46 @@ mod tests {
         assert!(is_within_host(&multicast, Interface::LOOPBACK));
         let other = Interface { v4: Some([192, 0, 2, 1].into()), index: 2 };
         assert!(!is_within_host(&multicast, other));
+    }
+
+    /// Two roles hear the group of the acceptors beside these. Where there is no acceptor to hear it
+    /// for them, they go on doing so.
+    #[test]
+    fn roles_that_share_a_thread_hear_each_group_once() {
+        let groups = (19_700..).zip(["clients", "proposers", "acceptors", "learners"]);
+        let lines: String =
+            groups.map(|(port, name)| format!("{name} 239.0.0.1 {port}\n")).collect();
+        let config = config::parse("c", &lines).unwrap();
+        let open = |role| {
+            let node = NodeId::new(role, 1);
+            let place = config.place(node, &own_interfaces()).unwrap();
+            let settings = config.settings(place.mtu).unwrap();
+            let sender = Sender { node, boot: 7 };
+            Process::open(
+                &config,
+                &settings,
+                place,
+                sender,
+                Losing { ratio: 0.0, seed: 1 },
+                Clock::start(),
+            )
+            .unwrap()
+        };
+        let heard = |processes: &[Process]| -> Vec<usize> {
+            let of_acceptors =
+                |socket: &&Listening| socket.addressees == [To::Group(Role::Acceptor)];
+            let count = |process: &Process| process.listening.iter().filter(of_acceptors).count();
+            processes.iter().map(count).collect()
+        };
+        let hear_together = |roles: &[Role]| {
+            let mut processes: Vec<Process> = roles.iter().map(|role| open(*role)).collect();
+            let before = heard(&processes);
+            Process::hear_together(&mut processes.iter_mut().collect::<Vec<_>>());
+            (before, heard(&processes))
+        };
+        let all = [Role::Proposer, Role::Acceptor, Role::Learner, Role::Client];
+        assert_eq!(hear_together(&all), (vec![1, 1, 1, 0], vec![0, 1, 0, 0]));
+        let some = [Role::Proposer, Role::Learner];
+        assert_eq!(hear_together(&some), (vec![1, 1], vec![1, 1]));
     }
 }

@@ -17,10 +17,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::inbox::{Datagram, Direct, InboxSender, Offered};
+use super::neighbours::Neighbours;
 use super::stats::Stats;
 use crate::clock::{Clock, Pace};
 use crate::net::DatagramReceiver;
-use crate::protocol::message::Interest;
+use crate::protocol::message::{Interest, Kind};
 use crate::protocol::types::To;
 use crate::wire::{Codec, Header, Refusal};
 
@@ -49,6 +50,9 @@ pub struct Reception {
     pub interest: Arc<AtomicU32>,
     /// Where datagrams go.
     pub inbox: InboxSender,
+    /// Roles of this process that hear their part of a group by this role's socket, having none of
+    /// their own in it.
+    pub guests: Neighbours,
     /// Counts.
     pub stats: Arc<Stats>,
     /// Paces what is logged.
@@ -276,14 +280,18 @@ impl<N: DatagramReceiver> Reading<N> {
         }
     }
 
-    /// Whether the datagram is for the role; counts it.
+    /// Whether the datagram is for the role; counts it. Hands it to guests that need it.
     fn is_wanted(&mut self, datagram: &[u8]) -> bool {
-        let stats = &self.reception.stats;
+        let Reception { stats, guests, .. } = &self.reception;
         stats.received.increment();
-        match self.judge(datagram) {
-            Triage::Wanted => return true,
+        let triage = self.judge(datagram);
+        if let Triage::Wanted(kind) | Triage::Uninteresting(kind) = triage {
+            guests.tell(self.at, kind, datagram);
+        }
+        match triage {
+            Triage::Wanted(_) => return true,
             Triage::Own => stats.own.increment(),
-            Triage::Uninteresting => stats.uninteresting.increment(),
+            Triage::Uninteresting(_) => stats.uninteresting.increment(),
             Triage::Refused(reason) => {
                 stats.refused.increment(reason);
                 log::debug!("{}: refused a datagram: {reason}", self.at);
@@ -321,9 +329,9 @@ impl<N: DatagramReceiver> Reading<N> {
             Ok(Header { kind, .. }) => {
                 let is_taken = kind.is_taken(codec.sender().node.role, self.at.group());
                 if is_taken && interest.includes(kind) {
-                    Triage::Wanted
+                    Triage::Wanted(kind)
                 } else {
-                    Triage::Uninteresting
+                    Triage::Uninteresting(kind)
                 }
             }
         }
@@ -355,9 +363,9 @@ impl<N: DatagramReceiver> Reading<N> {
 /// The verdict on a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Triage {
-    Wanted,
+    Wanted(Kind),
     Own,
-    Uninteresting,
+    Uninteresting(Kind),
     Refused(Refusal),
 }
 
@@ -366,11 +374,13 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::super::inbox::{Event, inbox};
+    use super::super::neighbours::Neighbour;
     use super::*;
     use crate::net::DatagramSender;
     use crate::net::memory::MemoryNetwork;
-    use crate::protocol::message::{Kind, Message, Nack};
-    use crate::protocol::types::{Ballot, NodeId, Role, Sender};
+    use crate::protocol::entries::Entries;
+    use crate::protocol::message::{Accept, Kind, Message, Nack};
+    use crate::protocol::types::{Ballot, Few, Instance, NodeId, Role, Sender};
 
     const OWN: Sender = Sender { node: NodeId { role: Role::Acceptor, id: 1 }, boot: 7 };
     const DATAGRAM_BYTES: usize = 1472;
@@ -403,9 +413,13 @@ mod tests {
 
     fn datagram_from(sender: Sender) -> Vec<u8> {
         let nack = Nack { rejected: Ballot::ZERO, promised: Ballot::ZERO };
+        encoded(sender, &Message::Nack(nack))
+    }
+
+    fn encoded(sender: Sender, message: &Message) -> Vec<u8> {
         let mut bytes = Vec::new();
         let codec = Codec::new("test", 3, sender, DATAGRAM_BYTES);
-        codec.encode(&Message::Nack(nack), &mut bytes).unwrap();
+        codec.encode(message, &mut bytes).unwrap();
         bytes
     }
 
@@ -420,6 +434,7 @@ mod tests {
             codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
             interest: Arc::new(AtomicU32::new(interest.bits())),
             inbox: sender,
+            guests: Neighbours::default(),
             stats: Arc::clone(&stats),
             clock: Clock::start(),
         };
@@ -450,6 +465,52 @@ mod tests {
         assert_eq!(stats.uninteresting.count(), 1);
     }
 
+    /// Another role of the process has no socket of its own in the group.
+    #[test]
+    fn guests_get_what_they_take_from_the_group_and_nothing_else() {
+        let ((sender, _inbox), (to_guest, mut heard)) = (inbox(4), inbox(4));
+        let learner = Sender { node: NodeId::new(Role::Learner, 1), boot: 7 };
+        let guest = Neighbour {
+            sender: learner,
+            inbox: to_guest,
+            interest: Arc::new(AtomicU32::new(Interest::of(&[Kind::Accept, Kind::Nack]).bits())),
+            stats: Arc::new(Stats::default()),
+        };
+        let of_guest = Arc::clone(&guest.stats);
+        let mut codec = Codec::new("test", 3, OWN, DATAGRAM_BYTES);
+        codec.share_process([learner]);
+        let reception = Reception {
+            codec: Arc::new(codec),
+            // The acceptor itself needs none of it.
+            interest: Arc::new(AtomicU32::new(0)),
+            inbox: sender,
+            guests: Neighbours::new(vec![guest]),
+            stats: Arc::new(Stats::default()),
+            clock: Clock::start(),
+        };
+        let leader = Sender { node: NodeId::new(Role::Proposer, 2), boot: 8 };
+        let accept = |sender| {
+            let accept = Accept {
+                ballot: Ballot::ZERO,
+                watermark: Instance::FIRST,
+                chosen: Few::default(),
+                full: false,
+                from: Instance::FIRST,
+                entries: Entries::from_iter([]),
+            };
+            encoded(sender, &Message::Accept(accept))
+        };
+        // Those of this process have come already, without a socket.
+        let datagrams = [accept(OWN), accept(learner), datagram_from(leader), accept(leader)];
+        let duty = Arc::new(Duty::new(true));
+        let datagrams = datagrams.into_iter().map(Ok).collect();
+        let network = Network { datagrams, duty: Arc::clone(&duty) };
+        run(&Mutex::new(Reading::new(Role::Acceptor.into(), network, reception)), &duty);
+        let heard: Vec<Event> = std::iter::from_fn(|| heard.poll()).collect();
+        assert_eq!(heard, [Event::Datagram(accept(leader)[..].into())]);
+        assert_eq!(of_guest.neighbours.count(), 1);
+    }
+
     #[test]
     fn a_full_inbox_is_counted_and_errors_are_survived() {
         let datagram = || Ok(datagram_from(Sender { boot: 8, ..OWN }));
@@ -469,6 +530,7 @@ mod tests {
             codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
             interest: Arc::new(AtomicU32::new(0)),
             inbox: sender,
+            guests: Neighbours::default(),
             stats: Arc::new(Stats::default()),
             clock: Clock::start(),
         };
@@ -487,6 +549,7 @@ mod tests {
             codec: Arc::new(Codec::new("test", 3, OWN, DATAGRAM_BYTES)),
             interest: Arc::new(AtomicU32::new(Interest::of(&[Kind::Nack]).bits())),
             inbox: sender,
+            guests: Neighbours::default(),
             stats: Arc::new(Stats::default()),
             clock: Clock::start(),
         };
