@@ -183,6 +183,7 @@ fn each_edge_has_one_place() {
         "src/net/readiness.rs",
         "src/runtime/metrics/http.rs",
         "src/runtime/parent.rs",
+        "src/runtime/spool.rs",
         "src/stdio.rs",
         "src/storage/directory.rs",
     ];

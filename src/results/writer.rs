@@ -64,6 +64,12 @@ impl ResultsWriter {
         Some(Presence::new(self.file.try_clone().ok()?, self.path.clone()))
     }
 
+    /// The directory of the file.
+    pub fn folder(&self) -> &Path {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new("."))
+    }
+
     fn append(&mut self, instance: Instance, value: &[u8]) {
         // Formatting into memory does not fail.
         let _ = write!(self.lines, "{instance}\t");

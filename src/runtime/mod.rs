@@ -62,6 +62,8 @@ pub mod role_loop;
 pub mod session;
 pub mod shared_thread;
 pub(crate) mod snapshots;
+#[cfg(feature = "cli")]
+pub mod spool;
 pub mod start_error;
 pub mod stats;
 pub mod stdin;

@@ -4,7 +4,7 @@
 //! Every error of the configuration is found before a socket is opened.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -293,11 +293,12 @@ fn run_learner(
         let output = FileOutput::new(file, form);
         return drive(process, learner, Box::new((writer, output)), ending);
     }
-    let (printer, output) = Printer::spawn(stdio::stdout(), form).map_err(no_thread)?;
+    let folder = writer.as_ref().map_or(Path::new("."), ResultsWriter::folder);
+    let printing = Printer::spawn(stdio::stdout(), form, folder);
+    let (printer, output) = printing.map_err(no_thread)?;
     let exit = drive(process, learner, Box::new((writer, output)), ending);
-    if !printer.finish(LAST_PRINT) {
-        warn!("standard output takes nothing; what it did not take is in the results file");
-    }
+    // What was not printed is said there.
+    let _ = printer.finish(LAST_PRINT);
     exit
 }
 

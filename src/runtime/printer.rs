@@ -1,10 +1,10 @@
 //! Standard output of a learner: the values, one a line, in the requested form.
 //!
-//! A separate thread writes, so that a reader that does not read never blocks the role loop. Values
-//! that were not written yet wait as pages of the learner's log, which keeps them anyway, rather
-//! than as a second copy in text; none is dropped, for that would break the order that readers rely
-//! on. If the reader goes away, that is logged once; nothing is printed from then on, and the
-//! learner goes on learning.
+//! Two separate threads write, so that a reader that does not read never blocks the role loop: one
+//! makes lines of the values, and the other one writes them. In between, what the reader has not
+//! taken waits, in little memory and beyond that in a file ([`Spool`]). None is dropped, for that
+//! would break the order that readers rely on. If the reader goes away, that is logged once;
+//! nothing is printed from then on, and the learner goes on learning.
 //!
 //! A write to a file does not wait for a reader, so there the loop itself writes: waking a thread
 //! for every value would cost the cluster more than the write.
@@ -14,12 +14,14 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::spool::{Spool, WRITE_BYTES};
 use crate::protocol::actor::Delivery;
 use crate::protocol::assembly::Assembled;
 use crate::protocol::checkpoint::Checkpoint;
@@ -28,8 +30,6 @@ use crate::protocol::types::Instance;
 use crate::results::form::Form;
 use crate::results::output::{Output, write_line};
 
-/// The most bytes of one write: small enough to see the progress of a slow reader.
-const WRITE_BYTES: usize = 64 * 1024;
 /// The most pages that the thread takes at a time; it holds no lock in between.
 const PAGES_AT_A_TIME: usize = 256;
 /// A buffer that grew beyond this is freed after it was written.
@@ -120,7 +120,7 @@ fn say_gone(error: &io::Error) {
     log::warn!("standard output is gone ({error}); nothing is printed any more");
 }
 
-/// The thread that prints.
+/// The threads that print.
 #[derive(Debug)]
 pub struct Printer {
     shared: Arc<Shared>,
@@ -171,7 +171,8 @@ struct State {
 }
 
 impl Printer {
-    /// Starts to print to `output`, in lines of this form. The second half is for the role loop.
+    /// Starts to print to `output`, in lines of this form. What its reader does not take waits in a
+    /// file on the file system of `folder`. The second half is for the role loop.
     ///
     /// # Errors
     ///
@@ -179,20 +180,30 @@ impl Printer {
     pub fn spawn(
         output: impl Write + Send + 'static,
         form: Form,
+        folder: &Path,
     ) -> io::Result<(Printer, PrinterOutput)> {
         let shared = Arc::new(Shared::default());
-        let for_thread = Arc::clone(&shared);
         let follows_positions = form.follows_positions();
-        thread::Builder::new().name("printer".to_owned()).spawn(move || {
-            if let Err(error) = print_all(&for_thread, form, output) {
+        let spool = Arc::new(Spool::new(folder));
+        let (from, of_writer) = (Arc::clone(&spool), Arc::clone(&shared));
+        thread::Builder::new().name("stdout".to_owned()).spawn(move || {
+            if let Err(error) = write_all(&of_writer, &from, follows_positions, output) {
                 say_gone(&error);
-                let mut state = for_thread.state.lock();
+                from.abandon();
+                let mut state = of_writer.state.lock();
                 state.is_broken = true;
                 state.backlog = VecDeque::new();
             }
-            for_thread.state.lock().has_ended = true;
-            for_thread.printed.notify_all();
+            of_writer.state.lock().has_ended = true;
+            of_writer.printed.notify_all();
         })?;
+        let of_printer = Arc::clone(&shared);
+        let printer = thread::Builder::new().name("printer".to_owned());
+        let printer = printer.spawn(move || {
+            print_all(&of_printer, form, &spool);
+            spool.close();
+        });
+        printer?;
         let output =
             PrinterOutput { shared: Arc::clone(&shared), pages: Vec::new(), follows_positions };
         Ok((Printer { shared }, output))
@@ -209,7 +220,9 @@ impl Printer {
             let no_progress = |state: &mut State| !state.has_ended && state.writes == before;
             let wait = self.shared.printed.wait_while_for(&mut state, no_progress, patience);
             if wait.timed_out() && no_progress(&mut state) {
-                log::warn!("standard output is blocked; values that wait for it are not printed");
+                log::warn!(
+                    "standard output is blocked; what it did not take is in the results file"
+                );
                 return false;
             }
         }
@@ -263,10 +276,9 @@ impl Output for PrinterOutput {
     }
 }
 
-/// The thread: takes pages out of the backlog and writes their lines, until there will be no more.
-/// It holds the lines of one write, and of one page.
-fn print_all(shared: &Shared, mut form: Form, output: impl Write) -> io::Result<()> {
-    let mut output = Outlet { output: Some(output), goes_on: form.follows_positions() };
+/// The thread that makes lines: takes pages out of the backlog, until there will be no more, or
+/// nobody takes the lines. It holds those of one write, and one page.
+fn print_all(shared: &Shared, mut form: Form, spool: &Spool) {
     let mut lines = Vec::new();
     let mut pages = Vec::new();
     loop {
@@ -275,7 +287,7 @@ fn print_all(shared: &Shared, mut form: Form, output: impl Write) -> io::Result<
             .to_print
             .wait_while(&mut state, |state| state.backlog.is_empty() && !state.is_closing);
         if state.backlog.is_empty() {
-            return Ok(());
+            return;
         }
         let count = state.backlog.len().min(PAGES_AT_A_TIME);
         pages.extend(state.backlog.drain(..count));
@@ -294,65 +306,48 @@ fn print_all(shared: &Shared, mut form: Form, output: impl Write) -> io::Result<
                     }
                     for piece in value.pieces().chain([&b"\n"[..]]) {
                         lines.extend_from_slice(piece);
-                        if lines.len() >= WRITE_BYTES {
-                            write(shared, &mut output, &mut lines)?;
+                        if lines.len() >= WRITE_BYTES && !hand_over(spool, &mut lines) {
+                            return;
                         }
                     }
                 }
             }
-            if lines.len() >= WRITE_BYTES {
-                write(shared, &mut output, &mut lines)?;
+            if lines.len() >= WRITE_BYTES && !hand_over(spool, &mut lines) {
+                return;
             }
         }
-        if !is_more {
-            write(shared, &mut output, &mut lines)?;
-            output.flush()?;
+        if !is_more && !hand_over(spool, &mut lines) {
+            return;
         }
     }
 }
 
-/// An output that may go away. A digest goes on without a reader, for it may be kept.
-struct Outlet<W> {
-    output: Option<W>,
-    goes_on: bool,
-}
-
-impl<W: Write> Outlet<W> {
-    fn after<T>(&mut self, outcome: io::Result<T>, instead: T) -> io::Result<T> {
-        match outcome {
-            Err(error) if self.goes_on && error.kind() != io::ErrorKind::Interrupted => {
-                say_gone(&error);
-                self.output = None;
-                Ok(instead)
-            }
-            outcome => outcome,
-        }
-    }
-}
-
-impl<W: Write> Write for Outlet<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(output) = &mut self.output else { return Ok(bytes.len()) };
-        let outcome = output.write(bytes);
-        self.after(outcome, bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let outcome = self.output.as_mut().map_or(Ok(()), Write::flush);
-        self.after(outcome, ())
-    }
-}
-
-/// Writes `lines` in parts, and leaves them empty.
-fn write(shared: &Shared, output: &mut impl Write, lines: &mut Vec<u8>) -> io::Result<()> {
-    for part in lines.chunks(WRITE_BYTES) {
-        output.write_all(part)?;
-        shared.state.lock().writes += 1;
-        shared.printed.notify_all();
-    }
+/// Hands `lines` to the thread that writes, and leaves them empty. Returns whether it takes any.
+fn hand_over(spool: &Spool, lines: &mut Vec<u8>) -> bool {
+    let are_taken = spool.put(lines);
     lines.clear();
     if lines.capacity() > KEPT_BYTES {
         *lines = Vec::new();
+    }
+    are_taken
+}
+
+/// The thread that writes, until nothing more comes. A digest goes on without a reader, for it may
+/// be kept.
+fn write_all(shared: &Shared, spool: &Spool, goes_on: bool, output: impl Write) -> io::Result<()> {
+    let mut output = Some(output);
+    while let Some((lines, is_last)) = spool.take()? {
+        let Some(open) = &mut output else { continue };
+        let written = open.write_all(&lines);
+        match written.and_then(|()| if is_last { open.flush() } else { Ok(()) }) {
+            Err(error) if goes_on => {
+                say_gone(&error);
+                output = None;
+            }
+            written => written?,
+        }
+        shared.state.lock().writes += 1;
+        shared.printed.notify_all();
     }
     Ok(())
 }
@@ -384,6 +379,11 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    /// Where what finds no room waits.
+    fn somewhere() -> &'static Path {
+        Path::new("/tmp")
     }
 
     fn gate() -> (Gate, mpsc::Sender<io::Result<()>>, mpsc::Receiver<Vec<u8>>) {
@@ -430,7 +430,8 @@ mod tests {
         for _ in 0..3 {
             order.send(Ok(())).unwrap();
         }
-        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Values)).unwrap();
+        let (printer, mut output) =
+            Printer::spawn(gate, Form::new(Printed::Values), somewhere()).unwrap();
         for value in [&b"a"[..], b"", b"\0\r"] {
             deliver(&mut output, value);
         }
@@ -446,7 +447,8 @@ mod tests {
         let mut file = FileOutput::new(File::create(&path).unwrap(), Form::new(Printed::Digest));
         let (gate, order, seen) = gate();
         order.send(Ok(())).unwrap();
-        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Digest)).unwrap();
+        let (printer, mut output) =
+            Printer::spawn(gate, Form::new(Printed::Digest), somewhere()).unwrap();
         deliver(&mut file, b"value");
         deliver(&mut output, b"value");
         assert_eq!(fs::read(&path).unwrap(), b"");
@@ -462,13 +464,13 @@ mod tests {
     #[test]
     fn a_blocked_standard_output_blocks_nobody() {
         let (gate, order, seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Values)).unwrap();
+        let (printer, mut output) =
+            Printer::spawn(gate, Form::new(Printed::Values), somewhere()).unwrap();
         for _ in 0..1000 {
             deliver(&mut output, b"value");
         }
         assert!(seen.try_recv().is_err());
-        order.send(Ok(())).unwrap();
-        order.send(Ok(())).unwrap();
+        (0..1000).for_each(|_| order.send(Ok(())).unwrap());
         assert!(printer.finish(PATIENCE));
         assert_eq!(seen.iter().collect::<Vec<_>>().concat(), b"value\n".repeat(1000));
     }
@@ -476,7 +478,8 @@ mod tests {
     #[test]
     fn the_end_does_not_wait_for_a_blocked_reader() {
         let (gate, order, seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Values)).unwrap();
+        let (printer, mut output) =
+            Printer::spawn(gate, Form::new(Printed::Values), somewhere()).unwrap();
         deliver(&mut output, b"value");
         assert!(!printer.finish(Duration::from_millis(20)));
         assert!(seen.try_recv().is_err());
@@ -486,7 +489,8 @@ mod tests {
     #[test]
     fn after_a_broken_pipe_nothing_is_kept() {
         let (gate, order, _seen) = gate();
-        let (printer, mut output) = Printer::spawn(gate, Form::new(Printed::Values)).unwrap();
+        let (printer, mut output) =
+            Printer::spawn(gate, Form::new(Printed::Values), somewhere()).unwrap();
         deliver(&mut output, b"value");
         order.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
         let mut state = printer.shared.state.lock();

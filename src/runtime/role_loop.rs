@@ -124,7 +124,7 @@ impl fmt::Display for Failure {
                 f,
                 "the log begins at instance {first}: what this learner was to hand out below that \
                  has been removed, as `retain` says; start it with `--from oldest` to go on with \
-                 what is kept"
+                 what is kept, or with `--apply digest` and a line `snapshots`, to fetch a snapshot"
             ),
             Failure::Halted(Halt::NoSnapshot(first)) => write!(
                 f,

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::{self, Read};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -41,6 +42,13 @@ fn feed(world: &mut World, client: u32, fed: &str) {
     assert!(world.end_of(&name, LATER).success(), "{}", world.complaints(&name));
 }
 
+fn lines() -> String {
+    (0..COUNT).fold(String::new(), |mut all, line| {
+        let _ = writeln!(all, "{line} {}", "x".repeat(BYTES - 8));
+        all
+    })
+}
+
 /// Waits until learner 2 has printed exactly `expected` to the file `out`.
 fn await_everything(world: &World, out: &str, expected: &str) {
     let length = || fs::metadata(world.path(out)).map_or(0, |file| file.len());
@@ -52,12 +60,13 @@ fn await_everything(world: &World, out: &str, expected: &str) {
 }
 
 /// How many MiB of memory each process took at most.
-fn expect_little_memory(world: &World, when: &str) {
-    let peaks = ALL.map(|name| {
+fn expect_little_memory(world: &World, names: &[&str], when: &str) {
+    let peaks = names.iter().map(|name| {
         let status = fs::read_to_string(format!("/proc/{}/status", world.pid(name))).unwrap();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        (name, peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024)
+        (*name, peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024)
     });
+    let peaks: Vec<(&str, u64)> = peaks.collect();
     println!("{when}: {peaks:?}");
     for (name, peak) in peaks {
         assert!(peak < MOST_MIB, "{when}, {name} took {peak} MiB");
@@ -72,20 +81,38 @@ fn everything_is_kept_and_memory_is_bounded() {
     let data = world.path("data").display().to_string();
     world.configure(&format!("data {data}\nmemory_bytes 64MiB\nclient_window_values 64"));
     start(&mut world);
-    let mut fed = (0..COUNT).fold(String::new(), |mut all, line| {
-        let _ = writeln!(all, "{line} {}", "x".repeat(BYTES - 8));
-        all
-    });
+    let mut fed = lines();
     feed(&mut world, 1, &fed);
     world.await_lines(&[1], COUNT, SOON);
     launch_printing(&mut world, "learner2", "learner 2", "first.out");
     await_everything(&world, "first.out", &fed);
-    expect_little_memory(&world, "before");
+    expect_little_memory(&world, &ALL, "before");
     ALL.iter().for_each(|name| world.kill(name));
     start(&mut world);
     feed(&mut world, 2, "after all\n");
     fed += "after all\n";
     launch_printing(&mut world, "learner2", "learner 2", "second.out");
     await_everything(&world, "second.out", &fed);
-    expect_little_memory(&world, "after all were killed");
+    expect_little_memory(&world, &ALL, "after all were killed");
+}
+
+/// Nobody reads what a learner prints while 110 MB are decided, of which the log keeps little; then
+/// somebody does, and gets all of it.
+#[test]
+fn a_reader_that_does_not_read_costs_no_memory() {
+    let mut world = World::alone();
+    let data = world.path("data").display().to_string();
+    world.configure(&format!("data {data}\nmemory_bytes 64MiB\nretain 16MiB"));
+    world.start_all("acceptor", 3, &[]);
+    let (mut reader, writer) = io::pipe().unwrap();
+    world.launch("learner1", "learner 1", Stdio::null(), writer.into());
+    world.start_all("proposer", 2, &[]);
+    let fed = lines();
+    feed(&mut world, 1, &fed);
+    world.await_lines(&[1], COUNT, SOON);
+    expect_little_memory(&world, &["learner1"], "unread");
+    let mut printed = vec![0; fed.len()];
+    reader.read_exact(&mut printed).unwrap();
+    assert!(printed == fed.as_bytes(), "what is printed is not what was fed");
+    expect_little_memory(&world, &["learner1"], "read");
 }

@@ -506,7 +506,9 @@ impl io::Write for Blocked {
 fn a_blocked_standard_output_does_not_block_the_loop() {
     let mut setup = setup("", do_everything);
     let (_unblock, blocked) = mpsc::channel();
-    let (printer, output) = Printer::spawn(Blocked(blocked), Form::new(Printed::Values)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let form = Form::new(Printed::Values);
+    let (printer, output) = Printer::spawn(Blocked(blocked), form, folder.path()).unwrap();
     setup.role_loop.around.output = Box::new((NoOutput, output));
     let running = setup.start();
     for _ in 0..100 {
