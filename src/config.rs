@@ -454,7 +454,9 @@ impl Parser {
                 ),
             ));
         }
-        let misplaced = config.misplaced_copies().or_else(|| config.too_little_disk());
+        let misplaced = config.misplaced_copies();
+        let misplaced = misplaced.or_else(|| config.too_little_disk());
+        let misplaced = misplaced.or_else(|| config.too_little_memory());
         if let Some((key, what)) = misplaced {
             return Err(config.wrong(key, &what));
         }

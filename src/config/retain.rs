@@ -17,6 +17,10 @@ const SECONDS: RangeInclusive<u64> = 10..=100 * 365 * 24 * 3600;
 /// The bounds of `memory_bytes`.
 const MEMORY: RangeInclusive<u64> = 64 << 20..=1 << 60;
 
+/// How many of the longest values must fit there: they are held whole while they travel, and again
+/// as entries of the log.
+const MEMORY_VALUES: u64 = 4;
+
 /// The bounds of `disk_bytes`: at least a few segments, and several times what is under way.
 const DISK: RangeInclusive<u64> = 64 << 20..=1 << 60;
 
@@ -129,6 +133,19 @@ impl Config {
         }
     }
 
+    /// Why `memory_bytes` cannot be, with the key of the line that is wrong.
+    pub(super) fn too_little_memory(&self) -> Option<(&'static str, String)> {
+        let (memory, value) = (self.memory_bytes, self.settings.value_bytes as u64);
+        if memory >= value.saturating_mul(MEMORY_VALUES) {
+            return None;
+        }
+        let what = format!(
+            "memory_bytes {memory} is less than {MEMORY_VALUES} times value_bytes, {value}, and \
+             values of that length would take more; raise the one or lower the other"
+        );
+        Some(("memory_bytes", what))
+    }
+
     /// Whether everything stands there that an acceptor's disk is described with.
     ///
     /// # Errors
@@ -229,11 +246,12 @@ mod tests {
         }
     }
 
+    const GROUPS: &str = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
+                          acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n";
+
     #[test]
     fn a_disk_has_room_for_segments_for_what_is_under_way_and_for_what_is_kept() {
-        let four = "clients 239.0.0.1 5000\nproposers 239.0.0.1 6000\n\
-                    acceptors 239.0.0.1 7000\nlearners 239.0.0.1 8000\n";
-        let parsed = |more: &str| super::super::parse("paxos.conf", &format!("{four}{more}"));
+        let parsed = |more: &str| super::super::parse("paxos.conf", &format!("{GROUPS}{more}"));
         let options = parsed("data d\ndisk_bytes 64MiB").unwrap().log_options(false);
         assert_eq!((options.segment_bytes, options.quota.limit), (4 << 20, Some(64 << 20)));
         let options = parsed("data d\ndisk_bytes 1000GiB").unwrap().log_options(true);
@@ -261,6 +279,16 @@ mod tests {
         for words in [&[][..], &["0"], &["+1"], &["one"], &["1", "2", "1"], &["99999999999"]] {
             assert!(parse_keepers(words).is_err(), "{words:?}");
         }
+    }
+
+    #[test]
+    fn memory_holds_four_of_the_longest_values() {
+        let with = |lines: &str| super::super::parse("paxos.conf", &format!("{GROUPS}{lines}"));
+        assert!(with("value_bytes 67108864").is_ok(), "the default of one, the most of the other");
+        assert!(with("memory_bytes 64MiB\nvalue_bytes 16777216").is_ok());
+        let refused = with("memory_bytes 64MiB\nvalue_bytes 16777217").unwrap_err().to_string();
+        let part = "paxos.conf:5: memory_bytes 67108864 is less than 4 times value_bytes, 16777217";
+        assert!(refused.contains(part), "{refused}");
     }
 
     #[test]

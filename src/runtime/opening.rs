@@ -136,12 +136,26 @@ impl Opened {
                 let acceptor =
                     inheritance.acceptor.unwrap_or_else(|| Acceptor::new(id, boot, of_role));
                 info!("has promised {}", acceptor.promised());
+                say_forgetful(config, &settings);
                 Part::Acceptor(Box::new(acceptor))
             }
             Role::Learner => Part::Learner(Box::new(Learner::new(id, boot, of_role, clock.now()))),
         };
         process.store = inheritance.store;
         Ok(Opened { node, part, process, watch: inheritance.watch, settings })
+    }
+}
+
+/// Says that nothing is stored, where everything was to be kept.
+fn say_forgetful(config: &Config, settings: &Settings) {
+    if let (None, Retain::All, Retain::Bytes(bytes)) =
+        (&config.data, config.retain(), settings.retain)
+    {
+        info!(
+            target: "paxos::report",
+            "stores nothing, for the configuration has no line `data`: the newest {} MiB of the \
+             log are kept in memory, and a restart forgets all of it", bytes >> 20
+        );
     }
 }
 

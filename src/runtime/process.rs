@@ -254,8 +254,8 @@ impl Process {
     }
 
     /// Lets these, whose loops share a thread, share sockets as well: each group that several hear
-    /// is heard once, by the role that it belongs to. Roles with a thread each do not, for each would
-    /// hear the group no earlier than the loop of that role has time for it.
+    /// is heard once, by the role that it belongs to. Roles with a thread each do not, for each
+    /// would hear the group no earlier than the loop of that role has time for it.
     pub fn hear_together(processes: &mut [&mut Self]) {
         for host in 0..processes.len() {
             let group = processes[host].codec.sender().node.role;
@@ -519,8 +519,8 @@ mod tests {
         assert!(!is_within_host(&multicast, other));
     }
 
-    /// Two roles hear the group of the acceptors beside these. Where there is no acceptor to hear it
-    /// for them, they go on doing so.
+    /// Two roles hear the group of the acceptors beside these. Where there is no acceptor to hear
+    /// it for them, they go on doing so.
     #[test]
     fn roles_that_share_a_thread_hear_each_group_once() {
         let groups = (19_700..).zip(["clients", "proposers", "acceptors", "learners"]);

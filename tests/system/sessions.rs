@@ -1,6 +1,6 @@
 //! More clients than the cluster remembers.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{PipeWriter, Write};
 use std::process::Stdio;
 
@@ -55,6 +55,17 @@ fn a_client_that_was_idle_for_too_long_is_told_so() {
     input.write_all(b"first\n").unwrap();
     assert_eq!(world.end_of("client1", SOON).code(), Some(1));
     assert!(said(&world).contains(ends), "{}", said(&world));
+    // With nothing after what is known to be decided, all of its input is.
+    let whole = world.path("whole");
+    fs::write(&whole, "first\n").unwrap();
+    let input = File::open(whole).unwrap();
+    world.launch(
+        "client1",
+        &format!("client 1 {AUTO} --session kept"),
+        input.into(),
+        Stdio::null(),
+    );
+    assert!(world.end_of("client1", SOON).success(), "{}", said(&world));
     passes(&world, 41);
     world.await_lines(&[1, 2], 42, SOON);
     let printed = text(&world.printed("learner1"));

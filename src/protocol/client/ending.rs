@@ -34,7 +34,9 @@ impl Client {
             self.tally.delivered += u64::from(is_news && asked.piece.is_end());
         }
         (self.rest, self.bytes, self.memories) = (None, 0, Memories::default());
-        (self.ended, self.held_up, self.is_forgotten) = (true, None, true);
+        // Nothing is unknown of a session that had come to its end.
+        self.is_forgotten = !self.ended || self.tally.undecided() > 0;
+        (self.ended, self.held_up) = (true, None);
     }
 
     /// A leader with a quorum holds nothing below `begins`, where everything is decided: it cannot
