@@ -253,9 +253,9 @@ impl Process {
         self.neighbours = Neighbours::new(others);
     }
 
-    /// Lets these, whose loops share a thread, share sockets as well: each group that several hear
-    /// is heard once, by the role that it belongs to. Roles with a thread each do not, for each
-    /// would hear the group no earlier than the loop of that role has time for it.
+    /// Lets these, whose loops share a thread, share sockets as well: a group that several hear is
+    /// heard once, by the role that it belongs to. With a thread each, none should wait for the
+    /// loop of another.
     pub fn hear_together(processes: &mut [&mut Self]) {
         for host in 0..processes.len() {
             let group = processes[host].codec.sender().node.role;
