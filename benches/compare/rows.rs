@@ -139,6 +139,14 @@ pub const ROWS: &[Row] = &[
     row("H1", "... against L1", ("h1", "p50_us"), &[("l1", "p50_us")], Aim::Told, "us"),
     row(
         "H1",
+        "... roles of a node in one thread, as in a node of OmniPaxos",
+        ("h1_shared", "p50_us"),
+        &[("l1_omnipaxos", "p50_us")],
+        Aim::AtMost(1.0),
+        "us",
+    ),
+    row(
+        "H1",
         "... roles of a node in one thread, against a thread each",
         ("h1_shared", "p50_us"),
         &[("h1", "p50_us")],
@@ -162,6 +170,14 @@ pub const ROWS: &[Row] = &[
         "/s",
     ),
     row("H3", "... against T1", ("h3", RATE), &[("t1", RATE)], Aim::Told, "/s"),
+    row(
+        "H3",
+        "... roles of a node in one thread, as in a node of OmniPaxos",
+        ("h3_shared", RATE),
+        &[("t1_omnipaxos", RATE)],
+        Aim::AtLeast(1.0),
+        "/s",
+    ),
     row(
         "H3",
         "... roles of a node in one thread, against a thread each",
