@@ -155,7 +155,8 @@ aside seeds "$paxos" simulate --seeds 2000
 aside lasting "$paxos" simulate --lasting --seeds 500
 
 step "the store"
-cargo test --profile ci --package paxos-kv --no-fail-fast
+# Nothing bounds how many of its clusters run at a time.
+RUST_TEST_THREADS=6 cargo test --profile ci --package paxos-kv --no-fail-fast
 
 step "tests of the whole, with a key"
 PAXOS_TEST_KEY=1 cargo test --profile ci --test system -- timing hostile durability faults elections

@@ -327,11 +327,3 @@ fn expect_time(at: Instance, said: LogTime, expected: LogTime) -> Result<(), Str
     }
     Err(format!("below {at} the time of the log is {}, and {} was told", expected.0, said.0))
 }
-
-/// What `chosen` comes to, up to the first instance that it does not hold.
-#[cfg(test)]
-pub fn reckon(chosen: &BTreeMap<Instance, Entry>, limits: AssemblyLimits) -> Reckoned {
-    let mut reckoned = Reckoned::new(limits);
-    chosen.iter().for_each(|(instance, entry)| reckoned.take(*instance, entry));
-    reckoned
-}

@@ -18,7 +18,7 @@ use crate::protocol::types::{
 use crate::rng::Rng;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, mixed_values, values};
 use crate::sim::record::PassageId;
-use crate::sim::series::reckon;
+use crate::sim::series::Reckoned;
 use crate::wire::Codec;
 
 /// The size of datagrams, and of values that take 30 of them.
@@ -180,7 +180,8 @@ pub fn logs() -> Wrong {
                 _ => {}
             });
         }
-        let reckoned = reckon(&chosen, limits);
+        let mut reckoned = Reckoned::new(limits);
+        chosen.iter().for_each(|(instance, entry)| reckoned.take(*instance, entry));
         let differ = reckoned.delivered != delivered
             || reckoned.ended.iter().any(|(session, end)| {
                 !log.has_ended(*session) || log.next_number(*session) != Number(*end)
