@@ -6,7 +6,7 @@ mod pure;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use multi_paxos::protocol::types::Value;
 
-use crate::pure::{Core, VALUES};
+use crate::pure::{Core, VALUES, requests};
 
 /// Bytes of a value.
 const SIZES: [u64; 3] = [64, 1024, 8192];
@@ -25,9 +25,9 @@ fn bench(criterion: &mut Criterion) {
         for batch in BATCHES.into_iter().filter(|batch| batch * (bytes + 4) <= REQUEST_BYTES) {
             group.bench_function(BenchmarkId::new("batches_of", batch), |bencher| {
                 bencher.iter_batched(
-                    || core.clone(),
-                    |mut core| {
-                        core.decide(batch, &value);
+                    || (core.clone(), requests(batch, &value)),
+                    |(mut core, requests)| {
+                        core.decide(requests);
                         core
                     },
                     BatchSize::LargeInput,

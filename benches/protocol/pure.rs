@@ -77,20 +77,25 @@ impl Core {
         }
     }
 
-    /// Decides [`VALUES`] values that come in requests of `batch`, a divisor of it.
-    pub fn decide(&mut self, batch: u64, value: &Value) {
-        let session = Session { client: 1, boot: 1 };
-        for from in (1..=VALUES).step_by(batch as usize) {
-            let (assignment, from) = (Assignment::Leader, Number(from));
-            let origin = Origin::new(session, from, AssignedBy::Leader);
-            let values = (0..batch).map(|_| value.as_bytes());
-            let entries = Entries::numbered(origin, values);
-            let (front, opened) = (Number(1), Origin::UNSTAMPED);
-            let request = Request { assignment, from, front, opened, entries };
-            let request = Message::Request(request);
+    /// Decides the [`VALUES`] values of these requests, which come one after the other.
+    pub fn decide(&mut self, requests: Vec<Message>) {
+        for request in requests {
             self.leader.on_message(self.now, sender(Role::Client, 1), request, &mut self.fx);
             self.settle();
         }
         assert_eq!(self.leader.log().progress().decided, VALUES);
     }
+}
+
+/// What a client asks for: [`VALUES`] values, in requests of `batch`, a divisor of it.
+pub fn requests(batch: u64, value: &Value) -> Vec<Message> {
+    let session = Session { client: 1, boot: 1 };
+    let request = |from| {
+        let (assignment, from) = (Assignment::Leader, Number(from));
+        let origin = Origin::new(session, from, AssignedBy::Leader);
+        let entries = Entries::numbered(origin, (0..batch).map(|_| value.as_bytes()));
+        let (front, opened) = (Number(1), Origin::UNSTAMPED);
+        Message::Request(Request { assignment, from, front, opened, entries })
+    };
+    (1..=VALUES).step_by(batch as usize).map(request).collect()
 }

