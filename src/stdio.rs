@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
 
 /// After a descriptor that was called ready and was not, so that it does not burn a core.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -31,6 +32,18 @@ pub fn stdout() -> Patient<Stdout> {
 /// Standard error.
 pub fn stderr() -> Patient<Stderr> {
     Patient(io::stderr())
+}
+
+/// Whether this is a pipe.
+pub fn is_pipe(file: &impl AsFd) -> bool {
+    fstat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_fifo())
+}
+
+/// Whether a pipe has a reader, and room for 4096 bytes (`PIPE_BUF`).
+pub fn has_room(pipe: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(pipe, PollFlags::OUT)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents() == PollFlags::OUT
 }
 
 impl<F: AsFd> Patient<F> {
@@ -95,6 +108,19 @@ mod tests {
         let (one, other) = UnixStream::pair().unwrap();
         one.set_nonblocking(true).unwrap();
         (one, other)
+    }
+
+    #[test]
+    fn a_pipe_has_room_until_it_is_full_or_its_reader_is_gone() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        assert!(is_pipe(&writer) && !is_pipe(&pair().0));
+        while has_room(&writer) {
+            writer.write_all(&[0; 4096]).unwrap();
+        }
+        io::Read::read_exact(&mut &reader, &mut [0; 4096]).unwrap();
+        assert!(has_room(&writer));
+        drop(reader);
+        assert!(!has_room(&writer));
     }
 
     #[test]

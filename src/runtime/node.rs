@@ -294,7 +294,10 @@ fn run_learner(
         return drive(process, learner, Box::new((writer, output)), ending);
     }
     let folder = writer.as_ref().map_or(Path::new("."), ResultsWriter::folder);
-    let printing = Printer::spawn(stdio::stdout(), form, folder);
+    // Only a pipe has room for a little, or for none.
+    let is_pipe = stdio::is_pipe(&stdio::stdout());
+    let has_room = move |output: &_| is_pipe && stdio::has_room(output);
+    let printing = Printer::spawn(stdio::stdout(), has_room, form, folder);
     let (printer, output) = printing.map_err(no_thread)?;
     let exit = drive(process, learner, Box::new((writer, output)), ending);
     // What was not printed is said there.

@@ -1,10 +1,11 @@
 //! Standard output of a learner: the values, one a line, in the requested form.
 //!
-//! Two separate threads write, so that a reader that does not read never blocks the role loop: one
-//! makes lines of the values, and the other one writes them. In between, what the reader has not
-//! taken waits, in little memory and beyond that in a file ([`Spool`]). None is dropped, for that
-//! would break the order that readers rely on. If the reader goes away, that is logged once;
-//! nothing is printed from then on, and the learner goes on learning.
+//! Separate threads write, so that a reader that does not read never blocks the role loop. One makes
+//! lines of the values. It writes a few itself while the reader keeps up, because another change of
+//! threads would delay them, and leaves all others to a second thread, which may be blocked. What
+//! waits for that one is in little memory, and beyond it in a file ([`Spool`]). Nothing is dropped,
+//! for that would break the order that readers rely on. If the reader goes away, that is logged
+//! once; nothing is printed from then on, and the learner goes on learning.
 //!
 //! A write to a file does not wait for a reader, so there the loop itself writes: waking a thread
 //! for every value would cost the cluster more than the write.
@@ -32,6 +33,8 @@ use crate::results::output::{Output, write_line};
 
 /// The most pages that the thread takes at a time; it holds no lock in between.
 const PAGES_AT_A_TIME: usize = 256;
+/// What a pipe takes without waiting if it takes anything: `PIPE_BUF` of Linux.
+const AT_ONCE_BYTES: usize = 4096;
 /// A buffer that grew beyond this is freed after it was written.
 const KEPT_BYTES: usize = 1 << 20;
 
@@ -170,40 +173,44 @@ struct State {
     writes: u64,
 }
 
+impl Shared {
+    /// There was a write.
+    fn note_write(&self) {
+        self.state.lock().writes += 1;
+        self.printed.notify_all();
+    }
+}
+
 impl Printer {
-    /// Starts to print to `output`, in lines of this form. What its reader does not take waits in a
-    /// file on the file system of `folder`. The second half is for the role loop.
+    /// Starts to print to `output`, in lines of this form. `has_room` says whether it would take
+    /// [`AT_ONCE_BYTES`] without waiting. What its reader does not take waits in a file on the file
+    /// system of `folder`. The second half is for the role loop.
     ///
     /// # Errors
     ///
     /// When the operating system gives no thread.
-    pub fn spawn(
-        output: impl Write + Send + 'static,
+    pub fn spawn<O: Write + Send + 'static>(
+        output: O,
+        has_room: impl Fn(&O) -> bool + Send + 'static,
         form: Form,
         folder: &Path,
     ) -> io::Result<(Printer, PrinterOutput)> {
         let shared = Arc::new(Shared::default());
         let follows_positions = form.follows_positions();
-        let spool = Arc::new(Spool::new(folder));
-        let (from, of_writer) = (Arc::clone(&spool), Arc::clone(&shared));
-        thread::Builder::new().name("stdout".to_owned()).spawn(move || {
-            if let Err(error) = write_all(&of_writer, &from, follows_positions, output) {
-                say_gone(&error);
-                from.abandon();
-                let mut state = of_writer.state.lock();
-                state.is_broken = true;
-                state.backlog = VecDeque::new();
-            }
-            of_writer.state.lock().has_ended = true;
-            of_writer.printed.notify_all();
-        })?;
-        let of_printer = Arc::clone(&shared);
-        let printer = thread::Builder::new().name("printer".to_owned());
-        let printer = printer.spawn(move || {
-            print_all(&of_printer, form, &spool);
-            spool.close();
+        let outlet = Arc::new(Outlet {
+            shared: Arc::clone(&shared),
+            spool: Spool::new(folder),
+            output: Mutex::new(Some(output)),
+            goes_on: follows_positions,
         });
-        printer?;
+        let of_writer = Arc::clone(&outlet);
+        let writer = thread::Builder::new().name("stdout".to_owned());
+        writer.spawn(move || of_writer.write_all())?;
+        let printer = thread::Builder::new().name("printer".to_owned());
+        printer.spawn(move || {
+            print_all(form, &outlet, has_room);
+            outlet.spool.close();
+        })?;
         let output =
             PrinterOutput { shared: Arc::clone(&shared), pages: Vec::new(), follows_positions };
         Ok((Printer { shared }, output))
@@ -278,7 +285,8 @@ impl Output for PrinterOutput {
 
 /// The thread that makes lines: takes pages out of the backlog, until there will be no more, or
 /// nobody takes the lines. It holds those of one write, and one page.
-fn print_all(shared: &Shared, mut form: Form, spool: &Spool) {
+fn print_all<O: Write>(mut form: Form, outlet: &Outlet<O>, has_room: impl Fn(&O) -> bool) {
+    let Outlet { shared, .. } = outlet;
     let mut lines = Vec::new();
     let mut pages = Vec::new();
     loop {
@@ -306,54 +314,98 @@ fn print_all(shared: &Shared, mut form: Form, spool: &Spool) {
                     }
                     for piece in value.pieces().chain([&b"\n"[..]]) {
                         lines.extend_from_slice(piece);
-                        if lines.len() >= WRITE_BYTES && !hand_over(spool, &mut lines) {
+                        if lines.len() >= WRITE_BYTES && !outlet.leave(&mut lines) {
                             return;
                         }
                     }
                 }
             }
-            if lines.len() >= WRITE_BYTES && !hand_over(spool, &mut lines) {
+            if lines.len() >= WRITE_BYTES && !outlet.leave(&mut lines) {
                 return;
             }
         }
-        if !is_more && !hand_over(spool, &mut lines) {
+        if is_more {
+            continue;
+        }
+        if outlet.writes_at_once(&lines, &has_room) {
+            lines.clear();
+        } else if !outlet.leave(&mut lines) {
             return;
         }
     }
 }
 
-/// Hands `lines` to the thread that writes, and leaves them empty. Returns whether it takes any.
-fn hand_over(spool: &Spool, lines: &mut Vec<u8>) -> bool {
-    let are_taken = spool.put(lines);
-    lines.clear();
-    if lines.capacity() > KEPT_BYTES {
-        *lines = Vec::new();
-    }
-    are_taken
+/// Where both threads leave lines.
+struct Outlet<O> {
+    shared: Arc<Shared>,
+    spool: Spool,
+    /// None once a digest goes on without its reader, for it may be kept.
+    output: Mutex<Option<O>>,
+    goes_on: bool,
 }
 
-/// The thread that writes, until nothing more comes. A digest goes on without a reader, for it may
-/// be kept.
-fn write_all(shared: &Shared, spool: &Spool, goes_on: bool, output: impl Write) -> io::Result<()> {
-    let mut output = Some(output);
-    while let Some((lines, is_last)) = spool.take()? {
-        let Some(open) = &mut output else { continue };
-        let written = open.write_all(&lines);
-        match written.and_then(|()| if is_last { open.flush() } else { Ok(()) }) {
-            Err(error) if goes_on => {
-                say_gone(&error);
-                output = None;
-            }
-            written => written?,
+impl<O: Write> Outlet<O> {
+    /// Leaves `lines` to the thread that writes, and empties them. Returns whether it takes any.
+    fn leave(&self, lines: &mut Vec<u8>) -> bool {
+        let are_taken = self.spool.put(lines);
+        lines.clear();
+        if lines.capacity() > KEPT_BYTES {
+            *lines = Vec::new();
         }
-        shared.state.lock().writes += 1;
-        shared.printed.notify_all();
+        are_taken
     }
-    Ok(())
+
+    /// Writes `lines` if they are few, none are before them, and the reader keeps up. Returns
+    /// whether they are written.
+    fn writes_at_once(&self, lines: &[u8], has_room: impl Fn(&O) -> bool) -> bool {
+        // The other thread has no work, and will get none: this one alone makes it.
+        if lines.is_empty() || lines.len() > AT_ONCE_BYTES || !self.spool.is_done() {
+            return false;
+        }
+        let mut output = self.output.lock();
+        let Some(open) = output.as_mut().filter(|open| has_room(open)) else { return false };
+        // What fails here fails for the other thread as well, which says so.
+        let is_written = open.write_all(lines).and_then(|()| open.flush()).is_ok();
+        if is_written {
+            self.shared.note_write();
+        }
+        is_written
+    }
+
+    /// The thread that writes, until nothing more comes or nobody reads.
+    fn write_all(&self) {
+        if let Err(error) = self.write_what_waits() {
+            say_gone(&error);
+            self.spool.abandon();
+            let mut state = self.shared.state.lock();
+            state.is_broken = true;
+            state.backlog = VecDeque::new();
+        }
+        self.shared.state.lock().has_ended = true;
+        self.shared.printed.notify_all();
+    }
+
+    fn write_what_waits(&self) -> io::Result<()> {
+        while let Some((lines, is_last)) = self.spool.take()? {
+            let mut output = self.output.lock();
+            let Some(open) = &mut *output else { continue };
+            let written = open.write_all(&lines);
+            match written.and_then(|()| if is_last { open.flush() } else { Ok(()) }) {
+                Err(error) if self.goes_on => {
+                    say_gone(&error);
+                    *output = None;
+                }
+                written => written?,
+            }
+            self.shared.note_write();
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
 
     use super::*;
@@ -431,7 +483,7 @@ mod tests {
             order.send(Ok(())).unwrap();
         }
         let (printer, mut output) =
-            Printer::spawn(gate, Form::new(Printed::Values), somewhere()).unwrap();
+            Printer::spawn(gate, |_| false, Form::new(Printed::Values), somewhere()).unwrap();
         for value in [&b"a"[..], b"", b"\0\r"] {
             deliver(&mut output, value);
         }
@@ -448,7 +500,7 @@ mod tests {
         let (gate, order, seen) = gate();
         order.send(Ok(())).unwrap();
         let (printer, mut output) =
-            Printer::spawn(gate, Form::new(Printed::Digest), somewhere()).unwrap();
+            Printer::spawn(gate, |_| false, Form::new(Printed::Digest), somewhere()).unwrap();
         deliver(&mut file, b"value");
         deliver(&mut output, b"value");
         assert_eq!(fs::read(&path).unwrap(), b"");
@@ -465,7 +517,7 @@ mod tests {
     fn a_blocked_standard_output_blocks_nobody() {
         let (gate, order, seen) = gate();
         let (printer, mut output) =
-            Printer::spawn(gate, Form::new(Printed::Values), somewhere()).unwrap();
+            Printer::spawn(gate, |_| false, Form::new(Printed::Values), somewhere()).unwrap();
         for _ in 0..1000 {
             deliver(&mut output, b"value");
         }
@@ -475,11 +527,35 @@ mod tests {
         assert_eq!(seen.iter().collect::<Vec<_>>().concat(), b"value\n".repeat(1000));
     }
 
+    /// Few lines are written at once while the reader keeps up, many never, and each in its place.
+    #[test]
+    fn whoever_writes_the_order_stays() {
+        let keeps_up = Arc::new(AtomicBool::new(true));
+        let (now, (gate, order, seen)) = (Arc::clone(&keeps_up), gate());
+        let has_room = move |_: &Gate| now.load(Ordering::Relaxed);
+        let form = Form::new(Printed::Values);
+        let (printer, mut output) = Printer::spawn(gate, has_room, form, somewhere()).unwrap();
+        let mut expected = Vec::new();
+        for round in 0..200 {
+            keeps_up.store(round % 3 != 0, Ordering::Relaxed);
+            let value = format!("{round}").repeat(if round % 5 == 0 { 3000 } else { 1 });
+            deliver(&mut output, value.as_bytes());
+            expected.extend_from_slice(format!("{value}\n").as_bytes());
+            // A reader that is now ahead of the printer, now behind.
+            if round % 7 != 0 {
+                order.send(Ok(())).unwrap();
+            }
+        }
+        (0..200).for_each(|_| order.send(Ok(())).unwrap());
+        assert!(printer.finish(PATIENCE));
+        assert!(seen.iter().collect::<Vec<_>>().concat() == expected);
+    }
+
     #[test]
     fn the_end_does_not_wait_for_a_blocked_reader() {
         let (gate, order, seen) = gate();
         let (printer, mut output) =
-            Printer::spawn(gate, Form::new(Printed::Values), somewhere()).unwrap();
+            Printer::spawn(gate, |_| false, Form::new(Printed::Values), somewhere()).unwrap();
         deliver(&mut output, b"value");
         assert!(!printer.finish(Duration::from_millis(20)));
         assert!(seen.try_recv().is_err());
@@ -490,7 +566,7 @@ mod tests {
     fn after_a_broken_pipe_nothing_is_kept() {
         let (gate, order, _seen) = gate();
         let (printer, mut output) =
-            Printer::spawn(gate, Form::new(Printed::Values), somewhere()).unwrap();
+            Printer::spawn(gate, |_| false, Form::new(Printed::Values), somewhere()).unwrap();
         deliver(&mut output, b"value");
         order.send(Err(io::ErrorKind::BrokenPipe.into())).unwrap();
         let mut state = printer.shared.state.lock();

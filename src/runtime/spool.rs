@@ -44,6 +44,8 @@ struct State {
     bytes: usize,
     /// What follows.
     file: Option<Spill>,
+    /// Whether the other thread works on what it took last.
+    is_held: bool,
     /// The file took nothing, which was logged.
     has_failed: bool,
     is_closed: bool,
@@ -145,6 +147,13 @@ impl Spool {
         false
     }
 
+    /// Whether everything that was put here has been taken, and is done with.
+    pub fn is_done(&self) -> bool {
+        let state = self.state.lock();
+        let is_spilling = state.file.as_ref().is_some_and(|spill| spill.waiting() > 0);
+        state.pieces.is_empty() && !is_spilling && !state.is_held
+    }
+
     /// Nothing more will be put here.
     pub fn close(&self) {
         self.state.lock().is_closed = true;
@@ -158,14 +167,15 @@ impl Spool {
         self.taken.notify_one();
     }
 
-    /// The next bytes, and whether they are the last for now. Waits for them; none if nothing more
-    /// will come.
+    /// The next bytes, and whether they are the last for now; those before are done with. Waits for
+    /// them; none if nothing more will come.
     ///
     /// # Errors
     ///
     /// When the file cannot be read.
     pub fn take(&self) -> io::Result<Option<(Vec<u8>, bool)>> {
         let mut state = self.state.lock();
+        state.is_held = false;
         loop {
             let State { pieces, bytes, file, .. } = &mut *state;
             let spill = file.as_mut().filter(|spill| spill.waiting() > 0);
@@ -180,6 +190,7 @@ impl Spool {
             if let Some(piece) = next {
                 let is_spilling = file.as_ref().is_some_and(|spill| spill.waiting() > 0);
                 let is_last = pieces.is_empty() && !is_spilling;
+                state.is_held = true;
                 self.taken.notify_one();
                 return Ok(Some((piece, is_last)));
             }

@@ -508,7 +508,8 @@ fn a_blocked_standard_output_does_not_block_the_loop() {
     let (_unblock, blocked) = mpsc::channel();
     let folder = tempfile::tempdir().unwrap();
     let form = Form::new(Printed::Values);
-    let (printer, output) = Printer::spawn(Blocked(blocked), form, folder.path()).unwrap();
+    let (printer, output) =
+        Printer::spawn(Blocked(blocked), |_| false, form, folder.path()).unwrap();
     setup.role_loop.around.output = Box::new((NoOutput, output));
     let running = setup.start();
     for _ in 0..100 {
