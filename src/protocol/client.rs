@@ -857,6 +857,18 @@ mod tests {
         assert_eq!(client.tally().undecided(), 2);
     }
 
+    /// Two answers may have gathered before the client ends. All values so far are decided, but its
+    /// input is not at its end.
+    #[test]
+    fn a_session_that_is_said_twice_to_be_forgotten_is() {
+        let (mut client, _) = client(1);
+        let told = Told { is_forgotten: true, delivered: runs(&[(1, 2)]), ..ack() };
+        for _ in 0..2 {
+            acknowledge(&mut client, Time::ZERO, told.clone());
+            assert!(client.tally().undecided() == 0 && client.is_forgotten());
+        }
+    }
+
     fn begins_at(first: u64) -> Heartbeat {
         let (first, watermark) = (Instance(first), Instance(first + 9));
         let progress = Progress { first, watermark, ..Progress::until(Instance::FIRST) };

@@ -34,8 +34,9 @@ impl Client {
             self.tally.delivered += u64::from(is_news && asked.piece.is_end());
         }
         (self.rest, self.bytes, self.memories) = (None, 0, Memories::default());
-        // Nothing is unknown of a session that had come to its end.
-        self.is_forgotten = !self.ended || self.tally.undecided() > 0;
+        // Nothing is unknown of a session that had come to its end. Told a second time, it is this
+        // that has ended it.
+        self.is_forgotten |= !self.ended || self.tally.undecided() > 0;
         (self.ended, self.held_up) = (true, None);
     }
 
