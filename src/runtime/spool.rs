@@ -109,6 +109,8 @@ impl Spool {
         let mut state = self.state.lock();
         for piece in bytes.chunks(WRITE_BYTES) {
             while !state.is_abandoned && !self.add(&mut state, piece) {
+                // The pieces before may be all that there is to take.
+                self.arrived.notify_one();
                 self.taken.wait(&mut state);
             }
         }
@@ -218,8 +220,9 @@ fn unnamed(folder: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
     use std::thread;
+    use std::time::Duration;
 
     use super::*;
 
@@ -309,5 +312,25 @@ mod tests {
         spool.abandon();
         assert!(!put.join().unwrap(), "nobody will take it");
         assert!(!spool.put(b"more") && spool.state.lock().bytes == 0);
+    }
+
+    /// Whoever takes it hears of its beginning before there is room for its end.
+    #[test]
+    fn more_than_memory_holds_may_be_put_at_a_time() {
+        let spool = Arc::new(Spool::with_memory(Path::new("/proc/nowhere"), WRITE_BYTES));
+        let (taker, (report, taken)) = (Arc::clone(&spool), mpsc::channel());
+        thread::spawn(move || {
+            while let Some((piece, _)) = taker.take().unwrap() {
+                report.send(piece.len()).unwrap();
+            }
+        });
+        // By now it waits, or the test shows nothing.
+        thread::sleep(Duration::from_millis(20));
+        let putter = Arc::clone(&spool);
+        thread::spawn(move || putter.put(&[7; 2 * WRITE_BYTES]));
+        for _ in 0..2 {
+            assert_eq!(taken.recv_timeout(Duration::from_secs(10)), Ok(WRITE_BYTES));
+        }
+        spool.close();
     }
 }
