@@ -235,6 +235,11 @@ else
     bash/docker.sh nodes
 fi
 
+# Nothing that was begun aside may go unseen, whatever the steps above have forgotten.
+for name in "${!aside_pid[@]}"; do
+    gather "$name"
+done
+
 if [ -s "$PAXOS_TEST_SKIPPED" ]; then
     printf '\npassed in %d s, but for what this machine cannot do:\n' "$SECONDS"
     sort "$PAXOS_TEST_SKIPPED" | uniq -c
