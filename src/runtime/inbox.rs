@@ -18,7 +18,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, TrySendError
 
 use crate::protocol::actor::Input;
 
-/// How many consecutive datagrams are taken from one socket, at most, while others may have some.
+/// How many consecutive datagrams are taken from one socket, or events from the queue, at most,
+/// while others may have some.
 const STREAK_MAX: u32 = 16;
 
 /// An event for a role loop.
@@ -97,6 +98,7 @@ pub fn inbox(capacity: usize) -> (InboxSender, Inbox) {
         sockets: Vec::new(),
         first: 0,
         streak: 0,
+        queued: 0,
         spare: None,
         stopped: stopped_too,
     };
@@ -186,6 +188,8 @@ pub struct Inbox {
     first: usize,
     /// How many consecutive datagrams the first has given.
     streak: u32,
+    /// How many consecutive events the queue has given.
+    queued: u32,
     /// Room for the next datagram, so that none needs memory of its own.
     spare: Option<Datagram>,
     stopped: Arc<AtomicBool>,
@@ -206,10 +210,19 @@ impl Inbox {
         }
     }
 
-    /// The next event, if there is one.
+    /// The next event, if there is one. A queue that is never empty, as where another role hands
+    /// over a flood at its socket, does not keep the loop from the sockets.
     pub fn poll(&mut self) -> Option<Event> {
+        if self.queued < STREAK_MAX
+            && let Ok(event) = self.events.try_recv()
+        {
+            self.queued += 1;
+            return Some(event);
+        }
+        self.queued = 0;
+        let found = self.look().map(Event::Datagram);
         // A disconnected channel is reported by the next `wait`.
-        self.events.try_recv().ok().or_else(|| self.look().map(Event::Datagram))
+        found.or_else(|| self.events.try_recv().ok())
     }
 
     fn look(&mut self) -> Option<Datagram> {
@@ -333,6 +346,20 @@ mod tests {
             inbox.recycle(datagram);
         }
         assert_eq!(counts, [0, STREAK_MAX, STREAK_MAX, STREAK_MAX]);
+    }
+
+    #[test]
+    fn a_queue_that_is_always_full_does_not_keep_the_loop_from_a_socket() {
+        let (sender, mut inbox) = inbox(1);
+        inbox.look_at(Arc::new(Flooded(1)));
+        let mut counts = [0; 2];
+        for _ in 0..=STREAK_MAX {
+            let _ = sender.offer(&[0]);
+            let Some(Event::Datagram(datagram)) = inbox.poll() else { panic!("there is more") };
+            counts[usize::from(datagram[0])] += 1;
+            inbox.recycle(datagram);
+        }
+        assert_eq!(counts, [STREAK_MAX, 1]);
     }
 
     #[test]
