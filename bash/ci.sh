@@ -130,15 +130,21 @@ cargo test --profile ci --no-run --lib --features bugs
 cargo test --profile ci --no-run --package paxos-kv
 aside hunt bash/bugs.sh
 
-step "tests"
-# They wait for each other's processes more than for processors. At most four clusters run at a time;
-# four threads more are for tests that wait until no other cluster runs. Those would wait for a whole
-# minute if the soak came among them: it goes on beside the unit tests.
-export RUST_TEST_THREADS=8
+step "tests of the library, and a minute of kills"
+# The minute is here because some of the tests below wait until no other cluster runs.
 soak=soak::a_minute_of_kills_while_most_of_the_log_is_removed
 beside soak cargo test --profile ci --test system -- --exact "$soak"
-cargo test --profile ci --no-fail-fast -- --skip "$soak"
+cargo test --profile ci --no-fail-fast --lib --bins --examples
 gather soak
+
+step "tests with processes"
+# They wait for each other's processes more than for processors. At most four clusters run at a time;
+# four threads more are for tests that wait until no other cluster runs.
+export RUST_TEST_THREADS=8
+cargo test --profile ci --no-fail-fast --test '*' -- --skip "$soak"
+
+step "programs in the documentation"
+cargo test --profile ci --doc
 
 step "lints"
 gather clippy
@@ -159,7 +165,7 @@ step "the store"
 RUST_TEST_THREADS=6 cargo test --profile ci --package paxos-kv --no-fail-fast
 
 step "tests of the whole, with a key"
-PAXOS_TEST_KEY=1 cargo test --profile ci --test system -- timing hostile durability faults elections
+PAXOS_TEST_KEY=1 cargo test --profile ci --test system -- timing hostile durability faults elections nodes
 
 step "the system's tests over lists of members"
 # Left out is what would be the same again: tests that bring a network of their own or always use

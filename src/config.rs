@@ -87,7 +87,7 @@ pub struct Endpoint {
     pub mtu: Option<usize>,
 }
 
-/// Why a process has no place on this host.
+/// Why a process cannot listen on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointError {
     error: ConfigError,
@@ -454,10 +454,7 @@ impl Parser {
                 ),
             ));
         }
-        let misplaced = config.misplaced_copies();
-        let misplaced = misplaced.or_else(|| config.too_little_disk());
-        let misplaced = misplaced.or_else(|| config.too_little_memory());
-        if let Some((key, what)) = misplaced {
+        if let Some((key, what)) = config.wrong_limit() {
             return Err(config.wrong(key, &what));
         }
         if leader_timeout < heartbeat_interval * 3 {
@@ -526,22 +523,6 @@ impl Config {
         EndpointError { error: self.wrong("interface", what), may_pass }
     }
 
-    /// The error in the choice of keepers, if any, and the key of the line at fault.
-    fn misplaced_copies(&self) -> Option<(&'static str, String)> {
-        let (keepers, copies) = (self.settings.keepers.len(), self.settings.snapshot_copies);
-        if keepers > 0 && self.snapshots.is_none() {
-            let what = "keepers keep snapshots, and there is no place for them; add a line \
-                        `snapshots DIR`";
-            return Some(("keepers", what.to_owned()));
-        }
-        let copies = copies.filter(|copies| *copies > keepers)?;
-        let what = format!(
-            "snapshot_copies {copies} is more than there are keepers, and nothing would ever be \
-             removed; name as many in a line `keepers ID...`"
-        );
-        Some(("snapshot_copies", what))
-    }
-
     /// The path of its file, for errors.
     pub fn path(&self) -> &str {
         &self.path
@@ -563,7 +544,11 @@ impl Config {
     /// # Errors
     ///
     /// When the list of its group has no member for its id, and when the interface is not there.
-    pub fn place(&self, node: NodeId, host: &[HostInterface]) -> Result<Endpoint, EndpointError> {
+    pub fn endpoint(
+        &self,
+        node: NodeId,
+        host: &[HostInterface],
+    ) -> Result<Endpoint, EndpointError> {
         let group = self.groups.of(node.role);
         let Some(listen) = group.member(node.id) else {
             let (name, count) = (name_of(node.role), group.addresses().len());
@@ -835,7 +820,7 @@ mod tests {
     #[test]
     fn a_process_is_the_member_of_its_id() {
         let config = parse("paxos.conf", LISTS).unwrap();
-        let place = |role, id| config.place(NodeId::new(role, id), &host());
+        let place = |role, id| config.endpoint(NodeId::new(role, id), &host());
         let listen = |role, id| place(role, id).unwrap().listen.to_string();
         assert_eq!(listen(Role::Client, 2), "127.0.0.1:2");
         assert_eq!(listen(Role::Acceptor, 1), "10.1.0.1:4");
@@ -872,7 +857,7 @@ mod tests {
     fn the_mtu_is_that_of_every_interface_in_use() {
         let mtu = |text: &str, role, id| {
             let config = parse("paxos.conf", text).unwrap();
-            config.place(NodeId::new(role, id), &host()).unwrap().mtu
+            config.endpoint(NodeId::new(role, id), &host()).unwrap().mtu
         };
         // A list: the interface with the member's own address, whatever `interface` says.
         let listed = format!("{LISTS}interface six");
@@ -894,7 +879,7 @@ mod tests {
     fn the_interface_is_looked_for_before_anything_opens() {
         let refused = |text: &str| {
             let config = parse("paxos.conf", text).unwrap();
-            config.place(NodeId::new(Role::Client, 1), &host()).unwrap_err().to_string()
+            config.endpoint(NodeId::new(Role::Client, 1), &host()).unwrap_err().to_string()
         };
         assert!(refused(&format!("{LISTS}interface eth7")).contains("no interface eth7; it has"));
         let error = refused(&format!("{FOUR}interface eth7"));
@@ -903,7 +888,7 @@ mod tests {
         assert!(error.starts_with("paxos.conf:5: interface six has no IPv4 address"), "{error}");
         let groups = FOUR.replace("239.0.0.1", "ff02::7878");
         let config = parse("paxos.conf", &format!("{groups}interface six")).unwrap();
-        let place = config.place(NodeId::new(Role::Client, 1), &host()).unwrap();
+        let place = config.endpoint(NodeId::new(Role::Client, 1), &host()).unwrap();
         assert_eq!((place.interface.index, place.mtu), (3, Some(1400)));
         assert_eq!(config.settings(place.mtu).unwrap().datagram_bytes, 1352);
     }

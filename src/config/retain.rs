@@ -110,8 +110,31 @@ fn parse_bytes(key: &str, word: &str, range: RangeInclusive<u64>) -> Result<u64,
 }
 
 impl Config {
+    /// Which limit cannot be beside the others, with the key of the line that is wrong.
+    pub(super) fn wrong_limit(&self) -> Option<(&'static str, String)> {
+        self.misplaced_copies()
+            .or_else(|| self.too_little_disk())
+            .or_else(|| self.too_little_memory())
+    }
+
+    /// The error in the choice of keepers, if any, and the key of the line at fault.
+    fn misplaced_copies(&self) -> Option<(&'static str, String)> {
+        let (keepers, copies) = (self.settings.keepers.len(), self.settings.snapshot_copies);
+        if keepers > 0 && self.snapshots.is_none() {
+            let what = "keepers keep snapshots, and there is no place for them; add a line \
+                        `snapshots DIR`";
+            return Some(("keepers", what.to_owned()));
+        }
+        let copies = copies.filter(|copies| *copies > keepers)?;
+        let what = format!(
+            "snapshot_copies {copies} is more than there are keepers, and nothing would ever be \
+             removed; name as many in a line `keepers ID...`"
+        );
+        Some(("snapshot_copies", what))
+    }
+
     /// Why `disk_bytes` cannot be, with the key of the line that is wrong.
-    pub(super) fn too_little_disk(&self) -> Option<(&'static str, String)> {
+    fn too_little_disk(&self) -> Option<(&'static str, String)> {
         let disk = self.disk_bytes?;
         let window = self.settings.window_bytes as u64;
         if disk < window.saturating_mul(DISK_WINDOWS) {
@@ -134,7 +157,7 @@ impl Config {
     }
 
     /// Why `memory_bytes` cannot be, with the key of the line that is wrong.
-    pub(super) fn too_little_memory(&self) -> Option<(&'static str, String)> {
+    fn too_little_memory(&self) -> Option<(&'static str, String)> {
         let (memory, value) = (self.memory_bytes, self.settings.value_bytes as u64);
         if memory >= value.saturating_mul(MEMORY_VALUES) {
             return None;

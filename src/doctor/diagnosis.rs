@@ -159,10 +159,10 @@ fn lists(facts: &Facts) -> Option<Finding> {
 }
 
 /// Members of lists at which no process takes datagrams. If some acceptors are there, the others
-/// are missed.
+/// are missed; and so are all if their hosts cannot be reached.
 fn members(facts: &Facts) -> Option<Finding> {
     let text = |absent: &Absent| {
-        let Absent { node, address, error } = absent;
+        let Absent { node, address, error, .. } = absent;
         format!("{node} at {address} ({error})")
     };
     let listed: Vec<String> = facts.absent.iter().map(text).collect();
@@ -170,9 +170,10 @@ fn members(facts: &Facts) -> Option<Finding> {
     let left = (facts.settings.acceptor_count as usize).saturating_sub(acceptors);
     let sentence = format!("no process takes datagrams of {}", listed.join(", "));
     let cure = "start them, correct the list, or let UDP to these ports in";
-    Some(match (listed.len(), acceptors, left) {
-        (0, ..) => return None,
-        (_, 0, _) | (_, _, 0) => Finding::note(Topic::MembersAbsent, sentence, cure),
+    let is_stopped = left == 0 && facts.absent.iter().all(|absent| absent.is_refused);
+    Some(match (listed.len(), acceptors) {
+        (0, _) => return None,
+        _ if acceptors == 0 || is_stopped => Finding::note(Topic::MembersAbsent, sentence, cure),
         _ if left < quorum(facts) => Finding::sick(Topic::MembersAbsent, sentence, cure),
         _ => Finding::degraded(Topic::MembersAbsent, sentence, cure),
     })
@@ -501,6 +502,7 @@ fn strangers(facts: &Facts, hearing: &Hearing) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::net::SocketAddr;
     use std::time::Duration;
 
@@ -650,25 +652,25 @@ mod tests {
         expect(&case(|c| c.facts.settings.multicast = 0b1011), &[Topic::Lists]);
         let report = case(|c| (c.facts.settings.multicast, c.facts.interface) = (0, None));
         expect(&report, &[Topic::Lists]);
-        let absent = |names: &[&str]| {
-            let absent = |name: &&str| Absent {
-                node: name.parse().unwrap(),
-                address: "10.0.0.2:7000".parse().unwrap(),
-                error: "Connection refused".to_owned(),
-            };
+        let absent = |names: &[&str], error: io::ErrorKind| {
+            let address = "10.0.0.2:7000".parse().unwrap();
+            let absent = |name: &&str| Absent::new(name.parse().unwrap(), address, &error.into());
             case(|c| c.facts.absent = names.iter().map(absent).collect())
         };
-        for (names, verdict) in [
-            (&["P2"][..], "healthy\n"),
-            (&["P2", "A1"], "degraded\n"),
-            (&["A1", "A3"], "sick\n"),
+        let (refused, no_route) =
+            (io::ErrorKind::ConnectionRefused, io::ErrorKind::HostUnreachable);
+        for (names, error, verdict) in [
+            (&["P2"][..], refused, "healthy\n"),
+            (&["P2", "A1"], refused, "degraded\n"),
+            (&["A1", "A3"], refused, "sick\n"),
             // Nothing runs so far.
-            (&["A1", "A2", "A3"], "healthy\n"),
+            (&["A1", "A2", "A3"], refused, "healthy\n"),
+            (&["A1", "A2", "A3"], no_route, "sick\n"),
         ] {
-            let report = absent(names);
+            let report = absent(names, error);
             expect(&report, &[Topic::MembersAbsent]);
             assert!(report.lines().ends_with(verdict), "{}", report.lines());
-            let member = format!("{} at 10.0.0.2:7000 (Connection refused)", names[0]);
+            let member = format!("{} at 10.0.0.2:7000 ({error})", names[0]);
             assert!(report.lines().contains(&member), "{}", report.lines());
         }
         let link =

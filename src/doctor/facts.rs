@@ -1,5 +1,6 @@
 //! What a doctor knows about its own host, once it has looked. Plain data.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::hearing::bit;
@@ -134,8 +135,18 @@ pub struct Absent {
     pub node: NodeId,
     /// Its address in the list.
     pub address: SocketAddr,
+    /// Whether its host was reached, and has refused.
+    pub is_refused: bool,
     /// What the system said.
     pub error: String,
+}
+
+impl Absent {
+    /// `node` is not there, as `error` says.
+    pub fn new(node: NodeId, address: SocketAddr, error: &io::Error) -> Self {
+        let is_refused = error.kind() == io::ErrorKind::ConnectionRefused;
+        Absent { node, address, is_refused, error: error.to_string() }
+    }
 }
 
 /// A group to which processes listen that are no members of it.

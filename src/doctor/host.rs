@@ -61,7 +61,7 @@ pub fn absent(groups: &Groups) -> Vec<Absent> {
             let node = NodeId::new(role, id);
             match ask(address) {
                 Ok(socket) => asked.push((node, address, socket)),
-                Err(error) => absent.push(Absent { node, address, error: error.to_string() }),
+                Err(error) => absent.push(Absent::new(node, address, &error)),
             }
         }
     }
@@ -71,7 +71,7 @@ pub fn absent(groups: &Groups) -> Vec<Absent> {
     for (node, address, socket) in asked {
         // Roles do not answer a probe: what comes is the refusal of a host.
         if let Ok(Some(error)) | Err(error) = socket.take_error() {
-            absent.push(Absent { node, address, error: error.to_string() });
+            absent.push(Absent::new(node, address, &error));
         }
     }
     absent.sort_by_key(|absent| (absent.node.role, absent.node.id));

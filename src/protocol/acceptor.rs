@@ -582,6 +582,19 @@ mod tests {
         assert_eq!(hear(accept(7, 4, 4)), (vec![stored], run(7, 11)));
     }
 
+    /// In a process with several roles it may hear its group for the others.
+    #[test]
+    fn it_needs_whatever_others_take_from_its_group() {
+        let interest = Acceptor::new(1, 1, Settings::default()).interest();
+        let others = [Role::Client, Role::Proposer, Role::Learner];
+        let is_taken = |kind: &Kind| others.iter().any(|role| kind.is_taken(*role, Role::Acceptor));
+        let taken: Vec<Kind> = Kind::ALL.into_iter().filter(is_taken).collect();
+        assert!(
+            !taken.is_empty() && taken.iter().all(|kind| interest.includes(*kind)),
+            "{taken:?}"
+        );
+    }
+
     fn ballot(round: u64, proposer: u32) -> Ballot {
         Ballot { round, proposer, boot: 1 }
     }

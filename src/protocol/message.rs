@@ -539,7 +539,8 @@ impl Kind {
     ];
 
     /// Whether processes of `role` take it from `group`: everything from their own, and only the
-    /// values from the acceptors'.
+    /// values from the acceptors'. Acceptors have an interest in whatever others take from there,
+    /// for in a process with several roles they may hear it for all.
     pub fn is_taken(self, role: Role, group: Role) -> bool {
         role == group || (group == Role::Acceptor && self == Kind::Accept)
     }

@@ -94,7 +94,7 @@ pub fn hand_over(
         );
         return Err(StartError::new(StartErrorKind::Configuration, sentence));
     }
-    let place = config.place(options.node, &own_interfaces())?;
+    let place = config.endpoint(options.node, &own_interfaces())?;
     let settings = config.settings(place.mtu)?;
     let boot = entropy::random_u64()?;
     let sender = Sender { node: options.node, boot };

@@ -87,7 +87,7 @@ fn bench_places(
 ) -> Result<Vec<(u32, Endpoint)>, StartError> {
     let host = own_interfaces();
     let place = |id| {
-        let place = config.place(NodeId::new(Role::Client, id), &host).map_err(|error| {
+        let place = config.endpoint(NodeId::new(Role::Client, id), &host).map_err(|error| {
             let sentence = format!(
                 "{error} (--first-id {first} --clients {clients} takes the ids {first}..{})",
                 first + clients - 1

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::inbox::{InboxSender, Offered};
-use super::stats::Stats;
+use super::stats::{Counter, Stats};
 use crate::protocol::message::{Interest, Kind};
 use crate::protocol::types::{Sender, To};
 
@@ -56,6 +56,21 @@ impl Neighbours {
     /// Puts `datagram` into the inboxes of the roles here that `to` reaches. Never waits: where
     /// there is no room it is dropped and counted, as at a socket.
     pub fn tell(&self, to: To, kind: Kind, datagram: &[u8]) -> Reach {
+        self.give(to, kind, datagram, |stats| &stats.neighbours)
+    }
+
+    /// The same with a datagram that came from the network, by a socket that they share.
+    pub fn hand_on(&self, to: To, kind: Kind, datagram: &[u8]) {
+        self.give(to, kind, datagram, |stats| &stats.received);
+    }
+
+    fn give(
+        &self,
+        to: To,
+        kind: Kind,
+        datagram: &[u8],
+        counter: impl Fn(&Stats) -> &Counter,
+    ) -> Reach {
         let mut reach = Reach::Own;
         for other in self.others.iter().filter(|other| kind.reaches(to, other.sender.node)) {
             if to == To::Node(other.sender.node) {
@@ -65,7 +80,7 @@ impl Neighbours {
             if !interest.includes(kind) {
                 continue;
             }
-            other.stats.neighbours.increment();
+            counter(&other.stats).increment();
             if other.inbox.offer(datagram) == Offered::Full {
                 other.stats.inbox_full.increment();
             }

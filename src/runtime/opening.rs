@@ -107,7 +107,7 @@ impl Opened {
             );
             return Err(StartError::new(StartErrorKind::Configuration, sentence));
         }
-        let place = config.place(node, &own_interfaces())?;
+        let place = config.endpoint(node, &own_interfaces())?;
         let settings = config.settings(place.mtu)?;
         let fresh = entropy::random_u64()?;
         let seed = options.seed.map_or_else(entropy::random_u64, Ok)?;
@@ -146,17 +146,20 @@ impl Opened {
     }
 }
 
-/// Says that nothing is stored, where everything was to be kept.
+/// Says that nothing is stored, if that is so.
 fn say_forgetful(config: &Config, settings: &Settings) {
-    if let (None, Retain::All, Retain::Bytes(bytes)) =
-        (&config.data, config.retain(), settings.retain)
-    {
-        info!(
-            target: "paxos::report",
-            "stores nothing, for the configuration has no line `data`: the newest {} MiB of the \
-             log are kept in memory, and a restart forgets all of it", bytes >> 20
-        );
+    if config.data.is_some() {
+        return;
     }
+    let kept = match (config.retain(), settings.retain) {
+        (Retain::All, Retain::Bytes(bytes)) => format!("the newest {} MiB of the log", bytes >> 20),
+        _ => "what `retain` says".to_owned(),
+    };
+    info!(
+        target: "paxos::report",
+        "stores nothing, for the configuration has no line `data`: {kept} is in memory, and a \
+         restart forgets it"
+    );
 }
 
 /// Makes the roles of one process known to each other, and gives them a thread together if the

@@ -1,11 +1,11 @@
 //! Standard output of a learner: the values, one a line, in the requested form.
 //!
-//! Separate threads write, so that a reader that does not read never blocks the role loop. One makes
-//! lines of the values. It writes a few itself while the reader keeps up, because another change of
-//! threads would delay them, and leaves all others to a second thread, which may be blocked. What
-//! waits for that one is in little memory, and beyond it in a file ([`Spool`]). Nothing is dropped,
-//! for that would break the order that readers rely on. If the reader goes away, that is logged
-//! once; nothing is printed from then on, and the learner goes on learning.
+//! Separate threads write, so that a reader that does not read never blocks the role loop. One
+//! makes lines of the values. It writes a few itself while the reader keeps up, because another
+//! change of threads would delay them, and leaves all others to a second thread, which may be
+//! blocked. What waits for that one is in little memory, and beyond it in a file ([`Spool`]).
+//! Nothing is dropped, for that would break the order that readers rely on. If the reader goes
+//! away, that is logged once; nothing is printed from then on, and the learner goes on learning.
 //!
 //! A write to a file does not wait for a reader, so there the loop itself writes: waking a thread
 //! for every value would cost the cluster more than the write.
@@ -203,14 +203,15 @@ impl Printer {
             output: Mutex::new(Some(output)),
             goes_on: follows_positions,
         });
-        let of_writer = Arc::clone(&outlet);
+        let (of_writer, of_printer) = (Arc::clone(&outlet), Arc::clone(&outlet));
         let writer = thread::Builder::new().name("stdout".to_owned());
         writer.spawn(move || of_writer.write_all())?;
         let printer = thread::Builder::new().name("printer".to_owned());
-        printer.spawn(move || {
-            print_all(form, &outlet, has_room);
-            outlet.spool.close();
-        })?;
+        let printing = printer.spawn(move || {
+            print_all(form, &of_printer, has_room);
+            of_printer.spool.close();
+        });
+        printing.inspect_err(|_| outlet.spool.close())?;
         let output =
             PrinterOutput { shared: Arc::clone(&shared), pages: Vec::new(), follows_positions };
         Ok((Printer { shared }, output))

@@ -287,8 +287,10 @@ impl Process {
 
     /// Its loop will run there.
     pub fn run_at(&mut self, place: LoopPlace) {
-        for listening in &mut self.listening {
-            listening.socket.wait_for(Arc::clone(place.readiness()));
+        if let Some(readiness) = place.readiness() {
+            for listening in &mut self.listening {
+                listening.socket.wait_for(Arc::clone(readiness));
+            }
         }
         self.place = Some(place);
     }
@@ -529,7 +531,7 @@ mod tests {
         let config = config::parse("c", &lines).unwrap();
         let open = |role| {
             let node = NodeId::new(role, 1);
-            let place = config.place(node, &own_interfaces()).unwrap();
+            let place = config.endpoint(node, &own_interfaces()).unwrap();
             let settings = config.settings(place.mtu).unwrap();
             let sender = Sender { node, boot: 7 };
             Process::open(

@@ -286,7 +286,7 @@ impl<N: DatagramReceiver> Reading<N> {
         stats.received.increment();
         let triage = self.judge(datagram);
         if let Triage::Wanted(kind) | Triage::Uninteresting(kind) = triage {
-            guests.tell(self.at, kind, datagram);
+            guests.hand_on(self.at, kind, datagram);
         }
         match triage {
             Triage::Wanted(_) => return true,
@@ -508,7 +508,7 @@ mod tests {
         run(&Mutex::new(Reading::new(Role::Acceptor.into(), network, reception)), &duty);
         let heard: Vec<Event> = std::iter::from_fn(|| heard.poll()).collect();
         assert_eq!(heard, [Event::Datagram(accept(leader)[..].into())]);
-        assert_eq!(of_guest.neighbours.count(), 1);
+        assert_eq!((of_guest.received.count(), of_guest.neighbours.count()), (1, 0));
     }
 
     #[test]

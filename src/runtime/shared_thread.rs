@@ -89,8 +89,8 @@ impl Seat {
 #[derive(Clone)]
 pub struct LoopPlace {
     seats: Sender<Seat>,
-    /// Names the sockets of all loops there before they are polled.
-    readiness: Arc<Readiness>,
+    /// Names the sockets of all loops there before they are polled, if they are.
+    readiness: Option<Arc<Readiness>>,
     thread: Arc<JoinHandle<()>>,
 }
 
@@ -106,21 +106,22 @@ impl LoopPlace {
         busy_poll: Duration,
     ) -> io::Result<Vec<LoopPlace>> {
         let (seats, taken) = bounded(count);
-        let readiness = Arc::new(Readiness::open()?);
-        let named = Arc::clone(&readiness);
+        let is_polled = !busy_poll.is_zero();
+        let readiness = is_polled.then(Readiness::open).transpose()?.map(Arc::new);
+        let named = readiness.clone();
         let run = move || {
             let mut seats: Vec<Seat> = taken.iter().collect();
             seats.sort_by_key(|seat| seat.tenant.node().role != Role::Acceptor);
-            run(seats, clock, BusyPoll::new(busy_poll), &named);
+            run(seats, clock, BusyPoll::new(busy_poll), named.as_deref());
         };
         let thread = thread::Builder::new().name("role-loops".to_owned()).spawn(run)?;
         let place = LoopPlace { seats, readiness, thread: Arc::new(thread) };
         Ok(vec![place; count])
     }
 
-    /// Names the sockets of the loops there before they are polled.
-    pub fn readiness(&self) -> &Arc<Readiness> {
-        &self.readiness
+    /// Names the sockets of the loops there before they are polled, if they are.
+    pub fn readiness(&self) -> Option<&Arc<Readiness>> {
+        self.readiness.as_ref()
     }
 
     /// Lets `tenant` run there. How it ends is sent to `ended` once its loop is gone.
@@ -136,12 +137,14 @@ impl LoopPlace {
 }
 
 /// Runs these loops until the last of them has ended.
-fn run(mut seats: Vec<Seat>, clock: Clock, mut busy_poll: BusyPoll, readiness: &Readiness) {
+fn run(mut seats: Vec<Seat>, clock: Clock, mut busy_poll: BusyPoll, readiness: Option<&Readiness>) {
     seats.retain_mut(|seat| seat.goes_on(|tenant| tenant.begin()));
     let mut idle_since = clock.now();
     while !seats.is_empty() {
         let now = clock.now();
-        readiness.look();
+        if let Some(readiness) = readiness {
+            readiness.look();
+        }
         if take_turns(&mut seats, now) {
             idle_since = clock.now();
         } else if now < idle_since + busy_poll.window() {
