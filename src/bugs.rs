@@ -60,6 +60,8 @@ pub enum Bug {
     ForgetsVotes,
     /// A restarted acceptor has forgotten what it trimmed.
     ForgetsTrimming,
+    /// An acceptor tells readers where the votes end that it has cast since it was started.
+    ForgetsHighestVote,
     /// Where an acceptor has trimmed, it reports that it accepted nothing.
     ReportsTrimmedAsEmpty,
     /// An acceptor removes votes because a message says that they are not needed.
@@ -78,6 +80,10 @@ pub enum Bug {
     SkipsUnreadable,
     /// A new leader believes the acceptor that trimmed least.
     TakesLeastTrimmed,
+    /// An acceptor stores votes for what it has trimmed.
+    AcceptsTrimmed,
+    /// Where it has trimmed, an acceptor votes in whichever ballot it is asked.
+    VotesForTrimmed,
     /// A checkpoint does not say where sessions stand.
     CheckpointLacksSessions,
     /// A checkpoint does not say which values are open.
@@ -108,6 +114,10 @@ pub enum Bug {
     FetchesWhatIsTrimmed,
     /// A snapshot from before the cluster lost its data is fetched.
     FetchesOtherLog,
+    /// A learner goes back to a snapshot of a place that it has passed.
+    RestoresOlderSnapshots,
+    /// A learner hands out what is decided while it fetches a snapshot of what comes before.
+    DeliversWhileFetching,
     /// A snapshot gets its name before it is on stable storage.
     RenamesBeforeSync,
     /// A learner goes on from a snapshot from before the cluster lost its data.
@@ -124,6 +134,8 @@ pub enum Bug {
     TrimsOnNoCopy,
     /// The log is removed as soon as one keeper has a snapshot that stands for it.
     TrimsOnOneCopy,
+    /// A keeper that was started again counts as one more copy.
+    CountsKeepersTwice,
     /// An acceptor answers before its disk has synced.
     AnswersBeforeSync,
     /// A torn frame at the end of the log is taken for a whole one.
@@ -306,7 +318,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 137] = [
+    pub const ALL: [Bug; 143] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -331,6 +343,7 @@ mod switch {
         Bug::ForgetsPromises,
         Bug::ForgetsVotes,
         Bug::ForgetsTrimming,
+        Bug::ForgetsHighestVote,
         Bug::ReportsTrimmedAsEmpty,
         Bug::TrimsOnHearsay,
         Bug::ForgetsOnHearsay,
@@ -340,6 +353,8 @@ mod switch {
         Bug::ReadsRemovedAsEmpty,
         Bug::SkipsUnreadable,
         Bug::TakesLeastTrimmed,
+        Bug::AcceptsTrimmed,
+        Bug::VotesForTrimmed,
         Bug::CheckpointLacksSessions,
         Bug::CheckpointLacksParts,
         Bug::CheckpointLacksHorizon,
@@ -355,6 +370,8 @@ mod switch {
         Bug::MixesSnapshots,
         Bug::FetchesWhatIsTrimmed,
         Bug::FetchesOtherLog,
+        Bug::RestoresOlderSnapshots,
+        Bug::DeliversWhileFetching,
         Bug::RenamesBeforeSync,
         Bug::BelievesForeignSnapshot,
         Bug::ReadsForeignSnapshot,
@@ -363,6 +380,7 @@ mod switch {
         Bug::CheckpointLacksName,
         Bug::TrimsOnNoCopy,
         Bug::TrimsOnOneCopy,
+        Bug::CountsKeepersTwice,
         Bug::AnswersBeforeSync,
         Bug::TrustsTornFrames,
         Bug::TrustsCaches,

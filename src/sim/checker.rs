@@ -204,6 +204,12 @@ impl Checker {
                 self.expect_trimmed(from, promise.trimmed)?;
                 // It has accepted what it reports, whether or not it could say so before.
                 for AcceptedPage { ballot, page } in &promise.accepted {
+                    if page.from < promise.trimmed {
+                        let (from_on, trimmed) = (page.from, promise.trimmed);
+                        return Err(format!(
+                            "{from} reports {from_on}, and trimmed below {trimmed}"
+                        ));
+                    }
                     for (instance, entry) in page.from.numbering(&page.entries) {
                         self.on_vote(from, instance, *ballot)?;
                         self.expect_proposed(from, instance, *ballot, &entry.to_entry())?;

@@ -36,7 +36,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 62] = [
+pub const ALL: [Drill; 65] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -67,6 +67,7 @@ pub const ALL: [Drill; 62] = [
     ("acceptors that trimmed unevenly", trimming::uneven),
     ("acceptors that come back trimmed", trimming::returns),
     ("instances that are removed", trimming::asks_for_removed),
+    ("accepts of what is trimmed", trimming::late_accepts),
     ("a false word of trimming", trimming::hearsay),
     ("snapshots and crashes", snapshots::crashes),
     ("damaged snapshots", snapshots::changes),
@@ -74,6 +75,7 @@ pub const ALL: [Drill; 62] = [
     ("copies that are wanted", snapshots::copies),
     ("which snapshots are fetched", fetching::choices),
     ("a snapshot that is never fetched", fetching::patience),
+    ("a snapshot that is stored twice", fetching::stored_twice),
     ("acceptors that are read one after the other", recalling::one_after_the_other),
     ("votes for something else", recalling::lonely_votes),
     ("a false word of forgetting", recalling::hearsay),
@@ -83,6 +85,7 @@ pub const ALL: [Drill; 62] = [
     ("reads without a leader", reading::leaderless),
     ("reads behind a hole", reading::behind_a_hole),
     ("reads and an acceptor that forgets", reading::forgetful),
+    ("reads and acceptors that are started again", reading::restarted),
     ("disks that are full for a while", full_disks::ages),
     ("disks that keepers fill", full_disks::held_back),
     ("one disk of three is full", full_disks::one_of_three),

@@ -8,11 +8,12 @@ use crate::protocol::actor::{Actor, Effects, Ignored, Record, Room};
 use crate::protocol::message::{Accept, Heartbeat, Message, Prepare, Progress};
 use crate::protocol::parts::passes_on;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Ballot, Few, Instance, NodeId, Role, Sender, Time, To};
+use crate::protocol::types::{Ballot, Counted, Few, Instance, NodeId, Role, Sender, Time, To};
 
-/// [`super::Acceptor`], but for its mistakes.
+/// [`super::Acceptor`], but for its mistakes, and the instance above all votes that it has cast
+/// since it was started, if that matters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Acceptor(super::Acceptor);
+pub struct Acceptor(super::Acceptor, Instance);
 
 impl Deref for Acceptor {
     type Target = super::Acceptor;
@@ -25,7 +26,7 @@ impl Deref for Acceptor {
 impl Acceptor {
     /// See [`super::Acceptor::new`].
     pub fn new(id: u32, incarnation: u64, settings: Settings) -> Self {
-        Acceptor(super::Acceptor::new(id, incarnation, settings))
+        Acceptor(super::Acceptor::new(id, incarnation, settings), Instance::FIRST)
     }
 
     /// See [`super::Acceptor::restore`].
@@ -46,7 +47,8 @@ impl Acceptor {
         if bugs::has(Bug::AnswersUnderNextBallot) {
             late = mem::take(&mut self.0.unanswered);
         }
-        self.handle(prepare.ballot, fx, |acceptor, fx| acceptor.on_prepare(prepare, fx));
+        let is_let_in = bugs::has(Bug::AnswersBelowPromise);
+        self.handle(prepare.ballot, is_let_in, fx, |acceptor, fx| acceptor.on_prepare(prepare, fx));
         self.0.unanswered.extend(late);
         for (_, message) in &mut fx.send[sent..] {
             let Message::Promise(promise) = message else { continue };
@@ -65,7 +67,21 @@ impl Acceptor {
             return fx.ignore(Ignored::DiskFull);
         }
         let (promised, unanswered) = (self.promised, self.unanswered.len());
-        self.handle(accept.ballot, fx, |acceptor, fx| acceptor.on_accept(accept, fx));
+        let until = accept.from.plus(accept.entries.len() as u64);
+        let is_let_in = bugs::has(Bug::AnswersBelowPromise)
+            || bugs::has(Bug::VotesForTrimmed) && until <= self.forgotten;
+        self.handle(accept.ballot, is_let_in, fx, |acceptor, fx| {
+            let forgotten = acceptor.forgotten;
+            if bugs::has(Bug::AcceptsTrimmed) {
+                acceptor.forgotten = Instance::FIRST;
+            }
+            acceptor.on_accept(accept, fx);
+            acceptor.forgotten = forgotten;
+        });
+        if bugs::has(Bug::ForgetsHighestVote) {
+            let ends = self.unanswered.iter().map(|run| run.until);
+            self.1 = ends.fold(self.1, Instance::max);
+        }
         if bugs::has(Bug::AcceptKeepsPromise) && self.promised > promised {
             self.0.answer_accepts(fx);
             self.0.promised = promised;
@@ -75,15 +91,16 @@ impl Acceptor {
         }
     }
 
-    /// Handles a question in this ballot.
+    /// Handles a question in this ballot, which may be let in though a higher one is promised.
     fn handle(
         &mut self,
         ballot: Ballot,
+        is_let_in: bool,
         fx: &mut Effects,
         handler: impl FnOnce(&mut super::Acceptor, &mut Effects),
     ) {
         let promised = self.promised;
-        if ballot >= promised || !bugs::has(Bug::AnswersBelowPromise) {
+        if ballot >= promised || !is_let_in {
             return handler(&mut self.0, fx);
         }
         self.0.answer_accepts(fx);
@@ -91,6 +108,17 @@ impl Acceptor {
         handler(&mut self.0, fx);
         self.0.answer_accepts(fx);
         self.0.promised = promised;
+    }
+
+    /// A reader was answered.
+    fn correct(&self, replies: &mut [(To, Message)]) {
+        for (_, message) in replies {
+            if let Message::ReadReply(reply) = message
+                && bugs::has(Bug::ForgetsHighestVote)
+            {
+                reply.end = self.1;
+            }
+        }
     }
 
     /// A heartbeat with this progress was heard.
@@ -141,6 +169,11 @@ impl Actor for Acceptor {
             Message::Heartbeat(Heartbeat { progress, .. }) => {
                 self.0.on_message(now, from, message, fx);
                 self.believe(progress, fx);
+            }
+            Message::ReadRequest(_) => {
+                let sent = fx.send.len();
+                self.0.on_message(now, from, message, fx);
+                self.correct(&mut fx.send[sent..]);
             }
             _ => self.0.on_message(now, from, message, fx),
         }

@@ -86,7 +86,7 @@ impl Learner {
     }
 
     /// Goes on from a snapshot that is stored here, in a log of which nothing is known.
-    fn go_on_from(&mut self, now: Time, checkpoint: Arc<Checkpoint>, fx: &mut Effects) {
+    pub(super) fn go_on_from(&mut self, now: Time, checkpoint: Arc<Checkpoint>, fx: &mut Effects) {
         let Some(Snapshots { kind, .. }) = self.snapshots else { return };
         let head = checkpoint.head;
         info!(target: "paxos::report", "goes on with instance {} from a snapshot", head.of);

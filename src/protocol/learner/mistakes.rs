@@ -4,11 +4,12 @@ use std::ops::{Deref, DerefMut};
 
 use super::Beginning;
 use crate::bugs::{self, Bug};
-use crate::protocol::actor::{Actor, Delivery, Effects};
+use crate::protocol::actor::{Actor, Delivery, Effects, Input};
 use crate::protocol::checkpoint::Checkpoint;
-use crate::protocol::message::{Message, StateKind};
+use crate::protocol::message::{Kind, Message, StateKind};
 use crate::protocol::parts::passes_on;
 use crate::protocol::settings::Settings;
+use crate::protocol::transfer::Outcome;
 use crate::protocol::types::{LogTime, Sender, Time};
 
 /// [`super::Learner`], but for its mistakes.
@@ -68,11 +69,30 @@ impl Learner {
 }
 
 impl Actor for Learner {
-    passes_on!(on_start, on_timer, on_input, version, interest, input_room, figures);
+    passes_on!(on_start, on_timer, version, interest, input_room, figures);
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         let message = self.mishear(message);
+        let is_of_log = message.kind() != Kind::Chunk;
+        if bugs::has(Bug::DeliversWhileFetching) && is_of_log && self.fetching.is_some() {
+            let fetching = self.0.fetching.take();
+            self.0.is_cut_off = false;
+            self.0.on_message(now, from, message, fx);
+            self.0.fetching = fetching;
+            return;
+        }
         self.0.on_message(now, from, message, fx);
+    }
+
+    fn on_input(&mut self, now: Time, input: Input, fx: &mut Effects) {
+        match input {
+            Input::Done(Outcome::Fetched { checkpoint, .. })
+                if bugs::has(Bug::RestoresOlderSnapshots) =>
+            {
+                self.0.go_on_from(now, checkpoint, fx);
+            }
+            input => self.0.on_input(now, input, fx),
+        }
     }
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {

@@ -137,6 +137,27 @@ pub fn slow_without_all() -> Wrong {
     })
 }
 
+/// A disk is so slow that it is asked for everything twice: that it has all of a snapshot is heard
+/// again when the learner has gone on from there.
+pub fn stored_twice() -> Wrong {
+    (1..=3).find_map(|seed| {
+        let mut cluster = match trimmed(seed, 0.0) {
+            Ok(cluster) => cluster,
+            Err(wrong) => return Some(format!("seed {seed}: {wrong}")),
+        };
+        cluster.inject(&Fault::SlowDisk(learner(3), 1200 * MS));
+        cluster.start(learner(3));
+        cluster.start_typist(9, Assignment::Leader, values(9, 50), 100 * MS);
+        let has_fetched = |cluster: &Cluster| cluster.fetched() > 0;
+        let wrong = match cluster.run_until(cluster.now() + 6000 * MS, has_fetched) {
+            Ok(true) => cluster.run_for(1200 * MS).err().or_else(|| ends_well(&mut cluster)),
+            Ok(false) => Some("nothing is fetched".to_owned()),
+            Err(violation) => Some(violation),
+        };
+        wrong.map(|wrong| format!("seed {seed}: {wrong}"))
+    })
+}
+
 fn slow_with(seed: u64, down: &[NodeId]) -> Wrong {
     let settings = Settings {
         retain: Retain::Entries(200),

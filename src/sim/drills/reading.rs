@@ -1,10 +1,10 @@
 //! Reads: what a learner waits for, and what it does not wait for.
 
-use super::{MS, NARROW_BYTES, Wrong, finishes, proposer};
+use super::{MS, NARROW_BYTES, Wrong, cut, finishes, proposer};
 use crate::protocol::actor::{Actor, Delivery, Effects, Input};
 use crate::protocol::message::{Assignment, Kind, Message, ReadReply};
 use crate::protocol::parts::Learner;
-use crate::protocol::settings::Settings;
+use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Instance, NodeId, Role, Sender, Time};
 use crate::sim::cluster::{Cluster, Plan, long_values, values};
 use crate::sim::fault::Fault;
@@ -55,6 +55,31 @@ pub(super) fn behind_a_hole() -> Wrong {
         let told = format!("{before:?}, {during:?} and {after:?} were served, {chosen} are chosen");
         (!is_fine).then_some(told)
     })
+}
+
+/// All acceptors are started again, with a log of which most is removed. They still know where it
+/// ends: a learner that has not heard of anything serves no read.
+pub(super) fn restarted() -> Wrong {
+    let settings = Settings { retain: Retain::Entries(20), ..Settings::default() };
+    let mut cluster = Cluster::new(Plan { settings, ..Plan::default() });
+    cluster.start_typist(1, Assignment::Leader, values(1, 200), MS);
+    let mut wrong = finishes(&mut cluster, 2000 * MS);
+    if cluster.checker().trimmed() == Instance::FIRST {
+        return Some("nothing is trimmed".to_owned());
+    }
+    (1..=3).map(|id| NodeId::new(Role::Acceptor, id)).for_each(|id| {
+        cluster.inject(&Fault::Restart(id));
+    });
+    let late = NodeId::new(Role::Learner, 3);
+    cut(&mut cluster, |from, to| to == late && from.role != Role::Acceptor);
+    cluster.plan.reads = Some(ReadOften { count: 50, pause: MS });
+    cluster.start(late);
+    wrong = wrong.or_else(|| cluster.run_for(100 * MS).err());
+    let answers = cluster.checker().sent_of(&[Kind::ReadReply]);
+    cluster.inject(&Fault::Heal);
+    wrong
+        .or_else(|| (answers == 0).then(|| "no acceptor answers".to_owned()))
+        .or_else(|| finishes(&mut cluster, 1000 * MS))
 }
 
 /// The answers of an acceptor that lost its data, or has less than it had, do not count.

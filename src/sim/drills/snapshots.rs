@@ -22,6 +22,7 @@ use crate::protocol::versions::Version;
 use crate::rng::Rng;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
 use crate::sim::disk::SimDisk;
+use crate::sim::fault::Fault;
 use crate::sim::record::PassageId;
 use crate::snapshots::file::Label;
 use crate::snapshots::shelf::{Shelf, name_of};
@@ -156,8 +157,9 @@ pub fn earlier_life() -> Wrong {
     })
 }
 
-/// One of three keepers is there: nothing is removed. With a second one it is. The third comes when
-/// the entries it needs are gone, and goes on from a snapshot of another one.
+/// One of three keepers is there, and is started again: nothing is removed. With a second one it
+/// is. The third comes when the entries it needs are gone, and goes on from a snapshot of another
+/// one.
 pub fn copies() -> Wrong {
     let settings = Settings {
         retain: Retain::Entries(40),
@@ -172,7 +174,12 @@ pub fn copies() -> Wrong {
         cluster.start_typist(client, Assignment::Leader, values(client, 300), MS);
         completes(cluster, 5_000 * MS)
     };
-    let wrong = run(&mut cluster, 1).or_else(|| {
+    // Started again, it is still one copy.
+    let again = |cluster: &mut Cluster| {
+        cluster.inject(&Fault::Restart(learner(1)));
+        run(cluster, 4)
+    };
+    let wrong = run(&mut cluster, 1).or_else(|| again(&mut cluster)).or_else(|| {
         let trim = cluster.checker().trimmed();
         (trim > Instance::FIRST).then(|| format!("one copy is enough to trim below {trim}"))
     });

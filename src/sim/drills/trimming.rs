@@ -1,13 +1,16 @@
 //! Logs of which little is kept: leaders and learners that know nothing of the rest.
 
+use std::rc::Rc;
+
 use super::series::{DATAGRAM_BYTES, completes};
 use super::{CAST, MS, Wrong, cut, proposer};
 use crate::protocol::client::ClientTally;
 use crate::protocol::message::{Announcement, Assignment, Heartbeat, Message, Progress, Standing};
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender};
+use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, To};
 use crate::protocol::versions::Version;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, from_instance, mixed_values, values};
+use crate::sim::fault::Fault;
 use crate::sim::node::AnyRole;
 use crate::sim::record::PassageId;
 use crate::wire::Codec;
@@ -159,6 +162,34 @@ pub fn returns() -> Wrong {
         let trimmed = cluster.trimmed(acceptor(1));
         (trimmed == Instance::FIRST).then(|| "nothing was trimmed".to_owned())
     })
+}
+
+/// Accepts arrive again when the acceptors have trimmed what they are for: under the same leader,
+/// and under the next. They are not stored again, and the ballot of the first gets no more votes.
+pub fn late_accepts() -> Wrong {
+    let mut cluster = cluster(1);
+    types(&mut cluster, 1, VALUES);
+    let begun = cluster.run_for(30 * MS).err();
+    let mut late = cluster.past.clone();
+    late.retain(|(to, _)| *to == To::Group(Role::Acceptor));
+    let wrong = begun.or_else(|| completes(&mut cluster, 10_000 * MS));
+    // Acceptors hear of it by the next heartbeats.
+    let mut wrong = wrong.or_else(|| cluster.run_for(200 * MS).err());
+    if late.is_empty() || cluster.trimmed(acceptor(1)) == Instance::FIRST {
+        return wrong.or_else(|| Some(format!("{} come late", late.len())));
+    }
+    for _ in 0..2 {
+        for (datagram, id) in late.iter().flat_map(|(_, one)| (1..=3).map(move |id| (one, id))) {
+            cluster.arrive(acceptor(id), Rc::clone(datagram), PassageId::default());
+        }
+        wrong = wrong.or_else(|| cluster.run_for(10 * MS).err());
+        for id in (1..=3).map(proposer) {
+            cluster.inject(&Fault::Restart(id));
+        }
+        wrong = wrong.or_else(|| cluster.run_for(500 * MS).err());
+    }
+    types(&mut cluster, 2, 20);
+    wrong.or_else(|| completes(&mut cluster, 10_000 * MS))
 }
 
 /// A heartbeat whose numbers are wrong tells the acceptors that a log is trimmed of which they hold
