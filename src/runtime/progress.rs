@@ -163,6 +163,8 @@ pub struct WatchedClient {
     /// The input is not what it was, or the session cannot be stored: nothing more is requested,
     /// and nothing waited for.
     is_refused: bool,
+    /// There is no more input.
+    is_whole: bool,
 }
 
 impl WatchedClient {
@@ -176,7 +178,34 @@ impl WatchedClient {
         // It cannot fail with these bounds; without it a client says less, but works.
         *progress.shared.took.lock() = Histogram::new_with_max(LONGEST_MICROS, 2).ok();
         let (moved, waiting) = (Time::ZERO, Waiting::default());
-        WatchedClient { client, progress, moved, waiting, track, session, is_refused: false }
+        WatchedClient {
+            client,
+            progress,
+            moved,
+            waiting,
+            track,
+            session,
+            is_refused: false,
+            is_whole: false,
+        }
+    }
+
+    /// Whether all there is to ask for is known to be decided, in this run or an earlier one of the
+    /// session. Then it does not matter that the cluster has forgotten it.
+    fn is_done(&self) -> bool {
+        let is_decided = self.client.tally().undecided() == 0
+            || self.track.as_ref().is_some_and(Track::is_decided);
+        self.is_whole && is_decided
+    }
+
+    /// What is known of the values. A client that is told that it is forgotten hears no more of
+    /// them, even of those that an earlier run knew to be decided.
+    fn tally(&self) -> ClientTally {
+        let mut tally = self.client.tally();
+        if self.client.is_forgotten() && self.is_done() {
+            tally.delivered += tally.undecided();
+        }
+        tally
     }
 
     /// Stores where the session was opened, before anything of the turn is sent.
@@ -216,8 +245,10 @@ impl Actor for WatchedClient {
                 return;
             }
         }
-        if let Input::Value(_) = &input {
-            self.waiting.since.push_back(now);
+        match &input {
+            Input::Value(_) => self.waiting.since.push_back(now),
+            Input::End => self.is_whole = true,
+            Input::Kept(_) | Input::Read(_) | Input::Done(_) => {}
         }
         self.client.on_input(now, input, fx);
     }
@@ -225,7 +256,7 @@ impl Actor for WatchedClient {
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.client.on_turn_end(now, fx);
         self.store_opening(fx);
-        let (tally, before) = (self.client.tally(), self.progress.tally());
+        let (tally, before) = (self.tally(), self.progress.tally());
         let of = |it: ClientTally| it.delivered + it.lost + it.trimmed;
         let settled = of(tally) - of(before);
         if tally.undecided() == 0 || settled > 0 {
@@ -237,7 +268,8 @@ impl Actor for WatchedClient {
             self.waiting.settle(now, settled, took);
         }
         self.progress.publish(tally);
-        self.progress.shared.is_forgotten.store(self.client.is_forgotten(), Ordering::Relaxed);
+        let is_forgotten = self.client.is_forgotten() && !self.is_done();
+        self.progress.shared.is_forgotten.store(is_forgotten, Ordering::Relaxed);
         if let Some(track) = &mut self.track {
             track.on_decided(self.client.front());
         }

@@ -363,6 +363,7 @@ impl SessionFile {
         Track {
             asked: Reached::default(),
             expected: Some(self.found).filter(|found| found.lines > 0),
+            known: self.found.lines,
             open: VecDeque::new(),
             shared: Arc::clone(&self.shared),
         }
@@ -455,12 +456,19 @@ pub struct Track {
     asked: Reached,
     /// What an earlier run knew to be decided, until the input has come that far.
     expected: Option<Reached>,
+    /// How many lines any run knew to be decided.
+    known: u64,
     /// For each undecided line, how far the input is decided once that line is.
     open: VecDeque<Reached>,
     shared: Arc<Shared>,
 }
 
 impl Track {
+    /// Whether every line that was requested is known to be decided, in this run or an earlier one.
+    pub fn is_decided(&self) -> bool {
+        self.expected.is_none() && self.asked.lines <= self.known
+    }
+
     /// The next line, which takes `parts` numbers, is about to be requested. Returns whether it may
     /// be: not if the input has changed.
     ///
@@ -506,6 +514,7 @@ impl Track {
             self.open.pop_front();
         }
         if let Some(reached) = reached {
+            self.known = self.known.max(reached.lines);
             *self.shared.reached.lock() = reached;
         }
     }

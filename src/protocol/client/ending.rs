@@ -34,10 +34,7 @@ impl Client {
             self.tally.delivered += u64::from(is_news && asked.piece.is_end());
         }
         (self.rest, self.bytes, self.memories) = (None, 0, Memories::default());
-        // Nothing is unknown of a session that had come to its end. Told a second time, it is this
-        // that has ended it.
-        self.is_forgotten |= !self.ended || self.tally.undecided() > 0;
-        (self.ended, self.held_up) = (true, None);
+        (self.ended, self.held_up, self.is_forgotten) = (true, None, true);
     }
 
     /// A leader with a quorum holds nothing below `begins`, where everything is decided: it cannot
