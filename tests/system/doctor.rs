@@ -314,9 +314,14 @@ fn a_buffer_that_the_kernel_clamps() {
 #[test]
 fn a_port_and_a_folder_that_somebody_else_has() {
     let world = World::over(Carrier::Multicast);
-    // No other socket may share it.
+    // No other socket may share it. A process of another test may have it at the moment.
     let port = world.addresses()[2].port();
-    let _holder = UdpSocket::bind(("0.0.0.0", port)).unwrap();
+    let mut holder = None;
+    let is_held = || {
+        holder = UdpSocket::bind(("0.0.0.0", port)).ok();
+        holder.is_some()
+    };
+    assert!(happens(SOON, is_held), "port {port} stays in use");
     fs::write(world.path("data"), "no folder").unwrap();
     world.configure("socket_buffer_bytes 65536\ndata data");
     let mut command = Command::new(PAXOS);
