@@ -1,6 +1,6 @@
 //! Which sockets may have a datagram: one system call for all that a thread polls.
 //!
-//! The roles of a node hear at eight sockets. A thread that polls all of them for all roles would
+//! The roles of a node hear at six sockets. A thread that polls all of them for all roles would
 //! spend most of its time asking one after the other. So the kernel is asked for all at once, and
 //! a socket is read only after it was named, until it is empty.
 

@@ -98,14 +98,8 @@ pub fn hand_over(
     let settings = config.settings(place.mtu)?;
     let boot = entropy::random_u64()?;
     let sender = Sender { node: options.node, boot };
-    let process = Process::open(
-        &config,
-        &settings,
-        place,
-        sender,
-        Losing { ratio: options.loss, seed: boot },
-        clock,
-    )?;
+    let losing = Losing { ratio: options.loss, seed: boot };
+    let process = Process::open(&config, &settings, place, sender, losing, clock)?;
     let ending = Ending::new(options, process.inbox_sender.clone())?;
     let outcome = Arc::new(Mutex::new(Outcome::default()));
     let caller = Caller { proposer, me: options.node, outcome: Arc::clone(&outcome) };

@@ -50,14 +50,8 @@ pub fn measure(
     for (id, place) in places {
         let boot = entropy::random_u64()?;
         let sender = Sender { node: NodeId::new(Role::Client, id), boot };
-        let process = Process::open(
-            &config,
-            &settings,
-            place,
-            sender,
-            Losing { ratio: options.loss, seed: boot },
-            clock,
-        )?;
+        let losing = Losing { ratio: options.loss, seed: boot };
+        let process = Process::open(&config, &settings, place, sender, losing, clock)?;
         let ending = Ending::new(options, process.inbox_sender.clone())?;
         let session = Session { client: id, boot };
         let client = Client::new(session, options.assignment, settings.clone());

@@ -294,7 +294,7 @@ fn run_learner(
         return drive(process, learner, Box::new((writer, output)), ending);
     }
     let folder = writer.as_ref().map_or(Path::new("."), ResultsWriter::folder);
-    // Only a pipe has room for a little, or for none.
+    // Of a terminal nothing says that it takes a few lines without waiting.
     let is_pipe = stdio::is_pipe(&stdio::stdout());
     let has_room = move |output: &_| is_pipe && stdio::has_room(output);
     let printing = Printer::spawn(stdio::stdout(), has_room, form, folder);

@@ -92,6 +92,28 @@ impl Spill {
     }
 }
 
+impl State {
+    /// Whether bytes wait in the file, so that all that follow must wait there.
+    fn is_spilling(&self) -> bool {
+        self.file.as_ref().is_some_and(|spill| spill.waiting() > 0)
+    }
+
+    /// Whether nothing waits.
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && !self.is_spilling()
+    }
+
+    /// Takes out what comes next.
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        if let Some(piece) = self.pieces.pop_front() {
+            self.bytes -= piece.len();
+            return Ok(Some(piece));
+        }
+        let spill = self.file.as_mut().filter(|spill| spill.waiting() > 0);
+        spill.map(Spill::take).transpose()
+    }
+}
+
 impl Spool {
     /// An empty one. Its file is on the file system of `folder`.
     pub fn new(folder: &Path) -> Self {
@@ -120,8 +142,7 @@ impl Spool {
 
     /// Adds a piece, if there is room.
     fn add(&self, state: &mut MutexGuard<'_, State>, piece: &[u8]) -> bool {
-        let is_spilling = state.file.as_ref().is_some_and(|spill| spill.waiting() > 0);
-        if !is_spilling && state.bytes + piece.len() <= self.most {
+        if !state.is_spilling() && state.bytes + piece.len() <= self.most {
             state.bytes += piece.len();
             match state.pieces.back_mut() {
                 Some(last) if last.len() + piece.len() <= WRITE_BYTES => {
@@ -152,8 +173,7 @@ impl Spool {
     /// Whether everything that was put here has been taken, and is done with.
     pub fn is_done(&self) -> bool {
         let state = self.state.lock();
-        let is_spilling = state.file.as_ref().is_some_and(|spill| spill.waiting() > 0);
-        state.pieces.is_empty() && !is_spilling && !state.is_held
+        state.is_empty() && !state.is_held
     }
 
     /// Nothing more will be put here.
@@ -179,22 +199,10 @@ impl Spool {
         let mut state = self.state.lock();
         state.is_held = false;
         loop {
-            let State { pieces, bytes, file, .. } = &mut *state;
-            let spill = file.as_mut().filter(|spill| spill.waiting() > 0);
-            let next = match (pieces.pop_front(), spill) {
-                (Some(piece), _) => {
-                    *bytes -= piece.len();
-                    Some(piece)
-                }
-                (None, Some(spill)) => Some(spill.take()?),
-                (None, None) => None,
-            };
-            if let Some(piece) = next {
-                let is_spilling = file.as_ref().is_some_and(|spill| spill.waiting() > 0);
-                let is_last = pieces.is_empty() && !is_spilling;
+            if let Some(piece) = state.next()? {
                 state.is_held = true;
                 self.taken.notify_one();
-                return Ok(Some((piece, is_last)));
+                return Ok(Some((piece, state.is_empty())));
             }
             if state.is_closed {
                 return Ok(None);

@@ -140,7 +140,6 @@ enum Preparation {
 impl Leadership {
     /// A leader under `ballot`, for which phase 1 brought up `reports` from `log`'s watermark on.
     /// Returns it, and what turned out to be chosen already.
-    ///
     pub fn new(
         now: Time,
         ballot: Ballot,
