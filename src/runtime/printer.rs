@@ -123,6 +123,13 @@ fn say_gone(error: &io::Error) {
     log::warn!("standard output is gone ({error}); nothing is printed any more");
 }
 
+fn say_unread(error: &io::Error) {
+    log::warn!(
+        "what standard output has not taken cannot be read back ({error}); nothing is printed any \
+         more"
+    );
+}
+
 /// The threads that print.
 #[derive(Debug)]
 pub struct Printer {
@@ -373,10 +380,9 @@ impl<O: Write> Outlet<O> {
         is_written
     }
 
-    /// The thread that writes, until nothing more comes or nobody reads.
+    /// The thread that writes, until nothing more comes or can be written.
     fn write_all(&self) {
-        if let Err(error) = self.write_what_waits() {
-            say_gone(&error);
+        if self.write_what_waits().is_err() {
             self.spool.abandon();
             let mut state = self.shared.state.lock();
             state.is_broken = true;
@@ -387,20 +393,27 @@ impl<O: Write> Outlet<O> {
     }
 
     fn write_what_waits(&self) -> io::Result<()> {
-        while let Some((lines, is_last)) = self.spool.take()? {
-            let mut output = self.output.lock();
-            let Some(open) = &mut *output else { continue };
-            let written = open.write_all(&lines);
-            match written.and_then(|()| if is_last { open.flush() } else { Ok(()) }) {
-                Err(error) if self.goes_on => {
-                    say_gone(&error);
-                    *output = None;
-                }
-                written => written?,
+        loop {
+            match self.write_next() {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(_) if self.goes_on => *self.output.lock() = None,
+                Err(error) => return Err(error),
             }
+        }
+    }
+
+    /// Writes what comes next, if anything does. Logs why not.
+    fn write_next(&self) -> io::Result<bool> {
+        let taken = self.spool.take().inspect_err(say_unread)?;
+        let Some((lines, is_last)) = taken else { return Ok(false) };
+        if let Some(open) = &mut *self.output.lock() {
+            let written = open.write_all(&lines);
+            let written = written.and_then(|()| if is_last { open.flush() } else { Ok(()) });
+            written.inspect_err(say_gone)?;
             self.shared.note_write();
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -409,6 +422,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::sync::mpsc;
 
+    use super::super::spool::tests::spoil;
     use super::*;
     use crate::protocol::entries::Entries;
     use crate::protocol::types::{AssignedBy, Instance, LogTime, Number, Origin, Session};
@@ -581,5 +595,30 @@ mod tests {
         deliver(&mut output, b"value");
         assert!(printer.shared.state.lock().backlog.is_empty());
         assert!(!printer.finish(PATIENCE));
+    }
+
+    /// What waits in the file is lost, and nothing behind it is printed as if it were not.
+    #[test]
+    fn after_what_cannot_be_read_back_nothing_is_printed() {
+        for printed in [Printed::Values, Printed::Digest] {
+            let goes_on = printed == Printed::Digest;
+            let folder = tempfile::tempdir().unwrap();
+            let (shared, spool) = (Arc::default(), Spool::new(folder.path()));
+            let outlet = Outlet { shared, spool, output: Mutex::new(Some(Vec::new())), goes_on };
+            let mut in_memory = 0;
+            outlet.leave(&mut vec![b'a'; WRITE_BYTES]);
+            while !spoil(&outlet.spool) {
+                in_memory += WRITE_BYTES;
+                outlet.leave(&mut vec![b'a'; WRITE_BYTES]);
+            }
+            outlet.spool.close();
+            outlet.write_all();
+            let state = outlet.shared.state.lock();
+            assert_eq!((state.is_broken, state.has_ended), (!goes_on, true));
+            drop(state);
+            let printed = outlet.output.lock().as_ref().map(Vec::len);
+            assert_eq!(printed, (!goes_on).then_some(in_memory));
+            assert!(!outlet.writes_at_once(b"more", |_| true));
+        }
     }
 }

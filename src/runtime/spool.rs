@@ -173,7 +173,7 @@ impl Spool {
     /// Whether everything that was put here has been taken, and is done with.
     pub fn is_done(&self) -> bool {
         let state = self.state.lock();
-        state.is_empty() && !state.is_held
+        state.is_empty() && !state.is_held && !state.is_abandoned
     }
 
     /// Nothing more will be put here.
@@ -194,15 +194,21 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read.
+    /// When the file cannot be read. What waited in it is lost, and what is put here from then on
+    /// is not.
     pub fn take(&self) -> io::Result<Option<(Vec<u8>, bool)>> {
         let mut state = self.state.lock();
         state.is_held = false;
         loop {
-            if let Some(piece) = state.next()? {
+            let next = state.next();
+            if next.is_err() {
+                state.file = None;
+            }
+            if let Some(piece) = next.transpose() {
+                // Also of an error: until the next call nobody else knows of it.
                 state.is_held = true;
                 self.taken.notify_one();
-                return Ok(Some((piece, state.is_empty())));
+                return piece.map(|piece| Some((piece, state.is_empty())));
             }
             if state.is_closed {
                 return Ok(None);
@@ -227,7 +233,7 @@ fn unnamed(folder: &Path) -> io::Result<File> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::sync::{Arc, mpsc};
     use std::thread;
     use std::time::Duration;
@@ -303,6 +309,27 @@ mod tests {
         }
         assert_eq!(freed(&spool), FREED_BYTES);
         assert_eq!(everything(&spool).len() as u64, 2 * FREED_BYTES);
+    }
+
+    /// Lets the file of a spool be one that cannot be read. Says whether it has one.
+    pub fn spoil(spool: &Spool) -> bool {
+        let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        let mut state = spool.state.lock();
+        state.file.as_mut().map(|spill| spill.file = null).is_some()
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_takes_with_it_what_waited_there_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::with_memory(folder.path(), 10);
+        [&b"in memory"[..], b"in the file", b"as well"].iter().for_each(|bytes| {
+            assert!(spool.put(bytes));
+        });
+        assert!(spoil(&spool));
+        assert_eq!(spool.take().unwrap().unwrap().0, b"in memory");
+        assert!(spool.take().is_err());
+        assert!(spool.put(b"later") && spool.put(b"much later"));
+        assert_eq!(everything(&spool), b"latermuch later");
     }
 
     #[test]
