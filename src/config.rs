@@ -4,6 +4,7 @@
 //! and the cure. `KEYS` is the one list of settings: the parser, the hints and the test over the
 //! shipped file all go by it.
 
+mod error;
 mod groups;
 mod limits;
 mod metrics;
@@ -18,12 +19,12 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::error::ConfigError;
 use self::groups::{GROUPS, clash, name_of, parse_group};
 use self::limits::DATAGRAM_BYTES_MIN;
 pub use self::metrics::MetricsChoice;
 use self::nearest::unknown;
 use self::retain::{parse_disk, parse_keepers, parse_memory, parse_retain};
-use crate::auth::key::KeyError;
 use crate::auth::seal::SEAL_BYTES;
 use crate::net::interface::{HostInterface, Interface, InterfaceChoice, mtu_of};
 use crate::net::{Group, Groups, UDP_PAYLOAD_MAX, payload_of_mtu};
@@ -90,7 +91,7 @@ pub struct Endpoint {
 /// Why a process cannot listen on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointError {
-    error: ConfigError,
+    sentence: String,
     may_pass: bool,
 }
 
@@ -101,37 +102,13 @@ impl EndpointError {
     }
 }
 
-impl From<ConfigError> for EndpointError {
-    fn from(error: ConfigError) -> Self {
-        EndpointError { error, may_pass: false }
-    }
-}
-
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        f.write_str(&self.sentence)
     }
 }
 
 impl std::error::Error for EndpointError {}
-
-/// What is wrong with a configuration file, in one sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
-impl From<KeyError> for ConfigError {
-    fn from(error: KeyError) -> Self {
-        ConfigError(error.to_string())
-    }
-}
 
 /// One setting.
 struct Key {
@@ -289,7 +266,7 @@ pub fn read(path: &str) -> Result<Config, ConfigError> {
 }
 
 fn text_of(path: &str) -> Result<String, ConfigError> {
-    text::read(Path::new(path)).map_err(ConfigError)
+    text::read(Path::new(path)).map_err(ConfigError::Unreadable)
 }
 
 /// Reads the file at `path`. The environment may name the cluster that it leaves without a name.
@@ -297,7 +274,7 @@ pub fn load(path: &str) -> Result<Config, ConfigError> {
     let text = text_of(path)?;
     let cluster = std::env::var(CLUSTER_VARIABLE).unwrap_or_default();
     if cluster.contains(|letter: char| letter.is_whitespace()) {
-        return Err(ConfigError(format!(
+        return Err(ConfigError::Value(format!(
             "{CLUSTER_VARIABLE}={cluster:?} is not one word; a cluster's name has no blanks"
         )));
     }
@@ -313,12 +290,13 @@ pub fn parse(path: &str, text: &str) -> Result<Config, ConfigError> {
 pub fn parse_as(path: &str, text: &str, cluster: Option<&str>) -> Result<Config, ConfigError> {
     let mut parser = Parser { config: Config::new(path), groups: BTreeMap::new() };
     for (number, words) in lines(text) {
-        let fail = |what: String| ConfigError(format!("{path}:{number}: {what}"));
         let Some((key, values)) = words.split_first() else { continue };
         if let Some(first) = parser.config.lines.insert((*key).to_owned(), number) {
-            return Err(fail(format!("{key} is given again; it stands on line {first} already")));
+            return Err(ConfigError::Repeated(format!(
+                "{path}:{number}: {key} is given again; it stands on line {first} already"
+            )));
         }
-        parser.line(key, values).map_err(fail)?;
+        parser.line(&format!("{path}:{number}"), key, values)?;
     }
     if let Some(name) = cluster
         && !parser.config.said.contains_key("cluster")
@@ -338,7 +316,7 @@ pub fn assemble<'a>(
     let mut parser = Parser { config: Config::new(path), groups: BTreeMap::new() };
     for (key, value) in settings {
         let words: Vec<&str> = value.split_whitespace().collect();
-        parser.line(key, &words).map_err(|what| ConfigError(format!("{path}: {what}")))?;
+        parser.line(path, key, &words)?;
     }
     parser.finish()
 }
@@ -350,19 +328,26 @@ struct Parser {
 }
 
 impl Parser {
-    fn line(&mut self, key: &str, values: &[&str]) -> Result<(), String> {
+    /// Takes in a line, or a setting in code, that stands at `place`.
+    fn line(&mut self, place: &str, key: &str, values: &[&str]) -> Result<(), ConfigError> {
+        let wrong = |what: String| ConfigError::Value(format!("{place}: {what}"));
         if let Some((role, _, _)) = GROUPS.iter().find(|(_, name, _)| *name == key) {
-            let group = parse_group(key, values)?;
+            let group = parse_group(key, values).map_err(wrong)?;
             if let Some(shared) = clash(&self.groups, &group) {
-                return Err(shared);
+                return Err(ConfigError::Conflict(format!("{place}: {shared}")));
             }
             self.groups.insert(*role, group);
             self.config.said.insert(key.to_owned(), values.join(" "));
             return Ok(());
         }
         let Some(known) = KEYS.iter().find(|known| known.name == key) else {
-            return Err(unknown(key));
+            return Err(ConfigError::UnknownKey(format!("{place}: {}", unknown(key))));
         };
+        self.setting(known, values).map_err(wrong)
+    }
+
+    fn setting(&mut self, known: &Key, values: &[&str]) -> Result<(), String> {
+        let key = known.name;
         if let Form::List(set) = known.form {
             set(&mut self.config, values)?;
             self.config.said.insert(key.to_owned(), values.join(" "));
@@ -404,7 +389,7 @@ impl Parser {
         for (role, name, address) in GROUPS {
             let Some(group) = self.groups.remove(&role) else {
                 let path = &config.path;
-                return Err(ConfigError(format!(
+                return Err(ConfigError::NoGroup(format!(
                     "{path}: there is no line for the {name}; add one, such as `{name} {address}`"
                 )));
             };
@@ -508,19 +493,24 @@ impl Config {
         }
     }
 
-    /// An error about `key`, with its line if it is given.
-    fn wrong(&self, key: &str, what: &str) -> ConfigError {
+    /// A sentence about `key`, with its line if it is given.
+    fn placed(&self, key: &str, what: &str) -> String {
         let path = &self.path;
-        ConfigError(match self.lines.get(key) {
+        match self.lines.get(key) {
             Some(line) => format!("{path}:{line}: {what}"),
             None => format!("{path}: {what}"),
-        })
+        }
+    }
+
+    /// The error that `key` does not go with the others.
+    fn wrong(&self, key: &str, what: &str) -> ConfigError {
+        ConfigError::Conflict(self.placed(key, what))
     }
 
     /// The error for an interface that cannot be found among those of `host`.
     fn not_there(&self, host: &[HostInterface], what: &str) -> EndpointError {
         let may_pass = self.interface.is_missing(host);
-        EndpointError { error: self.wrong("interface", what), may_pass }
+        EndpointError { sentence: self.placed("interface", what), may_pass }
     }
 
     /// The path of its file, for errors.
@@ -552,15 +542,12 @@ impl Config {
         let group = self.groups.of(node.role);
         let Some(listen) = group.member(node.id) else {
             let (name, count) = (name_of(node.role), group.addresses().len());
-            return Err(self.wrong(
-                name,
-                &format!(
-                    "{name} lists {count} members, so there is no {} {}; add its IP:PORT, or use \
-                     an id in 1..{count}",
-                    node.role, node.id
-                ),
-            )
-            .into());
+            let what = format!(
+                "{name} lists {count} members, so there is no {} {}; add its IP:PORT, or use an id \
+                 in 1..{count}",
+                node.role, node.id
+            );
+            return Err(EndpointError { sentence: self.placed(name, &what), may_pass: false });
         };
         let own_mtu = if listen.ip().is_multicast() { None } else { mtu_of(listen.ip(), host) };
         // Lists of members need no interface: the system knows the way to each.
@@ -576,16 +563,14 @@ impl Config {
         let (interface, mtu) =
             self.interface.among(host).map_err(|what| self.not_there(host, &what))?;
         if interface.v4.is_none() && multicast.any(|group| group.is_ipv4()) {
-            let error = self.wrong(
-                "interface",
-                &format!(
-                    "interface {} has no IPv4 address, which IPv4 groups need; name another, or \
-                     use IPv6 groups, as ff02::7878",
-                    self.interface
-                ),
+            let what = format!(
+                "interface {} has no IPv4 address, which IPv4 groups need; name another, or use \
+                 IPv6 groups, as ff02::7878",
+                self.interface
             );
             // It may be asking for one at this moment.
-            return Err(EndpointError { error, may_pass: true });
+            let sentence = self.placed("interface", &what);
+            return Err(EndpointError { sentence, may_pass: true });
         }
         let mtu = [mtu, own_mtu].into_iter().flatten().min();
         Ok(Endpoint { listen, interface, mtu })
@@ -715,6 +700,20 @@ mod tests {
             let expected = format!("paxos.conf{line}: leader_timeout_ms");
             assert!(told.starts_with(&expected) && told.contains("three heartbeats"), "{told}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_can_be_matched_on() {
+        use ConfigError::{Conflict, NoGroup, Repeated, UnknownKey, Unreadable, Value};
+        let of = |text: &str| parse("paxos.conf", &format!("{FOUR}{text}")).unwrap_err();
+        assert!(matches!(of("acceptor_cuont 3"), UnknownKey(_)));
+        assert!(matches!(of("ttl 0\nttl 0"), Repeated(_)));
+        assert!(matches!(of("ttl 256"), Value(_)));
+        assert!(matches!(of("keepers 1"), Conflict(_)));
+        assert!(matches!(parse("paxos.conf", "").unwrap_err(), NoGroup(_)));
+        assert!(matches!(read("/nowhere/paxos.conf").unwrap_err(), Unreadable(_)));
+        let code = assemble("code", [("ttl", "x")].into_iter()).unwrap_err();
+        assert_eq!(code, Value("code: ttl x is not a whole number in 0..255".to_owned()));
     }
 
     #[test]

@@ -170,6 +170,7 @@ fn errors_of_the_library_are_explained_one_by_one() {
     let page = read("docs/library.md");
     let mut explained = 0;
     for (path, name) in [
+        ("src/config/error.rs", "ConfigError"),
         ("src/embed/desk.rs", "Refused"),
         ("src/embed/node.rs", "NodeError"),
         ("src/embed/replica.rs", "ReadError"),

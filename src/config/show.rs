@@ -23,7 +23,7 @@ impl Config {
     /// When there is no such key.
     pub fn text_of(&self, key: &str) -> Result<Option<String>, ConfigError> {
         if !names().any(|name| name == key) {
-            return Err(ConfigError(unknown(key)));
+            return Err(ConfigError::UnknownKey(unknown(key)));
         }
         Ok(self.said.get(key).cloned().or_else(|| default_of(key)))
     }

@@ -13,6 +13,7 @@
 //! touch the system. Nothing that a doctor sends changes a role's state.
 
 mod diagnosis;
+mod error;
 mod facts;
 mod finding;
 mod hearing;
@@ -25,6 +26,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
+pub use self::error::LookError;
 use self::facts::{Facts, Settled};
 pub use self::finding::{Finding, Report, Severity, Topic};
 pub(crate) use self::hearing::DOCTOR_ID;
@@ -33,7 +35,7 @@ pub(crate) use self::survey::{hear, question};
 use crate::auth::key::KeyRing;
 use crate::auth::seal::{self, SEAL_BYTES};
 use crate::clock::Clock;
-use crate::config::{self, ConfigError};
+use crate::config;
 use crate::net::interface::{HostInterface, Interface, host_interfaces};
 use crate::protocol::types::Role;
 
@@ -66,7 +68,7 @@ pub struct DoctorOptions {
 /// # Errors
 ///
 /// When the configuration cannot be used.
-pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Report, ConfigError> {
+pub fn examine(options: &DoctorOptions, doctor: u64, clock: Clock) -> Result<Report, LookError> {
     let config = config::load(&options.conf)?;
     let host = host_interfaces().unwrap_or_default();
     let chosen = config.interface.among(&host);

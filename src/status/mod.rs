@@ -10,7 +10,6 @@
 mod hearing;
 mod view;
 
-use std::fmt;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +24,7 @@ use crate::auth::key::KeyRing;
 use crate::auth::seal::Seal;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::doctor::{DOCTOR_ID, hear, question};
+use crate::doctor::{DOCTOR_ID, LookError, hear, question};
 use crate::net::interface::{Interface, host_interfaces};
 use crate::net::multicast::{MulticastReceiver, MulticastSender, Options};
 use crate::net::{DatagramSender, Group};
@@ -51,24 +50,6 @@ pub struct StatusOptions {
     pub duration: Option<Duration>,
 }
 
-/// Why nothing can be heard, in one sentence.
-#[derive(Debug)]
-pub struct StatusError(String);
-
-impl StatusError {
-    fn new(what: impl fmt::Display) -> Self {
-        StatusError(what.to_string())
-    }
-}
-
-impl fmt::Display for StatusError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for StatusError {}
-
 /// Looks at the cluster, and shows each view, until `show` breaks off. `number` is a random number
 /// that identifies this process.
 ///
@@ -80,23 +61,18 @@ pub fn look(
     number: u64,
     clock: Clock,
     mut show: impl FnMut(View) -> ControlFlow<()>,
-) -> Result<(), StatusError> {
-    let config = config::load(&options.conf).map_err(StatusError::new)?;
+) -> Result<(), LookError> {
+    let config = config::load(&options.conf)?;
     if let Group::Unicast(_) = config.groups.proposers {
-        return Err(StatusError(format!(
-            "{}: the proposers are a list of members, and what is sent to those nobody else hears; \
-             look at each process instead, by `metrics`",
-            options.conf
-        )));
+        return Err(LookError::Listed(options.conf.clone()));
     }
     let (interface, mtu) = config
         .interface
         .among(&host_interfaces().unwrap_or_default())
-        .map_err(|what| StatusError(format!("{}: {what}", options.conf)))?;
-    let settings = config.settings(mtu).map_err(StatusError::new)?;
-    let ring = config.key_file.as_deref().map(KeyRing::read).transpose();
-    let ring = ring.map_err(StatusError::new)?;
-    let ears = Ears::open(&config, interface).map_err(StatusError::new)?;
+        .map_err(|what| LookError::Interface(options.conf.clone(), what))?;
+    let settings = config.settings(mtu)?;
+    let ring = config.key_file.as_deref().map(KeyRing::read).transpose()?;
+    let ears = Ears::open(&config, interface)?;
     let sender = Sender { node: NodeId::new(Role::Proposer, DOCTOR_ID), boot: number };
     let codec =
         Codec::new(&config.cluster, settings.acceptor_count, sender, settings.datagram_bytes);
@@ -151,7 +127,7 @@ impl Ears {
         hearing: Hearing,
         clock: Clock,
         work: impl FnOnce(&Mutex<Hearing>),
-    ) -> Result<(), StatusError> {
+    ) -> Result<(), LookError> {
         let (hearing, is_over) = (Mutex::new(hearing), AtomicBool::new(false));
         let spawned: io::Result<()> = thread::scope(|scope| {
             for (role, receiver) in &self.groups {
@@ -172,6 +148,6 @@ impl Ears {
             is_over.store(true, Ordering::Relaxed);
             Ok(())
         });
-        spawned.map_err(|error| StatusError(format!("the system gives no thread: {error}")))
+        spawned.map_err(LookError::Thread)
     }
 }
