@@ -15,6 +15,7 @@ use super::front::Front;
 use crate::protocol::actor::{Actor, Effects, Input};
 use crate::protocol::client::Client;
 use crate::protocol::cutting::parts_of;
+use crate::protocol::figures::Figures;
 use crate::protocol::message::{Interest, Message, RequestAck};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
@@ -444,6 +445,10 @@ impl<W: Send> Actor for Asking<W> {
 
     fn interest(&self) -> Interest {
         self.client.interest()
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        Figures::of_client(&self.client, now)
     }
 }
 

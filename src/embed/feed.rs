@@ -23,6 +23,7 @@ use super::reads::Readers;
 use crate::protocol::actor::{Actor, Delivery, Effects, Halt, Input};
 use crate::protocol::assembly::Assembled;
 use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::figures::Figures;
 use crate::protocol::learner::Learner;
 use crate::protocol::message::{Interest, Message};
 use crate::protocol::segments::Page;
@@ -385,6 +386,10 @@ impl Actor for Following {
 
     fn input_room(&self) -> usize {
         self.learner.input_room()
+    }
+
+    fn figures(&self, now: Time) -> Figures {
+        self.learner.figures(now)
     }
 }
 

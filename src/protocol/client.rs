@@ -235,6 +235,11 @@ impl Client {
         self.is_full
     }
 
+    /// Since when no quorate leader has answered, if there is something to be answered.
+    pub fn unserved_since(&self) -> Option<Time> {
+        (!self.window.is_empty()).then_some(self.served)
+    }
+
     /// The ballot of the last leader heard of.
     pub fn leader(&self) -> Ballot {
         self.leader
@@ -617,8 +622,7 @@ impl Actor for Client {
             self.armed = Some(deadline);
             fx.set_timer(Timer::RetryRequest, deadline);
         }
-        let need = (!self.window.is_empty()).then_some(self.served);
-        self.pleading.on_turn_end(now, need, &self.settings, fx);
+        self.pleading.on_turn_end(now, self.unserved_since(), &self.settings, fx);
     }
 
     fn version(&self, now: Time) -> Version {

@@ -1,10 +1,15 @@
 //! The present state of a role in numbers, for status and metrics. No decision of a role depends on
 //! them, and taking them changes nothing.
 
-use super::client::ClientTally;
+use std::time::Duration;
+
+use super::client::{Client, ClientTally};
 use super::message::Progress;
 use super::types::{Ballot, Time};
 use super::versions::Version;
+
+/// A client that waits, and that no leader has answered for this long, has none that serves it.
+const UNSERVED_MAX: Duration = Duration::from_secs(2);
 
 /// One look at a role. Fields that a role does not have are left at none, false or zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,4 +41,15 @@ pub struct Figures {
     pub version: Option<Version>,
     /// What became of a client's values.
     pub tally: Option<ClientTally>,
+}
+
+impl Figures {
+    /// A look at a client.
+    pub fn of_client(client: &Client, now: Time) -> Self {
+        let is_served = |since| now.since(since) <= UNSERVED_MAX;
+        let leader = Some(client.leader()).filter(|leader| *leader > Ballot::ZERO);
+        let leader = leader.filter(|_| client.unserved_since().is_none_or(is_served));
+        let tally = client.tally();
+        Figures { leader, in_flight: tally.undecided(), tally: Some(tally), ..Figures::default() }
+    }
 }

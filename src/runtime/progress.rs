@@ -18,14 +18,11 @@ use crate::protocol::client::{Client, ClientTally};
 use crate::protocol::figures::Figures;
 use crate::protocol::message::{Interest, Message};
 use crate::protocol::timer::Timer;
-use crate::protocol::types::{Ballot, Sender, Time};
+use crate::protocol::types::{Sender, Time};
 use crate::protocol::versions::Version;
 
 /// The time between two lines where there is no terminal.
 const REPORT: Duration = Duration::from_secs(2);
-
-/// A client that has had no value decided for this long has no leader that serves it.
-const UNSERVED_MAX: Duration = Duration::from_secs(2);
 
 /// What the role loop tells the thread that shows progress.
 #[derive(Clone)]
@@ -154,8 +151,6 @@ impl Default for ClientProgress {
 pub struct WatchedClient {
     client: Client,
     progress: ClientProgress,
-    /// When something was decided last, or nothing was waited for.
-    moved: Time,
     waiting: Waiting,
     /// The input, for a session that may be resumed.
     track: Option<Track>,
@@ -177,12 +172,10 @@ impl WatchedClient {
         let track = session.as_ref().map(|session| session.track());
         // It cannot fail with these bounds; without it a client says less, but works.
         *progress.shared.took.lock() = Histogram::new_with_max(LONGEST_MICROS, 2).ok();
-        let (moved, waiting) = (Time::ZERO, Waiting::default());
         WatchedClient {
             client,
             progress,
-            moved,
-            waiting,
+            waiting: Waiting::default(),
             track,
             session,
             is_refused: false,
@@ -259,9 +252,6 @@ impl Actor for WatchedClient {
         let (tally, before) = (self.tally(), self.progress.tally());
         let of = |it: ClientTally| it.delivered + it.lost + it.trimmed;
         let settled = of(tally) - of(before);
-        if tally.undecided() == 0 || settled > 0 {
-            self.moved = now;
-        }
         if settled > 0
             && let Some(took) = self.progress.shared.took.lock().as_mut()
         {
@@ -292,14 +282,7 @@ impl Actor for WatchedClient {
     }
 
     fn figures(&self, now: Time) -> Figures {
-        let is_served = now.since(self.moved) <= UNSERVED_MAX;
-        let tally = self.client.tally();
-        Figures {
-            leader: Some(self.client.leader()).filter(|it| is_served && *it > Ballot::ZERO),
-            in_flight: tally.undecided(),
-            tally: Some(tally),
-            ..Figures::default()
-        }
+        Figures::of_client(&self.client, now)
     }
 }
 
