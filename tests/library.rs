@@ -12,7 +12,8 @@ mod counter;
 mod log;
 
 use std::future::Future;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -547,4 +548,67 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
     assert!(Cluster::builder("two words").build().is_err());
     assert!(Cluster::builder("library").build().is_err());
     assert!(Cluster::from_file("no/such/file").unwrap_err().to_string().contains("no/such/file"));
+}
+
+/// What is served at this path.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// Each node serves the figures of its roles while it runs: a replica those of its learner and its
+/// client.
+#[test]
+fn a_node_serves_what_the_configuration_says() {
+    let cluster = cluster_with("metrics", "127.0.0.1:0");
+    let nodes = nodes(&cluster);
+    let counting = cluster.clone().with_more_metrics(|| "counted 3\n".to_owned());
+    let replica = counting.replica(4, History::default()).unwrap();
+    let quiet = cluster.clone().with_metrics(None).client(1).unwrap();
+    assert_eq!(quiet.node().metrics(), None);
+    let addresses: Vec<SocketAddr> =
+        nodes.iter().chain(replica.node()).map(|node| node.metrics().unwrap()).collect();
+    replica.call("value").unwrap().wait(SOON).unwrap().decided().unwrap();
+    for address in &addresses {
+        let deadline = Instant::now() + SOON;
+        while get(*address, "/readyz") != "ready\n" && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(get(*address, "/readyz"), "ready\n");
+        assert_eq!(get(*address, "/livez"), "alive\n");
+    }
+    let of_replica = addresses[3];
+    let figures = || get(of_replica, "/metrics");
+    let known =
+        ["paxos_has_leader{node=\"L4\"} 1", "paxos_values_total{node=\"C4\",fate=\"decided\"} 1"];
+    let deadline = Instant::now() + SOON;
+    let are_known = |text: &str| known.iter().all(|line| text.contains(line));
+    while !are_known(&figures()) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert!(are_known(&figures()) && figures().ends_with("\ncounted 3\n"), "{}", figures());
+    assert!(get(of_replica, "/status.json").contains("\"node\":\"L4\""));
+    assert!(get(of_replica, "/").contains("<td>C4"));
+    assert!(!get(addresses[0], "/metrics").contains("counted"));
+    replica.stop(SOON).unwrap();
+    assert!(TcpStream::connect(of_replica).is_err(), "it serves no more");
+    assert_eq!(get(addresses[0], "/livez"), "alive\n");
+}
+
+#[test]
+fn what_cannot_be_served_is_refused_and_a_program_that_panics_loses_its_own_figures_alone() {
+    let elsewhere = cluster().with_metrics(Some("192.0.2.1:9187".parse().unwrap()));
+    let error = elsewhere.node(1, &[Role::Acceptor]).unwrap_err();
+    assert_eq!(error.kind(), StartErrorKind::Network);
+    assert!(error.to_string().starts_with("metrics 192.0.2.1:9187 is at no address of this host"));
+    let panicking = cluster_with("metrics", "127.0.0.1:0").with_more_metrics(|| panic!("a test"));
+    let node = panicking.node(1, &[Role::Acceptor]).unwrap();
+    for _ in 0..2 {
+        assert!(get(node.metrics().unwrap(), "/metrics").contains("paxos_uptime_seconds{node"));
+    }
+    node.stop(SOON).unwrap();
 }

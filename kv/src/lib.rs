@@ -13,6 +13,7 @@ pub mod clock;
 pub mod command;
 mod connection;
 pub mod entry;
+mod figures;
 #[cfg(test)]
 mod hunt;
 #[cfg(test)]

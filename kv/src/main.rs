@@ -15,7 +15,7 @@ use std::thread;
 use clap::Parser;
 use clap::error::ErrorKind;
 use multi_paxos::Cluster;
-use paxos_kv::options::{Options, sentence};
+use paxos_kv::options::{Metrics, Options, sentence};
 use paxos_kv::server::{ServeError, Server, Stopper};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -54,6 +54,9 @@ fn start(options: &Options) -> Result<Server, ExitCode> {
     let mut cluster = Cluster::from_file(&options.conf).map_err(refuse)?;
     if let Some(data) = &options.data {
         cluster = cluster.with_data(data);
+    }
+    if let Some(Metrics(first)) = options.metrics {
+        cluster = cluster.with_metrics(first);
     }
     let Some(data) = cluster.data().map(Path::to_owned) else {
         return Err(refuse(format!(

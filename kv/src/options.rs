@@ -20,6 +20,10 @@ pub enum Reads {
     Local,
 }
 
+/// Where metrics are served: at the first free port from this one on, or nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics(pub Option<SocketAddr>);
+
 /// A replicated key-value store that speaks the Redis protocol.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "paxos-kv", version, max_term_width = 100)]
@@ -36,6 +40,10 @@ pub struct Options {
     /// Where the acceptor keeps what it must not forget, instead of `data` of the configuration
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Where to serve metrics, or the first free port behind it, or `off`; instead of `metrics` of
+    /// the configuration
+    #[arg(long, value_name = "ADDR:PORT", value_parser = metrics)]
+    pub metrics: Option<Metrics>,
     /// How reads are answered, unless a connection says READONLY
     #[arg(long, value_enum, default_value = "linearizable")]
     pub reads: Reads,
@@ -107,6 +115,15 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "it is not ADDR:PORT, such as 127.0.0.1:7001".to_owned())
 }
 
+fn metrics(text: &str) -> Result<Metrics, String> {
+    if text == "off" {
+        return Ok(Metrics(None));
+    }
+    let place = address(text).ok().filter(|place| !place.ip().is_multicast());
+    let refused = || "it is neither ADDR:PORT of this host, such as 127.0.0.1:9187, nor off";
+    place.map(|place| Metrics(Some(place))).ok_or_else(|| refused().to_owned())
+}
+
 impl Options {
     /// What the server is told.
     ///
@@ -170,6 +187,7 @@ mod tests {
         for (name, words, expected) in [
             ("--id", &["0", "x", "", "-1", "4294967296"][..], "from 1 to 4294967295"),
             ("--listen", &["x", "", "70000", "host:1"], "it is not ADDR:PORT, such as 127.0.0.1"),
+            ("--metrics", &["on", "", "70000", "239.0.0.1:1"], "it is neither ADDR:PORT of this"),
             ("--maxclients", &["x", "", "-1"], "from 0 to 18446744073709551615"),
             ("--timeout", &["x", "", "-1", "1.5"], "it is not a whole number from 0 to"),
         ] {

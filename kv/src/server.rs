@@ -30,6 +30,7 @@ use crate::bugs::{self, Bug};
 use crate::clock;
 use crate::connection::{Connection, READ_BYTES};
 use crate::entry::{self, HEADER_BYTES, Reader};
+use crate::figures::Figures;
 use crate::machine::{self, Machine, Shared};
 use crate::options::Serving;
 use crate::reply::Reply;
@@ -88,6 +89,7 @@ pub struct Server {
     replica: Replica<Machine>,
     store: Shared,
     about: About,
+    figures: Arc<Figures>,
     origin: u64,
     idle: Option<Duration>,
     waking: Arc<Waking>,
@@ -139,6 +141,9 @@ impl Server {
         let store = Shared::default();
         let origin = serving.origin;
         let machine = Machine::new(Arc::clone(&store), origin);
+        let figures = Figures::new(&store);
+        let shown = Arc::clone(&figures);
+        let cluster = cluster.clone().with_more_metrics(move || shown.text());
         let mut roles = vec![Role::Proposer];
         if serving.id <= cluster.acceptor_count() {
             roles.push(Role::Acceptor);
@@ -169,6 +174,7 @@ impl Server {
             replica: replica.map_err(ServeError::Start)?,
             store,
             about,
+            figures,
             origin,
             idle: serving.idle,
             waiting: Waiting::new(&waking),
@@ -239,6 +245,7 @@ impl Server {
                 }
             }
             self.look_around(now, is_ready.is_none());
+            self.figures.publish(&self.about);
         }
         let Server { replica, .. } = self;
         replica.stop(END).map(drop)

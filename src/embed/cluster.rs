@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::client::Client;
+#[cfg(feature = "metrics")]
+use super::contained::contain;
 use super::desk::{Asking, Desk};
 use super::feed::{Feed, Following};
+use super::metrics::Metrics;
 use super::node::{Node, Ready};
 use super::reads::{Readers, Reads};
 use super::replica::{Replica, Start, StateMachine};
 use super::subscription::{Position, Subscription};
 use crate::clock::Clock;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, MetricsChoice};
 use crate::protocol::learner::{Beginning, Learner};
 use crate::protocol::message::StateKind;
 use crate::protocol::settings::Retain;
@@ -31,6 +34,7 @@ use crate::storage::directory::Directory;
 #[derive(Clone, Debug)]
 pub struct Cluster {
     config: Config,
+    metrics: Metrics,
 }
 
 impl Cluster {
@@ -41,7 +45,11 @@ impl Cluster {
     ///
     /// When the file cannot be read or understood: a sentence with its line.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Cluster, ConfigError> {
-        Ok(Cluster { config: config::read(&path.as_ref().to_string_lossy())? })
+        Ok(Cluster::of(config::read(&path.as_ref().to_string_lossy())?))
+    }
+
+    fn of(config: Config) -> Cluster {
+        Cluster { config, metrics: Metrics::default() }
     }
 
     /// The same cluster, whose acceptors keep their data in `directory` instead of where the file
@@ -57,6 +65,37 @@ impl Cluster {
     #[must_use = "it is another description, and this one is left as it was"]
     pub fn with_snapshots(mut self, directory: impl Into<PathBuf>) -> Cluster {
         self.config.snapshots = Some(directory.into());
+        self
+    }
+
+    /// The same cluster, whose nodes serve their metrics here instead of where the file says, or
+    /// nowhere. Each node takes the first free port of the 256 from this one on, and logs which;
+    /// port 0 is any free one.
+    ///
+    /// Only a library with the feature `metrics` serves anything. Without it nodes log that they do
+    /// not.
+    #[must_use = "it is another description, and this one is left as it was"]
+    pub fn with_metrics(mut self, first: Option<SocketAddr>) -> Cluster {
+        self.metrics.choice = Some(first.map_or(MetricsChoice::Off, MetricsChoice::At));
+        self
+    }
+
+    /// The same cluster, whose nodes add this to what they serve at `/metrics`: lines in the text
+    /// format of Prometheus, under names that nodes do not have themselves.
+    ///
+    /// It is called for every answer, on the thread that serves, so it should be quick. If it
+    /// panics, that answer goes without it.
+    #[cfg(feature = "metrics")]
+    #[must_use = "it is another description, and this one is left as it was"]
+    pub fn with_more_metrics(
+        mut self,
+        more: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Cluster {
+        self.metrics.more = Some(Arc::new(move || {
+            let mut text = String::new();
+            contain(|| text = more());
+            text
+        }));
         self
     }
 
@@ -108,7 +147,13 @@ impl Cluster {
         if roles.contains(&Role::Client) {
             return Err(refuse_node(id, "nobody would propose; start a client by itself"));
         }
-        Node::start(self.ready(id, roles, Clock::start())?)
+        let clock = Clock::start();
+        self.start(self.ready(id, roles, clock)?, clock)
+    }
+
+    fn start(&self, mut roles: Vec<Ready>, clock: Clock) -> Result<Node, StartError> {
+        let server = self.metrics.serve(&self.config, &mut roles, clock)?;
+        Node::start(roles, server)
     }
 
     fn ready(&self, id: u32, roles: &[Role], clock: Clock) -> Result<Vec<Ready>, StartError> {
@@ -135,8 +180,9 @@ impl Cluster {
     ///
     /// When it cannot start.
     pub fn client(&self, id: u32) -> Result<Client, StartError> {
-        let (desk, ready) = self.asking(id, Clock::start())?;
-        Ok(Client::new(desk, Node::start(vec![ready])?))
+        let clock = Clock::start();
+        let (desk, ready) = self.asking(id, clock)?;
+        Ok(Client::new(desk, self.start(vec![ready], clock)?))
     }
 
     /// Starts a learner whose entries are read one by one.
@@ -147,7 +193,7 @@ impl Cluster {
     pub fn subscribe(&self, id: u32) -> Result<Subscription, StartError> {
         let clock = Clock::start();
         let (feed, ready) = self.following(id, clock, |_, learner, _| Ok((learner, None)))?;
-        Ok(Subscription::new(Node::start(vec![ready])?, feed, clock))
+        Ok(Subscription::new(self.start(vec![ready], clock)?, feed, clock))
     }
 
     /// Starts a replica of `machine`, to which no command was applied yet. `id` is that of a
@@ -232,7 +278,7 @@ impl Cluster {
             })?;
         roles.extend([learner, client]);
         let Some(reads) = reads else { unreachable!("its learner was opened") };
-        Replica::start(Node::start(roles)?, desk, feed, reads, start)
+        Replica::start(self.start(roles, clock)?, desk, feed, reads, start)
     }
 
     fn open(&self, id: u32, role: Role, clock: Clock) -> Result<Opened, StartError> {
@@ -382,7 +428,7 @@ impl ClusterBuilder {
         let mut config = config::assemble("the cluster in code", lines)?;
         config.data = self.data.or(config.data);
         config.key_file = self.key_file.or(config.key_file);
-        Ok(Cluster { config })
+        Ok(Cluster::of(config))
     }
 }
 

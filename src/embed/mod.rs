@@ -20,6 +20,7 @@ mod desk;
 mod feed;
 mod front;
 mod looks;
+mod metrics;
 mod node;
 mod reads;
 mod replica;

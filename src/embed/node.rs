@@ -5,6 +5,7 @@
 //! the rest of a node would look alive.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crossbeam_channel::Select;
 use parking_lot::{Condvar, Mutex};
 
+use super::metrics::Server;
 use crate::protocol::actor::{Actor, Halt};
 use crate::protocol::types::NodeId;
 use crate::results::output::NoOutput;
@@ -28,6 +30,7 @@ const GLANCE: Duration = Duration::from_millis(300);
 /// Roles that run in this process. Dropping it stops them and waits for their threads.
 pub struct Node {
     names: Vec<NodeId>,
+    metrics: Option<SocketAddr>,
     inboxes: Vec<InboxSender>,
     shared: Arc<Shared>,
     keeper: Option<JoinHandle<()>>,
@@ -117,7 +120,7 @@ enum End {
 /// A role that is ready to run.
 pub(super) struct Ready {
     name: NodeId,
-    process: Process,
+    pub process: Process,
     watch: Option<Watch>,
     start: Box<dyn FnOnce(Process) -> Result<Running, StartError>>,
 }
@@ -135,10 +138,12 @@ impl Ready {
 }
 
 impl Node {
-    pub(super) fn start(mut roles: Vec<Ready>) -> Result<Node, StartError> {
+    /// Starts these roles; `server` serves their figures.
+    pub(super) fn start(mut roles: Vec<Ready>, server: Option<Server>) -> Result<Node, StartError> {
         introduce(roles.iter_mut().map(|role| &mut role.process))?;
         let names: Vec<NodeId> = roles.iter().map(|role| role.name).collect();
-        let mut keeping = Keeping::default();
+        let metrics = server.as_ref().map(Server::address);
+        let mut keeping = Keeping { running: Vec::new(), watches: Vec::new(), server };
         for role in roles {
             // Roles that run already end when the others are dropped.
             keeping.running.push((role.start)(role.process)?);
@@ -156,12 +161,19 @@ impl Node {
             of_keeper.has_ended.notify_all();
         };
         let keeper = thread::Builder::new().name("node".to_owned()).spawn(keep);
-        Ok(Node { names, inboxes, shared, keeper: Some(keeper.map_err(no_thread)?) })
+        let keeper = Some(keeper.map_err(no_thread)?);
+        Ok(Node { names, metrics, inboxes, shared, keeper })
     }
 
     /// The roles that run, as `A1` for acceptor 1.
     pub fn names(&self) -> impl Iterator<Item = String> + '_ {
         self.names.iter().map(NodeId::to_string)
+    }
+
+    /// Where it serves its metrics, if `metrics` is set, and the library has its feature of that
+    /// name.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Whether it is still running. A node ends when it is stopped, or when it cannot go on; when
@@ -230,10 +242,10 @@ impl fmt::Debug for Node {
 }
 
 /// What the thread of a node supervises. When it is dropped, all of it ends.
-#[derive(Default)]
 struct Keeping {
     running: Vec<Running>,
     watches: Vec<Watch>,
+    server: Option<Server>,
 }
 
 impl Keeping {
@@ -274,6 +286,8 @@ impl Keeping {
             running.stop_receiving();
         }
         self.running.drain(..).for_each(Running::join);
+        // Until then it says which role is not done.
+        self.server = None;
     }
 }
 

@@ -41,7 +41,7 @@ pub mod laps;
 pub mod load;
 #[cfg(feature = "cli")]
 pub mod measure;
-#[cfg(feature = "cli")]
+#[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod neighbours;
 #[cfg(feature = "cli")]

@@ -13,7 +13,7 @@ use log::{error, info, warn};
 
 use super::ending::{End, Ending, not_awaited};
 use super::inbox::InboxSender;
-use super::metrics::{self, Shown};
+use super::metrics::{self, Server, Shown};
 use super::opening::{Opened, Part, RoleOptions, introduce};
 use super::printer::{FileOutput, Printer};
 use super::process::Process;
@@ -131,7 +131,7 @@ pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
     let ready = roles.iter().map(|options| Ready::new(options, clock));
     let mut ready = ready.collect::<Result<Vec<_>, _>>()?;
     introduce(ready.iter_mut().map(|role| &mut role.opened.process))?;
-    watch(&mut ready, &roles[0], clock)?;
+    let _server = watch(&mut ready, &roles[0], clock)?;
     if let [_] = ready[..] {
         return ready.remove(0).run();
     }
@@ -158,16 +158,20 @@ pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
 }
 
 /// Serves the metrics of these roles, if that is asked for: one server for the whole process.
-fn watch(roles: &mut [Ready], options: &NodeOptions, clock: Clock) -> Result<(), StartError> {
-    let Some(first) = roles.first() else { return Ok(()) };
+fn watch(
+    roles: &mut [Ready],
+    options: &NodeOptions,
+    clock: Clock,
+) -> Result<Option<Server>, StartError> {
+    let Some(first) = roles.first() else { return Ok(None) };
     let place: &str = if options.metrics.is_some() { "--metrics" } else { &options.conf };
     let MetricsChoice::At(address) = options.metrics.unwrap_or(first.metrics) else {
-        return Ok(());
+        return Ok(None);
     };
-    let listener = metrics::listen(address, place)?;
+    let listener = metrics::listen(address, Some(place))?;
     let cluster = first.cluster.clone();
     let roles = roles.iter_mut().map(|role| role.opened.process.watch()).collect();
-    metrics::serve(listener, Shown { cluster, clock, roles })
+    metrics::serve(listener, Shown { cluster, clock, roles, more: None }).map(Some)
 }
 
 /// A role that has everything it needs and has not started.

@@ -13,7 +13,7 @@ use super::entropy;
 use super::gate::{self, Gate, Keeper, SealingSender};
 use super::gauges::Gauges;
 use super::inbox::{Inbox, InboxSender, inbox};
-#[cfg(feature = "cli")]
+#[cfg(feature = "metrics")]
 use super::metrics::Watched;
 use super::neighbours::{Neighbour, Neighbours};
 use super::post::{Attentive, Post};
@@ -240,7 +240,7 @@ impl Process {
     }
 
     /// Makes its role publish its figures from now on, and returns what shows them.
-    #[cfg(feature = "cli")]
+    #[cfg(feature = "metrics")]
     pub fn watch(&mut self) -> Watched {
         let gauges = Arc::new(Gauges::new(self.clock));
         self.gauges = Some(Arc::clone(&gauges));

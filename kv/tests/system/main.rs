@@ -6,6 +6,7 @@
 mod differential;
 mod hosts;
 mod judge;
+mod metrics;
 mod search;
 mod store;
 mod truth;

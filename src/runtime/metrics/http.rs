@@ -7,6 +7,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
@@ -91,8 +92,14 @@ impl Answer {
     }
 }
 
-/// Serves for ever; `answer` gives the answer for a path.
-pub fn serve(listener: &TcpListener, clock: Clock, answer: impl Fn(&str) -> Answer) {
+/// Serves until something can be read at `end`, or its other end is closed; `answer` gives the
+/// answer for a path.
+pub fn serve(
+    listener: &TcpListener,
+    end: &impl AsFd,
+    clock: Clock,
+    answer: impl Fn(&str) -> Answer,
+) {
     let mut connections: Vec<Connection> = Vec::new();
     // With a blocking listener, a peer that closes at the wrong moment would hold the thread.
     while let Err(error) = listener.set_nonblocking(true) {
@@ -103,12 +110,16 @@ pub fn serve(listener: &TcpListener, clock: Clock, answer: impl Fn(&str) -> Answ
         let is_listening = connections.len() < CONNECTIONS_MAX;
         let listening = is_listening.then(|| PollFd::new(listener, PollFlags::IN));
         let waiting = connections.iter().map(|one| PollFd::new(&one.socket, one.awaited()));
-        let mut all: Vec<PollFd<'_>> = listening.into_iter().chain(waiting).collect();
+        let ending = [PollFd::new(end, PollFlags::IN)];
+        let mut all: Vec<PollFd<'_>> = ending.into_iter().chain(listening).chain(waiting).collect();
         // Every socket is tried in any case: none of them blocks.
         if let Err(error) = poll(&mut all, Some(&LOOK))
             && error != rustix::io::Errno::INTR
         {
             thread::sleep(PAUSE);
+        }
+        if !all[0].revents().is_empty() {
+            return;
         }
         let now = clock.now();
         connections.retain_mut(|one| now < one.deadline && one.step(&answer).unwrap_or(false));
@@ -229,17 +240,21 @@ fn reply(request: &[u8], answer: &impl Fn(&str) -> Answer) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
     use std::time::Instant;
 
     use super::*;
 
-    /// A server that answers with the path; where it is.
+    /// A server that answers with the path, for ever; where it is.
     fn server() -> std::net::SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let clock = Clock::start();
         let echo = |path: &str| Answer::text(200, format!("at {path}"));
-        thread::spawn(move || serve(&listener, clock, echo));
+        thread::spawn(move || {
+            let (_held, end) = UnixStream::pair().unwrap();
+            serve(&listener, &end, clock, echo);
+        });
         address
     }
 

@@ -1,13 +1,14 @@
-//! What a process tells its operator over HTTP, if `metrics` is configured.
+//! What a process tells its operator over HTTP, if `metrics` is configured: of the program, or of
+//! another one that runs roles by the library.
 //!
 //! ```text
 //!   role loop --- figures, counts (never waits) ---> Gauges, Stats
 //!   thread `metrics` --- reads them at each request ---> text, health, page ---> http
 //! ```
 //!
-//! One thread serves all roles of the process. It reads what the loops publish and nothing else, so
-//! no request can reach a role. `text`, `health` and `page` turn numbers into answers; `http` alone
-//! has sockets.
+//! One thread serves all roles that run together. It reads what the loops publish, and nothing else
+//! unless a program adds figures of its own, so no request can reach a role. `text`, `health` and
+//! `page` turn numbers into answers; `http` alone has sockets.
 
 mod health;
 mod http;
@@ -18,9 +19,10 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use log::info;
 
@@ -45,8 +47,8 @@ pub struct Watched {
     pub gauges: Arc<Gauges>,
 }
 
-/// What is shown: the roles of this process.
-#[derive(Clone, Debug)]
+/// What is shown: roles of this process.
+#[derive(Clone)]
 pub struct Shown {
     /// The cluster's name.
     pub cluster: String,
@@ -54,15 +56,27 @@ pub struct Shown {
     pub clock: Clock,
     /// At least one role.
     pub roles: Vec<Watched>,
+    /// What follows in the answer to `/metrics`, in the same format.
+    pub more: Option<Arc<dyn Fn() -> String + Send + Sync>>,
 }
 
-/// Takes the first free port from that of `first` on; `place` is where `first` was read, for the
-/// error message.
+/// A server. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    /// Closing it ends the thread.
+    end: Option<UnixStream>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Takes the first free port from that of `first` on; `place` is where `first` was read, if it was
+/// read anywhere, for the error message.
 ///
 /// # Errors
 ///
 /// When this host does not have the address, or when no port is free.
-pub fn listen(first: SocketAddr, place: &str) -> Result<TcpListener, StartError> {
+pub fn listen(first: SocketAddr, place: Option<&str>) -> Result<TcpListener, StartError> {
+    let place = place.map_or_else(String::new, |place| format!("{place}: "));
     // Port 0 is any free port, so there is nothing to try after it.
     let last = if first.port() == 0 { 0 } else { first.port().saturating_add(PORTS - 1) };
     let network = StartErrorKind::Network;
@@ -80,42 +94,61 @@ pub fn listen(first: SocketAddr, place: &str) -> Result<TcpListener, StartError>
             ErrorKind::AddrInUse => StartError::passing(
                 network,
                 format!(
-                    "{place}: metrics {first}: the ports up to {last} are in use; name another one"
+                    "{place}metrics {first}: the ports up to {last} are in use; name another one"
                 ),
             ),
             ErrorKind::AddrNotAvailable => StartError::passing(
                 network,
                 format!(
-                    "{place}: metrics {first} is at no address of this host; name one that it has"
+                    "{place}metrics {first} is at no address of this host; name one that it has"
                 ),
             ),
             _ => StartError::new(
                 network,
-                format!("{place}: cannot listen at metrics {first} ({error}); name another port"),
+                format!("{place}cannot listen at metrics {first} ({error}); name another port"),
             ),
         });
     }
 }
 
-/// Serves `shown` from now on, until the process ends.
+/// Serves `shown` from now on.
 ///
 /// # Errors
 ///
-/// When the system gives no thread.
-pub fn serve(listener: TcpListener, shown: Shown) -> Result<(), StartError> {
+/// When the system gives no thread, or no descriptor.
+pub fn serve(listener: TcpListener, shown: Shown) -> Result<Server, StartError> {
     let unknown = |error| StartError::new(StartErrorKind::Network, error);
-    let at = listener.local_addr().map_err(unknown)?;
-    let serve = move || http::serve(&listener, shown.clock, |path| answer(&shown, path));
-    thread::Builder::new().name("metrics".to_owned()).spawn(serve).map_err(no_thread)?;
-    info!(target: "paxos::report", "metrics are at http://{at}/metrics");
-    Ok(())
+    let address = listener.local_addr().map_err(unknown)?;
+    let (end, of_thread) = UnixStream::pair().map_err(unknown)?;
+    let serve =
+        move || http::serve(&listener, &of_thread, shown.clock, |path| answer(&shown, path));
+    let thread = thread::Builder::new().name("metrics".to_owned()).spawn(serve);
+    let thread = thread.map_err(no_thread)?;
+    info!(target: "paxos::report", "metrics are at http://{address}/metrics");
+    Ok(Server { address, end: Some(end), thread: Some(thread) })
+}
+
+impl Server {
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the thread that serves metrics failed; this is a mistake in the program");
+        }
+    }
 }
 
 /// The answer to a GET of this path.
 fn answer(shown: &Shown, path: &str) -> Answer {
     match path {
         "/" => Answer::html(page::html(shown)),
-        "/metrics" => Answer::metrics(text::render(shown)),
+        "/metrics" => Answer::metrics(metrics(shown)),
         "/status.json" => Answer::json(page::json(shown).to_string()),
         "/livez" => verdict("alive", &health::not_alive(shown)),
         "/readyz" => verdict("ready", &health::not_ready(shown)),
@@ -124,6 +157,12 @@ fn answer(shown: &Shown, path: &str) -> Answer {
             "there are /, /metrics, /livez, /readyz and /status.json\n".to_owned(),
         ),
     }
+}
+
+/// The figures of the roles, and those that the program adds.
+fn metrics(shown: &Shown) -> String {
+    let more = shown.more.as_ref().map(|more| more());
+    text::render(shown) + &more.unwrap_or_default()
 }
 
 /// `well`, or the reasons why not, one a line.

@@ -56,7 +56,7 @@ fn shown() -> Shown {
         (Role::Client, client),
     ];
     let roles = roles.map(|(role, figures)| watched(clock, role, figures)).to_vec();
-    Shown { cluster: "a \"b\" <c>".to_owned(), clock, roles }
+    Shown { cluster: "a \"b\" <c>".to_owned(), clock, roles, more: None }
 }
 
 fn sample<'a>(text: &'a str, series: &str) -> &'a str {
@@ -293,11 +293,11 @@ fn the_page_and_the_json_say_the_same() {
 
 #[test]
 fn the_first_free_port_is_taken() {
-    let first = listen("127.0.0.1:0".parse().unwrap(), "c").unwrap();
+    let first = listen("127.0.0.1:0".parse().unwrap(), None).unwrap();
     let taken = first.local_addr().unwrap();
-    let next = listen(taken, "c").unwrap().local_addr().unwrap();
+    let next = listen(taken, None).unwrap().local_addr().unwrap();
     assert!(next.port() > taken.port() && next.port() - taken.port() < PORTS, "{next}");
-    let error = listen("192.0.2.1:9187".parse().unwrap(), "paxos.conf").unwrap_err();
+    let error = listen("192.0.2.1:9187".parse().unwrap(), Some("paxos.conf")).unwrap_err();
     assert!(error.may_pass());
     assert!(error.to_string().starts_with("paxos.conf: metrics 192.0.2.1:9187 is at no address"));
 }
