@@ -96,6 +96,11 @@ pub enum Bug {
     TimesGoBack,
     /// A forgotten session may begin again.
     BeginsForgotten,
+    /// A process that takes up the log at a checkpoint goes on knowing sessions that were forgotten
+    /// meanwhile.
+    MergesSessions,
+    /// A learner that goes on from a snapshot does not look for the parts of values that were open.
+    RestoresWithoutParts,
     /// The sessions that were active last are forgotten.
     ForgetsNewest,
     /// A client asks for ever for instances that are removed.
@@ -318,7 +323,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 143] = [
+    pub const ALL: [Bug; 145] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -361,6 +366,8 @@ mod switch {
         Bug::CheckpointLacksTime,
         Bug::TimesGoBack,
         Bug::BeginsForgotten,
+        Bug::MergesSessions,
+        Bug::RestoresWithoutParts,
         Bug::ForgetsNewest,
         Bug::AsksForRemoved,
         Bug::TakesRemovedForLost,

@@ -695,6 +695,21 @@ mod tests {
         assert!(fx.persist.is_empty());
     }
 
+    /// A vote is for one ballot. One that is answered under another might be counted there.
+    #[test]
+    fn votes_are_answered_under_the_ballot_that_they_were_cast_in() {
+        for next in [accept(ballot(2, 2), 9, 1), prepare(ballot(2, 2))] {
+            let fx = turn(&mut acceptor(), [accept(ballot(1, 1), 1, 3), next]);
+            let votes = fx.send.iter().filter_map(|(_, message)| match message {
+                Message::Accepted(accepted) => Some((accepted.ballot.round, accepted.runs[0])),
+                _ => None,
+            });
+            let mut votes: Vec<_> = votes.map(|(round, run)| (round, run.to_string())).collect();
+            assert_eq!(votes.remove(0), (1, "1..4".to_owned()));
+            assert!(votes.is_empty() || votes == [(2, "9..10".to_owned())], "{votes:?}");
+        }
+    }
+
     #[test]
     fn one_answer_covers_all_the_accepts_of_a_turn() {
         let mut acceptor = acceptor();

@@ -155,7 +155,7 @@ mod tests {
     use crate::protocol::checkpoint::Limit;
     use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
     use crate::protocol::segments::Page;
-    use crate::protocol::types::{AssignedBy, Counted, Entry, Run, Value};
+    use crate::protocol::types::{AssignedBy, Counted, Entry, Part, Run, Value};
 
     fn session(client: u32) -> Session {
         Session { client, boot: 7 }
@@ -224,6 +224,38 @@ mod tests {
         // Without a stamp, as in logs of earlier versions.
         assert_eq!(fates(&mut log, vec![value(7, 1, 0)]), "s");
         assert_eq!(fates(&mut DecidedLog::new(), vec![value(7, 1, 0), value(7, 2, 0)]), "dd");
+    }
+
+    /// A session that was opened early and used for long is forgotten late.
+    #[test]
+    fn the_horizon_never_falls() {
+        let mut log = DecidedLog::new();
+        let entries = vec![
+            value(1, 1, 1),
+            value(2, 1, 2),
+            value(1, 2, 0),
+            limit(1), // Client 2, opened at 2.
+            value(3, 1, 4),
+            limit(1), // Client 1, opened at 1.
+            value(4, 1, 2),
+            value(5, 1, 3),
+        ];
+        assert_eq!(fates(&mut log, entries), "dddldlsd");
+    }
+
+    /// The open value of a forgotten session takes no room from others.
+    #[test]
+    fn a_forgotten_session_leaves_nothing_open() {
+        let mut log = DecidedLog::new();
+        let origin = Origin::new(session(1), Number(1), AssignedBy::Leader).stamped(Instance(1));
+        let (part, bytes) = (Part::First { value_bytes: 100 }, Value::new(&[b'p'; 50]));
+        let page =
+            Page { from: log.end(), entries: vec![Entry::Part { origin, part, bytes }].into() };
+        log.decide(page, |_| {}).expect("it is new");
+        log.deliver(|_, _| {});
+        assert_eq!(log.assemblies().held(), (1, 100));
+        assert_eq!(fates(&mut log, vec![value(2, 1, 1), limit(1)]), "dl");
+        assert_eq!(log.assemblies().held(), (0, 0));
     }
 
     /// A stamp that lies ahead of its entry takes no other session with it when it is forgotten.

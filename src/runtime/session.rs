@@ -704,5 +704,31 @@ mod tests {
             }
             fs::write(&path, whole).unwrap();
         }
+        // The same when one run writes several.
+        let session = open(&path, 1, 7).unwrap();
+        let (mut track, slot) = (session.track(), Reached::default().text().len());
+        (0..9).for_each(|line| assert!(track.on_value(&value(fed.get(line).unwrap_or(&"f")), 1)));
+        for decided in 6..=9 {
+            track.on_decided(Number(decided + 1));
+            session.note();
+            let whole = fs::read(&path).unwrap();
+            let slots = [whole.len() - 2 * slot, whole.len() - slot];
+            let lines = slots.map(|at| {
+                let text = String::from_utf8_lossy(&whole[at..at + slot]);
+                Reached::parse(&text).map_or(0, |reached| reached.lines)
+            });
+            assert_eq!(lines.iter().max(), Some(&decided));
+            assert_eq!(lines.iter().min(), Some(&(decided - 1)));
+        }
+    }
+
+    /// The process that was waited for has finished the file: its session is the one.
+    #[test]
+    fn a_session_that_another_process_has_just_made_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        drop(open(&path, 1, 7).unwrap());
+        assert!(create(&path, &head(1, 8)).unwrap().is_none());
+        assert_eq!(open(&path, 1, 9).unwrap().boot(), 7);
     }
 }

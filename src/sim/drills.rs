@@ -36,7 +36,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 65] = [
+pub const ALL: [Drill; 67] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -63,6 +63,7 @@ pub const ALL: [Drill; 65] = [
     ("sessions that are resumed", sessions::resumed),
     ("a client that is idle", forgotten::idle_client),
     ("a request that is late", forgotten::late_request),
+    ("a leader that missed what was forgotten", forgotten::late_leader),
     ("newcomers to a trimmed log", trimming::newcomers),
     ("acceptors that trimmed unevenly", trimming::uneven),
     ("acceptors that come back trimmed", trimming::returns),
@@ -71,6 +72,7 @@ pub const ALL: [Drill; 65] = [
     ("a false word of trimming", trimming::hearsay),
     ("snapshots and crashes", snapshots::crashes),
     ("damaged snapshots", snapshots::changes),
+    ("snapshots between parts", snapshots::between_parts),
     ("snapshots of an earlier life", snapshots::earlier_life),
     ("copies that are wanted", snapshots::copies),
     ("which snapshots are fetched", fetching::choices),

@@ -13,9 +13,11 @@
 //! Where the log is trimmed, the world begins with a leader that has decided values and a
 //! checkpoint. Every leader is asked for the leader-assigned values of one client, so that it needs
 //! the session table, which in the end only the checkpoint holds; acceptors hear from any proposer
-//! how far the log is trimmed.
+//! how far the log is trimmed. Leaders may have all sessions forgotten but one, and are asked for
+//! values of forgotten sessions again.
 
 mod scopes;
+mod search;
 mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +26,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::scopes::{LARGE, SMALL, Scope, WIDE};
+pub use self::search::{Checked, check, wander};
 use self::seen::Seen;
-use stateright::{Checker, HasDiscoveries, Model, Property};
+use stateright::{Model, Property};
 
 use crate::protocol::actor::{Actor, Effects};
 use crate::protocol::entries::{Entries, EntryRef};
@@ -42,7 +45,6 @@ use crate::protocol::types::{
     To, Value,
 };
 use crate::protocol::versions::Version;
-use crate::rng::Rng;
 
 const ACCEPTORS: u32 = 3;
 const NOW: Time = Time::ZERO;
@@ -80,6 +82,7 @@ pub struct World {
     asked: [u64; 2],
     crashes: u8,
     trims: u8,
+    limits: u8,
     /// The violation that the messages of this world prove.
     wrong: Option<&'static str>,
 }
@@ -103,6 +106,8 @@ pub enum Step {
     CloseHoles(usize),
     /// A leader writes a checkpoint that trims the log.
     Trim(usize),
+    /// A leader has all sessions forgotten but one.
+    Limit(usize),
     /// An acceptor hears of a proposer how far the log is trimmed.
     Hear { acceptor: usize, proposer: usize },
     /// A proposer crashes and comes back.
@@ -130,6 +135,7 @@ impl fmt::Debug for Step {
             Step::Tell(place, instance) => write!(f, "P{} is told {instance}", place + 1),
             Step::CloseHoles(place) => write!(f, "P{} closes holes", place + 1),
             Step::Trim(place) => write!(f, "P{} writes a checkpoint", place + 1),
+            Step::Limit(place) => write!(f, "P{} has sessions forgotten", place + 1),
             Step::Hear { acceptor, proposer } => {
                 write!(f, "A{} hears P{}'s heartbeat", acceptor + 1, proposer + 1)
             }
@@ -261,23 +267,28 @@ impl Paxos {
 
     /// A client asks the leader for its next value. Every proposer has a client of its own, so that
     /// leaders differ in what they would propose. Where the log is trimmed, the second proposer is
-    /// asked for the first one's values behind its own.
+    /// asked for the first one's values behind its own; where sessions are forgotten, the first one
+    /// for the second one's.
     fn ask(&self, proposer: &mut Proposer, place: usize, asked: &mut u64, fx: &mut Effects) {
         *asked += 1;
         let own = place as u32 + 1;
-        let is_shared = self.scope.trims > 0 && place > 0 && *asked > 1;
-        let (id, number) = if is_shared { (1, *asked - 1) } else { (own, *asked) };
+        let is_sharing = if place > 0 { self.scope.trims > 0 } else { self.scope.limits > 0 };
+        let (id, number) =
+            if is_sharing && *asked > 1 { (3 - own, *asked - 1) } else { (own, *asked) };
         let (assigned_by, assignment) = match self.scope.trims {
             0 => (AssignedBy::Client, Assignment::Client { first: Instance(1) }),
             _ => (AssignedBy::Leader, Assignment::Leader),
         };
+        // The second client comes when the first one's first value is decided.
+        let opened = if self.scope.trims > 0 { Instance(id.into()) } else { Origin::UNSTAMPED };
         let origin = Origin::new(Session { client: id, boot: 1 }, Number(number), assigned_by);
+        let (origin, asked) = (origin.stamped(opened), value(id, number));
         let request = Request {
             assignment,
             from: Number(number),
             front: Number(1),
-            opened: Origin::UNSTAMPED,
-            entries: Entries::numbered(origin, [value(id, number).as_bytes()]),
+            opened,
+            entries: Entries::numbered(origin, [asked.as_bytes()]),
         };
         let from = Sender { node: NodeId::new(Role::Client, id), boot: 1 };
         proposer.on_message(NOW, from, Message::Request(request), fx);
@@ -389,6 +400,7 @@ impl Model for Paxos {
             asked: [0; 2],
             crashes: 0,
             trims: 0,
+            limits: 0,
             wrong: None,
         };
         vec![if self.scope.trims > 0 { self.with_checkpoint(world) } else { world }]
@@ -423,6 +435,9 @@ impl Model for Paxos {
             steps.extend(hearings.map(|acceptor| Step::Hear { acceptor, proposer: place }));
             if world.trims < self.scope.trims && world.proposers[place].is_leading() {
                 steps.push(Step::Trim(place));
+            }
+            if world.limits < self.scope.limits && world.proposers[place].is_leading() {
+                steps.push(Step::Limit(place));
             }
             if world.campaigns[place] < self.scope.campaigns[place] {
                 steps.push(Step::Campaign(place));
@@ -480,6 +495,13 @@ impl Model for Paxos {
                     return None;
                 }
                 next.trims += 1;
+            }
+            Step::Limit(place) => {
+                self.proposer_turn(&mut next, place, |proposer, _| proposer.limit(1));
+                if next == *world {
+                    return None;
+                }
+                next.limits += 1;
             }
             Step::Hear { acceptor, proposer: place } => {
                 let node = NodeId::new(Role::Proposer, place as u32 + 1);
@@ -569,69 +591,6 @@ fn is_majority(voters: &BTreeSet<u32>) -> bool {
     voters.len() * 2 > ACCEPTORS as usize
 }
 
-/// What a check found.
-#[derive(Debug)]
-pub struct Checked {
-    /// How many different states there are.
-    pub states: usize,
-    /// What is wrong, with the steps that lead there.
-    pub wrong: Option<String>,
-}
-
-/// Visits every state of a scope, or stops at the first thing that is wrong.
-pub fn check(scope: Scope) -> Checked {
-    let checker = Paxos::new(scope)
-        .checker()
-        .finish_when(HasDiscoveries::AnyFailures)
-        .threads(2)
-        .spawn_bfs()
-        .join();
-    let wrong = checker.discovery("nothing is wrong").map(|path| {
-        let what = path.last_state().wrong.unwrap_or_default();
-        tell(what, &path.into_actions())
-    });
-    Checked { states: checker.unique_state_count(), wrong }
-}
-
-/// Takes random walks through a scope that is too large to visit completely, over `states` states.
-/// A walk ends where nothing can happen any more, or after 200 steps.
-pub fn wander(scope: Scope, states: usize) -> Checked {
-    let paxos = Paxos::new(scope);
-    let mut rng = Rng::new(1);
-    let mut visited = 0;
-    while visited < states {
-        let mut world = paxos.init_states().remove(0);
-        let mut path = Vec::new();
-        while path.len() < 200 {
-            let mut steps = Vec::new();
-            paxos.actions(&world, &mut steps);
-            let next = loop {
-                if steps.is_empty() {
-                    break None;
-                }
-                let step = steps.swap_remove(rng.below(steps.len() as u64) as usize);
-                if let Some(next) = paxos.next_state(&world, step.clone()) {
-                    path.push(step);
-                    break Some(next);
-                }
-            };
-            let Some(next) = next else { break };
-            world = next;
-            visited += 1;
-            if let Some(what) = world.wrong {
-                return Checked { states: visited, wrong: Some(tell(what, &path)) };
-            }
-        }
-    }
-    Checked { states: visited, wrong: None }
-}
-
-/// What is wrong, and how to get there.
-fn tell(what: &str, path: &[Step]) -> String {
-    let steps: Vec<String> = path.iter().map(|step| format!("{step:?}")).collect();
-    format!("{what}, after {} steps:\n{}", steps.len(), steps.join("\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -659,12 +618,19 @@ mod tests {
     #[test]
     #[cfg(feature = "bugs")]
     fn walks_see_what_is_wrong_with_trimming() {
+        use super::scopes::{FORGETFUL, TRIMMED};
         use crate::bugs::{Bug, switch_to};
-        for bug in
-            [Bug::CheckpointLacksSessions, Bug::ReportsTrimmedAsEmpty, Bug::TakesLeastTrimmed]
-        {
+        let bugs = [
+            (Bug::CheckpointLacksSessions, TRIMMED),
+            (Bug::ReportsTrimmedAsEmpty, TRIMMED),
+            (Bug::TakesLeastTrimmed, TRIMMED),
+            (Bug::CheckpointLacksHorizon, FORGETFUL),
+            (Bug::ForgetsNewest, FORGETFUL),
+            (Bug::ForgetsUndecided, FORGETFUL),
+        ];
+        for (bug, scope) in bugs {
             switch_to(Some(bug));
-            let Checked { states, wrong } = wander(super::scopes::TRIMMED, 100_000);
+            let Checked { states, wrong } = wander(scope, 100_000);
             switch_to(None);
             assert!(wrong.is_some(), "nothing is seen of {bug:?} in {states} states");
         }

@@ -270,34 +270,44 @@ pub fn check_checkpoints(
     limits: AssemblyLimits,
 ) -> Result<(), String> {
     let mut keeps = vec![Instance(1)];
-    let mut places: BTreeMap<Instance, Vec<(Instance, Checkpoint)>> = BTreeMap::new();
+    let mut states = Vec::new();
     for (last, checkpoint) in checkpoints(chosen) {
         let head = checkpoint.head;
         if !keeps.contains(&head.trim) {
             return Err(format!("the checkpoint at {last} trims at {}, for no reason", head.trim));
         }
         keeps.push(head.keep);
-        places.entry(head.of).or_default().push((last, checkpoint));
+        states.push((last, checkpoint));
     }
+    let wrong = find_wrong_state(chosen, limits, states);
+    wrong.map_or(Ok(()), |(last, Checkpoint { head, .. })| {
+        Err(format!("the checkpoint at {last} is not what the log comes to: {head:?}"))
+    })
+}
+
+/// The first of these states, each with its name, that is not what the log comes to below its
+/// place.
+pub fn find_wrong_state<N>(
+    chosen: &BTreeMap<Instance, Entry>,
+    limits: AssemblyLimits,
+    mut states: Vec<(N, Checkpoint)>,
+) -> Option<(N, Checkpoint)> {
+    states.sort_by_key(|(_, state)| state.head.of);
     let (mut below, mut name, mut time) = (Reckoned::new(limits), None, LogTime::NONE);
     let mut entries = chosen.iter().peekable();
-    for (of, checkpoints) in places {
-        while let Some((instance, entry)) = entries.next_if(|(instance, _)| **instance < of) {
+    states.into_iter().find(|(_, state)| {
+        while let Some((instance, entry)) =
+            entries.next_if(|(instance, _)| **instance < state.head.of)
+        {
             below.take(*instance, entry);
             let Some(origin) = entry.origin() else { continue };
             name = name.or(Some(origin.session.boot));
             time = time.max(origin.time);
         }
-        for (last, checkpoint) in checkpoints {
-            let head = checkpoint.head;
-            let is_named = checkpoint.name == name.unwrap_or(0);
-            if !below.is_held_by(&checkpoint) || !is_named || head.time != time {
-                let what = format!("is not what the log comes to: {head:?}");
-                return Err(format!("the checkpoint at {last} {what}"));
-            }
-        }
-    }
-    Ok(())
+        let is_named = state.name == name.unwrap_or(0);
+        let is_right = below.next() == state.head.of && below.is_held_by(state);
+        !is_right || !is_named || state.head.time != time
+    })
 }
 
 /// Checks that every value and part placed by a leader has a time, and that values were handed out

@@ -8,6 +8,7 @@ use crate::bugs::{self, Bug};
 use crate::protocol::assembly::AssemblyLimits;
 use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::entries::EntryRef;
+use crate::protocol::parts::Sessions;
 use crate::protocol::segments::Page;
 use crate::protocol::types::{Counted, Instance, LogTime, Number, Origin, Run};
 
@@ -137,6 +138,26 @@ impl DecidedLog {
             checkpoint.name = 0;
         }
         checkpoint
+    }
+
+    /// See [`super::DecidedLog::restore`].
+    pub fn restore(&mut self, mut checkpoint: Checkpoint) {
+        if bugs::has(Bug::RestoresWithoutParts) {
+            checkpoint.open.clear();
+        }
+        self.0.restore(checkpoint);
+    }
+
+    /// See [`super::DecidedLog::take_up`].
+    pub fn take_up(&mut self) -> Option<Instance> {
+        let known: Vec<_> = self.sessions.positions().collect();
+        let of = self.0.take_up()?;
+        if bugs::has(Bug::MergesSessions) {
+            // Where both know a session, the checkpoint knows more.
+            let all = known.into_iter().chain(self.sessions.positions()).collect();
+            self.sessions = Sessions::restored(all, self.sessions.horizon());
+        }
+        Some(of)
     }
 
     /// See [`super::DecidedLog::is_within_checkpoint`].

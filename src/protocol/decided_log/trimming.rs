@@ -418,13 +418,18 @@ mod tests {
         let whole = |(at, fate)| matches!(fate, Occurrence::Completed(_)).then_some(at);
         assert_eq!(delivered(&mut late).into_iter().find_map(whole), Some(5));
         // A checkpoint written after the value was idle for long ends its session.
-        let mut idle = log.clone();
-        delivered(&mut idle);
-        let lets_go = LetsGo { idle_below: Instance(3), ..LetsGo::NONE };
-        let entries = idle.checkpoint(lets_go).pieces(1000).into();
-        idle.decide(Page { from: Instance(5), entries }, |_| {}).expect("it is new");
-        decide(&mut idle, 6, last).expect("it is new");
-        assert_eq!(delivered(&mut idle).pop(), Some((6, Occurrence::Ended)));
-        assert!(idle.has_ended(session));
+        for (idle_below, has_ended) in [(2, false), (3, true)] {
+            let mut idle = log.clone();
+            delivered(&mut idle);
+            let lets_go = LetsGo { idle_below: Instance(idle_below), ..LetsGo::NONE };
+            let entries = idle.checkpoint(lets_go).pieces(1000).into();
+            idle.decide(Page { from: Instance(5), entries }, |_| {}).expect("it is new");
+            delivered(&mut idle);
+            let next = if has_ended { Number(2) } else { Number(3) };
+            assert_eq!((idle.has_ended(session), idle.next_number(session)), (has_ended, next));
+            decide(&mut idle, 6, last.clone()).expect("it is new");
+            let fate = delivered(&mut idle).pop();
+            assert_eq!(fate == Some((6, Occurrence::Ended)), has_ended, "{fate:?}");
+        }
     }
 }

@@ -284,6 +284,40 @@ mod tests {
         assert_eq!(attempt.into_reports().len(), 4);
     }
 
+    /// A leader that asks for each instance alone has several attempts in one ballot. A promise for
+    /// another range says nothing of the end of this one.
+    #[test]
+    fn a_promise_for_other_instances_does_not_count() {
+        let (from, until) = (Instance(3), Some(Instance(6)));
+        let mut attempt = Attempt::new(BALLOT, from, until);
+        let asked = Promise { from, until, ..promise(BALLOT, &[], None) };
+        let others = [
+            Promise { until: Some(Instance(5)), ..asked.clone() },
+            Promise { until: None, ..asked.clone() },
+            Promise { from: Instance(2), ..asked.clone() },
+            Promise { from: Instance(6), ..asked.clone() },
+            Promise { next: Some(Instance(7)), ..asked.clone() },
+        ];
+        for other in others {
+            assert_eq!(attempt.on_promise(1, other.clone()), PageOutcome::NotAsked, "{other:?}");
+        }
+        assert_eq!(attempt.on_promise(1, asked), PageOutcome::Complete);
+    }
+
+    /// An acceptor may trim between two of its pages, which come in any order.
+    #[test]
+    fn every_page_may_say_what_is_trimmed() {
+        let mut attempt = attempt();
+        let page = |from: u64, next: Option<u64>, trimmed: u64| Promise {
+            from: Instance(from),
+            trimmed: Instance(trimmed),
+            ..promise(BALLOT, &[(from.max(trimmed), 1, "a")], next)
+        };
+        attempt.on_promise(1, page(9, None, 1));
+        assert_eq!(attempt.on_promise(1, page(1, Some(9), 7)), PageOutcome::Complete);
+        assert_eq!(attempt.trimmed(), Instance(7));
+    }
+
     /// Acceptors cut their pages where they like: every instance has the report of the highest
     /// ballot, and all that reported it.
     #[test]

@@ -393,12 +393,18 @@ impl Proposer {
     /// Writes a limit of how many sessions are remembered, if it leads and there are a quarter more
     /// than that.
     pub(super) fn write_limit(&mut self) {
-        let Phase::Leading(leadership) = &mut self.phase else { return };
         let (count, most) = (self.log.session_count(), self.settings.sessions);
-        if count <= most + most / 4
-            || !self.election.is_quorate()
-            || !leadership.may_write(&self.log)
-        {
+        if count > most + most / 4 && self.election.is_quorate() {
+            self.limit(most);
+        }
+    }
+
+    /// Writes a limit now that has this many sessions remembered, if it leads, may write one, and
+    /// there are more. For the model checker as well.
+    pub fn limit(&mut self, most: usize) {
+        let Phase::Leading(leadership) = &mut self.phase else { return };
+        let count = self.log.session_count();
+        if count <= most || !leadership.may_write(&self.log) {
             return;
         }
         debug!("has {most} of {count} sessions remembered");

@@ -181,17 +181,21 @@ fn nothing_is_proposed_before_a_majority_has_promised() {
 /// PMS 2.2, P2c: the value of the highest-numbered proposal that any of the majority reports.
 #[test]
 fn a_new_leader_proposes_what_was_accepted_in_the_highest_ballot() {
-    let mut proposer = proposer();
-    let announcement = Announcement::new(Standing::Leads, ballot(3, 3));
-    let progress = proposer.log().progress();
-    let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
-    hears(&mut proposer, process(Role::Proposer, 3), Message::Heartbeat(heartbeat));
-    let own = campaign(&mut proposer);
-    let (from, message) = promise(1, own, &[(ballot(3, 3), value(3))]);
-    hears(&mut proposer, from, message);
-    let (from, message) = promise(2, own, &[(ballot(1, 2), value(2))]);
-    let sent = hears(&mut proposer, from, message);
-    assert_eq!(proposed(&sent), [(own, Instance(1), vec![3])]);
+    // Whether it is reported first or last.
+    for [first, last] in [[3, 2], [2, 3]] {
+        let mut proposer = proposer();
+        let announcement = Announcement::new(Standing::Leads, ballot(3, 3));
+        let progress = proposer.log().progress();
+        let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
+        hears(&mut proposer, process(Role::Proposer, 3), Message::Heartbeat(heartbeat));
+        let own = campaign(&mut proposer);
+        let accepted = |number: u64| (ballot(number, number as u32), value(number));
+        let (from, message) = promise(1, own, &[accepted(first)]);
+        hears(&mut proposer, from, message);
+        let (from, message) = promise(2, own, &[accepted(last)]);
+        let sent = hears(&mut proposer, from, message);
+        assert_eq!(proposed(&sent), [(own, Instance(1), vec![3])]);
+    }
 }
 
 /// PMS 2.1: chosen is what a majority has accepted. Phase 1 may find that out.
@@ -260,10 +264,23 @@ fn a_leader_goes_on_after_one_refusal_and_steps_down_at_a_majority() {
 fn a_refusal_of_an_earlier_ballot_changes_nothing() {
     let (mut proposer, own) = leader();
     let earlier = Ballot { round: own.round - 1, ..own };
+    for promised in [own, ballot(own.round + 1, 2)] {
+        for id in 1..=3 {
+            hears(&mut proposer, process(Role::Acceptor, id), nack(earlier, promised));
+        }
+        assert!(proposer.is_leading());
+    }
+}
+
+/// Rounds are numbers of one kind: a proposer that believed this one would leave none for others.
+#[test]
+fn a_refusal_with_an_absurd_ballot_is_not_believed() {
+    let (mut proposer, own) = leader();
     for id in 1..=3 {
-        hears(&mut proposer, process(Role::Acceptor, id), nack(earlier, own));
+        hears(&mut proposer, process(Role::Acceptor, id), nack(own, ballot(u64::MAX, 2)));
     }
     assert!(proposer.is_leading());
+    assert_eq!(campaign(&mut proposer).round, own.round + 1);
 }
 
 /// A leader that is told to end says so, and the next one need not wait for a time-out.

@@ -115,6 +115,9 @@ pub fn choices() -> Wrong {
     if hear(2, chunk(other, 1024, 476)).1.is_some() {
         return Some("takes a chunk of another snapshot".to_owned());
     }
+    if hear(2, chunk(good, 1024, 475)).1.is_some() || hear(2, chunk(good, 1023, 476)).1.is_some() {
+        return Some("takes a chunk that is not whole, or in another place".to_owned());
+    }
     match hear(2, chunk(good, 1024, 476)).1 {
         Some(bytes) if bytes == [1; 1500] => None,
         put => Some(format!("puts {:?} bytes", put.map(|bytes| bytes.len()))),

@@ -1,6 +1,6 @@
 //! More clients than are remembered.
 
-use super::{MS, Wrong, proposer};
+use super::{MS, Wrong, cut, proposer};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{Assignment, Message, Request};
 use crate::protocol::settings::{Retain, Settings};
@@ -14,7 +14,7 @@ use crate::wire::Codec;
 
 /// How many sessions are remembered, and how many clients come.
 const SESSIONS: usize = 8;
-const CLIENTS: u32 = 40;
+const CLIENTS: u32 = 41;
 
 fn cluster(seed: u64, retain: Retain) -> Cluster {
     let settings = Settings { sessions: SESSIONS, retain, ..Settings::default() };
@@ -137,6 +137,48 @@ fn repeat_first(cluster: &mut Cluster, sender: Sender, opened: Instance) {
     }
 }
 
+/// A proposer is cut off while a session that it knows is forgotten, takes up the log at a
+/// checkpoint, and leads: the client of that session is told what every other leader would tell it,
+/// and no more of it is delivered.
+pub fn late_leader() -> Wrong {
+    (1..=5).find_map(|seed| late_leader_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn late_leader_with(seed: u64) -> Wrong {
+    let mut cluster = cluster(seed, Retain::Entries(12));
+    let late = proposer(3);
+    // One value at once, and one when the others have come and gone.
+    cluster.start_typist(1, Assignment::Leader, values(1, 2), 4000 * MS);
+    let wrong = cluster.run_for(50 * MS).err();
+    cut(&mut cluster, |from, to| from == late || to == late);
+    let wrong = wrong.or_else(|| all_pass(&mut cluster, 2..CLIENTS));
+    // The last one has so many values that the log is trimmed behind the limit.
+    cluster.start_typist(CLIENTS, Assignment::Leader, values(CLIENTS, 300), MS);
+    let wrong = wrong.or_else(|| cluster.run_for(500 * MS).err());
+    // With the last of them came a limit, so that none is due for one session more.
+    let count = cluster.session_count(proposer(1));
+    let (begins, missed) = (cluster.begins_at(proposer(1)), cluster.session_count(late));
+    if wrong.is_none() && (count, missed) != (SESSIONS, 1) {
+        return Some(format!("{count} sessions are remembered, and {missed} where it was cut off"));
+    }
+    cluster.heal();
+    let wrong = wrong.or_else(|| cluster.run_for(500 * MS).err());
+    if wrong.is_none() && (begins == Instance::FIRST || cluster.begins_at(late) < begins) {
+        return Some(format!("{late} does not take up the log at a checkpoint"));
+    }
+    [1, 2].map(proposer).into_iter().for_each(|id| cluster.kill(id));
+    let done = |cluster: &Cluster| cluster.clients_finished() && cluster.learners_complete();
+    let finished = match cluster.run_until(cluster.now() + 10_000 * MS, done) {
+        Ok(true) => cluster.check_complete().err(),
+        Ok(false) => Some(format!("not finished: {}", cluster.describe())),
+        Err(violation) => Some(violation),
+    };
+    let told = (cluster.is_forgotten(1), cluster.tally(1).unwrap_or_default().delivered);
+    let is_right = told == (true, 1);
+    let what = || format!("client 1: forgotten and delivered are {told:?}");
+    wrong.or(finished).or_else(|| (!is_right).then(what))
+}
+
 impl Cluster {
     /// The client `id`, and where its session was opened.
     fn session_of(&self, id: u32) -> Option<(Sender, Instance)> {
@@ -160,6 +202,11 @@ impl Cluster {
             Some(AnyRole::Proposer(proposer)) => proposer.log().first(),
             _ => Instance::FIRST,
         }
+    }
+
+    /// How many sessions a proposer or learner remembers.
+    fn session_count(&self, id: NodeId) -> usize {
+        self.sessions_held().into_iter().find(|(held, _)| *held == id).map_or(0, |(_, count)| count)
     }
 
     /// How many sessions each proposer and learner remembers.

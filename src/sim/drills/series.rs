@@ -217,7 +217,8 @@ fn any_session(rng: &mut Rng, client: u32) -> Vec<Entry> {
     while parts.len() < 40 {
         let between = rng.below(4) as usize;
         let lengths: Vec<usize> = (0..between + 2).map(|_| 32 + rng.below(9) as usize).collect();
-        let lie = if rng.chance(0.1) { rng.below(3) as usize } else { 1 };
+        // A little more or less than follows, or more than there is ever room for.
+        let lie = if rng.chance(0.1) { [0, 1, 2, 500][rng.below(4) as usize] } else { 1 };
         let value_bytes = (lengths.iter().sum::<usize>() + lie - 1) as u32;
         if rng.chance(0.5) {
             parts.push((None, 5));
@@ -225,7 +226,10 @@ fn any_session(rng: &mut Rng, client: u32) -> Vec<Entry> {
         }
         parts.push((Some(Part::First { value_bytes }), lengths[0]));
         parts.extend(lengths[1..=between].iter().map(|length| (Some(Part::Middle), *length)));
-        parts.push((Some(Part::Last), lengths[between + 1]));
+        // Some values are never complete, and others come next.
+        if !rng.chance(0.1) {
+            parts.push((Some(Part::Last), lengths[between + 1]));
+        }
     }
     let session = Session { client, boot: 1 };
     (1..).zip(parts).map(|(number, part)| entry(session, number, part)).collect()

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::series::completes;
+use super::series::{DATAGRAM_BYTES, completes};
 use super::{MS, Wrong};
 use crate::protocol::actor::{Actor, Delivery, Effects, Halt, Input};
 use crate::protocol::checkpoint::{Checkpoint, Head};
@@ -20,7 +20,7 @@ use crate::protocol::types::{
 };
 use crate::protocol::versions::Version;
 use crate::rng::Rng;
-use crate::sim::cluster::{CLUSTER, Cluster, Plan, values};
+use crate::sim::cluster::{CLUSTER, Cluster, Plan, mixed_values, values};
 use crate::sim::disk::SimDisk;
 use crate::sim::fault::Fault;
 use crate::sim::record::PassageId;
@@ -155,6 +155,41 @@ pub fn earlier_life() -> Wrong {
         }
         (fx.halt != expected).then(|| format!("{:?} for a log named {name}", fx.halt))
     })
+}
+
+/// A learner is started again and again, and goes on from snapshots that were taken while long
+/// values were open: it delivers them as well.
+pub fn between_parts() -> Wrong {
+    (1..=5).find_map(|seed| between_parts_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn between_parts_with(seed: u64) -> Wrong {
+    const VALUES: u64 = 150;
+    let settings = Settings {
+        datagram_bytes: DATAGRAM_BYTES,
+        window_bytes: 8 * DATAGRAM_BYTES,
+        retain: Retain::Entries(200),
+        keepers: vec![1, 2],
+        snapshot_instances: 7,
+        ..Settings::default()
+    };
+    let mut cluster = Cluster::new(Plan { seed, settings, ..Plan::default() });
+    for client in [1, 2] {
+        let values = mixed_values(client, VALUES, (2, 3000));
+        cluster.start_typist(client, Assignment::Leader, values, 3 * MS);
+    }
+    let learner = NodeId::new(Role::Learner, 2);
+    for round in 0..8 {
+        if let Err(violation) = cluster.run_for(MS * (40 + 3 * seed as u32 + round)) {
+            return Some(violation);
+        }
+        cluster.kill(learner);
+        cluster.start(learner);
+    }
+    let wrong = completes(&mut cluster, 10_000 * MS);
+    // No value was given up that its client was still sending.
+    let told = [1, 2].map(|client| cluster.tally(client).unwrap_or_default().delivered);
+    wrong.or_else(|| (told != [VALUES; 2]).then(|| format!("{told:?} values are delivered")))
 }
 
 /// One of three keepers is there, and is started again: nothing is removed. With a second one it

@@ -15,11 +15,14 @@ pub struct Scope {
     pub follows: bool,
     /// How often leaders trim the log, which has a checkpoint from the start; 0 if there is none.
     pub trims: u8,
+    /// How often leaders have all sessions forgotten but one.
+    pub limits: u8,
 }
 
 /// A scope without crashes.
 const fn scope(instances: u64, campaigns: [u8; 2]) -> Scope {
-    Scope { instances, campaigns, crashes: 0, no_preexecution: false, follows: false, trims: 0 }
+    let (no_preexecution, follows) = (false, false);
+    Scope { instances, campaigns, crashes: 0, no_preexecution, follows, trims: 0, limits: 0 }
 }
 
 /// The same with a learner and standby proposers.
@@ -42,12 +45,16 @@ pub const LARGE: [Scope; 2] = [scope(1, [2, 1]), Scope { crashes: 1, ..scope(2, 
 /// A log that is trimmed.
 pub const TRIMMED: Scope = trimmed(Scope { crashes: 1, ..scope(3, [2, 2]) }, 2);
 
+/// The same with two sessions, of which one is forgotten.
+pub const FORGETFUL: Scope = Scope { crashes: 0, limits: 1, ..TRIMMED };
+
 /// The scopes of random walks.
-pub const WIDE: [Scope; 6] = [
+pub const WIDE: [Scope; 7] = [
     Scope { crashes: 2, ..scope(2, [2, 2]) },
     scope(1, [3, 3]),
     Scope { crashes: 1, no_preexecution: true, ..scope(2, [2, 2]) },
     followed(Scope { crashes: 1, ..scope(2, [2, 2]) }),
     followed(scope(1, [2, 2])),
     TRIMMED,
+    FORGETFUL,
 ];

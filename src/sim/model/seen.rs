@@ -1,13 +1,10 @@
 //! The judge of a world: what do its messages say, and is that allowed?
 
 use super::*;
-use crate::protocol::decided_log::{DecidedLog, LetsGo};
-use crate::protocol::segments::Page;
-
-/// What delivery has made of a log: where its sessions stand.
-fn delivered(log: &DecidedLog) -> Vec<Entry> {
-    log.checkpoint(LetsGo::NONE).pieces(usize::MAX)
-}
+use crate::protocol::assembly::AssemblyLimits;
+use crate::protocol::checkpoint::Checkpoint;
+use crate::protocol::decided_log::LetsGo;
+use crate::sim::series::{checkpoints, find_wrong_state};
 
 /// What the messages of a world say.
 #[derive(Default)]
@@ -21,8 +18,8 @@ pub(super) struct Seen {
     named: BTreeSet<(Instance, Ballot)>,
     /// Instances below which some process has removed everything as decided.
     trimmed: BTreeSet<Instance>,
-    /// What delivery has made of the log below an instance, somewhere.
-    delivered: Vec<(Instance, Vec<Entry>)>,
+    /// What delivery has made of the log, somewhere: where its sessions stand.
+    delivered: Vec<Checkpoint>,
 }
 
 impl Seen {
@@ -34,7 +31,7 @@ impl Seen {
         for log in logs.chain([world.learner.log()]) {
             seen.trimmed.insert(log.trimmed());
             if log.watermark() >= log.first() {
-                seen.delivered.push((log.watermark(), delivered(log)));
+                seen.delivered.push(log.checkpoint(LetsGo::NONE));
             }
             for page in log.pages(Run::new(Instance::FIRST, log.end())) {
                 let entries = page.entries.iter().map(EntryRef::to_entry);
@@ -122,26 +119,24 @@ impl Seen {
         if !removed.iter().flat_map(Run::iter).all(|instance| chosen.contains_key(&instance)) {
             return Some("something is removed that is not chosen");
         }
-        // Where nothing is removed, every process passes everything.
-        let is_trimmed = self.trimmed.last().is_some_and(|below| *below > Instance::FIRST);
-        if is_trimmed && !self.is_delivered_as_from_the_first(&chosen) {
+        // One entry is chosen in each instance.
+        let log = chosen.into_iter().filter_map(|(at, mut one)| Some((at, one.pop_first()?)));
+        if !self.is_delivered_as_from_the_first(&log.collect()) {
             return Some("the sessions are not those of all that was decided");
         }
         None
     }
 
     /// Whether every process knows as much as one that has passed the log from the first instance
-    /// on.
-    fn is_delivered_as_from_the_first(&self, chosen: &BTreeMap<Instance, BTreeSet<Entry>>) -> bool {
-        let mut whole = DecidedLog::new();
-        let mut states = BTreeMap::from([(whole.watermark(), delivered(&whole))]);
-        for (instance, entries) in chosen {
-            let page = Page { from: *instance, entries: entries.iter().cloned().collect() };
-            whole.decide(page, |_| {}).expect("one entry is chosen");
-            whole.deliver(|_, _| ());
-            states.insert(whole.watermark(), delivered(&whole));
+    /// on, and so does every checkpoint. Where there is none, every process passes everything.
+    fn is_delivered_as_from_the_first(&self, log: &BTreeMap<Instance, Entry>) -> bool {
+        let written = checkpoints(log).into_iter().map(|(_, checkpoint)| checkpoint);
+        let states: Vec<_> = written.map(|state| ((), state)).collect();
+        if states.is_empty() {
+            return true;
         }
-        self.delivered.iter().all(|(below, state)| states.get(below) == Some(state))
+        let all = states.into_iter().chain(self.delivered.iter().map(|state| ((), state.clone())));
+        find_wrong_state(log, AssemblyLimits::FORMAT, all.collect()).is_none()
     }
 
     /// What is chosen: one entry for each instance, if all is well.

@@ -203,7 +203,15 @@ fn damage_in_what_is_past_is_found_when_it_is_read() {
     assert!(after.iter().any(Option::is_none), "no vote is taken for none");
     let whole = open_with(disk.clone(), &identity(), ALL).map(|_| ());
     assert!(matches!(whole, Err(LogError::Damaged { .. })), "{whole:?}");
+    // Somebody who vouches for a copy vouches for all of it.
+    let adopting = LogOptions { adopt_copy: true, ..TINY };
+    let adopted = open_with(disk.copy(), &identity(), adopting).map(|_| ());
+    assert!(matches!(adopted, Err(LogError::Damaged { .. })), "{adopted:?}");
     flip(1);
+    // A segment that was cut is noticed without reading it.
+    let cut = lived();
+    cut.tamper(&segment_name(1), |content| content.truncate(40));
+    expect_refusal(&cut, "the first segment is cut");
     let last = summarised(&disk).last().copied().unwrap_or(0);
     flip(last);
     expect_refusal(&disk, &segment_name(last));

@@ -245,7 +245,41 @@ fn whatever_takes_something_away_is_refused() {
         let disk = lived(is_ended);
         names.iter().filter(|name| name.starts_with("log-")).for_each(|name| disk.take_away(name));
         expect_refusal(&disk, "no segment is there");
+        // The identity with others: what is left was written by some acceptor.
+        disk.take_away("identity");
+        expect_refusal(&disk, "the manifest alone is there");
+        let disk = lived(is_ended);
+        ["identity", "manifest"].into_iter().for_each(|name| disk.take_away(name));
+        expect_refusal(&disk, "segments alone are there");
     }
+}
+
+/// Nobody can vouch for the manifest of an earlier state, or of another acceptor: the other files
+/// are not those that it names.
+#[test]
+fn a_manifest_that_is_not_the_last_one_is_never_adopted() {
+    let expect_refusal = |disk: &SimDisk, words: &str| {
+        refused(disk);
+        let adopting = LogOptions { adopt_copy: true, ..SMALL };
+        let adopted = open_with(disk.clone(), &identity(), adopting).map(|_| ());
+        let sentence = adopted.expect_err("it is adopted").to_string();
+        assert!(sentence.contains(words), "{sentence}");
+    };
+    let disk = lived(true);
+    let ended = disk.content("manifest");
+    // The last segment goes on, and no new one begins.
+    let (mut log, ..) = open_with(disk.clone(), &identity(), LogOptions::DEFAULT).unwrap();
+    store(&mut log, FLUSHES + 1).unwrap();
+    drop(log);
+    disk.tamper("manifest", |content| *content = ended);
+    expect_refusal(&disk, "holds more than");
+    let (disk, other) = (lived(true), SimDisk::new());
+    let stranger = Identity { incarnation: identity().incarnation + 1, ..identity() };
+    let (mut log, ..) = open_with(other.clone(), &stranger, SMALL).unwrap();
+    (1..=FLUSHES).for_each(|flush| store(&mut log, flush).unwrap());
+    log.close().unwrap();
+    disk.tamper("manifest", |content| *content = other.content("manifest"));
+    expect_refusal(&disk, "manifest is damaged");
 }
 
 pub fn expect_refusal(disk: &SimDisk, what: &str) {
