@@ -68,6 +68,10 @@ pub enum Bug {
     TrimsOnHearsay,
     /// An acceptor drops votes from memory because a message says that they are not needed there.
     ForgetsOnHearsay,
+    /// An acceptor has a new leader take up the log at a checkpoint that may not be decided.
+    BeginsAtHalfACheckpoint,
+    /// An acceptor does not tell learners that what new leaders need not read is decided.
+    RecallsOnlyForgotten,
     /// One acceptor's vote is taken for the decision.
     RecallsFromOne,
     /// A vote is taken for the decision though another acceptor has a later one.
@@ -323,7 +327,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 145] = [
+    pub const ALL: [Bug; 147] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -352,6 +356,8 @@ mod switch {
         Bug::ReportsTrimmedAsEmpty,
         Bug::TrimsOnHearsay,
         Bug::ForgetsOnHearsay,
+        Bug::BeginsAtHalfACheckpoint,
+        Bug::RecallsOnlyForgotten,
         Bug::RecallsFromOne,
         Bug::RecallsAnyVote,
         Bug::CountsOldAnswers,

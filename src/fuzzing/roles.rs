@@ -108,6 +108,7 @@ impl World {
             instances_ahead: 1024,
             catch_up_bytes: 1024,
             hold_bytes: Some(4000),
+            take_up_bytes: 2000,
             ..Settings::default()
         };
         let now = Time(1_000_000);

@@ -16,7 +16,7 @@ use log::{debug, warn};
 use self::hearing::Hearing;
 
 use super::actor::{Actor, Effects, Halt, Ignored, Input, Record, Room};
-use super::checkpoint::{self, Head};
+use super::checkpoint::{self, Head, History};
 use super::figures::Figures;
 use super::message::{
     Accept, Accepted, AcceptedPage, Disown, Echo, Heard, Interest, Kind, Message, Nack, Prepare,
@@ -179,11 +179,12 @@ impl Acceptor {
 
     /// Sends the pages of what was accepted from `prepare.from` on, as many as come at a time.
     fn promise(&self, prepare: &Prepare, owner: To, fx: &mut Effects) {
+        let begin = self.begin();
         // A sender that owns no ballot only looks (`status`, `doctor`).
         let is_owned = prepare.ballot > Ballot::ZERO;
         let mut pages = if is_owned { self.settings.promise_pages() } else { 1 };
         let mut from = Some(prepare.from);
-        while let Some(mut promise) = from.map(|from| self.promise_page(prepare, from)) {
+        while let Some(mut promise) = from.map(|from| self.promise_page(prepare, from, begin)) {
             pages -= 1;
             promise.is_followed = promise.next.is_some() && pages > 0;
             from = promise.next.filter(|_| promise.is_followed);
@@ -191,20 +192,20 @@ impl Acceptor {
         }
     }
 
-    /// The page of accepted entries that begins at `from`.
-    fn promise_page(&self, prepare: &Prepare, from: Instance) -> Promise {
+    /// The page of accepted entries that begins at `from`, without those below `begin`.
+    fn promise_page(&self, prepare: &Prepare, from: Instance, begin: Instance) -> Promise {
         let until = prepare.until.unwrap_or(Instance(u64::MAX));
         let mut promise = Promise {
             ballot: prepare.ballot,
             from,
             until: prepare.until,
-            trimmed: self.forgotten,
+            trimmed: begin,
             accepted: Vec::new(),
             next: None,
             is_followed: false,
         };
         let mut room = self.settings.page_bytes();
-        for (page, ballot) in self.accepted.pages(Run::new(from, until)) {
+        for (page, ballot) in self.accepted.pages(Run::new(from.max(begin).min(until), until)) {
             let most = room.saturating_sub(AcceptedPage::BYTES_MAX);
             let fitting = page.entries.prefix(usize::MAX, most).len();
             // The first entry always goes: a datagram has room for the longest.
@@ -331,6 +332,18 @@ impl Acceptor {
         points.max().unwrap_or(Instance::FIRST)
     }
 
+    /// Where a new leader takes up the log. Everything below is decided, and either not in memory, or
+    /// a leader has said so in the log (`checkpoint::History`), and a promise need not report it.
+    fn begin(&self) -> Instance {
+        if self.settings.hold_bytes.is_none() {
+            return self.forgotten;
+        }
+        let newest_first = self.checkpoints.iter().rev();
+        let mut entries = newest_first.filter_map(|instance| self.accepted.get(*instance));
+        let history = entries.find_map(|(entry, _)| History::read(entry));
+        history.map_or(self.forgotten, |history| history.begin().max(self.forgotten))
+    }
+
     /// A learner asks for votes that are on the disk.
     fn on_recall(&self, asker: NodeId, recall: Recall, fx: &mut Effects) {
         let Recall { of, again, known, run } = recall;
@@ -340,7 +353,7 @@ impl Acceptor {
         if fx.read.len() >= READINGS_MAX {
             return fx.ignore(Ignored::QueueFull);
         }
-        let known = known.max(self.forgotten);
+        let known = known.max(self.begin());
         let (trimmed, has_entries) = (self.trimmed, of == self.id);
         if run.from >= trimmed {
             fx.read.push(Reading { asker, again, run, known, trimmed, has_entries });

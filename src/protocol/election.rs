@@ -64,6 +64,8 @@ pub struct Election {
     peers: BTreeMap<(u32, u64), Peer>,
     /// Since when a majority vouches, without a gap.
     quorate_since: Option<Time>,
+    /// Whether there was a gap before that.
+    has_lost_quorum: bool,
     /// Since when no peer works, and when the others were last asked about it.
     suspicion: Option<Suspicion>,
     /// The ballot that works, or the last one that did.
@@ -148,6 +150,7 @@ impl Election {
             promised: BTreeMap::new(),
             peers: BTreeMap::new(),
             quorate_since: None,
+            has_lost_quorum: false,
             suspicion: None,
             works: None,
             callers: Callers::default(),
@@ -339,6 +342,7 @@ impl Election {
     fn look(&mut self, now: Time) {
         self.vouches.look(now);
         let is_quorate = self.vouching(now).count() >= self.needed();
+        self.has_lost_quorum |= self.quorate_since.is_some() && !is_quorate;
         self.quorate_since = self.quorate_since.or(Some(now)).filter(|_| is_quorate);
         let ballot = self.leader(now);
         // After this long a silence acceptors stop echoing a peer, and its last announcement would
@@ -377,7 +381,10 @@ impl Election {
     fn is_steady(&self, now: Time) -> bool {
         let Pace { interval, timeout, .. } = self.pace;
         let long = if !self.is_fresh(now) {
-            self.vouches.settled_after(now, self.needed()) + interval
+            // A process that has just started has not gone deaf: as soon as a majority echoes it, it
+            // hears from them of every leader that works.
+            let least = if self.has_lost_quorum { timeout * 2 } else { timeout };
+            self.vouches.settled_after(now, self.needed(), least) + interval
         } else if self.me == 1 {
             // Proposer 1 leads first, by convention.
             interval * 2

@@ -236,10 +236,11 @@ impl Learner {
 
     fn hand_out(&mut self, fx: &mut Effects) {
         let (before, begins) = (self.log.watermark(), self.begins);
-        let (mut has_passed_checkpoint, mut time) = (false, self.log.time());
+        let (mut has_passed_checkpoint, mut time, mut bytes) = (false, self.log.time(), 0);
         self.log.deliver(|page, occurrence| {
             let mut before = time;
             time = time.max(page.entries.last_time());
+            bytes += page.entries.bytes();
             match occurrence {
                 Occurrence::Delivered => {
                     let origin = page.entries.origin();
@@ -273,9 +274,10 @@ impl Learner {
         }
         // None can be taken in the middle of a checkpoint: a learner that goes on from there would
         // lack the first half of it.
-        if let Some(snapshots) = &mut self.snapshots
-            && !self.log.is_within_checkpoint()
-            && snapshots.are_due(self.log.watermark(), has_passed_checkpoint, &self.settings)
+        let Some(snapshots) = &mut self.snapshots else { return };
+        snapshots.on_passed(bytes);
+        if !self.log.is_within_checkpoint()
+            && snapshots.are_due(&self.log, has_passed_checkpoint, &self.settings)
         {
             let checkpoint = self.log.checkpoint(LetsGo::NONE);
             fx.deliver.push(Delivery::Checkpoint(Arc::new(checkpoint)));

@@ -84,6 +84,9 @@ pub struct Settings {
     /// How many bytes of the log every process holds in memory at least, where acceptors keep what
     /// `retain` says on their disks. Without such disks everything that is kept is in memory.
     pub hold_bytes: Option<u64>,
+    /// With `hold_bytes`: about how many bytes of the log a new leader reads at most before it takes
+    /// requests. Checkpoints lie half as far apart, or less.
+    pub take_up_bytes: u64,
     /// How much of the log is kept. Clients should ask for instances only where all of it is kept:
     /// nobody knows any more who won a trimmed instance, so they get no answer.
     pub retain: Retain,
@@ -174,6 +177,7 @@ impl Default for Settings {
             catch_up_bytes: 1 << 18,
             assembly: AssemblyLimits::FORMAT,
             hold_bytes: None,
+            take_up_bytes: 4 << 20,
             retain: Retain::All,
             keepers: Vec::new(),
             snapshot_copies: None,

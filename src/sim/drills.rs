@@ -36,7 +36,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 67] = [
+pub const ALL: [Drill; 69] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -80,6 +80,8 @@ pub const ALL: [Drill; 67] = [
     ("a snapshot that is stored twice", fetching::stored_twice),
     ("acceptors that are read one after the other", recalling::one_after_the_other),
     ("votes for something else", recalling::lonely_votes),
+    ("new leaders of a long log", recalling::new_leaders),
+    ("new leaders and half a checkpoint", recalling::half_a_checkpoint),
     ("a false word of forgetting", recalling::hearsay),
     ("what is read from disks", recalling::read_back),
     ("copies of another log", snapshots::foreign_copies),

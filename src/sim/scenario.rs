@@ -310,6 +310,11 @@ fn drawn_hold(seed: u64) -> Option<u64> {
     rng.chance(0.5).then(|| 1 + rng.below(20_000))
 }
 
+/// How many bytes of the log a new leader reads at most.
+fn drawn_take_up(seed: u64) -> u64 {
+    Rng::new(seed ^ 0x7461_6b65).below(20_000)
+}
+
 /// How many sessions are remembered: in one of six runs few, and then clients come and go.
 fn drawn_sessions(rng: &mut Rng) -> Option<usize> {
     (rng.below(6) == 0).then(|| 1 + rng.below(12) as usize)
@@ -371,6 +376,7 @@ impl Draw {
         plan.settings.retain = drawn_retain(self.seed);
         draw_keepers(self.seed, self.learners, &mut plan.settings);
         plan.settings.hold_bytes = drawn_hold(self.seed);
+        plan.settings.take_up_bytes = drawn_take_up(self.seed);
         plan.reads = drawn_reads(self.seed);
         if plan.settings.retain != Retain::All || plan.settings.hold_bytes.is_some() {
             clients.iter_mut().for_each(|asking| asking.assignment = Assignment::Leader);

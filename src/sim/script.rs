@@ -219,6 +219,7 @@ impl Stage {
                 }
                 "page" => self.settings.datagram_bytes = number,
                 "catch_up" => self.settings.catch_up_bytes = number,
+                "take_up" => self.settings.take_up_bytes = number as u64,
                 "hold" => self.settings.hold_bytes = Some(number as u64),
                 "retain" => self.settings.retain = Retain::Entries(number as u64),
                 "keepers" => self.settings.keepers = (1..=number as u32).collect(),

@@ -7,6 +7,7 @@ use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Actor, Effects, Ignored, Record, Room};
 use crate::protocol::message::{Accept, Heartbeat, Message, Prepare, Progress};
 use crate::protocol::parts::passes_on;
+use crate::protocol::recall::Reading;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Ballot, Counted, Few, Instance, NodeId, Role, Sender, Time, To};
 
@@ -54,6 +55,9 @@ impl Acceptor {
             let Message::Promise(promise) = message else { continue };
             if bugs::has(Bug::ReportsTrimmedAsEmpty) {
                 promise.trimmed = Instance::FIRST;
+            }
+            if bugs::has(Bug::BeginsAtHalfACheckpoint) && self.0.settings.hold_bytes.is_some() {
+                promise.trimmed = promise.trimmed.max(self.0.said_of(|head| Some(head.keep)));
             }
             if bugs::has(Bug::ReportsOneInstance) {
                 promise.accepted.truncate(1);
@@ -108,6 +112,13 @@ impl Acceptor {
         handler(&mut self.0, fx);
         self.0.answer_accepts(fx);
         self.0.promised = promised;
+    }
+
+    /// A learner asks for votes that are on the disk.
+    fn read_less(&self, readings: &mut [Reading]) {
+        if bugs::has(Bug::RecallsOnlyForgotten) {
+            readings.iter_mut().for_each(|reading| reading.known = self.0.forgotten);
+        }
     }
 
     /// A reader was answered.
@@ -169,6 +180,10 @@ impl Actor for Acceptor {
             Message::Heartbeat(Heartbeat { progress, .. }) => {
                 self.0.on_message(now, from, message, fx);
                 self.believe(progress, fx);
+            }
+            Message::Recall(_) => {
+                self.0.on_message(now, from, message, fx);
+                self.read_less(&mut fx.read);
             }
             Message::ReadRequest(_) => {
                 let sent = fx.send.len();

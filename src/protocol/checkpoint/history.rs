@@ -3,7 +3,8 @@
 //! A log is trimmed at a checkpoint that lies far enough back. Where acceptors have disks it is no
 //! longer in memory by then, so a restarted proposer never passes it. So behind each checkpoint its
 //! leader writes at which earlier ones the log may be trimmed, and how far back they lie: a leader
-//! that has read one history knows all of them.
+//! that has read one history knows all of them. A new leader begins at the newest of them, even
+//! where the acceptors hold more in memory: so what it must read does not follow that.
 //!
 //! All points in it are decided checkpoints, by induction: the writer has passed the checkpoint
 //! itself, or a history that has it. How far back they lie is one leader's measurement, and no
@@ -67,6 +68,12 @@ impl History {
             });
         }
         Some(self)
+    }
+
+    /// Where a new leader may take up the log: at the newest of the checkpoints. It is decided, and
+    /// so is everything below it.
+    pub fn begin(&self) -> Instance {
+        self.points.last().map_or(Instance::FIRST, |point| point.keep)
     }
 
     /// The history as an entry.

@@ -89,9 +89,9 @@ fn where_nobody_has_led_proposer_1_does_so_soon_and_the_others_wait() {
 }
 
 #[test]
-fn who_comes_to_a_cluster_that_was_led_waits_until_its_words_have_run_out() {
+fn who_comes_to_a_cluster_that_was_led_waits_for_a_time_out() {
     let mut stage = Stage::new(1, ballot(3, 2));
-    assert_eq!(stage.leads_at(0, |_| vec![]).map(|(ms, _)| ms), Some(210));
+    assert_eq!(stage.leads_at(0, |_| vec![]).map(|(ms, _)| ms), Some(110));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_leader_that_works_is_left_alone_and_a_useless_one_is_not() {
         |quorate| move |now: Time| vec![(2, word(Standing::Leads, quorate, ballot(3, 2), now))];
     assert_eq!(Stage::new(1, ballot(3, 2)).leads_at(0, leads(true)), None);
     let late = Stage::new(1, ballot(3, 2)).leads_at(0, leads(false));
-    assert_eq!(late, Some((210, NextStep::Campaign)));
+    assert_eq!(late, Some((110, NextStep::Campaign)));
 }
 
 /// Acceptors repeat the last announcement of a dead leader for a while.

@@ -110,10 +110,10 @@ impl Vouches {
         self.of_majority(now, needed, |vouch| self.lasts(vouch))
     }
 
-    /// How long after a gap such acceptors are known to echo well. Only their last echoes count, so
-    /// that an acceptor which was late once, or replayed, makes nobody wait.
-    pub fn settled_after(&self, now: Time, needed: usize) -> Duration {
-        self.of_majority(now, needed, |vouch| self.least.max(vouch.took * 2))
+    /// After how long, and at least `least`, such acceptors are known to echo well. Only their last
+    /// echoes count, so that an acceptor which was late once, or replayed, makes nobody wait.
+    pub fn settled_after(&self, now: Time, needed: usize, least: Duration) -> Duration {
+        self.of_majority(now, needed, |vouch| least.max(vouch.took * 2))
     }
 
     fn of_majority(&self, now: Time, needed: usize, of: impl Fn(&Vouch) -> Duration) -> Duration {

@@ -6,11 +6,18 @@
 //! it is on stable storage. Then the learner tells the proposers, repeatedly, for they trim the log
 //! only below what enough learners keep (`proposer/keepers.rs`).
 
+use std::time::Duration;
+
 use crate::protocol::actor::Effects;
 use crate::protocol::checkpoint::Head;
 use crate::protocol::message::{Durable, Fetch, Message, StateKind};
-use crate::protocol::settings::Settings;
-use crate::protocol::types::{Instance, Role, Time};
+use crate::protocol::parts::DecidedLog;
+use crate::protocol::settings::{Retain, Settings};
+use crate::protocol::types::{Instance, LogTime, Role, Time};
+
+/// Half of the distance between two checkpoints at which something can be removed: one part in this
+/// many of what is retained, or held in memory.
+const EIGHTH: u64 = 8;
 
 /// Where snapshots can be taken, and which one is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,13 +25,22 @@ pub struct Snapshots {
     /// Which application's state they hold.
     pub kind: StateKind,
     /// The last place where one could be taken.
-    last: Instance,
+    last: Place,
+    /// How many bytes of entries were passed since.
+    bytes: u64,
     /// With what is stored here, entries below it are not needed any more.
     durable: Instance,
     /// What the proposers were told last, and when.
     told: Option<Said>,
     /// When it was told last from where on the log is needed; nothing if it is not.
     needed: Option<Said>,
+}
+
+/// A place in the log, and its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Place {
+    watermark: Instance,
+    time: LogTime,
 }
 
 /// What was told, and when.
@@ -45,28 +61,53 @@ impl Snapshots {
     /// For a learner that has no snapshot yet.
     pub fn new(kind: StateKind) -> Self {
         let first = Instance::FIRST;
-        Snapshots { kind, last: first, durable: first, told: None, needed: None }
+        let last = Place { watermark: first, time: LogTime::NONE };
+        Snapshots { kind, last, bytes: 0, durable: first, told: None, needed: None }
     }
 
     /// For a learner that has gone on from one.
     pub fn of(kind: StateKind, head: Head) -> Self {
-        Snapshots { last: head.of, durable: head.keep, ..Self::new(kind) }
+        let last = Place { watermark: head.of, time: head.time };
+        Snapshots { last, durable: head.keep, ..Self::new(kind) }
     }
 
-    /// Whether one can be taken at `watermark`: wherever the log has a checkpoint, for that is how
-    /// often something can be removed, and in any case after a number of instances.
+    /// Delivery has passed this many bytes of entries.
+    pub fn on_passed(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// Whether one can be taken where `log` stands: at a checkpoint, for that is how often something
+    /// can be removed, and in any case after a number of instances.
     pub fn are_due(
         &mut self,
-        watermark: Instance,
+        log: &DecidedLog,
         has_passed_checkpoint: bool,
         settings: &Settings,
     ) -> bool {
-        let passed = watermark.0.saturating_sub(self.last.0);
-        let are_due = passed >= settings.snapshot_instances || has_passed_checkpoint && passed > 0;
+        let here = Place { watermark: log.watermark(), time: log.time() };
+        let passed = here.watermark.0.saturating_sub(self.last.watermark.0);
+        let are_due = passed >= settings.snapshot_instances
+            || has_passed_checkpoint && passed > 0 && self.has_passed_much(here, settings);
         if are_due {
-            self.last = watermark;
+            (self.last, self.bytes) = (here, 0);
         }
         are_due
+    }
+
+    /// Whether enough was passed since the last one for something to be removed. Checkpoints that
+    /// let a new leader read less (`Settings::take_up_bytes`) lie much nearer to each other.
+    fn has_passed_much(&self, here: Place, settings: &Settings) -> bool {
+        let Some(hold) = settings.hold_bytes else { return true };
+        let is_much = match settings.retain {
+            Retain::All => false,
+            Retain::Entries(count) => here.watermark.0 - self.last.watermark.0 >= count / EIGHTH,
+            Retain::Bytes(bytes) => self.bytes >= bytes / EIGHTH,
+            Retain::Age(age) => {
+                let age_ms = here.time.0.saturating_sub(self.last.time.0);
+                Duration::from_millis(age_ms) >= age / EIGHTH as u32
+            }
+        };
+        is_much || self.bytes >= hold / EIGHTH
     }
 
     /// A snapshot is on stable storage.

@@ -27,7 +27,7 @@ pub struct Promise {
     pub from: Instance,
     /// The end of what was asked about, as asked.
     pub until: Option<Instance>,
-    /// The acceptor has forgotten what it accepted below it: everything there is decided.
+    /// The acceptor reports nothing that it accepted below it: everything there is decided.
     pub trimmed: Instance,
     /// What was accepted on this page, in instance order.
     pub accepted: Vec<AcceptedPage>,

@@ -285,7 +285,7 @@ impl Proposer {
                 leadership.on_delivery(page.from, numbers, occurrence);
             }
         });
-        self.retention.let_go(now, &self.log, self.settings.retain);
+        self.retention.let_go(now, &self.log, &self.settings);
         if let (Phase::Leading(leadership), true) = (&mut self.phase, may_have_ended) {
             leadership.forget_ended(&self.log);
         }

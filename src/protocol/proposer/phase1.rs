@@ -20,7 +20,7 @@ pub struct Attempt {
     /// The instances that each acceptor's pages cover, in order.
     told: BTreeMap<u32, Vec<Run<Instance>>>,
     complete: Tally,
-    /// What the acceptors have trimmed: everything below is decided.
+    /// Acceptors report nothing below it: everything there is decided.
     trimmed: Instance,
     /// What was accepted in the highest ballot reported, and by which acceptors.
     reports: Segments<Report>,
@@ -123,7 +123,7 @@ impl Attempt {
         }
         told.push(page);
         *told = merge(std::mem::take(told));
-        // The highest counts: what one acceptor has trimmed is decided, and the others may not have
+        // The highest counts: what one acceptor leaves out is decided, and the others may not have
         // voted there.
         self.trimmed = self.trimmed.max(promise.trimmed);
         for accepted in promise.accepted {
@@ -149,9 +149,9 @@ impl Attempt {
     ///  3. By induction, whatever was chosen at or below b' is what b' proposed: the report.
     ///  4. Without any report nothing was chosen below b, and any entry is safe.
     ///
-    /// An acceptor that has trimmed an instance reports nothing there, and step 4 would be wrong.
-    /// So nothing is proposed below [`Attempt::trimmed`]. At or above it the steps hold: no member
-    /// of the quorum has trimmed there.
+    /// An acceptor leaves out instances that it has trimmed, or that a new leader need not read
+    /// (`checkpoint::History`), and step 4 would be wrong there. So nothing is proposed below
+    /// [`Attempt::trimmed`]. At or above it the steps hold: no member of the quorum leaves any out.
     ///
     /// Reports of acceptors beyond the quorum, and of incomplete promises, only raise b'.
     fn report(&mut self, acceptor: u32, accepted: AcceptedPage) {
@@ -189,7 +189,7 @@ impl Attempt {
         self.complete
     }
 
-    /// Everything below it is decided, and was trimmed by an acceptor.
+    /// Everything below it is decided, and was left out by an acceptor.
     pub fn trimmed(&self) -> Instance {
         self.trimmed
     }

@@ -4,7 +4,9 @@
 //! one. The log is trimmed at the newest checkpoint that leaves the retained amount. So between one
 //! and one and a half times that amount is kept, and a little more while a checkpoint is under way.
 //! In the same way processes drop from memory what lies beyond `hold_bytes`, where the acceptors'
-//! disks keep the retained amount.
+//! disks keep the retained amount. There checkpoints lie at most half of `take_up_bytes` apart: a
+//! new leader reads only what lies above the last but one (`History::begin`). Not while clients have
+//! asked for instances of what is in memory: only one that has read an instance can say who won it.
 //!
 //! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`). Where a
 //! learner fetches a snapshot, the log waits for it, unless disks are full (`fetchers`).
@@ -31,7 +33,7 @@ use crate::protocol::message::Durable;
 use crate::protocol::parts::{Fetchers, Keepers};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{Instance, LogTime, Sender, Time};
+use crate::protocol::types::{AssignedBy, Instance, LogTime, Sender, Time};
 
 /// The part of the retained amount between two checkpoints: one in this many.
 const CHECKPOINTS: u64 = 4;
@@ -43,6 +45,9 @@ const REPEATED: u64 = 2 * CHECKPOINTS;
 /// A checkpoint is written only after this many times the bytes of the last one: with many sessions
 /// checkpoints are long, and must not make up most of the log.
 const BYTES_BETWEEN: u64 = 8;
+
+/// The same for a checkpoint that only lets a new leader read less.
+const BYTES_BETWEEN_NEAR: u64 = 32;
 
 /// How long the keepers may hold the log back before that is logged, and before it is logged again.
 const HELD_BACK: Duration = Duration::from_secs(60);
@@ -60,6 +65,8 @@ pub struct Retention {
     fresh_bytes: u64,
     /// The first of them.
     fresh_since: Option<Point>,
+    /// The end of the last client-assigned values that were passed.
+    assigned_until: Option<Instance>,
     /// How many bytes of pieces were passed since the last checkpoint, and how many that one had.
     piece_bytes: u64,
     checkpoint_bytes: u64,
@@ -130,6 +137,10 @@ impl Retention {
             self.fresh_since.get_or_insert_with(here);
             self.fresh += page.entries.len() as u64;
             self.fresh_bytes += bytes;
+            let origin = page.entries.origin();
+            if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Client) {
+                self.assigned_until = Some(page.run().until);
+            }
         }
         match occurrence {
             Occurrence::Checkpoint(head) => {
@@ -169,16 +180,21 @@ impl Retention {
     }
 
     /// Drops useless checkpoints: of those at or below the trimmed part only the last is of use,
-    /// and of those no longer in memory a few are enough.
-    pub fn let_go(&mut self, now: Time, log: &DecidedLog, retain: Retain) {
+    /// and of the others a few are enough.
+    pub fn let_go(&mut self, now: Time, log: &DecidedLog, settings: &Settings) {
         let (trimmed, forgotten) = (log.trimmed(), log.forgotten());
         while self.marks.values().nth(1).is_some_and(|mark| mark.keep <= trimmed) {
             self.marks.pop_first();
         }
         if self.marks.len() > 2 * History::POINTS_MAX {
-            let some = self.spaced(now, log, retain);
+            let some = self.spaced(now, log, settings.retain);
+            let apart = settings.hold_bytes.map_or(0, |bytes| bytes / REPEATED);
+            let mut last = u64::MAX;
             self.marks.retain(|of, mark| {
-                mark.keep > forgotten || some.iter().any(|point| point.of == *of)
+                let back = mark.point.back(now, &self.passed).bytes;
+                let is_apart = mark.keep > forgotten && last.saturating_sub(back) >= apart;
+                last = if is_apart { back } else { last };
+                is_apart || some.iter().any(|point| point.of == *of)
             });
         }
     }
@@ -189,8 +205,8 @@ impl Retention {
         Back { distance, instances: log.watermark().0.saturating_sub(of.0) }
     }
 
-    /// The checkpoints that the next one repeats: the oldest useful one, and others that lie far
-    /// enough apart.
+    /// The checkpoints that the next one repeats: the oldest useful one, others that lie far enough
+    /// apart, and the newest, at which a new leader begins.
     fn spaced(&self, now: Time, log: &DecidedLog, retain: Retain) -> Vec<TrimPoint> {
         let of_use = self.marks.iter().filter(|(_, mark)| mark.keep > log.trimmed());
         let all = of_use.map(|(of, mark)| {
@@ -200,16 +216,18 @@ impl Retention {
         let all: Vec<(TrimPoint, u64)> = all.collect();
         let farthest = all.first().map_or(0, |(_, back)| *back);
         // This keeps their number within the limit.
-        let least = farthest.div_ceil(History::POINTS_MAX as u64 - 1).max(1);
+        let least = farthest.div_ceil(History::POINTS_MAX as u64 - 2).max(1);
         let apart = amount(retain).map_or(0, |amount| amount / REPEATED).max(least);
         let mut points: Vec<TrimPoint> = Vec::new();
         let mut last = u64::MAX;
+        let newest = all.last().map(|(point, _)| *point);
         for (point, back) in all {
             if last.saturating_sub(back) >= apart {
                 points.push(point);
                 last = back;
             }
         }
+        points.extend(newest.filter(|newest| points.last() != Some(newest)));
         points
     }
 
@@ -237,7 +255,7 @@ impl Retention {
         settings: &Settings,
         fullness: Fullness,
     ) -> Option<LetsGo> {
-        if self.is_due(now, settings) {
+        if self.is_due(now, log, settings) {
             return Some(self.lets_go(now, log, settings, fullness));
         }
         if fullness != Fullness::Most || bugs::has(Bug::WaitsForMoreOnFullDisks) {
@@ -265,7 +283,7 @@ impl Retention {
     }
 
     /// Whether enough was passed for a checkpoint.
-    fn is_due(&self, now: Time, settings: &Settings) -> bool {
+    fn is_due(&self, now: Time, log: &DecidedLog, settings: &Settings) -> bool {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
         let is_old = |age: Duration| {
             let since = self.fresh_since.map(|first| first.back(now, &self.passed).age_ms);
@@ -280,7 +298,12 @@ impl Retention {
         };
         let is_much = hold.is_some_and(|bytes| self.fresh_bytes >= (bytes / CHECKPOINTS).max(1));
         let is_long = self.fresh_bytes < BYTES_BETWEEN * self.checkpoint_bytes;
-        (is_due || is_much) && self.fresh > 0 && !is_long
+        // A client that asks for an instance gets an answer only from a leader that has read it.
+        let is_far = hold.is_some()
+            && self.assigned_until.is_none_or(|until| until <= log.forgotten())
+            && self.fresh_bytes >= (settings.take_up_bytes / 2).max(1)
+            && self.fresh_bytes >= BYTES_BETWEEN_NEAR * self.checkpoint_bytes;
+        (is_due || is_much || is_far) && self.fresh > 0 && !is_long
     }
 
     /// What a checkpoint says that is written now.
@@ -419,16 +442,14 @@ impl Proposer {
 mod tests {
     use super::*;
     use crate::protocol::entries::Entries;
-    use crate::protocol::types::{
-        AssignedBy, Counted, Entry, NodeId, Number, Origin, Role, Session, Value,
-    };
+    use crate::protocol::types::{Counted, Entry, NodeId, Number, Origin, Role, Session, Value};
 
     fn decide(log: &mut DecidedLog, retention: &mut Retention, now: Time, entries: Vec<Entry>) {
         let page = Page { from: log.end(), entries: entries.into() };
         log.decide(page, |_| {}).expect("it is new");
         let retain = Retain::Age(Duration::from_secs(100));
         log.deliver(|page, occurrence| retention.on_passed(now, &page, &occurrence, retain));
-        retention.let_go(now, log, retain);
+        retention.let_go(now, log, &keeping(retain));
     }
 
     fn keeping(retain: Retain) -> Settings {
@@ -473,6 +494,40 @@ mod tests {
         assert_eq!(written, 40);
         assert_eq!(log.progress().decided, log.watermark().0 - 1);
         assert!(retention.marks.len() <= 7);
+    }
+
+    /// However much is retained and held, a new leader reads little, and the marks are few.
+    #[test]
+    fn where_memories_hold_much_checkpoints_lie_near_and_histories_name_the_last() {
+        let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
+        let (hold_bytes, take_up_bytes) = (Some(1 << 20), 20_000);
+        let settings = Settings { hold_bytes, take_up_bytes, ..keeping(Retain::All) };
+        let mut written: Vec<Instance> = Vec::new();
+        for _ in 0..2000 {
+            let session = Session { client: 1, boot: 1 };
+            let origin = Origin::new(session, log.next_number(session), AssignedBy::Leader);
+            let value = Entry::Value { origin, value: Value::new(&[b'v'; 1000]) };
+            decide(&mut log, &mut retention, Time::ZERO, vec![value]);
+            retention.let_go(Time::ZERO, &log, &settings);
+            let due = retention.due(Time::ZERO, &log, &settings, Fullness::None);
+            let Some(lets_go) = due else { continue };
+            let history = retention.history(Time::ZERO, LogTime::NONE, &log, Retain::All);
+            let last = written.last().copied().unwrap_or(Instance::FIRST);
+            assert_eq!(history.begin(), last);
+            assert!(history.points.len() <= History::POINTS_MAX);
+            let checkpoint = log.checkpoint(lets_go);
+            written.push(checkpoint.head.keep);
+            decide(&mut log, &mut retention, Time::ZERO, checkpoint.pieces(1000));
+            assert!(retention.marks.len() <= 2 * History::POINTS_MAX + 1);
+        }
+        assert!((190..=200).contains(&written.len()), "{} checkpoints", written.len());
+        let held = log.watermark().0 - log.first().0;
+        assert!((1000..1300).contains(&held), "{held} entries are held");
+        // Somebody may ask for an instance, and who won it.
+        let origin = Origin::new(Session { client: 2, boot: 1 }, Number(1), AssignedBy::Client);
+        let value = Entry::Value { origin, value: Value::new(&[b'v'; 100_000]) };
+        decide(&mut log, &mut retention, Time::ZERO, vec![value]);
+        assert_eq!(retention.due(Time::ZERO, &log, &settings, Fullness::None), None);
     }
 
     #[test]
@@ -731,7 +786,7 @@ mod tests {
                         retention.on_passed(now, &page, &occurrence, retain);
                     });
                 }
-                retention.let_go(now, &log, retain);
+                retention.let_go(now, &log, &settings);
             }
             let count = retention.marks.len();
             assert!((16..=2 * History::POINTS_MAX).contains(&count), "{count} are known");

@@ -28,15 +28,24 @@ fn learner(id: u32) -> NodeId {
     NodeId::new(Role::Learner, id)
 }
 
+/// About how many bytes a new leader reads, where memories hold everything.
+const TAKEN_UP: u64 = 2000;
+
 /// A cluster with a leader whose memory is small.
 fn cluster(seed: u64) -> Cluster {
+    cluster_that_holds(seed, HELD)
+}
+
+/// A cluster with a leader, whose memories hold about this many bytes.
+fn cluster_that_holds(seed: u64, bytes: u64) -> Cluster {
     let settings = Settings {
         datagram_bytes: DATAGRAM_BYTES,
         window_bytes: 8 * DATAGRAM_BYTES,
         catch_up_bytes: 8 * DATAGRAM_BYTES,
         client_window: 8,
         retain: Retain::All,
-        hold_bytes: Some(HELD),
+        hold_bytes: Some(bytes),
+        take_up_bytes: TAKEN_UP,
         ..Settings::default()
     };
     let plan = Plan { seed, proposers: 3, settings, segment_bytes: 20_000, ..Plan::default() };
@@ -79,6 +88,59 @@ fn late_learners_with(seed: u64) -> Wrong {
     completes(&mut cluster, 20_000 * MS)
         .or_else(|| is_complete(&cluster))
         .or_else(|| cluster.checker().check_order().err())
+}
+
+/// Where all proposers and learners are new, the next leader reads the end of the log alone, though
+/// the acceptors hold all of it in memory, and the learners get everything.
+pub fn new_leaders() -> Wrong {
+    (1..=5).find_map(|seed| new_leaders_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn new_leaders_with(seed: u64) -> Wrong {
+    let mut cluster = cluster_that_holds(seed, 1 << 20);
+    types(&mut cluster, 1, VALUES);
+    let mut wrong = completes(&mut cluster, 10_000 * MS);
+    let newcomers = [learner(1), learner(2), proposer(1), proposer(2), proposer(3)];
+    for with_acceptors in [false, true] {
+        let acceptors = (1..=3).map(acceptor).filter(|_| with_acceptors);
+        let all: Vec<NodeId> = newcomers.into_iter().chain(acceptors).collect();
+        all.iter().for_each(|id| cluster.kill(*id));
+        all.iter().for_each(|id| cluster.start(*id));
+        let (begun, leads) = (cluster.now(), |cluster: &Cluster| cluster.leader().is_some());
+        wrong = wrong.or_else(|| cluster.run_until(begun + 2000 * MS, leads).err());
+        // The one that died is echoed for a while, and datagrams are small: two at a time come from
+        // each acceptor.
+        let took = cluster.now().since(begun);
+        let is_late = took > Settings::default().leader_timeout * 5;
+        wrong = wrong.or_else(|| is_late.then(|| format!("nobody leads for {took:?}")));
+        // The log has more than as many entries as there are values.
+        let most = VALUES / 2;
+        let fat = (1..=3).map(proposer).find(|id| cluster.kept(*id) > most);
+        wrong = wrong.or_else(|| fat.map(|id| format!("{id} holds {}", cluster.kept(id))));
+        types(&mut cluster, 3 + u32::from(with_acceptors), 20);
+        wrong = wrong.or_else(|| completes(&mut cluster, 10_000 * MS));
+    }
+    wrong.or_else(|| cluster.checker().check_order().err())
+}
+
+/// The leader dies again and again, so now and then within a checkpoint. The next one takes up the
+/// log at one that is decided.
+pub fn half_a_checkpoint() -> Wrong {
+    (1..=5).find_map(|seed| halves_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn halves_with(seed: u64) -> Wrong {
+    let mut cluster = cluster_that_holds(seed, 1 << 20);
+    types(&mut cluster, 1, VALUES);
+    types(&mut cluster, 2, VALUES);
+    let mut wrong = None;
+    for round in 0..8 {
+        wrong = wrong.or_else(|| cluster.run_for(MS * (30 + 7 * seed as u32 + round)).err());
+        (1..=3).map(proposer).for_each(|id| cluster.kill(id));
+        (1..=3).map(proposer).for_each(|id| cluster.start(id));
+        wrong = wrong.or_else(|| cluster.run_for(300 * MS).err());
+    }
+    wrong.or_else(|| completes(&mut cluster, 20_000 * MS))
 }
 
 /// Whether a learner that began late has everything, and has read some of it back.
