@@ -332,8 +332,8 @@ impl Acceptor {
         points.max().unwrap_or(Instance::FIRST)
     }
 
-    /// Where a new leader takes up the log. Everything below is decided, and either not in memory, or
-    /// a leader has said so in the log (`checkpoint::History`), and a promise need not report it.
+    /// Where a new leader takes up the log. Everything below is decided: either it is not in memory
+    /// any more, or a leader has said so in the log (`checkpoint::History`). No promise reports it.
     fn begin(&self) -> Instance {
         if self.settings.hold_bytes.is_none() {
             return self.forgotten;

@@ -15,9 +15,9 @@
 //!  2. A peer *works* while it leads or campaigns, says that it is quorate, and keeps saying so. A
 //!     leader that has lost its quorum stays in office, but blocks nobody.
 //!  3. A proposer campaigns only if no peer works, if it has been quorate without a gap for longer
-//!     than its own announcements last, and if a majority has answered an announcement that it made
-//!     *after* it began to suspect. So one that has just gone deaf raises no ballot ("pre-vote":
-//!     Ongaro, thesis, 9.6).
+//!     than its own announcements last (one that has just started, for a time-out), and if a
+//!     majority has answered an announcement that it made *after* it began to suspect. So one that
+//!     has just gone deaf raises no ballot ("pre-vote": Ongaro, thesis, 9.6).
 //!  4. Of several that may campaign, the smallest id goes first; the others wait a time-out each.
 //!  5. A proposer that leads or campaigns steps down when so few acceptors are left for its ballot
 //!     that it cannot win, or when a peer works with a higher ballot. One refusal is not enough.
@@ -381,8 +381,8 @@ impl Election {
     fn is_steady(&self, now: Time) -> bool {
         let Pace { interval, timeout, .. } = self.pace;
         let long = if !self.is_fresh(now) {
-            // A process that has just started has not gone deaf: as soon as a majority echoes it, it
-            // hears from them of every leader that works.
+            // A process that has just started has not gone deaf: once a majority echoes it, it has
+            // heard from them of every leader that works.
             let least = if self.has_lost_quorum { timeout * 2 } else { timeout };
             self.vouches.settled_after(now, self.needed(), least) + interval
         } else if self.me == 1 {

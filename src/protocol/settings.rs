@@ -84,8 +84,8 @@ pub struct Settings {
     /// How many bytes of the log every process holds in memory at least, where acceptors keep what
     /// `retain` says on their disks. Without such disks everything that is kept is in memory.
     pub hold_bytes: Option<u64>,
-    /// With `hold_bytes`: about how many bytes of the log a new leader reads at most before it takes
-    /// requests. Checkpoints lie half as far apart, or less.
+    /// With `hold_bytes`: about how many bytes of the log a new leader reads at most before it
+    /// takes requests. Checkpoints lie half as far apart, or less.
     pub take_up_bytes: u64,
     /// How much of the log is kept. Clients should ask for instances only where all of it is kept:
     /// nobody knows any more who won a trimmed instance, so they get no answer.

@@ -76,8 +76,8 @@ impl Snapshots {
         self.bytes += bytes as u64;
     }
 
-    /// Whether one can be taken where `log` stands: at a checkpoint, for that is how often something
-    /// can be removed, and in any case after a number of instances.
+    /// Whether one can be taken where `log` stands: at a checkpoint, for that is how often
+    /// something can be removed, and in any case after a number of instances.
     pub fn are_due(
         &mut self,
         log: &DecidedLog,

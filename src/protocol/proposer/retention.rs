@@ -5,8 +5,8 @@
 //! and one and a half times that amount is kept, and a little more while a checkpoint is under way.
 //! In the same way processes drop from memory what lies beyond `hold_bytes`, where the acceptors'
 //! disks keep the retained amount. There checkpoints lie at most half of `take_up_bytes` apart: a
-//! new leader reads only what lies above the last but one (`History::begin`). Not while clients have
-//! asked for instances of what is in memory: only one that has read an instance can say who won it.
+//! new leader reads only what lies above the last but one (`History::begin`). Not where values in
+//! memory are at instances that clients asked for: only a leader that has read one can say who won.
 //!
 //! Where keepers are named, it is trimmed only where their snapshots allow it (`keepers`). Where a
 //! learner fetches a snapshot, the log waits for it, unless disks are full (`fetchers`).
