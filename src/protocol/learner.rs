@@ -272,12 +272,8 @@ impl Learner {
         if self.log.watermark() > before {
             fx.deliver.push(Delivery::Passed(self.log.watermark()));
         }
-        // None can be taken in the middle of a checkpoint: a learner that goes on from there would
-        // lack the first half of it.
-        let Some(snapshots) = &mut self.snapshots else { return };
-        snapshots.on_passed(bytes);
-        if !self.log.is_within_checkpoint()
-            && snapshots.are_due(&self.log, has_passed_checkpoint, &self.settings)
+        if let Some(snapshots) = &mut self.snapshots
+            && snapshots.are_due(&self.log, bytes, has_passed_checkpoint, &self.settings)
         {
             let checkpoint = self.log.checkpoint(LetsGo::NONE);
             fx.deliver.push(Delivery::Checkpoint(Arc::new(checkpoint)));

@@ -71,19 +71,21 @@ impl Snapshots {
         Snapshots { last, durable: head.keep, ..Self::new(kind) }
     }
 
-    /// Delivery has passed this many bytes of entries.
-    pub fn on_passed(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-    }
-
-    /// Whether one can be taken where `log` stands: at a checkpoint, for that is how often
-    /// something can be removed, and in any case after a number of instances.
+    /// Whether one can be taken where `log` stands, now that this many bytes of entries were
+    /// passed: at a checkpoint, for that is how often something can be removed, and in any case
+    /// after a number of instances. None can be taken in the middle of a checkpoint: a learner that
+    /// goes on from there would lack the first half of it.
     pub fn are_due(
         &mut self,
         log: &DecidedLog,
+        bytes: usize,
         has_passed_checkpoint: bool,
         settings: &Settings,
     ) -> bool {
+        self.bytes += bytes as u64;
+        if log.is_within_checkpoint() {
+            return false;
+        }
         let here = Place { watermark: log.watermark(), time: log.time() };
         let passed = here.watermark.0.saturating_sub(self.last.watermark.0);
         let are_due = passed >= settings.snapshot_instances
@@ -143,5 +145,42 @@ impl Snapshots {
             self.needed = Some(Said { when: now, what: from });
             fx.send(Role::Proposer, Message::Fetch(Fetch::needing(self.kind, name, from)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::segments::Page;
+    use crate::protocol::types::{AssignedBy, Counted, Entry, Number, Origin, Session, Value};
+
+    /// How many snapshots are due of 80 values of 100 bytes, each a second after the one before,
+    /// where there is a checkpoint behind each.
+    fn due(retain: Retain, hold_bytes: Option<u64>) -> usize {
+        let settings = Settings { retain, hold_bytes, ..Settings::default() };
+        let kind = StateKind::Digest;
+        let (mut log, mut snapshots) = (DecidedLog::new(), Snapshots::new(kind));
+        let session = Session { client: 1, boot: 1 };
+        let is_due = |number: &u64| {
+            let origin = Origin::new(session, Number(*number), AssignedBy::Leader);
+            let origin = origin.timed(LogTime(number * 1000));
+            let entry = Entry::Value { origin, value: Value::new(&[b'v'; 100]) };
+            let page = Page { from: Instance::FIRST.plus(number - 1), entries: vec![entry].into() };
+            log.decide(page, |_| {}).expect("nothing else was decided there");
+            log.deliver(|_, _| {});
+            snapshots.are_due(&log, 100, true, &settings)
+        };
+        (1..=80).filter(is_due).count()
+    }
+
+    #[test]
+    fn they_are_as_frequent_as_entries_can_be_removed_however_near_checkpoints_lie() {
+        assert_eq!(due(Retain::All, None), 80);
+        let hold = Some(16_000);
+        assert_eq!(due(Retain::All, hold), 4);
+        assert_eq!(due(Retain::Entries(80), hold), 8);
+        assert_eq!(due(Retain::Bytes(3200), hold), 20);
+        assert_eq!(due(Retain::Age(Duration::from_secs(80)), hold), 8);
+        assert_eq!(due(Retain::Age(Duration::from_secs(800)), hold), 4);
     }
 }
