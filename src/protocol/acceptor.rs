@@ -56,6 +56,11 @@ pub struct Acceptor {
     forgotten: Instance,
     /// Where first pieces of checkpoints were accepted, which may have been replaced since.
     checkpoints: BTreeSet<Instance>,
+    /// The highest instance at which a leader has said that the next one may take up the log
+    /// (`checkpoint::History`). Everything below is decided, whether that was accepted or not.
+    begin: Instance,
+    /// The end of what was accepted of values at instances that clients asked for.
+    assigned_until: Instance,
     /// Accepted in this turn under `promised`, not answered yet.
     unanswered: Few<Run<Instance>>,
     /// Some of it was stored before this turn, so the earlier answer was lost.
@@ -82,6 +87,8 @@ impl Acceptor {
             trimmed: Instance::FIRST,
             forgotten: Instance::FIRST,
             checkpoints: BTreeSet::new(),
+            begin: Instance::FIRST,
+            assigned_until: Instance::FIRST,
             unanswered: Few::new(),
             is_asked_again: false,
             last_asked: None,
@@ -179,7 +186,7 @@ impl Acceptor {
 
     /// Sends the pages of what was accepted from `prepare.from` on, as many as come at a time.
     fn promise(&self, prepare: &Prepare, owner: To, fx: &mut Effects) {
-        let begin = self.begin();
+        let begin = self.takes_up_at();
         // A sender that owns no ballot only looks (`status`, `doctor`).
         let is_owned = prepare.ballot > Ballot::ZERO;
         let mut pages = if is_owned { self.settings.promise_pages() } else { 1 };
@@ -332,16 +339,17 @@ impl Acceptor {
         points.max().unwrap_or(Instance::FIRST)
     }
 
-    /// Where a new leader takes up the log. Everything below is decided: either it is not in memory
-    /// any more, or a leader has said so in the log (`checkpoint::History`). No promise reports it.
-    fn begin(&self) -> Instance {
-        if self.settings.hold_bytes.is_none() {
-            return self.forgotten;
-        }
-        let newest_first = self.checkpoints.iter().rev();
-        let mut entries = newest_first.filter_map(|instance| self.accepted.get(*instance));
-        let history = entries.find_map(|(entry, _)| History::read(entry));
-        history.map_or(self.forgotten, |history| history.begin().max(self.forgotten))
+    /// Everything below it is known to be decided.
+    fn known(&self) -> Instance {
+        let begin = self.settings.hold_bytes.map_or(Instance::FIRST, |_| self.begin);
+        begin.max(self.forgotten)
+    }
+
+    /// Where a new leader takes up the log: no promise reports what lies below. If clients have
+    /// asked for instances of what is in memory, it must read all of that: only a leader that has
+    /// read an instance can say who won it.
+    fn takes_up_at(&self) -> Instance {
+        if self.assigned_until > self.forgotten { self.forgotten } else { self.known() }
     }
 
     /// A learner asks for votes that are on the disk.
@@ -353,7 +361,7 @@ impl Acceptor {
         if fx.read.len() >= READINGS_MAX {
             return fx.ignore(Ignored::QueueFull);
         }
-        let known = known.max(self.begin());
+        let known = known.max(self.known());
         let (trimmed, has_entries) = (self.trimmed, of == self.id);
         if run.from >= trimmed {
             fx.read.push(Reading { asker, again, run, known, trimmed, has_entries });
@@ -390,6 +398,11 @@ impl Acceptor {
         if page.entries.has_checkpoints() {
             let firsts = page.pieces().filter(|(_, piece)| piece.place == 0);
             self.checkpoints.extend(firsts.map(|(instance, _)| instance));
+            let histories = page.entries.iter().filter_map(History::read);
+            self.begin = histories.fold(self.begin, |begin, history| begin.max(history.begin()));
+        }
+        if page.entries.has_client_assigned() {
+            self.assigned_until = self.assigned_until.max(page.run().until);
         }
         self.accepted.keep(page, ballot);
     }

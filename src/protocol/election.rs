@@ -91,6 +91,8 @@ struct Peer {
     advanced: Time,
     /// When it was first heard.
     first: Time,
+    /// Whether it knew of more decisions than this proposer when its heartbeat last came.
+    is_ahead: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -215,6 +217,7 @@ impl Election {
     /// Another proposer announces this, heard from it or from an acceptor.
     pub fn on_word(&mut self, now: Time, id: u32, boot: u64, announcement: Announcement) {
         let known = self.peers.get(&(id, boot));
+        let is_ahead = known.is_some_and(|known| known.is_ahead);
         let first = match known {
             // A repetition is no sign of life, or acceptors would keep dead proposers alive.
             Some(known) if announcement.stamp <= known.announcement.stamp => return,
@@ -226,7 +229,14 @@ impl Election {
             let silent = silent.map(|(key, _)| *key);
             silent.map(|key| self.peers.remove(&key));
         }
-        self.peers.insert((id, boot), Peer { announcement, advanced: now, first });
+        self.peers.insert((id, boot), Peer { announcement, advanced: now, first, is_ahead });
+    }
+
+    /// A heartbeat of another proposer says whether it knows of more decisions than this one.
+    pub fn on_progress(&mut self, id: u32, boot: u64, is_ahead: bool) {
+        if let Some(peer) = self.peers.get_mut(&(id, boot)) {
+            peer.is_ahead = is_ahead;
+        }
     }
 
     /// The versions read by the other proposers that are heard, or were a moment ago.
@@ -382,8 +392,9 @@ impl Election {
         let Pace { interval, timeout, .. } = self.pace;
         let long = if !self.is_fresh(now) {
             // A process that has just started has not gone deaf: once a majority echoes it, it has
-            // heard from them of every leader that works.
-            let least = if self.has_lost_quorum { timeout * 2 } else { timeout };
+            // heard from them of every leader that works. But one that knows more goes first.
+            let hurries = !self.has_lost_quorum && !self.is_behind(now);
+            let least = if hurries { timeout } else { timeout * 2 };
             self.vouches.settled_after(now, self.needed(), least) + interval
         } else if self.me == 1 {
             // Proposer 1 leads first, by convention.
@@ -430,6 +441,13 @@ impl Election {
         matches!(standing, Standing::Leads | Standing::Campaigns)
             && quorate
             && now.since(peer.advanced) < self.pace.timeout
+    }
+
+    /// Whether a proposer that stands by knows of more decisions than this one.
+    fn is_behind(&self, now: Time) -> bool {
+        let memory = self.pace.timeout.max(self.pace.interval * 7);
+        let mut peers = self.peers.values();
+        peers.any(|peer| peer.is_ahead && now.since(peer.advanced) < memory)
     }
 
     fn quorate_peers(&self, now: Time) -> impl Iterator<Item = (u32, Standing)> {

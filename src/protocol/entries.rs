@@ -281,6 +281,12 @@ impl Entries {
         self.makeup.has_checkpoints
     }
 
+    /// Whether there may be values among them at instances that clients asked for. False is
+    /// certain.
+    pub fn has_client_assigned(&self) -> bool {
+        self.makeup.has_client_assigned
+    }
+
     /// Calls `told` with the time of each of them in order, or once if all have the same.
     pub fn each_time(&self, mut told: impl FnMut(LogTime)) {
         if self.makeup.times_differ {

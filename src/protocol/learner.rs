@@ -33,7 +33,7 @@ use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
 use super::types::{
-    AssignedBy, Ballot, Counted, Few, Instance, NodeId, Origin, Role, Run, Sender, Time,
+    AssignedBy, Ballot, Counted, Few, Instance, LogTime, NodeId, Origin, Role, Run, Sender, Time,
 };
 use super::versions::{Followed, Version};
 
@@ -236,7 +236,7 @@ impl Learner {
 
     fn hand_out(&mut self, fx: &mut Effects) {
         let (before, begins) = (self.log.watermark(), self.begins);
-        let (mut has_passed_checkpoint, mut time, mut bytes) = (false, self.log.time(), 0);
+        let (mut passed, mut time, mut bytes) = (None, self.log.time(), 0);
         self.log.deliver(|page, occurrence| {
             let mut before = time;
             time = time.max(page.entries.last_time());
@@ -264,16 +264,16 @@ impl Learner {
                 | Occurrence::Skipped
                 | Occurrence::Ended
                 | Occurrence::Noop
-                | Occurrence::History(_)
                 | Occurrence::Limit(_) => {}
-                Occurrence::Checkpoint(_) => has_passed_checkpoint = true,
+                Occurrence::Checkpoint(_) => passed = passed.max(Some(LogTime::NONE)),
+                Occurrence::History(history) => passed = passed.max(Some(history.written)),
             }
         });
         if self.log.watermark() > before {
             fx.deliver.push(Delivery::Passed(self.log.watermark()));
         }
         if let Some(snapshots) = &mut self.snapshots
-            && snapshots.are_due(&self.log, bytes, has_passed_checkpoint, &self.settings)
+            && snapshots.are_due(&self.log, bytes, passed, &self.settings)
         {
             let checkpoint = self.log.checkpoint(LetsGo::NONE);
             fx.deliver.push(Delivery::Checkpoint(Arc::new(checkpoint)));

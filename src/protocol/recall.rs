@@ -6,9 +6,9 @@
 //! for their last votes there, and infers what is decided:
 //!
 //! 1. It is *known* that every instance below some point is decided: an acceptor says so which has
-//!    accepted a checkpoint that says so, and has heard of a process that passed it
-//!    (`Acceptor::forget`). So let v be chosen in instance i, below that point, and b the lowest
-//!    ballot in which it was.
+//!    accepted a checkpoint that says so, and has heard of a process that passed it, or a history
+//!    that names a later checkpoint (`Acceptor::known`). So let v be chosen in instance i, below
+//!    that point, and b the lowest ballot in which it was.
 //! 2. A quorum had voted for v in b when that became known, and none of these votes is ever lost.
 //!    Nothing but v is proposed in i in a ballot above b ("Paxos Made Simple", 2.2, P2b).
 //! 3. An acceptor that is asked afterwards answers with the vote of the highest ballot that it has

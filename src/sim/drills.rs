@@ -36,7 +36,7 @@ type Wrong = Option<String>;
 type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 69] = [
+pub const ALL: [Drill; 70] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -81,6 +81,7 @@ pub const ALL: [Drill; 69] = [
     ("acceptors that are read one after the other", recalling::one_after_the_other),
     ("votes for something else", recalling::lonely_votes),
     ("new leaders of a long log", recalling::new_leaders),
+    ("leaders that come back", recalling::leaders_come_back),
     ("new leaders and half a checkpoint", recalling::half_a_checkpoint),
     ("a false word of forgetting", recalling::hearsay),
     ("what is read from disks", recalling::read_back),

@@ -54,17 +54,18 @@ impl History {
     /// How many points it has at most. They take less than a datagram.
     pub const POINTS_MAX: usize = 32;
 
-    /// The same with every second point, or fewer, if it is longer than `most` bytes; none if even
-    /// one point is too many.
+    /// The same with the newest point and every second of the others, or fewer, if it is longer
+    /// than `most` bytes; none if even one point is too many.
     pub fn within(mut self, most: usize) -> Option<History> {
         while self.encode().len() > most {
             if self.points.len() < 2 {
                 return None;
             }
-            let mut is_left = false;
+            let (last, mut place) = (self.points.len() - 1, 0);
+            let first_goes = usize::from(last == 1);
             self.points.retain(|_| {
-                is_left = !is_left;
-                is_left
+                place += 1;
+                place > last || (place + first_goes) % 2 == 1
             });
         }
         Some(self)

@@ -293,7 +293,7 @@ impl DecidedLog {
         self.count_ahead();
         self.begin_at(head.keep);
         self.trimmed = self.trimmed.max(head.trim);
-        self.forgotten = self.forgotten.max(head.keep);
+        self.forgotten = self.forgotten.max(head.forget);
         self.trim_points = BTreeSet::from([head.keep]);
         self.watermark
     }

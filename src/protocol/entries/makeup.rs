@@ -2,6 +2,7 @@
 
 use super::form::{Link, time_of};
 use super::{Entries, EntryRef};
+use crate::protocol::types::AssignedBy;
 
 /// What entries are made up of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(super) struct Makeup {
     pub has_parts: bool,
     /// The same for pieces of checkpoints.
     pub has_checkpoints: bool,
+    /// Whether there may be values among them at instances that their clients asked for.
+    pub has_client_assigned: bool,
     /// Whether their times may differ.
     pub times_differ: bool,
 }
@@ -19,7 +22,13 @@ pub(super) struct Makeup {
 impl Default for Makeup {
     /// The makeup of no entries, or of no-ops alone.
     fn default() -> Self {
-        Makeup { is_run: true, has_parts: false, has_checkpoints: false, times_differ: false }
+        Makeup {
+            is_run: true,
+            has_parts: false,
+            has_checkpoints: false,
+            has_client_assigned: false,
+            times_differ: false,
+        }
     }
 }
 
@@ -32,6 +41,10 @@ impl Makeup {
         }
         self.has_parts |= matches!(entry, EntryRef::Part { .. });
         self.has_checkpoints |= matches!(entry, EntryRef::Checkpoint { .. });
+        self.has_client_assigned |= matches!(
+            entry,
+            EntryRef::Value { origin, .. } if origin.assigned_by == AssignedBy::Client
+        );
     }
 
     /// The same for one entry or more, which need not be read.
@@ -45,5 +58,6 @@ impl Makeup {
         self.times_differ |= more.times_differ;
         self.has_parts |= more.has_parts;
         self.has_checkpoints |= more.has_checkpoints;
+        self.has_client_assigned |= more.has_client_assigned;
     }
 }

@@ -15,10 +15,6 @@ use crate::protocol::parts::DecidedLog;
 use crate::protocol::settings::{Retain, Settings};
 use crate::protocol::types::{Instance, LogTime, Role, Time};
 
-/// Half of the distance between two checkpoints at which something can be removed: one part in this
-/// many of what is retained, or held in memory.
-const EIGHTH: u64 = 8;
-
 /// Where snapshots can be taken, and which one is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshots {
@@ -72,14 +68,15 @@ impl Snapshots {
     }
 
     /// Whether one can be taken where `log` stands, now that this many bytes of entries were
-    /// passed: at a checkpoint, for that is how often something can be removed, and in any case
-    /// after a number of instances. None can be taken in the middle of a checkpoint: a learner that
-    /// goes on from there would lack the first half of it.
+    /// passed, and a checkpoint, or the history behind it, that was written at this time: there,
+    /// for that is how often something can be removed, and in any case after a number of instances.
+    /// None can be taken in the middle of a checkpoint: a learner that goes on from there would
+    /// lack the first half of it.
     pub fn are_due(
         &mut self,
         log: &DecidedLog,
         bytes: usize,
-        has_passed_checkpoint: bool,
+        checkpoint: Option<LogTime>,
         settings: &Settings,
     ) -> bool {
         self.bytes += bytes as u64;
@@ -88,10 +85,16 @@ impl Snapshots {
         }
         let here = Place { watermark: log.watermark(), time: log.time() };
         let passed = here.watermark.0.saturating_sub(self.last.watermark.0);
-        let are_due = passed >= settings.snapshot_instances
-            || has_passed_checkpoint && passed > 0 && self.has_passed_much(here, settings);
+        let is_far = |written: LogTime| {
+            // No value comes while disks are full, but time passes.
+            let here = Place { time: here.time.max(written), ..here };
+            self.has_passed_much(here, settings)
+        };
+        let are_due =
+            passed >= settings.snapshot_instances || passed > 0 && checkpoint.is_some_and(is_far);
         if are_due {
-            (self.last, self.bytes) = (here, 0);
+            let time = here.time.max(checkpoint.unwrap_or(LogTime::NONE));
+            (self.last, self.bytes) = (Place { time, ..here }, 0);
         }
         are_due
     }
@@ -100,16 +103,16 @@ impl Snapshots {
     /// let a new leader read less (`Settings::take_up_bytes`) lie much nearer to each other.
     fn has_passed_much(&self, here: Place, settings: &Settings) -> bool {
         let Some(hold) = settings.hold_bytes else { return true };
+        let is_part = |passed: u64, of: u64| passed.saturating_mul(16) >= of.saturating_mul(3);
         let is_much = match settings.retain {
             Retain::All => false,
-            Retain::Entries(count) => here.watermark.0 - self.last.watermark.0 >= count / EIGHTH,
-            Retain::Bytes(bytes) => self.bytes >= bytes / EIGHTH,
+            Retain::Entries(count) => is_part(here.watermark.0 - self.last.watermark.0, count),
+            Retain::Bytes(bytes) => is_part(self.bytes, bytes),
             Retain::Age(age) => {
-                let age_ms = here.time.0.saturating_sub(self.last.time.0);
-                Duration::from_millis(age_ms) >= age / EIGHTH as u32
+                is_part(here.time.0.saturating_sub(self.last.time.0), age.as_millis() as u64)
             }
         };
-        is_much || self.bytes >= hold / EIGHTH
+        is_much || is_part(self.bytes, hold)
     }
 
     /// A snapshot is on stable storage.
@@ -168,7 +171,7 @@ mod tests {
             let page = Page { from: Instance::FIRST.plus(number - 1), entries: vec![entry].into() };
             log.decide(page, |_| {}).expect("nothing else was decided there");
             log.deliver(|_, _| {});
-            snapshots.are_due(&log, 100, true, &settings)
+            snapshots.are_due(&log, 100, Some(LogTime::NONE), &settings)
         };
         (1..=80).filter(is_due).count()
     }
@@ -177,10 +180,10 @@ mod tests {
     fn they_are_as_frequent_as_entries_can_be_removed_however_near_checkpoints_lie() {
         assert_eq!(due(Retain::All, None), 80);
         let hold = Some(16_000);
-        assert_eq!(due(Retain::All, hold), 4);
-        assert_eq!(due(Retain::Entries(80), hold), 8);
-        assert_eq!(due(Retain::Bytes(3200), hold), 20);
-        assert_eq!(due(Retain::Age(Duration::from_secs(80)), hold), 8);
-        assert_eq!(due(Retain::Age(Duration::from_secs(800)), hold), 4);
+        assert_eq!(due(Retain::All, hold), 2);
+        assert_eq!(due(Retain::Entries(80), hold), 5);
+        assert_eq!(due(Retain::Bytes(3200), hold), 13);
+        assert_eq!(due(Retain::Age(Duration::from_secs(80)), hold), 5);
+        assert_eq!(due(Retain::Age(Duration::from_secs(800)), hold), 2);
     }
 }

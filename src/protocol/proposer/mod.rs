@@ -221,6 +221,8 @@ impl Proposer {
             return fx.ignore(Ignored::Malformed);
         }
         self.election.on_word(now, id, from.boot, announcement);
+        let is_ahead = heartbeat.progress.watermark > self.log.decided_below();
+        self.election.on_progress(id, from.boot, is_ahead);
         self.version.hear(now, &heartbeat, &self.settings);
         if announcement.standing == Standing::Leads {
             let (until, runs) = (heartbeat.progress.watermark, Few::new());
@@ -276,7 +278,7 @@ impl Proposer {
     fn pass(&mut self, now: Time) {
         let mut may_have_ended = false;
         self.log.deliver(|page, occurrence| {
-            self.retention.on_passed(now, &page, &occurrence, self.settings.retain);
+            self.retention.on_passed(now, &page, &occurrence, &self.settings);
             may_have_ended |=
                 matches!(occurrence, Occurrence::Checkpoint(_) | Occurrence::Limit(_));
             if let (Phase::Leading(leadership), Some(numbers)) =

@@ -33,7 +33,7 @@ use crate::protocol::message::Durable;
 use crate::protocol::parts::{Fetchers, Keepers};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{AssignedBy, Instance, LogTime, Sender, Time};
+use crate::protocol::types::{Instance, LogTime, Sender, Time};
 
 /// The part of the retained amount between two checkpoints: one in this many.
 const CHECKPOINTS: u64 = 4;
@@ -49,6 +49,10 @@ const BYTES_BETWEEN: u64 = 8;
 /// The same for a checkpoint that only lets a new leader read less.
 const BYTES_BETWEEN_NEAR: u64 = 32;
 
+/// How many places within memory a checkpoint repeats at most: an eighth of it apart, over a
+/// quarter more than that.
+const NEAR_MAX: usize = 11;
+
 /// How long the keepers may hold the log back before that is logged, and before it is logged again.
 const HELD_BACK: Duration = Duration::from_secs(60);
 
@@ -60,11 +64,14 @@ pub struct Retention {
     passed: Passed,
     /// It took up the log at the checkpoint of this instance, if it did not begin with the first.
     begun: Option<Instance>,
-    /// How many entries other than pieces were passed since the last checkpoint.
+    /// How many entries other than pieces were passed since the last checkpoint at which something
+    /// may be removed or forgotten.
     fresh: u64,
     fresh_bytes: u64,
     /// The first of them.
     fresh_since: Option<Point>,
+    /// How many bytes of them were passed since the last checkpoint of any kind.
+    near_bytes: u64,
     /// The end of the last client-assigned values that were passed.
     assigned_until: Option<Instance>,
     /// How many bytes of pieces were passed since the last checkpoint, and how many that one had.
@@ -122,9 +129,15 @@ impl Retention {
     }
 
     /// Delivery has passed `page`.
-    pub fn on_passed(&mut self, now: Time, page: &Page, occurrence: &Occurrence, retain: Retain) {
+    pub fn on_passed(
+        &mut self,
+        now: Time,
+        page: &Page,
+        occurrence: &Occurrence,
+        settings: &Settings,
+    ) {
         let ever = Retain::Age(Duration::from_secs(1 << 40));
-        let counted = if bugs::has(Bug::JumpsAge) { ever } else { retain };
+        let counted = if bugs::has(Bug::JumpsAge) { ever } else { settings.retain };
         let bytes = page.entries.bytes() as u64;
         let are_pieces = page.entries.has_checkpoints() && page.entries.len() == 1;
         self.passed.pass(&page.entries, are_pieces, counted);
@@ -137,8 +150,8 @@ impl Retention {
             self.fresh_since.get_or_insert_with(here);
             self.fresh += page.entries.len() as u64;
             self.fresh_bytes += bytes;
-            let origin = page.entries.origin();
-            if origin.is_some_and(|origin| origin.assigned_by == AssignedBy::Client) {
+            self.near_bytes += bytes;
+            if page.entries.has_client_assigned() {
                 self.assigned_until = Some(page.run().until);
             }
         }
@@ -147,8 +160,11 @@ impl Retention {
                 let at = self.passed_at(head.of);
                 let itself = TrimPoint { of: head.of, keep: head.keep, back: Distance::default() };
                 self.recall(now, itself, at);
+                if settings.hold_bytes.is_none() || self.lets_go_is_due(now, settings) {
+                    (self.fresh, self.fresh_bytes, self.fresh_since) = (0, 0, None);
+                }
                 self.checkpoint_bytes = std::mem::take(&mut self.piece_bytes);
-                (self.fresh, self.fresh_bytes, self.fresh_since) = (0, 0, None);
+                self.near_bytes = 0;
             }
             Occurrence::History(history) => {
                 self.passed.move_on(history.written, counted);
@@ -182,20 +198,13 @@ impl Retention {
     /// Drops useless checkpoints: of those at or below the trimmed part only the last is of use,
     /// and of the others a few are enough.
     pub fn let_go(&mut self, now: Time, log: &DecidedLog, settings: &Settings) {
-        let (trimmed, forgotten) = (log.trimmed(), log.forgotten());
+        let trimmed = log.trimmed();
         while self.marks.values().nth(1).is_some_and(|mark| mark.keep <= trimmed) {
             self.marks.pop_first();
         }
         if self.marks.len() > 2 * History::POINTS_MAX {
-            let some = self.spaced(now, log, settings.retain);
-            let apart = settings.hold_bytes.map_or(0, |bytes| bytes / REPEATED);
-            let mut last = u64::MAX;
-            self.marks.retain(|of, mark| {
-                let back = mark.point.back(now, &self.passed).bytes;
-                let is_apart = mark.keep > forgotten && last.saturating_sub(back) >= apart;
-                last = if is_apart { back } else { last };
-                is_apart || some.iter().any(|point| point.of == *of)
-            });
+            let some = self.spaced(now, log, settings);
+            self.marks.retain(|of, _| some.iter().any(|point| point.of == *of));
         }
     }
 
@@ -207,7 +216,8 @@ impl Retention {
 
     /// The checkpoints that the next one repeats: the oldest useful one, others that lie far enough
     /// apart, and the newest, at which a new leader begins.
-    fn spaced(&self, now: Time, log: &DecidedLog, retain: Retain) -> Vec<TrimPoint> {
+    fn spaced(&self, now: Time, log: &DecidedLog, settings: &Settings) -> Vec<TrimPoint> {
+        let Settings { retain, hold_bytes, .. } = *settings;
         let of_use = self.marks.iter().filter(|(_, mark)| mark.keep > log.trimmed());
         let all = of_use.map(|(of, mark)| {
             let back = self.back(now, log, *of, mark);
@@ -216,24 +226,32 @@ impl Retention {
         let all: Vec<(TrimPoint, u64)> = all.collect();
         let farthest = all.first().map_or(0, |(_, back)| *back);
         // This keeps their number within the limit.
-        let least = farthest.div_ceil(History::POINTS_MAX as u64 - 2).max(1);
+        let least = farthest.div_ceil((History::POINTS_MAX - NEAR_MAX) as u64 - 2).max(1);
         let apart = amount(retain).map_or(0, |amount| amount / REPEATED).max(least);
         let mut points: Vec<TrimPoint> = Vec::new();
         let mut last = u64::MAX;
+        // Of what is in memory more of them, or a new leader would know none at which to forget.
+        let hold = hold_bytes.unwrap_or(0);
+        let (near, near_apart) = (hold + hold / 4, (hold / REPEATED).max(1));
+        let mut last_near = u64::MAX;
         let newest = all.last().map(|(point, _)| *point);
         for (point, back) in all {
-            if last.saturating_sub(back) >= apart {
+            let bytes = point.back.bytes;
+            let is_apart = last.saturating_sub(back) >= apart;
+            let is_near = bytes < near && last_near.saturating_sub(bytes) >= near_apart;
+            if is_apart || is_near {
                 points.push(point);
-                last = back;
             }
+            last = if is_apart { back } else { last };
+            last_near = if is_near { bytes } else { last_near };
         }
         points.extend(newest.filter(|newest| points.last() != Some(newest)));
         points
     }
 
     /// The history behind a checkpoint that is written now, when the time of the log is `time`.
-    fn history(&self, now: Time, time: LogTime, log: &DecidedLog, retain: Retain) -> History {
-        History { of: log.watermark(), written: time, points: self.spaced(now, log, retain) }
+    fn history(&self, now: Time, time: LogTime, log: &DecidedLog, settings: &Settings) -> History {
+        History { of: log.watermark(), written: time, points: self.spaced(now, log, settings) }
     }
 
     /// A learner tells what its snapshot stands for.
@@ -284,6 +302,17 @@ impl Retention {
 
     /// Whether enough was passed for a checkpoint.
     fn is_due(&self, now: Time, log: &DecidedLog, settings: &Settings) -> bool {
+        // Not where values in memory are at instances that clients asked for: a new leader reads
+        // all of that.
+        let is_far = settings.hold_bytes.is_some()
+            && self.assigned_until.is_none_or(|until| until <= log.forgotten())
+            && self.near_bytes >= (settings.take_up_bytes / 2).max(1)
+            && self.near_bytes >= BYTES_BETWEEN_NEAR * self.checkpoint_bytes;
+        is_far || self.lets_go_is_due(now, settings)
+    }
+
+    /// Whether enough was passed for one at which something may be removed or forgotten.
+    fn lets_go_is_due(&self, now: Time, settings: &Settings) -> bool {
         let (retain, hold) = (settings.retain, settings.hold_bytes);
         let is_old = |age: Duration| {
             let since = self.fresh_since.map(|first| first.back(now, &self.passed).age_ms);
@@ -298,12 +327,7 @@ impl Retention {
         };
         let is_much = hold.is_some_and(|bytes| self.fresh_bytes >= (bytes / CHECKPOINTS).max(1));
         let is_long = self.fresh_bytes < BYTES_BETWEEN * self.checkpoint_bytes;
-        // A client that asks for an instance gets an answer only from a leader that has read it.
-        let is_far = hold.is_some()
-            && self.assigned_until.is_none_or(|until| until <= log.forgotten())
-            && self.fresh_bytes >= (settings.take_up_bytes / 2).max(1)
-            && self.fresh_bytes >= BYTES_BETWEEN_NEAR * self.checkpoint_bytes;
-        (is_due || is_much || is_far) && self.fresh > 0 && !is_long
+        (is_due || is_much) && self.fresh > 0 && !is_long
     }
 
     /// What a checkpoint says that is written now.
@@ -400,7 +424,7 @@ impl Proposer {
     fn write_what_lets_go(&mut self, now: Time, lets_go: LetsGo) {
         let Phase::Leading(leadership) = &mut self.phase else { return };
         let time = leadership.times.next(self.log.time());
-        let history = self.retention.history(now, time, &self.log, self.settings.retain);
+        let history = self.retention.history(now, time, &self.log, &self.settings);
         let history = Some(history).filter(|_| !bugs::has(Bug::CheckpointLacksHistory));
         let checkpoint = self.log.checkpoint(lets_go);
         let Head { of, trim, forget, .. } = checkpoint.head;
@@ -442,13 +466,17 @@ impl Proposer {
 mod tests {
     use super::*;
     use crate::protocol::entries::Entries;
-    use crate::protocol::types::{Counted, Entry, NodeId, Number, Origin, Role, Session, Value};
+    use crate::protocol::types::{
+        AssignedBy, Counted, Entry, NodeId, Number, Origin, Role, Session, Value,
+    };
 
     fn decide(log: &mut DecidedLog, retention: &mut Retention, now: Time, entries: Vec<Entry>) {
         let page = Page { from: log.end(), entries: entries.into() };
         log.decide(page, |_| {}).expect("it is new");
         let retain = Retain::Age(Duration::from_secs(100));
-        log.deliver(|page, occurrence| retention.on_passed(now, &page, &occurrence, retain));
+        log.deliver(|page, occurrence| {
+            retention.on_passed(now, &page, &occurrence, &keeping(retain));
+        });
         retention.let_go(now, log, &keeping(retain));
     }
 
@@ -502,31 +530,42 @@ mod tests {
         let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
         let (hold_bytes, take_up_bytes) = (Some(1 << 20), 20_000);
         let settings = Settings { hold_bytes, take_up_bytes, ..keeping(Retain::All) };
+        let pass = |log: &mut DecidedLog, retention: &mut Retention, entries: Vec<Entry>| {
+            let page = Page { from: log.end(), entries: entries.into() };
+            log.decide(page, |_| {}).expect("it is new");
+            log.deliver(|page, occurrence| {
+                retention.on_passed(Time::ZERO, &page, &occurrence, &settings);
+            });
+            retention.let_go(Time::ZERO, log, &settings);
+        };
         let mut written: Vec<Instance> = Vec::new();
         for _ in 0..2000 {
             let session = Session { client: 1, boot: 1 };
             let origin = Origin::new(session, log.next_number(session), AssignedBy::Leader);
             let value = Entry::Value { origin, value: Value::new(&[b'v'; 1000]) };
-            decide(&mut log, &mut retention, Time::ZERO, vec![value]);
-            retention.let_go(Time::ZERO, &log, &settings);
+            pass(&mut log, &mut retention, vec![value]);
             let due = retention.due(Time::ZERO, &log, &settings, Fullness::None);
             let Some(lets_go) = due else { continue };
-            let history = retention.history(Time::ZERO, LogTime::NONE, &log, Retain::All);
+            let history = retention.history(Time::ZERO, LogTime::NONE, &log, &settings);
             let last = written.last().copied().unwrap_or(Instance::FIRST);
             assert_eq!(history.begin(), last);
             assert!(history.points.len() <= History::POINTS_MAX);
             let checkpoint = log.checkpoint(lets_go);
             written.push(checkpoint.head.keep);
-            decide(&mut log, &mut retention, Time::ZERO, checkpoint.pieces(1000));
+            pass(&mut log, &mut retention, checkpoint.pieces(1000));
             assert!(retention.marks.len() <= 2 * History::POINTS_MAX + 1);
         }
         assert!((190..=200).contains(&written.len()), "{} checkpoints", written.len());
         let held = log.watermark().0 - log.first().0;
         assert!((1000..1300).contains(&held), "{held} entries are held");
+        // A leader that knows only the last history finds a place at which to forget.
+        let points = retention.history(Time::ZERO, LogTime::NONE, &log, &settings).points;
+        let is_wanted = |bytes: u64| ((1 << 20)..(5 << 18) + 20_000).contains(&bytes);
+        assert!(points.iter().any(|point| is_wanted(point.back.bytes)));
         // Somebody may ask for an instance, and who won it.
         let origin = Origin::new(Session { client: 2, boot: 1 }, Number(1), AssignedBy::Client);
         let value = Entry::Value { origin, value: Value::new(&[b'v'; 100_000]) };
-        decide(&mut log, &mut retention, Time::ZERO, vec![value]);
+        pass(&mut log, &mut retention, vec![value]);
         assert_eq!(retention.due(Time::ZERO, &log, &settings, Fullness::None), None);
     }
 
@@ -710,7 +749,7 @@ mod tests {
                 pass(&mut log, &mut retention, 1, second(round), retain);
             }
             let (now, settings) = (second(190), keeping(less));
-            let history = retention.history(now, LogTime::NONE, &log, retain);
+            let history = retention.history(now, LogTime::NONE, &log, &settings);
             assert!(history.points.len() > 3, "{history:?}");
             let expected = retention.lets_go(now, &log, &settings, Fullness::None);
             assert!(expected.trim > log.trimmed(), "{retain:?}: {expected:?}");
@@ -738,7 +777,7 @@ mod tests {
         for round in 0..60 {
             pass(&mut log, &mut retention, 1, second(round), settings.retain);
         }
-        let history = retention.history(second(60), LogTime::NONE, &log, settings.retain);
+        let history = retention.history(second(60), LogTime::NONE, &log, &settings);
         let mut late = restarted(&log, history);
         let first = late.marks.values().next().map(|mark| mark.keep).expect("there is one");
         let trims = |late: &mut Retention, now| {
@@ -765,11 +804,11 @@ mod tests {
                 let page = Page { from, entries: vec![value].into() };
                 log.decide(page, |_| {}).expect("it is new");
                 log.deliver(|page, occurrence| {
-                    retention.on_passed(second(round), &page, &occurrence, retain);
+                    retention.on_passed(second(round), &page, &occurrence, &settings);
                 });
                 let now = second(round);
                 if let Some(lets_go) = retention.due(now, &log, &settings, Fullness::None) {
-                    let history = retention.history(now, LogTime::NONE, &log, retain);
+                    let history = retention.history(now, LogTime::NONE, &log, &settings);
                     let points = &history.points;
                     assert!(points.len() <= History::POINTS_MAX, "{} points", points.len());
                     assert!(points.first().is_none_or(|first| first.of < Instance(40)));
@@ -783,7 +822,7 @@ mod tests {
                     let page = Page { from: log.end(), entries: entries.into() };
                     log.decide(page, |_| {}).expect("it is new");
                     log.deliver(|page, occurrence| {
-                        retention.on_passed(now, &page, &occurrence, retain);
+                        retention.on_passed(now, &page, &occurrence, &settings);
                     });
                 }
                 retention.let_go(now, &log, &settings);

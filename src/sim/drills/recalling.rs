@@ -33,18 +33,19 @@ const TAKEN_UP: u64 = 2000;
 
 /// A cluster with a leader whose memory is small.
 fn cluster(seed: u64) -> Cluster {
-    cluster_that_holds(seed, HELD)
+    cluster_that_holds(seed, Some(HELD))
 }
 
-/// A cluster with a leader, whose memories hold about this many bytes.
-fn cluster_that_holds(seed: u64, bytes: u64) -> Cluster {
+/// A cluster with a leader, whose memories hold about this many bytes, or everything if it has no
+/// disks.
+fn cluster_that_holds(seed: u64, bytes: Option<u64>) -> Cluster {
     let settings = Settings {
         datagram_bytes: DATAGRAM_BYTES,
         window_bytes: 8 * DATAGRAM_BYTES,
         catch_up_bytes: 8 * DATAGRAM_BYTES,
         client_window: 8,
         retain: Retain::All,
-        hold_bytes: Some(bytes),
+        hold_bytes: bytes,
         take_up_bytes: TAKEN_UP,
         ..Settings::default()
     };
@@ -97,7 +98,7 @@ pub fn new_leaders() -> Wrong {
 }
 
 fn new_leaders_with(seed: u64) -> Wrong {
-    let mut cluster = cluster_that_holds(seed, 1 << 20);
+    let mut cluster = cluster_that_holds(seed, Some(1 << 20));
     types(&mut cluster, 1, VALUES);
     let mut wrong = completes(&mut cluster, 10_000 * MS);
     let newcomers = [learner(1), learner(2), proposer(1), proposer(2), proposer(3)];
@@ -117,10 +118,39 @@ fn new_leaders_with(seed: u64) -> Wrong {
         let most = VALUES / 2;
         let fat = (1..=3).map(proposer).find(|id| cluster.kept(*id) > most);
         wrong = wrong.or_else(|| fat.map(|id| format!("{id} holds {}", cluster.kept(id))));
-        types(&mut cluster, 3 + u32::from(with_acceptors), 20);
+        types(&mut cluster, 3 + u32::from(with_acceptors), 100);
         wrong = wrong.or_else(|| completes(&mut cluster, 10_000 * MS));
+        // That it has begun there is no reason for others to forget what lies below.
+        let thin = (1..=3).map(acceptor).find(|id| cluster.kept(*id) < VALUES);
+        wrong = wrong.or_else(|| thin.map(|id| format!("{id} holds {}", cluster.kept(id))));
     }
     wrong.or_else(|| cluster.checker().check_order().err())
+}
+
+/// A leader that dies and is soon started again has nothing in memory. One that has followed it
+/// takes over, whether acceptors have disks or not.
+pub fn leaders_come_back() -> Wrong {
+    [None, Some(1 << 20)].into_iter().find_map(|held| {
+        [0, 50, 100].into_iter().find_map(|after| {
+            let wrong = comes_back(held, after * MS);
+            wrong.map(|wrong| format!("{held:?}, after {after} ms: {wrong}"))
+        })
+    })
+}
+
+fn comes_back(held: Option<u64>, after: Duration) -> Wrong {
+    let mut cluster = cluster_that_holds(1, held);
+    types(&mut cluster, 1, VALUES);
+    let mut wrong = completes(&mut cluster, 10_000 * MS);
+    cluster.kill(proposer(1));
+    let died = cluster.now();
+    wrong = wrong.or_else(|| cluster.run_for(after).err());
+    cluster.start(proposer(1));
+    let leads = |cluster: &Cluster| cluster.leader().is_some();
+    wrong = wrong.or_else(|| cluster.run_until(died + 2000 * MS, leads).err());
+    let (leader, took) = (cluster.leader(), cluster.now().since(died));
+    let is_wrong = leader == Some(proposer(1)) && after > Duration::ZERO || took > 500 * MS;
+    wrong.or_else(|| is_wrong.then(|| format!("{leader:?} leads after {took:?}")))
 }
 
 /// The leader dies again and again, so now and then within a checkpoint. The next one takes up the
@@ -130,7 +160,7 @@ pub fn half_a_checkpoint() -> Wrong {
 }
 
 fn halves_with(seed: u64) -> Wrong {
-    let mut cluster = cluster_that_holds(seed, 1 << 20);
+    let mut cluster = cluster_that_holds(seed, Some(1 << 20));
     types(&mut cluster, 1, VALUES);
     types(&mut cluster, 2, VALUES);
     let mut wrong = None;
