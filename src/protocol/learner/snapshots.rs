@@ -6,8 +6,6 @@
 //! it is on stable storage. Then the learner tells the proposers, repeatedly, for they trim the log
 //! only below what enough learners keep (`proposer/keepers.rs`).
 
-use std::time::Duration;
-
 use crate::protocol::actor::Effects;
 use crate::protocol::checkpoint::Head;
 use crate::protocol::message::{Durable, Fetch, Message, StateKind};
@@ -153,6 +151,8 @@ impl Snapshots {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::protocol::segments::Page;
     use crate::protocol::types::{AssignedBy, Counted, Entry, Number, Origin, Session, Value};
