@@ -3,8 +3,6 @@
 # round trips, fewer or busy processors, and pauses. Each figure is set against that of the axis's
 # first point.
 #
-# usage: axes.sh [ROUNDS] [SECONDS]
-#
 # In the environment: ONLY=clients,loss for some axes; SMALL=1 for a few points and their limits,
 # status 1 beyond them; LONG=1 for the far points as well: 1000 clients, 100,000 sessions, a log of
 # ten million (in 8 GiB, or what fits), a minute of pause; AGAINST=PATH measures another paxos

@@ -4,8 +4,6 @@
 # run. Every round runs all of them once, one after the other; what counts are the medians of the
 # ratios within a round.
 #
-# usage: bench.sh [ROUNDS] [SECONDS]
-#
 # Prints a table and leaves results/bench/: report.html (a page about it), runs.jsonl (every run),
 # table.md, and charts. In the environment: ONLY=T1,T2 for some rows; PEERS=0 to leave other systems out and PEERS=1 to demand them
 # (each runs when benches/peers/build.sh builds it); LONG=1 for a log of ten million instances, which

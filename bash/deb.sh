@@ -2,27 +2,25 @@
 # Makes a Debian package of the release build, and prints its path: the binary, units and user for
 # systemd, the configuration, man pages, and completions for bash, zsh and fish.
 #
-# usage: deb.sh [FOLDER]
-#
-# The package is written to FOLDER (default: the folder `debian` beside the binary). It needs dpkg-deb,
+# The package is written to DIRECTORY (default: `debian` beside the binary). It needs dpkg-deb,
 # and nothing else that is Debian's. PAXOS_BIN names another binary; it must run here, because it makes
 # its man pages and completions itself.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
 
-refuse_unless_count $# 0 1 "deb.sh [FOLDER]"
+refuse_unless_count $# 0 1 "deb.sh [DIRECTORY]"
 command -v dpkg-deb >/dev/null || refuse "deb.sh: there is no dpkg-deb; install dpkg"
 paxos=$(find_paxos)
 folder=${1:-$(dirname -- "$paxos")/debian}
-mkdir -p -- "$folder" || refuse "deb.sh: $folder is no folder that packages can be written to"
+mkdir -p -- "$folder" || refuse "deb.sh: $folder is no directory that packages can be written to"
 work=$(mktemp -d "${TMPDIR:-/tmp}/paxos-deb.XXXXXX")
 trap 'rm -rf -- "$work"' EXIT
 root=$work/root
 # The packed files are readable, regardless of this shell's umask.
 umask 022
 
-# put MODE FILE... FOLDER: copies files into a folder of the package.
+# put MODE FILE... DIRECTORY: copies files into a directory of the package.
 put() {
     local mode=$1 target=$root/${*: -1}
     mkdir -p -- "$target"

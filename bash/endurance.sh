@@ -2,8 +2,6 @@
 # Feeds a cluster that keeps 1 GiB of its log with many short values, and watches what grows: memory,
 # disk, and the time that a value takes. Then processes are killed and started again.
 #
-# usage: endurance.sh [MILLIONS]
-#
 # 100 million values of ten bytes by default: some minutes, and 8 GB of disk below results/bench
 # while it runs. Prints tables and leaves two charts there, endurance.svg and endurance-memory.svg.
 # Status 1: a value is missing, twice or out of order, or something took more than its settings

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # Runs the scripts once as other people's shells would: with an exported CDPATH, a locale with a
 # decimal comma, noclobber, a CARGO_TARGET_DIR, POSIX mode, through a link, by `sh`, from another
-# directory, by relative names, and from a path with blanks, quotes and a glob. Each must do what it
-# does anywhere.
-#
-# usage: hostile.sh [BINARY]; the project's release build unless it is named.
+# directory, by relative names, from a path with blanks, quotes and a glob, and with closed descriptors.
+# Each must do what it does anywhere.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
@@ -70,6 +68,8 @@ as "through a link to the script" / "$place/run-link" "$project" 50 10
 as "through a link to the directory" / "$place/bash-link/run.sh" "$project" 50 10
 as "relative PAXOS_BIN and PAXOS_CONF" "$place" env PAXOS_BIN=./a-paxos PAXOS_CONF=mine.conf "$project/bash/run.sh" "$project" 50 10
 as "a narrow umask, and almost no environment" "$project" bash -c 'umask 0077; exec env -i PATH="$PATH" PAXOS_BIN="$PAXOS_BIN" bash/run.sh . 50 10'
+as "without standard input and standard error" "$project" bash -c 'exec bash/run.sh . 50 10 <&- 2>&-'
+as "with nothing to decide" "$project" bash bash/run.sh . 0 10
 hostile=(env "TMPDIR=$place/tmp dir" "CDPATH=$place/decoy:." "LC_ALL=$comma" SHELLOPTS=noclobber POSIXLY_CORRECT=1)
 as "a scenario in all of it" "$place" "${hostile[@]}" "$place/bash-link/test_runs/leader_killed.sh"
 as "a soak in all of it" "$place" "${hostile[@]}" sh "$place/bash-link/soak.sh" 3 1

@@ -8,6 +8,23 @@ export LC_ALL=C
 unset CDPATH POSIXLY_CORRECT
 set +o noclobber +o posix
 
+# A descriptor that the caller has closed would be the next file that is opened here.
+[ -e /proc/self/fd/0 ] || exec 0</dev/null
+[ -e /proc/self/fd/2 ] || exec 2>/dev/null
+if [ ! -e /proc/self/fd/1 ]; then
+    echo "standard output is closed; redirect it to /dev/null if nobody wants it" >&2
+    exit 2
+fi
+
+# The comment at the top of a script is its manual; its arguments stand where they are checked.
+case ${1:-} in
+-h | --help)
+    sed -n '/^#!/d; /^#/!q; s/^# \{0,1\}//p' "$0"
+    sed -n 's/^\(refuse_unless_count .* \|usage=\)"\([^$"]*\)"$/\nusage: \2/p' "$0"
+    exit 0
+    ;;
+esac
+
 # The project that these scripts belong to, even when one is called through a link.
 PAXOS_HOME=$(cd -P -- "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/.." && pwd)
 
@@ -43,7 +60,7 @@ find_paxos() {
     elif command -v paxos >/dev/null; then
         command -v paxos
     else
-        refuse "there is no paxos binary, neither $built nor on PATH; build it: cargo build --release --manifest-path $PAXOS_HOME/Cargo.toml"
+        refuse "there is no paxos binary, neither $built nor on PATH; build it: cargo build --release --manifest-path $PAXOS_HOME/Cargo.toml, and set PAXOS_BIN if cargo puts it elsewhere"
     fi
 }
 
@@ -106,8 +123,8 @@ print_groups() {
 STARTED=()
 
 # own_up CLEAN_UP: from now on what this script starts ends with it, however it ends. At its end, and
-# at a signal, CLEAN_UP is called; of a signal the script then dies itself, so that whoever called
-# it sees why. When nothing can be called any more, the processes see to it (PAXOS_PARENT).
+# at a signal, CLEAN_UP is called; of a signal the script then dies itself, so that its caller
+# sees why. When nothing can be called any more, the processes see to it (PAXOS_PARENT).
 own_up() {
     clean_up=$1
     export PAXOS_PARENT=$$
@@ -128,12 +145,12 @@ end_by() {
     kill -s "$1" "$$"
 }
 
-# start LOG COMMAND...: runs a command in the background, its standard error in the file LOG.
+# start LOG COMMAND...: runs a command in the background, its standard error behind what is in the file LOG.
 start() {
     local log=$1
     shift
     # Said aloud, or bash gives a background process an empty standard input.
-    "$@" <&0 2>"$log" &
+    "$@" <&0 2>>"$log" &
     STARTED+=("$!")
 }
 

@@ -2,12 +2,10 @@
 # A whole durable cluster on this host, fed without a pause, while its processes are killed and come
 # back, and sleep and wake, at random. Ends with a verdict.
 #
-# usage: soak.sh SECONDS [SEED]
-#
 # Two clients feed values in rounds; a client's next round begins when all of the last one is
 # decided, so that both are one long list to the checker. A learner that comes back begins its file
-# anew and fetches everything again. What it had written in an earlier life is kept, and must be the
-# beginning of what it has at the end, byte for byte: nothing that was decided may change.
+# anew and fetches everything again. The file of an earlier incarnation is kept, and must be the
+# beginning of the last one, byte for byte: nothing that was decided may change.
 #
 # LIMITS=1 in the environment: every limit is small, values are long, and learners keep a digest and
 # snapshots of it, so that most of the log is soon removed and those that come back go on without it.
@@ -104,7 +102,7 @@ decided() {
     echo $((one > two ? one : two))
 }
 
-# disk_bytes FOLDER...: what the acceptors with these folders keep. One may remove a segment meanwhile.
+# disk_bytes DIRECTORY...: what the acceptors with these directories keep. One may remove a segment meanwhile.
 disk_bytes() {
     local -a files=("${@/%//log-*}")
     # shellcheck disable=SC2048,SC2086 # these are patterns
@@ -127,7 +125,7 @@ expect_quiet() {
     fi
 }
 
-# An acceptor may have so many more descriptors than when it was looked at first, for a moment: its log, a
+# How many more descriptors an acceptor may have for a moment than when it was looked at first: its log, a
 # segment that begins, and one that is read.
 readonly FDS_MORE=3
 

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Upgrades a cluster of OLD_BINARY, the release before this one, to this one: a process after the
-# other, with kill -9, under load; and then goes back, process by process. Ends with the verdict of
-# the test, in which the results are checked (tests/system/upgrades.rs; docs/upgrades.md).
-#
-# usage: upgrade.sh OLD_BINARY
+# other, with kill -9, under load; held at the older version, goes back, process by process; and then
+# for good. Ends with the verdict of the test, in which the results are checked
+# (tests/system/upgrades.rs; docs/upgrades.md).
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"
@@ -14,7 +13,7 @@ PAXOS_BEFORE=$(realpath -- "$1")
 export PAXOS_BEFORE
 cd -P -- "$PAXOS_HOME" >/dev/null
 command -v cargo >/dev/null || refuse "upgrade.sh: there is no cargo; install Rust from https://rustup.rs"
-# A program of its own, so that who ends this script ends the tests.
+# exec, so that a signal that ends this script ends the tests.
 tests=$(cargo test --release --quiet --test system --no-run --message-format json |
     sed -n 's/.*"executable":"\([^"]*tests[^"]*\|[^"]*system-[^"]*\)".*/\1/p' | tail -n 1)
 exec "$tests" upgrades --nocapture --test-threads=1

@@ -2,16 +2,20 @@
 # Runs a store of three processes on this host, until it is ended: run.sh [BASE_PORT]
 #
 # They listen for clients at BASE_PORT (7001) and the two ports behind it, and speak to each other by
-# multicast on the loopback interface, at the four UDP ports behind those. What they keep is in kv/run,
+# multicast on the loopback interface, at the four UDP ports behind those. Their data are in kv/run,
 # in a directory for each base port; a store that is started again serves what was there. Once all three
-# serve, the line `ready` and their addresses stand on standard output.
+# serve, the line `ready` and their addresses stand on standard output. With METRICS=1 each serves metrics
+# at one of the three ports behind those, or the next free one; standard error names the addresses. What
+# the processes log is in 1.log to 3.log there, behind what earlier runs have left.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/../bash/lib.sh"
 
-refuse_unless_count $# 0 1 "run.sh [BASE_PORT]"
+refuse_unless_count $# 0 1 "[METRICS=1] run.sh [BASE_PORT]"
 base=${1:-7001}
-[[ $base =~ ^[1-9][0-9]{3,4}$ ]] && [ "$base" -le 65529 ] || refuse "run.sh: BASE_PORT $base is not in 1000..65529"
+[[ $base =~ ^[1-9][0-9]{3,4}$ ]] && [ "$base" -le 65526 ] || refuse "run.sh: BASE_PORT $base is not in 1000..65526"
+metrics=${METRICS:-0}
+[[ $metrics =~ ^[01]$ ]] || refuse "run.sh: METRICS is $metrics; set it to 1 to have metrics, or to 0"
 command -v flock >/dev/null || refuse "run.sh: there is no flock; install util-linux"
 
 # PAXOS_KV_BIN, else the project's release build, which is made if there is none, or a source is newer.
@@ -48,12 +52,17 @@ role_threads shared
 busy_poll_us 5
 CONF
 
-addresses=()
+addresses=() before=()
 for id in 1 2 3; do
+    place_of_metrics=off
+    [ "$metrics" = 0 ] || place_of_metrics=127.0.0.1:$((base + 6 + id))
+    touch "$id.log"
+    before[id]=$(wc -c <"$id.log")
     address=127.0.0.1:$((base + id - 1))
     addresses+=("$address")
     : >"ready-$id"
-    start "$id.log" "$binary" --conf paxos.conf --id "$id" --listen "$address" >"ready-$id" 9>&-
+    start "$id.log" "$binary" --conf paxos.conf --id "$id" --listen "$address" \
+        --metrics "$place_of_metrics" >"ready-$id" 9>&-
 done
 for id in 1 2 3; do
     until grep -q ready "ready-$id"; do
@@ -65,6 +74,21 @@ for id in 1 2 3; do
     done
 done
 echo "ready ${addresses[*]}"
+if [ "$metrics" = 1 ]; then
+    for id in 1 2 3; do
+        tail -c +"$((before[id] + 1))" "$id.log" | sed -n "s/.* metrics are at /metrics of process $id are at /p" >&2
+    done
+fi
 echo "end it with ctrl-C, or kill $$; the logs are in $place" >&2
-# As long as one of them runs.
-wait
+# As long as one of them runs. Bash itself would say of one that was killed no more than that.
+left=(1 2 3)
+while [ ${#left[@]} -gt 0 ]; do
+    status=0
+    wait -n 2>/dev/null || status=$?
+    for place in "${!left[@]}"; do
+        id=${left[place]}
+        kill -0 "${STARTED[id - 1]}" 2>/dev/null && continue
+        unset 'left[place]'
+        echo "process $id has ended with status $status; what it said is in $PWD/$id.log" >&2
+    done
+done

@@ -103,16 +103,28 @@ pub enum Bug {
     /// A process that takes up the log at a checkpoint goes on knowing sessions that were forgotten
     /// meanwhile.
     MergesSessions,
+    /// The same with the values in parts that were open when it was cut off.
+    MergesParts,
     /// A learner that goes on from a snapshot does not look for the parts of values that were open.
     RestoresWithoutParts,
     /// The sessions that were active last are forgotten.
     ForgetsNewest,
+    /// Sessions that have finished are forgotten no earlier than others.
+    SparesNobody,
+    /// Sessions that have finished are forgotten first, even the one that was active last.
+    ForgetsAnyFinished,
+    /// A leader takes a session for finished when nothing of it is under way.
+    FinishesUnasked,
+    /// A leader writes entries that a member does not know.
+    WritesUnknownKinds,
     /// A client asks for ever for instances that are removed.
     AsksForRemoved,
     /// A client takes its values for lost because what won is removed.
     TakesRemovedForLost,
     /// A leader forgets sessions as its own settings say, before the log does.
     ForgetsUndecided,
+    /// A leader that has missed what others have removed goes on, and names all that as decided.
+    LeadsOnBehind,
     /// A log is trimmed at a checkpoint that only its leader has seen.
     TrimsUndecided,
     /// A torn or changed snapshot is not noticed.
@@ -327,7 +339,7 @@ mod switch {
     use super::Bug;
 
     /// Every bug.
-    pub const ALL: [Bug; 147] = [
+    pub const ALL: [Bug; 153] = [
         Bug::NeverReopensWindow,
         Bug::HoldsBackMissed,
         Bug::CountsAnswersTwice,
@@ -373,11 +385,17 @@ mod switch {
         Bug::TimesGoBack,
         Bug::BeginsForgotten,
         Bug::MergesSessions,
+        Bug::MergesParts,
         Bug::RestoresWithoutParts,
         Bug::ForgetsNewest,
+        Bug::SparesNobody,
+        Bug::ForgetsAnyFinished,
+        Bug::FinishesUnasked,
+        Bug::WritesUnknownKinds,
         Bug::AsksForRemoved,
         Bug::TakesRemovedForLost,
         Bug::ForgetsUndecided,
+        Bug::LeadsOnBehind,
         Bug::TrimsUndecided,
         Bug::BelievesTornSnapshot,
         Bug::MixesSnapshots,

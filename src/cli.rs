@@ -69,7 +69,7 @@ pub enum Command {
     Bench(BenchOptions),
     /// Say what is wrong with the network.
     Doctor(DoctorOptions),
-    /// Say who runs and who leads.
+    /// Say which processes run and which of them leads.
     Status(StatusOptions),
     /// Have a proposer lead.
     Lead(LeadOptions),
@@ -113,12 +113,12 @@ pub struct ConfigOptions {
     pub key: Option<String>,
 }
 
-/// Who is to lead.
+/// Which proposer leads next.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeadOptions {
     /// The process that asks, a client; its lifetime is how long it tries.
     pub node: NodeOptions,
-    /// The proposer that is to lead.
+    /// The proposer to hand leadership to.
     pub proposer: u32,
     /// How long to try.
     pub within: Duration,
@@ -324,8 +324,8 @@ enum TypedCommand {
     },
     /// Show which processes run, which of them leads, and how far each is, a line for each
     ///
-    /// It listens without taking part. Status 0: a leader is there that a quorum of the acceptors
-    /// answers. 1: there is none. 3: with --strict, if an acceptor does not help.
+    /// It listens without taking part. Status 0: there is a leader, and a quorum of the acceptors
+    /// answers it. 1: there is none. 3: with --strict, if an acceptor does not help.
     Status(TypedStatus),
     /// Hand leadership over to a proposer, for maintenance of the leader's host
     ///
@@ -660,6 +660,12 @@ mod tests {
         );
         assert_eq!(told("--conf c node 1 --positions --from 7"), (at(7), Printed::Positions));
         assert_eq!(told("--conf c learner 1 --from now").0, Beginning::Now);
+        assert_eq!(
+            told("--conf c learner 1 --positions --resume /no/file --from 7"),
+            (at(7), Printed::Positions)
+        );
+        let refused = wrong("--conf c learner 1 --resume /no/file");
+        assert!(refused.contains("were not provided: --positions"), "{refused}");
         let refused = wrong("--conf c learner 1 --apply digest --from 2");
         assert!(refused.contains("--apply digest needs all values"), "{refused}");
     }

@@ -19,7 +19,7 @@ impl Clock {
         Clock { start: Instant::now() }
     }
 
-    /// A clock that started so long ago.
+    /// A clock that started this long ago.
     #[cfg(test)]
     pub fn started_ago(ago: Duration) -> Self {
         Clock { start: Instant::now().checked_sub(ago).unwrap() }

@@ -576,8 +576,15 @@ impl Config {
         Ok(Endpoint { listen, interface, mtu })
     }
 
-    /// The protocol's settings on an interface of this MTU; none is taken for Ethernet's.
+    /// The protocol's settings on an interface of this MTU; none is taken for Ethernet's. For a
+    /// role that has its process to itself.
     pub fn settings(&self, mtu: Option<usize>) -> Result<Settings, ConfigError> {
+        self.settings_among(1, mtu)
+    }
+
+    /// The same for one of `roles` roles of a process that hold the log. Each of them holds a copy
+    /// of its own, so they share what `memory_bytes` allows the process.
+    pub fn settings_among(&self, roles: u32, mtu: Option<usize>) -> Result<Settings, ConfigError> {
         const ETHERNET_MTU: usize = 1500;
         let headers = self.groups.header_bytes();
         let carried = payload_of_mtu(mtu.unwrap_or(ETHERNET_MTU), headers);
@@ -585,11 +592,12 @@ impl Config {
         // The protocol gets what the seal leaves.
         let seal_bytes = if self.key_file.is_some() { SEAL_BYTES } else { 0 };
         let datagram_bytes = datagram_bytes.saturating_sub(seal_bytes);
+        let memory_bytes = self.memory_bytes / u64::from(roles.max(1));
         let retain = match self.settings.retain {
-            Retain::All if self.data.is_none() => Retain::Bytes(self.memory_bytes / 2),
+            Retain::All if self.data.is_none() => Retain::Bytes(memory_bytes / 2),
             retain => retain,
         };
-        let hold_bytes = self.data.as_ref().map(|_| self.memory_bytes / 3);
+        let hold_bytes = self.data.as_ref().map(|_| memory_bytes / 3);
         Ok(Settings { datagram_bytes, retain, hold_bytes, ..self.settings.clone() })
     }
 

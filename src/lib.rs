@@ -53,14 +53,13 @@
 //! ```
 //!
 //! [`Client`] and [`Subscription`] are for programs that keep their state elsewhere, and
-//! `docs/library.md` has what to know about each. The pure roles, for those who bring transport and
-//! clock of their own, are in [`protocol`], and their datagrams in [`wire`]; unlike the names of
-//! this page, which `tests/api.txt` lists, they may change with any version. Modules that are not
-//! shown are the program's own.
+//! `docs/library.md` has what to know about each. Modules that are not shown are the program's own,
+//! and those of its benches and fuzz targets: unlike the names of this page, which `tests/api.txt`
+//! lists, they may change with any version.
 //!
 //! # How it is made
 //!
-//! A role is a function of events to effects ([`protocol`]); threads, sockets and files are the
+//! A role is a function of events to effects (`protocol`); threads, sockets and files are the
 //! business of `runtime`, `net` and `storage`. `ARCHITECTURE.md` tells in which order to read
 //! the modules, which invariants there are, and where a change goes.
 
@@ -89,6 +88,7 @@ pub mod net;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod picture;
+#[doc(hidden)]
 pub mod protocol;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
@@ -114,10 +114,13 @@ pub mod stdio;
 #[doc(hidden)]
 pub mod storage;
 mod text;
+#[doc(hidden)]
 pub mod wire;
 
 #[doc(inline)]
 pub use self::embed::*;
+#[doc(inline)]
+pub use self::logging::write_log_line;
 
 /// The program in the README compiles.
 #[cfg(doctest)]

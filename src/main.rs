@@ -4,7 +4,7 @@
 //! arguments, configuration or input. 3: safe, but not everything was decided, or an acceptor is
 //! missing (`status --strict`). 75: it could not start for a reason that may pass by itself, such
 //! as an interface that is not there yet, or it was away for so long that the entries it had to
-//! print next are removed. A mistake in the program ends it by SIGABRT. Supervisors start it again
+//! print next are removed. A bug ends it by SIGABRT. Supervisors start it again
 //! after the last two.
 
 use std::io::{self, IsTerminal, Write};
@@ -107,7 +107,7 @@ fn process_name(roles: &[NodeOptions]) -> String {
     }
 }
 
-/// Says why nothing was started. What may pass by itself has a status of its own.
+/// Says why nothing was started. An error that may pass by itself has a status of its own.
 fn refuse_start(error: &StartError) -> ExitCode {
     let status = refuse(error);
     if error.may_pass() { ExitCode::from(EX_TEMPFAIL) } else { status }
@@ -169,7 +169,9 @@ fn run_check(options: &CheckOptions) -> ExitCode {
     let printed = stdout
         .write_all(verdict.table.as_bytes())
         .and_then(|()| stdout.write_all(lines.as_bytes()));
-    for offence in [&verdict.integrity, &verdict.agreement].into_iter().flatten() {
+    for offence in
+        [&verdict.integrity, &verdict.agreement, &verdict.begins_late].into_iter().flatten()
+    {
         logging::say(&offence.to_string());
     }
     match printed {
@@ -326,8 +328,8 @@ fn run_bench(options: &BenchOptions, clock: Clock) -> ExitCode {
     };
     log::info!(
         target: "paxos::report",
-        "what was proposed here stays in the log of the cluster for ever; measure one that is \
-         there for that"
+        "values that were proposed here stay in the log of the cluster for ever; measure one that \
+         is there for that"
     );
     let (rate, bytes) = (measured.rate(), load.value_bytes);
     let Measured { latency, elapsed, longest_gap } = measured;

@@ -8,7 +8,7 @@ use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::Path;
 
-/// Of such a file no more than this is read: what has no end, or is another file, is no reason to
+/// Of such a file no more than this is read: a file without an end, or a wrong one, is no reason to
 /// run out of memory.
 pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -21,7 +21,7 @@ pub(crate) const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) fn read(path: &Path) -> Result<String, String> {
     let name = path.display();
     let unreadable = |error| format!("{name}: cannot read it: {error}");
-    // A pipe would be waited for; what is none is checked again below.
+    // Opening a pipe would wait for its writer. An opened file is checked again below.
     fs::metadata(path)
         .map_err(unreadable)
         .and_then(|metadata| must_be_regular(&name, &metadata))?;

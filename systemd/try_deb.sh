@@ -2,8 +2,6 @@
 # Installs a package that bash/deb.sh has made, uses it, removes and purges it: in a Debian of its own,
 # which debootstrap makes in memory and which is gone at the end. Nothing changes on this machine.
 #
-# usage: try_deb.sh PACKAGE
-#
 # Needs root and debootstrap. SUITE and MIRROR are as for docker/base.sh; the release must have a glibc
 # no older than this machine's.
 set -euo pipefail

@@ -6,18 +6,21 @@
 // A test that cannot set itself up has failed.
 #![allow(clippy::unwrap_used)]
 
+mod sources;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use sources::without_tests;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// The part of a file that is not its tests.
+/// A file without its tests.
 fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    text.split("#[cfg(test)]").next().unwrap().to_owned()
+    without_tests(&fs::read_to_string(path).unwrap())
 }
 
 /// The public items of `text` and their methods, each with the type it belongs to.
@@ -75,13 +78,19 @@ fn owner(line: &str) -> Option<String> {
 
 #[test]
 fn the_names_that_programs_build_on_are_those_of_the_list() {
-    let exported = code(&path("src/embed/mod.rs"));
+    let (exported, root) = (code(&path("src/embed/mod.rs")), code(&path("src/lib.rs")));
     let is_end = |letter: char| !letter.is_alphanumeric() && letter != '_';
+    // What the root has besides is named one by one.
+    let functions = root
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub use self::")?.strip_suffix(';'))
+        .filter_map(|path| path.rsplit("::").next().filter(|name| !name.contains('*')));
     let names: BTreeSet<&str> = exported
         .lines()
         .filter(|line| line.starts_with("pub use "))
         .flat_map(|line| line.split(is_end))
         .filter(|name| name.starts_with(char::is_uppercase))
+        .chain(functions)
         .collect();
     let mut files: Vec<PathBuf> =
         fs::read_dir(path("src/embed")).unwrap().map(|entry| entry.unwrap().path()).collect();

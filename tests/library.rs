@@ -7,12 +7,14 @@
 #[path = "../examples/counter.rs"]
 #[allow(dead_code)]
 mod counter;
+mod http;
 #[path = "../examples/log.rs"]
 #[allow(dead_code)]
 mod log;
+mod positions;
 
 use std::future::Future;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -552,12 +554,7 @@ fn what_cannot_start_says_why_and_leaves_nothing() {
 
 /// What is served at this path.
 fn get(address: SocketAddr, path: &str) -> String {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    http::get(address, path).1
 }
 
 /// Each node serves the figures of its roles while it runs: a replica those of its learner and its
@@ -582,9 +579,16 @@ fn a_node_serves_what_the_configuration_says() {
         assert_eq!(get(*address, "/livez"), "alive\n");
     }
     let of_replica = addresses[3];
+    let applied = replica.applied();
+    let applied = format!("paxos_position{{node=\"L4\",kind=\"applied\"}} {applied}\n");
     let figures = || get(of_replica, "/metrics");
-    let known =
-        ["paxos_has_leader{node=\"L4\"} 1", "paxos_values_total{node=\"C4\",fate=\"decided\"} 1"];
+    replica.call("").unwrap_err();
+    let known = [
+        "paxos_has_leader{node=\"L4\"} 1",
+        "paxos_values_total{node=\"C4\",fate=\"decided\"} 1",
+        "paxos_refused_total{node=\"C4\",reason=\"empty\"} 1",
+        applied.as_str(),
+    ];
     let deadline = Instant::now() + SOON;
     let are_known = |text: &str| known.iter().all(|line| text.contains(line));
     while !are_known(&figures()) && Instant::now() < deadline {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Goal: acceptors keep their data; all of them are killed at once mid-run and come back, and
-# everything is decided: what was decided before, and what was not.
+# everything is decided, whether it was decided before or not.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
 source "$(dirname -- "$(realpath -- "${BASH_SOURCE[0]}")")/lib.sh"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Goal: acceptors keep their data; everything but the clients is killed at once mid-run, and a whole
-# cluster starts from that data alone. New learners in a new folder have all that was decided, byte
+# cluster starts from that data alone. New learners in a new directory have all that was decided, byte
 # for byte, and then what the clients still ask for, and what new clients do.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the scenarios share: a folder, a configuration and ports of their own. Sourced, never run.
+# What the scenarios share: a directory, a configuration and ports of their own. Sourced, never run.
 #
 # A scenario tells its story with start_acceptors, feed and the like, and ends with `judge`.
 
@@ -43,7 +43,7 @@ clean_up() {
 }
 own_up clean_up
 
-# durable: from now on acceptors keep their data, in the run's own folder.
+# durable: from now on acceptors keep their data, in the run's own directory.
 durable() {
     # From here: a word of the file has no blanks, and the folder's path may.
     echo "data data" >>"$conf"
@@ -162,7 +162,7 @@ await_more() {
     await_lines $(($(line_count "$2") + $1)) "$2"
 }
 
-# expect_less COUNT FILE: demands that a file has fewer lines, so that what is to happen while
+# expect_less COUNT FILE: demands that a file has fewer lines, so that what happens while
 # values flow does.
 expect_less() {
     local lines

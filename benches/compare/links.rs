@@ -133,7 +133,7 @@ impl Passed {
     }
 }
 
-/// What each link carried between these two for each of so many values.
+/// What each link carried between these two, for each of `values` values.
 fn carried(
     before: &BTreeMap<String, Passed>,
     after: &BTreeMap<String, Passed>,

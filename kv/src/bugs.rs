@@ -24,6 +24,8 @@ pub enum Bug {
     FreezesLate,
     /// A restored state is added to the present one.
     RestoreMerges,
+    /// A restored state is stored, and answers are those of the state before.
+    AnswersFromBeforeSnapshot,
 }
 
 /// Whether this bug is switched on.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 
+use crate::reply::{OUTPUT_BYTES_MAX, Reply};
 use crate::request::{Parsed, Progress, parse};
 use crate::session::{About, Flight, Next, Session};
 
@@ -12,8 +13,6 @@ use crate::session::{About, Flight, Next, Session};
 pub const READ_BYTES: usize = 64 << 10;
 /// While this much output waits, no further request is taken.
 const OUTPUT_BYTES: usize = 1 << 20;
-/// A connection with this much unread output is closed.
-const OUTPUT_BYTES_MAX: usize = 256 << 20;
 /// The longest request of a client that has not said the password.
 const STRANGERS_BYTES: usize = 16 << 10;
 
@@ -38,6 +37,8 @@ pub struct Connection {
     may_read: bool,
     /// Nothing more comes, or is wanted: it closes once everything is answered.
     is_ending: bool,
+    /// More would have to be written than may wait.
+    has_too_much: bool,
 }
 
 impl Connection {
@@ -55,6 +56,7 @@ impl Connection {
             written: 0,
             may_read: true,
             is_ending: false,
+            has_too_much: false,
         }
     }
 
@@ -95,11 +97,11 @@ impl Connection {
 
     /// The requests that are there, if there are any and nothing is under way.
     pub fn depart(&mut self, about: &mut About) -> Option<Flight> {
-        if self.in_flight || self.is_full() {
+        if self.in_flight || self.has_too_much || self.is_full() {
             return None;
         }
         let mut flight = Flight::default();
-        while flight.steps.as_bytes().len() < about.flight_bytes {
+        while !flight.is_complete(about.flight_bytes, OUTPUT_BYTES) {
             let longest = self.longest(about);
             match parse(&self.input[self.taken..], &mut self.progress, longest) {
                 Parsed::Partial => break,
@@ -115,7 +117,7 @@ impl Connection {
                     }
                 }
                 Parsed::Broken(error) => {
-                    flight.tell(Default::default(), &crate::reply::Reply::Error(error));
+                    flight.tell(Default::default(), &Reply::Error(error));
                     self.end();
                     break;
                 }
@@ -124,7 +126,7 @@ impl Connection {
         if flight.is_empty() { None } else { Some(flight) }
     }
 
-    /// Whether so much output waits that no further request is taken.
+    /// Whether too much output waits for a further request to be taken.
     pub fn is_full(&self) -> bool {
         self.output.len() - self.written >= OUTPUT_BYTES
     }
@@ -135,13 +137,24 @@ impl Connection {
         (self.input, self.taken) = (Vec::new(), 0);
     }
 
-    /// Where answers are written.
-    pub fn output(&mut self) -> (&mut Session, &mut Vec<u8>) {
-        (&mut self.session, &mut self.output)
+    /// Writes the answers of the flight that was under way.
+    pub fn land(&mut self, flight: Flight, replies: Vec<Reply>, about: &mut About) {
+        self.in_flight = false;
+        if !self.session.land(flight, replies, about, &mut self.output) {
+            log::warn!(
+                "a client is closed: it has asked for more than {} MiB at once; it may ask for \
+                 less at a time",
+                OUTPUT_BYTES_MAX >> 20
+            );
+            self.has_too_much = true;
+        }
     }
 
     /// Sends the output, as far as the socket takes it. Returns whether the connection is over.
     pub fn write(&mut self) -> bool {
+        if self.has_too_much {
+            return true;
+        }
         while self.written < self.output.len() {
             match self.stream.write(&self.output[self.written..]) {
                 Ok(0) => return true,

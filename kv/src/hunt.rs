@@ -146,7 +146,7 @@ fn replicas_agree() -> bool {
 }
 
 /// Whether a replica that begins with entries of an earlier version agrees with one that goes on
-/// from a snapshot that this version took behind them. The clock of who proposed them differed from
+/// from a snapshot that this version took behind them. The clock of their proposer differed from
 /// the leader's.
 fn old_entries_are_what_they_were() -> bool {
     // The state that the earlier version made from them, and its form.
@@ -210,7 +210,7 @@ fn nothing_is_wrong_and_every_deliberate_bug_is_seen() {
     assert!(with(None, snapshots_are_exact) && with(None, machine_conforms));
     assert!(with(None, old_entries_are_what_they_were));
     assert!(with(None, what_has_expired_is_not_read));
-    for bug in [Bug::FreezesLate, Bug::RestoreMerges] {
+    for bug in [Bug::FreezesLate, Bug::RestoreMerges, Bug::AnswersFromBeforeSnapshot] {
         assert!(!with(Some(bug), snapshots_are_exact), "{bug:?} is not seen");
         assert!(!with(Some(bug), machine_conforms), "{bug:?} conforms");
     }

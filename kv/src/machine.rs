@@ -10,7 +10,7 @@ use crate::bugs::{self, Bug};
 use crate::clock;
 use crate::command::{self, Act};
 use crate::entry::{Entry, Reader, Step};
-use crate::reply::Reply;
+use crate::reply::{Reply, Room};
 use crate::store::{Store, Words};
 
 /// The store of this process: the replica's thread changes it, and the server's reads it.
@@ -47,7 +47,7 @@ impl StateMachine for Machine {
         let mut store = self.store.lock();
         store.advance(time_of(&entry, place));
         let is_own = entry.origin == self.origin;
-        let mut replies = Vec::new();
+        let (mut replies, mut room) = (Vec::new(), Room::default());
         if bugs::has(Bug::AppliesTwice) {
             let mut again = entry.steps.clone();
             while let Some(step) = again.step() {
@@ -56,7 +56,7 @@ impl StateMachine for Machine {
         }
         while let Some(step) = entry.steps.step() {
             if is_own {
-                replies.push(carry_out(&mut store, &step));
+                replies.push(carry_out(&mut store, &step, &mut room));
             } else {
                 carry_out_unheard(&mut store, &step);
             }
@@ -98,20 +98,36 @@ fn time_of(entry: &Entry<'_>, place: &Place) -> u64 {
     entry.time.filter(|_| !bugs::has(Bug::MisreadsOldEntries)).unwrap_or(of_log)
 }
 
-/// Reads: the answers to steps that change nothing.
+/// Reads: the answers to steps that change nothing. Behind one that is too much there are none, for
+/// the connection is closed.
 pub fn read(store: &mut Store, mut steps: Reader<'_>) -> Vec<Reply> {
-    let mut replies = Vec::new();
-    while let Some(step) = steps.step() {
-        replies.push(carry_out(store, &step));
+    let (mut replies, mut room) = (Vec::new(), Room::default());
+    while replies.last() != Some(&Reply::TooMuch)
+        && let Some(step) = steps.step()
+    {
+        replies.push(carry_out(store, &step, &mut room));
     }
     replies
 }
 
-fn carry_out(store: &mut Store, step: &Step<'_>) -> Reply {
+/// The whole of a transaction is carried out, even if its answer is too much.
+fn carry_out(store: &mut Store, step: &Step<'_>, room: &mut Room) -> Reply {
     match step {
-        Step::Command(words) => answer(store, words),
+        Step::Command(words) => room.take(answer(store, words)),
         Step::Transaction { watched, commands } if holds(store, watched) => {
-            Reply::Array(commands.iter().map(|words| answer(store, words)).collect())
+            let mut own = Room::default();
+            let mut replies = Vec::new();
+            for words in commands {
+                if replies.last() == Some(&Reply::TooMuch) {
+                    change(store, words);
+                } else {
+                    replies.push(own.take(answer(store, words)));
+                }
+            }
+            match replies.last() {
+                Some(Reply::TooMuch) => Reply::TooMuch,
+                _ => room.take(Reply::Array(replies)),
+            }
         }
         Step::Transaction { .. } => Reply::NullArray,
     }

@@ -14,7 +14,7 @@ use std::thread;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use multi_paxos::Cluster;
+use multi_paxos::{Cluster, write_log_line};
 use paxos_kv::options::{Metrics, Options, sentence};
 use paxos_kv::server::{ServeError, Server, Stopper};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -24,8 +24,6 @@ use signal_hook::iterator::Signals;
 const EX_TEMPFAIL: u8 = 75;
 
 fn main() -> ExitCode {
-    let environment = env_logger::Env::default().default_filter_or("info");
-    env_logger::Builder::from_env(environment).format_target(false).init();
     if let Err(sentence) = parent::follow() {
         return refuse(sentence);
     }
@@ -40,10 +38,19 @@ fn main() -> ExitCode {
         }
         Err(error) => return refuse(sentence(&error)),
     };
+    log_as(format!("N{}", options.id));
     match start(&options) {
         Ok(server) => run(server),
         Err(status) => status,
     }
+}
+
+/// From now on there are log lines, in the form of those of `paxos`. `name` is this process.
+fn log_as(name: String) {
+    let environment = env_logger::Env::default().default_filter_or("info");
+    env_logger::Builder::from_env(environment)
+        .format(move |out, record| write_log_line(out, &name, &record.level(), record.args()))
+        .init();
 }
 
 fn start(options: &Options) -> Result<Server, ExitCode> {
@@ -60,7 +67,7 @@ fn start(options: &Options) -> Result<Server, ExitCode> {
     }
     let Some(data) = cluster.data().map(Path::to_owned) else {
         return Err(refuse(format!(
-            "{}: what is acknowledged must outlive the processes, and there is no place for it: \
+            "{}: acknowledged writes must outlive the processes, and there is no place for them: \
              set `data`, or --data",
             options.conf.display()
         )));

@@ -23,6 +23,45 @@ pub enum Reply {
     Set(Vec<Reply>),
     /// Answers by name. The older version writes them one after the other.
     Map(Vec<(Reply, Reply)>),
+    /// An answer that is left out, because those to what came with it have more bytes than may wait
+    /// for a client: its connection is closed.
+    TooMuch,
+}
+
+/// A connection with more unread output is closed, so answers that are made together need not be
+/// longer.
+pub const OUTPUT_BYTES_MAX: usize = 256 << 20;
+
+/// Where several clients' answers are made together, one this short is always given: whoever asks
+/// for little shall not be closed because another has asked for too much.
+const SHORT_BYTES: usize = 1 << 10;
+
+/// About how many bytes an answer has beside its text.
+const HEAD_BYTES: usize = 12;
+
+/// The room for answers that are made together.
+#[derive(Debug)]
+pub struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Room {
+        Room(OUTPUT_BYTES_MAX)
+    }
+}
+
+impl Room {
+    /// The answer, if it is short or there is room for it.
+    pub fn take(&mut self, reply: Reply) -> Reply {
+        let bytes = reply.bytes();
+        match self.0.checked_sub(bytes) {
+            Some(rest) => {
+                self.0 = rest;
+                reply
+            }
+            None if bytes <= SHORT_BYTES => reply,
+            None => Reply::TooMuch,
+        }
+    }
 }
 
 /// The versions of the protocol.
@@ -59,6 +98,35 @@ impl Reply {
         Reply::Integer(i64::from(holds))
     }
 
+    /// These answers in one, unless they have too many bytes together.
+    pub fn array(replies: impl Iterator<Item = Reply>) -> Reply {
+        let mut room = Room::default();
+        let mut all = Vec::new();
+        for reply in replies {
+            match room.take(reply) {
+                Reply::TooMuch => return Reply::TooMuch,
+                reply => all.push(reply),
+            }
+        }
+        Reply::Array(all)
+    }
+
+    /// About how many bytes it has when it is written.
+    fn bytes(&self) -> usize {
+        let own = match self {
+            Reply::Error(text) | Reply::Text(text) => text.len(),
+            Reply::Bulk(bytes) => bytes.len(),
+            Reply::Array(replies) | Reply::Set(replies) => replies.iter().map(Reply::bytes).sum(),
+            Reply::Map(pairs) => pairs.iter().map(|(name, of)| name.bytes() + of.bytes()).sum(),
+            Reply::Simple(_)
+            | Reply::Integer(_)
+            | Reply::Null
+            | Reply::NullArray
+            | Reply::TooMuch => 0,
+        };
+        HEAD_BYTES + own
+    }
+
     /// A count of things in memory.
     pub fn count(count: usize) -> Reply {
         Reply::Integer(i64::try_from(count).unwrap_or(i64::MAX))
@@ -74,6 +142,8 @@ impl Reply {
             Reply::Bulk(bytes) => bulk(b'$', b"", bytes, out),
             Reply::Text(text) if is_new => bulk(b'=', b"txt:", text.as_bytes(), out),
             Reply::Text(text) => bulk(b'$', b"", text.as_bytes(), out),
+            // Nobody reads any more.
+            Reply::TooMuch => {}
             Reply::Null | Reply::NullArray if is_new => out.extend_from_slice(b"_\r\n"),
             Reply::Null => out.extend_from_slice(b"$-1\r\n"),
             Reply::NullArray => out.extend_from_slice(b"*-1\r\n"),

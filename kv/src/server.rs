@@ -499,9 +499,7 @@ impl Server {
         let Some(connection) = connection.filter(|connection| connection.session.id() == id) else {
             return;
         };
-        connection.in_flight = false;
-        let (session, output) = connection.output();
-        session.land(flight, replies, &mut self.about, output);
+        connection.land(flight, replies, &mut self.about);
     }
 
     fn close(&mut self, place: usize) {

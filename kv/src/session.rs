@@ -49,7 +49,7 @@ pub struct About {
 
 /// What a write is answered while disks are full: the error with which Redis refuses writes that
 /// it cannot put on its own disk. (`OOM` is about memory, and lets through what frees some; here
-/// also a DEL takes room.)
+/// even a DEL takes room.)
 pub const DISKS_FULL: &str = "MISCONF The disks of too many acceptors are full: nothing was \
                               written, and reads go on; make room for their data, or raise \
                               disk_bytes";
@@ -100,7 +100,14 @@ pub struct Flight {
     pub is_write: bool,
     /// Whether any of its answers says how much time is left.
     pub tells_time: bool,
+    /// How many bytes the answers have that are there already.
+    told_bytes: usize,
+    reads: usize,
 }
+
+/// How many reads may be in one flight with a write, and so in the log, where their answers wait
+/// together.
+const READS_BESIDE_WRITES: usize = 256;
 
 /// The answer to a request.
 #[derive(Debug)]
@@ -184,7 +191,7 @@ impl Session {
         };
         self.last = command.name;
         match command.act {
-            Act::Session(Own::Exec) => self.exec(about.disks_are_full, flight),
+            Act::Session(Own::Exec) => return self.exec(about.disks_are_full, flight),
             Act::Session(Own::Discard) => {
                 let told = self.discard();
                 flight.tell(self.protocol, &told);
@@ -219,6 +226,7 @@ impl Session {
                 flight.slots.push(Slot::Step(self.protocol));
                 flight.steps.command(&words);
                 flight.is_write |= command.is_write();
+                flight.reads += usize::from(!command.is_write());
                 flight.tells_time |= command.tells_time();
             }
         }
@@ -260,23 +268,29 @@ impl Session {
         Reply::Simple("QUEUED")
     }
 
-    fn exec(&mut self, disks_are_full: bool, flight: &mut Flight) {
+    fn exec(&mut self, disks_are_full: bool, flight: &mut Flight) -> Next {
         let Some(transaction) = self.transaction.take() else {
-            return flight.tell(self.protocol, &Reply::error("EXEC without MULTI"));
+            flight.tell(self.protocol, &Reply::error("EXEC without MULTI"));
+            return Next::Request;
         };
         let watched = std::mem::take(&mut self.watched);
         if transaction.is_broken {
             let sentence = "EXECABORT Transaction discarded because of previous errors.";
-            return flight.tell(self.protocol, &Reply::Error(sentence.to_owned()));
+            flight.tell(self.protocol, &Reply::Error(sentence.to_owned()));
+            return Next::Request;
         }
         if transaction.is_write && disks_are_full {
             let sentence = format!("EXECABORT Transaction discarded because of: {DISKS_FULL}");
-            return flight.tell(self.protocol, &Reply::Error(sentence));
+            flight.tell(self.protocol, &Reply::Error(sentence));
+            return Next::Request;
         }
+        // What concerns the connection is done when it is known whether all of it is.
+        let has_own = transaction.items.iter().any(|item| matches!(item, Item::Own(..)));
         flight.slots.push(Slot::Transaction(self.protocol, transaction.items));
         flight.steps.transaction(&watched, &transaction.commands);
         flight.is_write |= transaction.is_write;
         flight.tells_time |= transaction.tells_time;
+        if has_own { Next::Wait } else { Next::Request }
     }
 
     fn discard(&mut self) -> Reply {
@@ -299,33 +313,42 @@ impl Session {
         Next::Wait
     }
 
-    /// Writes the answers of a flight, given those to its steps.
+    /// Writes the answers of a flight, given those to its steps. Returns whether the connection may
+    /// go on.
     pub fn land(
         &mut self,
         flight: Flight,
         replies: impl IntoIterator<Item = Reply>,
         about: &mut About,
         out: &mut Vec<u8>,
-    ) {
+    ) -> bool {
         let mut replies = replies.into_iter();
-        let missing = || Reply::error("the answer is lost; this is a mistake in the program");
+        let missing =
+            || Reply::error("the answer is lost; this is a bug in paxos; please report it");
         for slot in flight.slots {
             let mut next = || replies.next().unwrap_or_else(missing);
             match slot {
                 Slot::Told(bytes) => out.extend_from_slice(&bytes),
-                Slot::Step(protocol) => next().write(protocol, out),
+                Slot::Step(protocol) => match next() {
+                    Reply::TooMuch => return false,
+                    reply => reply.write(protocol, out),
+                },
                 Slot::Transaction(protocol, items) => {
                     let reply = match next() {
                         Reply::Array(told) => self.interleave(items, told, about),
+                        Reply::TooMuch => return false,
                         other => other,
                     };
                     reply.write(protocol, out);
                 }
                 Slot::Watched(protocol, keys) => {
-                    let reply = next();
-                    let Reply::Array(versions) = reply else {
-                        reply.write(protocol, out);
-                        continue;
+                    let versions = match next() {
+                        Reply::Array(versions) => versions,
+                        Reply::TooMuch => return false,
+                        reply => {
+                            reply.write(protocol, out);
+                            continue;
+                        }
                     };
                     for (key, version) in keys.into_iter().zip(versions) {
                         let Reply::Integer(version) = version else { continue };
@@ -338,6 +361,7 @@ impl Session {
                 }
             }
         }
+        true
     }
 
     fn interleave(&mut self, items: Vec<Item>, told: Vec<Reply>, about: &mut About) -> Reply {
@@ -377,8 +401,17 @@ impl Flight {
             self.slots.push(Slot::Told(Vec::new()));
         }
         if let Some(Slot::Told(bytes)) = self.slots.last_mut() {
+            let before = bytes.len();
             reply.write(protocol, bytes);
+            self.told_bytes += bytes.len() - before;
         }
+    }
+
+    /// Whether it takes no further request, so that its answers cannot have any number of bytes.
+    pub fn is_complete(&self, flight_bytes: usize, output_bytes: usize) -> bool {
+        self.steps.as_bytes().len() >= flight_bytes
+            || self.told_bytes >= output_bytes
+            || self.is_write && self.reads >= READS_BESIDE_WRITES
     }
 }
 

@@ -49,13 +49,34 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-/// What is wrong with a key file, in one sentence with the place and the cure.
+/// What is wrong with a key file. Each has one sentence, with the place and the cure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyError(String);
+#[non_exhaustive]
+pub enum KeyError {
+    /// There is no such file.
+    Missing(String),
+    /// The file cannot be read.
+    Unreadable(String),
+    /// Others than its owner may use the key, or its owner is neither this user nor root.
+    Exposed(String),
+    /// The file holds no key, or something besides keys, or too many of them.
+    Malformed(String),
+    /// A new file has the name of one that is there.
+    Exists(String),
+    /// A new file cannot be written.
+    Unwritable(String),
+}
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            KeyError::Missing(sentence)
+            | KeyError::Unreadable(sentence)
+            | KeyError::Exposed(sentence)
+            | KeyError::Malformed(sentence)
+            | KeyError::Exists(sentence)
+            | KeyError::Unwritable(sentence) => f.write_str(sentence),
+        }
     }
 }
 
@@ -70,45 +91,46 @@ impl KeyRing {
     /// this user nor root, or when it is not a key file.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
         let name = path.display();
-        let fail = |what: String| KeyError(format!("{name}: {what}"));
+        let fail = |what: &str| format!("{name}: {what}");
         let unreadable = |error: io::Error| {
-            let cure = if error.kind() == io::ErrorKind::NotFound {
-                format!("; make one with `paxos keygen {name}`")
-            } else {
-                String::new()
-            };
-            fail(format!("cannot read the key: {error}{cure}"))
+            let sentence = fail(&format!("cannot read the key: {error}"));
+            if error.kind() == io::ErrorKind::NotFound {
+                return KeyError::Missing(format!(
+                    "{sentence}; make one with `paxos keygen {name}`"
+                ));
+            }
+            KeyError::Unreadable(sentence)
         };
         // Opening a pipe could wait for ever; anything else is checked again below.
         if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(fail(NO_FILE.to_owned()));
+            return Err(KeyError::Malformed(fail(NO_FILE)));
         }
         // The checks are of the open file, not of whatever has its name a moment later.
         let file = File::open(path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {
-            return Err(fail(NO_FILE.to_owned()));
+            return Err(KeyError::Malformed(fail(NO_FILE)));
         }
         let mode = metadata.mode() & 0o7777;
         if mode & OTHERS != 0 {
-            return Err(fail(format!(
-                "others may use this key, its mode is {mode:04o}; chmod 600 {name}, and make \
-                 another if somebody may have read it"
+            return Err(KeyError::Exposed(format!(
+                "{name}: others may use this key, its mode is {mode:04o}; chmod 600 {name}, and \
+                 make another if somebody may have read it"
             )));
         }
         let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
         if owner != user && owner != 0 {
-            return Err(fail(format!(
-                "this key belongs to user {owner} and this process to user {user}; chown {user} \
-                 {name}"
+            return Err(KeyError::Exposed(format!(
+                "{name}: this key belongs to user {owner} and this process to user {user}; \
+                 chown {user} {name}"
             )));
         }
         let mut bytes = Vec::new();
         file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         let text = String::from_utf8(bytes).unwrap_or_default();
         if text.is_empty() || text.len() as u64 > FILE_BYTES_MAX {
-            return Err(fail(format!(
-                "this is not a key file; make one with `paxos keygen {name}`"
+            return Err(KeyError::Malformed(format!(
+                "{name}: this is not a key file; make one with `paxos keygen {name}`"
             )));
         }
         Self::parse(&name.to_string(), &text)
@@ -122,7 +144,7 @@ impl KeyRing {
     pub fn parse(path: &str, text: &str) -> Result<Self, KeyError> {
         let mut secrets = Vec::new();
         for (number, words) in lines(text) {
-            let fail = |what: &str| Err(KeyError(format!("{path}:{number}: {what}")));
+            let fail = |what: &str| Err(KeyError::Malformed(format!("{path}:{number}: {what}")));
             let secret = match words[..] {
                 [WORD, digits] => from_hex(digits),
                 _ => None,
@@ -142,7 +164,7 @@ impl KeyRing {
             secrets.push(secret);
         }
         if secrets.is_empty() {
-            return Err(KeyError(format!(
+            return Err(KeyError::Malformed(format!(
                 "{path}: no key in it; make one with `paxos keygen PATH`"
             )));
         }
@@ -165,16 +187,19 @@ pub fn create(path: &Path, secret: &[u8; SECRET_BYTES]) -> Result<(), KeyError> 
     let name = path.display();
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = made.map_err(|error| {
-        KeyError(if error.kind() == io::ErrorKind::AlreadyExists {
-            format!("{name} is there already, and is not overwritten; choose another name")
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            let sentence = "is there already, and is not overwritten; choose another name";
+            KeyError::Exists(format!("{name} {sentence}"))
         } else {
-            format!("{name}: cannot make it: {error}")
-        })
+            KeyError::Unwritable(format!("{name}: cannot make it: {error}"))
+        }
     })?;
     let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
     file.write_all(format!("{HEAD}{WORD} {digits}\n").as_bytes())
         .and_then(|()| file.sync_all())
-        .map_err(|error| KeyError(format!("{name}: cannot write it: {error}; remove it")))
+        .map_err(|error| {
+            KeyError::Unwritable(format!("{name}: cannot write it: {error}; remove it"))
+        })
 }
 
 fn from_hex(digits: &str) -> Option<[u8; SECRET_BYTES]> {
@@ -247,6 +272,23 @@ mod tests {
         create(&path, &SECRET).unwrap();
         fs::write(&path, [0xff; 100]).unwrap();
         assert!(KeyRing::read(&path).unwrap_err().to_string().contains("not a key file"));
+    }
+
+    #[test]
+    fn a_program_can_tell_what_is_wrong_with_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("paxos.key");
+        let read = || KeyRing::read(&path).unwrap_err();
+        assert!(matches!(read(), KeyError::Missing(_)));
+        create(&path, &SECRET).unwrap();
+        assert!(matches!(create(&path, &SECRET), Err(KeyError::Exists(_))));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(matches!(read(), KeyError::Exposed(_)));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "# none\n").unwrap();
+        assert!(matches!(read(), KeyError::Malformed(_)));
+        assert!(matches!(KeyRing::read(&path.join("a")), Err(KeyError::Unreadable(_))));
+        assert!(matches!(create(&path.join("a"), &SECRET), Err(KeyError::Unwritable(_))));
     }
 
     #[test]

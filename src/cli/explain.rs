@@ -14,14 +14,18 @@ pub(super) fn explain(error: &clap::Error, arguments: &[OsString]) -> Usage {
     if let ErrorKind::DisplayHelp | ErrorKind::DisplayVersion = error.kind() {
         return Usage::Help(text);
     }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Usage::Wrong("paxos: missing command; `paxos --help` lists them".to_owned());
-    }
     // Of the command that was typed, if one was, and not of all of them.
-    let commands = Typed::command();
-    let typed = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
-    let command = typed.filter_map(|word| commands.find_subcommand(word)).next();
-    let help = command.map_or_else(String::new, |command| format!("{} ", command.get_name()));
+    let mut commands = &Typed::command();
+    let mut help = String::new();
+    for word in arguments.iter().skip(1).filter_map(|argument| argument.to_str()) {
+        if let Some(command) = commands.find_subcommand(word) {
+            help += &format!("{} ", command.get_name());
+            commands = command;
+        }
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Usage::Wrong(format!("paxos: missing command; `paxos {help}--help` lists them"));
+    }
     let line = not_text(error, arguments)
         .or_else(|| negative(error, arguments))
         .unwrap_or_else(|| first_paragraph(&text));

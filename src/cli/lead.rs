@@ -9,7 +9,7 @@ use super::{LeadOptions, NodeOptions};
 use crate::doctor::DOCTOR_ID;
 use crate::protocol::types::{NodeId, Role};
 
-/// Who is to lead, as typed.
+/// Which proposer leads next, as typed.
 #[derive(Args)]
 pub struct TypedLead {
     /// The proposer, such as P2

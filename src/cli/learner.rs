@@ -9,6 +9,7 @@ use super::{NodeOptions, Usage};
 use crate::protocol::learner::Beginning;
 use crate::protocol::types::Instance;
 use crate::results::form::Printed;
+use crate::results::taken::last_taken;
 
 #[derive(Args)]
 pub(super) struct TypedLearner {
@@ -22,6 +23,10 @@ pub(super) struct TypedLearner {
     /// Print `<instance><TAB><value>` a line
     #[arg(long, conflicts_with = "apply")]
     positions: bool,
+    /// Begin behind the last value that was taken: its position stands at the start of this file's
+    /// last line. The file may be the output itself. While it is missing or empty, `--from` counts
+    #[arg(long, value_name = "FILE", requires = "positions")]
+    resume: Option<PathBuf>,
     /// `digest`: print a hash of all values every 1,000 instances and at the end, not the values
     #[arg(long, value_name = "WHAT", value_parser = PossibleValuesParser::new(["digest"]))]
     apply: Option<String>,
@@ -31,6 +36,11 @@ impl TypedLearner {
     /// The options with what a learner's say.
     pub fn of(&self, options: NodeOptions) -> Result<NodeOptions, Usage> {
         let (results, mut beginning) = (self.results.clone(), self.from);
+        if let Some(file) = &self.resume {
+            let taken = last_taken(file).map_err(|why| Usage::Wrong(format!("paxos: {why}")))?;
+            beginning =
+                taken.map_or(beginning, |taken| Beginning::At(Instance(taken.0.saturating_add(1))));
+        }
         let printed = match (self.positions, &self.apply) {
             (_, Some(_)) if beginning != Beginning::Oldest => {
                 return Err(Usage::Wrong(

@@ -19,9 +19,10 @@ pub enum TypedLog {
         #[arg(value_name = "DIR")]
         path: PathBuf,
     },
-    /// List the records: instance, ballot, kind, session and number, bytes; with tabs between them
+    /// List the records: instance, ballot, kind, session and number, bytes, time, with tabs between
     ///
-    /// The statuses are those of `verify`. Of a damaged log, it lists what precedes the damage.
+    /// Like `verify` it refuses a directory in which an acceptor runs, and the statuses are the
+    /// same. Of a damaged log, it lists what precedes the damage.
     Show {
         /// The directory, such as data/acceptor-1
         #[arg(value_name = "DIR")]

@@ -114,6 +114,13 @@ impl TypedScenario {
                  --clients say how many there are"
             ));
         }
+        let is_added = |node: &NodeId| node.role == Role::Acceptor && !everyone.contains(node);
+        if let Some(added) = self.restart.iter().map(|started| started.node).find(is_added) {
+            return Err(format!(
+                "there is no {added}, and acceptors cannot be added; --acceptors says how many \
+                 there are"
+            ));
+        }
         scenario.faults = self.faults(&scenario);
         Ok(Some(scenario))
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::facts::{Absent, Deaf, Drops, Facts, FolderFacts, InterfaceFacts, PLACES, Unsent, Why};
-use super::finding::{Finding, Report, Topic};
+use super::finding::{Finding, Report, Topic, names_not_heard};
 use super::hearing::{Hearing, Stranger, Trace, bit};
 use super::neighbours::{CURE_KEY, elsewhere, host, others};
 use crate::net::payload_of_mtu;
@@ -50,7 +50,7 @@ pub fn diagnose(facts: &Facts, hearing: Option<&Hearing>, expected: Option<u32>)
                 findings.extend(duplicates(hearing));
                 findings.extend(acceptors(facts, hearing));
                 findings.extend(full_disks(facts, hearing));
-                findings.extend(roles(hearing));
+                findings.extend(roles(facts, hearing));
                 findings.extend(old_releases(hearing));
                 findings.extend(hearing.peers.values().flat_map(|peer| host(facts, hearing, peer)));
                 findings.extend(others(facts, hearing, expected));
@@ -208,7 +208,7 @@ fn length(facts: &Facts) -> Option<Finding> {
             Topic::LongDatagrams,
             format!(
                 "datagrams of {bytes} bytes go over {name} in pieces, because its MTU carries \
-                 {carried}; who loses a piece loses all of it"
+                 {carried}; a host that loses a piece loses the whole datagram"
             ),
             format!("set `datagram_bytes` to {carried} or less"),
         )
@@ -221,12 +221,12 @@ fn folder(facts: &FolderFacts) -> Finding {
     match role {
         // Only acceptors stop for it, and they must not be started elsewhere, without their data.
         Role::Acceptor => {
-            let cure = "make it a folder that this user may write";
-            Finding::sick(Topic::FolderUnusable, sentence, cure)
+            let cure = "make it a directory that this user may write";
+            Finding::sick(Topic::DirectoryUnusable, sentence, cure)
         }
         _ => {
-            let cure = "make it a folder that this user may write, or start them elsewhere";
-            Finding::note(Topic::FolderUnusable, sentence, cure)
+            let cure = "make it a directory that this user may write, or start them elsewhere";
+            Finding::note(Topic::DirectoryUnusable, sentence, cure)
         }
     }
 }
@@ -364,8 +364,8 @@ pub(super) fn to_groups(facts: &Facts, groups: u8) -> String {
 
 // Everybody of this cluster.
 
-/// `P1, P2 at 10.0.0.1; A1 at 10.0.0.2`.
-fn roles(hearing: &Hearing) -> Option<Finding> {
+/// `P1, P2 at 10.0.0.1; A1 at 10.0.0.2`, or that there is nobody.
+fn roles(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
     let mut hosts: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
     for (node, sources) in hearing.nodes() {
         for address in sources.iter().map(|source| source.ip()).collect::<BTreeSet<_>>() {
@@ -374,9 +374,13 @@ fn roles(hearing: &Hearing) -> Option<Finding> {
     }
     let told: Vec<String> =
         hosts.iter().map(|(address, nodes)| format!("{} at {address}", nodes.join(", "))).collect();
-    (!told.is_empty()).then(|| {
-        Finding::fine(Topic::Roles, format!("these run and are heard: {}", told.join("; ")))
-    })
+    if told.is_empty() {
+        let sentence = format!("no process of cluster {} is heard", facts.settings.cluster);
+        let cure = "start its processes; if they run, start a doctor on their hosts as well";
+        return hears_all(facts).then(|| Finding::note(Topic::Roles, sentence, cure));
+    }
+    let sentence = format!("these run and are heard: {}", told.join("; "));
+    Some(Finding::fine(Topic::Roles, sentence))
 }
 
 /// An upgrade that is under way, or was never finished.
@@ -403,17 +407,27 @@ fn duplicates(hearing: &Hearing) -> Vec<Finding> {
     hearing.duplicates().into_iter().map(finding).collect()
 }
 
+/// Whether processes that run would be heard: acceptors of a list are not asked, and their answers
+/// go to a list.
+fn hears_all(facts: &Facts) -> bool {
+    facts.settings.multicast & 0b0110 == 0b0110
+}
+
 fn acceptors(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
     let (running, count) =
         (hearing.running(Role::Acceptor), facts.settings.acceptor_count as usize);
     let quorum = quorum(facts);
-    // Those of a list are not asked, and their answers go to a list.
-    let is_multicast = facts.settings.multicast & 0b0110 == 0b0110;
-    if !is_multicast || hearing.running(Role::Proposer) == 0 || running >= count {
+    if !hears_all(facts) || hearing.running(Role::Proposer) == 0 || running >= count {
         return None;
     }
     let cure = "start the others; if they run, start a doctor on their hosts as well";
-    let heard = format!("{running} of {count} acceptors are heard where {quorum} are needed");
+    let heard: BTreeSet<u32> = hearing.ids(Role::Acceptor).collect();
+    let missing: Vec<u32> =
+        (1..=facts.settings.acceptor_count).filter(|id| !heard.contains(id)).collect();
+    let heard = format!(
+        "{running} of {count} acceptors are heard where {quorum} are needed ({})",
+        names_not_heard(&missing)
+    );
     Some(if running < quorum {
         let sentence = format!("{heard}, so nothing is decided");
         Finding::sick(Topic::AcceptorsMissing, sentence, cure)
@@ -431,17 +445,17 @@ fn full_disks(facts: &Facts, hearing: &Hearing) -> Option<Finding> {
     }
     let cure = "make room on their hosts, raise `disk_bytes` there (and start them again), or have \
                 less kept (`retain`); they go on by themselves";
-    let of = format!("the disk is full of {}", full.join(", "));
+    let of = format!("full disks: {}", full.join(", "));
     let (count, quorum) = (facts.settings.acceptor_count as usize, quorum(facts));
     let with_room = hearing.running(Role::Acceptor).min(count).saturating_sub(full.len());
     Some(if with_room < quorum {
         let sentence = format!(
-            "{of}: {with_room} acceptors have room where {quorum} are needed, so no new values \
+            "{of}; {with_room} acceptors have room where {quorum} are needed, so no new values \
              are taken"
         );
         Finding::sick(Topic::DisksFull, sentence, cure)
     } else {
-        let sentence = format!("{of}: the others go on, and {} more may fail", with_room - quorum);
+        let sentence = format!("{of}; the others go on, and {} more may fail", with_room - quorum);
         Finding::degraded(Topic::DisksFull, sentence, cure)
     })
 }
@@ -622,7 +636,9 @@ mod tests {
 
     /// Demands that these are the topics of what is not fine, and that each has a cure.
     fn expect(report: &Report, topics: &[Topic]) {
-        let bad = report.findings.iter().filter(|f| f.severity != super::super::Severity::Fine);
+        // Nobody runs but doctors, which has a test of its own.
+        let bad = report.findings.iter().filter(|f| f.topic != Topic::Roles);
+        let bad = bad.filter(|f| f.severity != super::super::Severity::Fine);
         let bad: Vec<_> = bad.collect();
         let found: Vec<Topic> = bad.iter().map(|finding| finding.topic).collect();
         assert_eq!(found, topics, "{}", report.lines());
@@ -636,9 +652,15 @@ mod tests {
         let report = case(|_| {});
         expect(&report, &[]);
         let topics: Vec<Topic> = report.findings.iter().map(|finding| finding.topic).collect();
-        let fine =
-            [Topic::BufferClamped, Topic::Interface, Topic::Groups, Topic::Host, Topic::Clocks];
-        assert_eq!(topics, fine);
+        let expected = [
+            Topic::Roles,
+            Topic::BufferClamped,
+            Topic::Interface,
+            Topic::Groups,
+            Topic::Host,
+            Topic::Clocks,
+        ];
+        assert_eq!(topics, expected);
     }
 
     #[test]
@@ -692,7 +714,7 @@ mod tests {
             let (path, error) = ("data".to_owned(), "denied".to_owned());
             case(|c| c.facts.folders = vec![FolderFacts { path, role, error }])
         };
-        expect(&folder(Role::Acceptor), &[Topic::FolderUnusable]);
+        expect(&folder(Role::Acceptor), &[Topic::DirectoryUnusable]);
         assert!(!folder(Role::Acceptor).is_healthy() && folder(Role::Learner).is_healthy());
         let report = case(|c| {
             let group = "239.0.0.1".parse().unwrap();
@@ -775,18 +797,25 @@ mod tests {
     }
 
     #[test]
+    fn nobody_at_all_is_said_plainly() {
+        let report = case(|_| {});
+        let said = report.lines();
+        assert!(said.contains("note: no process of cluster paxos is heard; cure: start"), "{said}");
+        assert!(report.is_healthy());
+        let lists = case(|c| c.facts.settings.multicast = 0b1001).lines();
+        assert!(!lists.contains("no process of cluster"), "{lists}");
+    }
+
+    #[test]
     fn full_disks_are_named_with_what_follows_from_them() {
         expect(&hear_acceptors(&[]), &[]);
         let report = hear_acceptors(&[2]);
         expect(&report, &[Topic::DisksFull]);
         let said = report.lines();
-        assert!(said.starts_with("degraded: the disk is full of A2: the others go on, and 0 more"));
+        assert!(said.starts_with("degraded: full disks: A2; the others go on, and 0 more"));
         let report = hear_acceptors(&[1, 3]);
         let said = report.lines();
-        assert!(
-            said.starts_with("sick: the disk is full of A1, A3: 1 acceptors have room"),
-            "{said}"
-        );
+        assert!(said.starts_with("sick: full disks: A1, A3; 1 acceptors have room"), "{said}");
         assert!(said.contains("no new values are taken"), "{said}");
     }
 

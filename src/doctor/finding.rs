@@ -45,7 +45,7 @@ pub enum Topic {
     Lists,
     MembersAbsent,
     Dropped,
-    FolderUnusable,
+    DirectoryUnusable,
     OtherInterface,
     NothingHeard,
     HostsMissing,
@@ -85,7 +85,7 @@ impl Topic {
         Topic::Lists,
         Topic::MembersAbsent,
         Topic::Dropped,
-        Topic::FolderUnusable,
+        Topic::DirectoryUnusable,
         Topic::OtherInterface,
         Topic::NothingHeard,
         Topic::HostsMissing,
@@ -125,7 +125,7 @@ impl Topic {
             Topic::MembersAbsent => "members-absent",
             Topic::LongDatagrams => "long-datagrams",
             Topic::Dropped => "dropped",
-            Topic::FolderUnusable => "folder-unusable",
+            Topic::DirectoryUnusable => "directory-unusable",
             Topic::OtherInterface => "other-interface",
             Topic::NothingHeard => "nothing-heard",
             Topic::HostsMissing => "hosts-missing",
@@ -243,6 +243,16 @@ impl Report {
         };
         let findings: Vec<Value> = self.findings.iter().map(finding).collect();
         json!({ "verdict": self.verdict(), "findings": findings })
+    }
+}
+
+/// `acceptor 3 is not heard`, `acceptors 2 and 3 are not heard`.
+pub fn names_not_heard(ids: &[u32]) -> String {
+    let names: Vec<String> = ids.iter().map(u32::to_string).collect();
+    match &names[..] {
+        [] => String::new(),
+        [one] => format!("acceptor {one} is not heard"),
+        [first @ .., last] => format!("acceptors {} and {last} are not heard", first.join(", ")),
     }
 }
 

@@ -350,6 +350,11 @@ impl Hearing {
         self.nodes.keys().filter(|node| node.role == role).count()
     }
 
+    /// The ids of this role that are heard.
+    pub fn ids(&self, role: Role) -> impl Iterator<Item = u32> {
+        self.nodes.keys().filter(move |node| node.role == role).map(|node| node.id)
+    }
+
     /// The acceptors of which the process that was heard last says that its disk is full.
     pub fn full_disks(&self) -> impl Iterator<Item = NodeId> {
         let last = |lives: &[Life]| lives.iter().max_by_key(|life| life.last).copied();

@@ -243,7 +243,7 @@ mod tests {
         let find = |users| compare_members(&sockets, &members(users), &[5000, 6000]);
         let group = Ipv4Addr::new(239, 0, 0, 1);
         assert_eq!(find(1), [Deaf { group, bound: 2, members: 1 }]);
-        assert_eq!((find(2), find(7)), (vec![], vec![]), "others may be members, too");
+        assert_eq!((find(2), find(7)), (vec![], vec![]), "others may also be members");
         assert_eq!(compare_members(&sockets, "", &[5000]).len(), 2, "a host without any");
         assert_eq!(compare_members("", "garbage\n", &[5000]), []);
     }

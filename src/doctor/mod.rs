@@ -28,7 +28,7 @@ use std::time::Duration;
 
 pub use self::error::LookError;
 use self::facts::{Facts, Settled};
-pub use self::finding::{Finding, Report, Severity, Topic};
+pub use self::finding::{Finding, Report, Severity, Topic, names_not_heard};
 pub(crate) use self::hearing::DOCTOR_ID;
 use self::survey::Survey;
 pub(crate) use self::survey::{hear, question};

@@ -36,7 +36,7 @@ pub(super) fn host(facts: &Facts, hearing: &Hearing, peer: &Peer) -> Vec<Finding
         findings.push(Finding::fine(
             Topic::Host,
             format!(
-                "{} and this one hear each other on every group, also datagrams of {} bytes",
+                "{} and this one hear each other on every group, even datagrams of {} bytes",
                 called(peer),
                 own.min(other)
             ),

@@ -55,7 +55,8 @@ impl Client {
     // In its caller, so that a ticket is made where it is kept: moving one costs as much as a lock.
     #[inline]
     fn put(&self, value: &[u8], patience: Patience) -> Result<Ticket<Number>, Refused> {
-        let number = self.desk.put(value, patience, None)?;
+        let number = self.desk.put(value, patience, None);
+        let number = number.inspect_err(|refused| self.desk.count(refused))?;
         Ok(ticket_at(Arc::clone(self.desk.front()), number))
     }
 

@@ -148,7 +148,7 @@ impl Cluster {
             return Err(refuse_node(id, "nobody would propose; start a client by itself"));
         }
         let clock = Clock::start();
-        self.start(self.ready(id, roles, clock)?, clock)
+        self.start(self.ready(id, roles, roles.len(), clock)?, clock)
     }
 
     fn start(&self, mut roles: Vec<Ready>, clock: Clock) -> Result<Node, StartError> {
@@ -156,14 +156,21 @@ impl Cluster {
         Node::start(roles, server)
     }
 
-    fn ready(&self, id: u32, roles: &[Role], clock: Clock) -> Result<Vec<Ready>, StartError> {
+    /// These roles of a process in which `holders` roles hold the log.
+    fn ready(
+        &self,
+        id: u32,
+        roles: &[Role],
+        holders: usize,
+        clock: Clock,
+    ) -> Result<Vec<Ready>, StartError> {
         for (place, role) in roles.iter().enumerate() {
             if roles[..place].contains(role) {
                 return Err(refuse_node(id, &format!("it is {role} twice; name each role once")));
             }
         }
         let open = |role: &Role| {
-            let Opened { node, part, process, watch, .. } = self.open(id, *role, clock)?;
+            let Opened { node, part, process, watch, .. } = self.open(id, *role, holders, clock)?;
             Ok(match part {
                 Part::Client(_, client) => Ready::new(node, process, watch, *client),
                 Part::Proposer(proposer) => Ready::new(node, process, watch, *proposer),
@@ -191,8 +198,25 @@ impl Cluster {
     ///
     /// When it cannot start.
     pub fn subscribe(&self, id: u32) -> Result<Subscription, StartError> {
+        self.subscribe_from(id, Position(1))
+    }
+
+    /// The same from `first` on, for a reader that has everything below: it gets the entry at this
+    /// position, if there is one, and all above.
+    ///
+    /// The rest of the log must begin at `first` or below. If it begins above, the subscription
+    /// ends, and [`Subscription::stop`] says so: [`NodeError::Trimmed`](super::NodeError::Trimmed).
+    /// If the log is not as long yet, it waits.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot start.
+    pub fn subscribe_from(&self, id: u32, first: Position) -> Result<Subscription, StartError> {
         let clock = Clock::start();
-        let (feed, ready) = self.following(id, clock, |_, learner, _| Ok((learner, None)))?;
+        let begins = Beginning::At(Instance(first.0).max(Instance::FIRST));
+        let resume =
+            |_: &Config, learner: Learner, _: Opening<'_>| Ok((learner.beginning(begins), None));
+        let (feed, ready) = self.following(id, 1, clock, resume)?;
         Ok(Subscription::new(self.start(vec![ready], clock)?, feed, clock))
     }
 
@@ -209,12 +233,27 @@ impl Cluster {
         self.replica_after(id, machine, Position(0))
     }
 
-    /// The same for a machine that has applied everything up to and including `applied`: a copy
-    /// that [`Replica::read_at`] gave, or a machine restored from one.
+    /// The same for a machine that has applied everything up to and including `applied`: one that
+    /// keeps its state and its position by itself, a copy that [`Replica::read_at`] gave, or a
+    /// machine restored from one. It is given each command above `applied` once.
+    ///
+    /// Old entries may have been removed, as long as the rest of the log begins at `applied` or
+    /// below. If it begins above, the replica ends with [`NodeError::Trimmed`]; but where the
+    /// cluster has a place for snapshots, it fetches one of another replica. A snapshot of its own
+    /// is restored if it is newer than `applied`. A machine that keeps its position by itself
+    /// should write it into its snapshots as well.
+    ///
+    /// If the log has never reached `applied`, the machine is of another cluster, or the cluster
+    /// has lost its data: once a majority of the acceptors has said so, the replica ends with
+    /// [`NodeError::Forgotten`]. This cannot be told once such a log is longer than `applied`: to
+    /// begin anew with empty acceptors, begin with empty machines as well.
+    ///
+    /// [`NodeError::Trimmed`]: super::NodeError::Trimmed
+    /// [`NodeError::Forgotten`]: super::NodeError::Forgotten
     ///
     /// # Errors
     ///
-    /// When it cannot start.
+    /// When it cannot start, and when there are snapshots, none of which can be read.
     pub fn replica_after<M: StateMachine>(
         &self,
         id: u32,
@@ -254,19 +293,20 @@ impl Cluster {
             ));
         }
         let clock = Clock::start();
-        let mut roles = self.ready(id, roles, clock)?;
-        let mut start = Start { machine, after: applied, keeper: None };
+        let holders = roles.len() + 1;
+        let mut roles = self.ready(id, roles, holders, clock)?;
+        let shown = Arc::default();
+        let mut start =
+            Start { machine, after: applied, keeper: None, applied: Arc::clone(&shown) };
         let (desk, client) = self.asking(id, clock)?;
         let mut reads = None;
         let (feed, learner) =
-            self.following(id, clock, |config, learner, (process, settings)| {
+            self.following(id, holders, clock, |config, learner, (process, settings)| {
                 let readers = Reads::new(Arc::clone(&desk), process.inbox_sender.clone());
                 reads = Some(Arc::clone(&readers));
+                process.stats().applied.get_or_init(|| shown);
                 let readers: Option<Arc<dyn Readers>> = Some(readers);
-                // A machine that has applied something got its state elsewhere.
-                if applied > Position(0) {
-                    return Ok((learner, readers));
-                }
+                let learner = learner.holding(behind(applied));
                 let shop = snapshots::open(config, id, StateKind::Replica)?;
                 let Some(mut shop) = shop else { return Ok((learner, readers)) };
                 let learner = match snapshots::newest(&mut shop)? {
@@ -281,12 +321,19 @@ impl Cluster {
         Replica::start(self.start(roles, clock)?, desk, feed, reads, start)
     }
 
-    fn open(&self, id: u32, role: Role, clock: Clock) -> Result<Opened, StartError> {
+    fn open(
+        &self,
+        id: u32,
+        role: Role,
+        holders: usize,
+        clock: Clock,
+    ) -> Result<Opened, StartError> {
         if id == 0 {
             let sentence = format!("{role} 0: ids count from 1; give it one");
             return Err(StartError::new(StartErrorKind::Configuration, sentence));
         }
-        Opened::new(&self.config, RoleOptions::of(NodeId::new(role, id)), clock)
+        let options = RoleOptions::of(NodeId::new(role, id));
+        Opened::new(&self.config, RoleOptions { holders: holders as u32, ..options }, clock)
     }
 
     fn asking<W: Send + 'static>(
@@ -294,9 +341,10 @@ impl Cluster {
         id: u32,
         clock: Clock,
     ) -> Result<(Arc<Desk<W>>, Ready), StartError> {
-        let Opened { node, part, process, settings, .. } = self.open(id, Role::Client, clock)?;
+        let Opened { node, part, process, settings, .. } = self.open(id, Role::Client, 1, clock)?;
         let Part::Client(session, client) = part else { unreachable!("a client was opened") };
-        let desk = Desk::new(session, settings, process.inbox_sender.clone());
+        let (inbox, stats) = (process.inbox_sender.clone(), Arc::clone(process.stats()));
+        let desk = Desk::new(session, settings, inbox, stats);
         let actor = Asking::new(*client, Arc::clone(&desk));
         Ok((desk, Ready::new(node, process, None, actor)))
     }
@@ -304,11 +352,12 @@ impl Cluster {
     fn following(
         &self,
         id: u32,
+        holders: usize,
         clock: Clock,
         resume: impl FnOnce(&Config, Learner, Opening<'_>) -> Result<Resumed, StartError>,
     ) -> Result<(Arc<Feed>, Ready), StartError> {
         let Opened { node, part, mut process, settings, .. } =
-            self.open(id, Role::Learner, clock)?;
+            self.open(id, Role::Learner, holders, clock)?;
         let Part::Learner(learner) = part else { unreachable!("a learner was opened") };
         let feed = Feed::new(process.inbox_sender.clone());
         // A new state needs the log from its very beginning, or an error.
@@ -325,7 +374,13 @@ type Resumed = (Learner, Option<Arc<dyn Readers>>);
 /// A process that is being opened, and its settings.
 type Opening<'a> = (&'a mut Process, Settings);
 
-/// Gives a machine and its learner the state of a snapshot.
+/// The first instance above a position.
+fn behind(position: Position) -> Instance {
+    Instance(position.0.saturating_add(1))
+}
+
+/// Gives a machine and its learner the state of a snapshot. A machine that has as much by itself
+/// stays as it is, and its learner alone goes on from the snapshot.
 fn restore<M: StateMachine>(
     shop: &mut Shop<Directory>,
     found: Found,
@@ -333,14 +388,19 @@ fn restore<M: StateMachine>(
     start: &mut Start<M>,
 ) -> Result<Learner, StartError> {
     let Found { name, label, .. } = found;
+    let (applied, kept) = (start.after, Position(label.of().0.saturating_sub(1)));
+    let learner = learner.restored(label.kind, label.checkpoint);
+    if applied > Position(0) && kept <= applied {
+        return Ok(learner.holding(behind(applied)));
+    }
     let restored = shop.shelf.read(&name).and_then(|mut bytes| start.machine.restore(&mut bytes));
     restored.map_err(|error| {
         let path = shop.shelf.path_of(&name);
         let sentence = format!("{path}: it cannot be restored: {error}");
         StartError::new(StartErrorKind::Data, sentence)
     })?;
-    start.after = Position(label.of().0.saturating_sub(1));
-    Ok(learner.restored(label.kind, label.checkpoint))
+    start.after = kept;
+    Ok(learner)
 }
 
 fn refuse_node(id: u32, sentence: &str) -> StartError {

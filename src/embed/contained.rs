@@ -13,8 +13,8 @@ pub(super) fn contain(of_caller: impl FnOnce()) {
         // Dropping it could panic again.
         std::mem::forget(payload);
         log::error!(
-            "a waker or a closure that this program gave the library panicked: only who gave it is \
-             affected"
+            "a waker or a closure that this program gave the library panicked: only the task or \
+             the caller that it belongs to is affected"
         );
     }
 }

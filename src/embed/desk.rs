@@ -22,6 +22,7 @@ use crate::protocol::timer::Timer;
 use crate::protocol::types::{AssignedBy, Counted, Number, Role, Sender, Session, Time, Value};
 use crate::protocol::versions::Version;
 use crate::runtime::inbox::InboxSender;
+use crate::runtime::stats::{Stats, TurnedAway};
 
 /// How many values wait for the role, at most.
 pub(super) const VALUES_MAX: usize = 4096;
@@ -56,6 +57,19 @@ pub enum Refused {
     /// that it is not remembered any more (`sessions` in the configuration), or a long value of it
     /// was not continued. A fate that a ticket calls unknown stays unknown.
     Ended,
+}
+
+impl Refused {
+    fn reason(&self) -> TurnedAway {
+        match self {
+            Refused::Full(_) => TurnedAway::Full,
+            Refused::DisksFull(_) => TurnedAway::DisksFull,
+            Refused::TooLong { .. } => TurnedAway::TooLong,
+            Refused::Empty => TurnedAway::Empty,
+            Refused::Closed => TurnedAway::Closed,
+            Refused::Ended => TurnedAway::Ended,
+        }
+    }
 }
 
 impl fmt::Display for Refused {
@@ -101,6 +115,7 @@ pub(super) struct Desk<W> {
     room: Condvar,
     /// How far the session is decided, as the leader says.
     front: Arc<Front>,
+    stats: Arc<Stats>,
 }
 
 struct State<W> {
@@ -180,12 +195,17 @@ pub(super) enum Patience {
 }
 
 impl<W> Desk<W> {
-    pub fn new(session: Session, settings: Settings, inbox: InboxSender) -> Arc<Self> {
+    pub fn new(
+        session: Session,
+        settings: Settings,
+        inbox: InboxSender,
+        stats: Arc<Stats>,
+    ) -> Arc<Self> {
         let (waiting, load, open) = (Batch::default(), Load::default(), VecDeque::new());
         let (next, is_full, closed) = (Number::FIRST, false, None);
         let state = Mutex::new(State { waiting, load, next, open, is_full, closed });
         let (room, front) = (Condvar::new(), Front::new());
-        Arc::new(Desk { session, settings, inbox, state, room, front })
+        Arc::new(Desk { session, settings, inbox, state, room, front, stats })
     }
 
     pub fn session(&self) -> Session {
@@ -240,6 +260,12 @@ impl<W> Desk<W> {
             self.inbox.wake();
         }
         Ok(last)
+    }
+
+    /// Counts a value of the program that was refused.
+    #[cold]
+    pub fn count(&self, refused: &Refused) {
+        self.stats.turned_away.increment(refused.reason());
     }
 
     /// Whether the leader takes no new values.
@@ -439,6 +465,10 @@ impl<W: Send> Actor for Asking<W> {
         self.client.on_turn_end(now, fx);
     }
 
+    fn on_stop(&mut self, now: Time, fx: &mut Effects) {
+        self.client.on_stop(now, fx);
+    }
+
     fn version(&self, now: Time) -> Version {
         self.client.version(now)
     }
@@ -470,7 +500,7 @@ mod tests {
 
     fn asking(settings: Settings) -> Told3 {
         let (sender, inbox) = inbox(16);
-        let desk = Desk::new(SESSION, settings.clone(), sender);
+        let desk = Desk::new(SESSION, settings.clone(), sender, Arc::default());
         let client = Client::new(SESSION, Assignment::Leader, settings).opened_at(Instance(1));
         (Asking::new(client, Arc::clone(&desk)), desk, inbox)
     }

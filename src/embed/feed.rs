@@ -71,6 +71,10 @@ struct State {
     has_ended: bool,
     /// The descriptor says that the reader can go on, with new pieces or with those it took before.
     is_raised: bool,
+    /// Everything that the log has below it came before, and is among the pieces or was taken.
+    passed: Option<Instance>,
+    /// The same when pieces were taken last.
+    taken: Option<Instance>,
 }
 
 /// The result of taking pieces.
@@ -105,6 +109,7 @@ impl Feed {
             None => self.arrived.wait_while(&mut state, is_idle),
         }
         state.is_nudged = false;
+        state.taken = state.passed;
         let taken =
             if state.pieces.is_empty() && state.has_ended { Taken::Ended } else { Taken::More };
         pieces.append(&mut state.pieces);
@@ -117,6 +122,11 @@ impl Feed {
             self.inbox.wake();
         }
         taken
+    }
+
+    /// Everything that the log has below it was taken.
+    pub fn taken(&self) -> Option<Instance> {
+        self.state.lock().taken
     }
 
     /// Makes a waiting reader return, even if there is nothing.
@@ -201,14 +211,16 @@ pub(super) struct Following {
     behind: VecDeque<Behind>,
     /// One of them is a checkpoint.
     has_checkpoint: bool,
+    /// The feed knows that the log is passed up to here.
+    passed: Option<Instance>,
     /// The readers of the state that it feeds.
     readers: Option<Arc<dyn Readers>>,
 }
 
 impl Following {
     pub fn new(learner: Learner, feed: Arc<Feed>) -> Self {
-        let behind = VecDeque::new();
-        Following { learner, feed, behind, has_checkpoint: false, readers: None }
+        let (behind, passed) = (VecDeque::new(), None);
+        Following { learner, feed, behind, has_checkpoint: false, passed, readers: None }
     }
 
     /// The same for these readers.
@@ -285,7 +297,8 @@ impl Following {
     /// When the log was trimmed before the reader had room for its values, even if it has room now.
     /// The rest of the log begins at this instance.
     fn hand_over(&mut self) -> Result<(), Instance> {
-        if self.behind.is_empty() {
+        let passed = Some(self.learner.log().watermark());
+        if self.behind.is_empty() && self.passed == passed {
             return Ok(());
         }
         let mut state = self.feed.state.lock();
@@ -321,8 +334,16 @@ impl Following {
             state.pieces.push_back(piece);
         }
         state.is_behind = !self.behind.is_empty();
+        if !state.is_behind {
+            (self.passed, state.passed) = (passed, passed);
+        }
         if state.pieces.len() > before {
             self.feed.raise(&mut state);
+            drop(state);
+            self.feed.arrived.notify_one();
+        } else if !state.is_behind {
+            // Nothing for the reader, but that it is further.
+            state.is_nudged = true;
             drop(state);
             self.feed.arrived.notify_one();
         }
@@ -651,6 +672,29 @@ pub(super) mod tests {
     fn name_of(checkpoint: &Checkpoint) -> SnapshotName {
         let Head { of, keep, .. } = checkpoint.head;
         SnapshotName { log: checkpoint.name, of, keep, bytes: 3, tail: 1 }
+    }
+
+    /// A reader that waits for a place is told of what is no value, and of values only with them.
+    #[test]
+    fn the_reader_knows_how_far_the_log_is_passed() {
+        let (feed, mut following) = with_room(1);
+        let mut pieces = VecDeque::new();
+        decide(&mut following, 1, 1);
+        assert_eq!(feed.taken(), None, "it has taken nothing yet");
+        feed.take(&mut pieces, None);
+        assert_eq!(feed.taken(), Some(Instance(2)));
+        assert_eq!(take_in(&mut following, 2, Entries::noops(3)), None);
+        assert_eq!(feed.take(&mut pieces, None), Taken::More, "it does not wait");
+        assert_eq!((pieces.len(), feed.taken()), (1, Some(Instance(5))));
+        // The second value finds no room.
+        decide(&mut following, 5, 2);
+        assert_eq!(take_in(&mut following, 6, Entries::noops(1)), None);
+        decide(&mut following, 7, 3);
+        feed.take(&mut pieces, None);
+        assert_eq!((pieces.len(), feed.taken()), (2, Some(Instance(7))));
+        idle(&mut following);
+        feed.take(&mut pieces, None);
+        assert_eq!((pieces.len(), feed.taken()), (3, Some(Instance(8))));
     }
 
     #[test]

@@ -404,7 +404,7 @@ mod tests {
         }
         teller.join().unwrap();
         assert!(counted.count.load(Ordering::Relaxed) <= pending);
-        assert!(front.is_empty(), "who is gone waits for nothing");
+        assert!(front.is_empty(), "a caller that is gone waits for nothing");
         drop(waker);
         assert_eq!(Arc::strong_count(&counted), 1);
     }

@@ -12,14 +12,25 @@ use super::subscription::Position;
 /// Something to do with the machine between two commands.
 pub(super) type Look<M> = Box<dyn FnOnce(&M, Position) + Send>;
 
-/// The question that a look waits for, and how many came before it.
+/// What looks wait for, each kind in a queue of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// The answer to a question.
+    Answer,
+    /// A place in the log.
+    Place,
+    /// Nothing.
+    Now,
+}
+
+/// The number of the question or place that a look waits for, and how many came before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn {
-    pub question: u64,
+    number: u64,
     count: u64,
 }
 
-/// Closures in the order of their questions, up to a limit.
+/// Closures in the order of their numbers, up to a limit.
 pub(super) struct Looks<M> {
     waiting: BTreeMap<Turn, Look<M>>,
     count: u64,
@@ -32,19 +43,19 @@ impl<M> Looks<M> {
     }
 
     /// Takes one more in, or gives it back if there are too many.
-    pub fn push(&mut self, question: u64, look: Look<M>) -> Result<Turn, Look<M>> {
+    pub fn push(&mut self, number: u64, look: Look<M>) -> Result<Turn, Look<M>> {
         if self.waiting.len() >= VALUES_MAX {
             return Err(look);
         }
         self.count += 1;
-        let turn = Turn { question, count: self.count };
+        let turn = Turn { number, count: self.count };
         self.waiting.insert(turn, look);
         Ok(turn)
     }
 
-    /// Takes those that wait for a question up to number `last`.
+    /// Takes those that wait for a number up to `last`.
     pub fn take(&mut self, last: u64) -> impl Iterator<Item = Look<M>> + use<M> {
-        let later = self.waiting.split_off(&Turn { question: last + 1, count: 0 });
+        let later = self.waiting.split_off(&Turn { number: last + 1, count: 0 });
         std::mem::replace(&mut self.waiting, later).into_values()
     }
 
@@ -58,9 +69,9 @@ impl<M> Looks<M> {
         self.waiting.remove(&turn)
     }
 
-    /// The number of the first question that one waits for.
+    /// The first number that one waits for.
     pub fn first(&self) -> Option<u64> {
-        self.waiting.keys().next().map(|turn| turn.question)
+        self.waiting.keys().next().map(|turn| turn.number)
     }
 
     /// Whether none waits.
@@ -72,26 +83,27 @@ impl<M> Looks<M> {
 /// Where looks wait.
 pub(super) trait Queue: Send + Sync {
     /// The caller that waits for this turn has gone.
-    fn leave(&self, turn: Turn);
+    fn leave(&self, until: Until, turn: Turn);
 }
 
 /// What a caller holds as long as it waits for its look.
 pub(super) struct Waits {
     queue: Weak<dyn Queue>,
+    until: Until,
     turn: Turn,
 }
 
 impl Waits {
     /// For this turn in a queue.
-    pub fn new(queue: Weak<dyn Queue>, turn: Turn) -> Self {
-        Waits { queue, turn }
+    pub fn new(queue: Weak<dyn Queue>, until: Until, turn: Turn) -> Self {
+        Waits { queue, until, turn }
     }
 }
 
 impl Drop for Waits {
     fn drop(&mut self) {
         if let Some(queue) = self.queue.upgrade() {
-            queue.leave(self.turn);
+            queue.leave(self.until, self.turn);
         }
     }
 }

@@ -25,12 +25,13 @@ mod node;
 mod reads;
 mod replica;
 mod subscription;
+mod then;
 mod ticket;
 
 pub use self::client::Client;
 pub use self::cluster::{Cluster, ClusterBuilder};
 pub use self::desk::Refused;
-pub use self::node::{Node, NodeError};
+pub use self::node::{Node, NodeError, Status};
 pub use self::replica::{Consistency, ReadError, Replica, StateMachine};
 pub use self::subscription::{Entry, NoEntry, Place, Position, Subscription};
 pub use self::ticket::{Fate, NotYet, Ticket};

@@ -14,9 +14,11 @@ use crossbeam_channel::Select;
 use parking_lot::{Condvar, Mutex};
 
 use super::metrics::Server;
+use super::subscription::Position;
 use crate::protocol::actor::{Actor, Halt};
-use crate::protocol::types::NodeId;
+use crate::protocol::types::{NodeId, Role};
 use crate::results::output::NoOutput;
+use crate::runtime::gauges::Gauges;
 use crate::runtime::inbox::InboxSender;
 use crate::runtime::opening::introduce;
 use crate::runtime::process::{Process, Running};
@@ -32,8 +34,22 @@ pub struct Node {
     names: Vec<NodeId>,
     metrics: Option<SocketAddr>,
     inboxes: Vec<InboxSender>,
+    gauges: Vec<Arc<Gauges>>,
     shared: Arc<Shared>,
     keeper: Option<JoinHandle<()>>,
+}
+
+/// What a node knows of its cluster. It looks ten times a second at most, and once a second at
+/// least, so this may be a little old; of a node that has ended it is what it knew last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The id of the proposer that leads, as far as the node knows one that a majority of the
+    /// acceptors answers. While there is none, nothing is decided.
+    pub leader: Option<u32>,
+    /// Everything up to this position is decided, and known to the node's learner or proposer. 0 if
+    /// nothing is, and in a node that has neither.
+    pub decided: Position,
 }
 
 /// Why a node has ended, or has not.
@@ -42,8 +58,9 @@ pub struct Node {
 pub enum NodeError {
     /// An acceptor's records cannot be stored. Everything that it has answered is stored.
     Storage(String),
-    /// The acceptor came back without what it had promised, or its data was taken away, or a
-    /// snapshot is from before the cluster lost its data: the node must not be restarted unchanged.
+    /// The acceptor came back without what it had promised, or its data was taken away, or the
+    /// state of a machine or a snapshot is from before the cluster lost its data: the node must not
+    /// be restarted unchanged.
     Forgotten(String),
     /// Entries were removed from the log before a subscription or replica had them, because it was
     /// away or slow for longer than `retain` allows, or is new.
@@ -87,17 +104,16 @@ impl From<Failure> for NodeError {
             Failure::Halted(Halt::Trimmed(first) | Halt::CutOff(first)) => {
                 NodeError::Trimmed(format!(
                     "the log begins at instance {first}: what lies below has been removed, as \
-                     `retain` says, before this process had it; if it is a replica that keeps \
-                     snapshots, start it again: it fetches one of another replica"
+                     `retain` says, before this process had it; start a replica with a line \
+                     `snapshots`, to fetch one of another replica, or after a copy of its state"
                 ))
             }
             Failure::Halted(Halt::NoSnapshot(_)) => NodeError::Trimmed(sentence),
             Failure::Halted(Halt::Unknown(_) | Halt::LaterSnapshot { .. }) => {
                 NodeError::Outdated(sentence)
             }
-            Failure::Halted(Halt::Forgotten | Halt::Foreign) | Failure::Vanished(_) => {
-                NodeError::Forgotten(sentence)
-            }
+            Failure::Halted(Halt::Forgotten | Halt::Foreign | Halt::Ahead(_))
+            | Failure::Vanished(_) => NodeError::Forgotten(sentence),
         }
     }
 }
@@ -142,8 +158,10 @@ impl Node {
     pub(super) fn start(mut roles: Vec<Ready>, server: Option<Server>) -> Result<Node, StartError> {
         introduce(roles.iter_mut().map(|role| &mut role.process))?;
         let names: Vec<NodeId> = roles.iter().map(|role| role.name).collect();
+        let gauges = roles.iter_mut().map(|role| role.process.publish()).collect();
         let metrics = server.as_ref().map(Server::address);
-        let mut keeping = Keeping { running: Vec::new(), watches: Vec::new(), server };
+        let (running, watches) = (Vec::new(), Vec::new());
+        let mut keeping = Keeping { running, heard: None, watches, server };
         for role in roles {
             // Roles that run already end when the others are dropped.
             keeping.running.push((role.start)(role.process)?);
@@ -156,13 +174,14 @@ impl Node {
             // So the threads are joined before their end is known, in every case.
             let mut keeping = keeping;
             let end = keeping.wait();
-            keeping.join();
+            // What ended first may have done so because another could not go on.
+            let end = end.and(keeping.join());
             *of_keeper.end.lock() = End::Ended(end);
             of_keeper.has_ended.notify_all();
         };
         let keeper = thread::Builder::new().name("node".to_owned()).spawn(keep);
         let keeper = Some(keeper.map_err(no_thread)?);
-        Ok(Node { names, metrics, inboxes, shared, keeper })
+        Ok(Node { names, metrics, inboxes, gauges, shared, keeper })
     }
 
     /// The roles that run, as `A1` for acceptor 1.
@@ -174,6 +193,23 @@ impl Node {
     /// name.
     pub fn metrics(&self) -> Option<SocketAddr> {
         self.metrics
+    }
+
+    /// What it knows of its cluster.
+    pub fn status(&self) -> Status {
+        let figures: Vec<_> = self.gauges.iter().map(|gauges| gauges.figures()).collect();
+        // A client that wants nothing does not notice that its leader is gone.
+        let is_client = |name: &NodeId| name.role == Role::Client;
+        let is_alone = self.names.iter().all(is_client);
+        let hear = self.names.iter().zip(&figures).filter(|(name, _)| is_alone || !is_client(name));
+        // The highest ballot is that of the last leader.
+        let leader = hear.filter_map(|(_, figures)| figures.leader).max();
+        let progress = figures.iter().filter_map(|figures| figures.progress);
+        let below = progress.map(|progress| progress.watermark.0).max();
+        Status {
+            leader: leader.map(|ballot| ballot.proposer),
+            decided: Position(below.unwrap_or(0).saturating_sub(1)),
+        }
     }
 
     /// Whether it is still running. A node ends when it is stopped, or when it cannot go on; when
@@ -221,7 +257,7 @@ impl Node {
         if let Some(keeper) = self.keeper.take()
             && keeper.join().is_err()
         {
-            log::error!("the thread of a node failed; this is a mistake in the program");
+            log::error!("the thread of a node failed; this is a bug in paxos; please report it");
         }
     }
 }
@@ -244,13 +280,15 @@ impl fmt::Debug for Node {
 /// What the thread of a node supervises. When it is dropped, all of it ends.
 struct Keeping {
     running: Vec<Running>,
+    /// How this one of them has ended is known.
+    heard: Option<usize>,
     watches: Vec<Watch>,
     server: Option<Server>,
 }
 
 impl Keeping {
     /// Waits until one of the roles has ended, or must.
-    fn wait(&self) -> Result<(), NodeError> {
+    fn wait(&mut self) -> Result<(), NodeError> {
         let mut select = Select::new();
         for running in &self.running {
             select.recv(&running.ended);
@@ -267,32 +305,46 @@ impl Keeping {
                 }
                 continue;
             };
-            return match self.running[place].ended.recv() {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err(failure)) => {
-                    log::error!("{failure}");
-                    Err(failure.into())
-                }
-                Err(_) => Err(NodeError::Panicked),
-            };
+            self.heard = Some(place);
+            return end_of(&self.running[place]);
         }
     }
 
-    /// Ends all of it.
-    fn join(&mut self) {
+    /// Ends all of it. Returns why a role could not go on, if that was not known.
+    fn join(&mut self) -> Result<(), NodeError> {
         // All of them first: each takes a moment.
         for running in &self.running {
             running.inbox.stop();
             running.stop_receiving();
         }
-        self.running.drain(..).for_each(Running::join);
+        let mut end = Ok(());
+        for (place, running) in self.running.drain(..).enumerate() {
+            if self.heard != Some(place) {
+                end = end.and(end_of(&running));
+            }
+            running.join();
+        }
         // Until then it says which role is not done.
         self.server = None;
+        end
     }
 }
 
 impl Drop for Keeping {
     fn drop(&mut self) {
-        self.join();
+        // Where nobody asks, it was logged.
+        let _ = self.join();
+    }
+}
+
+/// Waits until a role has ended, and returns how.
+fn end_of(running: &Running) -> Result<(), NodeError> {
+    match running.ended.recv() {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(failure)) => {
+            log::error!("{failure}");
+            Err(failure.into())
+        }
+        Err(_) => Err(NodeError::Panicked),
     }
 }

@@ -6,8 +6,8 @@
 //! learner gives up go through the log: as an empty value of the replica's own session, which no
 //! machine sees, and behind which they are served.
 //!
-//! Reads whose callers have gone are dropped, and reads of the state that is applied already are
-//! served with the next turn of the thread that applies.
+//! Reads whose callers have gone are dropped. Reads of the state that is applied already, and those
+//! that only wait for a place in the log, ask nobody: the thread that applies serves them.
 
 use std::sync::{Arc, Weak};
 
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::contained::contain;
 use super::desk::{Closed, Desk, Patience, Refused};
-use super::looks::{Look, Looks, Queue, Turn, Waits};
+use super::looks::{Look, Looks, Queue, Turn, Until, Waits};
 use super::replica::Call;
 use super::subscription::Position;
 use crate::runtime::inbox::InboxSender;
@@ -69,6 +69,8 @@ struct State<M> {
     asked: Looks<M>,
     /// Reads of the state as it is.
     local: Looks<M>,
+    /// Reads that wait for a place in the log, by its position.
+    placed: Looks<M>,
     /// The number of the next question.
     next: u64,
     /// Whether a read waits for it.
@@ -79,16 +81,14 @@ struct State<M> {
     has_ended: bool,
 }
 
-/// Stands for the number of a question in reads that wait for none; questions begin at 1.
-const NO_QUESTION: u64 = 0;
-
 impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
     /// No reads yet, of a replica whose calls go to this desk.
     pub fn new(desk: Arc<Desk<Call<O>>>, inbox: InboxSender) -> Arc<Self> {
         let state = State {
             asked: Looks::new(),
             local: Looks::new(),
-            next: NO_QUESTION + 1,
+            placed: Looks::new(),
+            next: 1,
             is_wanted: false,
             closed: None,
             has_ended: false,
@@ -115,20 +115,23 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         if !was_wanted {
             self.inbox.wake();
         }
-        Ok(Waits::new(self.me.clone(), turn))
+        Ok(Waits::new(self.me.clone(), Until::Answer, turn))
     }
 
-    /// Lets `look` see the state as it is when the thread that applies has time for it. The caller
-    /// must wake that thread.
-    pub fn push_local(&self, look: Look<M>) -> Result<Waits, Refused> {
+    /// Lets `look` see the state as it is when the thread that applies has time for it, or once
+    /// everything up to `position` is applied. The caller must wake that thread.
+    pub fn push_local(&self, position: Option<Position>, look: Look<M>) -> Result<Waits, Refused> {
         let mut state = self.state.lock();
         if state.has_ended {
             return Err(Refused::Closed);
         }
-        let pushed = state.local.push(NO_QUESTION, look);
+        let (until, pushed) = match position {
+            None => (Until::Now, state.local.push(0, look)),
+            Some(position) => (Until::Place, state.placed.push(position.0, look)),
+        };
         drop(state);
         let turn = pushed.map_err(|_| Refused::Full(Vec::new()))?;
-        Ok(Waits::new(self.me.clone(), turn))
+        Ok(Waits::new(self.me.clone(), until, turn))
     }
 
     /// Lets those look that wait for the answer to a question up to number `last`.
@@ -137,10 +140,13 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         looks.for_each(|look| contain(|| look(machine, at)));
     }
 
-    /// Lets those look that wait for no question.
-    pub fn serve_local(&self, machine: &M, at: Position) {
-        let looks = self.state.lock().local.take_all();
-        looks.for_each(|look| contain(|| look(machine, at)));
+    /// Lets those look that wait for no question. Everything up to `reached` is applied, the last
+    /// command at `at`.
+    pub fn serve_local(&self, machine: &M, at: Position, reached: Position) {
+        let mut state = self.state.lock();
+        let (local, placed) = (state.local.take_all(), state.placed.take(reached.0));
+        drop(state);
+        local.chain(placed).for_each(|look| contain(|| look(machine, at)));
     }
 
     /// Nothing that needs a question is served any more.
@@ -158,18 +164,19 @@ impl<M: Send + 'static, O: Send + 'static> Reads<M, O> {
         self.close(Closed::Stopped);
         let mut state = self.state.lock();
         state.has_ended = true;
-        let unread = state.local.take_all();
+        let unread = state.local.take_all().chain(state.placed.take_all());
         drop(state);
         unread.for_each(|look| contain(|| drop(look)));
     }
 }
 
 impl<M: Send + 'static, O: Send + 'static> Queue for Reads<M, O> {
-    fn leave(&self, turn: Turn) {
+    fn leave(&self, until: Until, turn: Turn) {
         let mut state = self.state.lock();
-        let look = match turn.question {
-            NO_QUESTION => state.local.remove(turn),
-            _ => state.asked.remove(turn),
+        let look = match until {
+            Until::Answer => state.asked.remove(turn),
+            Until::Place => state.placed.remove(turn),
+            Until::Now => state.local.remove(turn),
         };
         // A question that nobody waits for is not asked.
         state.is_wanted &= !state.asked.is_empty();
@@ -228,7 +235,8 @@ mod tests {
     fn a_read_is_served_by_what_was_asked_after_it_came() {
         let (of_client, _client) = inbox(4);
         let (of_learner, mut learner) = inbox(4);
-        let desk: Arc<Desk<Call<()>>> = Desk::new(SESSION, Settings::default(), of_client);
+        let desk: Arc<Desk<Call<()>>> =
+            Desk::new(SESSION, Settings::default(), of_client, Arc::default());
         let reads: Arc<Reads<(), ()>> = Reads::new(Arc::clone(&desk), of_learner);
         let seen = Arc::new(AtomicU64::new(0));
         let push = || {
@@ -260,10 +268,37 @@ mod tests {
         reads.leave_to_log(4);
         assert_eq!(push().err(), Some(Refused::Ended));
         // Reads that need no question go on, until nothing is applied any more.
-        let local = || reads.push_local(Box::new(|(), _| ()));
+        let local = || reads.push_local(None, Box::new(|(), _| ()));
         assert!(local().is_ok());
         reads.end();
         assert_eq!((local().err(), push().err()), (Some(Refused::Closed), Some(Refused::Ended)));
+    }
+
+    /// Places are waited for in their order, however the reads came.
+    #[test]
+    fn a_read_of_a_place_is_served_once_that_is_reached() {
+        let ((of_client, _client), (of_learner, _learner)) = (inbox(4), inbox(4));
+        let desk: Arc<Desk<Call<()>>> =
+            Desk::new(SESSION, Settings::default(), of_client, Arc::default());
+        let reads: Arc<Reads<(), ()>> = Reads::new(desk, of_learner);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let read = |place| {
+            let seen = Arc::clone(&seen);
+            let look = move |(): &(), at: Position| seen.lock().push((place, at.0));
+            reads.push_local(Some(Position(place)), Box::new(look)).unwrap()
+        };
+        let _waiting = [read(9), read(5), read(u64::MAX), read(7)];
+        drop(read(6));
+        reads.serve_local(&(), Position(4), Position(4));
+        // What lies between the last command and there is no command.
+        reads.serve_local(&(), Position(4), Position(7));
+        assert_eq!(*seen.lock(), [(5, 4), (7, 4)]);
+        reads.serve_local(&(), Position(12), Position(12));
+        assert_eq!(seen.lock().last(), Some(&(9, 12)));
+        reads.end();
+        assert_eq!(Arc::strong_count(&seen), 1, "the last is dropped");
+        let late = reads.push_local(Some(Position(1)), Box::new(|(), _| ()));
+        assert_eq!(late.err(), Some(Refused::Closed));
     }
 
     /// Callers wait for a moment, again and again, while nobody answers.
@@ -271,7 +306,8 @@ mod tests {
     fn nothing_is_kept_asked_or_proposed_for_callers_that_have_gone() {
         let (of_client, _client) = inbox(4);
         let (of_learner, _learner) = inbox(4);
-        let desk: Arc<Desk<Call<()>>> = Desk::new(SESSION, Settings::default(), of_client);
+        let desk: Arc<Desk<Call<()>>> =
+            Desk::new(SESSION, Settings::default(), of_client, Arc::default());
         let reads: Arc<Reads<(), ()>> = Reads::new(Arc::clone(&desk), of_learner);
         let held = Arc::new(());
         let look = || {
@@ -279,7 +315,7 @@ mod tests {
             Box::new(move |(): &(), _| drop(held))
         };
         for _ in 0..2 * VALUES_MAX {
-            drop((reads.push(look()).unwrap(), reads.push_local(look()).unwrap()));
+            drop((reads.push(look()).unwrap(), reads.push_local(None, look()).unwrap()));
         }
         assert_eq!((Arc::strong_count(&held), reads.depart()), (1, None));
         // This one goes after it was asked for.
@@ -292,13 +328,13 @@ mod tests {
         // Those that stay are bounded, and further ones are refused.
         let stay: Vec<_> = (0..VALUES_MAX).map(|_| reads.push(look()).unwrap()).collect();
         assert_eq!(reads.push(look()).err(), Some(Refused::Full(Vec::new())));
-        let local = reads.push_local(look()).unwrap();
+        let local = reads.push_local(None, look()).unwrap();
         assert_eq!((reads.depart(), reads.depart()), (Some(2), None));
         drop(stay);
         reads.ask_anew();
         assert_eq!((reads.depart(), Arc::strong_count(&held)), (None, 2));
         // A read that is served has nothing to leave any more.
-        reads.serve_local(&(), Position(1));
+        reads.serve_local(&(), Position(1), Position(1));
         assert_eq!(Arc::strong_count(&held), 1);
         drop(local);
     }

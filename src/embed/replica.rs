@@ -83,6 +83,10 @@ pub(super) enum Call<O> {
 pub enum Consistency {
     /// The state that this replica has applied. It may lag, and never goes back.
     Local,
+    /// The same, once this replica has applied everything up to this position: what another
+    /// replica or a subscription has seen, or the position of an own command wherever that was
+    /// applied. Nobody is asked, so a position that the log does not reach is waited for in vain.
+    AtLeast(Position),
     /// Everything that was decided before the read began. A majority of the acceptors is asked how
     /// far that may be, and the read waits until this replica has applied that much; it needs no
     /// leader and no disk. Reads that come together share the question. Where that fails, as while
@@ -146,6 +150,8 @@ pub(super) struct Start<M> {
     /// What the machine has applied already.
     pub after: Position,
     pub keeper: Option<Keeper>,
+    /// How far it has come, for all who look.
+    pub applied: Arc<AtomicU64>,
 }
 
 /// The state of the thread that applies.
@@ -169,8 +175,8 @@ impl<M: StateMachine> Replica<M> {
         reads: Arc<Reads<M, M::Output>>,
         start: Start<M>,
     ) -> Result<Self, StartError> {
-        let Start { machine, after, keeper } = start;
-        let applied = Arc::new(AtomicU64::new(after.0));
+        let Start { machine, after, keeper, applied } = start;
+        applied.store(after.0, Ordering::Release);
         let applying = Applying {
             session: desk.session(),
             desk: Arc::clone(&desk),
@@ -219,12 +225,12 @@ impl<M: StateMachine> Replica<M> {
     }
 
     fn put(&self, command: &[u8], patience: Patience) -> Result<Ticket<M::Output>, Refused> {
-        if command.is_empty() {
-            return Err(Refused::Empty);
-        }
         let (ticket, teller) = ticket();
-        self.desk.put(command, patience, Some(Call::Output(teller)))?;
-        Ok(ticket)
+        let put = match command {
+            [] => Err(Refused::Empty),
+            command => self.desk.put(command, patience, Some(Call::Output(teller))),
+        };
+        put.inspect_err(|refused| self.desk.count(refused)).map(|_| ticket)
     }
 
     /// Requests what a read with [`Consistency::Linearizable`] waits for, everything decided by
@@ -276,14 +282,15 @@ impl<M: StateMachine> Replica<M> {
             teller.decided(catch_unwind(AssertUnwindSafe(|| look(machine, at))));
         };
         let waits = match consistency {
-            Consistency::Local => self.reads.push_local(Box::new(look)),
+            Consistency::Local => self.reads.push_local(None, Box::new(look)),
+            Consistency::AtLeast(position) => self.reads.push_local(Some(position), Box::new(look)),
             Consistency::Linearizable => self.reads.push(Box::new(look)),
         };
         let waits = waits.map_err(|refused| match refused {
             Refused::Full(_) => ReadError::Full,
             _ => ReadError::Ended,
         })?;
-        if consistency == Consistency::Local {
+        if consistency != Consistency::Linearizable {
             self.feed.nudge();
         }
         match wait_for(ticket.waiting(waits), within)? {
@@ -319,7 +326,7 @@ impl<M: StateMachine> Replica<M> {
     ///
     /// # Errors
     ///
-    /// Those of [`Node::stop`]; [`NodeError::Late`] also when the machine or the disk of its
+    /// Those of [`Node::stop`]; [`NodeError::Late`] even if only the machine or the disk of its
     /// snapshots is not done in time. Their threads are then left alone, end when they can, and
     /// leave no incomplete snapshot.
     pub fn stop(mut self, within: Duration) -> Result<M, NodeError> {
@@ -382,9 +389,11 @@ impl<M: StateMachine> Applying<M> {
                 } else {
                     self.apply(&mut machine, &piece);
                 }
-                self.reads.serve_local(&machine, self.at());
+                self.reads.serve_local(&machine, self.at(), self.at());
             }
-            self.reads.serve_local(&machine, self.at());
+            // What comes behind the last command is none.
+            let passed = self.feed.taken().map_or(0, |below| below.0.saturating_sub(1));
+            self.reads.serve_local(&machine, self.at(), self.at().max(Position(passed)));
             if taken == Taken::Ended {
                 return Ok(machine);
             }

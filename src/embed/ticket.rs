@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use super::contained::contain;
 use super::front::Front;
 use super::looks::Waits;
+use super::then::then;
 use crate::protocol::types::Number;
 
 /// The fate of a proposed value.
@@ -120,7 +121,9 @@ impl<T> fmt::Display for NotYet<T> {
 
 impl<T> fmt::Debug for NotYet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("NotYet").field(&self.0).finish()
+        // Whatever the ticket knows by now: it was not known in time. A program that ends with this
+        // error prints this form of it.
+        write!(f, "NotYet: {self}")
     }
 }
 
@@ -196,6 +199,18 @@ impl<T> Ticket<T> {
             Some(fate) => Ok(fate),
             None => Err(NotYet(self)),
         }
+    }
+
+    /// Calls `tell` once the fate of the value is known, on the thread of the library that learns
+    /// it; or before this returns, if it is known already. Roles wait for that thread, so it should
+    /// be quick. If it panics, that is logged, and nobody else notices.
+    ///
+    /// It is called in any case, with [`Fate::Unknown`] at the latest when the node ends.
+    pub fn then(self, tell: impl FnOnce(Fate<T>) + Send + 'static)
+    where
+        T: Send + 'static,
+    {
+        then(self, tell);
     }
 
     /// Whether [`Ticket::wait`] would return at once.
@@ -301,6 +316,13 @@ mod tests {
         let (ticket, teller) = ticket();
         let NotYet(ticket) = ticket.wait(Duration::from_millis(1)).unwrap_err();
         assert!(!ticket.is_known());
+        let late = NotYet(ticket);
+        let said = format!("{late:?}");
+        assert!(
+            said.starts_with("NotYet: it is not known yet") && !said.contains("is_known"),
+            "{said}"
+        );
+        let NotYet(ticket) = late;
         let thread = thread::spawn(move || ticket.wait(LONG));
         teller.decided(7);
         assert_eq!(thread.join().unwrap().unwrap(), Fate::Decided(7));
@@ -314,6 +336,48 @@ mod tests {
         let (ticket, teller) = super::ticket();
         teller.decided(1);
         assert_eq!(ticket.wait(Duration::ZERO).unwrap().decided(), Some(1));
+    }
+
+    /// A closure is told at once, or later, or when nobody can tell any more; and one that panics
+    /// harms nobody but a caller that is told at once.
+    #[test]
+    fn a_closure_is_told_the_fate_once() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = |name: &'static str| {
+            let told = Arc::clone(&told);
+            move |fate: Fate<u64>| told.lock().push((name, fate))
+        };
+        let (known, teller) = ticket();
+        teller.decided(1);
+        known.then(tell("known"));
+        let (later, of_later) = ticket();
+        later.then(tell("later"));
+        let (never, of_never) = ticket();
+        never.then(tell("never"));
+        let (unwell, of_unwell) = ticket::<u64>();
+        unwell.then(|_| panic!("as the test asks"));
+        assert_eq!(*told.lock(), [("known", Fate::Decided(1))]);
+        of_unwell.decided(0);
+        thread::spawn(move || of_later.decided(2)).join().unwrap();
+        drop(of_never);
+        let all = [("known", Fate::Decided(1)), ("later", Fate::Decided(2))];
+        assert_eq!(*told.lock(), [&all[..], &[("never", Fate::Unknown)]].concat());
+        assert_eq!(Arc::strong_count(&told), 1, "nothing is left of them");
+    }
+
+    #[test]
+    fn a_closure_is_told_of_a_value_of_a_session() {
+        let (front, told) = (Front::new(), Arc::new(Mutex::new(Vec::new())));
+        for number in [1, 2] {
+            let told = Arc::clone(&told);
+            let ticket = ticket_at(Arc::clone(&front), Number(number));
+            ticket.then(move |fate| told.lock().push(fate));
+        }
+        front.advance(Number(2));
+        assert_eq!(*told.lock(), [Fate::Decided(Number(1))]);
+        front.end(Number(2));
+        assert_eq!(*told.lock(), [Fate::Decided(Number(1)), Fate::Unknown]);
+        assert_eq!((Arc::strong_count(&told), Arc::strong_count(&front)), (1, 1));
     }
 
     #[test]

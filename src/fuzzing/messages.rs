@@ -2,7 +2,7 @@
 
 use super::bytes::Bytes;
 use crate::protocol::checkpoint::{
-    Checkpoint, Distance, Head, History, Limit, OpenValue, TrimPoint,
+    Checkpoint, Distance, Finished, Head, History, Limit, OpenValue, TrimPoint,
 };
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{
@@ -426,11 +426,21 @@ fn checkpoint(bytes: &mut Bytes<'_>) -> Entry {
         return whole.into_iter().next().unwrap_or(Entry::Noop);
     }
     if bytes.byte() < 128 {
-        return Limit { sessions: bytes.below(4).into() }.entry();
+        return remembered(bytes);
     }
     let count = 1 + u32::from(bytes.below(3));
     let piece = Piece { place: u32::from(bytes.below(3)) % count, count, series: 1 };
     Entry::Checkpoint { piece, bytes: value(bytes) }
+}
+
+/// How many sessions are remembered, or which ones have finished.
+fn remembered(bytes: &mut Bytes<'_>) -> Entry {
+    if bytes.chance() {
+        let count = bytes.below(4);
+        let sessions = (0..count).map(|_| (session(bytes), Number(bytes.number()))).collect();
+        return Finished { sessions }.entry();
+    }
+    Limit { sessions: bytes.below(4).into(), is_sparing: bytes.chance() }.entry()
 }
 
 /// Where the log may be trimmed below a checkpoint of `of`.

@@ -13,6 +13,32 @@ mod program;
 pub mod queue;
 mod speaker;
 
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use crate::clock::Moment;
+
 #[cfg(feature = "cli")]
 pub use self::program::{abort_on_panic, finish, say, start};
 pub use self::speaker::speak_as;
+
+/// Writes a log line in the form that `paxos` has: when, for whom, how bad, what. The thread of a
+/// role speaks for that role; any other thread speaks for `name`, such as `N1`. For the logger of a
+/// program that embeds nodes: `level` and `said` are those of a record of the crate `log`.
+///
+/// # Errors
+///
+/// As `out` has them.
+pub fn write_log_line(
+    out: &mut dyn Write,
+    name: &str,
+    level: &dyn Display,
+    said: &dyn Display,
+) -> io::Result<()> {
+    let moment = Moment::now();
+    match speaker::speaker() {
+        Some(node) => write!(out, "{moment} {node}")?,
+        None => write!(out, "{moment} {name}")?,
+    }
+    writeln!(out, " {level:5} {said}")
+}

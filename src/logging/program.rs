@@ -11,8 +11,8 @@ use env_logger::{Env, Target};
 
 use super::paced::Paced;
 use super::queue::LogQueue;
-use super::speaker;
-use crate::clock::{Clock, Moment};
+use super::write_log_line;
+use crate::clock::Clock;
 use crate::stdio;
 
 /// Only errors, warnings, and lines that a person waits for. `RUST_LOG` overrides it.
@@ -32,14 +32,7 @@ pub fn start(clock: Clock, name: String) {
     };
     let logger = env_logger::Builder::from_env(Env::default().default_filter_or(LOG_FILTER))
         .target(target)
-        .format(move |out, record| {
-            let moment = Moment::now();
-            match speaker::speaker() {
-                Some(node) => write!(out, "{moment} {node}")?,
-                None => write!(out, "{moment} {name}")?,
-            }
-            writeln!(out, " {:5} {}", record.level(), record.args())
-        })
+        .format(move |out, record| write_log_line(out, &name, &record.level(), record.args()))
         .build();
     let filter = logger.filter();
     // There is one logger a process, and this is the only place that sets it.
@@ -71,7 +64,7 @@ pub fn finish() {
 /// it would be deaf, or never end.
 pub fn abort_on_panic() {
     panic::set_hook(Box::new(|panic| {
-        say(&format!("this is a mistake in the program, and ends it: {panic}"));
+        say(&format!("this is a bug in paxos; please report it; the process ends: {panic}"));
         let trace = Backtrace::capture();
         if trace.status() == BacktraceStatus::Captured {
             say(&trace.to_string());
@@ -112,7 +105,7 @@ mod tests {
         let output = output.unwrap();
         assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("a mistake in the program, and ends it: "), "{said}");
+        assert!(said.contains("a bug in paxos; please report it; the process ends: "), "{said}");
         assert!(said.contains("of the test"), "{said}");
     }
 }

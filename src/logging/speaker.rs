@@ -14,7 +14,6 @@ pub fn speak_as(node: NodeId) {
 }
 
 /// The node for which this thread logs.
-#[cfg(feature = "cli")]
 pub(super) fn speaker() -> Option<NodeId> {
     SPEAKER.get()
 }

@@ -1,4 +1,5 @@
-//! Where labels go: each has a few places, and takes the first that hits nothing.
+//! Where labels go: each has a few places, and takes the first that hits nothing, or else the one
+//! that hides the least.
 
 use super::svg::{Style, Svg};
 use super::words::{self, Span};
@@ -27,6 +28,16 @@ impl Rect {
             && other.x < self.x + self.width
             && self.y < other.y + other.height
             && other.y < self.y + self.height
+    }
+
+    /// The area that both have.
+    fn shared(&self, other: &Rect) -> f64 {
+        let along = |from: f64, length: f64, other: f64, other_length: f64| {
+            (from + length).min(other + other_length) - from.max(other)
+        };
+        let width = along(self.x, self.width, other.x, other.width);
+        let height = along(self.y, self.height, other.y, other.height);
+        width.max(0.0) * height.max(0.0)
     }
 }
 
@@ -108,7 +119,13 @@ impl Ground {
             Rect { x: left - 2.0, y: y - size + 0.5, width: width + 4.0, height: size + 3.0 }
         };
         let free = label.places.iter().find(|at| self.is_free(&spot(**at), label.is_optional));
-        let Some(at) = free.or(label.places.first()) else { return };
+        let least_hidden = || {
+            let hidden = |at: &(f64, f64)| -> f64 {
+                self.taken.iter().map(|taken| taken.shared(&spot(*at))).sum()
+            };
+            label.places.iter().min_by(|one, other| hidden(one).total_cmp(&hidden(other)))
+        };
+        let Some(at) = free.or_else(least_hidden) else { return };
         if free.is_none() {
             if label.is_optional {
                 return;
@@ -126,5 +143,41 @@ impl Ground {
             chip(svg, Rect { x: left + 4.0, y: at.1 - 9.6, width, height: 12.0 }, &text, ballot);
             left += width + 4.0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(places: &[(f64, f64)]) -> (Ground, Rect) {
+        let mut ground = Ground {
+            taken: vec![
+                Rect { x: 0.0, y: 0.0, width: 200.0, height: 20.0 },
+                Rect { x: 0.0, y: 33.0, width: 100.0, height: 20.0 },
+            ],
+            ..Ground::default()
+        };
+        let label = Label {
+            places: places.to_vec(),
+            lies: Lies::After,
+            text: "Accepted 1".into(),
+            size: 10.0,
+            class: "muted",
+            reports: Vec::new(),
+            is_optional: false,
+        };
+        ground.put(&mut Svg::default(), &label, |_, _, _, _| {});
+        let place = *ground.taken.last().unwrap();
+        (ground, place)
+    }
+
+    #[test]
+    fn a_label_goes_where_nothing_is_or_hides_the_least() {
+        let (ground, place) = put(&[(10.0, 12.0), (10.0, 80.0)]);
+        assert_eq!((ground.clashes, place.y > 60.0), (0, true));
+        // The first is all on one of them; the others on a part of one each.
+        let (ground, place) = put(&[(10.0, 12.0), (10.0, 36.0), (10.0, 25.0), (10.0, 45.0)]);
+        assert_eq!((ground.clashes, place.y), (1, 25.0 - 10.0 + 0.5));
     }
 }

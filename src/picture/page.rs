@@ -138,7 +138,7 @@ impl<'a> Data<'a> {
         }
         let text = self.word(text);
         let kind = Kind::ALL.iter().position(|kind| *kind == message.kind())?;
-        // Of several sessions, or as what: an answer has the ballot of who leads.
+        // Of several sessions, or as what: an answer has the ballot of the leader.
         let ballot = words::ballot(message).or_else(|| self.office(sent, from));
         let asker = words::asker(message).map(|id| self.node(NodeId::new(Role::Proposer, id)));
         let spans = words::instances(message);

@@ -563,6 +563,7 @@ impl Actor for Acceptor {
             ballot: Some(self.promised).filter(|ballot| *ballot > Ballot::ZERO),
             leader: self.hearing.leader(now, &self.settings),
             accepted: Some(self.accepted_len()),
+            trimmed: Some(self.trimmed),
             full: self.room > Room::Ample,
             ..Figures::default()
         }
@@ -572,7 +573,8 @@ impl Actor for Acceptor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::Entry;
+    use crate::protocol::checkpoint::{Distance, TrimPoint};
+    use crate::protocol::types::{AssignedBy, Entry, LogTime, Number, Origin, Session, Value};
 
     /// A trimmed instance is answered like a stored one; the promise in the Accept is stored even
     /// so.
@@ -772,6 +774,54 @@ mod tests {
         let expected = (1..=200).map(|instance| (instance, 1 + u32::from(instance > 100)));
         assert_eq!(reported, expected.collect::<Vec<_>>());
         assert!(bursts.len() > 1 && bursts.iter().all(|pages| (1..=2).contains(pages)));
+    }
+
+    /// A history says where a new leader begins, unless it must tell who won an instance.
+    #[test]
+    fn a_promise_leaves_out_what_a_new_leader_need_not_read_and_says_so() {
+        let settings = Settings { hold_bytes: Some(1 << 20), ..Settings::default() };
+        let mut acceptor = Acceptor::new(1, 1, settings);
+        let entry = |entry: Entry, from| {
+            let entries = vec![entry].into();
+            let (watermark, chosen, full) = (Instance(1), Few::new(), false);
+            let (ballot, from) = (ballot(1, 1), Instance(from));
+            Message::Accept(Accept { ballot, watermark, chosen, full, from, entries })
+        };
+        let naming = |keep| {
+            let (of, back) = (Instance(keep), Distance::default());
+            let points = vec![TrimPoint { of, keep: of, back }];
+            History { of: Instance(90), written: LogTime::NONE, points }.entry()
+        };
+        turn(&mut acceptor, [accept(ballot(1, 1), 1, 100)]);
+        let begins = |acceptor: &mut Acceptor, round| {
+            let fx = turn(acceptor, [prepare(ballot(round, 2))]);
+            let said = fx.send.into_iter().find_map(|(_, message)| match message {
+                Message::Promise(Promise { trimmed, accepted, .. }) => Some((trimmed, accepted)),
+                _ => None,
+            });
+            let (trimmed, accepted) = said.expect("it promises");
+            (trimmed.0, accepted[0].page.from.0)
+        };
+        let known = |acceptor: &mut Acceptor| {
+            let run = Run::new(Instance(1), Instance(2));
+            let (of, again, known) = (1, false, Instance(1));
+            let (mut fx, node) = (Effects::new(), NodeId::new(Role::Learner, 1));
+            let recall = Message::Recall(Recall { of, again, known, run });
+            acceptor.on_message(Time::ZERO, Sender { node, boot: 1 }, recall, &mut fx);
+            fx.read[0].known.0
+        };
+        turn(&mut acceptor, [entry(naming(60), 101)]);
+        // A leader that names an older place takes nothing back.
+        turn(&mut acceptor, [entry(naming(40), 102)]);
+        assert_eq!((begins(&mut acceptor, 2), known(&mut acceptor)), ((60, 60), 60));
+        let session = Session { client: 1, boot: 1 };
+        let origin = Origin::new(session, Number(1), AssignedBy::Client);
+        let value = Entry::Value { origin, value: Value::new(b"asked for") };
+        let Message::Accept(asked) = entry(value, 103) else { unreachable!() };
+        turn(&mut acceptor, [Message::Accept(Accept { ballot: ballot(2, 2), ..asked })]);
+        assert_eq!((begins(&mut acceptor, 3), known(&mut acceptor)), ((1, 1), 60));
+        acceptor.forget(Instance(104));
+        assert_eq!(acceptor.takes_up_at(), Instance(104));
     }
 
     #[test]

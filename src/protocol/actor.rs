@@ -109,6 +109,8 @@ pub struct Effects {
     /// How many of the messages in `send` repeat a question that was not answered. For counters
     /// only.
     pub sent_again: u64,
+    /// How many sessions of clients a learner has forgotten in this turn. For counters only.
+    pub sessions_forgotten: u64,
     /// Instances that a quorum has accepted in this turn, by how long they were in flight. For
     /// metrics only.
     pub flights: Vec<Flight>,
@@ -152,6 +154,7 @@ impl Effects {
         self.deliver.clear();
         self.ignored.clear();
         self.sent_again = 0;
+        self.sessions_forgotten = 0;
         self.flights.clear();
         self.halt = None;
     }
@@ -166,6 +169,7 @@ impl Effects {
             && self.deliver.is_empty()
             && self.ignored.is_empty()
             && self.sent_again == 0
+            && self.sessions_forgotten == 0
             && self.flights.is_empty()
             && self.halt.is_none()
     }
@@ -267,6 +271,9 @@ pub enum Halt {
     CutOff(Instance),
     /// A learner went on from a snapshot of another log, from before the cluster lost its data.
     Foreign,
+    /// The state that a learner's application has kept by itself has everything below this
+    /// instance, and so much was never decided.
+    Ahead(Instance),
     /// A later release has written something into the log that must be understood, and this one
     /// does not know it: a learner would deliver something else, a proposer assign by other rules.
     Unknown(UnknownKind),

@@ -310,7 +310,10 @@ mod tests {
                 Occurrence::Skipped => "s",
                 Occurrence::Ended => "e",
                 Occurrence::Noop => ".",
-                Occurrence::Checkpoint(_) | Occurrence::History(_) | Occurrence::Limit(_) => "c",
+                Occurrence::Checkpoint(_)
+                | Occurrence::History(_)
+                | Occurrence::Limit(_)
+                | Occurrence::Finished(_) => "c",
             };
             fates += &letter.repeat(page.entries.len());
         });

@@ -529,7 +529,7 @@ mod tests {
         let (mut fx, mut held) = (Effects::new(), DecidedLog::new());
         (1..=10).for_each(|instance| decide(&mut held, instance));
         catch_up.on_timer(Time(5000), &held, None, &settings, &mut fx);
-        assert_eq!(fx.send[0].0, To::Node(source), "who has answered is asked again");
+        assert_eq!(fx.send[0].0, To::Node(source), "a process that has answered is asked again");
         catch_up.on_decide();
         assert_eq!(answer(&mut catch_up, 6000, 60), retry, "most of it has come");
         catch_up.on_decide();

@@ -33,16 +33,19 @@
 //! application's state.
 //!
 //! A [`Limit`] stands in the log in the same way, as a checkpoint of one piece, and says how many
-//! sessions are remembered. It is not part of a checkpoint, which has tens of bytes for each
-//! session: where many clients come and go, limits are frequent, and checkpoints need not be.
+//! sessions are remembered; [`Finished`] says which of them want nothing more. They are not part of
+//! a checkpoint, which has tens of bytes for each session: where many clients come and go, limits
+//! are frequent, and checkpoints need not be.
 //!
 //! `kinds` says what a process does that meets a kind it does not know.
 
 mod history;
 mod kinds;
+mod remembered;
 
 pub use self::history::{Distance, History, TrimPoint};
-pub use self::kinds::{UnknownKind, must_be_understood, unknown_kind};
+pub use self::kinds::{UnknownKind, kind_name, must_be_understood, unknown_kind};
+pub use self::remembered::{Finished, Limit};
 
 use super::entries::{EntryRef, put_number, read_number};
 use super::sessions::Position;
@@ -60,6 +63,8 @@ const UNTIMED: u64 = 1;
 const LIMIT: u64 = 2;
 const CHECKPOINT: u64 = 3;
 const HISTORY: u64 = 4;
+const FINISHED: u64 = 5;
+const SPARING_LIMIT: u64 = 6;
 
 /// What a checkpoint says about the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,30 +190,6 @@ impl Checkpoint {
         });
         let open = open.collect::<Option<_>>()?;
         bytes.is_empty().then_some(Checkpoint { head, name, sessions, horizon, open })
-    }
-}
-
-/// How many sessions are remembered from here on; a leader writes it when there are more. See
-/// `sessions`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Limit {
-    /// How many.
-    pub sessions: u64,
-}
-
-impl Limit {
-    /// The limit as an entry.
-    pub fn entry(self) -> Entry {
-        let mut bytes = Vec::new();
-        [MARK, LIMIT, self.sessions].into_iter().for_each(|number| put_number(number, &mut bytes));
-        single(&bytes)
-    }
-
-    /// The limit that `entry` is, if it is one.
-    pub fn of(entry: EntryRef<'_>) -> Option<Limit> {
-        let mut bytes = alone(entry, LIMIT)?;
-        let sessions = take(&mut bytes)?;
-        bytes.is_empty().then_some(Limit { sessions })
     }
 }
 
@@ -396,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_limit_is_a_piece_and_no_checkpoint() {
-        let limit = Limit { sessions: 4096 };
+        let limit = Limit { sessions: 4096, is_sparing: false };
         let entry = limit.entry();
         assert_eq!(Limit::of(entry.borrowed()), Some(limit));
         assert_eq!(head(entry.borrowed()), None);

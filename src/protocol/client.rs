@@ -68,6 +68,8 @@ pub struct Client {
     ended: bool,
     /// Whether the cluster has forgotten the session: any fate unknown by now stays unknown.
     is_forgotten: bool,
+    /// Whether to tell the leader when nothing more will be requested.
+    takes_leave: bool,
     tally: ClientTally,
     /// The ballot of the last leader heard of.
     leader: Ballot,
@@ -99,6 +101,8 @@ pub struct Client {
     served: Time,
     /// When a leader last answered a request rather than a plea.
     asked: Time,
+    /// When it was last logged that no leader answers, and whether one has answered since.
+    told_unserved: (Option<Time>, bool),
     pleading: Pleading,
 }
 
@@ -164,6 +168,7 @@ impl Client {
             held_up: None,
             ended: false,
             is_forgotten: false,
+            takes_leave: assignment == Assignment::Leader,
             tally: ClientTally::default(),
             leader: Ballot::ZERO,
             followed: Followed::default(),
@@ -182,6 +187,7 @@ impl Client {
             settings,
             served: Time::ZERO,
             asked: Time::ZERO,
+            told_unserved: (None, false),
             pleading: Pleading::default(),
         }
     }
@@ -217,11 +223,6 @@ impl Client {
             Assignment::Leader => parts_of(value_bytes, self.part_bytes),
             Assignment::Client { .. } => 1,
         }
-    }
-
-    /// Whether the cluster has forgotten the session: any fate unknown by now stays unknown.
-    pub fn is_forgotten(&self) -> bool {
-        self.is_forgotten
     }
 
     /// What became of the values so far.
@@ -461,13 +462,6 @@ impl Client {
         To::Node(NodeId::new(Role::Proposer, self.leader.proposer))
     }
 
-    /// When something must be sent again, if nothing happens before.
-    fn deadline(&self) -> Option<Time> {
-        let asks = self.opening.opened().is_none();
-        let opening = self.opening.deadline(self.timeout(), self.settings.retry_max);
-        [self.deadlines.first(), opening.filter(|_| asks)].into_iter().flatten().min()
-    }
-
     /// Sends what is unsent, in runs that fit a datagram.
     fn send_unsent(&mut self, now: Time, fx: &mut Effects) {
         let from = usize::try_from(self.unsent.0.saturating_sub(self.front.0));
@@ -610,7 +604,9 @@ impl Actor for Client {
         self.fill_window();
         self.give_up_trimmed();
         self.tell_full(now);
+        self.tell_unserved(now);
         self.send_unsent(now, fx);
+        self.take_leave(fx);
         if self.window.is_empty() {
             self.deadlines.clear();
             if self.armed.take().is_some() {
@@ -623,6 +619,10 @@ impl Actor for Client {
             fx.set_timer(Timer::RetryRequest, deadline);
         }
         self.pleading.on_turn_end(now, self.unserved_since(), &self.settings, fx);
+    }
+
+    fn on_stop(&mut self, _now: Time, _fx: &mut Effects) {
+        self.ended = true;
     }
 
     fn version(&self, now: Time) -> Version {
@@ -929,6 +929,37 @@ mod tests {
         acknowledge(&mut client, Time::ZERO, rest);
         assert_eq!(client.tally(), ClientTally { asked: 3, delivered: 2, lost: 1, trimmed: 0 });
         assert!(client.is_finished());
+    }
+
+    /// What a client says last: its numbers end here. It says so once, and only if the session ends
+    /// with it and everything of it was delivered.
+    #[test]
+    fn it_takes_leave_once_when_all_is_decided_and_nobody_goes_on() {
+        let end = |client: &mut Client| {
+            client.on_input(Time::ZERO, Input::End, &mut Effects::new());
+            let first = Told { delivered: runs(&[(1, 3)]), ..ack() };
+            assert_eq!(acknowledge(client, Time::ZERO, first), [], "one is still open");
+            let last = Told { delivered: runs(&[(3, 4)]), ..ack() };
+            let said = acknowledge(client, Time::ZERO, last.clone());
+            assert!(client.is_finished());
+            assert_eq!(acknowledge(client, Time::ZERO, last), []);
+            said
+        };
+        assert_eq!(end(&mut client(3).0), [(4, 0)]);
+        assert_eq!(end(&mut client(3).0.resumable()), []);
+
+        let (mut lost, _) = client(1);
+        acknowledge(&mut lost, Time::ZERO, Told { lost: runs(&[(1, 2)]), ..ack() });
+        assert!(lost.is_finished(), "its session has ended already");
+        let mut fx = Effects::new();
+        lost.on_turn_end(Time::ZERO, &mut fx);
+        assert_eq!(sent(&fx), []);
+
+        // Without a value no session was opened.
+        let mut silent = Client::new(SESSION, Assignment::Leader, Settings::default());
+        silent.on_input(Time::ZERO, Input::End, &mut fx);
+        silent.on_turn_end(Time::ZERO, &mut fx);
+        assert_eq!((silent.is_finished(), sent(&fx)), (true, Vec::new()));
     }
 
     #[test]

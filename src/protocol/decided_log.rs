@@ -19,7 +19,7 @@ pub use trimming::LetsGo;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::assembly::{Assembled, AssemblyLimits, Taken};
-use super::checkpoint::{Checkpoint, Head, History, Limit, UnknownKind};
+use super::checkpoint::{Checkpoint, Finished, Head, History, UnknownKind};
 use super::entries::{Entries, EntryRef};
 use super::figures::Figures;
 use super::message::Progress;
@@ -92,8 +92,10 @@ pub enum Occurrence {
     Checkpoint(Head),
     /// Where the log may be trimmed, according to the leader that wrote the checkpoint before it.
     History(History),
-    /// The number of sessions that are remembered; others may have been forgotten.
-    Limit(Limit),
+    /// A limit of how many sessions are remembered, by which this many were forgotten.
+    Limit(u64),
+    /// Sessions that request nothing more; those of which it is true have ended.
+    Finished(Finished),
 }
 
 impl DecidedLog {

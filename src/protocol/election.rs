@@ -443,21 +443,23 @@ impl Election {
             && now.since(peer.advanced) < self.pace.timeout
     }
 
-    /// Whether a proposer that stands by knows of more decisions than this one.
-    fn is_behind(&self, now: Time) -> bool {
+    /// The other proposers that are heard, by id.
+    fn live_peers(&self, now: Time) -> impl Iterator<Item = (u32, &Peer)> {
+        // A standby announces itself every third interval.
         let memory = self.pace.timeout.max(self.pace.interval * 7);
-        let mut peers = self.peers.values();
-        peers.any(|peer| peer.is_ahead && now.since(peer.advanced) < memory)
+        let others = self.peers.iter().filter(|((id, _), _)| *id != self.me);
+        let live = others.filter(move |(_, peer)| now.since(peer.advanced) < memory);
+        live.map(|((id, _), peer)| (*id, peer))
+    }
+
+    /// Whether another proposer knows of more decisions than this one.
+    fn is_behind(&self, now: Time) -> bool {
+        self.live_peers(now).any(|(_, peer)| peer.is_ahead)
     }
 
     fn quorate_peers(&self, now: Time) -> impl Iterator<Item = (u32, Standing)> {
-        // A standby announces itself every third interval.
-        let memory = self.pace.timeout.max(self.pace.interval * 7);
-        let peers = self.peers.iter().filter(move |((id, _), peer)| {
-            let is_alive = now.since(peer.advanced) < memory;
-            *id != self.me && peer.announcement.quorate && is_alive
-        });
-        peers.map(|((id, _), peer)| (*id, peer.announcement.standing))
+        let quorate = self.live_peers(now).filter(|(_, peer)| peer.announcement.quorate);
+        quorate.map(|(id, peer)| (id, peer.announcement.standing))
     }
 
     fn willing_peers(&self, now: Time) -> impl Iterator<Item = u32> {

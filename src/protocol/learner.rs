@@ -8,6 +8,7 @@
 //! a leader-assigned value is delivered depends on everything before it.
 
 mod fetching;
+mod holding;
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
 mod snapshots;
@@ -19,7 +20,6 @@ use log::{error, info, warn};
 use self::snapshots::Snapshots;
 use super::actor::{Actor, Delivery, Effects, Halt, Ignored, Input};
 use super::catch_up::{self, Answer};
-use super::checkpoint::Checkpoint;
 use super::decided_log::{Contradiction, LetsGo, Occurrence};
 use super::figures::Figures;
 use super::leading_learner::{LeadingLearner, NextStep};
@@ -64,6 +64,9 @@ pub struct Learner {
     /// It went on from a snapshot, and no leader has named this log yet: the snapshot may be from
     /// before the cluster lost its data, and until that is ruled out nobody may read its state.
     may_be_foreign: bool,
+    /// Everything below it is in the application's own state, which says so; none once it is known
+    /// that as much was decided.
+    holds: Option<Instance>,
     election: LeadingLearner,
     leads: bool,
     log: DecidedLog,
@@ -116,6 +119,7 @@ impl Learner {
             begins_anywhere: true,
             is_cut_off: false,
             may_be_foreign: false,
+            holds: None,
             snapshots: None,
             reads: Reads::new(boot),
             fetching: None,
@@ -138,17 +142,6 @@ impl Learner {
     #[must_use]
     pub fn with_snapshots(self, kind: StateKind) -> Self {
         Learner { snapshots: Some(Snapshots::new(kind)), ..self }
-    }
-
-    /// The same, going on from a snapshot: it hands out what lies above.
-    #[must_use]
-    pub fn restored(mut self, kind: StateKind, checkpoint: Checkpoint) -> Self {
-        (self.begins, self.begins_anywhere) = (Some(checkpoint.head.of), false);
-        self.snapshots = Some(Snapshots::of(kind, checkpoint.head));
-        self.may_be_foreign = true;
-        self.log.restore(checkpoint);
-        self.log.take_up();
-        self
     }
 
     /// Its id.
@@ -223,7 +216,7 @@ impl Learner {
         let is_fresh = self.log.watermark() == Instance::FIRST;
         let Some(instance) = self.log.take_up() else { return };
         if is_fresh && self.begins_anywhere {
-            let what = "what was decided below is removed";
+            let what = "everything below is removed";
             info!(target: "paxos::report", "begins with instance {instance}: {what}");
             self.begins = Some(instance);
         }
@@ -264,7 +257,8 @@ impl Learner {
                 | Occurrence::Skipped
                 | Occurrence::Ended
                 | Occurrence::Noop
-                | Occurrence::Limit(_) => {}
+                | Occurrence::Finished(_) => {}
+                Occurrence::Limit(count) => fx.sessions_forgotten += count,
                 Occurrence::Checkpoint(_) => passed = passed.max(Some(LogTime::NONE)),
                 Occurrence::History(history) => passed = passed.max(Some(history.written)),
             }
@@ -466,6 +460,7 @@ impl Learner {
 impl Actor for Learner {
     fn on_start(&mut self, now: Time, fx: &mut Effects) {
         self.send_heartbeat(now, fx);
+        self.question_holding();
         fx.set_timer(Timer::Election, now + self.settings.heartbeat_interval);
     }
 
@@ -539,6 +534,7 @@ impl Actor for Learner {
             Timer::Heartbeat => {
                 self.send_heartbeat(now, fx);
                 self.report_snapshots(now, fx);
+                self.question_holding();
             }
             Timer::Election => self.on_election(now, fx),
             Timer::Fetch => self.on_fetch_timer(now, fx),
@@ -612,6 +608,7 @@ impl Actor for Learner {
             self.log.watermark()
         };
         self.reads.on_turn_end(now, handed_out, &self.settings, fx);
+        self.check_holding(fx);
     }
 
     fn version(&self, now: Time) -> Version {
@@ -641,6 +638,7 @@ impl Actor for Learner {
             leads: self.leads,
             leader: self.leader(now),
             missing: self.catch_up.lag(&self.log),
+            durable: self.snapshots.as_ref().map(Snapshots::durable),
             ..self.log.figures()
         }
     }

@@ -45,6 +45,12 @@
 //!   C1 --- Request (no values) ---> P1 --- RequestAck (everything below this is decided) ---> C1
 //! ```
 //!
+//! Done with it, after the last value is decided:
+//!
+//! ```text
+//!   C1 --- Request (no values, and where the session was opened) ---> P1
+//! ```
+//!
 //! Refusing, and catching up:
 //!
 //! ```text
@@ -80,12 +86,12 @@ pub use self::interest::Interest;
 pub use self::phase1::{AcceptedPage, Prepare, Promise};
 pub use self::reading::{ReadReply, ReadRequest};
 pub use self::recalling::{Recall, Recalled, Voted};
-pub use self::snapshot::{Chunk, Durable, Fetch, LaterForm, SnapshotName, StateKind};
+pub use self::snapshot::{Chunk, Durable, Fetch, LaterForm, Needed, SnapshotName, StateKind};
 
 use super::entries::Entries;
 use super::types::{
-    AssignedBy, Ballot, Counted, Few, Instance, NodeId, Number, RUN_BYTES_MAX, Role, Run, Session,
-    TOLD_BYTES_MAX, Time, To, Value,
+    AssignedBy, Ballot, Counted, Few, Instance, NodeId, Number, Origin, RUN_BYTES_MAX, Role, Run,
+    Session, TOLD_BYTES_MAX, Time, To, Value,
 };
 use super::versions::{Version, Versions};
 
@@ -120,22 +126,33 @@ pub enum Message {
 }
 
 /// Client to proposers: decide these values. The session is the sender's. Without values it asks
-/// where the log is, before the session is opened (`sessions`).
+/// where the log is, before the session is opened, or says that nothing more is requested
+/// (`sessions`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Request {
     /// Who gives the values their instances.
     pub assignment: Assignment,
-    /// The number of the first value; the others follow it.
+    /// The number of the first value; the others follow it. Without values: of the next one.
     pub from: Number,
     /// The first number whose fate the client does not know, at most `from`. A leader that lacks a
     /// number below it has missed something that another leader decided.
     pub front: Number,
-    /// Where the log was when the session was opened; [`Origin::UNSTAMPED`](super::types::Origin)
-    /// if it was not opened yet, or asks for instances.
+    /// Where the log was when the session was opened; [`Origin::UNSTAMPED`] if it was not opened
+    /// yet, or asks for instances.
     pub opened: Instance,
     /// The values in the form of entries: consecutive numbers of the session, from `from`, with its
     /// way of assignment.
     pub entries: Entries,
+}
+
+impl Request {
+    /// Whether the client has what it wanted, and requests nothing from [`Request::from`] on. It
+    /// says so once, and is not answered.
+    pub fn is_last(&self) -> bool {
+        self.entries.is_empty()
+            && self.assignment == Assignment::Leader
+            && self.opened != Origin::UNSTAMPED
+    }
 }
 
 /// How a client wants its values placed; the same for its entire session.

@@ -25,7 +25,7 @@ pub use super::{
     proposer::{
         Proposer, fetchers::Fetchers, incarnations::Incarnations, intake::Queues, keepers::Keepers,
         leadership::Leadership, members::Members, notes::Notes, phase1::Attempt, phase2::Phase2,
-        telling::News,
+        retention::Retention, telling::News,
     },
     quorum::{Quorum, Tally},
     reads::Reads,
@@ -49,7 +49,8 @@ pub use super::{
         fetchers::mistakes::Fetchers, incarnations::mistakes::Incarnations,
         intake::mistakes::Queues, keepers::mistakes::Keepers, leadership::mistakes::Leadership,
         members::mistakes::Members, mistakes::Proposer, notes::mistakes::Notes,
-        phase1::mistakes::Attempt, phase2::mistakes::Phase2, telling::mistakes::News,
+        phase1::mistakes::Attempt, phase2::mistakes::Phase2, retention::mistakes::Retention,
+        telling::mistakes::News,
     },
     quorum::mistakes::{Quorum, Tally},
     reads::mistakes::Reads,

@@ -111,7 +111,7 @@ impl Reads {
 
     /// All reads up to number `last` have come.
     pub fn on_read(&mut self, last: u64) {
-        self.waiting = Some(last);
+        self.waiting = self.waiting.max(Some(last));
     }
 
     /// An acceptor says where the part of the log ends that it has accepted.

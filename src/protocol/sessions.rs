@@ -11,16 +11,21 @@
 //!    stands in the entry of its number 1, and in each of the client's requests. Values that the
 //!    client requests later can only be decided at `opened` or above.
 //! 2. Which sessions are forgotten is a function of the log. Each position remembers the instance
-//!    of the last number that was delivered, `last`. A [`Limit`](super::checkpoint::Limit), which a
+//!    of the last number that was delivered, `last`. A [`Limit`], which a
 //!    leader writes into the log when there are a quarter more sessions than its setting allows,
 //!    says how many stay. Every process that passes it keeps those with the highest `last`; no two
-//!    have the same. So processes with different settings still agree.
+//!    have the same. But those that have ended are forgotten before others, unless they are among
+//!    the newest of all, half as many as stay: a client that is done says so, and a leader writes
+//!    it into the log ([`Finished`](super::checkpoint::Finished)). So a client that requests
+//!    something once a day outlasts any number of others that come, finish and go. Processes with
+//!    different settings still agree.
 //! 3. When a session is forgotten, the `horizon` rises above its stamp. A session begins, at number
 //!    1, if it is not known and its stamp is at the horizon or above. So a forgotten session never
 //!    begins again, and a session that begins was never forgotten.
 //! 4. A session that was opened and has not begun when the horizon passes its stamp never begins
-//!    either. That takes a client that sends nothing while as many others as the limit allows
-//!    request something: the horizon is at most one above the lowest `last` that is remembered.
+//!    either. That takes a client that sends nothing while half as many others as the limit allows
+//!    request something: so many are never forgotten by it, those with the highest `last`, and the
+//!    horizon is at most one above a `last` of the others.
 //! 5. Nobody can tell how far a forgotten session had come, so its client is told that nothing
 //!    more is known, rather than that anything was lost. That answer is final: an unknown session
 //!    with a stamp below the horizon stays unknown (3), for every process that has passed the
@@ -36,6 +41,7 @@ pub mod mistakes;
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
+use super::checkpoint::Limit;
 use super::types::{Instance, Number, Origin, Session};
 
 /// Where delivery is in a session.
@@ -124,21 +130,31 @@ impl Sessions {
         }
     }
 
-    /// Forgets all sessions but the `count` that had something delivered last. Returns the
-    /// forgotten ones.
-    pub fn forget_all_but(&mut self, count: usize) -> Vec<Session> {
+    /// Forgets as many sessions as `limit` says. Returns them.
+    pub fn forget(&mut self, limit: Limit) -> Vec<Session> {
+        let count = usize::try_from(limit.sessions).unwrap_or(usize::MAX);
         let Some(surplus) = self.positions.len().checked_sub(count).filter(|more| *more > 0) else {
             return Vec::new();
         };
-        let age = |(session, position): (&Session, &Position)| (position.last, *session);
-        let mut by_age: Vec<(Instance, Session)> = self.positions.iter().map(age).collect();
-        by_age.sort_unstable();
-        by_age.truncate(surplus);
-        for (_, session) in &by_age {
+        let mut forgotten = self.by_age();
+        if limit.is_sparing {
+            let (older, _) = forgotten.split_at_mut(self.positions.len() - count / 2);
+            older.sort_by_key(|session| !self.positions[session].has_ended);
+        }
+        forgotten.truncate(surplus);
+        for session in &forgotten {
             if let Some(position) = self.positions.remove(session) {
                 self.horizon = self.horizon.max(Instance(position.opened.0.saturating_add(1)));
             }
         }
+        forgotten
+    }
+
+    /// All sessions; first the one that had nothing delivered for longest.
+    fn by_age(&self) -> Vec<Session> {
+        let age = |(session, position): (&Session, &Position)| (position.last, *session);
+        let mut by_age: Vec<(Instance, Session)> = self.positions.iter().map(age).collect();
+        by_age.sort_unstable();
         by_age.into_iter().map(|(_, session)| session).collect()
     }
 }
@@ -152,7 +168,7 @@ impl Default for Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::checkpoint::Limit;
+    use crate::protocol::checkpoint::Finished;
     use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
     use crate::protocol::segments::Page;
     use crate::protocol::types::{AssignedBy, Counted, Entry, Part, Run, Value};
@@ -177,6 +193,8 @@ mod tests {
                 Occurrence::Delivered => "d",
                 Occurrence::Skipped => "s",
                 Occurrence::Limit(_) => "l",
+                Occurrence::Finished(_) => "f",
+                Occurrence::Ended => "e",
                 other => panic!("{other:?}"),
             };
             fates += &letter.repeat(page.entries.len());
@@ -185,7 +203,30 @@ mod tests {
     }
 
     fn limit(sessions: u64) -> Entry {
-        Limit { sessions }.entry()
+        Limit { sessions, is_sparing: false }.entry()
+    }
+
+    fn sparing(sessions: u64) -> Entry {
+        Limit { sessions, is_sparing: true }.entry()
+    }
+
+    /// These clients have finished, each with the number above its last.
+    fn finished(clients: &[(u32, u64)]) -> Entry {
+        let said = |(client, next): &(u32, u64)| (session(*client), Number(*next));
+        Finished { sessions: clients.iter().map(said).collect() }.entry()
+    }
+
+    /// A log of these entries of client 1, behind which a value in parts of it is open.
+    fn with_open(mut entries: Vec<Entry>) -> DecidedLog {
+        let number = Number::FIRST.plus(entries.len() as u64);
+        let origin = Origin::new(session(1), number, AssignedBy::Leader).stamped(Instance(1));
+        let (part, bytes) = (Part::First { value_bytes: 100 }, Value::new(&[b'p'; 50]));
+        entries.push(Entry::Part { origin, part, bytes });
+        let mut log = DecidedLog::new();
+        let page = Page { from: log.end(), entries: entries.into() };
+        log.decide(page, |_| {}).expect("it is new");
+        log.deliver(|_, _| {});
+        log
     }
 
     /// Four sessions, the second of which was active last; two are kept.
@@ -226,6 +267,80 @@ mod tests {
         assert_eq!(fates(&mut DecidedLog::new(), vec![value(7, 1, 0), value(7, 2, 0)]), "dd");
     }
 
+    /// Client 1 was there first, and has said nothing since; six others came after it.
+    fn crowd() -> DecidedLog {
+        let mut log = DecidedLog::new();
+        let entries = (1..=7).map(|client| value(client, 1, client.into())).collect();
+        assert_eq!(fates(&mut log, entries), "ddddddd");
+        log
+    }
+
+    #[test]
+    fn sessions_that_have_finished_are_forgotten_before_others() {
+        let mut log = crowd();
+        let entries = vec![finished(&[(2, 2), (3, 2)]), sparing(5)];
+        assert_eq!(fates(&mut log, entries), "fl");
+        assert!(log.has_forgotten(session(2), Instance(2)));
+        assert!(log.has_forgotten(session(3), Instance(3)));
+        // The idle one goes on, and a forgotten one never begins again.
+        assert_eq!(fates(&mut log, vec![value(1, 2, 0), value(2, 1, 2)]), "ds");
+
+        // For a limit of version 8, age alone counts.
+        let mut log = crowd();
+        assert_eq!(fates(&mut log, vec![finished(&[(2, 2), (3, 2)]), limit(5)]), "fl");
+        assert!(log.has_forgotten(session(1), Instance(1)));
+        assert!(!log.has_forgotten(session(3), Instance(3)));
+    }
+
+    /// However many there are by the time a limit is written, the one that is idle stays.
+    #[test]
+    fn a_late_limit_spares_as_well() {
+        let mut log = DecidedLog::new();
+        let entries = (1..=40).map(|client| value(client, 1, client.into())).collect();
+        fates(&mut log, entries);
+        let all: Vec<(u32, u64)> = (2..=40).map(|client| (client, 2)).collect();
+        assert_eq!(fates(&mut log, vec![finished(&all), sparing(8)]), "fl");
+        assert_eq!((log.session_count(), log.has_forgotten(session(1), Instance(1))), (8, false));
+    }
+
+    /// A client that has opened its session and requests its first value now must not be refused
+    /// because another one has come and gone meanwhile.
+    #[test]
+    fn of_those_that_were_active_last_nobody_goes_first() {
+        let mut log = crowd();
+        let entries = vec![finished(&[(6, 2), (7, 2)]), sparing(5)];
+        assert_eq!(fates(&mut log, entries), "fl");
+        assert!(log.has_forgotten(session(1), Instance(1)));
+        assert!(log.has_forgotten(session(2), Instance(2)));
+        assert_eq!(fates(&mut log, vec![value(8, 1, 4), value(9, 1, 2)]), "ds");
+        assert_eq!(fates(&mut log, vec![sparing(1)]), "l");
+        assert_eq!((log.session_count(), log.has_forgotten(session(8), Instance(4))), (1, false));
+    }
+
+    /// Two processes that hold the same log know the same, so what a leader wrote that knew less
+    /// than the log must not end a session.
+    #[test]
+    fn a_session_that_has_come_elsewhere_does_not_finish() {
+        let mut log = crowd();
+        let said = finished(&[(1, 1), (2, 3), (9, 2), (3, 2), (3, 2)]);
+        let entries = vec![said, value(1, 2, 0), value(2, 2, 0), value(3, 2, 0), value(9, 1, 8)];
+        assert_eq!(fates(&mut log, entries), "fdded");
+        assert!(log.has_ended(session(3)) && !log.has_ended(session(1)));
+        assert_eq!(log.next_number(session(3)), Number(2));
+        // What was delivered before is not delivered again.
+        assert_eq!(fates(&mut log, vec![value(3, 1, 3)]), "s");
+    }
+
+    /// A client that says it has finished within a value leaves nothing open.
+    #[test]
+    fn a_session_that_finishes_within_a_value_ends_before_it() {
+        let mut log = with_open(vec![value(1, 1, 1)]);
+        assert_eq!(log.assemblies().held(), (1, 100));
+        assert_eq!(fates(&mut log, vec![finished(&[(1, 3)])]), "f");
+        assert_eq!(log.assemblies().held(), (0, 0));
+        assert_eq!((log.has_ended(session(1)), log.next_number(session(1))), (true, Number(2)));
+    }
+
     /// A session that was opened early and used for long is forgotten late.
     #[test]
     fn the_horizon_never_falls() {
@@ -246,13 +361,7 @@ mod tests {
     /// The open value of a forgotten session takes no room from others.
     #[test]
     fn a_forgotten_session_leaves_nothing_open() {
-        let mut log = DecidedLog::new();
-        let origin = Origin::new(session(1), Number(1), AssignedBy::Leader).stamped(Instance(1));
-        let (part, bytes) = (Part::First { value_bytes: 100 }, Value::new(&[b'p'; 50]));
-        let page =
-            Page { from: log.end(), entries: vec![Entry::Part { origin, part, bytes }].into() };
-        log.decide(page, |_| {}).expect("it is new");
-        log.deliver(|_, _| {});
+        let mut log = with_open(Vec::new());
         assert_eq!(log.assemblies().held(), (1, 100));
         assert_eq!(fates(&mut log, vec![value(2, 1, 1), limit(1)]), "dl");
         assert_eq!(log.assemblies().held(), (0, 0));

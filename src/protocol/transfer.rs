@@ -15,13 +15,13 @@
 //!    below where the log begins. If the log is trimmed beyond that meanwhile, another is fetched.
 //! 2. A chunk counts if it is of the snapshot that is being fetched, whichever learner sends it:
 //!    two snapshots of one name are the same bytes, unless one is damaged. The file's own checksums
-//!    are looked at once all of it is there, before anything is made of it: what is damaged is
-//!    thrown away, and fetched from another learner. What a later release has written is known by
-//!    its beginning, and fetched no further.
+//!    are looked at once all of it is there, before anything is made of it: a damaged one
+//!    is thrown away, and fetched from another learner. A file of a later release is known by its
+//!    beginning, and fetched no further.
 //! 3. Chunks are fetched in groups of 64. A group is asked for once the one before it is in the
-//!    file, so the file has no holes: one that is half there, also from an earlier life of the
-//!    process, is gone on with.
-//! 4. What is lost is asked for again, and answered to the group then. A learner that does not
+//!    file, so the file has no holes: one that is half there, even from an earlier incarnation
+//!    of the process, is gone on with.
+//! 4. Lost chunks are asked for again, and answered to the group then. A learner that does not
 //!    answer for a while is given up, and so is the whole if none is left.
 //! 5. While others decide, three quarters of the time are left to them.
 //! 6. Until it has a snapshot, and has caught up from there, it tells the proposers from where on

@@ -24,6 +24,8 @@ impl Version {
     pub const OLDEST: Version = Version(8);
     /// This release's.
     pub const NEWEST: Version = Version(9);
+    /// The first whose readers know which sessions have finished (`checkpoint::Finished`).
+    pub const KNOWS_FINISHED: Version = Version(9);
 }
 
 impl fmt::Display for Version {

@@ -231,7 +231,7 @@ fn said(facts: &Facts) -> String {
     let Some((start, _)) = facts.span() else { return String::new() };
     let mut lines: Vec<(&Process, &Line)> = Vec::new();
     for process in &facts.processes {
-        // The counts and lengths are in tables, and that there is no key every process says.
+        // The counts and lengths are in tables, and every process says that there is no key.
         let left_out = ["received ", "values took: ", "the group is open: "];
         let is_told = |line: &&Line| !left_out.iter().any(|start| line.text.starts_with(start));
         let told = process.lines.iter().filter(is_told);

@@ -7,6 +7,9 @@
 //!   values in one order: a learner that lags holds a prefix.
 //! * Termination: the share of requested instances and values that every learner has.
 //!
+//! A file may begin late: the learner was started when the beginning of the log was removed, or
+//! with `--from`. Nothing wrong was delivered then, so what is missing counts against termination.
+//!
 //! Equal lines are different values, so which client an entry came from may be open; `order` looks
 //! for an explanation.
 
@@ -46,6 +49,8 @@ pub struct Verdict {
     pub integrity: Option<Offence>,
     /// The first instance on which learners differ, if there is one.
     pub agreement: Option<Offence>,
+    /// The first instance of the file that begins behind what was delivered, if there is one.
+    pub begins_late: Option<Offence>,
     /// How many requested instances and values every learner has.
     pub complete: u64,
     /// How many were requested.
@@ -55,7 +60,7 @@ pub struct Verdict {
     pub table: String,
 }
 
-/// A broken promise: where, and a sentence with the values and files.
+/// A broken promise, or a file that begins late: where, and a sentence with the values and files.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Offence {
     /// The instance.
@@ -175,6 +180,41 @@ impl<'a> Log<'a> {
         }
         Ok(log)
     }
+
+    /// Its lowest instance, or 0.
+    fn first_instance(&self) -> u64 {
+        self.entries.iter().map(|(instance, _)| *instance).min().unwrap_or(0)
+    }
+
+    /// Says that it begins late.
+    fn beginning(&self) -> Offence {
+        let (instance, path) = (self.first_instance(), &self.path);
+        let what = format!(
+            "{path} begins with instance {instance}, and values that were delivered below are not \
+             in it: they were removed, or the learner was told to begin later; the rest is judged, \
+             and a learner that runs from the beginning on has everything"
+        );
+        Offence { instance, what }
+    }
+}
+
+/// Entries, in the order of a file.
+type Entries<'a> = [(u64, &'a [u8])];
+
+/// What `early` holds from the first instance of `late` on.
+fn from_beginning_of<'e, 'a>(late: &Entries<'_>, early: &'e Entries<'a>) -> &'e Entries<'a> {
+    let first = late.first().map_or(u64::MAX, |(instance, _)| *instance);
+    &early[early.partition_point(|(instance, _)| *instance < first)..]
+}
+
+/// Whether one of them is the beginning of the other.
+fn is_prefix(one: &Entries<'_>, other: &Entries<'_>) -> bool {
+    one.iter().zip(other).all(|(one, other)| one == other)
+}
+
+/// Whether `late` goes on as `early` does, from an instance on that both have.
+fn continues(early: &Entries<'_>, late: &Entries<'_>) -> bool {
+    from_beginning_of(late, early).first().is_some_and(|common| Some(common) == late.first())
 }
 
 /// A value for people.
@@ -195,6 +235,8 @@ struct Judge<'a> {
 /// What one learner's log shows.
 struct Explained {
     offence: Option<Offence>,
+    /// It makes sense only if values are missing in front of it.
+    begins_late: bool,
     /// How many leader-assigned values it holds.
     leader_assigned: u64,
 }
@@ -211,18 +253,27 @@ impl<'a> Judge<'a> {
     }
 
     fn judge(&self, print: bool) -> Verdict {
-        let explained: Vec<Explained> = self.logs.iter().map(|log| self.explain(log)).collect();
+        let mut explained: Vec<Explained> = self.logs.iter().map(|log| self.explain(log)).collect();
         let repeats = self.logs.iter().filter_map(|log| log.repeat.clone());
         let integrity = explained.iter().filter_map(|log| log.offence.clone()).chain(repeats).min();
-        let differing = [self.contradictions(), self.differences(), self.orders()];
+        let orders = self.orders(&mut explained);
+        let differing = [self.contradictions(), self.differences(), orders];
         let agreement = differing.into_iter().flatten().min();
         let (instances, complete_instances) = self.requested_instances();
         let values: u64 = self.auto().map(|client| self.fed[client].len() as u64).sum();
-        let least = explained.iter().map(|log| log.leader_assigned).min().unwrap_or(0);
+        let late =
+            || self.logs.iter().zip(&explained).filter(|(_, explained)| explained.begins_late);
+        let begins_late = late().map(|(log, _)| log.beginning()).max();
+        let complete_values = if begins_late.is_some() {
+            self.common_values().min(values.saturating_sub(1))
+        } else {
+            explained.iter().map(|log| log.leader_assigned).min().unwrap_or(0).min(values)
+        };
         Verdict {
             integrity,
             agreement,
-            complete: complete_instances + least.min(values),
+            begins_late,
+            complete: complete_instances + complete_values,
             requested: instances + values,
             table: if print { self.table() } else { String::new() },
         }
@@ -254,12 +305,19 @@ impl<'a> Judge<'a> {
                 last = last.max(*instance);
             }
         }
-        let explained = order::explain(&fed, &delivered);
+        let mut explained = order::explain(&fed, &delivered);
+        let mut begins_late = false;
+        // Every line that is missing in front of the log had an instance there.
+        let before = log.first_instance().saturating_sub(1);
+        if explained.unexplained.is_some() && before > 0 {
+            explained = order::explain_end(&fed, &delivered, before as usize);
+            begins_late = explained.unexplained.is_none();
+        }
         let offence = explained.unexplained.map(|place| {
             let (instance, value) = log.entries[place];
             Offence { instance, what: self.unexplained(log, instance, value, lasts[place]) }
         });
-        Explained { offence, leader_assigned: explained.delivered as u64 }
+        Explained { offence, begins_late, leader_assigned: explained.delivered as u64 }
     }
 
     /// Why nothing explains this entry.
@@ -305,19 +363,42 @@ impl<'a> Judge<'a> {
         worst
     }
 
-    /// Leader-assigned values that learners deliver in different orders: a learner that lags must
-    /// hold a prefix of what the others hold.
-    fn orders(&self) -> Option<Offence> {
-        self.auto().next()?;
-        let delivered = |log: &Log<'a>| -> Vec<(u64, &'a [u8])> {
-            let entries = log.entries.iter().copied();
-            entries.filter(|(instance, value)| !self.is_asked(*instance, value)).collect()
+    /// The leader-assigned entries of a log.
+    fn leader_assigned(&self, log: &Log<'a>) -> Vec<(u64, &'a [u8])> {
+        let entries = log.entries.iter().copied();
+        entries.filter(|(instance, value)| !self.is_asked(*instance, value)).collect()
+    }
+
+    /// How many leader-assigned values are in every log.
+    fn common_values(&self) -> u64 {
+        let Some((first, others)) = self.logs.split_first() else { return 0 };
+        let all_have = |(instance, _): &(u64, &[u8])| {
+            others.iter().all(|log| log.by_instance.contains_key(instance))
         };
-        let orders: Vec<_> = self.logs.iter().map(delivered).collect();
+        self.leader_assigned(first).iter().filter(|entry| all_have(entry)).count() as u64
+    }
+
+    /// Leader-assigned values that learners deliver in different orders: a learner that lags must
+    /// hold a prefix of what the others hold, one that begins late what they hold from there on.
+    fn orders(&self, explained: &mut [Explained]) -> Option<Offence> {
+        self.auto().next()?;
+        let orders: Vec<_> = self.logs.iter().map(|log| self.leader_assigned(log)).collect();
         let longest = (0..orders.len()).max_by_key(|index| orders[*index].len())?;
-        let differing = |index: usize| {
+        let mut offences = Vec::new();
+        for index in 0..orders.len() {
             let mut pairs = orders[index].iter().zip(&orders[longest]);
-            let (mine, other) = pairs.find(|(mine, other)| mine != other)?;
+            let Some((mine, other)) = pairs.find(|(mine, other)| mine != other) else { continue };
+            let (late, early) = if orders[index][0] > orders[longest][0] {
+                (index, longest)
+            } else {
+                (longest, index)
+            };
+            if explained[late].begins_late || continues(&orders[early], &orders[late]) {
+                explained[late].begins_late = true;
+                if is_prefix(from_beginning_of(&orders[late], &orders[early]), &orders[late]) {
+                    continue;
+                }
+            }
             let what = format!(
                 "{} delivers {} of instance {} where {} delivers {} of instance {}",
                 self.logs[index].path,
@@ -327,9 +408,9 @@ impl<'a> Judge<'a> {
                 shown(other.1),
                 other.0
             );
-            Some(Offence { instance: mine.0.min(other.0), what })
-        };
-        (0..orders.len()).filter_map(differing).min()
+            offences.push(Offence { instance: mine.0.min(other.0), what });
+        }
+        offences.into_iter().min()
     }
 
     /// How many different instances clients asked for, and how many of them every learner has.
@@ -558,6 +639,53 @@ mod tests {
         assert_ne!(integrity(&clients, &["1\ta\n2\ta\n3\ta\n4\ta\n"]), "holds");
         // After one "a", the "b" cannot be next, whoever's "a" it was.
         assert_ne!(integrity(&clients, &["1\ta\n2\tb\n"]), "holds");
+    }
+
+    #[test]
+    fn a_file_that_begins_late_is_incomplete_and_not_wrong() {
+        let clients = [(AUTO, "a\nb\nc\nd\n"), (AUTO, "x\ny\nz\n")];
+        let all = "1\ta\n2\tx\n3\tb\n5\ty\n6\tc\n7\td\n8\tz\n";
+        let end = "5\ty\n6\tc\n7\td\n8\tz\n";
+        let late = |learners: &[&str]| {
+            let verdict = verdict(&clients, learners);
+            let what = verdict.begins_late.as_ref().map_or("none", |late| &late.what).to_owned();
+            (verdict.status(), verdict.complete, what)
+        };
+        for (learners, common) in [(&[end][..], 4), (&[end, all], 4), (&[all, "7\td\n8\tz\n"], 2)] {
+            let (status, complete, what) = late(learners);
+            assert_eq!((status, complete), (3, common), "{learners:?}: {what}");
+            assert!(what.contains("decided_value begins with instance "), "{what}");
+        }
+        assert_eq!(late(&[all, all]), (0, 7, "none".to_owned()));
+        // One that ends before another begins has nothing in common with it.
+        assert_eq!(late(&["1\ta\n", end]).0, 3);
+        // One that could be from the beginning, if another did not show what is missing.
+        let sequel = [(AUTO, "a\nb\n"), (AUTO, "x\n")];
+        let sequel = verdict(&sequel, &["1\ta\n2\tb\n3\tx\n", "3\tx\n"]);
+        assert_eq!((sequel.status(), sequel.complete), (3, 1));
+        assert!(sequel.begins_late.is_some());
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_file_that_begins_late_is_found() {
+        let clients = [(AUTO, "a\nb\nc\nd\n"), (AUTO, "x\ny\nz\n")];
+        for (log, wrong) in [
+            ("5\ty\n6\tc\n7\tc\n", "\"c\" at instance 7 is delivered twice"),
+            ("5\ty\n6\tb\n7\td\n", "\"d\" at instance 7 is delivered twice or out of its"),
+            ("5\ty\n6\tq\n", "nobody asked for \"q\" at instance 6"),
+            ("6\tc\n5\td\n", "\"d\" of instance 5 is delivered after 6"),
+            // Three lines were delivered before, which had no more than two instances.
+            ("3\td\n", "\"d\" at instance 3 is delivered twice or out of its"),
+            ("2\tb\n3\ty\n", "\"y\" at instance 3 is delivered twice or out of its"),
+        ] {
+            let bad = verdict(&clients, &[log]);
+            let what = bad.integrity.as_ref().map_or("holds", |offence| &offence.what);
+            assert!(what.contains(wrong) && bad.status() == 1, "{log:?}: {what}");
+        }
+        let all = "1\ta\n2\tx\n3\tb\n5\ty\n6\tc\n7\td\n8\tz\n";
+        for log in ["5\ty\n7\td\n8\tz\n", "5\ty\n6\tc\n8\tz\n", "4\ty\n5\tc\n"] {
+            assert_ne!(agreement(&clients, &[all, log]), "holds", "{log:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub mod generate;
 pub mod mode;
 pub mod output;
 #[cfg(feature = "cli")]
+pub mod taken;
+#[cfg(feature = "cli")]
 pub mod timeline;
 #[cfg(feature = "cli")]
 pub mod watch;

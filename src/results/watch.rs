@@ -40,6 +40,8 @@ const REPORT: Duration = Duration::from_secs(2);
 /// A learner's file, read as it grows.
 struct Growing {
     path: PathBuf,
+    /// Whether its learner has made it.
+    is_there: bool,
     offset: u64,
     /// The beginning of a line whose end is not there yet.
     torn: Vec<u8>,
@@ -50,14 +52,8 @@ struct Growing {
 pub fn watch(options: &WatchOptions) -> Result<bool, Unusable> {
     let check = &options.check;
     let needed = needed(check)?;
-    let mut files: Vec<Growing> = (1..=check.learners)
-        .map(|id| Growing {
-            path: check.results.join(learner_file(id)),
-            offset: 0,
-            torn: Vec::new(),
-            instances: HashSet::new(),
-        })
-        .collect();
+    let mut files: Vec<Growing> =
+        (1..=check.learners).map(|id| Growing::at(check.results.join(learner_file(id)))).collect();
     let unwritable = |error: io::Error| {
         let path = options.timeline.as_deref().unwrap_or(Path::new(""));
         Unusable(format!("{}: cannot write it: {error}", path.display()))
@@ -75,7 +71,9 @@ pub fn watch(options: &WatchOptions) -> Result<bool, Unusable> {
         let now = clock.now();
         progress.report(now, needed, &files);
         let counts: Vec<u64> = files.iter().map(|file| file.instances.len() as u64).collect();
-        let is_complete = counts.iter().all(|count| *count >= needed);
+        // Where nothing was asked for, the files are all that shows that there are learners.
+        let are_there = files.iter().all(|file| file.is_there);
+        let is_complete = are_there && counts.iter().all(|count| *count >= needed);
         let is_late = options.timeout.is_some_and(|it| now.since(Time::ZERO) >= it);
         if let Some(timeline) = &mut timeline {
             timeline.note(now, counts, is_complete || is_late).map_err(unwritable)?;
@@ -111,9 +109,15 @@ fn needed(check: &CheckOptions) -> Result<u64, Unusable> {
 }
 
 impl Growing {
+    /// The file that a learner makes there.
+    fn at(path: PathBuf) -> Self {
+        Growing { path, is_there: false, offset: 0, torn: Vec::new(), instances: HashSet::new() }
+    }
+
     /// Reads what was added. A file that does not exist yet, or was started over, is no error.
     fn read_on(&mut self) {
         let Ok(mut file) = File::open(&self.path) else { return };
+        self.is_there = true;
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         if length < self.offset {
             self.offset = 0;
@@ -207,8 +211,7 @@ mod tests {
     fn a_growing_file_is_read_on_and_a_new_one_from_its_beginning() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(learner_file(1));
-        let mut growing =
-            Growing { path: path.clone(), offset: 0, torn: Vec::new(), instances: HashSet::new() };
+        let mut growing = Growing::at(path.clone());
         let mut count = || {
             growing.read_on();
             growing.instances.len()
@@ -236,5 +239,10 @@ mod tests {
         assert_eq!(watch(&options), Ok(false));
         fs::write(folder.path().join(learner_file(1)), "7\ta\n").unwrap();
         assert_eq!(watch(&options), Ok(true));
+        // Learners that have not started are waited for even if nothing was asked for.
+        fs::write(folder.path().join(propose_file(1)), "").unwrap();
+        assert_eq!(watch(&options), Ok(true));
+        fs::remove_file(folder.path().join(learner_file(1))).unwrap();
+        assert_eq!(watch(&options), Ok(false));
     }
 }

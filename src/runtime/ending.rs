@@ -92,7 +92,7 @@ pub(super) struct Ending {
     pub results: Option<Presence>,
     /// Whether an acceptor's data is still there.
     pub watch: Option<Watch>,
-    /// SIGUSR1 came: the counters are to be logged.
+    /// SIGUSR1 came and asks for the counters in the log.
     is_asked: Arc<AtomicBool>,
     clock: Clock,
 }
@@ -159,7 +159,7 @@ impl Ending {
                 && results.is_gone()
             {
                 warn!(
-                    "{results} was removed or replaced: what is decided is written nowhere; start \
+                    "{results} was removed or replaced: decided values are written nowhere; start \
                      the learner again, and it writes its file anew"
                 );
             }

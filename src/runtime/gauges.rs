@@ -119,7 +119,7 @@ impl Gauges {
 
     /// The figures that were copied last.
     pub fn figures(&self) -> Figures {
-        *self.figures.lock()
+        self.figures.lock().clone()
     }
 
     /// How long ago the last turn ended.

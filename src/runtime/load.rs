@@ -197,7 +197,7 @@ fn split(fx: &mut Effects, most: usize) {
             continue;
         };
         if entries.is_empty() {
-            // A request without values asks where the log is.
+            // A request without values asks where the log is, or is the last one.
             let request = Request { assignment, from, front, opened, entries };
             fx.send.push((to, Message::Request(request)));
             continue;
@@ -234,6 +234,9 @@ impl Actor for Load {
 
     fn on_turn_end(&mut self, now: Time, fx: &mut Effects) {
         self.submit(now, fx);
+        if self.is_finished() {
+            self.client.on_stop(now, fx);
+        }
         self.client.on_turn_end(now, fx);
         if self.options.values_per_datagram > 0 {
             split(fx, self.options.values_per_datagram);
@@ -310,7 +313,7 @@ mod tests {
         assert_eq!(acknowledge(&mut load, 110, 1, 3), [(4, 2)]);
         assert_eq!(acknowledge(&mut load, 150, 1, 4), [(6, 1)]);
         // Numbers 4 and 5 were submitted at 110, 6 at 150; the time for new ones is over.
-        assert!(acknowledge(&mut load, 250, 1, 7).is_empty());
+        assert_eq!(acknowledge(&mut load, 250, 1, 7), [(7, 0)], "it takes leave");
         assert!(load.is_finished());
         let report = report.lock();
         assert_eq!((report.latency.len(), report.latency.max()), (3, 140));
@@ -337,7 +340,7 @@ mod tests {
         assert_eq!(fx.send.len(), 6, "two values of three parts");
         assert!(acknowledge(&mut load, 10, 1, 3).is_empty());
         assert_eq!(acknowledge(&mut load, 20, 3, 5).len(), 3, "the first is whole");
-        assert!(acknowledge(&mut load, 200, 1, 10).is_empty());
+        assert_eq!(acknowledge(&mut load, 200, 1, 10), [(10, 0)], "it takes leave");
         assert!(load.is_finished());
         let report = report.lock();
         assert_eq!((report.latency.len(), report.latency.min()), (3, 20));

@@ -98,10 +98,18 @@ impl NodeOptions {
         }
     }
 
-    fn of_role(&self) -> RoleOptions {
+    fn of_role(&self, holders: u32) -> RoleOptions {
         let NodeOptions { node, loss, seed, no_timeouts, no_preexecution, assignment, .. } = *self;
-        let adopt_copy = self.adopt_copy;
-        RoleOptions { node, loss, seed, no_timeouts, no_preexecution, assignment, adopt_copy }
+        RoleOptions {
+            node,
+            holders,
+            loss,
+            seed,
+            no_timeouts,
+            no_preexecution,
+            assignment,
+            adopt_copy: self.adopt_copy,
+        }
     }
 }
 
@@ -128,7 +136,8 @@ pub enum Exit {
 ///
 /// When one of them cannot start; then none has.
 pub fn run(roles: &[NodeOptions], clock: Clock) -> Result<Exit, StartError> {
-    let ready = roles.iter().map(|options| Ready::new(options, clock));
+    let holders = roles.iter().filter(|options| options.node.role != Role::Client).count() as u32;
+    let ready = roles.iter().map(|options| Ready::new(options, holders, clock));
     let mut ready = ready.collect::<Result<Vec<_>, _>>()?;
     introduce(ready.iter_mut().map(|role| &mut role.opened.process))?;
     let _server = watch(&mut ready, &roles[0], clock)?;
@@ -190,7 +199,7 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(options: &NodeOptions, clock: Clock) -> Result<Self, StartError> {
+    fn new(options: &NodeOptions, holders: u32, clock: Clock) -> Result<Self, StartError> {
         let config = config::load(&options.conf)?;
         let (mut session, mut form) = (None, Form::new(options.printed));
         // Every run of a session sends under the session's boot number.
@@ -198,12 +207,12 @@ impl Ready {
             session = open_session(options, &config, settings, fresh)?;
             Ok(session.as_ref().map_or(fresh, |session| session.boot()))
         };
-        let mut opened = Opened::booting(&config, options.of_role(), clock, boot)?;
+        let mut opened = Opened::booting(&config, options.of_role(holders), clock, boot)?;
         opened.part = match opened.part {
             Part::Client(name, client) => {
                 let mut client = *client;
                 if let Some(session) = &session {
-                    client = client.cutting_at(session.part_bytes());
+                    client = client.resumable().cutting_at(session.part_bytes());
                     client = session.opened().into_iter().fold(client, Client::opened_at);
                 }
                 Part::Client(name, Box::new(client))
@@ -281,7 +290,7 @@ pub(super) fn drive(
         }
         End::Unawaited => not_awaited(running.stats.doing.work()),
         End::Panicked => {
-            error!("a thread of this process is gone; this is a mistake in the program");
+            error!("a thread of this process is gone; this is a bug in paxos; please report it");
             Exit::Undone
         }
     })

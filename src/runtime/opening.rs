@@ -19,13 +19,15 @@ use crate::protocol::learner::Learner;
 use crate::protocol::message::Assignment;
 use crate::protocol::proposer::{Proposer, ProposerOptions};
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{NodeId, Role, Sender, Session};
+use crate::protocol::types::{Ballot, NodeId, Role, Sender, Session};
 use crate::storage::watch::Watch;
 
 /// How a role runs, besides what the configuration says.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RoleOptions {
     pub node: NodeId,
+    /// How many roles of its process hold the log, itself among them; a client holds none of it.
+    pub holders: u32,
     /// The probability that a received datagram is dropped, in [0, 1), and the seed that decides
     /// which.
     pub loss: f64,
@@ -45,6 +47,7 @@ impl RoleOptions {
     pub fn of(node: NodeId) -> Self {
         RoleOptions {
             node,
+            holders: 1,
             loss: 0.0,
             seed: None,
             no_timeouts: false,
@@ -108,7 +111,7 @@ impl Opened {
             return Err(StartError::new(StartErrorKind::Configuration, sentence));
         }
         let place = config.endpoint(node, &own_interfaces())?;
-        let settings = config.settings(place.mtu)?;
+        let settings = config.settings_among(options.holders, place.mtu)?;
         let fresh = entropy::random_u64()?;
         let seed = options.seed.map_or_else(entropy::random_u64, Ok)?;
         let inheritance = match node.role {
@@ -135,7 +138,10 @@ impl Opened {
             Role::Acceptor => {
                 let acceptor =
                     inheritance.acceptor.unwrap_or_else(|| Acceptor::new(id, boot, of_role));
-                info!("has promised {}", acceptor.promised());
+                match acceptor.promised() {
+                    Ballot::ZERO => info!("has promised nothing yet"),
+                    promised => info!("has promised {promised}"),
+                }
                 say_forgetful(config, &settings);
                 Part::Acceptor(Box::new(acceptor))
             }

@@ -3,7 +3,7 @@
 //! Separate threads write, so that a reader that does not read never blocks the role loop. One
 //! makes lines of the values. It writes a few itself while the reader keeps up, because another
 //! change of threads would delay them, and leaves all others to a second thread, which may be
-//! blocked. What waits for that one is in little memory, and beyond it in a file ([`Spool`]).
+//! blocked. Lines that wait for that one are in little memory, and beyond it in a file ([`Spool`]).
 //! Nothing is dropped, for that would break the order that readers rely on. If the reader goes
 //! away, that is logged once; nothing is printed from then on, and the learner goes on learning.
 //!
@@ -125,8 +125,8 @@ fn say_gone(error: &io::Error) {
 
 fn say_unread(error: &io::Error) {
     log::warn!(
-        "what standard output has not taken cannot be read back ({error}); nothing is printed any \
-         more"
+        "lines that standard output has not taken cannot be read back ({error}); nothing is \
+         printed any more"
     );
 }
 
@@ -190,8 +190,8 @@ impl Shared {
 
 impl Printer {
     /// Starts to print to `output`, in lines of this form. `has_room` says whether it would take
-    /// [`AT_ONCE_BYTES`] without waiting. What its reader does not take waits in a file on the file
-    /// system of `folder`. The second half is for the role loop.
+    /// [`AT_ONCE_BYTES`] without waiting. Output that its reader does not take waits in a file on
+    /// the file system of `folder`. The second half is for the role loop.
     ///
     /// # Errors
     ///
@@ -236,7 +236,8 @@ impl Printer {
             let wait = self.shared.printed.wait_while_for(&mut state, no_progress, patience);
             if wait.timed_out() && no_progress(&mut state) {
                 log::warn!(
-                    "standard output is blocked; what it did not take is in the results file"
+                    "standard output is blocked; the lines that it did not take are in the results \
+                     file"
                 );
                 return false;
             }

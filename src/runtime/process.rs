@@ -229,6 +229,11 @@ impl Process {
         })
     }
 
+    /// What its role and its threads count.
+    pub fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
     /// What another role of this process needs to talk to this one.
     pub fn as_neighbour(&self) -> Neighbour {
         Neighbour {
@@ -239,11 +244,16 @@ impl Process {
         }
     }
 
-    /// Makes its role publish its figures from now on, and returns what shows them.
+    /// Makes its role publish its figures from now on, and returns where.
+    pub fn publish(&mut self) -> Arc<Gauges> {
+        let gauges = self.gauges.get_or_insert_with(|| Arc::new(Gauges::new(self.clock)));
+        Arc::clone(gauges)
+    }
+
+    /// The same for the server of metrics.
     #[cfg(feature = "metrics")]
     pub fn watch(&mut self) -> Watched {
-        let gauges = Arc::new(Gauges::new(self.clock));
-        self.gauges = Some(Arc::clone(&gauges));
+        let gauges = self.publish();
         Watched { node: self.codec.sender().node, stats: Arc::clone(&self.stats), gauges }
     }
 
@@ -452,12 +462,12 @@ impl Running {
             }
         };
         if thread.is_some_and(|thread| thread.join().is_err()) {
-            log::error!("a role loop failed; this is a mistake in the program");
+            log::error!("a role loop failed; this is a bug in paxos; please report it");
         }
         // It ends with the role loop.
         if self.reading.is_some_and(|reading| reading.join().is_err()) {
             log::error!(
-                "the thread that reads votes back failed; this is a mistake in the program"
+                "the thread that reads votes back failed; this is a bug in paxos; please report it"
             );
         }
         self.receivers.into_iter().for_each(Receiver::join);

@@ -265,6 +265,10 @@ impl Actor for WatchedClient {
         }
     }
 
+    fn on_stop(&mut self, now: Time, fx: &mut Effects) {
+        self.client.on_stop(now, fx);
+    }
+
     fn version(&self, now: Time) -> Version {
         self.client.version(now)
     }

@@ -113,7 +113,7 @@ impl Receiver {
     pub fn join(self) {
         self.stop();
         if self.thread.join().is_err() {
-            log::error!("a receive thread failed; this is a mistake in the program");
+            log::error!("a receive thread failed; this is a bug in paxos; please report it");
         }
     }
 }

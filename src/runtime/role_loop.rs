@@ -122,9 +122,10 @@ impl fmt::Display for Failure {
             ),
             Failure::Halted(Halt::Trimmed(first)) => write!(
                 f,
-                "the log begins at instance {first}: what this learner was to hand out below that \
-                 has been removed, as `retain` says; start it with `--from oldest` to go on with \
-                 what is kept, or with `--apply digest` and a line `snapshots`, to fetch a snapshot"
+                "the log begins at instance {first}: this learner has not handed out all values \
+                 below, and they have been removed, as `retain` says; start it with \
+                 `--from oldest` to go on with what is kept, or with `--apply digest` and a line \
+                 `snapshots`, to fetch a snapshot"
             ),
             Failure::Halted(Halt::NoSnapshot(first)) => write!(
                 f,
@@ -143,6 +144,12 @@ impl fmt::Display for Failure {
                  before its acceptors were given new data: if that was a mistake give them back \
                  theirs, else move the snapshots away, and start it again",
             ),
+            Failure::Halted(Halt::Ahead(holds)) => write!(
+                f,
+                "the state that this replica begins with has everything below instance {holds}, \
+                 and so much was never decided here: it is of another cluster, or from before this \
+                 one lost its data; give the acceptors theirs back, or begin with an empty state"
+            ),
             Failure::Halted(Halt::Unknown(UnknownKind { kind, at })) => write!(
                 f,
                 "instance {at} holds a control entry of kind {kind}, which this release does not \
@@ -150,8 +157,9 @@ impl fmt::Display for Failure {
             ),
             Failure::Halted(Halt::CutOff(first)) => write!(
                 f,
-                "this learner was late by more than is kept, and what it was to hand out next has \
-                 been removed, as `retain` says; started again, it begins with instance {first}"
+                "this learner was late by more than is kept, and the values that it needs next \
+                 have been removed, as `retain` says; started again, it begins with instance \
+                 {first}"
             ),
             Failure::Vanished(vanished) => vanished.fmt(f),
         }
@@ -263,8 +271,11 @@ impl<A: Actor> RoleLoop<A> {
         self.turned = now;
         self.end_turn(now)?;
         if let Some(gauges) = &self.around.gauges {
-            let version = Some(self.around.codec.version());
-            gauges.turned(now, |now| Figures { version, ..self.actor.figures(now) });
+            gauges.turned(now, |now| Figures {
+                version: Some(self.around.codec.version()),
+                disk: self.around.store.disk_use(),
+                ..self.actor.figures(now)
+            });
         }
         if self.actor.is_finished() {
             return Ok(Some(Ended::Finished));
@@ -443,7 +454,9 @@ impl<A: Actor> RoleLoop<A> {
         }
         self.depart(now);
         self.fx.send = messages;
-        self.around.stats.sent_again.add(std::mem::take(&mut self.fx.sent_again));
+        let stats = &self.around.stats;
+        stats.sent_again.add(std::mem::take(&mut self.fx.sent_again));
+        stats.sessions_forgotten.add(std::mem::take(&mut self.fx.sessions_forgotten));
         if let Some(gauges) = &self.around.gauges {
             let flights = &self.fx.flights;
             flights.iter().for_each(|flight| gauges.flights.add_all(flight.time, flight.instances));
@@ -494,7 +507,9 @@ impl<A: Actor> RoleLoop<A> {
             stats.too_long.increment();
             if self.send_pace.allows(now).is_some() {
                 let kind = message.kind();
-                log::error!("{kind:?} cannot be sent: {error}; this is a mistake in the program");
+                log::error!(
+                    "{kind:?} cannot be sent: {error}; this is a bug in paxos; please report it"
+                );
             }
             return;
         }

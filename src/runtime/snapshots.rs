@@ -1,5 +1,7 @@
 //! Where a process keeps its snapshots, and how the learner hears of them.
 
+use std::sync::Arc;
+
 use log::info;
 
 use super::held;
@@ -13,6 +15,7 @@ use crate::protocol::settings::Settings;
 use crate::protocol::types::{NodeId, Role};
 use crate::snapshots::keeper::{Keeper, Shop};
 use crate::snapshots::shelf::{Found, Shelf};
+use crate::snapshots::tally::Tally;
 use crate::storage::directory::Directory;
 
 /// Opens the snapshots of learner `id`, if the configuration says where they are. No other process
@@ -64,7 +67,8 @@ pub(crate) fn keep(
     let inbox = process.inbox_sender.clone();
     // A role that has ended need not hear of it: the next start finds what is stored.
     let tell = move |input| inbox.try_input(input) != Offered::Full;
-    let keeper = Keeper::spawn(shop, settings, clock, tell).map_err(no_thread)?;
+    let tally = Arc::clone(process.stats().snapshots.get_or_init(Arc::<Tally>::default));
+    let keeper = Keeper::spawn(shop, settings, clock, tally, tell).map_err(no_thread)?;
     process.errands = Some(keeper.errands());
     Ok(keeper)
 }

@@ -1,9 +1,9 @@
 //! What a reader of standard output has not taken yet: a little in memory, the rest in a file.
 //!
-//! A reader may stand still for hours while the cluster goes on. What it has not taken is neither
-//! dropped, for the order would break, nor held in memory, which is bounded. So beyond a few MiB it
-//! goes to a file that has no name: it vanishes with the process, and takes no room once the reader
-//! has caught up.
+//! A reader may stand still for hours while the cluster goes on. Output that it has not taken is
+//! neither dropped, for the order would break, nor held in memory, which is bounded. So beyond a
+//! few MiB it goes to a file that has no name: it vanishes with the process, and takes no room once
+//! the reader has caught up.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -125,8 +125,8 @@ impl Spool {
         Spool { folder: folder.to_owned(), most, state, arrived, taken }
     }
 
-    /// Adds `bytes`. Does not wait for whoever takes them, unless the file takes nothing. Returns
-    /// whether they will ever be taken.
+    /// Adds `bytes`. Does not wait for the thread that takes them, unless the file takes nothing.
+    /// Returns whether they will ever be taken.
     pub fn put(&self, bytes: &[u8]) -> bool {
         let mut state = self.state.lock();
         for piece in bytes.chunks(WRITE_BYTES) {
@@ -162,8 +162,8 @@ impl Spool {
         let Err(error) = spilled else { return true };
         if !std::mem::replace(&mut state.has_failed, true) {
             log::warn!(
-                "{}: what standard output does not take cannot be put there ({error}), and waits \
-                 in memory",
+                "{}: lines that standard output does not take cannot be put there ({error}), and \
+                 wait in memory",
                 self.folder.display()
             );
         }
@@ -194,8 +194,8 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// When the file cannot be read. What waited in it is lost, and what is put here from then on
-    /// is not.
+    /// When the file cannot be read. The bytes that waited in it are lost, and those that are put
+    /// here from then on are not.
     pub fn take(&self) -> io::Result<Option<(Vec<u8>, bool)>> {
         let mut state = self.state.lock();
         state.is_held = false;
@@ -349,7 +349,7 @@ pub(super) mod tests {
         assert!(!spool.put(b"more") && spool.state.lock().bytes == 0);
     }
 
-    /// Whoever takes it hears of its beginning before there is room for its end.
+    /// The thread that takes it hears of its beginning before there is room for its end.
     #[test]
     fn more_than_memory_holds_may_be_put_at_a_time() {
         let spool = Arc::new(Spool::with_memory(Path::new("/proc/nowhere"), WRITE_BYTES));

@@ -4,13 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug, Display};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use super::doing::Doing;
 use crate::protocol::actor::Ignored;
+use crate::snapshots::tally::Tally;
 use crate::wire::Refusal;
 
 /// Everything that is counted. One for the process, in an [`Arc`].
@@ -50,8 +51,45 @@ pub struct Stats {
     pub refused: Reasons<Refusal>,
     /// Messages that were not acted on, by reason.
     pub ignored: Reasons<Ignored>,
+    /// Values that the library did not take from its program, by reason.
+    pub turned_away: Reasons<TurnedAway>,
+    /// Sessions of clients that a learner has forgotten, because the log has a limit of them.
+    pub sessions_forgotten: Counter,
     /// What the role loop is doing; not a count, but as harmless.
     pub doing: Doing,
+    /// The last position that a replica has applied, if there is one.
+    pub applied: OnceLock<Arc<AtomicU64>>,
+    /// A learner's snapshots, if it keeps any.
+    pub snapshots: OnceLock<Arc<Tally>>,
+}
+
+/// Why the library turned a value away, of which nothing has left then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TurnedAway {
+    /// Too much waits already.
+    Full,
+    /// The disks of too many acceptors are full.
+    DisksFull,
+    /// It is longer than a value can be.
+    TooLong,
+    /// It is empty, and a replica's.
+    Empty,
+    /// The cluster has ended the session.
+    Ended,
+    /// The client was stopped.
+    Closed,
+}
+
+impl TurnedAway {
+    /// All of them.
+    pub const ALL: [TurnedAway; 6] = [
+        TurnedAway::Full,
+        TurnedAway::DisksFull,
+        TurnedAway::TooLong,
+        TurnedAway::Empty,
+        TurnedAway::Ended,
+        TurnedAway::Closed,
+    ];
 }
 
 impl Stats {
@@ -70,7 +108,7 @@ impl Display for Stats {
             (self.neighbours.count(), "from this process"),
             (self.own.count(), "own"),
             (self.uninteresting.count(), "of no interest"),
-            (self.hellos.count(), "at the door"),
+            (self.hellos.count(), "of handshakes"),
             (self.knocks.count(), "about addresses"),
             (self.loss.load(Ordering::Relaxed), "lost on purpose"),
             (self.kernel_dropped.count(), "dropped by the kernel"),
@@ -78,6 +116,7 @@ impl Display for Stats {
             (self.receive_errors.count(), "failures to receive"),
             (self.send_errors.count(), "failures to send"),
             (self.too_long.count(), "too long to send"),
+            (self.sessions_forgotten.count(), "sessions forgotten"),
         ];
         for (count, what) in rest.into_iter().filter(|&(count, _)| count > 0) {
             write!(f, ", {count} {what}")?;
@@ -87,6 +126,9 @@ impl Display for Stats {
         }
         for (reason, count) in self.ignored.counts() {
             write!(f, ", {count} ignored ({reason:?})")?;
+        }
+        for (reason, count) in self.turned_away.counts() {
+            write!(f, ", {count} values turned away ({reason:?})")?;
         }
         Ok(())
     }

@@ -66,6 +66,8 @@ pub struct Checker {
     cut: BTreeMap<Session, Cut>,
     /// Where each client has opened its session.
     opened: BTreeMap<Session, Instance>,
+    /// The clients that have said that they are done, and the number above their last.
+    finished: BTreeSet<(Session, Number)>,
     /// Forged sessions, which may ask for anything.
     forged: BTreeSet<Session>,
     limits: AssemblyLimits,
@@ -117,6 +119,7 @@ impl Checker {
             typed: BTreeMap::new(),
             cut: BTreeMap::new(),
             opened: BTreeMap::new(),
+            finished: BTreeSet::new(),
             forged: BTreeSet::new(),
             prepared: BTreeSet::new(),
             proposed: BTreeMap::new(),
@@ -269,6 +272,9 @@ impl Checker {
             }
             Message::Request(request) => {
                 let session = Session { client: from.id, boot: sender.boot };
+                if request.is_last() {
+                    self.on_last_request(session, request.from)?;
+                }
                 if request.assignment == Assignment::Leader && !request.entries.is_empty() {
                     self.on_opened(session, request.opened)?;
                 }
@@ -436,7 +442,7 @@ impl Checker {
         if self.is_named(instance, ballot) {
             self.expect_named(from, instance, ballot)?;
         }
-        let Some(origin) = entry.origin() else { return Ok(()) };
+        let Some(origin) = entry.origin() else { return self.expect_finished(from, entry) };
         self.expect_asked(origin, entry, instance)
     }
 

@@ -30,13 +30,13 @@ use crate::protocol::types::{NodeId, Role, Time};
 const MS: Duration = Duration::from_millis(1);
 
 /// What is wrong, if anything is.
-type Wrong = Option<String>;
+pub type Wrong = Option<String>;
 
 /// A drill and its name.
-type Drill = (&'static str, fn() -> Wrong);
+pub type Drill = (&'static str, fn() -> Wrong);
 
 /// Every drill.
-pub const ALL: [Drill; 70] = [
+pub const ALL: [Drill; 76] = [
     ("transcripts", transcripts),
     ("fail-over", fail_over),
     ("useless leader", useless_leader),
@@ -62,10 +62,15 @@ pub const ALL: [Drill; 70] = [
     ("trimmed logs", trimmed_logs::logs),
     ("sessions that are resumed", sessions::resumed),
     ("a client that is idle", forgotten::idle_client),
+    ("a client that is idle among others that finish", forgotten::idle_among_finished),
+    ("a crowd of clients that finish", forgotten::crowd),
+    ("a first request among clients that finish", forgotten::first_request_among_finished),
     ("a request that is late", forgotten::late_request),
     ("a leader that missed what was forgotten", forgotten::late_leader),
     ("newcomers to a trimmed log", trimming::newcomers),
+    ("a leader that missed the end of a value", trimming::late_leader),
     ("acceptors that trimmed unevenly", trimming::uneven),
+    ("a leader that hears old news", trimming::old_news),
     ("acceptors that come back trimmed", trimming::returns),
     ("instances that are removed", trimming::asks_for_removed),
     ("accepts of what is trimmed", trimming::late_accepts),
@@ -95,9 +100,10 @@ pub const ALL: [Drill; 70] = [
     ("disks that keepers fill", full_disks::held_back),
     ("one disk of three is full", full_disks::one_of_three),
     ("an upgrade", releases::upgraded),
+    ("kinds of entries that a member does not know", releases::new_kinds_wait),
     ("acceptors that go back a release", releases::acceptors_go_back),
     ("a standby that goes back a release", releases::standby_goes_back),
-    ("who was left behind", releases::left_behind),
+    ("processes that were left behind", releases::left_behind),
     ("calendars that are wrong", aging::calendars),
     ("kinds of a later release", later::kinds),
     ("a log that a later release has trimmed", later::beginnings),

@@ -88,6 +88,15 @@ impl Boundary {
     ];
 }
 
+/// The process that every one of these pairs has, if there are several, in both directions.
+fn cut_off(pairs: &[(NodeId, NodeId)]) -> Option<NodeId> {
+    let has = |node: NodeId, (from, to): &(NodeId, NodeId)| *from == node || *to == node;
+    let of_all = |node: &NodeId| pairs.iter().all(|pair| has(*node, pair));
+    let is_mutual = pairs.iter().all(|(from, to)| pairs.contains(&(*to, *from)));
+    let mut senders = pairs.iter().map(|(from, _)| *from);
+    senders.find(of_all).filter(|_| is_mutual && pairs.len() > 2)
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -109,6 +118,9 @@ impl fmt::Display for Fault {
             Fault::PauseLeader(length) => write!(f, "the leader sleeps for {length:?}"),
             Fault::Cut { shape, pairs } => {
                 write!(f, "{shape}:")?;
+                if let Some(node) = cut_off(pairs) {
+                    return write!(f, " {node} neither hears nor is heard");
+                }
                 pairs.iter().try_for_each(|(from, to)| write!(f, " {from}-/->{to}"))
             }
             Fault::Narrow { bytes, pairs } => {

@@ -34,7 +34,7 @@ use crate::protocol::actor::{Actor, Effects};
 use crate::protocol::entries::{Entries, EntryRef};
 use crate::protocol::message::{
     Accepted, AcceptedPage, Announcement, Assignment, CatchUpReply, Heartbeat, Kind, Message,
-    Promise, Request, Standing,
+    Progress, Promise, Request, Standing,
 };
 use crate::protocol::parts::{Acceptor, Learner, Proposer};
 use crate::protocol::proposer::ProposerOptions;
@@ -48,6 +48,9 @@ use crate::protocol::versions::Version;
 
 const ACCEPTORS: u32 = 3;
 const NOW: Time = Time::ZERO;
+
+/// The name of what [`World::has_leader_that_begins_above`] finds.
+const BEGINS_ABOVE: &str = "a leader begins above what is in memory";
 
 /// The model of one scope.
 #[derive(Clone, Debug)]
@@ -144,6 +147,18 @@ impl fmt::Debug for Step {
     }
 }
 
+impl World {
+    /// Whether some leader has taken up the log above what acceptors hold in memory: at a
+    /// checkpoint that a history names. So their promises have left out what they could report.
+    fn has_leader_that_begins_above(&self) -> bool {
+        let forgotten = self.acceptors.iter().map(|acceptor| acceptor.forgotten()).max();
+        self.proposers.iter().filter(|proposer| proposer.is_leading()).any(|leader| {
+            let Progress { first, watermark, .. } = leader.log().progress();
+            forgotten < Some(first) && leader.log().forgotten() < first && first < watermark
+        })
+    }
+}
+
 impl Paxos {
     /// The model of `scope`.
     pub fn new(scope: Scope) -> Self {
@@ -153,6 +168,7 @@ impl Paxos {
             heartbeat_interval: Duration::ZERO,
             leader_timeout: Duration::ZERO,
             progress_timeout: Duration::from_secs(1 << 30),
+            hold_bytes: scope.holds.then_some(1 << 20),
             ..Settings::default()
         };
         Paxos { scope, settings }
@@ -429,8 +445,11 @@ impl Model for Paxos {
             self.tellings(world, steps);
         }
         for place in 0..2 {
-            let trimmed = world.proposers[place].log().trimmed();
-            let hears = |acceptor: &usize| world.acceptors[*acceptor].trimmed() < trimmed;
+            let Progress { trimmed, first, .. } = world.proposers[place].log().progress();
+            let hears = |acceptor: &usize| {
+                let acceptor = &world.acceptors[*acceptor];
+                acceptor.trimmed() < trimmed || self.scope.holds && acceptor.forgotten() < first
+            };
             let hearings = (0..world.acceptors.len()).filter(hears);
             steps.extend(hearings.map(|acceptor| Step::Hear { acceptor, proposer: place }));
             if world.trims < self.scope.trims && world.proposers[place].is_leading() {
@@ -497,7 +516,7 @@ impl Model for Paxos {
                 next.trims += 1;
             }
             Step::Limit(place) => {
-                self.proposer_turn(&mut next, place, |proposer, _| proposer.limit(1));
+                self.proposer_turn(&mut next, place, |proposer, _| proposer.limit(NOW, 1));
                 if next == *world {
                     return None;
                 }
@@ -560,6 +579,9 @@ impl Model for Paxos {
                 let says = |kind| matches!(kind, Kind::Chosen | Kind::Decide);
                 world.network.iter().any(|one| says(one.message.kind()))
             }),
+            Property::sometimes(BEGINS_ABOVE, |_, world: &World| {
+                world.has_leader_that_begins_above()
+            }),
         ]
     }
 }
@@ -597,10 +619,11 @@ mod tests {
 
     fn holds(scope: Scope, check: impl Fn(Scope) -> Checked) {
         let start = std::time::Instant::now();
-        let Checked { states, wrong } = check(scope);
+        let Checked { states, wrong, begins_above } = check(scope);
         if let Some(wrong) = wrong {
             panic!("{scope:?}, after {states} states: {wrong}");
         }
+        assert!(begins_above || !scope.holds, "{scope:?}, in {states} states: none {BEGINS_ABOVE}");
         println!("{states} states in {:?}: {scope:?}", start.elapsed());
     }
 
@@ -618,7 +641,7 @@ mod tests {
     #[test]
     #[cfg(feature = "bugs")]
     fn walks_see_what_is_wrong_with_trimming() {
-        use super::scopes::{FORGETFUL, TRIMMED};
+        use super::scopes::{FORGETFUL, HELD, TRIMMED};
         use crate::bugs::{Bug, switch_to};
         let bugs = [
             (Bug::CheckpointLacksSessions, TRIMMED),
@@ -627,10 +650,12 @@ mod tests {
             (Bug::CheckpointLacksHorizon, FORGETFUL),
             (Bug::ForgetsNewest, FORGETFUL),
             (Bug::ForgetsUndecided, FORGETFUL),
+            (Bug::BeginsAtHalfACheckpoint, HELD),
+            (Bug::TakesLeastTrimmed, HELD),
         ];
         for (bug, scope) in bugs {
             switch_to(Some(bug));
-            let Checked { states, wrong } = wander(scope, 100_000);
+            let Checked { states, wrong, .. } = wander(scope, 100_000);
             switch_to(None);
             assert!(wrong.is_some(), "nothing is seen of {bug:?} in {states} states");
         }

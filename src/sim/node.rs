@@ -190,6 +190,8 @@ pub struct Node {
     pub readings: VecDeque<(Time, Reading)>,
     /// Standard input of a client, and when each value is typed.
     pub input: VecDeque<(Time, Value)>,
+    /// Whether a client's input ends behind that.
+    pub input_ends: bool,
     /// The reads that a learner still gets.
     pub reads: Option<ReadOften>,
     /// How many reads have begun, and when the next does.
@@ -229,6 +231,7 @@ impl Node {
             log: None,
             readings: VecDeque::new(),
             input: VecDeque::new(),
+            input_ends: false,
             reads: None,
             begun: (0, now),
             is_up: true,
@@ -294,6 +297,9 @@ impl Node {
             }
             let Some((_, value)) = self.input.pop_front() else { break };
             actor.on_input(local, Input::Value(value), &mut self.fx);
+        }
+        if self.input.is_empty() && std::mem::take(&mut self.input_ends) {
+            actor.on_input(local, Input::End, &mut self.fx);
         }
         if let Some(shop) = &mut self.shop {
             if let Some((_, checkpoint)) = self.writing.take_if(|(stable, _)| *stable <= now) {

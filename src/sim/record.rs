@@ -90,7 +90,7 @@ pub struct Chosen {
 pub struct Sent {
     /// When.
     pub time: Time,
-    /// The sender, also of an old datagram; none for garbage that nobody can read.
+    /// The sender, even of an old datagram; none for garbage that nobody can read.
     pub from: Option<NodeId>,
     /// To whom it is addressed, if a process sent it.
     pub to: Option<To>,

@@ -381,7 +381,7 @@ impl Draw {
         if plan.settings.retain != Retain::All || plan.settings.hold_bytes.is_some() {
             clients.iter_mut().for_each(|asking| asking.assignment = Assignment::Leader);
         }
-        self.draw_sessions(&mut plan.settings, &mut clients);
+        self.draw_sessions(&mut plan, &mut clients);
         let classes: Vec<Class> = CLASSES.into_iter().filter(|_| self.rng.chance(0.5)).collect();
         let mut faults = Vec::new();
         if let Some(bytes) = drawn_disks(self.seed, plan.settings.retain) {
@@ -434,6 +434,7 @@ impl Draw {
             quota: Quota::NONE,
             reads: None,
             old_percent: drawn_old(self.seed),
+            inputs_end: false,
         }
     }
 
@@ -457,11 +458,12 @@ impl Draw {
         }
     }
 
-    /// In some runs few sessions are remembered, and many clients come for a value or two.
-    fn draw_sessions(&self, settings: &mut Settings, clients: &mut Vec<Asking>) {
+    /// In some runs few sessions are remembered, and many clients come for a value or two; in most
+    /// of these they say that they are done.
+    fn draw_sessions(&self, plan: &mut Plan, clients: &mut Vec<Asking>) {
         let mut rng = Rng::new(self.seed ^ 0x7365_7373);
         let Some(sessions) = drawn_sessions(&mut rng) else { return };
-        settings.sessions = sessions;
+        plan.settings.sessions = sessions;
         let count = 1 + rng.below(40) as u32;
         let latest = Duration::from_millis(500 + 500 * rng.below(6));
         clients.extend((PASSING..PASSING + count).map(|client| Asking {
@@ -472,6 +474,7 @@ impl Draw {
             pause: Duration::from_micros([0, 1000, 100_000][rng.below(3) as usize]),
             long: NONE_LONG,
         }));
+        plan.inputs_end = rng.chance(0.7);
     }
 
     fn asking(&mut self, client: u32) -> Asking {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::protocol::assembly::AssemblyLimits;
-use crate::protocol::checkpoint::{Checkpoint, Limit};
+use crate::protocol::checkpoint::{Checkpoint, Finished, Limit};
 use crate::protocol::sessions::Position;
 use crate::protocol::types::{AssignedBy, Entry, Instance, LogTime, Number, Part, Session, Value};
 
@@ -96,7 +96,10 @@ impl Reckoned {
             self.give_up_below(checkpoint.head.idle_below);
         }
         if let Some(limit) = Limit::of(entry.borrowed()) {
-            self.forget(limit.sessions);
+            self.forget(limit);
+        }
+        if let Some(finished) = Finished::read(entry.borrowed()) {
+            finished.sessions.iter().for_each(|(session, next)| self.finish(*session, next.0));
         }
         let Some(origin) = entry.origin() else { return };
         let (session, number) = (origin.session, origin.number);
@@ -159,17 +162,38 @@ impl Reckoned {
         self.sessions.insert(session, standing);
     }
 
-    /// Keeps `count` sessions: those that had something delivered last.
-    fn forget(&mut self, count: u64) {
-        while self.sessions.len() as u64 > count {
-            let oldest = self.sessions.iter().min_by_key(|(_, standing)| standing.last);
-            let Some((session, opened)) = oldest.map(|(one, standing)| (*one, standing.opened))
-            else {
+    /// Keeps as many sessions as `limit` says: those that had something delivered last. A sparing
+    /// limit first takes those that have ended, but none of the newest, half as many as stay.
+    fn forget(&mut self, limit: Limit) {
+        let mut older = Vec::new();
+        if limit.is_sparing {
+            older.extend(self.sessions.iter().map(|(session, standing)| (standing.last, *session)));
+            older.sort();
+            older.truncate(older.len().saturating_sub(limit.sessions as usize / 2));
+            older.retain(|(_, session)| self.sessions[session].has_ended);
+            older.reverse();
+        }
+        while self.sessions.len() as u64 > limit.sessions {
+            let by_age = || self.sessions.iter().min_by_key(|(_, standing)| standing.last);
+            let next = older.pop().map(|(_, session)| session);
+            let Some(session) = next.or_else(|| by_age().map(|(session, _)| *session)) else {
                 return;
             };
-            self.sessions.remove(&session);
-            self.horizon = self.horizon.max(opened + 1);
+            if let Some(standing) = self.sessions.remove(&session) {
+                self.horizon = self.horizon.max(standing.opened + 1);
+            }
         }
+    }
+
+    /// Nothing more of `session` is requested, if all numbers below `next` were passed.
+    fn finish(&mut self, session: Session, next: u64) {
+        let Some(standing) = self.sessions.get_mut(&session) else { return };
+        if standing.has_ended || standing.next() != next {
+            return;
+        }
+        standing.ends_at = standing.open.take().map_or(next, |open| open.first);
+        standing.has_ended = true;
+        self.ended.insert(session, standing.ends_at);
     }
 
     fn open(&self) -> impl Iterator<Item = &Open> {

@@ -47,7 +47,9 @@ legend: seconds since the start; P proposer, A acceptor, L learner, C client
   P1 RetryAccept is due a timer of P1 goes off
   1.P1                  ballot: round 1 of P1
   2 C1#3* \"x\"           instance 2 holds value number 3 of C1 (*: the leader chose the instance)
-  4..6                  instances 4 and 5; #4..#6 are the numbers of a client's values";
+  4..6                  instances 4 and 5; #4..#6 are the numbers of a client's values
+  watermark 1 decided 0 everything below instance 1 is decided, 0 instances in all
+  RequestAck delivered  what the leader knows to be decided; a learner may not have it yet";
 
 /// The trace of one run. The same seed gives the same hash.
 pub struct Trace {

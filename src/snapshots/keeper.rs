@@ -22,6 +22,7 @@ use parking_lot::Mutex;
 use super::Frozen;
 use super::file::{Label, Later, Reader};
 use super::shelf::{Shelf, Stored, name_of};
+use super::tally::Tally;
 use crate::clock::Clock;
 use crate::protocol::actor::Input;
 use crate::protocol::checkpoint::Checkpoint;
@@ -94,7 +95,8 @@ enum Job {
 
 impl Keeper {
     /// Starts the thread. It reports to the role by `tell`: that a snapshot is on stable storage,
-    /// repeatedly until that returns true; and the outcomes of errands, once.
+    /// repeatedly until that returns true; and the outcomes of errands, once. `tally` is for
+    /// operators.
     ///
     /// # Errors
     ///
@@ -103,13 +105,14 @@ impl Keeper {
         shop: Shop<Directory>,
         settings: Settings,
         clock: Clock,
+        tally: Arc<Tally>,
         tell: impl FnMut(Input) -> bool + Send + 'static,
     ) -> io::Result<Keeper> {
         let (sender, jobs) = bounded(JOBS_MAX);
         let shared = Arc::new(Shared::default());
         let files = Mutex::new(shop.shelf.files()?);
         let tell = Box::new(tell);
-        let work = Work { shop, shared: Arc::clone(&shared), settings, clock, tell };
+        let work = Work { shop, shared: Arc::clone(&shared), settings, clock, tally, tell };
         let run = move || work.run(&jobs);
         let thread = thread::Builder::new().name("snapshots".to_owned()).spawn(run)?;
         Ok(Keeper { jobs: sender, shared, files, thread: Some(thread) })
@@ -149,7 +152,8 @@ impl Keeper {
             // The next one will do.
             Err(TrySendError::Full(_)) => self.shared.is_busy.store(false, Ordering::Release),
             Err(TrySendError::Disconnected(_)) => error!(
-                "the thread that writes snapshots has ended; this is a mistake in the program"
+                "the thread that writes snapshots has ended; this is a bug in paxos; please report \
+                 it"
             ),
         }
     }
@@ -169,7 +173,9 @@ impl Drop for Keeper {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            error!("the thread that writes snapshots failed; this is a mistake in the program");
+            error!(
+                "the thread that writes snapshots failed; this is a bug in paxos; please report it"
+            );
         }
     }
 }
@@ -180,11 +186,13 @@ struct Work<T> {
     shared: Arc<Shared>,
     settings: Settings,
     clock: Clock,
+    tally: Arc<Tally>,
     tell: Box<T>,
 }
 
 impl<T: FnMut(Input) -> bool> Work<T> {
     fn run(mut self, jobs: &Receiver<Job>) {
+        self.look();
         // No snapshot is written until then.
         let mut rest: Option<(Time, Free)> = None;
         loop {
@@ -213,9 +221,15 @@ impl<T: FnMut(Input) -> bool> Work<T> {
                 }
                 // An outcome that is not taken is requested again.
                 Some(Job::Errand(errand)) => match self.shop.run(errand, &self.settings) {
-                    Ok(Some(outcome)) => drop((self.tell)(Input::Done(outcome))),
+                    Ok(Some(outcome)) => {
+                        if matches!(outcome, Outcome::Fetched { .. }) {
+                            self.look();
+                        }
+                        (self.tell)(Input::Done(outcome));
+                    }
                     Ok(None) => {}
                     Err(error) => {
+                        self.tally.on_failure();
                         let path = self.shop.shelf.path_of("");
                         error!("{path}: the snapshot of another learner is not kept: {error}");
                     }
@@ -224,11 +238,21 @@ impl<T: FnMut(Input) -> bool> Work<T> {
         }
     }
 
+    /// Notes what the newest snapshot is like.
+    fn look(&mut self) {
+        match self.shop.shelf.look() {
+            Ok(newest) => self.tally.on_newest(newest),
+            Err(error) => debug!("cannot look at the newest snapshot: {error}"),
+        }
+    }
+
     fn write(&mut self, checkpoint: &Checkpoint, frozen: Frozen) {
         let head = checkpoint.head;
-        let shared = &self.shared;
+        let (shared, start) = (&self.shared, self.clock.now());
         match self.shop.put(checkpoint, |out| frozen(&mut Stoppable { out, shared })) {
             Ok(()) => {
+                self.tally.on_written(self.clock.now().since(start));
+                self.look();
                 debug!("keeps a snapshot of what lies below instance {}", head.of);
                 // A role that ends may be waiting for this thread, and takes nothing any more.
                 while !(self.tell)(Input::Kept(head))
@@ -239,6 +263,7 @@ impl<T: FnMut(Input) -> bool> Work<T> {
             }
             Err(_) if self.shared.is_stopped.load(Ordering::Acquire) => {}
             Err(error) => {
+                self.tally.on_failure();
                 let path = self.shop.shelf.path_of("");
                 error!(
                     "{path}: no snapshot is kept: {error}; the log is not removed meanwhile, and \
@@ -287,7 +312,7 @@ impl<D: Disk> Shop<D> {
                     Err(error) => match Later::of(&error) {
                         Some(Later(form)) => Some(Outcome::Later(snapshot, form)),
                         None if error.kind() == io::ErrorKind::InvalidData => {
-                            warn!("what was fetched is no snapshot to go on from: {error}");
+                            warn!("the fetched file is no snapshot to go on from: {error}");
                             Some(Outcome::Spoiled(snapshot))
                         }
                         None => return Err(error),

@@ -4,7 +4,8 @@
 //! A snapshot has two parts. The library's says where it was taken and how delivery stands there
 //! ([`Checkpoint`](crate::protocol::checkpoint::Checkpoint)); the application's is whatever bytes
 //! it writes. `file` has their form, `shelf` the directory that holds them, `keeper` the thread
-//! that writes them while the application goes on, and `offline` the commands for operators.
+//! that writes them while the application goes on, `tally` what metrics show of them, and `offline`
+//! the commands for operators.
 //!
 //! The promises, and where they are kept:
 //!
@@ -22,9 +23,12 @@ pub mod keeper;
 #[cfg(feature = "cli")]
 pub mod offline;
 pub mod shelf;
+pub mod tally;
 
 /// What writes the state of an application, as it was when this was made.
 pub type Frozen = Box<dyn FnOnce(&mut dyn std::io::Write) -> std::io::Result<()> + Send>;
 
+#[cfg(test)]
+mod kill_tests;
 #[cfg(test)]
 mod tests;

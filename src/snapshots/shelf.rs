@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use log::warn;
 
 use super::file::{Label, Later, Reader, Writer};
+use super::tally::Newest;
 use crate::bugs::{self, Bug};
 use crate::protocol::checkpoint::Checkpoint;
 use crate::protocol::message::{Chunk, Fetch, SnapshotName, StateKind};
@@ -121,6 +122,18 @@ impl<D: Disk> Shelf<D> {
         Ok(names)
     }
 
+    /// What the file of the newest snapshot is like, if there are any. It is not read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub fn look(&mut self) -> io::Result<Option<Newest>> {
+        let Some(name) = self.names()?.into_iter().next() else { return Ok(None) };
+        let (bytes, written_ms) =
+            (self.disk.length(&name)?, self.disk.modified(&name)? / 1_000_000);
+        Ok(Some(Newest { bytes, written_ms }))
+    }
+
     /// Reads all of a snapshot, and says what it is.
     ///
     /// # Errors
@@ -146,7 +159,9 @@ impl<D: Disk> Shelf<D> {
         Reader::begin(&mut self.disk, name)
     }
 
-    /// The newest intact snapshot, if there are any snapshots.
+    /// The newest intact snapshot, if there are any snapshots. Its name is stable: the process that
+    /// gave it may have died before that was so, and the cluster hears at once what this one goes
+    /// on from.
     ///
     /// # Errors
     ///
@@ -154,6 +169,9 @@ impl<D: Disk> Shelf<D> {
     /// whole are of a later release: then nothing must begin as if there were none.
     pub fn newest(&mut self, cluster: &str, kind: StateKind) -> Result<Option<Found>, ShelfError> {
         let names = self.names().map_err(|error| self.trouble(error))?;
+        if !names.is_empty() {
+            self.disk.sync_names().map_err(|error| self.trouble(error))?;
+        }
         let mut damage = None;
         for name in names {
             match self.verify(&name) {
@@ -382,8 +400,9 @@ impl<D: Disk> Shelf<D> {
         let mut is_there = false;
         let all = self.disk.list()?;
         if all.contains(&file) && self.identify(&file).is_ok_and(|there| there == *name) {
-            // It was added before, and the learner has not heard of it.
+            // It was added before, and the learner has not heard of it; its name may not be stable.
             if let Ok(found) = self.verify(&file) {
+                self.disk.sync_names()?;
                 return Ok(Stored::Whole(found.label.checkpoint));
             }
         }

@@ -1,17 +1,24 @@
 //! Which snapshots are kept, and which are refused; `sim::drills::snapshots` has crashes and
 //! damage.
 
-use std::io;
+use std::sync::Arc;
+use std::{fs, io, thread};
 
+use super::Frozen;
 use super::file::{HEAD, Label, framed};
+use super::keeper::{Keeper, Shop};
 use super::shelf::{Shelf, ShelfError, name_of};
+use super::tally::Tally;
+use crate::clock::{Clock, Moment};
 use crate::protocol::checkpoint::{Checkpoint, Head};
 use crate::protocol::message::StateKind;
+use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, LogTime};
 use crate::sim::disk::SimDisk;
+use crate::storage::directory::Directory;
 use crate::storage::disk::Disk;
 
-fn label(of: u64) -> Label {
+pub(super) fn label(of: u64) -> Label {
     let (of, first) = (Instance(of), Instance::FIRST);
     let (time, idle_below) = (LogTime::NONE, first);
     let head = Head { of, keep: of, trim: first, forget: first, idle_below, time };
@@ -103,4 +110,44 @@ fn those_of_a_later_release_are_not_taken_for_damaged() {
     put(&disk, 10).unwrap();
     assert_eq!(newest(&disk), Some(10));
     assert!(disk.names().contains(&later));
+}
+
+/// For metrics: the thread that writes them says how often it could not, and what the newest is
+/// like, written here or found at the start.
+#[test]
+fn failures_are_counted_and_the_newest_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let spawn = |tally: &Arc<Tally>| {
+        let (shelf, cluster) =
+            (Shelf::new(Directory::open(folder.path()).unwrap()), "here".to_owned());
+        let shop = Shop { shelf, cluster, kind: StateKind::Digest };
+        let (settings, clock) = (Settings::default(), Clock::start());
+        Keeper::spawn(shop, settings, clock, Arc::clone(tally), |_| true).unwrap()
+    };
+    let tally = Arc::default();
+    let keeper = spawn(&tally);
+    let keep = |of, write: Frozen| {
+        keeper.keep(Arc::new(label(of).checkpoint), write);
+        while !keeper.is_free() {
+            thread::yield_now();
+        }
+    };
+    keep(10, Box::new(|_| Err(io::Error::other("a test"))));
+    let facts = tally.facts();
+    assert_eq!((facts.failures, facts.newest, facts.took), (1, None, None));
+    keep(20, Box::new(|out| out.write_all(&state(20))));
+    let facts = tally.facts();
+    let newest = facts.newest.unwrap();
+    let bytes = fs::metadata(folder.path().join(name_of(Instance(20)))).unwrap().len();
+    assert_eq!((facts.failures, newest.bytes, facts.took.is_some()), (1, bytes, true));
+    let age_ms = Moment::now().millis.abs_diff(newest.written_ms);
+    assert!(age_ms < 600_000, "written {age_ms} ms ago");
+    drop(keeper);
+
+    let tally = Arc::default();
+    let _keeper = spawn(&tally);
+    while tally.facts().newest.is_none() {
+        thread::yield_now();
+    }
+    assert_eq!(tally.facts().newest, Some(newest));
 }

@@ -279,7 +279,9 @@ impl Hearing {
 
     /// The proposer that leads with the highest ballot of those that most acceptors answer.
     fn leader(&self, now: Time) -> Option<Leader> {
-        let leading = self.processes.iter().filter_map(|(key, process)| {
+        // A learner leads the learners, and no log.
+        let proposers = self.processes.iter().filter(|((node, _), _)| node.role == Role::Proposer);
+        let leading = proposers.filter_map(|(key, process)| {
             let said = process.announcement.filter(|said| said.standing == Standing::Leads)?;
             let is_fresh = now.since(process.heard) <= self.fresh;
             let answered_by = self.answers(now, *key, said.ballot);
@@ -401,6 +403,17 @@ mod tests {
         let said = announcement(Standing::Leads, true, ballot(3, 1), 10);
         say(&mut replaced, 1, Role::Acceptor, 3, &echo(ballot(4, 2), &[(1, said)]));
         assert!(!is_led(&mut replaced, 10));
+    }
+
+    #[test]
+    fn a_learner_that_leads_the_learners_leads_no_cluster() {
+        let mut hearing = hearing();
+        let said = announcement(Standing::Leads, true, Ballot::ZERO, 10);
+        say(&mut hearing, 0, Role::Learner, 1, &heartbeat(said, 12));
+        let stands = announcement(Standing::Stands, true, Ballot::ZERO, 10);
+        say(&mut hearing, 0, Role::Proposer, 1, &heartbeat(stands, 12));
+        let view = hearing.view(Time(10_000));
+        assert_eq!((view.rows.len(), view.leader.map(|leader| leader.node)), (2, None));
     }
 
     #[test]

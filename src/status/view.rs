@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::doctor::names_not_heard;
 use crate::protocol::message::{Progress, Standing};
 use crate::protocol::types::{Ballot, NodeId, Role};
 use crate::protocol::versions::{Version, Versions};
@@ -174,6 +175,15 @@ impl View {
                 || self.rows.iter().any(|row| row.is_fresh && row.is_full))
     }
 
+    /// The acceptors of the cluster that are not heard, or no longer.
+    fn not_heard(&self) -> Vec<u32> {
+        let is_heard = |id: &u32| {
+            let is_it = |row: &Row| (row.node.role, row.node.id) == (Role::Acceptor, *id);
+            self.rows.iter().any(|row| row.is_fresh && is_it(row))
+        };
+        (1..=self.acceptor_count).filter(|id| !is_heard(id)).collect()
+    }
+
     /// The version in which the leader sends, and so all others.
     fn version(&self) -> Option<Version> {
         let leader = self.leader?.node;
@@ -214,6 +224,13 @@ impl View {
                 )
             }
         }];
+        let missing = self.not_heard();
+        if !self.rows.is_empty() && !missing.is_empty() {
+            sentences.push(format!(
+                "{}; start what does not run, and ask `paxos doctor` why others cannot be heard",
+                names_not_heard(&missing)
+            ));
+        }
         let is_full = |row: &&Row| row.node.role == Role::Acceptor && row.is_fresh && row.is_full;
         let full = self.rows.iter().filter(is_full).map(|row| row.node.to_string());
         let full = full.collect::<Vec<_>>().join(", ");
@@ -223,8 +240,8 @@ impl View {
                 Some(_) | None => "the others go on",
             };
             sentences.push(format!(
-                "the disk is full of {full}: {goes_on}; make room for the data, raise disk_bytes, \
-                 or keep less (retain)"
+                "full disks: {full}; {goes_on}: make room for the data, raise disk_bytes, or \
+                 keep less (retain)"
             ));
         }
         let old = self.rows.iter().filter(|row| row.is_old()).map(|row| row.node.to_string());
@@ -267,6 +284,7 @@ impl View {
             "wire": self.version().map(|version| version.0),
             "acceptor_count": self.acceptor_count,
             "quorum": self.needed,
+            "acceptors_not_heard": self.not_heard(),
             "processes": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
             "not_understood": refused,
         })
@@ -308,6 +326,8 @@ mod tests {
         let ballot = Ballot { round: 3, proposer: 1, boot: 1 };
         let acceptor = Row { progress: None, sessions: None, accepted: Some(5), ..row("A1", None) };
         let acceptor = Row { lag: None, ..acceptor };
+        let second = Row { node: "A2".parse().unwrap(), ..acceptor.clone() };
+        let third = Row { node: "A3".parse().unwrap(), ..acceptor.clone() };
         let silent = Row { is_fresh: false, source: None, ..row("L2", Some(Standing::Leads)) };
         View {
             cluster: "paxos".to_owned(),
@@ -320,7 +340,7 @@ mod tests {
                 is_quorate: true,
                 is_full: false,
             }),
-            rows: vec![row("P1", Some(Standing::Leads)), acceptor, silent],
+            rows: vec![row("P1", Some(Standing::Leads)), acceptor, second, third, silent],
             refused: BTreeMap::new(),
         }
     }
@@ -330,6 +350,8 @@ mod tests {
         let expected = "\
 P1  leads   3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  10.0.0.1:4000
 A1  runs    3.P1  accepted 5  -      -            heard 12 ms ago  wire 8  10.0.0.1:4000
+A2  runs    3.P1  accepted 5  -      -            heard 12 ms ago  wire 8  10.0.0.1:4000
+A3  runs    3.P1  accepted 5  -      -            heard 12 ms ago  wire 8  10.0.0.1:4000
 L2  silent  3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  -
 ";
         assert_eq!(view().lines(), expected);
@@ -341,7 +363,15 @@ L2  silent  3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  -
         let said = |view: &View| (view.is_healthy(), view.summary().join("; "));
         let sentence =
             "P1 leads cluster paxos with ballot 3.P1; 2 of 3 acceptors answer it".to_owned();
-        assert_eq!(said(&view), (true, sentence));
+        assert_eq!(said(&view), (true, sentence.clone()));
+        // One that was heard before is as missing as one that never was.
+        view.rows[2].is_fresh = false;
+        assert_eq!(view.json()["acceptors_not_heard"], json!([2]));
+        let (_, both) = said(&view);
+        assert!(both.starts_with(&format!("{sentence}; acceptor 2 is not heard; start")), "{both}");
+        view.rows[1].is_fresh = false;
+        assert!(view.summary()[1].starts_with("acceptors 1 and 2 are not heard; start"));
+        (view.rows[1].is_fresh, view.rows[2].is_fresh) = (true, true);
         let degraded = |view: &View| (view.is_degraded(), view.json()["degraded"].clone());
         assert_eq!(degraded(&view), (true, json!(true)));
         view.leader = view.leader.map(|it| Leader { answered_by: 3, ..it });
@@ -353,7 +383,7 @@ L2  silent  3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  -
         assert!(!view.is_degraded(), "it is worse than that");
         assert!(!view.is_healthy() && view.summary()[0].ends_with("it, and 2 are needed"));
         view.leader = None;
-        let sentence = "nobody leads cluster paxos; 1 of 3 acceptors are heard, and 2 are needed";
+        let sentence = "nobody leads cluster paxos; 3 of 3 acceptors are heard, and 2 are needed";
         assert_eq!(said(&view), (false, sentence.to_owned()));
         view.refused.insert(Refusal::OtherVersion, 4);
         assert!(view.summary()[1].ends_with("not understood: 4 of another version"));
@@ -383,16 +413,16 @@ L2  silent  3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  -
         view.rows[1].is_full = true;
         assert!(view.lines().contains("A1  disk full  3.P1"), "{}", view.lines());
         let said = view.summary()[1].clone();
-        assert!(said.starts_with("the disk is full of A1: the others go on"), "{said}");
+        assert!(said.starts_with("full disks: A1; the others go on"), "{said}");
         view.leader = view.leader.map(|leader| Leader { is_full: true, ..leader });
         let said = view.summary()[1].clone();
-        assert!(said.starts_with("the disk is full of A1: no new values are taken"), "{said}");
+        assert!(said.starts_with("full disks: A1; no new values are taken"), "{said}");
         let json = view.json();
         assert_eq!(json["leader"]["is_full"], true);
         assert_eq!(json["processes"][1]["disk_full"], true);
         // Facts heard long ago are no news.
         view.rows[1].is_fresh = false;
-        assert_eq!(view.summary().len(), 1);
+        assert!(!view.summary().join("; ").contains("disk"), "{:?}", view.summary());
     }
 
     #[test]
@@ -401,7 +431,8 @@ L2  silent  3.P1  decided 7   lag 0  sessions 12  heard 12 ms ago  wire 8  -
         assert_eq!((&json["healthy"], &json["leader"]["node"]), (&true.into(), &"P1".into()));
         let leads: Vec<_> =
             json["processes"].as_array().unwrap().iter().map(|p| &p["leads"]).collect();
-        assert_eq!(leads, [true, false, false], "a silent one does not lead");
+        let all = [true, false, false, false, false];
+        assert_eq!(leads, all, "a silent one does not lead");
         assert_eq!(
             (&json["processes"][0]["sessions"], &json["processes"][1]["accepted"]),
             (&json!(12), &json!(5))

@@ -189,10 +189,16 @@ impl fmt::Display for LogError {
                  of the program that wrote it"
             ),
             LogError::Read { path, error } => {
-                write!(f, "{path}: cannot read it: {error}; allow it, or mend the disk")
+                write!(
+                    f,
+                    "{path}: cannot read it: {error}; give this user permission, or mend the disk"
+                )
             }
             LogError::Write { path, error } => {
-                write!(f, "{path}: cannot write it: {error}; make room, or allow it")
+                write!(
+                    f,
+                    "{path}: cannot write it: {error}; make room, or give this user permission"
+                )
             }
         }
     }

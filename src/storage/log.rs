@@ -18,8 +18,8 @@
 //!    first frame repeats them. So does the first frame that this version adds to a segment of an
 //!    earlier version, which repeated nothing.
 //! 3. So a segment may go when all its votes lie below the trim point that the last segment holds,
-//!    and that segment repeats the rest (`Contents::stand_for`). What is compared is what is
-//!    stable, not what is gathered for the next flush.
+//!    and that segment repeats the rest (`Contents::stand_for`). Only stable records are
+//!    compared, not those that are gathered for the next flush.
 //! 4. First a manifest that no longer names it is made stable, then its file is removed. A process
 //!    that is killed in between leaves a file that the next start removes, since the manifest says
 //!    that it may. Whether the removal itself is stable does not matter.
@@ -53,6 +53,7 @@ use super::room::{Budget, Quota};
 use super::summary::{Summary, Whose, remove_summary};
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::{Record, Room};
+use crate::protocol::figures::{DiskUse, Left};
 use crate::protocol::types::Instance;
 use crate::wire;
 
@@ -451,6 +452,17 @@ impl<D: Disk> AcceptorStore for Log<D> {
             return Room::Exhausted;
         }
         self.budget.look(&mut self.disk, self.before + self.end.bytes)
+    }
+
+    fn disk_use(&self) -> Option<DiskUse> {
+        let log_bytes = self.before + self.end.bytes;
+        let left = self.budget.left(log_bytes);
+        // Whatever was free at the last look, the last write has found none.
+        let left =
+            left.map(|left| if self.lack.is_some() { Left { bytes: 0, ..left } } else { left });
+        let birth = self.manifest.segments.first().map(|oldest| oldest.mark.birth);
+        let since_ms = birth.filter(|birth| *birth > 0).map(|birth| birth / 1_000_000);
+        Some(DiskUse { log_bytes, left, since_ms })
     }
 
     fn vote_reader(&self) -> io::Result<Option<VoteReader>> {

@@ -26,6 +26,7 @@ use std::io;
 
 use self::index::VoteReader;
 use crate::protocol::actor::{Record, Room};
+use crate::protocol::figures::DiskUse;
 
 /// Keeps the records of one acceptor.
 pub trait AcceptorStore: Send {
@@ -61,6 +62,11 @@ pub trait AcceptorStore: Send {
     /// then.
     fn room(&mut self) -> Room {
         Room::Ample
+    }
+
+    /// How the records fill the disk, as of the last look at it; none where nothing is kept.
+    fn disk_use(&self) -> Option<DiskUse> {
+        None
     }
 
     /// A reader of the stored votes, for use beside the role that stores more; none where nothing

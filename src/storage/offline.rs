@@ -17,7 +17,7 @@ use super::identity::{IDENTITY, Identity};
 use super::log::{Log, LogOptions, Recovered};
 use crate::clock::Moment;
 use crate::protocol::actor::Record;
-use crate::protocol::checkpoint::unknown_kind;
+use crate::protocol::checkpoint::kind_name;
 use crate::protocol::entries::EntryRef;
 use crate::protocol::types::{Ballot, Instance, LogTime, Piece};
 
@@ -166,8 +166,8 @@ pub fn show(
     instances: Option<(u64, u64)>,
     out: &mut impl Write,
 ) -> Result<(), OfflineError> {
-    let mut unknown = Unknown::default();
-    let mut list = |record| list(&record, instances, &mut unknown, out);
+    let mut control = Control::default();
+    let mut list = |record| list(&record, instances, &mut control, out);
     match read(path, false, &mut list) {
         // Nothing was listed yet, and the contents of a copy can be shown.
         Err(Trouble::Log(LogError::Copied { .. })) => read(path, true, &mut list)?,
@@ -176,29 +176,29 @@ pub fn show(
     Ok(out.flush().map_err(Trouble::Output)?)
 }
 
-/// The control entry of a kind that this release does not know whose pieces were read last. Its
-/// first piece alone says which kind that is.
+/// The control entry whose pieces were read last. Its first piece alone says of which kind it is.
 #[derive(Default)]
-struct Unknown {
+struct Control {
     series: u64,
-    kind: Option<u64>,
+    kind: Option<Cow<'static, str>>,
 }
 
-impl Unknown {
+impl Control {
     /// What a piece of a control entry is called.
     fn name(&mut self, piece: Piece, bytes: &[u8]) -> Cow<'static, str> {
         if piece.place == 0 {
-            (self.series, self.kind) = (piece.series, unknown_kind(bytes));
+            (self.series, self.kind) = (piece.series, Some(kind_name(bytes)));
         }
-        let kind = self.kind.filter(|_| self.series == piece.series);
-        kind.map_or("checkpoint".into(), |kind| format!("control-{kind}").into())
+        let kind = self.kind.clone().filter(|_| self.series == piece.series);
+        // Without its first piece: only checkpoints are so long that they have more than one.
+        kind.unwrap_or("checkpoint".into())
     }
 }
 
 fn list(
     record: &Record,
     wanted: Option<(u64, u64)>,
-    unknown: &mut Unknown,
+    control: &mut Control,
     out: &mut impl Write,
 ) -> io::Result<()> {
     match record {
@@ -218,7 +218,7 @@ fn list(
                     EntryRef::Value { value, .. } => ("value".into(), value.len()),
                     EntryRef::Part { bytes, .. } => ("part".into(), bytes.len()),
                     EntryRef::Checkpoint { piece, bytes } => {
-                        (unknown.name(piece, bytes), bytes.len())
+                        (control.name(piece, bytes), bytes.len())
                     }
                 };
                 if wanted.is_some_and(|(first, last)| instance < first || last < instance) {

@@ -20,6 +20,7 @@ use log::warn;
 
 use super::disk::{Disk, Space};
 use crate::protocol::actor::Room;
+use crate::protocol::figures::Left;
 
 /// How much a log may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +91,7 @@ impl Budget {
             let room = self.of(limit.saturating_sub(taken), limit);
             room.min(Room::Scarce)
         });
-        let written = self.asked.map_or(0, |(then, _)| taken.saturating_sub(then));
-        let of_space = self.space.map(|Space { whole, free }| {
-            let free = free.saturating_sub(written);
+        let of_space = self.space_now(taken).map(|Space { whole, free }| {
             if free < self.reserve_of(whole) / FREE {
                 Room::Exhausted
             } else {
@@ -115,6 +114,21 @@ impl Budget {
         } else {
             Room::Ample
         }
+    }
+
+    /// What is left of that end, of the two, which is reached first.
+    pub fn left(&self, taken: u64) -> Option<Left> {
+        let of_limit = self.quota.limit.map(|limit| (limit.saturating_sub(taken), limit));
+        let of_space = self.space_now(taken).map(|Space { whole, free }| (free, whole));
+        let left = |(bytes, whole)| Left { bytes, reserve: self.reserve_of(whole) };
+        let ends = of_limit.into_iter().chain(of_space).map(left);
+        ends.min_by_key(|left| (left.bytes.saturating_sub(left.reserve), left.bytes))
+    }
+
+    /// The file system's last answer, less what was written since.
+    fn space_now(&self, taken: u64) -> Option<Space> {
+        let written = self.asked.map_or(0, |(then, _)| taken.saturating_sub(then));
+        self.space.map(|space| Space { free: space.free.saturating_sub(written), ..space })
     }
 
     fn reserve_of(&self, whole: u64) -> u64 {
@@ -171,6 +185,25 @@ mod tests {
         assert_eq!(looks(&mut budget, &mut disk, 6001), Room::Exhausted);
         disk.limit(None);
         assert_eq!(looks(&mut budget, &mut disk, 6001), Room::Ample);
+    }
+
+    #[test]
+    fn what_is_left_is_counted_to_the_nearer_end() {
+        let left = |budget: &Budget, taken| budget.left(taken).map(|it| (it.bytes, it.reserve));
+        let mut disk = SimDisk::new();
+        let mut budget = Budget::new(Quota { limit: Some(10_000), reserve: 400 });
+        assert_eq!(left(&budget, 9000), Some((1000, 400)), "nothing else is known");
+        assert_eq!(left(&budget, 11_000), Some((0, 400)));
+        disk.limit(Some(8000));
+        disk.plant("log", &[1; 6000]);
+        looks(&mut budget, &mut disk, 6000);
+        assert_eq!(left(&budget, 6000), Some((2000, 400)));
+        assert_eq!(left(&budget, 6500), Some((1500, 400)), "as much was written since");
+        // Others remove something.
+        disk.limit(Some(80_000));
+        let found = (0..=ASKED_TURNS).map(|_| looks(&mut budget, &mut disk, 6500)).last();
+        assert_eq!((found, left(&budget, 6500)), (Some(Room::Ample), Some((3500, 400))));
+        assert_eq!(left(&Budget::new(Quota::NONE), 6500), None);
     }
 
     /// Other programs fill a disk while nothing is stored here.

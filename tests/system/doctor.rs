@@ -168,7 +168,7 @@ fn two_healthy_hosts_are_healthy() {
     }
     for (said, other) in clinic.examine_both().iter().zip([SOUTH, NORTH]) {
         said.is_healthy();
-        said.has("fine: ", &[&address(other), "on every group, also datagrams of 1472 bytes"]);
+        said.has("fine: ", &[&address(other), "on every group, even datagrams of 1472 bytes"]);
         let north = format!("P1, A1 at {}", address(NORTH));
         let south = format!("A2, A3, L1 at {}", address(SOUTH));
         said.has("fine: these run", &[&north, &south]);
@@ -301,7 +301,7 @@ fn datagrams_over_the_mtu() {
 #[test]
 fn a_buffer_that_the_kernel_clamps() {
     let world = World::over(Carrier::Multicast);
-    // More than any kernel gives by default; whoever gives more, gives this.
+    // More than any kernel gives by default; a kernel that may give more gives this.
     world.configure("socket_buffer_bytes 1073741824");
     let mut command = Command::new(PAXOS);
     command.arg("--conf").arg(world.conf()).args(["doctor", "--local"]);
@@ -312,7 +312,7 @@ fn a_buffer_that_the_kernel_clamps() {
 }
 
 #[test]
-fn a_port_and_a_folder_that_somebody_else_has() {
+fn a_port_and_a_directory_that_somebody_else_has() {
     let world = World::over(Carrier::Multicast);
     // No other socket may share it. A process of another test may have it at the moment.
     let port = world.addresses()[2].port();
@@ -548,7 +548,7 @@ fn two_hosts_meet_in_ipv6_groups() {
     }
     for (said, other) in clinic.examine_both().iter().zip(["fd77::2", "fd77::1"]) {
         said.is_healthy();
-        said.has("fine: host", &[other, "on every group, also datagrams of 1452 bytes"]);
+        said.has("fine: host", &[other, "on every group, even datagrams of 1452 bytes"]);
     }
 }
 

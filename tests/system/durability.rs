@@ -252,7 +252,7 @@ fn a_full_disk_ends_no_acceptor_and_the_others_go_on() {
     if Network::asked() != Network::Unicast {
         let doctor = world.paxos("doctor --seconds 2").output().unwrap();
         let (said, status) = (text(&doctor.stdout), doctor.status.code());
-        assert!(said.contains("degraded: the disk is full of A2: the others go on"), "{said}");
+        assert!(said.contains("degraded: full disks: A2; the others go on"), "{said}");
         assert!(said.ends_with("\ndegraded\n") && status == Some(1), "{said}");
     }
     fs::remove_file(format!("{inside}/other")).unwrap();
@@ -322,6 +322,9 @@ fn a_failed_sync_ends_the_acceptor_without_a_word() {
     {
         world.start(name, &[]);
     }
+    // Under strace it starts slowly, and what is decided before costs it no sync.
+    let has_answered = || fs::read_to_string(&trace).is_ok_and(|calls| calls.contains("send"));
+    assert!(happens(SOON, has_answered));
     let world = strike(world, |world| {
         let what = ["Input/output error", "must not answer what it might forget"];
         expect_end(world, "acceptor2", 1, &what);
@@ -502,39 +505,4 @@ fn a_new_directory_and_all_that_lead_to_it_are_synced_before_the_first_answer() 
     let own = deep.join("acceptor-2").canonicalize().unwrap().display().to_string();
     let is_synced = |line: &str| line.contains("sync(") && line.contains(&format!("<{own}>)"));
     assert!(since.lines().any(is_synced), "{before}");
-}
-
-/// A first start that is killed at each of its system calls starts the next time.
-#[test]
-fn killed_at_any_system_call_of_its_first_start_an_acceptor_starts_again() {
-    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null"];
-    if !succeeds(&[&strace[..], &["true"]].concat()) {
-        return skip("a kill at every system call", "there is no strace, or it is not allowed");
-    }
-    let world = World::durable();
-    let conf = world.conf().display().to_string();
-    let acceptor = ["--conf", &conf, "acceptor", "2", "--lifetime", "0.05"];
-    let calls =
-        "mkdir,openat,fsync,fdatasync,ftruncate,pwrite64,rename,renameat,renameat2,unlinkat";
-    for call in 1.. {
-        let directory = world.path("data");
-        if directory.exists() {
-            fs::remove_dir_all(&directory).unwrap();
-        }
-        let mut command = std::process::Command::new("strace");
-        command.args(&strace[1..]).args(["-e", &format!("trace={calls}")]);
-        command.args(["-e", &format!("inject={calls}:signal=KILL:when={call}")]);
-        let killed =
-            command.arg(PAXOS).args(acceptor).current_dir(world.path("")).output().unwrap();
-        let again = std::process::Command::new(PAXOS)
-            .args(acceptor)
-            .current_dir(world.path(""))
-            .output()
-            .unwrap();
-        assert_eq!(again.status.code(), Some(0), "call {call}: {}", text(&again.stderr));
-        if killed.status.code() == Some(0) {
-            assert!(call > 25, "{call} calls");
-            return;
-        }
-    }
 }

@@ -419,7 +419,7 @@ fn the_leader_is_cut_off_and_comes_back() {
     survive("a leader that is cut off", |network, world| {
         replace_the_leader(network, world);
         network.in_hub("link set proposer1 up\n");
-        // It hears who leads now, which is gone a moment later, and the next one too.
+        // It hears which one leads now. A moment later that is gone, and so is the next one.
         thread::sleep(Duration::from_secs(1));
         world.kill("proposer2");
         world.kill("proposer3");

@@ -17,7 +17,11 @@ mod files;
 mod full_disks;
 mod hostile;
 mod hosts;
+#[path = "../http/mod.rs"]
+mod http;
 mod input;
+mod killer;
+mod kills;
 mod lead;
 mod lock;
 mod log;

@@ -96,6 +96,26 @@ fn everything_is_kept_and_memory_is_bounded() {
     expect_little_memory(&world, &ALL, "after all were killed");
 }
 
+/// The same through nodes, whose three roles share what the setting allows their process.
+#[test]
+fn the_roles_of_a_node_share_its_memory() {
+    const NODES: [&str; 3] = ["node1", "node2", "node3"];
+    for more in ["", "data"] {
+        let mut world = World::alone();
+        let data = match more {
+            "" => String::new(),
+            more => format!("data {}\nretain 16MiB\n", world.path(more).display()),
+        };
+        world.configure(&format!("{data}memory_bytes 64MiB\nclient_window_values 64"));
+        NODES.iter().for_each(|name| world.start(name, &[]));
+        feed(&mut world, 1, &lines());
+        let expected = COUNT * (BYTES - 1);
+        let are_done = || (1..=3).all(|id| world.decided(id).len() >= expected);
+        assert!(happens(SOON, are_done), "their learners have not delivered everything");
+        expect_little_memory(&world, &NODES, more);
+    }
+}
+
 /// Nobody reads what a learner prints while 110 MB are decided, of which the log keeps little; then
 /// somebody does, and gets all of it.
 #[test]

@@ -1,23 +1,24 @@
 //! What processes report over HTTP, if `metrics` is configured.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::http::get;
 use crate::pictures::browsed;
 use crate::upgrades::NEWER;
 use crate::world::{PAXOS, SOON, World, happens, skip, succeeds, text, values};
 
 /// Where the first process serves; the others, and other tests, take the ports behind it.
-const FIRST: &str = "127.0.0.1:19187";
+pub const FIRST: &str = "127.0.0.1:19187";
 
 /// How many values each client is fed.
 const COUNT: usize = 500;
 
 /// Where `name` says that its metrics are, once it has.
-fn address_of(world: &World, name: &str) -> SocketAddr {
+pub fn address_of(world: &World, name: &str) -> SocketAddr {
     let address = || {
         let said = world.said(name);
         let (_, rest) = said.split_once("metrics are at http://")?;
@@ -27,22 +28,15 @@ fn address_of(world: &World, name: &str) -> SocketAddr {
     address().unwrap()
 }
 
-/// The status and the body of what is at this path.
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, body.to_owned())
+/// The value of a series.
+pub fn value(metrics: &str, series: &str) -> f64 {
+    found(metrics, series).unwrap_or_else(|| panic!("no {series} in {metrics}"))
 }
 
-/// The value of a series.
-fn value(metrics: &str, series: &str) -> f64 {
+/// The same, if there is such a series.
+pub fn found(metrics: &str, series: &str) -> Option<f64> {
     let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {series} in {metrics}")).parse().unwrap()
+    line.map(|value| value.parse().unwrap())
 }
 
 const NAMES: [&str; 7] =
@@ -88,6 +82,10 @@ fn every_process_of_a_cluster_is_ready_and_tells_its_figures() {
     assert!(value(&acceptor, "paxos_datagrams_total{node=\"A1\",direction=\"in\"}") > 0.0);
     assert!(value(&acceptor, "paxos_sync_seconds_count{node=\"A1\"}") > 0.0);
     assert!(value(&acceptor, "paxos_accepted_total{node=\"A1\"}") > 0.0);
+    assert!(value(&acceptor, "paxos_log_bytes{node=\"A1\"}") > (4 * COUNT) as f64);
+    assert!(value(&acceptor, "paxos_disk_free_bytes{node=\"A1\"}") > 0.0);
+    let oldest = found(&acceptor, "paxos_log_oldest_seconds{node=\"A1\"}");
+    assert!(oldest.is_none_or(|seconds| (0.0..600.0).contains(&seconds)), "{acceptor}");
     for (address, name) in addresses.iter().zip(NAMES) {
         assert_eq!(get(*address, "/livez"), (200, "alive\n".to_owned()), "{name}");
         let (status, json) = get(*address, "/status.json");
@@ -240,6 +238,17 @@ fn prometheus_finds_no_fault_in_the_metrics_of_any_process() {
         assert_eq!(promtool_objects(&["check", "metrics"], &metrics), "", "{name}: {metrics}");
     }
     assert_ne!(promtool_objects(&["check", "metrics"], "paxos_no_help 1\n"), "");
+}
+
+/// What they say of disks that fill, and of disks that only seem to.
+#[test]
+fn the_alerts_about_disks_say_what_they_should() {
+    if !promtool_is_here("the_alerts_about_disks_say_what_they_should") {
+        return;
+    }
+    let test = concat!(env!("CARGO_MANIFEST_DIR"), "/ops/alerts_test.yml");
+    let output = Command::new("promtool").args(["test", "rules", test]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 /// Rules are checked as they are, and the queries of the dashboard as if they were rules.

@@ -44,7 +44,7 @@ fn a_switch_forgets_who_is_a_member() {
     network.house("learner1", "acceptor1");
     network.house("proposer2", "acceptor2");
     // It asks for members at once, and trusts what it heard a second later. By version 3 of IGMP
-    // hosts answer whoever else does, and say within a second all that they say unasked.
+    // hosts answer even where another one does, and say within a second all that they say unasked.
     network.in_hub(
         "link set br0 type bridge mcast_snooping 1 mcast_query_response_interval 100\n\
          link set br0 type bridge mcast_igmp_version 3\n\

@@ -16,6 +16,12 @@ fn any_moment(rng: &mut Rng, longest: Duration, event: impl FnMut() -> bool) -> 
     happens(Duration::from_micros(rng.below(longest.as_micros() as u64)), event)
 }
 
+/// How long a process may live before its next kill, at most: a moment at first, so that it is not
+/// done before, and longer with each, or a busy machine would never let it come far.
+fn patience(kills: u64) -> Duration {
+    Duration::from_millis(if kills < 6 { 40 } else { 150 + 5 * kills })
+}
+
 /// Values of many lengths, some of which travel in parts.
 fn mixed(count: usize) -> String {
     let long =
@@ -54,7 +60,7 @@ fn a_learner_goes_on_after_the_last_line_that_it_printed() {
         let from = last_instance(&printed).map_or(1, |last| last + 1);
         let words = format!("learner 1 --positions --from {from}");
         let path = world.path("learner1.out");
-        let longest = Duration::from_millis(if lives < 6 { 40 } else { 150 });
+        let longest = patience(lives);
         let more = if lives % 2 == 0 {
             let out = File::create(&path).unwrap();
             world.launch("learner1", &words, Stdio::null(), out.into());
@@ -85,6 +91,43 @@ fn a_learner_goes_on_after_the_last_line_that_it_printed() {
     let words = format!("learner 1 --from {from}");
     world.launch("learner1", &words, Stdio::null(), Stdio::null());
     assert!(happens(SOON, || world.decided(1) == rest), "{}", text(&world.decided(1)));
+}
+
+/// The same where the output is appended to a file that also says where to begin: one command, run
+/// again and again.
+#[test]
+fn a_learner_goes_on_behind_what_its_output_says() {
+    const COUNT: usize = 2000;
+    let mut world = World::new();
+    world.configure("client_window_values 30\ndatagram_bytes 1472");
+    world.start_all("acceptor", 3, &[]);
+    world.start("learner2", &[]);
+    world.start("proposer1", &[]);
+    world.feed(1, mixed(COUNT).as_bytes(), &["0", "0", "auto"]);
+    let (path, mut rng, mut lives) = (world.path("taken"), Rng::new(9), 0);
+    let words = format!("learner 1 --positions --resume {}", path.display());
+    let printed = || fs::read(&path).unwrap_or_default();
+    let count = |lines: &[u8]| lines.iter().filter(|byte| **byte == b'\n').count();
+    while count(&printed()) < COUNT {
+        lives += 1;
+        assert!(lives < 300, "{} lines of {COUNT} in 300 lives", count(&printed()));
+        let out = File::options().append(true).create(true).open(&path).unwrap();
+        world.launch("learner1", &words, Stdio::null(), out.into());
+        any_moment(&mut rng, patience(lives), || false);
+        world.kill("learner1");
+        let is_cut = whole(&printed()).len() < printed().len();
+        if is_cut {
+            world.launch("learner1", &words, Stdio::null(), Stdio::null());
+            assert_eq!(world.end_of("learner1", SOON).code(), Some(2));
+            let said = world.complaints("learner1");
+            let cure = said.split('`').nth(1).unwrap_or_else(|| panic!("{said}"));
+            let cured = std::process::Command::new("sh").args(["-c", cure]).status();
+            assert!(cured.unwrap().success(), "{cure}");
+        }
+    }
+    assert!(lives >= 3, "it was not killed");
+    assert!(happens(SOON, || count(&world.decided(2)) == COUNT));
+    assert!(printed() == world.decided(2), "the lives together print what learner 2 has written");
 }
 
 #[test]
@@ -161,9 +204,7 @@ fn a_client_that_is_killed_again_and_again_has_nothing_decided_twice() {
         let ended = || {
             fs::read_to_string(&said).unwrap().contains(&format!("of {COUNT} values are decided"))
         };
-        // Soon at first, so that it does not end well before it was killed a few times.
-        let longest = Duration::from_millis(if kills < 8 { 30 } else { 250 });
-        if any_moment(&mut rng, longest, ended) {
+        if any_moment(&mut rng, patience(kills), ended) {
             assert!(world.end_of("client1", SOON).success(), "{}", world.said("client1"));
             break;
         }

@@ -491,7 +491,7 @@ fn numbers_are_read_as_the_binary_reads_them() {
         return;
     }
     for (written, count) in [("05", 5), ("1", 1)] {
-        project.configure(&format!("acceptor_count {written} # so many\r\n"));
+        project.configure(&format!("acceptor_count {written} # of them\r\n"));
         project.expect_good_run();
         let log = |id: usize| project.path(&format!("results/acceptor{id}.log")).exists();
         assert!(log(count) && !log(count + 1), "{written}");

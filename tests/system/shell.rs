@@ -144,9 +144,10 @@ fn a_slow_sync_at_the_end_is_called_what_it_is() {
     for name in ["acceptor2", "acceptor3", "learner1", "learner2", "proposer1"] {
         world.start(name, &[]);
     }
-    // It promises, which is its first sync; the next thing is the second.
+    // It promises, which is its first sync; the next thing is the second. A promise that were
+    // synced together with the first values would leave no second one.
     let traced = || fs::read_to_string(&trace).unwrap_or_default();
-    assert!(happens(SOON, || traced().contains("sendto(")), "{}", traced());
+    assert!(happens(SOON, || traced().contains("fdatasync(")), "{}", traced());
     world.feed(1, values("v", 1000).as_bytes(), &["0", "0", "auto"]);
     world.await_lines(&[1, 2], 1000, SOON);
     thread::sleep(Duration::from_millis(300));

@@ -243,7 +243,7 @@ fn a_client_that_asks_for_what_is_removed_is_told_so() {
     let said = world.complaints("client2");
     let cured = "3 of 3 values asked for instances that are removed";
     assert!(said.contains(cured) && said.contains("FIRST_INSTANCE auto"), "{said}");
-    assert!(said.contains("asks for instance 5, and what is decided below"), "{said}");
+    assert!(said.contains("asks for instance 5, and everything below"), "{said}");
 }
 
 #[test]

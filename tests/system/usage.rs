@@ -109,6 +109,9 @@ fn the_binary_refuses_what_it_cannot_follow() {
         (&["client", "1", "--los", "0"][..], "see `paxos client --help`"),
         (&["--los"], "see `paxos --help`"),
         (&["simulate", "--kill", "A4@1s"], "there is no A4"),
+        (&["simulate", "--restart", "A4@1s"], "there is no A4, and acceptors cannot be added"),
+        (&["log"], "missing command; `paxos log --help` lists them"),
+        (&["log", "show", "--nothing"], "see `paxos log show --help`"),
         (&["simulate", "--isolate", "P3@1s", "--kill", "A1@1s"], "there is no P3"),
     ] {
         let said = expect_refusal(Command::new(PAXOS).args(arguments));
@@ -161,6 +164,25 @@ fn help_is_printed_and_no_error() {
         let output = Command::new(PAXOS).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
         assert!(!output.stdout.is_empty() && output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn scripts_have_help_as_well() {
+    for (name, usage) in [
+        ("client.sh", "usage: client.sh ID CONF [LOSS] [LIFETIME] [FIRST_INSTANCE]\n"),
+        ("run.sh", "usage: run.sh PROJECT_DIR VALUES [LIFETIME]"),
+        ("test_runs/leader_killed.sh", "Goal: "),
+        ("../kv/run.sh", "usage: [METRICS=1] run.sh [BASE_PORT]\n"),
+    ] {
+        let output = Command::new(script(name)).arg("--help").output().unwrap();
+        assert_eq!(
+            (output.status.code(), text(&output.stderr)),
+            (Some(0), String::new()),
+            "{name}"
+        );
+        let said = text(&output.stdout);
+        assert!(said.contains(usage) && !said.contains("refuse_unless"), "{name}: {said}");
     }
 }
 

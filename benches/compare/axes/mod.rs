@@ -93,7 +93,7 @@ const AXES: &[Axis] = &[
     },
     Axis {
         name: "sessions",
-        figure: "one value in flight after so many sessions: p50, us",
+        figure: "one value in flight after N sessions: p50, us",
         points: &[1, 1000, 10_000],
         long: &[100_000],
         small: &[1, 4000],
@@ -104,7 +104,7 @@ const AXES: &[Axis] = &[
     },
     Axis {
         name: "holes",
-        figure: "a value above so many holes: ms",
+        figure: "a value above N holes: ms",
         digits: 1,
         points: &[1, 10_000, 100_000, 1_000_000],
         small: &[1, 1_000_000],
@@ -167,7 +167,7 @@ const AXES: &[Axis] = &[
     },
     Axis {
         name: "loss",
-        figure: "values/s, 4096 in flight, every process loses so many percent",
+        figure: "values/s, 4096 in flight, every process loses N percent",
         points: &[0, 1, 10, 30, 50],
         measure: |program, percent, seconds| {
             let loss = String::leak(format!("{}", percent as f64 / 100.0));
@@ -177,7 +177,7 @@ const AXES: &[Axis] = &[
     },
     Axis {
         name: "round-trip",
-        figure: "one value in flight, a relay makes a round trip so many us: p50, in round trips",
+        figure: "one value in flight, a relay makes a round trip N us: p50, in round trips",
         digits: 1,
         points: &[50, 1000, 10_000, 200_000],
         small: &[1000, 50_000],
@@ -188,28 +188,28 @@ const AXES: &[Axis] = &[
     },
     Axis {
         name: "round-trip-rate",
-        figure: "values/s, 4096 in flight, a relay makes a round trip so many us",
+        figure: "values/s, 4096 in flight, a relay makes a round trip N us",
         points: &[50, 1000, 10_000, 200_000],
         measure: far_rate,
         ..PLAIN
     },
     Axis {
         name: "processors",
-        figure: "values/s, 4096 in flight, everything on so many processors",
+        figure: "values/s, 4096 in flight, everything on N processors",
         points: &[2, 1],
         measure: on_processors,
         ..PLAIN
     },
     Axis {
         name: "busy",
-        figure: "values/s, 4096 in flight, beside so many threads that never wait",
+        figure: "values/s, 4096 in flight, beside N threads that never wait",
         points: &[0, 2, 8],
         measure: busy_rate,
         ..PLAIN
     },
     Axis {
         name: "busy-wait",
-        figure: "one value in flight, beside so many threads that never wait: p50, us",
+        figure: "one value in flight, beside N threads that never wait: p50, us",
         points: &[0, 2, 8],
         is_rate: false,
         measure: busy_wait,
@@ -217,7 +217,7 @@ const AXES: &[Axis] = &[
     },
     Axis {
         name: "pause-leader",
-        figure: "the leader of two sleeps so many s: ms until all is decided then (10: or less)",
+        figure: "the leader of two sleeps N s: ms until all is decided then (10: or less)",
         points: &[0, 2],
         long: &[60],
         is_rate: false,
@@ -226,7 +226,7 @@ const AXES: &[Axis] = &[
     },
     Axis {
         name: "pause-all",
-        figure: "all but the client sleep so many s: ms until all is decided then (10: or less)",
+        figure: "all but the client sleep N s: ms until all is decided then (10: or less)",
         points: &[0, 2],
         long: &[60],
         small: &[0, 1],

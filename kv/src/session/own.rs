@@ -75,20 +75,23 @@ impl Session {
                 None => return Err("Protocol version is not an integer or out of range".into()),
             };
         }
-        let (mut pair, mut name) = (None, None);
-        let mut rest = words.iter().skip(2);
-        while let Some(option) = rest.next() {
-            match (&option.to_ascii_lowercase()[..], rest.len()) {
-                (b"auth", 2..) => pair = rest.next().zip(rest.next()),
-                (b"setname", 1..) => name = rest.next(),
+        // As Redis does, one after the other: what stands before a mistake has happened.
+        let mut rest = &words[words.len().min(2)..];
+        while let [option, more @ ..] = rest {
+            rest = match (&option.to_ascii_lowercase()[..], more) {
+                (b"auth", [user, given, more @ ..]) => {
+                    self.authenticate(user, given, about)?;
+                    more
+                }
+                (b"setname", [name, more @ ..]) => {
+                    self.set_name(name)?;
+                    more
+                }
                 _ => {
                     let option = one_line(&String::from_utf8_lossy(option));
                     return Err(Fault(format!("ERR Syntax error in HELLO option '{option}'")));
                 }
-            }
-        }
-        if let Some((user, given)) = pair {
-            self.authenticate(user, given, about)?;
+            };
         }
         if !self.is_authenticated {
             let sentence = "NOAUTH HELLO must be called with the client already authenticated, \
@@ -96,9 +99,6 @@ impl Session {
                             authenticate the client and select the RESP protocol version at the \
                             same time";
             return Err(Fault(sentence.to_owned()));
-        }
-        if let Some(name) = name {
-            self.set_name(name)?;
         }
         self.protocol = protocol;
         let number = if protocol == Protocol::Resp3 { 3 } else { 2 };

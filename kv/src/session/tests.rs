@@ -41,18 +41,35 @@ impl Line {
         line
     }
 
-    /// What several requests of one flight are answered.
+    /// What several requests that come together are answered.
     fn ask(&mut self, lines: &[&str]) -> String {
-        let mut flight = Flight::default();
+        let (mut flight, mut out) = (Flight::default(), Vec::new());
         for line in lines {
             let request = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
             let next = self.session.take(request, &mut self.about, &mut flight);
-            assert_eq!(next == Next::Wait, line.starts_with("WATCH"), "{line}");
+            assert!(next == Next::Wait || !line.starts_with("WATCH"), "{line}");
+            if next == Next::Wait {
+                assert!(self.land(std::mem::take(&mut flight), &mut out));
+            }
         }
-        let replies = machine::read(&mut self.about.store.lock(), Reader::of(&flight.steps));
-        let mut out = Vec::new();
-        self.session.land(flight, replies, &mut self.about, &mut out);
+        assert!(self.land(flight, &mut out));
         String::from_utf8(out).unwrap().replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    fn land(&mut self, flight: Flight, out: &mut Vec<u8>) -> bool {
+        let replies = machine::read(&mut self.about.store.lock(), Reader::of(&flight.steps));
+        self.session.land(flight, replies, &mut self.about, out)
+    }
+
+    /// Whether the connection goes on after these requests, and how many answers it was given.
+    fn goes_on(&mut self, lines: impl Iterator<Item = String>) -> (bool, usize) {
+        let (mut flight, mut out) = (Flight::default(), Vec::new());
+        for line in lines {
+            let request = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            self.session.take(request, &mut self.about, &mut flight);
+        }
+        let goes_on = self.land(flight, &mut out);
+        (goes_on, out.iter().filter(|byte| **byte == b'\n').count() / 2)
     }
 
     fn script(&mut self, lines: &[(&str, &str)]) {
@@ -72,11 +89,44 @@ fn answers_are_in_the_order_of_the_requests() {
     assert_eq!(line.about.commands, 6);
 }
 
+/// However short the requests are that come together, their answers are made up to a limit only.
+#[test]
+fn answers_that_are_made_together_are_bounded() {
+    let mut line = Line::new(None);
+    line.script(&[("SETRANGE k 33554431 v", ":33554432"), ("HSET h f v", ":1")]);
+    line.about.longest = 100_000;
+    let many = |word: &str, what: &str| format!("{word}{}", what.repeat(900));
+    let asked = |count: usize| std::iter::repeat_n("GET k".to_owned(), count);
+    // An answer takes a little more than its value.
+    assert_eq!(line.goes_on(asked(7)), (true, 7));
+    assert_eq!(line.goes_on(asked(3_000)), (false, 7));
+    let transaction = |count| {
+        let count = asked(count).chain(["INCR n".to_owned(), "EXEC".to_owned()]);
+        ["MULTI".to_owned()].into_iter().chain(count)
+    };
+    assert!(line.goes_on(transaction(7)).0);
+    assert!(!line.goes_on(transaction(900)).0);
+    assert_eq!(line.ask(&["GET n"]), "$1 2", "it is carried out all the same");
+    assert!(!line.goes_on([many("MGET", " k")].into_iter()).0);
+    assert!(line.goes_on([many("HMGET h", " f")].into_iter()).0);
+    let watched = asked(9).chain(["WATCH k".to_owned()]);
+    assert!(!line.goes_on(watched).0, "nothing behind it is done");
+    // Short answers are given behind long ones: they may be another client's.
+    let mut room = crate::reply::Room::default();
+    let long = Reply::bulk(&vec![0; crate::reply::OUTPUT_BYTES_MAX / 2]);
+    assert_eq!(room.take(long.clone()), long);
+    assert_eq!(room.take(long), Reply::TooMuch);
+    assert_eq!(room.take(Reply::OK), Reply::OK);
+}
+
 #[test]
 fn a_transaction_is_carried_out_as_a_whole() {
     let mut line = Line::new(None);
     let told = line.ask(&["MULTI", "SET k 1", "PING", "INCR k", "EXEC", "GET k"]);
     assert_eq!(told, "+OK +QUEUED +QUEUED +QUEUED *3 +OK +PONG :2 $1 2");
+    // What comes behind it in the same piece does not overtake it.
+    let requests = ["MULTI", "CLIENT GETNAME", "EXEC", "CLIENT SETNAME me", "CLIENT GETNAME"];
+    assert_eq!(line.ask(&requests), "+OK +QUEUED *1 $-1 +OK $2 me");
     line.script(&[
         ("MULTI", "+OK"),
         ("MULTI", "-ERR MULTI calls can not be nested"),
@@ -110,7 +160,7 @@ fn transactions_fail_if_a_key_has_changed() {
     line.script(&[("EXEC", "*0")]);
 }
 
-/// As Redis does it when it cannot write to its disk: also within transactions.
+/// As Redis does it when it cannot write to its disk, even within transactions.
 #[test]
 fn while_disks_are_full_writes_are_refused_and_reads_go_on() {
     let mut line = Line::new(None);

@@ -59,7 +59,7 @@ impl Store {
         let restored = Store::read(from)?;
         if bugs::has(Bug::RestoreMerges) {
             self.keys.extend(restored.keys);
-        } else {
+        } else if !bugs::has(Bug::AnswersFromBeforeSnapshot) {
             *self = restored;
         }
         Ok(())

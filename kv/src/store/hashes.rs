@@ -27,8 +27,11 @@ pub fn hget(store: &Store, words: &Words) -> Answer {
 }
 
 pub fn hmget(store: &Store, words: &Words) -> Answer {
-    let field = |field: &&[u8]| store.field(words[1], field).map(Reply::bulk_or_null);
-    Ok(Reply::Array(words[2..].iter().map(field).collect::<Result<_, _>>()?))
+    let fields = store.hashed(words[1])?;
+    let value = |field: &&[u8]| {
+        Reply::bulk_or_null(fields.and_then(|fields| fields.get(*field)).map(Vec::as_slice))
+    };
+    Ok(Reply::array(words[2..].iter().map(value)))
 }
 
 pub fn hgetall(store: &Store, words: &Words) -> Answer {

@@ -92,7 +92,7 @@ pub fn get(store: &Store, words: &Words) -> Answer {
 
 pub fn mget(store: &Store, words: &Words) -> Answer {
     let value = |key: &&[u8]| store.old(key).unwrap_or(Reply::Null);
-    Ok(Reply::Array(words[1..].iter().map(value).collect()))
+    Ok(Reply::array(words[1..].iter().map(value)))
 }
 
 pub fn strlen(store: &Store, words: &Words) -> Answer {

@@ -22,7 +22,7 @@ use redis::{Client, Connection, RedisError, Value, cmd};
 const KEYS: u64 = 3;
 /// After how many operations new keys are used, so that lists stay short, and so do searches.
 const AGE: u64 = 3000;
-/// Among so many leases those are chosen that are looked at, so that some of them have expired.
+/// A lease to look at is chosen among this many, so that some of them have expired.
 const LEASES: u64 = 8;
 /// How exact the times of leases are: the log has milliseconds, and a clock is slewed.
 const SLACK: Duration = Duration::from_millis(5);
@@ -42,7 +42,7 @@ pub enum Act {
     Push(String, String, i64),
     /// Read a list.
     Range(String, Vec<String>),
-    /// Set a key that nobody else sets, for so many milliseconds.
+    /// Set a key that nobody else sets, for this many milliseconds.
     Lease(String, u64),
     /// Looked whether it is there.
     Look(String, bool),
@@ -91,7 +91,7 @@ impl Worker<'_> {
         let mut draws = 0;
         while !is_over.load(Ordering::Relaxed) {
             let Some(mut connection) = self.connect() else { continue };
-            // Values are unique, also behind an operation whose outcome nobody knows.
+            // Values are unique, even behind an operation whose outcome nobody knows.
             while !is_over.load(Ordering::Relaxed) {
                 draws += 1;
                 if self.step(&mut connection, draws).is_err() {

@@ -5,6 +5,8 @@
 
 mod differential;
 mod hosts;
+#[path = "../../../tests/http/mod.rs"]
+mod http;
 mod judge;
 mod metrics;
 mod search;

@@ -1,12 +1,12 @@
 //! What a process of the store tells its operator over HTTP.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use redis::cmd;
 
+use crate::http::get;
 use crate::world::{PAXOS_KV, SOON, World, happens};
 
 /// Where the first process of a test serves; the others take the ports behind it.
@@ -17,17 +17,6 @@ fn address_of(world: &World, id: u16) -> SocketAddr {
     let said = fs::read_to_string(world.path().join(format!("{id}.log"))).unwrap();
     let (_, rest) = said.split_once("metrics are at http://").unwrap_or_else(|| panic!("{said}"));
     rest.split_once("/metrics\n").unwrap().0.parse().unwrap()
-}
-
-/// The status and the body of what is at this path.
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut socket = TcpStream::connect(address).unwrap();
-    socket.set_read_timeout(Some(SOON)).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
 #[test]

@@ -262,6 +262,77 @@ fn limits_hold() {
     assert!(first.is_closed(), "it was silent for a second");
 }
 
+/// Answers wait for a client that does not read, up to a limit. Then it is closed, and nobody else
+/// notices.
+#[test]
+fn a_client_that_does_not_read_is_closed_at_its_limit() {
+    const LIMIT: usize = 256 << 20;
+    const EACH: usize = 900 << 10;
+    let world = World::new(&[]);
+    let mut other = world.connect(1);
+    cmd("SET").arg("k").arg("v".repeat(EACH)).exec(&mut other).unwrap();
+    let connected = |other: &mut Connection, count: usize| {
+        let told: String = ask(other, "INFO clients");
+        told.contains(&format!("connected_clients:{count}\r\n"))
+    };
+    let read_all = |mut plain: Plain| {
+        let (mut bytes, mut piece) = (0, vec![0; 1 << 20]);
+        while let Ok(count @ 1..) = plain.0.read(&mut piece) {
+            bytes += count;
+        }
+        bytes
+    };
+    let mut patient = Plain::new(&world, 1);
+    let few = LIMIT / EACH / 2;
+    patient.send(&format!("{}QUIT\r\n", "GET k\r\n".repeat(few)));
+    let mut silent = Plain::new(&world, 1);
+    assert!(happens(SOON, || connected(&mut other, 3)));
+    let many = LIMIT / EACH * 5 / 4;
+    silent.send(&"GET k\r\n".repeat(many));
+    assert!(happens(SOON, || connected(&mut other, 2)));
+    assert!(read_all(silent) < LIMIT / 4, "nothing but what was on its way");
+    assert!(read_all(patient) > few * EACH, "that one was below its limit");
+    assert_eq!(ask::<usize>(&mut other, "STRLEN k"), EACH);
+}
+
+/// All that a process had is gone. Its acceptor must not forget, so it does not start again under
+/// its id; as a process without an acceptor it serves everything.
+#[test]
+fn a_process_that_lost_its_disk_goes_on_under_another_id() {
+    let mut world = World::new(&[]);
+    let mut first = world.connect(1);
+    ask::<()>(&mut first, "SET k v1");
+    world.kill(3);
+    fs::remove_dir_all(world.path().join("data/acceptor-3")).unwrap();
+    fs::remove_dir_all(world.path().join("data/snapshots/learner-3")).unwrap();
+    let start = |id: u16| {
+        Command::new(PAXOS_KV)
+            .args(["--conf", "paxos.conf", "--id", &id.to_string()])
+            .args(["--listen", &world.port(3).to_string()])
+            .current_dir(world.path())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(world.path().join(format!("{id}.log"))).unwrap())
+            .spawn()
+            .unwrap()
+    };
+    let mut forgetful = start(3);
+    assert!(happens(SOON, || forgetful.try_wait().unwrap().is_some()));
+    assert_eq!(forgetful.wait().unwrap().code(), Some(1));
+    let told = world.log(3);
+    assert!(told.contains("this acceptor came back without what it had promised"), "{told}");
+
+    let mut fourth = start(4);
+    let mut ready = String::new();
+    BufReader::new(fourth.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.starts_with("ready "), "{ready:?}: {}", world.log(4));
+    let mut connection = world.connect(3);
+    assert_eq!(ask::<String>(&mut connection, "GET k"), "v1");
+    ask::<()>(&mut connection, "SET k v2");
+    assert_eq!(ask::<String>(&mut first, "GET k"), "v2");
+    fourth.kill().unwrap();
+    fourth.wait().unwrap();
+}
+
 #[test]
 fn hundreds_of_clients_are_served_at_once() {
     let world = World::new(&[]);
@@ -339,6 +410,48 @@ fn the_script_starts_three_and_ends_them_and_serves_what_was_there() {
         child.wait().unwrap();
         let is_ended = |id: u16| TcpStream::connect(("127.0.0.1", base + id)).is_err();
         assert!(happens(SOON, || (0..3).all(is_ended)), "{signal}");
+    }
+}
+
+#[test]
+fn the_script_names_metrics_and_who_ended_and_keeps_what_was_logged() {
+    let (folder, base) = (project(), free_ports());
+    let place = folder.path().join(format!("kv/run/{base}"));
+    for lives in 1..=2 {
+        let mut child = Command::new(folder.path().join("kv/run.sh"))
+            .arg(base.to_string())
+            .envs([("PAXOS_KV_BIN", PAXOS_KV), ("METRICS", "1")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        for id in 1..=3 {
+            let line = said.next().unwrap();
+            let address = line.strip_prefix(&format!("metrics of process {id} are at http://"));
+            let (address, _) = address.unwrap_or_else(|| panic!("{line}")).split_once('/').unwrap();
+            assert!(TcpStream::connect(address).is_ok(), "{line}");
+        }
+        assert!(said.next().unwrap().starts_with("end it with ctrl-C"));
+        let client = redis::Client::open(format!("redis://127.0.0.1:{base}/")).unwrap();
+        let mut connection = client.get_connection().unwrap();
+        let info: String = ask(&mut connection, "INFO server");
+        let first = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
+        assert!(Command::new("kill").args(["-KILL", first]).status().unwrap().success());
+        let line = said.next().unwrap();
+        assert!(line.starts_with("process 1 has ended with status 137; "), "{line}");
+        let number = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &number]).status().unwrap().success());
+        child.wait().unwrap();
+        assert_eq!(said.collect::<Vec<_>>(), [""; 0]);
+        let logged = fs::read_to_string(place.join("1.log")).unwrap();
+        assert_eq!(logged.matches("metrics are at").count(), lives, "{logged}");
+        // When, and for whom, as in the logs of `paxos`.
+        let line = logged.lines().find(|line| line.contains("metrics are at")).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(words[0].ends_with('Z') && words[0].len() == 24, "{line}");
+        assert_eq!(words[1..3], ["N1", "INFO"], "{line}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Is the store linearizable while processes, links and disks fail?
 //!
-//! KV_SECONDS=<n> looks for so long instead of a few seconds.
+//! KV_SECONDS=<n> looks for n seconds instead of a few.
 
 use std::collections::BTreeMap;
 use std::fmt;

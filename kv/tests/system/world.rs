@@ -20,16 +20,22 @@ pub const PAXOS_KV: &str = env!("CARGO_BIN_EXE_paxos-kv");
 /// How long anything may take that should take a moment. Generous: the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// Seven ports in a row that nobody has: three of TCP, and four of UDP behind them. Below those of
-/// the other tests of this project.
+/// The first of `EACH` free ports in a row: three of TCP, four of UDP behind them, and behind those
+/// the ones that processes take for metrics, for which each tries several. Below the ports of the
+/// other tests of this project.
 pub fn free_ports() -> u16 {
+    const EACH: u16 = 16;
+    const PLACES: u16 = 150;
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id() % 300) as u16;
+    let start = (std::process::id() % u32::from(PLACES)) as u16;
     loop {
-        let place = (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % 300;
-        let base = 7_500 + place * 7;
-        let is_free = (base..base + 3).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
-            && (base + 3..base + 7).all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok());
+        let place = (start + TAKEN.fetch_add(1, Ordering::Relaxed)) % PLACES;
+        let base = 7_500 + place * EACH;
+        let is_udp = |port: &u16| (base + 3..base + 7).contains(port);
+        let is_free = (base..base + EACH).all(|port| match is_udp(&port) {
+            true => UdpSocket::bind(("127.0.0.1", port)).is_ok(),
+            false => TcpListener::bind(("127.0.0.1", port)).is_ok(),
+        });
         if is_free {
             return base;
         }

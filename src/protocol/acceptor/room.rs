@@ -96,7 +96,8 @@ mod tests {
     /// What is answered, and how much is stored, of a value, a limit and another value, from
     /// instance 1 on.
     fn hear(acceptor: &mut Acceptor, round: u64, full: bool) -> (String, usize, Vec<Ignored>) {
-        let entries = vec![value(1), Limit { sessions: 9 }.entry(), value(2)].into();
+        let entries =
+            vec![value(1), Limit { sessions: 9, is_sparing: true }.entry(), value(2)].into();
         let (watermark, chosen, from) = (Instance(1), Vec::new().into(), Instance(1));
         let ballot = Ballot { round, proposer: 1, boot: 1 };
         let accept = Accept { ballot, watermark, chosen, full, from, entries };

@@ -58,15 +58,17 @@ impl History {
     /// than `most` bytes; none if even one point is too many.
     pub fn within(mut self, most: usize) -> Option<History> {
         while self.encode().len() > most {
-            if self.points.len() < 2 {
+            let newest = self.points.pop()?;
+            if self.points.is_empty() {
                 return None;
             }
-            let (last, mut place) = (self.points.len() - 1, 0);
-            let first_goes = usize::from(last == 1);
+            // The oldest stays as long as any other of them does.
+            let mut is_left = self.points.len() == 1;
             self.points.retain(|_| {
-                place += 1;
-                place > last || (place + first_goes) % 2 == 1
+                is_left = !is_left;
+                is_left
             });
+            self.points.push(newest);
         }
         Some(self)
     }
@@ -166,6 +168,10 @@ mod tests {
         let short = whole.clone().within(most).expect("some fit");
         assert!(short.encode().len() <= most && short.points.len() > 2, "{short:?}");
         assert_eq!(short.points[0], whole.points[0], "the oldest is among them");
+        for most in (100..1300).step_by(10) {
+            let short = whole.clone().within(most).expect("one fits");
+            assert_eq!(short.begin(), whole.begin(), "the newest is among {most} bytes");
+        }
         assert_eq!(whole.within(20), None);
     }
 

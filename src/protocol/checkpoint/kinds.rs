@@ -15,14 +15,16 @@
 //! heeds.
 //!
 //! The meaning of a kind never changes, and nothing is added to it: that is a new kind. A release
-//! whose new kind has lasting effects writes its checkpoints in a new kind that must be understood
-//! as well, for a process that begins there has not passed the entries below.
+//! whose new kind has lasting effects that a checkpoint cannot say writes its checkpoints in a new
+//! kind that must be understood as well, for a process that begins there has not passed the
+//! entries below. (What [`Finished`](super::Finished) and a sparing limit do, it says.)
 //!
 //! Only decided entries count: an entry that is proposed and never decided stops nobody.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{CHECKPOINT, HISTORY, Instance, LIMIT, MARK, UNTIMED, take};
+use super::{CHECKPOINT, FINISHED, HISTORY, Instance, LIMIT, MARK, SPARING_LIMIT, UNTIMED, take};
 
 /// The kinds of advice.
 const ADVICE: RangeInclusive<u64> = 128..=255;
@@ -38,10 +40,26 @@ pub struct UnknownKind {
 
 /// The kind of a control entry whose content begins like this, unless this release knows it.
 /// Content without a kind is of the oldest version, or meaningless.
-pub fn unknown_kind(mut content: &[u8]) -> Option<u64> {
+pub fn unknown_kind(content: &[u8]) -> Option<u64> {
+    let known = [UNTIMED, LIMIT, CHECKPOINT, HISTORY, FINISHED, SPARING_LIMIT];
+    kind(content).filter(|kind| !known.contains(kind))
+}
+
+fn kind(mut content: &[u8]) -> Option<u64> {
     let content = &mut content;
-    let kind = if take(content)? == MARK { take(content)? } else { return None };
-    (![UNTIMED, LIMIT, CHECKPOINT, HISTORY].contains(&kind)).then_some(kind)
+    if take(content)? == MARK { take(content) } else { None }
+}
+
+/// What people call a control entry whose content begins like this.
+pub fn kind_name(content: &[u8]) -> Cow<'static, str> {
+    match kind(content) {
+        // The oldest version wrote checkpoints without a kind.
+        None | Some(UNTIMED | CHECKPOINT) => "checkpoint".into(),
+        Some(LIMIT | SPARING_LIMIT) => "limit".into(),
+        Some(FINISHED) => "finished".into(),
+        Some(HISTORY) => "history".into(),
+        Some(kind) => format!("control-{kind}").into(),
+    }
 }
 
 /// Whether a process that does not know this kind must not pass it.
@@ -52,7 +70,7 @@ pub fn must_be_understood(kind: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::checkpoint::{Checkpoint, Head, History, Limit};
+    use crate::protocol::checkpoint::{Checkpoint, Finished, Head, History, Limit};
     use crate::protocol::types::{Entry, LogTime};
 
     fn content(entry: &Entry) -> &[u8] {
@@ -69,10 +87,14 @@ mod tests {
         let (sessions, open, horizon) = (Vec::new(), Vec::new(), first);
         let checkpoint = Checkpoint { head, name: 1, sessions, horizon, open };
         let history = History { of, written: time, points: Vec::new() };
-        let written = checkpoint
-            .pieces(1000)
-            .into_iter()
-            .chain([Limit { sessions: 9 }.entry(), history.entry()]);
+        let limit = |is_sparing| Limit { sessions: 9, is_sparing }.entry();
+        let finished = Finished { sessions: Vec::new() }.entry();
+        let written = checkpoint.pieces(1000).into_iter().chain([
+            limit(true),
+            limit(false),
+            history.entry(),
+            finished,
+        ]);
         written.for_each(|entry| assert_eq!(unknown_kind(content(&entry)), None));
         // The oldest version wrote no kind.
         assert_eq!(unknown_kind(&[9, 7, 6]), None);
@@ -81,10 +103,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_by_people_has_a_name() {
+        for (content, name) in [
+            (&[0, 1][..], "checkpoint"),
+            (&[0, 2, 9], "limit"),
+            (&[0, 3], "checkpoint"),
+            (&[0, 4], "history"),
+            (&[0, 77], "control-77"),
+            (&[9, 7], "checkpoint"),
+        ] {
+            assert_eq!(kind_name(content), name, "{content:?}");
+        }
+    }
+
+    #[test]
     fn the_number_of_a_kind_says_whether_it_may_be_passed() {
         for (kind, is_needed) in [
             (&[0, 0][..], true),
-            (&[0, 5], true),
+            (&[0, 7], true),
             (&[0, 127], true),
             (&[0, 128], false),
             (&[0, 250, 1, 2], false),

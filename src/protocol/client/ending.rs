@@ -1,13 +1,41 @@
-//! How a client ends, or gives values up, before it knows the fate of all its requests.
+//! How a client ends: when it knows the fate of all its requests, or before.
 
 use log::warn;
 
 use super::memories::Memories;
 use super::{Client, State};
-use crate::protocol::message::Assignment;
+use crate::protocol::actor::{Actor, Effects};
+use crate::protocol::entries::Entries;
+use crate::protocol::message::{Assignment, Message, Request};
 use crate::protocol::types::{Counted, Number, Run};
 
 impl Client {
+    /// The same for a session that another process may go on with, so that the cluster must not
+    /// take it for finished.
+    #[must_use]
+    pub fn resumable(self) -> Self {
+        Client { takes_leave: false, ..self }
+    }
+
+    /// Whether the cluster has forgotten the session: any fate unknown by now stays unknown.
+    pub fn is_forgotten(&self) -> bool {
+        self.is_forgotten
+    }
+
+    /// Tells the leader once that nothing more is requested, so that the session does not take the
+    /// place of others (`sessions`). Nothing depends on it, so there is no answer.
+    pub(super) fn take_leave(&mut self, fx: &mut Effects) {
+        let Some(opened) = self.opening.opened() else { return };
+        if !self.takes_leave || !self.is_finished() || self.is_forgotten || self.tally.lost > 0 {
+            return;
+        }
+        self.takes_leave = false;
+        let (assignment, entries) = (self.assignment, Entries::noops(0));
+        let (from, front) = (self.front, self.front);
+        let request = Request { assignment, from, front, opened, entries };
+        fx.send(self.leader_or_all(), Message::Request(request));
+    }
+
     /// The session ends: no value of it from `number` on is delivered, and no other is requested.
     pub(super) fn end_session(&mut self, number: Number) {
         let from = self.positions(Run::new(number, number)).start;
@@ -60,7 +88,7 @@ impl Client {
         if before == 0 && self.tally.trimmed > 0 {
             let instance = begin.plus(self.front.0 - 1);
             warn!(
-                "asks for instance {instance}, and what is decided below {first} is removed: \
+                "asks for instance {instance}, and everything below {first} is removed: \
                  nobody can tell whether values that ask for instances below that were decided"
             );
         }

@@ -44,6 +44,12 @@ impl Client {
         Client(self.0.cutting_at(part_bytes))
     }
 
+    /// See [`super::Client::resumable`].
+    #[must_use]
+    pub fn resumable(self) -> Self {
+        Client(self.0.resumable())
+    }
+
     /// See [`super::Client::opened_at`].
     #[must_use]
     pub fn opened_at(self, opened: Instance) -> Self {
@@ -64,7 +70,7 @@ impl Client {
 }
 
 impl Actor for Client {
-    passes_on!(on_start, on_input, version, interest, input_room, is_finished);
+    passes_on!(on_start, on_input, on_stop, version, interest, input_room, is_finished);
 
     fn on_message(&mut self, now: Time, from: Sender, message: Message, fx: &mut Effects) {
         match message {

@@ -23,6 +23,13 @@ impl Client {
         }
     }
 
+    /// When something must be sent again, if nothing happens before.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let asks = self.opening.opened().is_none();
+        let opening = self.opening.deadline(self.timeout(), self.settings.retry_max);
+        [self.deadlines.first(), opening.filter(|_| asks)].into_iter().flatten().min()
+    }
+
     /// Repeats requests that were not answered in time.
     pub(super) fn on_retry_request(&mut self, now: Time) {
         self.armed = None;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use log::warn;
+use log::{info, warn};
 
 use super::Client;
 use crate::protocol::message::Assignment;
+use crate::protocol::settings::Settings;
 use crate::protocol::types::{Counted, Instance, Time};
 
 /// How often a client logs that it waits for room on the acceptors' disks.
@@ -15,7 +16,33 @@ const TELL_FULL: Duration = Duration::from_secs(60);
 /// for.
 const TELL_FAR: Duration = Duration::from_secs(10);
 
+/// How long a client waits for a leader before it logs that, if its time-outs are short, and how
+/// often it then does at most.
+const TELL_UNSERVED: Duration = Duration::from_secs(2);
+const TELL_UNSERVED_AGAIN: Duration = Duration::from_secs(60);
+
 impl Client {
+    /// Logs now and then that no leader answers, while something is to be answered, and once one
+    /// does again.
+    pub(super) fn tell_unserved(&mut self, now: Time) {
+        let Settings { leader_timeout, retry_max, .. } = self.settings;
+        let patience = TELL_UNSERVED.max(leader_timeout * 2).max(retry_max * 2);
+        let is_served = self.unserved_since().is_none_or(|since| now.since(since) < patience);
+        let (told, is_over) = &mut self.told_unserved;
+        if is_served {
+            if told.is_some() && !std::mem::replace(is_over, true) {
+                info!(target: "paxos::report", "a leader answers");
+            }
+        } else if told.is_none_or(|told| now.since(told) >= TELL_UNSERVED_AGAIN) {
+            (*told, *is_over) = (Some(now), false);
+            warn!(
+                "no leader with a majority of the acceptors has answered for {} s: values wait \
+                 until one does (`paxos status` shows which processes run)",
+                now.since(self.served).as_secs()
+            );
+        }
+    }
+
     /// Logs now and then what the client waits for, while it asks for an instance that the leader
     /// does not take requests for yet.
     pub(super) fn tell_far(&mut self, now: Time, watermark: Instance) {

@@ -110,12 +110,13 @@ impl DecidedLog {
         Some(next)
     }
 
-    /// Skips the missing instances at the watermark. Returns whether anything lies behind it.
+    /// Skips the missing instances at the watermark. Returns whether there are any, and anything
+    /// lies behind them: delivery can also stop at an entry that is here.
     fn skip_gap(&mut self) -> bool {
         let above = Run::new(self.watermark, self.end);
         let next = self.entries.spans(above).next().map(|(span, ())| span.from);
-        self.watermark = next.unwrap_or(self.watermark);
-        next.is_some()
+        let behind = next.unwrap_or(self.watermark);
+        mem::replace(&mut self.watermark, behind) != behind
     }
 
     /// See [`super::DecidedLog::checkpoint`].

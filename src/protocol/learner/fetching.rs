@@ -22,7 +22,9 @@ impl Learner {
         self.is_cut_off = true;
         match &self.snapshots {
             Some(snapshots) => {
-                let (first, name) = (self.log.first(), self.log.progress().name);
+                // What the application has by itself must not be replaced by less.
+                let first = self.log.first().max(self.begins.unwrap_or(Instance::FIRST));
+                let name = self.log.progress().name;
                 self.fetching = Some(Fetching::new(snapshots.kind, first, name));
                 fx.cancel_timer(Timer::CatchUp);
             }
@@ -93,6 +95,7 @@ impl Learner {
         fx.cancel_timer(Timer::Fetch);
         fx.cancel_timer(Timer::CatchUp);
         (self.fetching, self.is_cut_off, self.may_be_foreign) = (None, false, true);
+        self.holds = None;
         self.follows_up = true;
         (self.begins, self.begins_anywhere) = (Some(head.of), false);
         self.snapshots = Some(Snapshots::of(kind, head));

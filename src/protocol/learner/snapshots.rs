@@ -119,6 +119,11 @@ impl Snapshots {
         self.durable = self.durable.max(head.keep);
     }
 
+    /// Entries below it are not needed any more, thanks to what is stored here.
+    pub fn durable(&self) -> Instance {
+        self.durable
+    }
+
     /// Tells the proposers what is kept of the log of this name, and what of it is needed: at once
     /// when it is news, and now and then. That nothing is needed any more they know once they have
     /// heard nothing for a while.

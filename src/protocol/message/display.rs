@@ -34,6 +34,9 @@ fn fullness(full: bool) -> &'static str {
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Message::Request(request) if request.is_last() => {
+                write!(f, "Request nothing from {} on", request.from)
+            }
             Message::Request(Request { assignment, from, entries, front: _, opened: _ }) => {
                 if entries.is_empty() {
                     return f.write_str("Request to open a session");
@@ -129,7 +132,7 @@ impl fmt::Display for Message {
                 write!(f, "ReadReply {count}: below {end}")
             }
             Message::Fetch(fetch @ Fetch { of, snapshot, first, wanted, .. }) => {
-                if let Some((_, needed)) = fetch.needs() {
+                if let Some(Needed { from: needed, .. }) = fetch.needs() {
                     return write!(f, "Fetch: needs the log from {needed} on");
                 }
                 let whom = of.map_or_else(|| "anybody".to_owned(), |of| format!("L{of}"));

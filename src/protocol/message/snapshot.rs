@@ -93,10 +93,19 @@ impl Fetch {
     }
 
     /// Of which log its sender needs something, and from where on, if this says so.
-    pub fn needs(&self) -> Option<(u64, Instance)> {
+    pub fn needs(&self) -> Option<Needed> {
         let snapshot = self.snapshot.filter(|_| self.wanted == 0)?;
-        Some((snapshot.log, snapshot.keep))
+        Some(Needed { log: snapshot.log, from: snapshot.keep })
     }
+}
+
+/// What a learner needs of a log, until it has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needed {
+    /// The name of the log, or 0 if the learner knows none: the present one.
+    pub log: u64,
+    /// It needs what lies from here on.
+    pub from: Instance,
 }
 
 /// Learner to the one that asked: a piece of a snapshot's file.

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use log::warn;
 
+use crate::protocol::message::Needed;
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{Instance, Sender, Time};
 
@@ -77,27 +78,38 @@ impl Need {
 
 impl Fetchers {
     /// A learner tells from where on it needs the log of this name.
-    pub fn on_need(
-        &mut self,
-        now: Time,
-        from: Sender,
-        (name, needed): (u64, Instance),
-        settings: &Settings,
-    ) {
+    pub fn on_need(&mut self, now: Time, from: Sender, needed: Needed, settings: &Settings) {
+        let Needed { log: name, from: first } = needed;
         self.needs.retain(|_, need| now.since(need.heard) < PATIENCE);
         // Those that need nothing any more take no place, but are remembered.
         let waited_for = self.needs.values().filter(|need| need.is_heard(now, settings)).count();
         let (has_place, has_room) = (waited_for < FETCHERS_MAX, self.needs.len() < REMEMBERED_MAX);
         match self.needs.get_mut(&from.node.id) {
             Some(need) if has_place || need.is_heard(now, settings) => {
-                (need.from, need.name, need.heard) = (needed, name, now);
+                (need.from, need.name, need.heard) = (first, name, now);
             }
             None if has_place && has_room => {
-                let need = Need { from: needed, name, since: now, heard: now, is_told: false };
+                let need = Need { from: first, name, since: now, heard: now, is_told: false };
                 self.needs.insert(from.node.id, need);
             }
             Some(_) | None => {}
         }
+    }
+
+    /// The learners for which the log of this name is kept below `below`.
+    pub fn holding(
+        &self,
+        now: Time,
+        name: u64,
+        below: Instance,
+        settings: &Settings,
+    ) -> impl Iterator<Item = u32> {
+        let holds = move |need: &Need| {
+            let is_of_log = need.name == 0 || need.name == name;
+            let is_waited_for = need.is_heard(now, settings) && now.since(need.since) < PATIENCE;
+            is_of_log && is_waited_for && need.from < below
+        };
+        self.needs.iter().filter(move |(_, need)| holds(need)).map(|(id, _)| *id)
     }
 
     /// Below which instance the log of this name may be removed, as far as these learners are
@@ -133,7 +145,8 @@ mod tests {
 
     fn tell(fetchers: &mut Fetchers, now: Time, id: u32, name: u64, needed: u64) {
         let from = Sender { node: NodeId::new(Role::Learner, id), boot: 1 };
-        fetchers.on_need(now, from, (name, Instance(needed)), &Settings::default());
+        let needed = Needed { log: name, from: Instance(needed) };
+        fetchers.on_need(now, from, needed, &Settings::default());
     }
 
     fn second(second: u64) -> Time {

@@ -7,7 +7,7 @@
 #[cfg(all(test, feature = "bugs"))]
 pub mod mistakes;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::protocol::entries::{Entries, EntryRef};
@@ -38,6 +38,9 @@ pub struct Queues {
     begun: Begun,
     /// How many of them have values without a gap.
     busy: usize,
+    /// The sessions whose early values have come to their turn, and begin with a value in parts:
+    /// whether there is room for it is not known yet.
+    joining: BTreeSet<Session>,
 }
 
 /// The queue of every session. That which was emptied last stays until another one is, for a lone
@@ -239,6 +242,18 @@ impl Queues {
         self.change(session, |queue| queue.push(entries, limits, tell));
     }
 
+    /// A session whose early values have come to their turn, and may need room.
+    pub fn joining(&self) -> Option<Session> {
+        self.joining.first().copied()
+    }
+
+    /// Takes in such values of `session`, where others leave `room` for values in parts. Without
+    /// room they wait until the client asks again.
+    pub fn join(&mut self, session: Session, room: Begun) {
+        self.change(session, |queue| queue.join_early(room));
+        self.joining.remove(&session);
+    }
+
     /// How many sessions have something that can be delivered but was not yet. A session that waits
     /// for a missing value may belong to a client that is gone, and takes no room from the others.
     pub fn sessions(&self) -> usize {
@@ -281,6 +296,7 @@ impl Queues {
         self.held.early -= queue.bytes.early;
         self.begun = self.begun.less(queue.begun);
         self.busy -= usize::from(queue.held > 0);
+        self.joining.remove(&session);
         if queue.is_ready {
             self.ready.retain(|ready| *ready != session);
         }
@@ -322,6 +338,9 @@ impl Queues {
         if !queue.waiting.is_empty() && !queue.is_ready {
             queue.is_ready = true;
             self.ready.push_back(session);
+        }
+        if queue.is_joining() {
+            self.joining.insert(session);
         }
         if queue.is_empty() {
             self.queues.note_empty(session);
@@ -466,7 +485,7 @@ impl Queue {
             self.begun = self.begun.less(Begun::among(&passed));
             self.front = self.front.plus(passed.len() as u64);
         }
-        // Whether another value in parts may begin is decided when its client asks again.
+        // Whether another value in parts may begin is decided at the end of the turn.
         self.join_early(Begun::default());
     }
 
@@ -494,6 +513,11 @@ impl Queue {
             }
             behind = from;
         }
+    }
+
+    /// Whether the turn of early values has come.
+    fn is_joining(&self) -> bool {
+        self.early.first_key_value().is_some_and(|(from, _)| *from <= self.end())
     }
 
     /// Takes in early values whose turn has come, if there is `room` for them.
@@ -578,6 +602,40 @@ mod tests {
             Entry::Part { origin, part, bytes: Value::new(&vec![b'p'; length]) }
         };
         (from..until).map(entry).collect()
+    }
+
+    /// A value in parts came before one that was lost, and was told to be here: its client does not
+    /// ask for it again soon. So when the lost one comes, in whatever way, it is let in.
+    #[test]
+    fn values_in_parts_wait_only_for_what_was_lost() {
+        let mine = Mine { session: SESSION, opened: Instance(1), front: Number(1) };
+        let room = Begun { count: 1, bytes: 40 };
+        let settings = Settings::default();
+        let early = || {
+            let mut queues = Queues::default();
+            queues.push(mine, &in_parts(3, 5), Begun::default(), &settings, |_, _| {});
+            assert_eq!((queues.joining(), queues.next()), (None, None));
+            queues
+        };
+        let next = |queues: &mut Queues| queues.next().map(|next| (next.len(), next.has_parts()));
+        let mut asked = early();
+        asked.push(mine, &values(1, 3), Begun::default(), &settings, |_, _| {});
+        let mut decided = early();
+        decided.on_delivered(SESSION, Number(3));
+        for (mut queues, before) in [(asked, 1), (decided, 0)] {
+            assert_eq!(queues.joining(), Some(SESSION));
+            queues.join(SESSION, Begun::default());
+            assert_eq!(queues.joining(), None, "without room its client asks again");
+            queues.change(SESSION, |_| {});
+            assert_eq!(queues.joining(), Some(SESSION));
+            queues.join(SESSION, room);
+            assert_eq!((queues.joining(), queues.begun), (None, room));
+            for _ in 0..before {
+                assert_eq!(next(&mut queues), Some((2, false)));
+                queues.propose_next(2, Instance(1));
+            }
+            assert_eq!(next(&mut queues), Some((2, true)));
+        }
     }
 
     /// No more values in parts begin than there is room for, wherever they wait; what has begun

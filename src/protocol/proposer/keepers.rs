@@ -70,11 +70,25 @@ impl Keepers {
             return Instance(u64::MAX);
         }
         let copies = settings.snapshot_copies.unwrap_or(keepers.len() / 2 + 1);
-        let of = |id| self.kept.get(id).filter(|kept| kept.name == name);
-        let below = |id| of(id).map_or(Instance::FIRST, |kept| kept.below);
-        let mut below: Vec<Instance> = keepers.iter().map(below).collect();
+        let mut below: Vec<Instance> = keepers.iter().map(|id| self.below(*id, name)).collect();
         below.sort_unstable_by(|one, other| other.cmp(one));
         below.get(copies.saturating_sub(1)).copied().unwrap_or(Instance::FIRST)
+    }
+
+    /// Below which instance this keeper's snapshot replaces the log of this name.
+    fn below(&self, id: u32, name: u64) -> Instance {
+        let kept = self.kept.get(&id).filter(|kept| kept.name == name);
+        kept.map_or(Instance::FIRST, |kept| kept.below)
+    }
+
+    /// The keepers whose snapshots replace less of the log of this name than lies below `below`, if
+    /// it is kept for them.
+    pub fn holding(&self, name: u64, below: Instance, settings: &Settings) -> Vec<u32> {
+        if self.limit(name, settings) >= below {
+            return Vec::new();
+        }
+        let lacks = |id: &u32| self.below(*id, name) < below;
+        settings.keepers.iter().copied().filter(lacks).collect()
     }
 }
 
@@ -111,6 +125,10 @@ mod tests {
             assert_eq!(keepers.limit(NAME, &settings), Instance(limit), "{copies}");
         }
         assert_eq!(keepers.limit(NAME, &settings(&[], None)), Instance(u64::MAX));
+        // Of these, one more snapshot would do.
+        let holding = |below| keepers.holding(NAME, Instance(below), &majority);
+        assert_eq!((holding(60), holding(61), holding(71)), (vec![], vec![1, 3], vec![1, 2, 3]));
+        assert_eq!(keepers.holding(NAME, Instance(9), &settings(&[], None)), Vec::<u32>::new());
     }
 
     #[test]

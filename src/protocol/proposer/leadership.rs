@@ -17,6 +17,7 @@ use log::info;
 use self::idle::Idle;
 use self::times::Times;
 use super::phase1::{PageOutcome, Report};
+use super::remembering::Finishing;
 use super::telling::Names;
 use crate::protocol::actor::{Effects, Ignored};
 use crate::protocol::decided_log::{DecidedLog, Occurrence};
@@ -25,7 +26,7 @@ use crate::protocol::message::{Accepted, Message, Promise};
 use crate::protocol::packing::merge;
 use crate::protocol::parts::{Attempt, Notes, Phase2, Queues, Quorum};
 use crate::protocol::retry::backoff;
-use crate::protocol::segments::{Held, Page, Segments};
+use crate::protocol::segments::{Page, Segments};
 use crate::protocol::settings::Settings;
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{
@@ -35,9 +36,6 @@ use crate::protocol::types::{
 /// How many instances one Prepare asks about when phase 1 runs per instance: few enough that a
 /// promise seldom needs a second page.
 const ATTEMPT_INSTANCES: u64 = 64;
-
-/// In how many places holes are looked for, at most, before a checkpoint is written.
-const HOLES_LOOKED_AT: usize = 256;
 
 /// How to lead.
 #[derive(Clone, Debug)]
@@ -80,6 +78,8 @@ pub struct Leadership {
     pub(super) times: Times,
     /// Above the last checkpoint that this leader wrote.
     written_end: Instance,
+    /// Which clients are done.
+    pub(super) finishing: Finishing,
     /// Holes below it are left open until the timer comes.
     holes_until: Instance,
     /// Where holes have been open for a while and are not closed yet.
@@ -177,6 +177,7 @@ impl Leadership {
             inherited_end: log.leader_assigned_end(),
             times: Times::default(),
             written_end: Instance::FIRST,
+            finishing: Finishing::default(),
             holes_until: Instance::FIRST,
             closing: Run::new(Instance::FIRST, Instance::FIRST),
             timers: Armed::default(),
@@ -421,7 +422,8 @@ impl Leadership {
             Occurrence::Noop
             | Occurrence::Checkpoint(_)
             | Occurrence::History(_)
-            | Occurrence::Limit(_) => {
+            | Occurrence::Limit(_)
+            | Occurrence::Finished(_) => {
                 unreachable!("no client asked for it")
             }
         }
@@ -479,28 +481,12 @@ impl Leadership {
         self.notes.set_quorate(quorate);
         self.notes.set_grant(grant);
         self.close_holes(log);
+        self.join_early(log);
         self.propose_all(now, log);
         self.begin_attempts(now, fx);
         self.phase2.send(now, names, &self.settings, fx);
         self.notes.send_final(log, &self.settings, fx);
         self.arm_timers(now, log, fx);
-    }
-
-    /// Whether clients may still ask for instances below the pending ones. A checkpoint would close
-    /// those.
-    pub fn has_holes(&self, log: &DecidedLog) -> bool {
-        let missing = log.missing(log.decided_below(), self.top, HOLES_LOOKED_AT);
-        let is_open = |run: &Run<Instance>| {
-            let mut from = run.from;
-            while from < run.until {
-                match self.under_way_at(Run::new(from, run.until)) {
-                    Held::Entries(page) => from = page.run().until,
-                    Held::Nothing(_) => return true,
-                }
-            }
-            false
-        };
-        missing.len() == HOLES_LOOKED_AT || missing.iter().any(is_open)
     }
 
     /// Proposes entries whose instance is known. Returns whether there was no room for some of it.
@@ -648,7 +634,7 @@ fn page_of(from: Instance, entry: EntryRef<'_>) -> Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::checkpoint::{Checkpoint, Head};
+    use crate::protocol::checkpoint::{Checkpoint, Head, History};
     use crate::protocol::message::{Assignment, Request};
     use crate::protocol::sessions::Position;
     use crate::protocol::types::{Entry, LogTime, Value};
@@ -687,7 +673,8 @@ mod tests {
             horizon: opened,
             open: Vec::new(),
         };
-        leadership.write(&checkpoint, None);
+        let history = History { of, written: LogTime::NONE, points: Vec::new() };
+        leadership.write(&checkpoint, history);
         let (sent, waiting) = (turn(&mut leadership), leadership.waiting.len());
         assert!(sent > 4 && waiting > 4, "{sent} left and {waiting} wait");
     }

@@ -32,9 +32,15 @@ const OLD_CALLER: Duration = Duration::from_secs(3600);
 /// of the previous release.
 const SILENT_TIMEOUTS: u32 = 8;
 
+/// A client or learner that does not hear the newer version has called within this time: it does so
+/// within two seconds.
+const SETTLED: Duration = Duration::from_secs(5);
+
 /// What acceptors, and processes that plead, have said they read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Members {
+    /// Since when this proposer has sent in the newer version alone.
+    newer_since: Option<Time>,
     acceptors: BTreeMap<u32, (Versions, Time)>,
     /// When a client or learner that knows the older version alone last pleaded.
     old_caller: Option<Time>,
@@ -51,6 +57,18 @@ impl Members {
         if reads.newest < Version::NEWEST {
             self.old_caller = Some(now);
         }
+    }
+
+    /// This proposer sends in `version` from now on.
+    pub fn on_sent(&mut self, now: Time, version: Version) {
+        let since = self.newer_since.unwrap_or(now);
+        self.newer_since = (version == Version::NEWEST).then_some(since);
+    }
+
+    /// Whether anybody who does not read the newer version would have called by now. What is
+    /// written into the log reaches learners, which are no members.
+    pub fn is_settled(&self, now: Time) -> bool {
+        self.newer_since.is_some_and(|since| now.since(since) >= SETTLED)
     }
 
     /// The newest version that everybody reads, as far as everybody has said so; `proposers` are
@@ -108,6 +126,19 @@ mod tests {
         let mut members = Members::default();
         (1..=3).for_each(|id| members.on_echo(at(ms), id, Versions::ALL));
         members
+    }
+
+    #[test]
+    fn it_is_settled_when_nobody_has_called_for_a_while() {
+        let at = |ms: u64| Time(ms * 1000);
+        let mut members = Members::default();
+        assert!(!members.is_settled(at(60_000)));
+        members.on_sent(at(1000), Version::NEWEST);
+        members.on_sent(at(5000), Version::NEWEST);
+        assert_eq!([5999, 6000].map(|ms| members.is_settled(at(ms))), [false, true]);
+        members.on_sent(at(6500), Version::OLDEST);
+        members.on_sent(at(6600), Version::NEWEST);
+        assert_eq!([6700, 11_600].map(|ms| members.is_settled(at(ms))), [false, true]);
     }
 
     #[test]

@@ -2,16 +2,19 @@
 //!
 //! Read it in this order: `phase1` (what may be proposed), `phase2` (what is in flight),
 //! `intake` (what clients asked for), `notes` (what they are told), `leadership` (all of it, while
-//! leading), `telling` (who hears what is decided), `standing` (what it announces to the others),
-//! and this file: campaigning, following, and which part handles which message.
+//! leading), `telling` (which process hears which decisions), `standing` (what it announces to the
+//! others), `campaigning` and `following` (how it becomes the leader, and what it takes from
+//! another), and this file: which part handles which message.
 
 mod age;
+mod campaigning;
 mod claims;
 pub(crate) mod fetchers;
 mod following;
 pub(super) mod incarnations;
 pub(super) mod intake;
 pub(super) mod keepers;
+mod lack;
 pub(super) mod leadership;
 pub(super) mod members;
 #[cfg(all(test, feature = "bugs"))]
@@ -19,7 +22,8 @@ pub mod mistakes;
 pub(super) mod notes;
 pub(super) mod phase1;
 pub(super) mod phase2;
-mod retention;
+mod remembering;
+pub(super) mod retention;
 mod room;
 mod standing;
 pub(super) mod telling;
@@ -28,12 +32,10 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use log::{debug, info};
+use log::info;
 
 use self::claims::Claims;
-use self::leadership::Manner;
-use self::phase1::PageOutcome;
-use self::retention::Retention;
+use self::lack::Lack;
 use self::room::Rooms;
 use self::standing::Said;
 use self::telling::Learners;
@@ -42,14 +44,13 @@ use super::actor::{Actor, Effects, Halt, Ignored, Input};
 use super::decided_log::{Contradiction, Occurrence};
 use super::figures::Figures;
 use super::message::{
-    Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Nack,
-    Progress, Promise, Request, Standing,
+    Accepted, Announcement, Assignment, Chosen, Echo, Heartbeat, Interest, Kind, Message, Progress,
+    Request, Standing,
 };
 use super::parts::{
     Attempt, CatchUp, DecidedLog, Election, Incarnations, Leadership, Members, News, Proposals,
-    Quorum,
+    Quorum, Retention,
 };
-use super::retry::backoff;
 use super::segments::Page;
 use super::settings::Settings;
 use super::timer::Timer;
@@ -101,6 +102,8 @@ pub struct Proposer {
     incarnations: Incarnations,
     /// Which acceptors have room.
     rooms: Rooms,
+    /// The majority that it waits for.
+    lack: Lack,
     claims: Claims,
     /// Who pleaded since the last offers.
     pleaded: BTreeSet<NodeId>,
@@ -144,6 +147,7 @@ impl Proposer {
             learners: Learners::default(),
             incarnations: Incarnations::default(),
             rooms: Rooms::default(),
+            lack: Lack::default(),
             claims: Claims::default(),
             pleaded: BTreeSet::new(),
             news: News::default(),
@@ -159,56 +163,6 @@ impl Proposer {
     /// What it knows to be decided.
     pub fn log(&self) -> &DecidedLog {
         &self.log
-    }
-
-    // Becoming, and ceasing to be, the leader.
-
-    /// Takes a ballot above everything heard of, and asks for promises.
-    fn campaign(&mut self, now: Time, fx: &mut Effects) {
-        assert!(matches!(self.phase, Phase::Standby), "only a standby campaigns");
-        self.hear_ballot(self.election.highest_ballot());
-        self.round = self.round.saturating_add(1);
-        let (proposer, boot) = (self.options.id, self.options.boot);
-        let ballot = Ballot { round: self.round, proposer, boot };
-        self.catch_up.stop(fx);
-        info!("campaigns with {ballot} from {}", self.log.decided_below());
-        let attempt = Attempt::new(ballot, self.log.decided_below(), None);
-        fx.send(Role::Acceptor, Message::Prepare(attempt.prepare()));
-        fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
-        self.phase = Phase::Campaign { ballot, attempt, since: now, tries: 0 };
-        self.election.set_office(now, true);
-    }
-
-    /// Stops leading, and forgets everything that only a leader needs. Clients ask the next one.
-    /// Decisions that were not sent yet are known to others by then, or they find out.
-    fn step_down(&mut self, now: Time, fx: &mut Effects) {
-        self.phase = Phase::Standby;
-        self.news = News::default();
-        self.learners = Learners::default();
-        self.election.set_office(now, false);
-        for timer in [
-            Timer::RetryPrepare,
-            Timer::RetryAccept,
-            Timer::RetryDecide,
-            Timer::CloseHoles,
-            Timer::RequestAck,
-        ] {
-            fx.cancel_timer(timer);
-        }
-    }
-
-    /// Campaigns now, even if this proposer or another one leads. For the model checker.
-    pub fn take_over(&mut self, now: Time, fx: &mut Effects) {
-        self.step_down(now, fx);
-        self.campaign(now, fx);
-    }
-
-    fn own_ballot(&self) -> Option<Ballot> {
-        match &self.phase {
-            Phase::Standby => None,
-            Phase::Campaign { ballot, .. } => Some(*ballot),
-            Phase::Leading(leadership) => Some(leadership.ballot()),
-        }
     }
 
     // Messages of other proposers.
@@ -269,18 +223,18 @@ impl Proposer {
     fn deliver(&mut self, now: Time) {
         self.pass(now);
         if let Some(instance) = self.log.take_up() {
-            info!("takes up the log at instance {instance}: what was decided below is removed");
+            info!("takes up the log at instance {instance}: everything below is removed");
             self.retention.begin(instance, self.log.time());
             self.pass(now);
         }
     }
 
     fn pass(&mut self, now: Time) {
+        use Occurrence::{Checkpoint, Finished, Limit};
         let mut may_have_ended = false;
         self.log.deliver(|page, occurrence| {
             self.retention.on_passed(now, &page, &occurrence, &self.settings);
-            may_have_ended |=
-                matches!(occurrence, Occurrence::Checkpoint(_) | Occurrence::Limit(_));
+            may_have_ended |= matches!(occurrence, Checkpoint(_) | Limit(_) | Finished(_));
             if let (Phase::Leading(leadership), Some(numbers)) =
                 (&mut self.phase, page.entries.numbers())
             {
@@ -296,10 +250,17 @@ impl Proposer {
     // Messages of clients, acceptors and learners.
 
     fn on_request(&mut self, now: Time, from: Sender, request: Request, fx: &mut Effects) {
+        if request.is_last() && !self.may_spare(now) {
+            // Nothing could be written of it now, and later nobody waits for it.
+            return;
+        }
         let Phase::Leading(leadership) = &mut self.phase else {
             return fx.ignore(Ignored::NotLeading);
         };
         let session = Session { client: from.node.id, boot: from.boot };
+        if request.is_last() {
+            return leadership.finishing.note(session, request.from, &self.log, &self.settings);
+        }
         leadership.owe_ack(session, true);
         if self.log.watermark() < self.log.first() {
             // It is not known yet where the session stands.
@@ -315,59 +276,6 @@ impl Proposer {
             return self.note_claim(now, from);
         }
         leadership.on_request(session, request, &self.log, fx);
-    }
-
-    fn on_promise(&mut self, now: Time, acceptor: u32, promise: Promise, fx: &mut Effects) {
-        match &mut self.phase {
-            Phase::Standby => fx.ignore(Ignored::NotLeading),
-            Phase::Leading(leadership) => {
-                let decided = leadership.on_promise(now, acceptor, promise, &self.log, fx);
-                self.on_found(now, decided, fx);
-            }
-            Phase::Campaign { attempt, tries, since, .. } => {
-                match attempt.on_promise(acceptor, promise) {
-                    PageOutcome::NotAsked => fx.ignore(Ignored::NotAsked),
-                    PageOutcome::IsFollowed => {
-                        (*tries, *since) = (0, now);
-                        fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
-                    }
-                    PageOutcome::NextPage(next) => {
-                        (*tries, *since) = (0, now);
-                        let prepare = attempt.prepare_page(acceptor, next);
-                        fx.send(Role::Acceptor, Message::Prepare(prepare));
-                        fx.set_timer(Timer::RetryPrepare, now + self.settings.retry_prepare);
-                    }
-                    PageOutcome::Complete => {
-                        if attempt.is_won(self.quorum) {
-                            self.win_campaign(now, fx);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// A quorum has promised: starts to lead, beginning with what earlier leaders left behind.
-    fn win_campaign(&mut self, now: Time, fx: &mut Effects) {
-        let Phase::Campaign { ballot, attempt, .. } =
-            std::mem::replace(&mut self.phase, Phase::Standby)
-        else {
-            unreachable!("only a campaign is won");
-        };
-        fx.cancel_timer(Timer::RetryPrepare);
-        let promised = attempt.promised();
-        info!("has promises of {} of {}", promised.count(), self.settings.acceptor_count);
-        let ProposerOptions { no_timeouts, no_preexecution: per_instance, .. } = self.options;
-        let how = Manner { settings: self.settings.clone(), no_timeouts, per_instance };
-        self.log.note_first(attempt.trimmed());
-        let (leadership, chosen) =
-            Leadership::new(now, ballot, how, &self.log, attempt.into_reports());
-        leadership.announce();
-        self.followed = ballot;
-        self.phase = Phase::Leading(Box::new(leadership));
-        self.proposals = Proposals::default();
-        self.learners = Learners { due: self.log.progress().decided, ..Learners::default() };
-        self.on_found(now, chosen, fx);
     }
 
     fn on_accepted(&mut self, now: Time, acceptor: u32, accepted: &Accepted, fx: &mut Effects) {
@@ -395,20 +303,6 @@ impl Proposer {
         }
         self.news.found = decided;
         self.deliver(now);
-    }
-
-    /// One acceptor has promised a higher ballot. That alone is no reason to give up: the others
-    /// may still be a quorum.
-    fn on_nack(&mut self, now: Time, acceptor: u32, nack: Nack, fx: &mut Effects) {
-        if self.own_ballot() != Some(nack.rejected) || nack.promised <= nack.rejected {
-            return fx.ignore(Ignored::StaleBallot);
-        }
-        if !self.hear_ballot(nack.promised) {
-            return fx.ignore(Ignored::TooFarAhead);
-        }
-        debug!("{} is refused: {} is promised", nack.rejected, nack.promised);
-        self.election.on_promised(acceptor, nack.promised);
-        self.check_election(now, fx);
     }
 
     /// An acceptor repeats which proposers it hears.
@@ -453,22 +347,6 @@ impl Proposer {
         }
         self.check_progress(now, fx);
         self.check_election(now, fx);
-    }
-
-    fn on_retry_prepare(&mut self, now: Time, fx: &mut Effects) {
-        match &mut self.phase {
-            Phase::Standby => {}
-            Phase::Leading(leadership) => leadership.on_retry_prepare(now, fx),
-            Phase::Campaign { attempt, tries, .. } => {
-                for prepare in attempt.unanswered(self.quorum) {
-                    fx.sent_again += 1;
-                    fx.send(Role::Acceptor, Message::Prepare(prepare));
-                }
-                *tries = tries.saturating_add(1);
-                let wait = backoff(self.settings.retry_prepare, *tries, self.settings.retry_max);
-                fx.set_timer(Timer::RetryPrepare, now + wait);
-            }
-        }
     }
 
     /// Whether `from` may have sent a message of this kind to the proposers.
@@ -535,7 +413,7 @@ impl Actor for Proposer {
                 self.retention.on_durable(from, &durable, &self.settings);
             }
             Message::Fetch(fetch) => match fetch.needs() {
-                Some(need) => self.retention.on_need(now, from, need, &self.settings),
+                Some(needed) => self.retention.on_need(now, from, needed, &self.settings),
                 None => fx.ignore(Ignored::Misdirected),
             },
             Message::RequestAck(_)
@@ -555,7 +433,10 @@ impl Actor for Proposer {
 
     fn on_timer(&mut self, now: Time, timer: Timer, fx: &mut Effects) {
         match (timer, &mut self.phase) {
-            (Timer::Heartbeat, _) => self.announce(now, false, fx),
+            (Timer::Heartbeat, _) => {
+                self.tell_lack(now);
+                self.announce(now, false, fx);
+            }
             (Timer::Election, _) => self.on_election(now, fx),
             (Timer::RetryPrepare, _) => self.on_retry_prepare(now, fx),
             (Timer::RetryDecide, _) => self.on_retry_decide(now, fx),
@@ -600,7 +481,7 @@ impl Actor for Proposer {
         }
         self.look_for_room(now);
         self.write_checkpoint(now);
-        self.write_limit();
+        self.write_remembered(now);
         match &mut self.phase {
             Phase::Leading(leadership) => {
                 self.news.name(&self.log);

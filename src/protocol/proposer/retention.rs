@@ -18,6 +18,9 @@
 //!
 //! It also writes a limit when there are too many sessions (`sessions`).
 
+#[cfg(all(test, feature = "bugs"))]
+pub mod mistakes;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,10 +29,10 @@ use log::{debug, warn};
 use super::age::{Passed, Point};
 use super::room::Fullness;
 use super::{Phase, Proposer, fetchers};
-use crate::bugs::{self, Bug};
-use crate::protocol::checkpoint::{Distance, Head, History, Limit, TrimPoint};
+use crate::protocol::checkpoint::{Distance, Head, History, TrimPoint};
 use crate::protocol::decided_log::{DecidedLog, LetsGo, Occurrence};
-use crate::protocol::message::Durable;
+use crate::protocol::figures::{HoldReason, Holder};
+use crate::protocol::message::{Durable, Needed};
 use crate::protocol::parts::{Fetchers, Keepers};
 use crate::protocol::segments::Page;
 use crate::protocol::settings::{Retain, Settings};
@@ -136,11 +139,9 @@ impl Retention {
         occurrence: &Occurrence,
         settings: &Settings,
     ) {
-        let ever = Retain::Age(Duration::from_secs(1 << 40));
-        let counted = if bugs::has(Bug::JumpsAge) { ever } else { settings.retain };
         let bytes = page.entries.bytes() as u64;
         let are_pieces = page.entries.has_checkpoints() && page.entries.len() == 1;
-        self.passed.pass(&page.entries, are_pieces, counted);
+        self.passed.pass(&page.entries, are_pieces, settings.retain);
         if are_pieces {
             let begins = page.pieces().any(|(_, piece)| piece.place == 0);
             // Pieces counted before belong to a checkpoint whose leader died.
@@ -167,7 +168,7 @@ impl Retention {
                 self.near_bytes = 0;
             }
             Occurrence::History(history) => {
-                self.passed.move_on(history.written, counted);
+                self.passed.move_on(history.written, settings.retain);
                 let at = self.passed_at(history.of);
                 history.points.iter().for_each(|point| self.recall(now, *point, at));
                 self.checkpoint_bytes += std::mem::take(&mut self.piece_bytes);
@@ -186,10 +187,7 @@ impl Retention {
 
     /// The log may be trimmed at `point`, which says how far back it lay when `at` was passed.
     fn recall(&mut self, now: Time, point: TrimPoint, at: Passed) {
-        let TrimPoint { of, keep, mut back } = point;
-        if bugs::has(Bug::CountsAgeAnew) {
-            back.age_ms = 0;
-        }
+        let TrimPoint { of, keep, back } = point;
         let new = Mark { keep, point: Point::new(now, back, at) };
         let mark = self.marks.entry(of).or_insert(new);
         mark.point.is_as_old_as(back.age_ms, now, &self.passed);
@@ -260,8 +258,8 @@ impl Retention {
     }
 
     /// A learner tells from where on it needs the log of this name.
-    pub fn on_need(&mut self, now: Time, from: Sender, need: (u64, Instance), settings: &Settings) {
-        self.fetchers.on_need(now, from, need, settings);
+    pub fn on_need(&mut self, now: Time, from: Sender, needed: Needed, settings: &Settings) {
+        self.fetchers.on_need(now, from, needed, settings);
     }
 
     /// The checkpoint to write, if one is due. Where disks are full, one is due as soon as it trims
@@ -276,7 +274,7 @@ impl Retention {
         if self.is_due(now, log, settings) {
             return Some(self.lets_go(now, log, settings, fullness));
         }
-        if fullness != Fullness::Most || bugs::has(Bug::WaitsForMoreOnFullDisks) {
+        if fullness != Fullness::Most {
             return None;
         }
         let lets_go = self.lets_go(now, log, settings, fullness);
@@ -330,6 +328,44 @@ impl Retention {
         (is_due || is_much) && self.fresh > 0 && !is_long
     }
 
+    /// Whether a checkpoint lies as far back as `retain` says, so many times over.
+    fn lies_beyond(
+        &self,
+        now: Time,
+        log: &DecidedLog,
+        (of, mark): (&Instance, &Mark),
+        (retain, times): (Retain, u64),
+    ) -> bool {
+        let back = self.back(now, log, *of, mark).of(retain);
+        amount(retain).is_some_and(|amount| back >= amount.saturating_mul(times))
+    }
+
+    /// The learners for which more is kept than `retain` says.
+    fn holders(
+        &self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+        fullness: Fullness,
+    ) -> Vec<Holder> {
+        let (retain, name) = (settings.retain, log.progress().name);
+        let is_old = |mark: &(&Instance, &Mark)| self.lies_beyond(now, log, *mark, (retain, 1));
+        let old = self.marks.iter().rev().find(is_old);
+        let Some(old) = old.filter(|(_, mark)| mark.keep > log.trimmed()) else {
+            return Vec::new();
+        };
+        let below = old.1.keep;
+        let waits = settings.hold_bytes.is_some()
+            && fullness == Fullness::None
+            && !self.lies_beyond(now, log, old, (retain, fetchers::KEPT));
+        let fetchers = waits.then(|| self.fetchers.holding(now, name, below, settings));
+        let keepers = self.keepers.holding(name, below, settings).into_iter();
+        let keepers = keepers.map(|learner| Holder { learner, reason: HoldReason::NoSnapshot });
+        let fetchers = fetchers.into_iter().flatten();
+        let fetchers = fetchers.map(|learner| Holder { learner, reason: HoldReason::Fetches });
+        keepers.chain(fetchers).collect()
+    }
+
     /// What a checkpoint says that is written now.
     fn lets_go(
         &mut self,
@@ -346,14 +382,11 @@ impl Retention {
         let needed = waits.then(|| self.fetchers.limit(now, name, settings));
         let needed = needed.unwrap_or(Instance(u64::MAX));
         let back = |(of, mark): (&Instance, &Mark)| self.back(now, log, *of, mark);
-        let lies_beyond = |mark: (&Instance, &Mark), times: u64| {
-            amount(retain)
-                .is_some_and(|amount| back(mark).of(retain) >= amount.saturating_mul(times))
-        };
-        let is_old = |mark: &(&Instance, &Mark)| lies_beyond(*mark, 1);
+        let is_old = |mark: &(&Instance, &Mark)| self.lies_beyond(now, log, *mark, (retain, 1));
         // However much a learner needs, disks are sized for the retained amount.
-        let is_wanted =
-            |mark: (&Instance, &Mark)| mark.1.keep > needed && !lies_beyond(mark, fetchers::KEPT);
+        let is_wanted = |mark: (&Instance, &Mark)| {
+            mark.1.keep > needed && !self.lies_beyond(now, log, mark, (retain, fetchers::KEPT))
+        };
         let is_beyond = |mark: &(&Instance, &Mark)| {
             hold.is_some_and(|bytes| back(*mark).distance.bytes >= bytes)
         };
@@ -398,9 +431,15 @@ impl Proposer {
         }
         let fullness = self.fullness(now);
         let lets_go = self.retention.due(now, &self.log, &self.settings, fullness)?;
-        // Where everything is retained, an instance stays open for a client that may ask for it.
-        let stays_open = self.settings.retain == Retain::All && leadership.has_holes(&self.log);
-        (!stays_open).then_some(lets_go)
+        (!leadership.keeps_open(&self.log)).then_some(lets_go)
+    }
+
+    /// The learners for which more is kept than `retain` says; none if it does not lead.
+    pub(super) fn holders(&self, now: Time) -> Vec<Holder> {
+        if !self.is_leading() {
+            return Vec::new();
+        }
+        self.retention.holders(now, &self.log, &self.settings, self.fullness(now))
     }
 
     /// Writes a checkpoint, if it leads and one is due.
@@ -411,13 +450,16 @@ impl Proposer {
     }
 
     /// Writes a checkpoint now that trims the log at the newest one that was passed, whatever
-    /// `retain` says, if it leads and may write one. For the model checker.
+    /// `retain` says, if it leads and may write one. Where memories hold only the newest part, they
+    /// forget the log there, and it is trimmed at the one before. For the model checker.
     pub fn trim(&mut self, now: Time) {
         let Phase::Leading(leadership) = &self.phase else { return };
         if leadership.may_write(&self.log) {
-            let newest = self.retention.marks.values().next_back().map(|mark| mark.keep);
-            let trim = newest.unwrap_or(Instance::FIRST);
-            self.write_what_lets_go(now, LetsGo { trim, forget: trim, ..LetsGo::NONE });
+            let marks = || self.retention.marks.values().rev().map(|mark| mark.keep);
+            let forget = marks().next().unwrap_or(Instance::FIRST);
+            let before = marks().nth(1).unwrap_or(Instance::FIRST).max(self.log.trimmed());
+            let trim = if self.settings.hold_bytes.is_some() { before } else { forget };
+            self.write_what_lets_go(now, LetsGo { trim, forget, ..LetsGo::NONE });
         }
     }
 
@@ -425,40 +467,10 @@ impl Proposer {
         let Phase::Leading(leadership) = &mut self.phase else { return };
         let time = leadership.times.next(self.log.time());
         let history = self.retention.history(now, time, &self.log, &self.settings);
-        let history = Some(history).filter(|_| !bugs::has(Bug::CheckpointLacksHistory));
         let checkpoint = self.log.checkpoint(lets_go);
         let Head { of, trim, forget, .. } = checkpoint.head;
         debug!("writes a checkpoint of {of}: trims below {trim}, forgets below {forget}");
         leadership.write(&checkpoint, history);
-        if bugs::has(Bug::TrimsUndecided) {
-            self.log.begin_at(checkpoint.head.keep);
-        }
-    }
-}
-
-impl Proposer {
-    /// Writes a limit of how many sessions are remembered, if it leads and there are a quarter more
-    /// than that.
-    pub(super) fn write_limit(&mut self) {
-        let (count, most) = (self.log.session_count(), self.settings.sessions);
-        if count > most + most / 4 && self.election.is_quorate() {
-            self.limit(most);
-        }
-    }
-
-    /// Writes a limit now that has this many sessions remembered, if it leads, may write one, and
-    /// there are more. For the model checker as well.
-    pub fn limit(&mut self, most: usize) {
-        let Phase::Leading(leadership) = &mut self.phase else { return };
-        let count = self.log.session_count();
-        if count <= most || !leadership.may_write(&self.log) {
-            return;
-        }
-        debug!("has {most} of {count} sessions remembered");
-        leadership.write_limit(Limit { sessions: most as u64 });
-        if bugs::has(Bug::ForgetsUndecided) {
-            self.log.limit_sessions(most);
-        }
     }
 }
 
@@ -644,7 +656,7 @@ mod tests {
         let (mut log, mut retention) = (DecidedLog::new(), Retention::default());
         let (retain, now) = (Retain::Entries(100), Time::ZERO);
         let from = Sender { node: NodeId::new(Role::Learner, 1), boot: 1 };
-        let need = (0, Instance::FIRST);
+        let needed = Needed { log: 0, from: Instance::FIRST };
         for _ in 0..10 {
             pass(&mut log, &mut retention, 25, now, Retain::All);
             let pieces = log.checkpoint(LetsGo::NONE).pieces(1000);
@@ -658,9 +670,12 @@ mod tests {
             (None, Fullness::None, false),
         ] {
             let settings = Settings { hold_bytes, ..keeping(retain) };
-            retention.on_need(now, from, need, &settings);
+            retention.on_need(now, from, needed, &settings);
             let LetsGo { trim, .. } = retention.lets_go(now, &log, &settings, fullness);
             assert_eq!(trim == Instance::FIRST, waits, "{hold_bytes:?}, {fullness:?}: {trim}");
+            let fetches = Holder { learner: 1, reason: HoldReason::Fetches };
+            let holders = retention.holders(now, &log, &settings, fullness);
+            assert_eq!(holders, if waits { vec![fetches] } else { Vec::new() });
         }
         // Nor beyond a multiple of the retained amount.
         let settings = Settings { hold_bytes: held, ..keeping(Retain::Entries(50)) };
@@ -711,6 +726,12 @@ mod tests {
         tell(&mut retention, 2, 1, keeps[4]);
         take_up(&mut retention);
         assert_eq!(trim(&mut retention), keeps[4]);
+        // What it says of the third while nothing is trimmed yet.
+        let holders = |retention: &Retention| {
+            let holders = retention.holders(now, &log, &settings, Fullness::None);
+            holders.iter().map(|holder| holder.learner).collect::<Vec<_>>()
+        };
+        assert_eq!(holders(&retention), [1, 2, 3], "none reaches the newest that is old");
         // A late message, or one from an earlier incarnation, is no reason to trim more; and a
         // keeper that lost its disk takes back what it said.
         tell(&mut retention, 2, 1, keeps[2]);

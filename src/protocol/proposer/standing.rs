@@ -163,6 +163,7 @@ impl Proposer {
             missing: self.catch_up.lag(&self.log),
             in_flight,
             full: self.leads_full(),
+            holders: self.holders(now),
             ..self.log.figures()
         }
     }
@@ -173,6 +174,7 @@ impl Proposer {
         let (standing, quorate) = (self.standing(now), self.election.is_quorate());
         let full = self.leads_full();
         let version = self.judge_version(now);
+        self.members.on_sent(now, version);
         let said = Some(Said { standing, quorate, full, version });
         let is_news = std::mem::replace(&mut self.announced, said) != said;
         self.said = if is_news { 1 } else { self.said.saturating_add(1) };

@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::protocol::entries::Entries;
-use crate::protocol::message::{Accept, AcceptedPage, Decide, Prepare};
+use crate::protocol::message::{Accept, AcceptedPage, Decide, Nack, Prepare, Promise};
 use crate::protocol::types::{AssignedBy, Entry, Number, Origin, To, Value};
 
 const START: Time = Time::ZERO;

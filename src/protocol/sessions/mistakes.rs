@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::Position;
 use crate::bugs::{self, Bug};
+use crate::protocol::checkpoint::Limit;
 use crate::protocol::types::{Instance, Origin, Session};
 
 /// [`super::Sessions`], but for its mistakes.
@@ -43,12 +44,23 @@ impl Sessions {
         self.0.begin(instance, origin)
     }
 
-    /// See [`super::Sessions::forget_all_but`].
-    pub fn forget_all_but(&mut self, count: usize) -> Vec<Session> {
+    /// See [`super::Sessions::forget`].
+    pub fn forget(&mut self, mut limit: Limit) -> Vec<Session> {
+        limit.is_sparing &= !bugs::has(Bug::SparesNobody);
         self.turn_round();
-        let forgotten = self.0.forget_all_but(count);
+        self.move_finished(u64::wrapping_sub);
+        let forgotten = self.0.forget(limit);
+        self.move_finished(u64::wrapping_add);
         self.turn_round();
         forgotten
+    }
+
+    /// Moves what is not finished far away from what is.
+    fn move_finished(&mut self, by: impl Fn(u64, u64) -> u64) {
+        if bugs::has(Bug::ForgetsAnyFinished) {
+            let others = self.positions.values_mut().filter(|position| !position.has_ended);
+            others.for_each(|position| position.last.0 = by(position.last.0, 1 << 63));
+        }
     }
 
     /// Reverses the order in which sessions were last active.

@@ -12,8 +12,12 @@
 //!    first, as it can go on longest. Dead ends are remembered, and clients with the same lines
 //!    left count as one. An honest log needs hardly any backtracking. The answer is exact, unless
 //!    it had to backtrack more than `WAYS_BACK_MAX` times; then the first method decides.
+//!
+//! A log may begin behind what others hold: the learner was started when the beginning was removed,
+//! or was told to begin later. Then each client may begin with any of its lines, as long as no more
+//! lines are missing than there are instances in front of the log.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// How often the search goes back before the linear check has the last word.
 const WAYS_BACK_MAX: usize = 1 << 20;
@@ -39,10 +43,20 @@ pub(super) struct Explained {
 
 /// Explains `log` by the lines that clients were `fed`.
 pub(super) fn explain(fed: &[&[&[u8]]], log: &[Delivered<'_>]) -> Explained {
-    explain_within(fed, log, WAYS_BACK_MAX)
+    explain_within(fed, log, 0, WAYS_BACK_MAX)
 }
 
-fn explain_within(fed: &[&[&[u8]]], log: &[Delivered<'_>], ways_back: usize) -> Explained {
+/// Explains a `log` in front of which up to `missing` lines of the clients may be missing.
+pub(super) fn explain_end(fed: &[&[&[u8]]], log: &[Delivered<'_>], missing: usize) -> Explained {
+    explain_within(fed, log, missing, WAYS_BACK_MAX)
+}
+
+fn explain_within(
+    fed: &[&[&[u8]]],
+    log: &[Delivered<'_>],
+    missing: usize,
+    ways_back: usize,
+) -> Explained {
     let mut names: HashMap<&[u8], usize> = HashMap::new();
     let mut numbered = Vec::with_capacity(fed.len());
     for lines in fed {
@@ -63,9 +77,13 @@ fn explain_within(fed: &[&[&[u8]]], log: &[Delivered<'_>], ways_back: usize) -> 
             is_asked: entry.is_asked,
         })
         .collect();
-    let excess = first_excess(&fed, values, &entries);
+    let excess = if missing == 0 {
+        first_excess(&fed, values, &entries)
+    } else {
+        first_beyond_all(&fed, values, &entries)
+    };
     let within = excess.map_or(entries.len(), |place| place + 1);
-    let found = Search::new(&fed, values, &entries[..within]).run(ways_back);
+    let found = Search::new(&fed, values, &entries[..within], missing).run(ways_back);
     found.unwrap_or_else(|| {
         let end = excess.unwrap_or(entries.len());
         let delivered = entries[..end].iter().filter(|entry| !entry.is_asked).count();
@@ -114,6 +132,21 @@ fn first_excess(fed: &[Vec<usize>], values: usize, entries: &[Entry]) -> Option<
     None
 }
 
+/// The first entry that is delivered more often than clients were fed it, wherever they began.
+fn first_beyond_all(fed: &[Vec<usize>], values: usize, entries: &[Entry]) -> Option<usize> {
+    let mut left = vec![0usize; values];
+    fed.iter().flatten().for_each(|value| left[*value] += 1);
+    entries.iter().position(|entry| match entry.value {
+        _ if entry.is_asked => false,
+        None => true,
+        Some(value) if left[value] == 0 => true,
+        Some(value) => {
+            left[value] -= 1;
+            false
+        }
+    })
+}
+
 /// The search for an explanation.
 struct Search<'a> {
     fed: &'a [Vec<usize>],
@@ -123,6 +156,12 @@ struct Search<'a> {
     places: Vec<usize>,
     /// Per value: the clients whose next line it is, by how many lines they have left.
     waiting: Vec<BTreeSet<(usize, usize)>>,
+    /// Per client: it has delivered a line, or must begin with its first.
+    has_begun: Vec<bool>,
+    /// Per value: at which places the clients that may begin anywhere have it.
+    beginnings: Vec<BTreeMap<usize, Vec<usize>>>,
+    /// How many more lines may be missing in front of the log.
+    may_miss: usize,
     /// A hash of what the clients have left, no matter which client has it.
     state: u128,
     /// How each entry so far is explained.
@@ -138,13 +177,23 @@ struct Search<'a> {
 enum Taken {
     /// As the next line of a client that had this many left.
     Line { left: usize, client: usize },
+    /// As the first line of a client: the one at this place, after lines that are missing.
+    Beginning { client: usize, place: usize },
     /// As what a client asked for at this instance.
     Asked,
 }
 
 impl<'a> Search<'a> {
-    fn new(fed: &'a [Vec<usize>], values: usize, entries: &'a [Entry]) -> Self {
+    fn new(fed: &'a [Vec<usize>], values: usize, entries: &'a [Entry], may_miss: usize) -> Self {
         let left: Vec<Vec<u128>> = fed.iter().map(|lines| hashes(lines)).collect();
+        let mut beginnings = vec![BTreeMap::<usize, Vec<usize>>::new(); values];
+        if may_miss > 0 {
+            for (client, lines) in fed.iter().enumerate() {
+                for (place, value) in lines.iter().enumerate() {
+                    beginnings[*value].entry(client).or_default().push(place);
+                }
+            }
+        }
         let mut search = Search {
             fed,
             entries,
@@ -152,12 +201,19 @@ impl<'a> Search<'a> {
             left,
             places: vec![0; fed.len()],
             waiting: vec![BTreeSet::new(); values],
+            has_begun: vec![may_miss == 0; fed.len()],
+            beginnings,
+            may_miss,
             taken: Vec::with_capacity(entries.len()),
             delivered: 0,
             dead: HashSet::new(),
         };
         for client in 0..fed.len() {
-            search.await_next(client);
+            if may_miss == 0 {
+                search.await_next(client);
+            } else {
+                search.set_begun(client, false);
+            }
         }
         search
     }
@@ -193,7 +249,7 @@ impl<'a> Search<'a> {
 
     /// The state and how far the log is explained: the rest depends on nothing else.
     fn key(&self) -> u128 {
-        self.state ^ mix(self.taken.len() as u128)
+        self.state ^ mix(self.taken.len() as u128 | (self.may_miss as u128) << 64)
     }
 
     /// The first explanation to try for the next entry.
@@ -201,15 +257,34 @@ impl<'a> Search<'a> {
         let entry = self.entries.get(self.taken.len())?;
         let line = entry.value.and_then(|value| self.waiting[value].last());
         line.map(|(left, client)| Taken::Line { left: *left, client: *client })
+            .or_else(|| self.beginning(entry.value?, (0, 0)))
             .or_else(|| entry.is_asked.then_some(Taken::Asked))
+    }
+
+    /// The first client, from this one and this place on, that may begin with `value`.
+    fn beginning(&self, value: usize, (from, place): (usize, usize)) -> Option<Taken> {
+        self.beginnings[value].range(from..).find_map(|(client, places)| {
+            if self.has_begun[*client] {
+                return None;
+            }
+            let least = if *client == from { place } else { 0 };
+            let place = *places.get(places.partition_point(|place| *place < least))?;
+            (place <= self.may_miss).then_some(Taken::Beginning { client: *client, place })
+        })
     }
 
     /// Takes the last choice back, and returns the next explanation to try.
     fn other_choice(&mut self) -> Option<Taken> {
         let tried = self.take_back()?;
         let entry = self.entries.get(self.taken.len())?;
-        let (Taken::Line { left, client }, Some(value)) = (tried, entry.value) else {
-            return None;
+        let value = entry.value?;
+        let asked = || entry.is_asked.then_some(Taken::Asked);
+        let (left, client) = match tried {
+            Taken::Line { left, client } => (left, client),
+            Taken::Beginning { client, place } => {
+                return self.beginning(value, (client, place + 1)).or_else(asked);
+            }
+            Taken::Asked => return None,
         };
         let rest = |client: usize| self.left[client][self.places[client]];
         let others = self.waiting[value].range(..(left, client)).rev();
@@ -218,34 +293,65 @@ impl<'a> Search<'a> {
         others
             .next()
             .map(|(left, client)| Taken::Line { left: *left, client: *client })
-            .or_else(|| entry.is_asked.then_some(Taken::Asked))
+            .or_else(|| self.beginning(value, (0, 0)))
+            .or_else(asked)
     }
 
     fn take(&mut self, taken: Taken) {
-        if let Taken::Line { client, .. } = taken {
-            self.advance(client, true);
-            self.delivered += 1;
+        match taken {
+            Taken::Line { client, .. } => self.advance(client, true),
+            Taken::Beginning { client, place } => {
+                self.set_begun(client, true);
+                self.may_miss -= place;
+                self.go_to(client, place + 1);
+            }
+            Taken::Asked => {}
         }
+        self.delivered += usize::from(!matches!(taken, Taken::Asked));
         self.taken.push(taken);
     }
 
     fn take_back(&mut self) -> Option<Taken> {
         let taken = self.taken.pop()?;
-        if let Taken::Line { client, .. } = taken {
-            self.advance(client, false);
-            self.delivered -= 1;
+        match taken {
+            Taken::Line { client, .. } => self.advance(client, false),
+            Taken::Beginning { client, place } => {
+                self.go_to(client, 0);
+                self.may_miss += place;
+                self.set_begun(client, false);
+            }
+            Taken::Asked => {}
         }
+        self.delivered -= usize::from(!matches!(taken, Taken::Asked));
         Some(taken)
     }
 
     /// Moves a client a line on, or back.
     fn advance(&mut self, client: usize, is_on: bool) {
         let place = self.places[client];
+        self.go_to(client, if is_on { place + 1 } else { place - 1 });
+    }
+
+    /// Says whether a client, which is at its first line, waits for that one or for any.
+    fn set_begun(&mut self, client: usize, has_begun: bool) {
+        let first = self.left[client][0];
+        let (before, after) = if has_begun { (mix(first), first) } else { (first, mix(first)) };
+        self.state = self.state.wrapping_sub(before).wrapping_add(after);
+        self.has_begun[client] = has_begun;
+        if has_begun {
+            self.await_next(client);
+        } else if let Some(value) = self.fed[client].first() {
+            self.waiting[*value].remove(&(self.fed[client].len(), client));
+        }
+    }
+
+    fn go_to(&mut self, client: usize, to: usize) {
+        let place = self.places[client];
         if let Some(value) = self.fed[client].get(place) {
             self.waiting[*value].remove(&(self.fed[client].len() - place, client));
         }
         self.state = self.state.wrapping_sub(self.left[client][place]);
-        self.places[client] = if is_on { place + 1 } else { place - 1 };
+        self.places[client] = to;
         self.state = self.state.wrapping_add(self.left[client][self.places[client]]);
         self.await_next(client);
     }
@@ -281,6 +387,11 @@ mod tests {
 
     /// Explains a log of letters by clients' letters; a capital letter is asked for as well.
     fn explained(fed: &[&str], log: &str, ways_back: usize) -> Explained {
+        end_explained(fed, log, 0, ways_back)
+    }
+
+    /// The same of a log in front of which lines may be missing.
+    fn end_explained(fed: &[&str], log: &str, missing: usize, ways_back: usize) -> Explained {
         let lines: Vec<Vec<&[u8]>> =
             fed.iter().map(|lines| lines.as_bytes().chunks(1).collect()).collect();
         let lines: Vec<&[&[u8]]> = lines.iter().map(Vec::as_slice).collect();
@@ -294,12 +405,21 @@ mod tests {
                 is_in_order: true,
             })
             .collect();
-        explain_within(&lines, &entries, ways_back)
+        explain_within(&lines, &entries, missing, ways_back)
     }
 
     /// All explanations at once, with which the search must agree.
-    fn by_hand(fed: &[&str], log: &str) -> Option<usize> {
-        let mut states = BTreeSet::from([vec![0; fed.len()]]);
+    fn by_hand(fed: &[&str], log: &str, missing: usize) -> Option<usize> {
+        let (mut states, mut all) = (BTreeSet::new(), vec![vec![]]);
+        for lines in fed {
+            let places = |state: &Vec<usize>| {
+                let state = state.clone();
+                (0..lines.len().max(1)).map(move |place| [&state[..], &[place]].concat())
+            };
+            all = all.iter().flat_map(places).collect();
+        }
+        let is_near = |state: &Vec<usize>| state.iter().sum::<usize>() <= missing;
+        states.extend(all.into_iter().filter(is_near));
         for (place, letter) in log.bytes().enumerate() {
             let mut next = BTreeSet::new();
             for state in &states {
@@ -341,13 +461,42 @@ mod tests {
             let fed = [word(8, false), word(8, false), word(5, false)];
             let fed: Vec<&str> = fed.iter().map(String::as_str).collect();
             let log = word(16, true);
-            let expected = by_hand(&fed, &log);
+            let expected = by_hand(&fed, &log, 0);
             let exact = explained(&fed, &log, WAYS_BACK_MAX);
             assert_eq!(exact.unexplained, expected, "{fed:?} {log}");
             // Without any way back, nothing right is called wrong, and nothing earlier.
             let hasty = explained(&fed, &log, 0).unexplained;
             assert!(hasty.is_none() || expected.is_some() && hasty >= expected, "{fed:?} {log}");
         }
+    }
+
+    #[test]
+    fn the_search_agrees_where_the_beginning_is_missing() {
+        let mut rng = Rng::new(8);
+        let mut held = 0;
+        for _ in 0..3000 {
+            let letters = 1 + rng.below(4);
+            let mut word = |most: u64, capitals: u64| -> String {
+                let mut letter = || (b'a' + rng.below(letters) as u8) as char;
+                let letters: Vec<char> = (0..most).map(|_| letter()).collect();
+                let cased = letters.iter().map(|letter| {
+                    if rng.below(8) < capitals { letter.to_ascii_uppercase() } else { *letter }
+                });
+                cased.collect()
+            };
+            let fed = [word(6, 0), word(4, 0)];
+            let fed: Vec<&str> = fed.iter().map(String::as_str).collect();
+            let log = word(5, 1);
+            for missing in 1..5 {
+                let expected = by_hand(&fed, &log, missing);
+                let exact = end_explained(&fed, &log, missing, WAYS_BACK_MAX).unexplained;
+                assert_eq!(exact, expected, "{fed:?} {log} {missing}");
+                let hasty = end_explained(&fed, &log, missing, 0).unexplained;
+                assert!(hasty.is_none() || expected.is_some() && hasty >= expected, "{log}");
+                held += u32::from(expected.is_none());
+            }
+        }
+        assert!(held > 1000, "{held}");
     }
 
     #[test]
@@ -370,6 +519,8 @@ mod tests {
             let all = line.repeat(clients);
             // Not one way back: the first explanation that is tried is one.
             assert_eq!(explained(&fed, &all, 0).delivered, all.len());
+            let end = &all[..all.len() - 9_999];
+            assert_eq!(end_explained(&fed, end, 9_999, 0).delivered, end.len());
             assert_eq!(explained(&fed, &format!("{all}x"), 0).unexplained, Some(all.len()));
         }
         let fed = ["ab".repeat(10_000), "ab".repeat(10_000), "b".repeat(9)];

@@ -31,7 +31,8 @@ use super::gauges::Gauges;
 use super::start_error::{StartError, StartErrorKind, no_thread};
 use super::stats::Stats;
 use crate::clock::Clock;
-use crate::protocol::types::NodeId;
+use crate::protocol::types::{Instance, NodeId};
+use crate::snapshots::tally::Facts;
 
 /// How many ports are tried, from the given one on.
 const PORTS: u16 = 256;
@@ -139,7 +140,9 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.end = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            log::error!("the thread that serves metrics failed; this is a mistake in the program");
+            log::error!(
+                "the thread that serves metrics failed; this is a bug in paxos; please report it"
+            );
         }
     }
 }
@@ -174,6 +177,28 @@ fn verdict(well: &str, reasons: &[String]) -> Answer {
 }
 
 impl Watched {
+    /// How far it has come in the log, by kind.
+    fn positions(&self) -> Vec<(&'static str, u64)> {
+        let figures = self.gauges.figures();
+        let below = |instance: Instance| instance.0.saturating_sub(1);
+        let progress = figures.progress;
+        let applied = self.stats.applied.get().map(|applied| applied.load(Ordering::Relaxed));
+        let trimmed = progress.map(|progress| progress.trimmed).or(figures.trimmed);
+        let all = [
+            ("decided", progress.map(|progress| below(progress.watermark))),
+            ("highest", progress.map(|progress| below(progress.end))),
+            ("applied", applied),
+            ("durable", figures.durable.map(below)),
+            ("trimmed", trimmed.map(below)),
+        ];
+        all.into_iter().filter_map(|(kind, position)| Some((kind, position?))).collect()
+    }
+
+    /// What is known of its snapshots, if it keeps any.
+    fn snapshots(&self) -> Option<Facts> {
+        self.stats.snapshots.get().map(|tally| tally.facts())
+    }
+
     /// How many datagrams and messages were dropped, by reason. Common reasons are present from the
     /// start.
     fn dropped(&self) -> BTreeMap<String, u64> {
@@ -204,7 +229,7 @@ fn named(prefix: &str, reason: &impl Debug) -> String {
     let variant = format!("{reason:?}");
     let mut name = prefix.to_owned();
     for letter in variant.chars().take_while(char::is_ascii_alphanumeric) {
-        if letter.is_ascii_uppercase() {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
             name.push('_');
         }
         name.push(letter.to_ascii_lowercase());

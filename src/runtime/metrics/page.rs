@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 
-use super::{Shown, Watched, health};
+use super::{Shown, Watched, health, named};
+use crate::clock::Moment;
 use crate::protocol::client::ClientTally;
+use crate::protocol::figures::{DiskUse, Holder};
 use crate::protocol::types::{Ballot, Role};
 use crate::wire;
 
@@ -38,6 +40,8 @@ fn role_json(shown: &Shown, role: &Watched) -> Value {
     let ballot = |ballot: Option<Ballot>| ballot.map(|ballot| ballot.to_string());
     let progress = figures.progress;
     let quorum_heard = figures.quorum_heard.map(|when| shown.clock.now().since(when));
+    let positions = role.positions();
+    let position = |kind| positions.iter().find(|(of, _)| *of == kind).map(|(_, place)| *place);
     json!({
         "node": role.node.to_string(),
         "role": role.node.role.to_string(),
@@ -47,13 +51,24 @@ fn role_json(shown: &Shown, role: &Watched) -> Value {
         "leader": ballot(figures.leader),
         "leader_changes": role.gauges.leader_changes.count(),
         "quorum_heard_seconds": quorum_heard.map(|ago| ago.as_secs_f64()),
-        "decided_up_to": progress.map(|progress| progress.watermark.0.saturating_sub(1)),
-        "highest_decided": progress.map(|progress| progress.end.0.saturating_sub(1)),
+        "decided_up_to": position("decided"),
+        "highest_decided": position("highest"),
+        "applied_up_to": position("applied"),
+        "durable_up_to": position("durable"),
+        "trimmed_up_to": position("trimmed"),
+        "trim_held_by": figures.holders.iter().map(holder_json).collect::<Vec<_>>(),
         "decided": progress.map(|progress| progress.decided),
         "missing": progress.map(|_| figures.missing),
         "in_flight": figures.in_flight,
         "accepted": figures.accepted,
         "full": figures.full,
+        "disk": figures.disk.map(disk_json),
+        "snapshots": role.snapshots().map(|facts| json!({
+            "bytes": facts.newest.map(|newest| newest.bytes),
+            "written": facts.newest.map(|newest| Moment { millis: newest.written_ms }.to_string()),
+            "write_seconds": facts.took.map(|took| took.as_secs_f64()),
+            "failures": facts.failures,
+        })),
         "sessions": figures.sessions,
         "wire": figures.version.map(|version| version.0),
         "values": figures.tally.map(|tally| {
@@ -65,8 +80,22 @@ fn role_json(shown: &Shown, role: &Watched) -> Value {
             "out": stats.sent.count(),
             "inside": stats.neighbours.count(),
         },
+        "resent": stats.sent_again.count(),
         "dropped": role.dropped(),
         "idle_seconds": role.gauges.idle().as_secs_f64(),
+    })
+}
+
+fn holder_json(holder: &Holder) -> Value {
+    json!({ "learner": format!("L{}", holder.learner), "reason": named("", &holder.reason) })
+}
+
+fn disk_json(disk: DiskUse) -> Value {
+    json!({
+        "log_bytes": disk.log_bytes,
+        "free_bytes": disk.left.map(|left| left.bytes),
+        "reserve_bytes": disk.left.map(|left| left.reserve),
+        "oldest": disk.since_ms.map(|millis| Moment { millis }.to_string()),
     })
 }
 

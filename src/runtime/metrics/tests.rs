@@ -1,15 +1,19 @@
 //! What the answers say, with invented figures.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::*;
+use crate::clock::Moment;
 use crate::protocol::actor::Ignored;
 use crate::protocol::client::ClientTally;
-use crate::protocol::figures::Figures;
+use crate::protocol::figures::{DiskUse, Figures, HoldReason, Holder, Left};
 use crate::protocol::message::Progress;
 use crate::protocol::types::{Ballot, Instance, Role, Time};
 use crate::protocol::versions::Version;
+use crate::runtime::stats::TurnedAway;
+use crate::snapshots::tally::{Newest, Tally};
 use crate::wire::Refusal;
 
 fn ballot(round: u64, proposer: u32) -> Option<Ballot> {
@@ -26,8 +30,8 @@ fn watched(clock: Clock, role: Role, figures: Figures) -> Watched {
 fn shown() -> Shown {
     let clock = Clock::start();
     let progress = Some(Progress {
-        trimmed: Instance::FIRST,
-        first: Instance::FIRST,
+        trimmed: Instance(3),
+        first: Instance(3),
         watermark: Instance(8),
         decided: 9,
         end: Instance(12),
@@ -43,10 +47,32 @@ fn shown() -> Shown {
         in_flight: 5,
         sessions: Some(6),
         version: Some(Version::OLDEST),
+        holders: vec![
+            Holder { learner: 2, reason: HoldReason::NoSnapshot },
+            Holder { learner: 4, reason: HoldReason::Fetches },
+        ],
         ..Figures::default()
     };
-    let acceptor = Figures { ballot: leader, leader, accepted: Some(11), ..Figures::default() };
-    let learner = Figures { leader, progress, missing: 2, sessions: Some(6), ..Figures::default() };
+    let acceptor = Figures {
+        ballot: leader,
+        leader,
+        accepted: Some(11),
+        trimmed: Some(Instance(3)),
+        disk: Some(DiskUse {
+            log_bytes: 900,
+            left: Some(Left { bytes: 700, reserve: 400 }),
+            since_ms: Some(0),
+        }),
+        ..Figures::default()
+    };
+    let learner = Figures {
+        leader,
+        progress,
+        missing: 2,
+        sessions: Some(6),
+        durable: Some(Instance(6)),
+        ..Figures::default()
+    };
     let tally = Some(ClientTally { asked: 7, delivered: 4, lost: 1, trimmed: 2 });
     let client = Figures { leader, in_flight: 2, tally, ..Figures::default() };
     let roles = [
@@ -56,6 +82,10 @@ fn shown() -> Shown {
         (Role::Client, client),
     ];
     let roles = roles.map(|(role, figures)| watched(clock, role, figures)).to_vec();
+    let tally = roles[2].stats.snapshots.get_or_init(Arc::<Tally>::default);
+    tally.on_newest(Some(Newest { bytes: 80, written_ms: Moment::now().millis - 5000 }));
+    tally.on_written(Duration::from_millis(1500));
+    roles[2].stats.applied.get_or_init(|| Arc::new(AtomicU64::new(6)));
     Shown { cluster: "a \"b\" <c>".to_owned(), clock, roles, more: None }
 }
 
@@ -85,9 +115,21 @@ fn the_names_stay() {
             "paxos_in_flight",
             "paxos_accepted_total",
             "paxos_disk_full",
+            "paxos_disk_free_bytes",
+            "paxos_disk_reserve_bytes",
+            "paxos_log_bytes",
+            "paxos_log_oldest_seconds",
+            "paxos_trim_held_by",
+            "paxos_snapshot_bytes",
+            "paxos_snapshot_age_seconds",
+            "paxos_snapshot_write_seconds",
+            "paxos_snapshot_failures_total",
             "paxos_sessions",
+            "paxos_sessions_evicted_total",
+            "paxos_refused_total",
             "paxos_values_total",
             "paxos_datagrams_total",
+            "paxos_resent_total",
             "paxos_dropped_total",
             "paxos_errors_total",
             "paxos_turn_seconds",
@@ -111,6 +153,10 @@ fn the_figures_are_told() {
     let shown = shown();
     shown.roles[2].stats.received.add(6);
     shown.roles[0].gauges.flights.add_all(Duration::from_micros(80), 3);
+    shown.roles[0].stats.sent_again.add(13);
+    shown.roles[2].stats.sessions_forgotten.add(8);
+    shown.roles[3].stats.turned_away.increment(TurnedAway::DisksFull);
+    shown.roles[2].stats.snapshots.get().unwrap().on_failure();
     let text = text::render(&shown);
     for (series, value) in [
         ("paxos_wire_version{node=\"P1\"}", "8"),
@@ -120,6 +166,22 @@ fn the_figures_are_told() {
         ("paxos_ballot_round{node=\"L1\"}", "3"),
         ("paxos_position{node=\"P1\",kind=\"decided\"}", "7"),
         ("paxos_position{node=\"L1\",kind=\"highest\"}", "11"),
+        ("paxos_position{node=\"L1\",kind=\"applied\"}", "6"),
+        ("paxos_position{node=\"L1\",kind=\"durable\"}", "5"),
+        ("paxos_position{node=\"L1\",kind=\"trimmed\"}", "2"),
+        ("paxos_position{node=\"A1\",kind=\"trimmed\"}", "2"),
+        ("paxos_log_bytes{node=\"A1\"}", "900"),
+        ("paxos_disk_free_bytes{node=\"A1\"}", "700"),
+        ("paxos_disk_reserve_bytes{node=\"A1\"}", "400"),
+        ("paxos_trim_held_by{node=\"P1\",learner=\"L2\",reason=\"no_snapshot\"}", "1"),
+        ("paxos_trim_held_by{node=\"P1\",learner=\"L4\",reason=\"fetches\"}", "1"),
+        ("paxos_snapshot_bytes{node=\"L1\"}", "80"),
+        ("paxos_snapshot_write_seconds{node=\"L1\"}", "1.5"),
+        ("paxos_snapshot_failures_total{node=\"L1\"}", "1"),
+        ("paxos_sessions_evicted_total{node=\"L1\"}", "8"),
+        ("paxos_refused_total{node=\"C1\",reason=\"disks_full\"}", "1"),
+        ("paxos_refused_total{node=\"C1\",reason=\"too_long\"}", "0"),
+        ("paxos_resent_total{node=\"P1\"}", "13"),
         ("paxos_decided_total{node=\"L1\"}", "9"),
         ("paxos_catch_up_missing{node=\"L1\"}", "2"),
         ("paxos_in_flight{node=\"P1\"}", "5"),
@@ -136,6 +198,9 @@ fn the_figures_are_told() {
     ] {
         assert_eq!(sample(&text, series), value, "{series}");
     }
+    let number = |series: &str| sample(&text, series).parse::<f64>().unwrap();
+    assert!((5.0..60.0).contains(&number("paxos_snapshot_age_seconds{node=\"L1\"}")), "{text}");
+    assert!(number("paxos_log_oldest_seconds{node=\"A1\"}") > 1e9, "since 1970");
     assert!(!text.contains("paxos_sync_seconds_sum{node=\"P1\""), "only acceptors store");
     let escaped = "cluster=\"a \\\"b\\\" <c>\"";
     assert!(text.contains(escaped), "{text}");
@@ -258,7 +323,7 @@ fn a_loop_that_stands_still_is_not_alive_and_a_disk_that_does_is_not_ready() {
     let shown = Shown { clock: Clock::started_ago(Duration::from_secs(100)), ..shown() };
     let figures = Figures { leader: ballot(3, 1), ..Figures::default() };
     let status = |turned_ago: u64, storing_for: u64| {
-        let role = watched(shown.clock, Role::Acceptor, figures);
+        let role = watched(shown.clock, Role::Acceptor, figures.clone());
         let ago = |seconds: u64| Time(shown.clock.now().0 - seconds * 1_000_000);
         let storing = if storing_for == 0 { Time::ZERO } else { ago(storing_for) };
         role.gauges.pretend(ago(turned_ago), storing);
@@ -282,6 +347,12 @@ fn the_page_and_the_json_say_the_same() {
     let learner = &json["roles"][2];
     assert_eq!((&learner["node"], &learner["missing"]), (&"L1".into(), &2.into()));
     assert_eq!((&learner["decided_up_to"], &learner["sessions"]), (&7.into(), &6.into()));
+    assert_eq!(
+        (&learner["durable_up_to"], &learner["snapshots"]["bytes"]),
+        (&5.into(), &80.into())
+    );
+    assert_eq!(json["roles"][1]["disk"]["free_bytes"], 700);
+    assert_eq!(json["roles"][0]["trim_held_by"][0]["learner"], "L2");
     assert_eq!((&json["wire"], &json["roles"][0]["wire"]), (&9.into(), &8.into()));
     assert!(html.contains("<tr><td>P1<td>leads<td>3.P1<td>3.P1<td>7<td>0<td>5<td><td>6<td>8<td>"));
     assert_eq!(json["roles"][3]["values"]["lost"], 1);

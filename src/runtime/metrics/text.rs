@@ -6,9 +6,11 @@
 use std::fmt::Display;
 use std::fmt::Write;
 
-use super::{Shown, Watched};
+use super::{Shown, Watched, named};
+use crate::clock::Moment;
 use crate::protocol::types::Role;
 use crate::runtime::gauges::{Buckets, Durations};
+use crate::runtime::stats::TurnedAway;
 use crate::wire;
 
 /// A metric: its name, its type, its help text, and its samples of one role.
@@ -45,7 +47,7 @@ const fn histogram(
 }
 
 /// Every metric there is.
-pub const FAMILIES: [Family; 25] = [
+pub const FAMILIES: [Family; 37] = [
     gauge("paxos_info", "Always 1; the labels say what runs.", |shown, _, out| {
         let wire = wire::VERSION.to_string();
         let version = env!("CARGO_PKG_VERSION");
@@ -98,19 +100,22 @@ pub const FAMILIES: [Family; 25] = [
     gauge(
         "paxos_position",
         "Instances of the log: decided = all up to it are decided here; highest = the highest one \
-         that is.",
+         that is; applied, durable, trimmed = all up to it are.",
         |_, role, out| {
-            if let Some(progress) = role.gauges.figures().progress {
-                out.add(&[("kind", "decided")], progress.watermark.0.saturating_sub(1));
-                out.add(&[("kind", "highest")], progress.end.0.saturating_sub(1));
+            for (kind, position) in role.positions() {
+                out.add(&[("kind", kind)], position);
             }
         },
     ),
-    counter("paxos_decided_total", "Decided instances that it holds.", |_, role, out| {
-        if let Some(progress) = role.gauges.figures().progress {
-            out.add(&[], progress.decided);
-        }
-    }),
+    counter(
+        "paxos_decided_total",
+        "Decided instances that it knows of, removed ones included.",
+        |_, role, out| {
+            if let Some(progress) = role.gauges.figures().progress {
+                out.add(&[], progress.decided);
+            }
+        },
+    ),
     gauge(
         "paxos_catch_up_missing",
         "Decided instances that others hold and it lacks.",
@@ -147,11 +152,104 @@ pub const FAMILIES: [Family; 25] = [
             }
         },
     ),
+    gauge("paxos_disk_free_bytes", "How much more an acceptor's log may take.", |_, role, out| {
+        if let Some(left) = role.gauges.figures().disk.and_then(|disk| disk.left) {
+            out.add(&[], left.bytes);
+        }
+    }),
+    gauge(
+        "paxos_disk_reserve_bytes",
+        "With less than this free, an acceptor's disk counts as full.",
+        |_, role, out| {
+            if let Some(left) = role.gauges.figures().disk.and_then(|disk| disk.left) {
+                out.add(&[], left.reserve);
+            }
+        },
+    ),
+    gauge("paxos_log_bytes", "How much an acceptor's log takes on its disk.", |_, role, out| {
+        if let Some(disk) = role.gauges.figures().disk {
+            out.add(&[], disk.log_bytes);
+        }
+    }),
+    gauge(
+        "paxos_log_oldest_seconds",
+        "How long ago the oldest file of an acceptor's log was begun.",
+        |_, role, out| {
+            let disk = role.gauges.figures().disk;
+            if let Some(since_ms) = disk.and_then(|disk| disk.since_ms) {
+                out.add(&[], seconds_since(since_ms));
+            }
+        },
+    ),
+    gauge(
+        "paxos_trim_held_by",
+        "1 for each learner for which a leader keeps more of the log than it was asked to.",
+        |_, role, out| {
+            for holder in role.gauges.figures().holders {
+                let learner = format!("L{}", holder.learner);
+                let reason = named("", &holder.reason);
+                out.add(&[("learner", &learner), ("reason", &reason)], 1);
+            }
+        },
+    ),
+    gauge("paxos_snapshot_bytes", "The size of a learner's newest snapshot.", |_, role, out| {
+        if let Some(newest) = role.snapshots().and_then(|facts| facts.newest) {
+            out.add(&[], newest.bytes);
+        }
+    }),
+    gauge(
+        "paxos_snapshot_age_seconds",
+        "How long ago a learner's newest snapshot was written.",
+        |_, role, out| {
+            if let Some(newest) = role.snapshots().and_then(|facts| facts.newest) {
+                out.add(&[], seconds_since(newest.written_ms));
+            }
+        },
+    ),
+    gauge(
+        "paxos_snapshot_write_seconds",
+        "How long the last snapshot took that a learner has written itself.",
+        |_, role, out| {
+            if let Some(took) = role.snapshots().and_then(|facts| facts.took) {
+                out.add(&[], took.as_secs_f64());
+            }
+        },
+    ),
+    counter(
+        "paxos_snapshot_failures_total",
+        "Snapshots of a learner that could not be stored.",
+        |_, role, out| {
+            if let Some(facts) = role.snapshots() {
+                out.add(&[], facts.failures);
+            }
+        },
+    ),
     gauge("paxos_sessions", "Sessions of clients that it remembers.", |_, role, out| {
         if let Some(sessions) = role.gauges.figures().sessions {
             out.add(&[], sessions);
         }
     }),
+    counter(
+        "paxos_sessions_evicted_total",
+        "Sessions of clients that a learner has forgotten to make room for others.",
+        |_, role, out| {
+            if role.node.role == Role::Learner {
+                out.add(&[], role.stats.sessions_forgotten.count());
+            }
+        },
+    ),
+    counter(
+        "paxos_refused_total",
+        "Values that the library refused to propose, by reason.",
+        |_, role, out| {
+            if role.node.role == Role::Client {
+                for reason in TurnedAway::ALL {
+                    let count = role.stats.turned_away.count(reason);
+                    out.add(&[("reason", &named("", &reason))], count);
+                }
+            }
+        },
+    ),
     counter("paxos_values_total", "Values of a client, by what became of them.", |_, role, out| {
         if let Some(tally) = role.gauges.figures().tally {
             out.add(&[("fate", "asked")], tally.asked);
@@ -168,6 +266,11 @@ pub const FAMILIES: [Family; 25] = [
             out.add(&[("direction", "out")], role.stats.sent.count());
             out.add(&[("direction", "inside")], role.stats.neighbours.count());
         },
+    ),
+    counter(
+        "paxos_resent_total",
+        "Messages sent again because no answer had come.",
+        |_, role, out| out.add(&[], role.stats.sent_again.count()),
     ),
     counter(
         "paxos_dropped_total",
@@ -279,6 +382,11 @@ impl Samples<'_> {
         self.add_as("_sum", &[], seconds);
         self.add_as("_count", &[], up_to[up_to.len() - 1]);
     }
+}
+
+/// How long ago that was, given in milliseconds since 1970.
+fn seconds_since(millis: u64) -> f64 {
+    Moment::now().millis.saturating_sub(millis) as f64 / 1e3
 }
 
 /// A label's value may hold any character, but these need an escape.

@@ -4,12 +4,35 @@ use std::collections::BTreeMap;
 
 use super::{Checker, Violation};
 use crate::protocol::actor::Delivery;
-use crate::protocol::checkpoint::{Checkpoint, Head};
+use crate::protocol::checkpoint::{Checkpoint, Finished, Head};
 use crate::protocol::client::ClientTally;
-use crate::protocol::types::{Entry, Instance, NodeId, Part, Sender, Session, Value};
+use crate::protocol::types::{Entry, Instance, NodeId, Number, Part, Sender, Session, Value};
 use crate::sim::series::{check_checkpoints, check_times, checkpoints};
 
 impl Checker {
+    /// A client says that it requests nothing from `next` on: everything below was decided.
+    pub(super) fn on_last_request(
+        &mut self,
+        session: Session,
+        next: Number,
+    ) -> Result<(), Violation> {
+        self.finished.insert((session, next));
+        let mut numbers = (Number::FIRST.0..next.0).map(Number);
+        let open = numbers.find(|number| !self.placed.contains_key(&(session, *number)));
+        open.map_or(Ok(()), |open| Err(format!("{session} is done before {open} is chosen")))
+    }
+
+    /// If a leader proposes that sessions have finished, their clients must have said so.
+    pub(super) fn expect_finished(&self, from: NodeId, entry: &Entry) -> Result<(), Violation> {
+        let Some(Finished { sessions }) = Finished::read(entry.borrowed()) else { return Ok(()) };
+        let unsaid = sessions.into_iter().find(|said| !self.finished.contains(said));
+        unsaid.map_or(Ok(()), |(session, next)| {
+            Err(format!(
+                "{from} proposes that {session} is done before {next}, which it never said"
+            ))
+        })
+    }
+
     /// An entry is chosen, for good.
     pub(super) fn on_chosen(&mut self, instance: Instance, entry: Entry) {
         if let Some(origin) = entry.origin() {

@@ -58,7 +58,7 @@ impl Watch {
     }
 }
 
-/// A cluster whose calendars are right, and a client that types for so long.
+/// A cluster whose calendars are right, and a client that types for this long.
 fn cluster(seed: u64, retain: Retain, lasts: Duration) -> (Cluster, Watch) {
     let settings = Settings {
         datagram_bytes: DATAGRAM_BYTES,
@@ -123,7 +123,7 @@ pub fn calendars() -> Wrong {
 }
 
 impl Cluster {
-    /// The calendar of a proposer's host is so much ahead of the truth.
+    /// The calendar of a proposer's host is this much ahead of the truth.
     fn set_calendar(&mut self, id: u32, ahead: Duration) {
         self.hosts.entry(proposer(id)).or_default().clock.calendar = Calendar::Ahead(ahead);
     }

@@ -1,5 +1,8 @@
 //! More clients than are remembered.
 
+use std::time::Duration;
+
+use super::series::completes;
 use super::{MS, Wrong, cut, proposer};
 use crate::protocol::entries::Entries;
 use crate::protocol::message::{Assignment, Message, Request};
@@ -34,7 +37,7 @@ fn passes(cluster: &mut Cluster, id: u32) -> Wrong {
     }
 }
 
-fn all_pass(cluster: &mut Cluster, ids: impl IntoIterator<Item = u32>) -> Wrong {
+pub(super) fn all_pass(cluster: &mut Cluster, ids: impl IntoIterator<Item = u32>) -> Wrong {
     ids.into_iter().find_map(|id| passes(cluster, id))
 }
 
@@ -57,12 +60,7 @@ fn idle_client_with(seed: u64) -> Wrong {
         let fat = held.into_iter().find(|(_, count)| *count > most);
         fat.map(|(id, count)| format!("{id} remembers {count} sessions"))
     });
-    let done = |cluster: &Cluster| cluster.clients_finished() && cluster.learners_complete();
-    let finished = match cluster.run_until(cluster.now() + 10_000 * MS, done) {
-        Ok(true) => cluster.check_complete().err(),
-        Ok(false) => Some(format!("not finished: {}", cluster.describe())),
-        Err(violation) => Some(violation),
-    };
+    let finished = completes(&mut cluster, 10_000 * MS);
     let wrong = wrong.or(finished);
     wrong.or_else(|| {
         let expected = [(1, true, 1), (2, false, 400)];
@@ -72,6 +70,95 @@ fn idle_client_with(seed: u64) -> Wrong {
             (!is_right).then(|| format!("client {id}: forgotten and delivered are {found:?}"))
         })
     })
+}
+
+/// A client that is idle while many others come, finish and go is not forgotten: they are.
+pub fn idle_among_finished() -> Wrong {
+    let wrong = |seed| idle_among_finished_with(seed).map(|wrong| format!("seed {seed}: {wrong}"));
+    (1..=5).find_map(wrong)
+}
+
+fn idle_among_finished_with(seed: u64) -> Wrong {
+    let mut cluster = ending_cluster(seed);
+    cluster.start_typist(1, Assignment::Leader, values(1, 2), 5000 * MS);
+    let wrong = cluster.run_for(50 * MS).err();
+    let wrong = wrong.or_else(|| all_pass(&mut cluster, 2..=CLIENTS));
+    let finished = completes(&mut cluster, 10_000 * MS);
+    let told = (cluster.is_forgotten(1), cluster.tally(1).unwrap_or_default().delivered);
+    let what = || format!("client 1: forgotten and delivered are {told:?}");
+    wrong.or(finished).or_else(|| (told != (false, 2)).then(what))
+}
+
+/// So many come and go at once that several are done in the time of one decision. The table of
+/// sessions stays small, and while word of the others arrives, the one that is idle is not
+/// forgotten.
+pub fn crowd() -> Wrong {
+    [50, 200, 1000].into_iter().find_map(|micros| {
+        crowd_with(micros).map(|wrong| format!("a client each {micros} us: {wrong}"))
+    })
+}
+
+fn crowd_with(micros: u64) -> Wrong {
+    let mut cluster = ending_cluster(1);
+    cluster.start_typist(1, Assignment::Leader, values(1, 2), 5000 * MS);
+    let mut wrong = cluster.run_for(50 * MS).err();
+    let mut most = 0;
+    for id in 2..300 {
+        cluster.start_client(id, Assignment::Leader, values(id, 1));
+        wrong = wrong.or_else(|| cluster.run_for(Duration::from_micros(micros)).err());
+        most = cluster.sessions_held().into_iter().map(|(_, count)| count).fold(most, usize::max);
+    }
+    // A limit is decided while more come, and the next is due a quarter later.
+    if wrong.is_none() && most > 6 * SESSIONS {
+        return Some(format!("{most} sessions are remembered"));
+    }
+    let wrong = wrong.or_else(|| completes(&mut cluster, 10_000 * MS));
+    let told = (cluster.is_forgotten(1), cluster.tally(1).unwrap_or_default().delivered);
+    // Where more come in the time of a decision than are remembered, most are not known to be done.
+    let may_be_forgotten = micros < 100;
+    let is_right = told == (false, 2) || may_be_forgotten;
+    wrong.or_else(|| (!is_right).then(|| format!("client 1: {told:?}, {most} at most")))
+}
+
+/// A client has opened its session, and its first request does not get through for a while. Others
+/// that come and go meanwhile do not end it, unless they are half as many as are remembered.
+pub fn first_request_among_finished() -> Wrong {
+    let wrong = |seed| first_request_with(seed).map(|wrong| format!("seed {seed}: {wrong}"));
+    (1..=5).find_map(wrong)
+}
+
+fn first_request_with(seed: u64) -> Wrong {
+    let mut cluster = ending_cluster(seed);
+    // None of these is done, so they are not forgotten before others.
+    let idle = SESSIONS as u32 + 2;
+    for id in 2..2 + idle {
+        cluster.start_typist(id, Assignment::Leader, values(id, 2), 60_000 * MS);
+    }
+    let wrong = cluster.run_for(200 * MS).err();
+    // It hears from heartbeats where the log is.
+    cut(&mut cluster, |from, _| from == NodeId::new(Role::Client, 1));
+    cluster.start_client(1, Assignment::Leader, values(1, 1));
+    let is_open = |cluster: &Cluster| cluster.session_of(1).is_some();
+    let opened = cluster.run_until(cluster.now() + 1000 * MS, is_open);
+    if opened != Ok(true) {
+        return wrong.or(Some(format!("client 1 opens no session: {}", cluster.describe())));
+    }
+    let wrong = wrong.or_else(|| all_pass(&mut cluster, CLIENTS..CLIENTS + SESSIONS as u32 / 2));
+    cluster.heal();
+    let is_told = |cluster: &Cluster| cluster.tally(1).is_some_and(|tally| tally.undecided() == 0);
+    let told = cluster.run_until(cluster.now() + 5000 * MS, is_told);
+    let delivered = cluster.tally(1).unwrap_or_default().delivered;
+    let what = || format!("client 1 is not served: {told:?}, {}", cluster.describe());
+    wrong.or_else(|| (delivered != 1).then(what))
+}
+
+/// A cluster whose clients say when they are done.
+fn ending_cluster(seed: u64) -> Cluster {
+    let mut cluster = cluster(seed, Retain::All);
+    cluster.plan.inputs_end = true;
+    // Until nobody who knows no such entries would still call.
+    cluster.run_for(6000 * MS).unwrap_or_else(|violation| panic!("{violation}"));
+    cluster
 }
 
 /// The first request of a client arrives once more when the client is long forgotten: at the leader
@@ -167,12 +254,7 @@ fn late_leader_with(seed: u64) -> Wrong {
         return Some(format!("{late} does not take up the log at a checkpoint"));
     }
     [1, 2].map(proposer).into_iter().for_each(|id| cluster.kill(id));
-    let done = |cluster: &Cluster| cluster.clients_finished() && cluster.learners_complete();
-    let finished = match cluster.run_until(cluster.now() + 10_000 * MS, done) {
-        Ok(true) => cluster.check_complete().err(),
-        Ok(false) => Some(format!("not finished: {}", cluster.describe())),
-        Err(violation) => Some(violation),
-    };
+    let finished = completes(&mut cluster, 10_000 * MS);
     let told = (cluster.is_forgotten(1), cluster.tally(1).unwrap_or_default().delivered);
     let is_right = told == (true, 1);
     let what = || format!("client 1: forgotten and delivered are {told:?}");
@@ -197,7 +279,7 @@ impl Cluster {
     }
 
     /// Where the log of a proposer begins.
-    fn begins_at(&self, id: NodeId) -> Instance {
+    pub(super) fn begins_at(&self, id: NodeId) -> Instance {
         match self.nodes.get(&id).map(|node| &node.role) {
             Some(AnyRole::Proposer(proposer)) => proposer.log().first(),
             _ => Instance::FIRST,

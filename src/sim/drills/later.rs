@@ -123,8 +123,8 @@ pub fn beginnings() -> Wrong {
     (fx.halt.is_some() || learned != (halt, 0)).then(|| format!("{:?}, {learned:?}", fx.halt))
 }
 
-/// Whoever is offered snapshots of a later release alone says which they are when it ends; and it
-/// does not fetch all of one to find that out, nor ask the same learner again.
+/// A learner that is offered snapshots of a later release alone says which they are when it ends;
+/// and it does not fetch all of one to find that out, nor ask the same learner again.
 pub fn snapshots() -> Wrong {
     let is_file = |form: u8| [b"mpxsnap".as_slice(), &[form]].concat();
     let framed =

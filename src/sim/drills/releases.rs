@@ -1,8 +1,11 @@
 //! Drills with processes of this release and of the one before it, which neither reads nor sends
 //! the newer version of the wire format.
 
+use super::forgotten::all_pass;
 use super::{MS, Wrong, finishes, led, proposer, types};
-use crate::protocol::types::{NodeId, Role};
+use crate::protocol::checkpoint::{Finished, Limit};
+use crate::protocol::settings::Settings;
+use crate::protocol::types::{Entry, NodeId, Role};
 use crate::protocol::versions::{Version, Versions};
 use crate::sim::cluster::{Cluster, Plan};
 
@@ -62,6 +65,37 @@ pub fn upgraded() -> Wrong {
     }
     // The one that types is of the last release still, and has opened its session before.
     finishes(&mut cluster, 20_000 * MS)
+}
+
+/// While a member is of the release before, nothing that it does not know is written into the log.
+pub fn new_kinds_wait() -> Wrong {
+    let settings = Settings { sessions: 8, ..Settings::default() };
+    let plan = Plan { proposers: 2, settings, inputs_end: true, ..Plan::default() };
+    let mut cluster = Cluster::new(plan);
+    cluster.installed.insert(acceptor(3), Versions::BEFORE);
+    install(&mut cluster, acceptor(3), Versions::BEFORE);
+    let is_new = |entry: &Entry| {
+        let is_sparing = Limit::of(entry.borrowed()).is_some_and(|limit| limit.is_sparing);
+        is_sparing || Finished::read(entry.borrowed()).is_some()
+    };
+    let limits = |cluster: &Cluster, is_right: &dyn Fn(&Entry) -> bool| {
+        cluster.checker().chosen().values().filter(|entry| is_right(entry)).count()
+    };
+    let is_limit = |entry: &Entry| Limit::of(entry.borrowed()).is_some();
+    let wrong = cluster.run_for(1000 * MS).err().or_else(|| all_pass(&mut cluster, 1..=40));
+    let (before, new) = (limits(&cluster, &is_limit), limits(&cluster, &is_new));
+    if wrong.is_some() || before == 0 || new > 0 {
+        let what = || format!("{before} limits are written, and {new} entries of new kinds");
+        return wrong.or_else(|| Some(what()));
+    }
+    install(&mut cluster, acceptor(3), Versions::ALL);
+    let wrong = comes_to(&mut cluster, Version::NEWEST);
+    let wrong = wrong.or_else(|| cluster.run_for(6000 * MS).err());
+    let wrong = wrong.or_else(|| all_pass(&mut cluster, 41..=80));
+    let (all, new) = (limits(&cluster, &is_limit), limits(&cluster, &is_new));
+    let is_right = all > before && new > all - before;
+    let what = || format!("{} limits since, and {new} entries of new kinds", all - before);
+    wrong.or_else(|| (!is_right).then(what))
 }
 
 /// Two of three acceptors are restarted in the previous release: a downgrade.

@@ -7,7 +7,7 @@ use super::{CAST, MS, Wrong, cut, proposer};
 use crate::protocol::client::ClientTally;
 use crate::protocol::message::{Announcement, Assignment, Heartbeat, Message, Progress, Standing};
 use crate::protocol::settings::{Retain, Settings};
-use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, To};
+use crate::protocol::types::{Ballot, Instance, NodeId, Role, Sender, Time, To};
 use crate::protocol::versions::Version;
 use crate::sim::cluster::{CLUSTER, Cluster, Plan, from_instance, mixed_values, values};
 use crate::sim::fault::Fault;
@@ -19,6 +19,9 @@ use crate::wire::Codec;
 const KEPT: u64 = 40;
 const VALUES: u64 = 300;
 const LONG: (u64, usize) = (7, 800);
+
+/// How much a leader proposes that nobody hears.
+const PROPOSED: u64 = 8;
 
 /// A cluster with a leader that keeps little.
 fn cluster(seed: u64) -> Cluster {
@@ -73,6 +76,43 @@ fn newcomers_with(seed: u64) -> Wrong {
         let mut fat = [acceptor(1), proposer(1), NodeId::new(Role::Learner, 1)].into_iter();
         fat.find(kept).map(|id| format!("{id} keeps {} entries", cluster.kept(id)))
     })
+}
+
+/// A proposer is cut off while it knows the beginning of a long value, takes up the log where that
+/// is complete, and leads: it knows of nothing that is open, and the client's session goes on.
+pub fn late_leader() -> Wrong {
+    (1..=5).find_map(|seed| late_leader_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn late_leader_with(seed: u64) -> Wrong {
+    let (mut cluster, late) = (cluster(seed), proposer(3));
+    let open = |cluster: &Cluster| cluster.open_values(late) > 0;
+    // Values of so many parts that they are not all on their way at once. The client types on when
+    // the late one leads.
+    let (count, parts) = (150, 24);
+    let slow = mixed_values(1, count, (LONG.0, parts * DATAGRAM_BYTES));
+    cluster.start_typist(1, Assignment::Leader, slow, 20 * MS);
+    let mut wrong = match cluster.run_until(cluster.now() + 1000 * MS, open) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("{late} never knows a part without the next")),
+        Err(violation) => Some(violation),
+    };
+    cut(&mut cluster, |from, to| from == late || to == late);
+    types(&mut cluster, 2, VALUES);
+    wrong = wrong.or_else(|| cluster.run_for(1000 * MS).err());
+    let begins = cluster.begins_at(proposer(1));
+    if wrong.is_none() && (!open(&cluster) || begins <= cluster.watermark(late)) {
+        return Some(format!("{late} has missed nothing that is removed below {begins}"));
+    }
+    cluster.heal();
+    wrong = wrong.or_else(|| cluster.run_for(300 * MS).err());
+    if wrong.is_none() && cluster.begins_at(late) < begins {
+        return Some(format!("{late} does not take up the log at a checkpoint"));
+    }
+    [1, 2].map(proposer).into_iter().for_each(|id| cluster.kill(id));
+    wrong = wrong.or_else(|| completes(&mut cluster, 10_000 * MS));
+    let told = cluster.tally(1).unwrap_or_default().delivered;
+    wrong.or_else(|| (told != count).then(|| format!("{told} values are delivered")))
 }
 
 /// A client asks for instances of which some are removed, some are decided and kept, and some are
@@ -141,6 +181,42 @@ fn uneven_with(seed: u64) -> Wrong {
     CAST.learners().for_each(|id| cluster.start(id));
     types(&mut cluster, 2, 20);
     completes(&mut cluster, 10_000 * MS).or_else(|| cluster.checker().check_order().err())
+}
+
+/// A leader is cut off, and has proposed what nobody hears. Then it hears of its successor, which
+/// has trimmed the log above that, when that one does not lead any more: its own ballot is over all
+/// the same, and it does not say that what it has proposed is decided.
+pub fn old_news() -> Wrong {
+    (1..=5).find_map(|seed| old_news_with(seed).map(|wrong| format!("seed {seed}: {wrong}")))
+}
+
+fn old_news_with(seed: u64) -> Wrong {
+    let (mut cluster, old) = (cluster(seed), proposer(1));
+    types(&mut cluster, 1, 20);
+    let mut wrong = completes(&mut cluster, 10_000 * MS);
+    cut(&mut cluster, |from, to| {
+        from == old && to.role != Role::Client || to == old && from.role != Role::Client
+    });
+    cluster.start_client(2, Assignment::Leader, values(2, PROPOSED));
+    wrong = wrong.or_else(|| cluster.run_for(40 * MS).err());
+    cluster.kill(NodeId::new(Role::Client, 2));
+    types(&mut cluster, 3, VALUES);
+    wrong = wrong.or_else(|| cluster.run_for(2000 * MS).err());
+    let (Some(sender), Some(missed)) = (cluster.sender(proposer(2)), cluster.missed_by(old)) else {
+        return wrong.or_else(|| Some(format!("{old} does not lead, or P2 does not")));
+    };
+    // The later word comes first.
+    let now = cluster.now();
+    let standing = Announcement { stamp: now, ..Announcement::new(Standing::Stands, Ballot::ZERO) };
+    let leading = Announcement::new(Standing::Leads, missed.0);
+    let leading = Announcement { quorate: true, stamp: Time(now.0 - 1), ..leading };
+    for announcement in [standing, leading] {
+        let heartbeat = Heartbeat::new(Version::NEWEST, announcement, missed.1);
+        cluster.hear(sender, &[old], Message::Heartbeat(heartbeat));
+    }
+    wrong = wrong.or_else(|| cluster.run_for(100 * MS).err());
+    cluster.heal();
+    wrong.or_else(|| completes(&mut cluster, 10_000 * MS))
 }
 
 /// An acceptor that was away learns from any proposer that it may forget, and comes back without
@@ -224,20 +300,43 @@ pub(super) fn tell(
     (trimmed, first): (Instance, Instance),
 ) {
     let sender = Sender { node: proposer(9), boot: 1 };
-    let Settings { acceptor_count, datagram_bytes, .. } = cluster.plan.settings;
-    let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
     let announcement = Announcement::new(Standing::Stands, Ballot::ZERO);
     let progress = Progress { trimmed, first, ..Progress::until(first) };
     let heartbeat = Heartbeat::new(Version::OLDEST, announcement, progress);
-    let heartbeat = Message::Heartbeat(heartbeat);
-    let mut bytes = Vec::new();
-    codec.encode(&heartbeat, &mut bytes).expect("it is short");
-    for id in nodes {
-        cluster.arrive(*id, bytes.as_slice().into(), PassageId::default());
-    }
+    cluster.hear(sender, nodes, Message::Heartbeat(heartbeat));
 }
 
 impl Cluster {
+    /// A message of `sender` arrives at these nodes.
+    fn hear(&mut self, sender: Sender, nodes: &[NodeId], message: Message) {
+        let Settings { acceptor_count, datagram_bytes, .. } = self.plan.settings;
+        let codec = Codec::new(CLUSTER, acceptor_count, sender, datagram_bytes);
+        let mut bytes = Vec::new();
+        codec.encode(&message, &mut bytes).expect("it is short");
+        for id in nodes {
+            self.arrive(*id, bytes.as_slice().into(), PassageId::default());
+        }
+    }
+
+    fn sender(&self, id: NodeId) -> Option<Sender> {
+        self.nodes.get(&id).map(|node| node.sender)
+    }
+
+    /// The ballot of proposer 2, and what it holds, if it leads, while `old` does as well and has
+    /// missed what is removed.
+    fn missed_by(&self, old: NodeId) -> Option<(Ballot, Progress)> {
+        let role = |id| self.nodes.get(&id).map(|node| &node.role);
+        let (Some(AnyRole::Proposer(new)), Some(AnyRole::Proposer(old))) =
+            (role(proposer(2)), role(old))
+        else {
+            return None;
+        };
+        let leads = new.is_leading() && old.is_leading();
+        let proposed = Instance(old.log().end().0 + PROPOSED);
+        let has_missed = new.log().first() > proposed;
+        (leads && has_missed).then(|| (new.ballot(), new.log().progress()))
+    }
+
     /// How many entries a node keeps.
     pub(super) fn kept(&self, id: NodeId) -> u64 {
         let of_log = |progress: Progress| progress.decided - (progress.first.0 - 1);
@@ -247,6 +346,22 @@ impl Cluster {
             AnyRole::Acceptor(acceptor) => acceptor.kept() as u64,
             AnyRole::Client(_) => 0,
         })
+    }
+
+    /// How many values in parts a proposer knows to be open.
+    fn open_values(&self, id: NodeId) -> usize {
+        match self.nodes.get(&id).map(|node| &node.role) {
+            Some(AnyRole::Proposer(proposer)) => proposer.log().assemblies().held().0,
+            _ => 0,
+        }
+    }
+
+    /// Up to where delivery has come at a proposer.
+    fn watermark(&self, id: NodeId) -> Instance {
+        match self.nodes.get(&id).map(|node| &node.role) {
+            Some(AnyRole::Proposer(proposer)) => proposer.log().watermark(),
+            _ => Instance::FIRST,
+        }
     }
 
     /// Below which instance an acceptor has trimmed.

@@ -17,12 +17,15 @@ pub struct Scope {
     pub trims: u8,
     /// How often leaders have all sessions forgotten but one.
     pub limits: u8,
+    /// Acceptors keep the log on disks, and hold only its newest part in memory.
+    pub holds: bool,
 }
 
 /// A scope without crashes.
 const fn scope(instances: u64, campaigns: [u8; 2]) -> Scope {
-    let (no_preexecution, follows) = (false, false);
-    Scope { instances, campaigns, crashes: 0, no_preexecution, follows, trims: 0, limits: 0 }
+    let (crashes, trims, limits) = (0, 0, 0);
+    let (no_preexecution, follows, holds) = (false, false, false);
+    Scope { instances, campaigns, crashes, no_preexecution, follows, trims, limits, holds }
 }
 
 /// The same with a learner and standby proposers.
@@ -33,6 +36,11 @@ const fn followed(scope: Scope) -> Scope {
 /// The same with a log that is trimmed this often.
 const fn trimmed(scope: Scope, trims: u8) -> Scope {
     Scope { trims, ..scope }
+}
+
+/// The same where memories hold only the newest part.
+const fn held(scope: Scope) -> Scope {
+    Scope { holds: true, ..scope }
 }
 
 /// The scopes of every test run, visited completely.
@@ -48,8 +56,15 @@ pub const TRIMMED: Scope = trimmed(Scope { crashes: 1, ..scope(3, [2, 2]) }, 2);
 /// The same with two sessions, of which one is forgotten.
 pub const FORGETFUL: Scope = Scope { crashes: 0, limits: 1, ..TRIMMED };
 
+/// A new leader is elected while its predecessor writes a checkpoint, behind which stands at which
+/// earlier one it may begin.
+pub const SHORT: Scope = held(trimmed(scope(2, [1, 1]), 1));
+
+/// The same with more of everything.
+pub const HELD: Scope = held(TRIMMED);
+
 /// The scopes of random walks.
-pub const WIDE: [Scope; 7] = [
+pub const WIDE: [Scope; 9] = [
     Scope { crashes: 2, ..scope(2, [2, 2]) },
     scope(1, [3, 3]),
     Scope { crashes: 1, no_preexecution: true, ..scope(2, [2, 2]) },
@@ -57,4 +72,6 @@ pub const WIDE: [Scope; 7] = [
     followed(scope(1, [2, 2])),
     TRIMMED,
     FORGETFUL,
+    SHORT,
+    HELD,
 ];

@@ -2,7 +2,7 @@
 
 use stateright::{Checker, HasDiscoveries, Model};
 
-use super::{Paxos, Scope, Step};
+use super::{BEGINS_ABOVE, Paxos, Scope, Step};
 use crate::rng::Rng;
 
 /// What a check found.
@@ -12,6 +12,8 @@ pub struct Checked {
     pub states: usize,
     /// What is wrong, with the steps that lead there.
     pub wrong: Option<String>,
+    /// Whether some leader had begun above what acceptors hold in memory.
+    pub begins_above: bool,
 }
 
 /// Visits every state of a scope, or stops at the first thing that is wrong.
@@ -26,7 +28,8 @@ pub fn check(scope: Scope) -> Checked {
         let what = path.last_state().wrong.unwrap_or_default();
         tell(what, &path.into_actions())
     });
-    Checked { states: checker.unique_state_count(), wrong }
+    let begins_above = checker.discovery(BEGINS_ABOVE).is_some();
+    Checked { states: checker.unique_state_count(), wrong, begins_above }
 }
 
 /// Takes random walks through a scope that is too large to visit completely, over `states` states.
@@ -34,7 +37,7 @@ pub fn check(scope: Scope) -> Checked {
 pub fn wander(scope: Scope, states: usize) -> Checked {
     let paxos = Paxos::new(scope);
     let mut rng = Rng::new(1);
-    let mut visited = 0;
+    let (mut visited, mut begins_above) = (0, false);
     while visited < states {
         let mut world = paxos.init_states().remove(0);
         let mut path = Vec::new();
@@ -54,12 +57,14 @@ pub fn wander(scope: Scope, states: usize) -> Checked {
             let Some(next) = next else { break };
             world = next;
             visited += 1;
+            begins_above = begins_above || world.has_leader_that_begins_above();
             if let Some(what) = world.wrong {
-                return Checked { states: visited, wrong: Some(tell(what, &path)) };
+                let wrong = Some(tell(what, &path));
+                return Checked { states: visited, wrong, begins_above };
             }
         }
     }
-    Checked { states: visited, wrong: None }
+    Checked { states: visited, wrong: None, begins_above }
 }
 
 /// What is wrong, and how to get there.

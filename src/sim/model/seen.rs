@@ -16,8 +16,10 @@ pub(super) struct Seen {
     decided: BTreeSet<(Instance, Entry)>,
     /// What is named as decided.
     named: BTreeSet<(Instance, Ballot)>,
-    /// Instances below which some process has removed everything as decided.
+    /// Instances below which some process has removed everything as decided, or leaves it out.
     trimmed: BTreeSet<Instance>,
+    /// Where promises say that a new leader may begin.
+    begins: BTreeSet<Instance>,
     /// What delivery has made of the log, somewhere: where its sessions stand.
     delivered: Vec<Checkpoint>,
 }
@@ -26,10 +28,10 @@ impl Seen {
     pub(super) fn in_world(world: &World) -> Self {
         let mut seen = Seen::default();
         let logs = world.proposers.iter().map(|proposer| proposer.log());
-        let trimmed = world.acceptors.iter().map(|acceptor| acceptor.trimmed());
-        seen.trimmed.extend(trimmed);
+        let forgotten = world.acceptors.iter().map(|acceptor| acceptor.forgotten());
+        seen.trimmed.extend(forgotten);
         for log in logs.chain([world.learner.log()]) {
-            seen.trimmed.insert(log.trimmed());
+            seen.trimmed.extend([log.trimmed(), log.first()]);
             if log.watermark() >= log.first() {
                 seen.delivered.push(log.checkpoint(LetsGo::NONE));
             }
@@ -60,6 +62,8 @@ impl Seen {
                     if promise.next.is_none() {
                         seen.promises.entry(promise.ballot).or_default().insert(acceptor);
                     }
+                    seen.trimmed.insert(promise.trimmed);
+                    seen.begins.insert(promise.trimmed);
                     for AcceptedPage { ballot, page } in &promise.accepted {
                         for instance in page.run().iter() {
                             seen.votes.entry((instance, *ballot)).or_default().insert(acceptor);
@@ -117,25 +121,43 @@ impl Seen {
         }
         let removed = self.trimmed.last().map(|below| Run::new(Instance::FIRST, *below));
         if !removed.iter().flat_map(Run::iter).all(|instance| chosen.contains_key(&instance)) {
-            return Some("something is removed that is not chosen");
+            return Some("something is removed or left out that is not chosen");
         }
         // One entry is chosen in each instance.
         let log = chosen.into_iter().filter_map(|(at, mut one)| Some((at, one.pop_first()?)));
-        if !self.is_delivered_as_from_the_first(&log.collect()) {
+        let log = log.collect();
+        let written = checkpoints(&log).into_iter().map(|(_, checkpoint)| checkpoint);
+        let written: Vec<Checkpoint> = written.collect();
+        if !self.begins_at_some(&written) {
+            return Some("a new leader may begin where no decided checkpoint says how");
+        }
+        if !self.is_delivered_as_from_the_first(&log, written) {
             return Some("the sessions are not those of all that was decided");
         }
         None
     }
 
+    /// Whether a leader finds one of these checkpoints wherever it may begin, or begins with the
+    /// first instance.
+    fn begins_at_some(&self, written: &[Checkpoint]) -> bool {
+        let is_replaced = |begin: &Instance| {
+            *begin == Instance::FIRST || written.iter().any(|one| one.head.keep == *begin)
+        };
+        self.begins.iter().all(is_replaced)
+    }
+
     /// Whether every process knows as much as one that has passed the log from the first instance
     /// on, and so does every checkpoint. Where there is none, every process passes everything.
-    fn is_delivered_as_from_the_first(&self, log: &BTreeMap<Instance, Entry>) -> bool {
-        let written = checkpoints(log).into_iter().map(|(_, checkpoint)| checkpoint);
-        let states: Vec<_> = written.map(|state| ((), state)).collect();
-        if states.is_empty() {
+    fn is_delivered_as_from_the_first(
+        &self,
+        log: &BTreeMap<Instance, Entry>,
+        written: Vec<Checkpoint>,
+    ) -> bool {
+        if written.is_empty() {
             return true;
         }
-        let all = states.into_iter().chain(self.delivered.iter().map(|state| ((), state.clone())));
+        let all =
+            written.into_iter().chain(self.delivered.iter().cloned()).map(|state| ((), state));
         find_wrong_state(log, AssemblyLimits::FORMAT, all.collect()).is_none()
     }
 

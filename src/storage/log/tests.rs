@@ -236,13 +236,30 @@ fn what_found_no_room_is_stored_once_there_is() {
             assert!(lacks(if room == 0 { store(&mut log, 2) } else { log.flush() }));
             assert!((0..9).all(|_| lacks(log.flush())) && log.room() == Room::Exhausted);
         }
+        let taken = |log: &Log<SimDisk>| log.disk_use().unwrap().log_bytes;
+        let before = taken(&log);
         disk.limit(None);
         assert!((0..FULL_PAUSE_MAX).any(|_| log.flush().is_ok()));
         assert_eq!(log.room(), Room::Ample);
+        assert!(taken(&log) > before, "what has no room is not counted");
         store(&mut log, 3).unwrap();
         disk.crash(&mut Rng::new(1));
         assert_eq!(open_with(disk, &identity(), options).unwrap().1, expected(3));
     }
+}
+
+/// The last look at the disk may have found room that is gone.
+#[test]
+fn nothing_is_left_while_a_frame_finds_no_room() {
+    let disk = SimDisk::new();
+    let (mut log, ..) = open(disk.clone()).unwrap();
+    disk.limit(Some(disk.used() + 100_000));
+    log.room();
+    let left = |log: &Log<SimDisk>| log.disk_use().unwrap().left.unwrap();
+    assert_eq!(left(&log).bytes, 100_000);
+    disk.limit(Some(disk.used()));
+    assert!(is_full(&store(&mut log, 1).unwrap_err()));
+    assert_eq!((left(&log).bytes, log.room()), (0, Room::Exhausted));
 }
 
 /// After any failed sync the log does not go on: the system may have dropped what it had to write.

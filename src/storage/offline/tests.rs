@@ -158,13 +158,13 @@ fn control_entries_of_unknown_kinds_are_listed_by_their_number() {
         piece: Piece { place, count: 2, series: 9 },
         bytes: Value::new(content),
     };
-    let limit = Limit { sessions: 9 }.entry();
+    let limit = Limit { sessions: 9, is_sparing: true }.entry();
     let entries = vec![limit, piece(0, &[0, 77, 1]), piece(1, b"rest"), Entry::Noop];
     let (ballot, from) = (ballot(1), Instance(5));
     let votes = vec![Record::Accepted { ballot, from, entries: entries.into() }];
     let folder = written_with(true, votes);
     verify(folder.path()).unwrap();
-    let expected = "5\t1.P2\tcheckpoint\t-\t3\t-\n\
+    let expected = "5\t1.P2\tlimit\t-\t3\t-\n\
                     6\t1.P2\tcontrol-77\t-\t3\t-\n\
                     7\t1.P2\tcontrol-77\t-\t4\t-\n\
                     8\t1.P2\tno-op\t-\t0\t-\n";

@@ -83,6 +83,30 @@ fn killed_at_any_step_of_a_later_start_it_starts_again_as_well() {
     }
 }
 
+/// The power fails right after a start that follows a kill. What that start has found it may have
+/// told others, even if the life before had neither synced nor answered it.
+#[test]
+fn what_a_start_has_found_survives_a_power_failure_after_it() {
+    let whole = SimDisk::new();
+    live(whole.clone());
+    let mut unanswered = 0;
+    for step in 0..=whole.steps() {
+        for seed in 1..=10 {
+            let disk = SimDisk::new();
+            disk.kill_after(Some(step));
+            let answered = live(disk.clone());
+            disk.kill_after(None);
+            let (log, found, _) = open_with(disk.clone(), &identity(), SMALL).unwrap();
+            drop(log);
+            unanswered += u32::from(found.len() > expected(answered).len());
+            disk.crash(&mut Rng::new(step * 31 + seed));
+            let (_, again, _) = open_with(disk, &identity(), SMALL).unwrap();
+            assert!(again.starts_with(&found), "step {step}, seed {seed}: {} records", again.len());
+        }
+    }
+    assert!(unanswered > 20, "{unanswered} times it found what was not answered");
+}
+
 #[test]
 fn in_a_real_directory_killed_at_any_step_it_starts_again() {
     for step in 0.. {

@@ -4,16 +4,18 @@ use std::ops::{Deref, DerefMut};
 
 use crate::bugs::{self, Bug};
 use crate::protocol::actor::Effects;
+use crate::protocol::checkpoint::{Checkpoint, History};
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::entries::Entries;
 use crate::protocol::proposer::phase1::Report;
 use crate::protocol::proposer::telling::Names;
 use crate::protocol::segments::{Page, Segments};
-use crate::protocol::types::{Ballot, Time};
+use crate::protocol::types::{Ballot, Instance, Time};
 
-/// [`super::Leadership`], but for its mistakes.
+/// [`super::Leadership`], but for its mistakes, and where the log may begin by a checkpoint that it
+/// has just written, if that matters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Leadership(super::Leadership);
+pub struct Leadership(super::Leadership, Option<Instance>);
 
 impl Deref for Leadership {
     type Target = super::Leadership;
@@ -39,7 +41,7 @@ impl Leadership {
         reports: Segments<Report>,
     ) -> (Self, Vec<Page>) {
         let (leadership, chosen) = super::Leadership::new(now, ballot, how, log, reports);
-        (Leadership(leadership), chosen)
+        (Leadership(leadership, None), chosen)
     }
 
     /// See [`super::Leadership::on_decided`].
@@ -54,6 +56,17 @@ impl Leadership {
         if bugs::has(Bug::LeavesHoles) {
             self.closing = closing;
         }
+    }
+
+    /// See [`super::Leadership::write`].
+    pub fn write(&mut self, checkpoint: &Checkpoint, history: History) {
+        self.0.write(checkpoint, history);
+        self.1 = Some(checkpoint.head.keep).filter(|_| bugs::has(Bug::TrimsUndecided));
+    }
+
+    /// Where the log is trimmed though nobody but this leader has seen the checkpoint.
+    pub fn take_undecided(&mut self) -> Option<Instance> {
+        self.1.take()
     }
 
     /// See [`super::Leadership::on_turn_end`].

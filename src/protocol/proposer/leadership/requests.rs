@@ -163,6 +163,16 @@ impl Leadership {
         }
     }
 
+    /// Takes in values that arrived before one that had been lost, and that is here now.
+    pub(super) fn join_early(&mut self, log: &DecidedLog) {
+        while log.watermark() >= self.inherited_end
+            && let Some(session) = self.queues.joining()
+        {
+            let room = self.room_for_parts(session, log);
+            self.queues.join(session, room);
+        }
+    }
+
     /// What other sessions leave for values of `session` that travel in parts. Open values that
     /// were not continued for long do not count, starting with the one that delivery would give up
     /// first.

@@ -27,6 +27,29 @@ impl Members {
         }
     }
 
+    /// See [`super::Members::on_sent`].
+    pub fn on_sent(&mut self, now: Time, version: Version) {
+        self.0.on_sent(now, version);
+    }
+
+    /// See [`super::Members::is_settled`].
+    pub fn is_settled(&self, now: Time) -> bool {
+        self.0.is_settled(now) || bugs::has(Bug::WritesUnknownKinds)
+    }
+
+    /// See [`super::Members::common`].
+    pub fn common(
+        &self,
+        now: Time,
+        proposers: impl Iterator<Item = Versions>,
+        settings: &Settings,
+    ) -> Version {
+        if bugs::has(Bug::WritesUnknownKinds) {
+            return Version::NEWEST;
+        }
+        self.0.common(now, proposers, settings)
+    }
+
     /// See [`super::Members::version`].
     pub fn version(
         &self,
