@@ -7,7 +7,11 @@
 //! 1. An address is a claim until it has answered: a *knock* is sent there with a random number
 //!    that is sent nowhere else, and a process that answers with that number can be reached there.
 //!    Until then, and where a firewall drops the knock, the group is used. So nobody can make this
-//!    process send anything but knocks to a third party.
+//!    process send anything but knocks to a third party; except for what is said to clients, which
+//!    goes to a new claim at once and for [`EARLY`]. It answers a request, and is hardly longer
+//!    than that: a forger gains nothing by it (as RFC 9000, section 8.1, argues). Said to the
+//!    group it would wake every client there is for each that has just begun, or is too busy to
+//!    answer a knock; with a thousand of them nobody would get any further.
 //! 2. Without a key, only addresses of the interface's own networks are believed.
 //! 3. An address changes once a second, at most, and the new one must answer first. Until then the
 //!    group is used for a process that was restarted: its old address may be dead. An address that
@@ -22,7 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::net::interface::is_within;
-use crate::protocol::types::{NodeId, Sender, Time};
+use crate::protocol::types::{NodeId, Role, Sender, Time};
 
 /// How many processes are known at least; twice as many at most.
 const KNOWN: usize = 4096;
@@ -37,6 +41,9 @@ const CONTESTED: Duration = Duration::from_secs(10);
 const PROVEN: Duration = Duration::from_secs(6);
 /// ... and asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+
+/// A client's address is used for this long after it was claimed, before it has answered.
+const EARLY: Duration = Duration::from_secs(1);
 
 /// The first wait for an answer; each further one is twice as long, up to the longest.
 const PATIENCE: Duration = Duration::from_millis(10);
@@ -164,7 +171,9 @@ impl Addresses {
             return Whereabouts::default();
         }
         let age = known.answered.map(|answered| now.since(answered));
-        let address = age.is_some_and(|age| age < PROVEN).then_some(known.claim.address);
+        let is_proven = age.is_some_and(|age| age < PROVEN);
+        let is_early = node.role == Role::Client && now.since(known.since) < EARLY;
+        let address = (is_proven || is_early).then_some(known.claim.address);
         let is_due = match known.knock {
             Some(knock) => now >= knock.again,
             None => age.is_none_or(|age| age >= ASK_AGAIN),
@@ -215,7 +224,6 @@ impl Addresses {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::types::Role;
 
     fn node(id: u32) -> NodeId {
         NodeId::new(Role::Proposer, id)
@@ -295,6 +303,18 @@ mod tests {
         addresses.heard(millis(1_000), sender(2), at(2));
         assert_eq!(addresses.whereabouts(millis(1_000), node(1), || 5).address, None);
         assert_eq!(found(&mut addresses, millis(1_020), 2), Some(at(2)));
+    }
+
+    #[test]
+    fn a_client_is_answered_before_its_address_has_answered_but_not_for_long() {
+        let mut addresses = near();
+        let client = NodeId::new(Role::Client, 7);
+        for node in [client, node(1)] {
+            addresses.heard(millis(0), Sender { node, boot: 1 }, at(1));
+        }
+        let mut is_used = |node, now| addresses.whereabouts(millis(now), node, || 1).address;
+        assert_eq!((is_used(client, 0), is_used(node(1), 0)), (Some(at(1)), None));
+        assert_eq!((is_used(client, 999), is_used(client, 1_000)), (Some(at(1)), None));
     }
 
     #[test]

@@ -83,7 +83,8 @@ pub(super) enum End {
 pub(super) struct Ending {
     lifetime: Option<Duration>,
     signals: Channel<i32>,
-    inbox: InboxSender,
+    /// Of the loops that must end.
+    inboxes: Vec<InboxSender>,
     /// What shows how far a client is.
     pub progress: Option<ClientProgress>,
     /// A client's session, if it has a file.
@@ -98,8 +99,8 @@ pub(super) struct Ending {
 }
 
 impl Ending {
-    /// Listens for signals from now on.
-    pub fn new(options: &NodeOptions, inbox: InboxSender) -> Result<Self, StartError> {
+    /// Listens for signals from now on, for the loops of these inboxes.
+    pub fn new(options: &NodeOptions, inboxes: Vec<InboxSender>) -> Result<Self, StartError> {
         let cannot = |error: io::Error| {
             let sentence = format!("cannot listen for signals: {error}");
             StartError::new(StartErrorKind::System, sentence)
@@ -123,11 +124,21 @@ impl Ending {
         let (lifetime, clock) = (options.lifetime, Clock::start());
         let (progress, session, results, watch) = (None, None, None, None);
         let signals = received;
-        Ok(Ending { lifetime, signals, inbox, progress, session, results, watch, is_asked, clock })
+        Ok(Ending {
+            lifetime,
+            signals,
+            inboxes,
+            progress,
+            session,
+            results,
+            watch,
+            is_asked,
+            clock,
+        })
     }
 
-    /// Waits for the end.
-    pub fn wait(self, ended: &Channel<Result<Ended, Failure>>, stats: &Stats) -> End {
+    /// Waits for the end of one loop.
+    pub fn wait(&self, ended: &Channel<Result<Ended, Failure>>, stats: &Stats) -> End {
         let end = self.wait_for(ended, stats);
         if let Some(session) = &self.session {
             session.note();
@@ -166,14 +177,14 @@ impl Ending {
             if looks.is_multiple_of(WATCH_EVERY)
                 && let Some(Err(vanished)) = self.watch.as_ref().map(Watch::look)
             {
-                self.inbox.stop();
+                self.inboxes.iter().for_each(InboxSender::stop);
                 // It must not go on, whether it ends in time or not.
                 let _ = ended.recv_timeout(LAST_TURN);
                 return End::Of(Err(Failure::Vanished(vanished)));
             }
             let is_signalled = self.signals.try_recv().is_ok();
             if is_signalled || self.lifetime.is_some_and(|lifetime| lived >= lifetime) {
-                self.inbox.stop();
+                self.inboxes.iter().for_each(InboxSender::stop);
                 let patience = if is_signalled { HURRIED_TURN } else { LAST_TURN };
                 return match ended.recv_timeout(patience) {
                     Ok(end) => End::Of(end),

@@ -100,7 +100,7 @@ pub fn hand_over(
     let sender = Sender { node: options.node, boot };
     let losing = Losing { ratio: options.loss, seed: boot };
     let process = Process::open(&config, &settings, place, sender, losing, clock)?;
-    let ending = Ending::new(options, process.inbox_sender.clone())?;
+    let ending = Ending::new(options, vec![process.inbox_sender.clone()])?;
     let outcome = Arc::new(Mutex::new(Outcome::default()));
     let caller = Caller { proposer, me: options.node, outcome: Arc::clone(&outcome) };
     drive(process, caller, Box::new(NoOutput), ending)?;

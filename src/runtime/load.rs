@@ -3,7 +3,8 @@
 //! It reads the same acknowledgements as the client that it wraps.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -16,6 +17,9 @@ use crate::protocol::message::{Interest, Message, Request, Told};
 use crate::protocol::timer::Timer;
 use crate::protocol::types::{Counted, Sender, Session, Time, Value};
 use crate::protocol::versions::Version;
+
+/// A client that is not served within this time does not keep the others from measuring.
+const ALL_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the histogram reaches, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
@@ -33,6 +37,34 @@ pub struct LoadOptions {
     pub warm_up: Duration,
     /// How long to measure after that.
     pub duration: Duration,
+}
+
+/// When clients that measure at once begin: as soon as each of them has been served. A thousand take
+/// seconds to open their sockets; what the first of them would measure meanwhile is the load of a
+/// few, and what the last would measure in the end is that as well.
+#[derive(Debug)]
+pub struct Together {
+    unserved: AtomicU32,
+    begun: OnceLock<Time>,
+}
+
+impl Together {
+    /// They begin once this many have been served.
+    pub fn new(clients: u32) -> Self {
+        Together { unserved: AtomicU32::new(clients), begun: OnceLock::new() }
+    }
+
+    /// One more of them has been served.
+    fn served(&self, now: Time) {
+        if self.unserved.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.begin(now);
+        }
+    }
+
+    /// They begin now, unless they have begun.
+    fn begin(&self, now: Time) {
+        self.begun.get_or_init(|| now);
+    }
 }
 
 /// The measurements.
@@ -92,6 +124,9 @@ pub struct Load {
     outstanding: usize,
     /// The first submission.
     start: Option<Time>,
+    /// Whether one of its values was decided.
+    is_served: bool,
+    together: Arc<Together>,
     /// When something was last decided.
     heard: Option<Time>,
     measured: Measured,
@@ -100,11 +135,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// Load through `client`, which has this `session`. The result is in `report` at the end.
+    /// Load through `client`, which has this `session` and measures `together` with others. The
+    /// result is in `report` at the end.
     pub fn new(
         session: Session,
         client: Client,
         options: LoadOptions,
+        together: Arc<Together>,
         report: Arc<Mutex<Measured>>,
     ) -> Self {
         Load {
@@ -117,6 +154,8 @@ impl Load {
             front: 1,
             outstanding: 0,
             start: None,
+            is_served: false,
+            together,
             heard: None,
             measured: Measured::new(),
             report,
@@ -131,15 +170,16 @@ impl Load {
 
     /// When measuring begins and ends.
     fn bounds(&self) -> Option<(Time, Time)> {
-        let begin = self.start? + self.options.warm_up;
+        let begin = *self.together.begun.get()? + self.options.warm_up;
         Some((begin, begin + self.options.duration))
     }
 
     /// Times the values that are acknowledged for the first time.
     fn settle(&mut self, now: Time, told: &Told) {
-        let Some((begin, end)) = self.bounds().filter(|_| told.session == self.session) else {
+        if told.session != self.session {
             return;
-        };
+        }
+        let bounds = self.bounds();
         let before = self.outstanding;
         for run in told.delivered.iter().chain(&told.lost) {
             // A value is decided with its last number.
@@ -149,7 +189,9 @@ impl Load {
                 let place = (count - self.front) as usize;
                 let Some(submitted) = self.in_flight[place].take() else { continue };
                 self.outstanding -= 1;
-                if submitted >= begin && submitted < end {
+                if let Some((begin, end)) = bounds
+                    && (begin..end).contains(&submitted)
+                {
                     let micros = now.since(submitted).as_micros() as u64;
                     self.measured.latency.saturating_record(micros);
                     self.measured.elapsed = now.since(begin);
@@ -164,9 +206,14 @@ impl Load {
             if let Some(laps) = &mut self.laps {
                 laps.on_decided(now, (before - self.outstanding) as u64);
             }
-            let since = self.heard.replace(now).unwrap_or(now).max(begin);
-            if now < end {
-                let gap = now.since(since);
+            if !std::mem::replace(&mut self.is_served, true) {
+                self.together.served(now);
+            }
+            let heard = self.heard.replace(now).unwrap_or(now);
+            if let Some((begin, end)) = bounds
+                && now < end
+            {
+                let gap = now.since(heard.max(begin));
                 self.measured.longest_gap = self.measured.longest_gap.max(gap);
             }
         }
@@ -175,8 +222,11 @@ impl Load {
     /// Submits as many values as may be in flight.
     fn submit(&mut self, now: Time, fx: &mut Effects) {
         let start = *self.start.get_or_insert(now);
-        let end = start + self.options.warm_up + self.options.duration;
-        let is_over = now >= end || self.laps.as_ref().is_some_and(Laps::are_over);
+        if now >= start + ALL_WITHIN {
+            self.together.begin(now);
+        }
+        let is_late = self.bounds().is_some_and(|(_, end)| now >= end);
+        let is_over = is_late || self.laps.as_ref().is_some_and(Laps::are_over);
         while !is_over
             && self.outstanding < self.options.outstanding
             && self.client.input_room() > 0
@@ -298,7 +348,9 @@ mod tests {
             duration: Duration::from_micros(100),
         };
         let client = Client::new(SESSION, assignment, Settings::default()).opened_at(Instance(1));
-        let mut load = Load::new(SESSION, client, options, Arc::clone(report));
+        let together = Arc::new(Together::new(1));
+        together.begin(Time(0));
+        let mut load = Load::new(SESSION, client, options, together, Arc::clone(report));
         let mut fx = Effects::new();
         load.on_start(Time(0), &mut fx);
         load.on_turn_end(Time(0), &mut fx);
@@ -333,7 +385,9 @@ mod tests {
         };
         let client =
             Client::new(SESSION, Assignment::Leader, Settings::default()).opened_at(Instance(1));
-        let mut load = Load::new(SESSION, client, options, Arc::clone(&report));
+        let together = Arc::new(Together::new(1));
+        together.begin(Time(0));
+        let mut load = Load::new(SESSION, client, options, together, Arc::clone(&report));
         let mut fx = Effects::new();
         load.on_start(Time(0), &mut fx);
         load.on_turn_end(Time(0), &mut fx);
@@ -344,6 +398,31 @@ mod tests {
         assert!(load.is_finished());
         let report = report.lock();
         assert_eq!((report.latency.len(), report.latency.min()), (3, 20));
+    }
+
+    #[test]
+    fn what_is_decided_before_all_are_served_does_not_count() {
+        let report = Arc::new(Mutex::new(Measured::new()));
+        let mut load = load(&report, Assignment::Leader);
+        load.together = Arc::new(Together::new(2));
+        assert_eq!(acknowledge(&mut load, 500, 1, 4).len(), 2, "it goes on");
+        load.together.served(Time(600));
+        assert_eq!(acknowledge(&mut load, 710, 1, 7).len(), 2, "it has begun");
+        assert_eq!(acknowledge(&mut load, 810, 1, 10), [(10, 0)], "it takes leave");
+        assert!(load.is_finished());
+        let report = report.lock();
+        assert_eq!((report.latency.len(), report.latency.max()), (3, 100));
+        assert_eq!(report.elapsed, Duration::from_micros(110));
+    }
+
+    #[test]
+    fn a_client_that_is_never_served_does_not_keep_others_from_beginning() {
+        let report = Arc::new(Mutex::new(Measured::new()));
+        let mut load = load(&report, Assignment::Leader);
+        load.together = Arc::new(Together::new(2));
+        let late = ALL_WITHIN.as_micros() as u64;
+        assert_eq!(acknowledge(&mut load, late, 1, 4).len(), 2);
+        assert_eq!(load.together.begun.get(), Some(&Time(late)));
     }
 
     #[test]

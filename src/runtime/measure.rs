@@ -1,17 +1,16 @@
 //! Clients that measure: many in one process, each with a loop and sockets of its own.
 
 use std::sync::Arc;
-use std::thread;
 
 use parking_lot::Mutex;
 
 use super::ending::Ending;
 use super::entropy;
 use super::laps::Laps;
-use super::load::{Load, LoadOptions, Measured};
-use super::node::{Exit, NodeOptions, drive};
+use super::load::{Load, LoadOptions, Measured, Together};
+use super::node::{Exit, NodeOptions, attend};
 use super::process::{Process, own_interfaces};
-use super::start_error::{StartError, StartErrorKind, no_thread};
+use super::start_error::{StartError, StartErrorKind};
 use super::stdin::LineLimit;
 use crate::clock::Clock;
 use crate::config::{self, Config, Endpoint};
@@ -46,27 +45,28 @@ pub fn measure(
         );
         return Err(StartError::new(StartErrorKind::Configuration, sentence));
     }
-    let mut running = Vec::new();
+    let (mut ready, together) = (Vec::new(), Arc::new(Together::new(clients)));
     for (id, place) in places {
         let boot = entropy::random_u64()?;
         let sender = Sender { node: NodeId::new(Role::Client, id), boot };
         let losing = Losing { ratio: options.loss, seed: boot };
         let process = Process::open(&config, &settings, place, sender, losing, clock)?;
-        let ending = Ending::new(options, process.inbox_sender.clone())?;
         let session = Session { client: id, boot };
         let client = Client::new(session, options.assignment, settings.clone());
         let report = Arc::new(Mutex::new(Measured::new()));
-        let actor = Load::new(session, client, load, Arc::clone(&report)).with_laps(laps.take());
-        let thread = thread::Builder::new()
-            .name(format!("client-{id}"))
-            .spawn(move || drive(process, actor, Box::new(NoOutput), ending))
-            .map_err(no_thread)?;
-        running.push((thread, report));
+        let actor = Load::new(session, client, load, Arc::clone(&together), Arc::clone(&report))
+            .with_laps(laps.take());
+        ready.push((process, actor, report));
     }
+    let inboxes = ready.iter().map(|(process, ..)| process.inbox_sender.clone()).collect();
+    let ending = Ending::new(options, inboxes)?;
+    let start = |(process, actor, report): (Process, Load, _)| {
+        Ok::<_, StartError>((process.start(actor, Box::new(NoOutput))?, report))
+    };
+    let running: Vec<_> = ready.into_iter().map(start).collect::<Result<_, _>>()?;
     let (mut sum, mut exit) = (Measured::new(), Exit::Well);
-    for (thread, report) in running {
-        let failed = |_| StartError::new(StartErrorKind::System, "a client failed");
-        let ended = thread.join().map_err(failed)??;
+    for (client, report) in running {
+        let ended = attend(&client, &ending);
         exit = if ended == Exit::Well { exit } else { ended };
         sum.add(&report.lock());
     }

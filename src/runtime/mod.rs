@@ -23,6 +23,7 @@
 //! role with its sockets and threads, `node` everything that runs in one process.
 
 pub mod addresses;
+pub mod bell;
 pub mod busy_poll;
 pub mod doing;
 #[cfg(feature = "cli")]

@@ -16,7 +16,7 @@ use super::inbox::InboxSender;
 use super::metrics::{self, Server, Shown};
 use super::opening::{Opened, Part, RoleOptions, introduce};
 use super::printer::{FileOutput, Printer};
-use super::process::Process;
+use super::process::{self, Process};
 use super::progress::{ClientProgress, WatchedClient};
 use super::role_loop::{Ended, Failure};
 use super::session::{Head, SessionFile};
@@ -231,7 +231,7 @@ impl Ready {
             }
             part @ (Part::Proposer(_) | Part::Acceptor(_)) => part,
         };
-        let mut ending = Ending::new(options, opened.process.inbox_sender.clone())?;
+        let mut ending = Ending::new(options, vec![opened.process.inbox_sender.clone()])?;
         ending.watch = opened.watch.take();
         let writer = match opened.node.role {
             Role::Learner => {
@@ -271,10 +271,15 @@ pub(super) fn drive(
     ending: Ending,
 ) -> Result<Exit, StartError> {
     let running = process.start(actor, output)?;
+    Ok(attend(&running, &ending))
+}
+
+/// Waits until this loop has ended, and says how.
+pub(super) fn attend(running: &process::Running, ending: &Ending) -> Exit {
     let end = ending.wait(&running.ended, &running.stats);
     running.stop_receiving();
     running.stats.log_summary();
-    Ok(match end {
+    match end {
         End::Of(Ok(Ended::Finished | Ended::Stopped)) => Exit::Well,
         End::Of(Err(failure @ Failure::Halted(Halt::CutOff(_)))) => {
             error!("{failure}");
@@ -293,7 +298,7 @@ pub(super) fn drive(
             error!("a thread of this process is gone; this is a bug in paxos; please report it");
             Exit::Undone
         }
-    })
+    }
 }
 
 fn run_learner(

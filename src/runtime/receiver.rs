@@ -121,8 +121,8 @@ impl Receiver {
 /// The state of the thread's work.
 #[derive(Debug)]
 struct Duty {
-    /// It watches the socket all the time: the loop never reads it.
-    always: bool,
+    /// It watches the socket all the time: the loop does not read it, or does not poll at present.
+    always: AtomicBool,
     /// It must watch the socket until something has arrived.
     is_wanted: AtomicBool,
     /// It must end.
@@ -132,11 +132,11 @@ struct Duty {
 impl Duty {
     fn new(always: bool) -> Self {
         let (is_wanted, is_over) = (AtomicBool::new(always), AtomicBool::new(false));
-        Duty { always, is_wanted, is_over }
+        Duty { always: AtomicBool::new(always), is_wanted, is_over }
     }
 
     fn is_wanted(&self) -> bool {
-        self.always || self.is_wanted.load(Ordering::Acquire)
+        self.always.load(Ordering::Relaxed) || self.is_wanted.load(Ordering::Acquire)
     }
 
     fn is_over(&self) -> bool {
@@ -173,9 +173,12 @@ impl<N: DatagramReceiver> Direct for Shared<N> {
         self.reading.try_lock().is_some_and(|mut reading| reading.look(datagram))
     }
 
-    fn watch(&self) {
-        self.duty.is_wanted.store(true, Ordering::Release);
-        self.thread.unpark();
+    fn watch(&self, always: bool) {
+        // A thread that watches all the time need not be woken.
+        if !self.duty.always.swap(always, Ordering::Relaxed) || !always {
+            self.duty.is_wanted.store(true, Ordering::Release);
+            self.thread.unpark();
+        }
     }
 
     fn rest(&self) {
@@ -571,7 +574,7 @@ mod tests {
         assert_eq!(inbox.poll(), event);
         for _ in 0..100 {
             network.send(Role::Acceptor, (&datagram).into()).unwrap();
-            assert_eq!(inbox.wait(None), event);
+            assert_eq!(inbox.wait(None, true), event);
         }
         receiver.join();
     }

@@ -314,11 +314,8 @@ impl<A: Actor> RoleLoop<A> {
         let deadline = self.deadline();
         let Surroundings { inbox, clock, .. } = &mut self.around;
         let window = self.busy_poll.window();
-        if window.is_zero() {
-            return inbox.wait(deadline.and_then(|deadline| clock.instant(deadline)));
-        }
         let start = clock.now();
-        loop {
+        while !window.is_zero() {
             let now = clock.now();
             if deadline.is_some_and(|deadline| now >= deadline) {
                 // A timer is due: no need to wake the thread that watches the socket for a sleeping
@@ -330,10 +327,12 @@ impl<A: Actor> RoleLoop<A> {
             }
             thread::yield_now();
             if let Some(event) = inbox.poll() {
+                self.busy_poll.found();
                 return Some(event);
             }
         }
-        let event = inbox.wait(deadline.and_then(|deadline| clock.instant(deadline)))?;
+        let until = deadline.and_then(|deadline| clock.instant(deadline));
+        let event = inbox.wait(until, !window.is_zero())?;
         self.busy_poll.slept(clock.now().since(start));
         Some(event)
     }

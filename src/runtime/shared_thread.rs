@@ -146,12 +146,13 @@ fn run(mut seats: Vec<Seat>, clock: Clock, mut busy_poll: BusyPoll, readiness: O
             readiness.look();
         }
         if take_turns(&mut seats, now) {
+            busy_poll.found();
             idle_since = clock.now();
         } else if now < idle_since + busy_poll.window() {
             thread::yield_now();
         } else {
-            let event = wait(&mut seats, clock);
-            if event.is_some() && !busy_poll.window().is_zero() {
+            let event = wait(&mut seats, clock, !busy_poll.window().is_zero());
+            if event.is_some() {
                 busy_poll.slept(clock.now().since(idle_since));
             }
             match event {
@@ -184,10 +185,11 @@ fn take_turns(seats: &mut Vec<Seat>, now: Time) -> bool {
 }
 
 /// Waits until one of the loops has an event, and says which; none when a timer is due first.
-fn wait(seats: &mut [Seat], clock: Clock) -> Option<(usize, Event)> {
+fn wait(seats: &mut [Seat], clock: Clock, polls: bool) -> Option<(usize, Event)> {
     let deadline = seats.iter().filter_map(|seat| seat.tenant.deadline()).min();
     let inboxes: Vec<&Inbox> = seats.iter_mut().map(|seat| &*seat.tenant.inbox()).collect();
-    Inbox::wait_for_any(&inboxes, deadline.and_then(|deadline| clock.instant(deadline)))
+    let until = deadline.and_then(|deadline| clock.instant(deadline));
+    Inbox::wait_for_any(&inboxes, until, polls)
 }
 
 #[cfg(test)]

@@ -396,7 +396,7 @@ mod tests {
     }
 
     fn next_input(inbox: &Inbox) -> Option<Vec<Input>> {
-        match inbox.wait(Instant::now().checked_add(Duration::from_secs(10)))? {
+        match inbox.wait(Instant::now().checked_add(Duration::from_secs(10)), true)? {
             Event::Input(batch) => Some(batch),
             other => panic!("{other:?}"),
         }
