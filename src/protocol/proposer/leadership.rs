@@ -461,10 +461,10 @@ impl Leadership {
     // The end of a turn.
 
     /// Tells clients what was received, for the timer.
-    pub fn on_request_ack(&mut self, log: &DecidedLog, quorate: bool, fx: &mut Effects) {
+    pub fn on_request_ack(&mut self, now: Time, log: &DecidedLog, quorate: bool, fx: &mut Effects) {
         self.timers.request_ack = false;
         self.notes.set_quorate(quorate);
-        self.notes.send_received(log, &self.settings, fx);
+        self.notes.send_received(now, log, &self.settings, fx);
     }
 
     /// Proposes what there is room for, sends it with the names of what is decided, and tells the
@@ -485,7 +485,7 @@ impl Leadership {
         self.propose_all(now, log);
         self.begin_attempts(now, fx);
         self.phase2.send(now, names, &self.settings, fx);
-        self.notes.send_final(log, &self.settings, fx);
+        self.notes.send_final(now, log, &self.settings, fx);
         self.arm_timers(now, log, fx);
     }
 

@@ -447,7 +447,7 @@ impl Actor for Proposer {
             (Timer::RetryAccept, Phase::Leading(leadership)) => leadership.on_retry_accept(now),
             (Timer::CloseHoles, Phase::Leading(leadership)) => leadership.on_close_holes(&self.log),
             (Timer::RequestAck, Phase::Leading(leadership)) => {
-                leadership.on_request_ack(&self.log, self.election.is_quorate(), fx);
+                leadership.on_request_ack(now, &self.log, self.election.is_quorate(), fx);
             }
             // Set by a leader that stepped down in the turn in which the timer was due.
             (

@@ -5,6 +5,7 @@
 pub mod mistakes;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
@@ -12,7 +13,7 @@ use crate::protocol::message::{Message, RequestAck, Told};
 use crate::protocol::packing::{merge, merged, rest, runs_per_page};
 use crate::protocol::settings::Settings;
 use crate::protocol::types::{
-    Counted, Few, Instance, NodeId, Number, Role, Run, Session, TOLD_BYTES_MAX, To,
+    Counted, Few, Instance, NodeId, Number, Role, Run, Session, TOLD_BYTES_MAX, Time, To,
 };
 
 /// The acknowledgements that clients are due.
@@ -29,6 +30,8 @@ pub struct Notes {
     full: bool,
     /// How many bytes each session may have waiting.
     grant: u32,
+    /// From when on the group of all clients may be told something again, if there are many.
+    group_from: Time,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,6 +51,8 @@ struct Note {
     is_owed: bool,
     /// Whether a request came since its last answer.
     requested: bool,
+    /// How often the timer has passed while something that was received was not final.
+    waited: usize,
     /// Whether it must be told that it is forgotten.
     is_forgotten: bool,
     /// How often in a row it has asked again for what it had been told.
@@ -69,6 +74,16 @@ const TOLD_AGAIN: usize = 4;
 
 /// How often a client that asks again is answered directly before it is answered by its group.
 const PATIENCE: u32 = 2;
+
+/// More sessions than this are a crowd. Where so many wait, each is told what was received when the
+/// timer comes; where twice as many do, each waits for two of them, and so on: a client that is told
+/// is woken, and of a thousand most are soon woken again to hear that their values are final.
+const CROWD: usize = 64;
+
+/// What it takes to wake a client for something that concerns another. A datagram to a crowd takes that
+/// as many times, and is not followed by another before that has passed: of clients that are too busy
+/// to hear an answer in time, none would ever hear one if each that asks again had all others woken.
+const WAKING: Duration = Duration::from_micros(50);
 
 /// How many sessions are remembered at least after their last answer.
 const SESSIONS_KEPT: usize = 4096;
@@ -200,21 +215,36 @@ impl Notes {
         self.waiting.is_empty()
     }
 
-    fn pages(&self, log: &DecidedLog, settings: &Settings) -> Pages {
+    fn pages(&self, now: Time, log: &DecidedLog, settings: &Settings) -> Pages {
         let (quorate, full, grant) = (self.quorate, self.full, self.grant);
         let (decided_below, told) = (log.decided_below(), Vec::new());
+        let is_crowd = self.sessions.recent.len() > CROWD;
         Pages {
             ack: RequestAck { quorate, full, grant, decided_below, told },
             page_bytes: settings.page_bytes(),
             to: To::Group(Role::Client),
             bytes: 0,
+            widely: is_crowd.then(|| Widely::new(now >= self.group_from)),
+        }
+    }
+
+    /// Sends what is left of `pages`.
+    fn finish(&mut self, now: Time, pages: Pages, fx: &mut Effects) {
+        if pages.finish(fx) {
+            self.group_from = now + WAKING * self.sessions.recent.len() as u32;
         }
     }
 
     /// Sends what is final and, where there is a gap, what has arrived. Values that were merely
     /// received can wait: mostly they are final soon.
-    pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        let mut pages = self.pages(log, settings);
+    pub fn send_final(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        let mut pages = self.pages(now, log, settings);
         for session in self.urgent.drain(..) {
             let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
             note.is_urgent = false;
@@ -233,6 +263,9 @@ impl Notes {
                 told.lost.iter().for_each(|run| precede(&mut all_lost, *run));
             }
             (note.is_owed, note.requested) = (false, false);
+            if !note.has_open(session, log) {
+                note.waited = 0;
+            }
             let told = Told {
                 session,
                 requested: true,
@@ -247,23 +280,39 @@ impl Notes {
             }
             note.told.push_back(Earlier { delivered, lost });
         }
-        pages.send(fx);
+        self.finish(now, pages, fx);
     }
 
     /// Sends what was received and is still not final, so that clients need not ask again soon.
-    pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
-        let mut pages = self.pages(log, settings);
-        for session in self.waiting.drain(..) {
-            let Some(note) = self.sessions.recent.get_mut(&session) else { continue };
-            note.is_waiting = false;
+    /// Where many wait, those that have waited for less than their time go on to do so.
+    pub fn send_received(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
+        let mut pages = self.pages(now, log, settings);
+        let patience = self.waiting.len().div_ceil(CROWD);
+        let sessions = &mut self.sessions.recent;
+        self.waiting.retain(|session| {
+            let Some(note) = sessions.get_mut(session) else { return false };
+            note.waited += 1;
+            if note.waited < patience && note.asked_again < PATIENCE && note.has_open(*session, log)
+            {
+                return true;
+            }
+            (note.is_waiting, note.waited) = (false, 0);
+            let session = *session;
             let open = note.take_open(session, log);
             if std::mem::take(&mut note.is_owed) || !open.is_empty() {
                 let requested = std::mem::take(&mut note.requested) || !open.is_empty();
                 let told = Told { received: open, ..Told::new(session, requested) };
                 pages.tell(note.to(session), told, fx);
             }
-        }
-        pages.send(fx);
+            false
+        });
+        self.finish(now, pages, fx);
     }
 }
 
@@ -305,6 +354,11 @@ impl Note {
         To::Node(NodeId::new(Role::Client, session.client))
     }
 
+    /// Whether something that was received may still not be final.
+    fn has_open(&self, session: Session, log: &DecidedLog) -> bool {
+        self.end.is_some_and(|end| log.next_number(session) < end)
+    }
+
     /// Takes what was received and is still not final.
     fn take_open(&mut self, session: Session, log: &DecidedLog) -> Few<Run<Number>> {
         let next = log.next_number(session);
@@ -330,11 +384,47 @@ struct Pages {
     page_bytes: usize,
     to: To,
     bytes: usize,
+    /// What the group is told, where there is a crowd of clients.
+    widely: Option<Widely>,
+}
+
+/// The one datagram that a crowd of clients hears; what does not fit goes to its client alone.
+struct Widely {
+    told: Vec<Told>,
+    /// Whether there may be one now.
+    is_due: bool,
+    bytes: usize,
+}
+
+impl Widely {
+    fn new(is_due: bool) -> Self {
+        Widely { told: Vec::new(), is_due, bytes: 0 }
+    }
+
+    /// Takes `told`, if it fits.
+    fn take(&mut self, told: Told, page_bytes: usize) -> Result<(), Told> {
+        let bytes = told.wire_bytes_max();
+        if !self.is_due || self.bytes + bytes > page_bytes {
+            return Err(told);
+        }
+        self.bytes += bytes;
+        self.told.push(told);
+        Ok(())
+    }
 }
 
 impl Pages {
     /// Sends a session its acknowledgement, in several datagrams if it is too long for one.
-    fn tell(&mut self, to: To, mut told: Told, fx: &mut Effects) {
+    fn tell(&mut self, mut to: To, mut told: Told, fx: &mut Effects) {
+        if to == To::Group(Role::Client)
+            && let Some(widely) = &mut self.widely
+        {
+            match widely.take(told, self.page_bytes) {
+                Ok(()) => return,
+                Err(rest) => told = rest,
+            }
+            to = To::Node(NodeId::new(Role::Client, told.session.client));
+        }
         if to != self.to {
             self.send(fx);
             self.to = to;
@@ -363,6 +453,18 @@ impl Pages {
         self.ack.told.push(told);
     }
 
+    /// Sends the rest. Says whether a crowd was told something.
+    fn finish(mut self, fx: &mut Effects) -> bool {
+        self.send(fx);
+        let Some(Widely { told, .. }) = self.widely.take().filter(|widely| !widely.told.is_empty())
+        else {
+            return false;
+        };
+        (self.to, self.ack.told) = (To::Group(Role::Client), told);
+        self.send(fx);
+        true
+    }
+
     fn send(&mut self, fx: &mut Effects) {
         if !self.ack.told.is_empty() {
             let told = std::mem::take(&mut self.ack.told);
@@ -384,6 +486,14 @@ mod tests {
         Run::new(Number(number), Number(number + 1))
     }
 
+    /// How many sessions an acknowledgement tells something.
+    fn told_by(message: &Message) -> usize {
+        match message {
+            Message::RequestAck(ack) => ack.told.len(),
+            other => panic!("{other}"),
+        }
+    }
+
     /// Found by measuring: the timer for what was received came in the turn of a delivery, and the
     /// client was not told before it asked again.
     #[test]
@@ -391,8 +501,8 @@ mod tests {
         let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
         notes.received(SESSION, one(1), None);
         notes.delivered(SESSION, one(1));
-        notes.send_received(&DecidedLog::new(), &settings, &mut fx);
-        notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+        notes.send_received(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
+        notes.send_final(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
         let told = |(_, message): &(To, Message)| match message {
             Message::RequestAck(ack) => ack.told[0].delivered.clone(),
             other => panic!("{other}"),
@@ -408,9 +518,9 @@ mod tests {
         let (mut notes, settings, mut fx) = (Notes::default(), Settings::default(), Effects::new());
         for number in 1..=6 {
             notes.delivered(SESSION, one(number));
-            notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+            notes.send_final(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
         }
-        notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+        notes.send_final(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
         let told: Vec<String> = fx
             .send
             .iter()
@@ -432,15 +542,11 @@ mod tests {
         for client in 2..=50_000 {
             notes.delivered(session(client), one(1));
             if client % 5000 == 0 {
-                notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+                notes.send_final(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
             }
         }
-        notes.send_received(&DecidedLog::new(), &settings, &mut fx);
-        let told = |(_, message): &(To, Message)| match message {
-            Message::RequestAck(ack) => ack.told.len(),
-            other => panic!("{other}"),
-        };
-        assert_eq!(fx.send.iter().map(told).sum::<usize>(), 50_000);
+        notes.send_received(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
+        assert_eq!(fx.send.iter().map(|(_, message)| told_by(message)).sum::<usize>(), 50_000);
         let addressees: BTreeSet<To> = fx.send.iter().map(|(to, _)| *to).collect();
         assert_eq!((fx.send.len(), addressees.len()), (50_000, 50_000), "each alone");
         assert!(notes.sessions.recent.len() + notes.sessions.older.len() <= 4 * 5000);
@@ -453,15 +559,63 @@ mod tests {
         let mut ask = |number| {
             notes.requested(SESSION, one(number));
             notes.delivered(SESSION, one(number));
-            notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+            notes.send_final(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
             fx.send.drain(..).map(|(to, _)| to).collect::<Vec<_>>()
         };
         let (alone, all) = (To::Node(NodeId::new(Role::Client, 1)), To::Group(Role::Client));
         let asked = [1, 1, 1, 1, 2, 2, 2, 3].map(|number| ask(number)[0]);
         assert_eq!(asked, [alone, alone, all, all, alone, alone, all, alone]);
         notes.owe_widely(SESSION);
-        notes.send_received(&DecidedLog::new(), &settings, &mut fx);
+        notes.send_received(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
         assert_eq!(fx.send[0].0, all);
+    }
+
+    /// Most of a thousand clients hear that their value is final before they would be told that it
+    /// was received. One that pleads is answered, however many there are.
+    #[test]
+    fn where_many_wait_they_are_told_later_what_was_received() {
+        let (settings, log) = (Settings::default(), DecidedLog::new());
+        let ticks = |sessions: usize, pleads: bool| {
+            let (mut notes, mut fx) = (Notes::default(), Effects::new());
+            for client in 1..=sessions as u32 {
+                let session = Session { client, boot: 1 };
+                notes.owe(session, true);
+                notes.requested(session, one(1));
+                notes.received(session, one(1), None);
+            }
+            if pleads {
+                notes.owe_widely(SESSION);
+            }
+            (1..).find(|_| {
+                notes.send_received(Time::ZERO, &log, &settings, &mut fx);
+                !fx.send.is_empty()
+            })
+        };
+        assert_eq!(
+            [1, 64, 65, 1024].map(|sessions| ticks(sessions, false)),
+            [1, 1, 2, 16].map(Some)
+        );
+        assert_eq!(ticks(1024, true), Some(1));
+    }
+
+    /// Of a crowd that asks again and again, a datagram's worth is answered by the group at a time.
+    #[test]
+    fn a_crowd_is_not_woken_for_each_of_its_clients() {
+        let (settings, log) = (Settings::default(), DecidedLog::new());
+        let (mut notes, mut fx) = (Notes::default(), Effects::new());
+        let mut widely_at = |millis: u64| {
+            for client in 1..=1000 {
+                let session = Session { client, boot: 1 };
+                (0..=PATIENCE).for_each(|_| notes.requested(session, one(1)));
+                notes.delivered(session, one(1));
+            }
+            notes.send_final(Time(millis * 1000), &log, &settings, &mut fx);
+            let told: usize = fx.send.iter().map(|(_, message)| told_by(message)).sum();
+            assert_eq!(told, 1000, "each is answered");
+            fx.send.drain(..).filter(|(to, _)| *to == To::Group(Role::Client)).count()
+        };
+        // Nobody has been told anything before the first.
+        assert_eq!([0, 10, 20, 60, 61, 109, 110].map(|at| widely_at(at)), [0, 1, 0, 1, 0, 0, 1]);
     }
 
     /// A request that is missing before one that arrived is asked for at once.
@@ -471,7 +625,7 @@ mod tests {
         let mut arrive = |number| {
             notes.requested(SESSION, one(number));
             notes.received(SESSION, one(number), None);
-            notes.send_final(&DecidedLog::new(), &settings, &mut fx);
+            notes.send_final(Time::ZERO, &DecidedLog::new(), &settings, &mut fx);
             fx.send.len()
         };
         assert_eq!(arrive(1), 0);

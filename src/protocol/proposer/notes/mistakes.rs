@@ -7,7 +7,7 @@ use crate::protocol::actor::Effects;
 use crate::protocol::decided_log::DecidedLog;
 use crate::protocol::message::Message;
 use crate::protocol::settings::Settings;
-use crate::protocol::types::{Instance, Number, Run, Session, To};
+use crate::protocol::types::{Instance, Number, Run, Session, Time, To};
 
 /// [`super::Notes`], but for its mistakes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,18 +45,30 @@ impl Notes {
     }
 
     /// See [`super::Notes::send_final`].
-    pub fn send_final(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
+    pub fn send_final(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
         let sent = fx.send.len();
         self.forget_who_asked_again();
-        self.0.send_final(log, settings, fx);
+        self.0.send_final(now, log, settings, fx);
         misdirect(&mut fx.send[sent..]);
     }
 
     /// See [`super::Notes::send_received`].
-    pub fn send_received(&mut self, log: &DecidedLog, settings: &Settings, fx: &mut Effects) {
+    pub fn send_received(
+        &mut self,
+        now: Time,
+        log: &DecidedLog,
+        settings: &Settings,
+        fx: &mut Effects,
+    ) {
         let sent = fx.send.len();
         self.forget_who_asked_again();
-        self.0.send_received(log, settings, fx);
+        self.0.send_received(now, log, settings, fx);
         misdirect(&mut fx.send[sent..]);
     }
 
