@@ -28,11 +28,6 @@ use crate::protocol::actor::Input;
 /// while others may have some.
 const STREAK_MAX: u32 = 16;
 
-/// How often a loop that finds nothing looks at its first socket for each look at the others. Mostly
-/// one of them gets what is urgent, and each look at an empty one is a system call, for which
-/// everybody on this processor waits.
-const GLANCES: u32 = 4;
-
 /// An event for a role loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -112,7 +107,6 @@ pub fn inbox(capacity: usize) -> (InboxSender, Inbox) {
         sockets: Vec::new(),
         first: 0,
         streak: 0,
-        vain: 0,
         queued: 0,
         spare: None,
         stopped: stopped_too,
@@ -212,8 +206,6 @@ pub struct Inbox {
     first: usize,
     /// How many consecutive datagrams the first has given.
     streak: u32,
-    /// How many consecutive looks have found nothing.
-    vain: u32,
     /// How many consecutive events the queue has given.
     queued: u32,
     /// Room for the next datagram, so that none needs memory of its own.
@@ -256,15 +248,13 @@ impl Inbox {
             return None;
         }
         let mut datagram = self.spare.take().unwrap_or_else(Datagram::with_room);
-        let looked_at = if self.vain.is_multiple_of(GLANCES) { self.sockets.len() } else { 1 };
-        for turned in 0..looked_at {
+        for turned in 0..self.sockets.len() {
             let place = (self.first + turned) % self.sockets.len();
             if self.sockets[place].look(&mut datagram) {
                 self.found_at(place);
                 return Some(datagram);
             }
         }
-        self.vain = self.vain.wrapping_add(1);
         self.spare = Some(datagram);
         None
     }
@@ -273,7 +263,7 @@ impl Inbox {
     /// call; but not for ever, or a flood at one would keep the loop from the others.
     fn found_at(&mut self, place: usize) {
         self.streak = if place == self.first { self.streak + 1 } else { 1 };
-        (self.first, self.vain) = (place, 0);
+        self.first = place;
         if self.streak >= STREAK_MAX {
             (self.first, self.streak) = ((place + 1) % self.sockets.len(), 0);
         }
@@ -335,7 +325,6 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
     use std::time::Duration;
 
     use super::*;
@@ -379,31 +368,6 @@ mod tests {
             inbox.recycle(datagram);
         }
         assert_eq!(counts, [0, STREAK_MAX, STREAK_MAX, STREAK_MAX]);
-    }
-
-    /// A socket that says how often it was looked at, and has nothing.
-    #[derive(Debug, Default)]
-    struct Empty(AtomicU32);
-
-    impl Direct for Empty {
-        fn look(&self, _datagram: &mut Datagram) -> bool {
-            self.0.fetch_add(1, Ordering::Relaxed);
-            false
-        }
-        fn watch(&self, _always: bool) {}
-        fn rest(&self) {}
-    }
-
-    #[test]
-    fn a_loop_that_finds_nothing_looks_less_at_the_other_sockets() {
-        let (_sender, mut inbox) = inbox(1);
-        let sockets = [Arc::new(Empty::default()), Arc::new(Empty::default())];
-        sockets.iter().for_each(|socket| inbox.look_at(Arc::<Empty>::clone(socket)));
-        for _ in 0..10 * GLANCES {
-            assert_eq!(inbox.poll(), None);
-        }
-        let looks = sockets.map(|socket| socket.0.load(Ordering::Relaxed));
-        assert_eq!(looks, [10 * GLANCES, 10]);
     }
 
     #[test]
