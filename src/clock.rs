@@ -36,6 +36,11 @@ impl Clock {
     }
 }
 
+/// How long it is until `moment`; nothing once that has passed.
+pub fn until(moment: Instant) -> Duration {
+    moment.saturating_duration_since(Instant::now())
+}
+
 /// The time since this host started, which all of its processes read alike: for what they do at the
 /// same moment without a word between them.
 pub fn of_host() -> Duration {

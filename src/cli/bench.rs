@@ -8,7 +8,7 @@ use super::values::{first_instance, ratio, seconds, whole};
 use super::{BenchOptions, NodeOptions, Usage};
 use crate::protocol::message::Assignment;
 use crate::protocol::types::{NodeId, Role};
-use crate::runtime::load::LoadOptions;
+use crate::runtime::load::{ALL_WITHIN, LoadOptions};
 
 /// What to measure, as typed.
 #[derive(Args)]
@@ -74,7 +74,7 @@ impl TypedBench {
             assignment: self.first_instance,
             loss: self.loss,
             // A value that is not decided this long after the end will not be.
-            lifetime: Some(self.warm_up + self.duration + Duration::from_secs(10)),
+            lifetime: Some(ALL_WITHIN + self.warm_up + self.duration + Duration::from_secs(10)),
             ..NodeOptions::of(conf, NodeId::new(Role::Client, self.first_id))
         };
         let TypedBench { clients, laps, json, .. } = self;

@@ -7,11 +7,11 @@
 //! 1. An address is a claim until it has answered: a *knock* is sent there with a random number
 //!    that is sent nowhere else, and a process that answers with that number can be reached there.
 //!    Until then, and where a firewall drops the knock, the group is used. So nobody can make this
-//!    process send anything but knocks to a third party; except for what is said to clients, which
-//!    goes to a new claim at once and for [`EARLY`]. It answers a request, and is hardly longer
-//!    than that: a forger gains nothing by it (as RFC 9000, section 8.1, argues). Said to the
-//!    group it would wake every client there is for each that has just begun, or is too busy to
-//!    answer a knock; with a thousand of them nobody would get any further.
+//!    process send anything but knocks to a third party; except for what is said to a client that
+//!    was not known before, which goes to its claim until a few knocks have not been answered. That
+//!    is a few small datagrams for one, on a network that rule 2 or the key believes. Said to the
+//!    group it would wake every client for each that has just begun, and of a thousand that begin
+//!    at once none would get any further.
 //! 2. Without a key, only addresses of the interface's own networks are believed.
 //! 3. An address changes once a second, at most, and the new one must answer first. Until then the
 //!    group is used for a process that was restarted: its old address may be dead. An address that
@@ -42,11 +42,9 @@ const PROVEN: Duration = Duration::from_secs(6);
 /// ... and asked again after this.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-/// A client's address is used for this long after it was claimed, before it has answered. A crowd
-/// of clients that has just been started may take as long to answer.
-const EARLY: Duration = PROVEN;
-
-/// The first wait for an answer; each further one is twice as long, up to the longest.
+/// The first wait for an answer; each further one is twice as long, up to the longest. A client
+/// that was not known is sent to before it has answered, until the longest is reached after more
+/// than a second.
 const PATIENCE: Duration = Duration::from_millis(10);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -91,6 +89,15 @@ struct Known {
     /// When it answered last.
     answered: Option<Time>,
     knock: Option<Knock>,
+    /// It is the first claim of the process that is known, so there is nobody else to ask.
+    is_first: bool,
+}
+
+impl Known {
+    fn new(now: Time, claim: Claim) -> Self {
+        let (before, contested, answered, knock) = (None, None, None, None);
+        Known { claim, since: now, before, contested, answered, knock, is_first: false }
+    }
 }
 
 /// A process's claim to an address.
@@ -148,6 +155,7 @@ impl Addresses {
             return News::None;
         }
         if now.since(known.since) < CHANGE_AFTER {
+            known.is_first &= known.claim.boot == from.boot;
             known.answered = known.answered.filter(|_| known.claim.boot == from.boot);
             return News::TooEarly;
         }
@@ -156,7 +164,7 @@ impl Addresses {
         let was_contested = known.contested.is_some_and(|until| now < until);
         let contested = if returns { Some(now + CONTESTED) } else { known.contested };
         let before = Some((known.claim, now));
-        *known = Known { claim, since: now, before, contested, answered: None, knock: None };
+        *known = Known { before, contested, is_first: false, ..Known::new(now, claim) };
         if returns && !was_contested { News::Contested } else { News::None }
     }
 
@@ -173,7 +181,10 @@ impl Addresses {
         }
         let age = known.answered.map(|answered| now.since(answered));
         let is_proven = age.is_some_and(|age| age < PROVEN);
-        let is_early = node.role == Role::Client && now.since(known.since) < EARLY;
+        let is_early = node.role == Role::Client
+            && known.is_first
+            && known.answered.is_none()
+            && known.knock.is_none_or(|knock| knock.patience < LONGEST_PATIENCE);
         let address = (is_proven || is_early).then_some(known.claim.address);
         let is_due = match known.knock {
             Some(knock) => now >= knock.again,
@@ -210,8 +221,7 @@ impl Addresses {
 
     fn note(&mut self, now: Time, node: NodeId, claim: Claim) {
         self.make_room();
-        let known =
-            Known { claim, since: now, before: None, contested: None, answered: None, knock: None };
+        let known = Known { is_first: true, ..Known::new(now, claim) };
         self.recent.insert(node, known);
     }
 
@@ -307,15 +317,34 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_answered_before_its_address_has_answered_but_not_for_long() {
+    fn a_client_that_was_not_known_is_sent_to_until_it_has_not_answered_for_a_while() {
         let mut addresses = near();
         let client = NodeId::new(Role::Client, 7);
-        for node in [client, node(1)] {
-            addresses.heard(millis(0), Sender { node, boot: 1 }, at(1));
-        }
-        let mut is_used = |node, now| addresses.whereabouts(millis(now), node, || 1).address;
-        assert_eq!((is_used(client, 0), is_used(node(1), 0)), (Some(at(1)), None));
-        assert_eq!((is_used(client, 5_999), is_used(client, 6_000)), (Some(at(1)), None));
+        let claim = |addresses: &mut Addresses, now, boot| {
+            for node in [client, node(1)] {
+                addresses.heard(millis(now), Sender { node, boot }, at(boot as u16));
+            }
+        };
+        let used = |addresses: &mut Addresses, node, now| {
+            addresses.whereabouts(millis(now), node, || 1).address
+        };
+        claim(&mut addresses, 0, 1);
+        // However long after the claim it is used for the first time.
+        assert_eq!(used(&mut addresses, client, 9_000), Some(at(1)));
+        assert_eq!(used(&mut addresses, node(1), 9_000), None);
+        let last = (9_000..20_000).take_while(|now| used(&mut addresses, client, *now).is_some());
+        let last = last.last().unwrap_or(0);
+        assert!((10_000..11_000).contains(&last), "{last}");
+        // The port of one that was restarted is dead, and its new one must prove itself.
+        let mut addresses = near();
+        claim(&mut addresses, 0, 1);
+        assert_eq!(used(&mut addresses, client, 10), Some(at(1)));
+        claim(&mut addresses, 300, 2);
+        assert_eq!(used(&mut addresses, client, 310), None);
+        claim(&mut addresses, 1_300, 2);
+        assert_eq!(used(&mut addresses, client, 1_310), None);
+        addresses.answered(millis(1_320), Sender { node: client, boot: 2 }, 1);
+        assert_eq!(used(&mut addresses, client, 1_330), Some(at(2)));
     }
 
     #[test]

@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 /// What the sleeper listens to.
 #[derive(Debug, Default)]
 pub struct Bell {
-    is_heard: AtomicBool,
+    is_awaited: AtomicBool,
     sleeper: Mutex<Option<Thread>>,
 }
 
-/// The end that rings. It also rings when it is dropped, for the end of the last sender is an event.
+/// The end that rings. It also rings when it is dropped: the end of the last sender is an event.
 #[derive(Clone, Debug)]
 pub struct Ringer {
     bell: Arc<Bell>,
@@ -39,8 +39,8 @@ impl Bell {
     fn ring(&self) {
         fence(Ordering::SeqCst);
         // Mostly the loop is awake, and that costs nobody anything.
-        if self.is_heard.load(Ordering::Relaxed)
-            && self.is_heard.swap(false, Ordering::Relaxed)
+        if self.is_awaited.load(Ordering::Relaxed)
+            && self.is_awaited.swap(false, Ordering::Relaxed)
             && let Some(sleeper) = &*self.sleeper.lock()
         {
             sleeper.unpark();
@@ -51,14 +51,14 @@ impl Bell {
 impl Listening<'_> {
     /// Before each look at the queue, after which the thread parks if that is empty.
     pub fn begin(&self) {
-        self.bell.is_heard.store(true, Ordering::Relaxed);
+        self.bell.is_awaited.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 }
 
 impl Drop for Listening<'_> {
     fn drop(&mut self) {
-        self.bell.is_heard.store(false, Ordering::Relaxed);
+        self.bell.is_awaited.store(false, Ordering::Relaxed);
     }
 }
 

@@ -3,16 +3,17 @@
 //! Waking a sleeper costs tens of microseconds, so a loop that sleeps a moment too early makes its
 //! peers wait longer, and then they fall asleep as well: a cluster would be fast or slow by chance.
 //! So the loop polls longer as long as that would have avoided the sleep, as halt polling of
-//! virtual machines does, and not at all after it has done so in vain for several times in a row.
-//! In vain it takes the processor from others: where a thousand clients of a host wait for their
-//! turns, those that poll keep the leader from its work. It knows no event and reads no clock.
+//! virtual machines does, and not at all after polling in vain several times in a row. Polling in
+//! vain takes the processor from others: where a thousand clients of a host wait for their turns,
+//! those that poll keep the leader from its work. It knows no event and reads no clock.
 
 use std::time::Duration;
 
 /// The longest window, as a multiple of the usual one.
 const LONGEST: u32 = 8;
 
-/// After so many sleeps in a row that even the longest window would not have avoided, there is none.
+/// After this many sleeps in a row that even the longest window would not have avoided, it does not
+/// poll.
 const VAIN: u32 = 8;
 
 /// How long to poll, learned from the lengths of the waits.

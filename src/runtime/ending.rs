@@ -1,5 +1,6 @@
 //! How a process ends: by itself, at its lifetime, or by a signal, and then within a second.
 
+use std::cell::Cell;
 use std::io;
 use std::process;
 use std::sync::Arc;
@@ -96,6 +97,8 @@ pub(super) struct Ending {
     /// SIGUSR1 came and asks for the counters in the log.
     is_asked: Arc<AtomicBool>,
     clock: Clock,
+    /// The loops were asked to end, and are waited for until then.
+    until: Cell<Option<Time>>,
 }
 
 impl Ending {
@@ -134,6 +137,7 @@ impl Ending {
             watch,
             is_asked,
             clock,
+            until: Cell::new(None),
         })
     }
 
@@ -149,6 +153,13 @@ impl Ending {
     fn wait_for(&self, ended: &Channel<Result<Ended, Failure>>, stats: &Stats) -> End {
         let mut looks = 0_u32;
         loop {
+            if let Some(until) = self.until.get() {
+                return match ended.recv_timeout(until.since(self.clock.now())) {
+                    Ok(end) => End::Of(end),
+                    Err(RecvTimeoutError::Timeout) => End::Unawaited,
+                    Err(RecvTimeoutError::Disconnected) => End::Panicked,
+                };
+            }
             match ended.recv_timeout(GLANCE) {
                 Ok(end) => return End::Of(end),
                 Err(RecvTimeoutError::Disconnected) => return End::Panicked,
@@ -186,11 +197,7 @@ impl Ending {
             if is_signalled || self.lifetime.is_some_and(|lifetime| lived >= lifetime) {
                 self.inboxes.iter().for_each(InboxSender::stop);
                 let patience = if is_signalled { HURRIED_TURN } else { LAST_TURN };
-                return match ended.recv_timeout(patience) {
-                    Ok(end) => End::Of(end),
-                    Err(RecvTimeoutError::Timeout) => End::Unawaited,
-                    Err(RecvTimeoutError::Disconnected) => End::Panicked,
-                };
+                self.until.set(Some(self.clock.now() + patience));
             }
         }
     }

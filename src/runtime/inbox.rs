@@ -6,11 +6,12 @@
 //! If a loop polled the queue while the receive thread polls the socket, each datagram would cross
 //! two threads that take turns on a core. So a loop that polls before it sleeps looks at the
 //! sockets itself while the receive threads pause ([`Direct`]); each thread watches its socket
-//! while the loop sleeps. A loop that never polls is fed by the threads alone.
+//! while the loop sleeps. A loop that does not poll is fed by the threads alone.
 //!
-//! A loop that sleeps is woken by a [`Bell`] and not by the channel, whose own wait spins and yields
-//! before it sleeps. The loop has just polled for long enough; and where a thousand loops share a
-//! processor, to yield eleven times at each sleep is a third of all they do.
+//! A loop that polls at times and sleeps now is woken by a [`Bell`] and not by the channel, whose
+//! own wait spins and yields before it sleeps. The loop has polled for long enough by then; and
+//! where a thousand loops share a processor, to yield eleven times at each sleep is a third of all
+//! they do.
 
 use std::fmt;
 use std::ops::Deref;
@@ -19,9 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySendError, bounded};
 
 use super::bell::{Bell, Ringer};
+use crate::clock;
 use crate::protocol::actor::Input;
 
 /// How many consecutive datagrams are taken from one socket, or events from the queue, at most,
@@ -275,7 +277,23 @@ impl Inbox {
     /// Once every sender is gone nobody is left to send even [`Event::Stop`], so the answer is
     /// [`Event::Stop`] then.
     pub fn wait(&self, deadline: Option<Instant>, polls: bool) -> Option<Event> {
+        if self.sockets.is_empty() {
+            return self.wait_at_channel(deadline);
+        }
         Self::wait_for_any(&[self], deadline, polls).map(|(_, event)| event)
+    }
+
+    /// Of a loop that never polls. The channel looks for some microseconds before it sleeps, which
+    /// spares a part of the sleeps.
+    fn wait_at_channel(&self, deadline: Option<Instant>) -> Option<Event> {
+        let Some(deadline) = deadline else {
+            return Some(self.events.recv().unwrap_or(Event::Stop));
+        };
+        match self.events.recv_deadline(deadline) {
+            Ok(event) => Some(event),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Event::Stop),
+        }
     }
 
     /// The next event of any of these, and the place of its inbox among them, waited for until
@@ -290,9 +308,15 @@ impl Inbox {
         sockets().for_each(|socket| socket.watch(!polls));
         let event = Self::sleep(inboxes, deadline);
         if polls {
-            sockets().for_each(|socket| socket.rest());
+            inboxes.iter().for_each(|inbox| inbox.rest());
         }
         event
+    }
+
+    /// The loop polls: it reads the sockets itself as soon as their threads have handed over what
+    /// they wait for.
+    pub fn rest(&self) {
+        self.sockets.iter().for_each(|socket| socket.rest());
     }
 
     fn sleep(inboxes: &[&Inbox], deadline: Option<Instant>) -> Option<(usize, Event)> {
@@ -309,7 +333,7 @@ impl Inbox {
             if next.is_some() {
                 return next;
             }
-            match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            match deadline.map(clock::until) {
                 None => thread::park(),
                 Some(left) if left.is_zero() => return None,
                 Some(left) => thread::park_timeout(left),

@@ -19,7 +19,7 @@ use crate::protocol::types::{Counted, Sender, Session, Time, Value};
 use crate::protocol::versions::Version;
 
 /// A client that is not served within this time does not keep the others from measuring.
-const ALL_WITHIN: Duration = Duration::from_secs(10);
+pub const ALL_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long the histogram reaches, in microseconds: a minute.
 const LONGEST_MICROS: u64 = 60_000_000;
@@ -39,9 +39,9 @@ pub struct LoadOptions {
     pub duration: Duration,
 }
 
-/// When clients that measure at once begin: as soon as each of them has been served. A thousand take
-/// seconds to open their sockets; what the first of them would measure meanwhile is the load of a
-/// few, and what the last would measure in the end is that as well.
+/// When clients that measure at once begin: as soon as each of them has been served. A thousand
+/// take seconds to open their sockets. What the first of them would measure meanwhile is the load
+/// of a few, and so is what the last would measure in the end.
 #[derive(Debug)]
 pub struct Together {
     unserved: AtomicU32,
@@ -73,7 +73,7 @@ pub struct Measured {
     /// How long each value took from being submitted until it was known to be decided, in
     /// microseconds.
     pub latency: Histogram<u64>,
-    /// From the first submission that counted to the last decision.
+    /// From the begin of measuring to the last decision that counts.
     pub elapsed: Duration,
     /// The longest time between two acknowledgements, while there was something to acknowledge.
     pub longest_gap: Duration,
@@ -219,6 +219,11 @@ impl Load {
         }
     }
 
+    fn hand_over(&mut self) {
+        let measured = std::mem::take(&mut self.measured);
+        self.report.lock().add(&measured);
+    }
+
     /// Submits as many values as may be in flight.
     fn submit(&mut self, now: Time, fx: &mut Effects) {
         let start = *self.start.get_or_insert(now);
@@ -292,8 +297,14 @@ impl Actor for Load {
             split(fx, self.options.values_per_datagram);
         }
         if self.is_finished() {
-            std::mem::swap(&mut *self.report.lock(), &mut self.measured);
+            self.hand_over();
         }
+    }
+
+    /// Values are in flight that will not be decided any more. Those that were decided count.
+    fn on_stop(&mut self, now: Time, fx: &mut Effects) {
+        self.client.on_stop(now, fx);
+        self.hand_over();
     }
 
     fn version(&self, now: Time) -> Version {

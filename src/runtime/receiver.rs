@@ -182,6 +182,7 @@ impl<N: DatagramReceiver> Direct for Shared<N> {
     }
 
     fn rest(&self) {
+        self.duty.always.store(false, Ordering::Relaxed);
         self.duty.is_wanted.store(false, Ordering::Release);
     }
 }
@@ -575,6 +576,16 @@ mod tests {
         for _ in 0..100 {
             network.send(Role::Acceptor, (&datagram).into()).unwrap();
             assert_eq!(inbox.wait(None, true), event);
+        }
+        // A loop that does not poll leaves the socket to the thread, and takes it back later.
+        for polls in [false, false, true, true, false, true] {
+            if polls {
+                inbox.rest();
+            }
+            for _ in 0..10 {
+                network.send(Role::Acceptor, (&datagram).into()).unwrap();
+                assert_eq!(inbox.wait(None, polls), event);
+            }
         }
         receiver.join();
     }

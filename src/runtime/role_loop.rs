@@ -334,6 +334,9 @@ impl<A: Actor> RoleLoop<A> {
         let until = deadline.and_then(|deadline| clock.instant(deadline));
         let event = inbox.wait(until, !window.is_zero())?;
         self.busy_poll.slept(clock.now().since(start));
+        if window.is_zero() && !self.busy_poll.window().is_zero() {
+            inbox.rest();
+        }
         Some(event)
     }
 

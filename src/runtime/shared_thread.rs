@@ -139,21 +139,29 @@ impl LoopPlace {
 /// Runs these loops until the last of them has ended.
 fn run(mut seats: Vec<Seat>, clock: Clock, mut busy_poll: BusyPoll, readiness: Option<&Readiness>) {
     seats.retain_mut(|seat| seat.goes_on(|tenant| tenant.begin()));
-    let mut idle_since = clock.now();
+    let (mut idle_since, mut has_polled) = (clock.now(), false);
     while !seats.is_empty() {
         let now = clock.now();
         if let Some(readiness) = readiness {
             readiness.look();
         }
+        let window = busy_poll.window();
         if take_turns(&mut seats, now) {
-            busy_poll.found();
+            if std::mem::take(&mut has_polled) {
+                busy_poll.found();
+            }
             idle_since = clock.now();
-        } else if now < idle_since + busy_poll.window() {
+        } else if now < idle_since + window {
+            has_polled = true;
             thread::yield_now();
         } else {
-            let event = wait(&mut seats, clock, !busy_poll.window().is_zero());
+            let event = wait(&mut seats, clock, !window.is_zero());
+            has_polled = false;
             if event.is_some() {
                 busy_poll.slept(clock.now().since(idle_since));
+            }
+            if window.is_zero() && !busy_poll.window().is_zero() {
+                seats.iter_mut().for_each(|seat| seat.tenant.inbox().rest());
             }
             match event {
                 Some((place, event)) => {

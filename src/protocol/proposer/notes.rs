@@ -51,7 +51,7 @@ struct Note {
     is_owed: bool,
     /// Whether a request came since its last answer.
     requested: bool,
-    /// How often the timer has passed while something that was received was not final.
+    /// For how many timers it has waited to be told what was received.
     waited: usize,
     /// Whether it must be told that it is forgotten.
     is_forgotten: bool,
@@ -75,14 +75,19 @@ const TOLD_AGAIN: usize = 4;
 /// How often a client that asks again is answered directly before it is answered by its group.
 const PATIENCE: u32 = 2;
 
-/// More sessions than this are a crowd. Where so many wait, each is told what was received when the
-/// timer comes; where twice as many do, each waits for two of them, and so on: a client that is told
-/// is woken, and of a thousand most are soon woken again to hear that their values are final.
+/// More sessions than this that wait at once are a crowd. Where this many wait, each is told what
+/// was received when the timer comes; where twice as many do, one with a single value in flight
+/// waits for two of them, and so on: a client that is told is woken, and of a thousand most are
+/// soon woken again to hear that their values are final.
 const CROWD: usize = 64;
 
-/// What it takes to wake a client for something that concerns another. A datagram to a crowd takes that
-/// as many times, and is not followed by another before that has passed: of clients that are too busy
-/// to hear an answer in time, none would ever hear one if each that asks again had all others woken.
+/// For how many timers one waits at most.
+const TICKS_MAX: usize = 16;
+
+/// The time it takes to wake one client for something that concerns another. A datagram to the
+/// group costs that once for each client of a crowd, and no other follows until it has passed: if
+/// each that asks again woke all others, those too busy to hear an answer in time would never hear
+/// one.
 const WAKING: Duration = Duration::from_micros(50);
 
 /// How many sessions are remembered at least after their last answer.
@@ -171,7 +176,7 @@ impl Notes {
         let has_gap = note.end.is_some_and(|end| numbers.from > end);
         note.has_gap |= has_gap;
         if note.has_told(numbers.from) {
-            note.asked_again = note.asked_again.saturating_add(1);
+            note.ask_again();
         } else if note.end.is_none_or(|end| numbers.until > end) {
             note.asked_again = 0; // Everything told so far has arrived.
         }
@@ -186,9 +191,10 @@ impl Notes {
         extend(&mut self.urgent(session).delivered, numbers);
     }
 
-    /// `session` asks where the log is, and is told at the end of this turn.
+    /// `session` asks where the log is, and is told at the end of this turn. It asks again if that
+    /// does not reach it.
     pub fn greeted(&mut self, session: Session) {
-        self.urgent(session);
+        self.urgent(session).ask_again();
     }
 
     /// Nothing more of `session` is delivered, and nobody knows how much was.
@@ -218,20 +224,20 @@ impl Notes {
     fn pages(&self, now: Time, log: &DecidedLog, settings: &Settings) -> Pages {
         let (quorate, full, grant) = (self.quorate, self.full, self.grant);
         let (decided_below, told) = (log.decided_below(), Vec::new());
-        let is_crowd = self.sessions.recent.len() > CROWD;
+        let crowd = Some(self.waiting.len()).filter(|waiting| *waiting > CROWD);
         Pages {
             ack: RequestAck { quorate, full, grant, decided_below, told },
             page_bytes: settings.page_bytes(),
             to: To::Group(Role::Client),
             bytes: 0,
-            widely: is_crowd.then(|| Widely::new(now >= self.group_from)),
+            group: crowd.map(|crowd| GroupPage::new(crowd, now >= self.group_from)),
         }
     }
 
     /// Sends what is left of `pages`.
     fn finish(&mut self, now: Time, pages: Pages, fx: &mut Effects) {
-        if pages.finish(fx) {
-            self.group_from = now + WAKING * self.sessions.recent.len() as u32;
+        if let Some(crowd) = pages.finish(fx) {
+            self.group_from = now + WAKING * u32::try_from(crowd).unwrap_or(u32::MAX);
         }
     }
 
@@ -263,7 +269,7 @@ impl Notes {
                 told.lost.iter().for_each(|run| precede(&mut all_lost, *run));
             }
             (note.is_owed, note.requested) = (false, false);
-            if !note.has_open(session, log) {
+            if !note.has_one_open(session, log) {
                 note.waited = 0;
             }
             let told = Told {
@@ -293,13 +299,16 @@ impl Notes {
         fx: &mut Effects,
     ) {
         let mut pages = self.pages(now, log, settings);
-        let patience = self.waiting.len().div_ceil(CROWD);
+        let ticks = self.waiting.len().div_ceil(CROWD).min(TICKS_MAX);
         let sessions = &mut self.sessions.recent;
         self.waiting.retain(|session| {
             let Some(note) = sessions.get_mut(session) else { return false };
             note.waited += 1;
-            if note.waited < patience && note.asked_again < PATIENCE && note.has_open(*session, log)
-            {
+            // With more in flight, a client takes what it is not told for lost.
+            let can_wait = note.asked_again < PATIENCE
+                && !note.received.is_empty()
+                && note.has_one_open(*session, log);
+            if can_wait && note.waited < ticks {
                 return true;
             }
             (note.is_waiting, note.waited) = (false, 0);
@@ -333,6 +342,10 @@ fn precede(runs: &mut Few<Run<Number>>, numbers: Run<Number>) {
 }
 
 impl Note {
+    fn ask_again(&mut self) {
+        self.asked_again = (self.asked_again + 1).min(PATIENCE);
+    }
+
     /// Whether the session is owed an answer.
     fn is_busy(&self) -> bool {
         self.is_urgent || self.is_waiting
@@ -354,9 +367,9 @@ impl Note {
         To::Node(NodeId::new(Role::Client, session.client))
     }
 
-    /// Whether something that was received may still not be final.
-    fn has_open(&self, session: Session, log: &DecidedLog) -> bool {
-        self.end.is_some_and(|end| log.next_number(session) < end)
+    /// Whether all that was received is final, but for the last value.
+    fn has_one_open(&self, session: Session, log: &DecidedLog) -> bool {
+        self.end == Some(log.next_number(session).next())
     }
 
     /// Takes what was received and is still not final.
@@ -385,20 +398,22 @@ struct Pages {
     to: To,
     bytes: usize,
     /// What the group is told, where there is a crowd of clients.
-    widely: Option<Widely>,
+    group: Option<GroupPage>,
 }
 
 /// The one datagram that a crowd of clients hears; what does not fit goes to its client alone.
-struct Widely {
+struct GroupPage {
     told: Vec<Told>,
+    /// How many wait.
+    crowd: usize,
     /// Whether there may be one now.
     is_due: bool,
     bytes: usize,
 }
 
-impl Widely {
-    fn new(is_due: bool) -> Self {
-        Widely { told: Vec::new(), is_due, bytes: 0 }
+impl GroupPage {
+    fn new(crowd: usize, is_due: bool) -> Self {
+        GroupPage { told: Vec::new(), crowd, is_due, bytes: 0 }
     }
 
     /// Takes `told`, if it fits.
@@ -417,9 +432,9 @@ impl Pages {
     /// Sends a session its acknowledgement, in several datagrams if it is too long for one.
     fn tell(&mut self, mut to: To, mut told: Told, fx: &mut Effects) {
         if to == To::Group(Role::Client)
-            && let Some(widely) = &mut self.widely
+            && let Some(page) = &mut self.group
         {
-            match widely.take(told, self.page_bytes) {
+            match page.take(told, self.page_bytes) {
                 Ok(()) => return,
                 Err(rest) => told = rest,
             }
@@ -453,16 +468,16 @@ impl Pages {
         self.ack.told.push(told);
     }
 
-    /// Sends the rest. Says whether a crowd was told something.
-    fn finish(mut self, fx: &mut Effects) -> bool {
+    /// Sends the rest. Says how large a crowd was told something.
+    fn finish(mut self, fx: &mut Effects) -> Option<usize> {
         self.send(fx);
-        let Some(Widely { told, .. }) = self.widely.take().filter(|widely| !widely.told.is_empty())
-        else {
-            return false;
-        };
+        let GroupPage { told, crowd, .. } = self.group.take()?;
+        if told.is_empty() {
+            return None;
+        }
         (self.to, self.ack.told) = (To::Group(Role::Client), told);
         self.send(fx);
-        true
+        Some(crowd)
     }
 
     fn send(&mut self, fx: &mut Effects) {
@@ -607,6 +622,7 @@ mod tests {
             for client in 1..=1000 {
                 let session = Session { client, boot: 1 };
                 (0..=PATIENCE).for_each(|_| notes.requested(session, one(1)));
+                notes.owe(session, true);
                 notes.delivered(session, one(1));
             }
             notes.send_final(Time(millis * 1000), &log, &settings, &mut fx);
