@@ -618,7 +618,7 @@ mod tests {
     fn a_crowd_is_not_woken_for_each_of_its_clients() {
         let (settings, log) = (Settings::default(), DecidedLog::new());
         let (mut notes, mut fx) = (Notes::default(), Effects::new());
-        let mut widely_at = |millis: u64| {
+        let widely_at = |millis: u64| {
             for client in 1..=1000 {
                 let session = Session { client, boot: 1 };
                 (0..=PATIENCE).for_each(|_| notes.requested(session, one(1)));
@@ -631,7 +631,7 @@ mod tests {
             fx.send.drain(..).filter(|(to, _)| *to == To::Group(Role::Client)).count()
         };
         // Nobody has been told anything before the first.
-        assert_eq!([0, 10, 20, 60, 61, 109, 110].map(|at| widely_at(at)), [0, 1, 0, 1, 0, 0, 1]);
+        assert_eq!([0, 10, 20, 60, 61, 109, 110].map(widely_at), [0, 1, 0, 1, 0, 0, 1]);
     }
 
     /// A request that is missing before one that arrived is asked for at once.
