@@ -68,9 +68,11 @@ impl Chart<'_> {
         let said = |error: &dyn std::fmt::Display| error.to_string();
         let mut context = context.map_err(|error| said(&error))?;
         let label = |number: &f64| {
-            if *number >= 1e6 {
+            // Steps of a tenth add up to 0.6000000000000001.
+            let number = (number * 1e6).round() / 1e6;
+            if number >= 1e6 {
                 format!("{} M", number / 1e6)
-            } else if *number >= 1e4 {
+            } else if number >= 1e4 {
                 format!("{} k", number / 1e3)
             } else {
                 format!("{number}")
