@@ -36,6 +36,7 @@ use super::types::{
     Ballot, Counted, Instance, NodeId, Number, Origin, Role, Run, Sender, Session, Time, To, Value,
 };
 use super::versions::{Followed, Version};
+use super::warned::Warned;
 
 /// How long a leader that only answers pleas is believed to serve: many requests in a row may be
 /// lost by bad luck.
@@ -101,8 +102,8 @@ pub struct Client {
     served: Time,
     /// When a leader last answered a request rather than a plea.
     asked: Time,
-    /// When it was last logged that no leader answers, and whether one has answered since.
-    told_unserved: (Option<Time>, bool),
+    /// Of that no leader answers.
+    warned_unserved: Warned,
     pleading: Pleading,
 }
 
@@ -187,7 +188,7 @@ impl Client {
             settings,
             served: Time::ZERO,
             asked: Time::ZERO,
-            told_unserved: (None, false),
+            warned_unserved: Warned::default(),
             pleading: Pleading::default(),
         }
     }

@@ -37,3 +37,4 @@ pub mod timer;
 pub mod transfer;
 pub mod types;
 pub mod versions;
+mod warned;

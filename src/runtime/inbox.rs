@@ -9,9 +9,9 @@
 //! while the loop sleeps. A loop that does not poll is fed by the threads alone.
 //!
 //! A loop that polls at times and sleeps now is woken by a [`Bell`] and not by the channel, whose
-//! own wait spins and yields before it sleeps. The loop has polled for long enough by then; and
-//! where a thousand loops share a processor, to yield eleven times at each sleep is a third of all
-//! they do.
+//! own wait spins and yields several times before it sleeps. The loop has polled for long enough by
+//! then; and where a thousand loops share a processor, those yields were about a third of all their
+//! time.
 
 use std::fmt;
 use std::ops::Deref;

@@ -124,8 +124,6 @@ pub struct Load {
     outstanding: usize,
     /// The first submission.
     start: Option<Time>,
-    /// Whether one of its values was decided.
-    is_served: bool,
     together: Arc<Together>,
     /// When something was last decided.
     heard: Option<Time>,
@@ -154,7 +152,6 @@ impl Load {
             front: 1,
             outstanding: 0,
             start: None,
-            is_served: false,
             together,
             heard: None,
             measured: Measured::new(),
@@ -206,7 +203,7 @@ impl Load {
             if let Some(laps) = &mut self.laps {
                 laps.on_decided(now, (before - self.outstanding) as u64);
             }
-            if !std::mem::replace(&mut self.is_served, true) {
+            if self.heard.is_none() {
                 self.together.served(now);
             }
             let heard = self.heard.replace(now).unwrap_or(now);

@@ -28,13 +28,11 @@ impl Client {
         let Settings { leader_timeout, retry_max, .. } = self.settings;
         let patience = TELL_UNSERVED.max(leader_timeout * 2).max(retry_max * 2);
         let is_served = self.unserved_since().is_none_or(|since| now.since(since) < patience);
-        let (told, is_over) = &mut self.told_unserved;
         if is_served {
-            if told.is_some() && !std::mem::replace(is_over, true) {
+            if self.warned_unserved.is_news() {
                 info!(target: "paxos::report", "a leader answers");
             }
-        } else if told.is_none_or(|told| now.since(told) >= TELL_UNSERVED_AGAIN) {
-            (*told, *is_over) = (Some(now), false);
+        } else if self.warned_unserved.is_due(now, TELL_UNSERVED_AGAIN) {
             warn!(
                 "no leader with a majority of the acceptors has answered for {} s: values wait \
                  until one does (`paxos status` shows which processes run)",

@@ -269,7 +269,7 @@ impl Notes {
                 told.lost.iter().for_each(|run| precede(&mut all_lost, *run));
             }
             (note.is_owed, note.requested) = (false, false);
-            if !note.has_one_open(session, log) {
+            if note.waited > 0 && !note.has_one_open(session, log) {
                 note.waited = 0;
             }
             let told = Told {
@@ -305,10 +305,11 @@ impl Notes {
             let Some(note) = sessions.get_mut(session) else { return false };
             note.waited += 1;
             // With more in flight, a client takes what it is not told for lost.
-            let can_wait = note.asked_again < PATIENCE
+            if note.waited < ticks
+                && note.asked_again < PATIENCE
                 && !note.received.is_empty()
-                && note.has_one_open(*session, log);
-            if can_wait && note.waited < ticks {
+                && note.has_one_open(*session, log)
+            {
                 return true;
             }
             (note.is_waiting, note.waited) = (false, 0);
